@@ -1,0 +1,3 @@
+module rook.example/e2e/node
+
+go 1.26.0
