@@ -1,0 +1,1 @@
+"""The daemon: a controller runtime, the kinds it serves, and one package per storage system."""
