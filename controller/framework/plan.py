@@ -1,9 +1,9 @@
 """Plans: what an analysis wants done, as data that can be shown, waited on, consented to and carried out.
 
-An analysis returns a `Plan`; `execute` carries out what is permitted now. Steps of one lane run in order, and a step that
-waits, lacks consent or fails holds back the rest of its lane only: a stuck node or daemon never blocks another lane.
-Waiting is data: no coroutine is parked until a daemon answers; the reconciler looks again when an event arrives or
-after `Plan.look_again` seconds.
+An analysis returns a `Plan`; `execute` carries out what is permitted now. Steps of one lane run in order, and a step
+that waits, lacks consent or fails holds back the rest of its lane only: a stuck node or daemon never blocks another
+lane. Waiting is data: no coroutine is parked until a daemon answers; the reconciler looks again when an event arrives
+or after `Plan.look_again` seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import anyio
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
 
-type Handler = Callable[[object], Awaitable[None]]
+type Handler = Callable[[Any], Awaitable[None]]
 """Carries out one action. Must be idempotent: the operator may die at any instruction and repeat it."""
 
 
@@ -42,7 +43,7 @@ class Step:
         reason: Why, in words that a person understands.
         lane: Steps of the same lane run in order. Defaults to the subject.
         waits_for: What has to happen first, and nothing is done until then. Empty: the step may be carried out now.
-        consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or it is given.
+        consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or given.
         deadline: Seconds that the action may take.
     """
 
