@@ -1,0 +1,23 @@
+"""The `ceph.rook.io/v1` kinds, with upstream's fields.
+
+What each field means to upstream is in its CRD reference:
+https://rook.io/docs/rook/latest-release/CRDs/specification/
+"""
+
+from controller.apis.ceph.cluster import CEPH_CLUSTER, CephCluster, CephClusterSpec
+from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
+from controller.apis.ceph.status import CephBlockPoolStatus, CephClusterStatus
+from controller.apis.ceph.storage import StorageScopeSpec
+
+__all__ = [
+    "CEPH_BLOCK_POOL",
+    "CEPH_CLUSTER",
+    "CephBlockPool",
+    "CephBlockPoolStatus",
+    "CephCluster",
+    "CephClusterSpec",
+    "CephClusterStatus",
+    "NamedBlockPoolSpec",
+    "PoolSpec",
+    "StorageScopeSpec",
+]

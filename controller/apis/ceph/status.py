@@ -1,0 +1,325 @@
+"""What `CephCluster` and the pools report of themselves: upstream's fields, and the plan and the devices besides."""
+
+from typing import Annotated
+
+from msgspec import field
+
+from controller.apis.meta import ApiStruct, Condition, Int32, Int64, Nullable, Schema, SpecStruct
+
+CONDITIONS = Schema(list_type="map", list_map_keys=("type",))
+
+
+class LocalCephxStatus(ApiStruct, frozen=True, kw_only=True):
+    """The keys of one kind of daemon or user."""
+
+    key_ceph_version: str = ""
+    """Ceph release that made the keys."""
+    key_generation: Int32 = 0
+    """Generation of the keys."""
+    key_type: Annotated[str, Schema(min_length=3, max_length=7)] = ""
+    """Cipher of the keys."""
+
+
+class CephxStatusWithPriorCount(LocalCephxStatus, frozen=True, kw_only=True):
+    """The keys of CSI's users."""
+
+    prior_key_count: int = 0
+    """Older generations of keys that are still valid."""
+
+
+class ClusterCephxStatus(ApiStruct, frozen=True, kw_only=True):
+    """Keys by kind of daemon or user."""
+
+    admin: LocalCephxStatus = LocalCephxStatus()
+    ceph_exporter: LocalCephxStatus = LocalCephxStatus()
+    crash_collector: LocalCephxStatus = LocalCephxStatus()
+    csi: CephxStatusWithPriorCount = CephxStatusWithPriorCount()
+    mgr: LocalCephxStatus = LocalCephxStatus()
+    mon: LocalCephxStatus = LocalCephxStatus()
+    osd: LocalCephxStatus = LocalCephxStatus()
+    rbd_mirror_peer: LocalCephxStatus = LocalCephxStatus()
+
+
+class CephHealthMessage(ApiStruct, frozen=True, kw_only=True):
+    """One of Ceph's health checks that failed."""
+
+    severity: Annotated[str, Schema(required=True)] = ""
+    """HEALTH_WARN or HEALTH_ERR."""
+    message: Annotated[str, Schema(required=True)] = ""
+    """What Ceph says."""
+
+
+class Capacity(ApiStruct, frozen=True, kw_only=True):
+    """Raw bytes of all OSDs, before replication."""
+
+    bytes_total: Int64 = 0
+    bytes_used: Int64 = 0
+    bytes_available: Int64 = 0
+    last_updated: str = ""
+    """When they were read."""
+
+
+class CephDaemonsVersions(ApiStruct, frozen=True, kw_only=True):
+    """Daemons by kind and by the release that they run."""
+
+    mon: dict[str, int] = field(default_factory=dict)
+    mgr: dict[str, int] = field(default_factory=dict)
+    osd: dict[str, int] = field(default_factory=dict)
+    mds: dict[str, int] = field(default_factory=dict)
+    rgw: dict[str, int] = field(default_factory=dict)
+    rbd_mirror: dict[str, int] = field(name="rbd-mirror", default_factory=dict)
+    cephfs_mirror: dict[str, int] = field(name="cephfs-mirror", default_factory=dict)
+    overall: dict[str, int] = field(default_factory=dict)
+
+
+class CephStatus(ApiStruct, frozen=True, kw_only=True):
+    """The cluster as Ceph sees it."""
+
+    health: str = ""
+    """HEALTH_OK, HEALTH_WARN or HEALTH_ERR."""
+    previous_health: str = ""
+    """The health before it last changed."""
+    last_changed: str = ""
+    """When the health last changed."""
+    last_checked: str = ""
+    """When the health was last read; written only when something else changes too, so that rest causes no writes."""
+    details: dict[str, CephHealthMessage] = field(default_factory=dict)
+    """Failed health checks by code."""
+    capacity: Capacity = Capacity()
+    """Raw bytes of all OSDs, before replication."""
+    versions: CephDaemonsVersions = CephDaemonsVersions()
+    """Daemons by kind and by the release that they run."""
+    fsid: str = ""
+    """Identity of the Ceph cluster."""
+
+
+class DeviceClass(ApiStruct, frozen=True, kw_only=True):
+    """A device class that OSDs have."""
+
+    name: str = ""
+
+
+class MigrationStatus(ApiStruct, frozen=True, kw_only=True):
+    """OSDs on the way to another setup."""
+
+    pending: int = 0
+    """OSDs that still have to be made anew."""
+
+
+class OsdStatus(ApiStruct, frozen=True, kw_only=True):
+    """OSDs by their setup."""
+
+    store_type: dict[str, int] = field(default_factory=dict)
+    """OSDs by backend."""
+    migration_status: MigrationStatus = MigrationStatus()
+    """OSDs on the way to another setup."""
+
+
+class CephStorage(ApiStruct, frozen=True, kw_only=True):
+    """The cluster's OSDs."""
+
+    device_classes: tuple[DeviceClass, ...] = ()
+    """Device classes that OSDs have."""
+    osd: OsdStatus = OsdStatus()
+    """OSDs by their setup."""
+    deprecated_osds: dict[str, tuple[int, ...]] = field(name="deprecatedOSDs", default_factory=dict)
+    """OSDs by what is out of date about their setup."""
+
+
+class ClusterVersion(ApiStruct, frozen=True, kw_only=True):
+    """The Ceph release of the image."""
+
+    image: str = ""
+    """The image."""
+    version: str = ""
+    """The release in it, such as 18.2.7-0."""
+
+
+class PlanStep(ApiStruct, frozen=True, kw_only=True):
+    """Something that the operator wants done or waits for."""
+
+    subject: str = ""
+    """What it is about, such as mon b or device worker-1/sdb."""
+    action: str = ""
+    """What is to be done; Wait when there is only waiting to do."""
+    reason: str = ""
+    """Why."""
+    state: Annotated[str, Schema(enum=("Pending", "Waiting", "NeedsConsent", "Done", "Failed"))] = "Pending"
+    """What became of it."""
+    waits_for: str = ""
+    """What has to happen first."""
+    consent: str = ""
+    """The field of the spec that must be set first."""
+    error: str = ""
+    """What went wrong when it was last tried."""
+    since: str = ""
+    """When it came into this state."""
+
+
+class PlanStatus(ApiStruct, frozen=True, kw_only=True):
+    """What the operator is about to do, in its order."""
+
+    mode: str = ""
+    """apply: steps are carried out. plan: they are only shown, since the annotation rook.io/mode asks for that."""
+    observed_generation: Int64 = 0
+    """The metadata.generation that was planned for."""
+    steps: tuple[PlanStep, ...] = ()
+    """Steps that are not done yet."""
+
+
+class DeviceVerdict(ApiStruct, frozen=True, kw_only=True):
+    """Whether a device becomes an OSD, and why."""
+
+    node: str = ""
+    """The node."""
+    device: str = ""
+    """The device on it."""
+    verdict: Annotated[str, Schema(enum=("Accepted", "Rejected", "InUse"))] = "Rejected"
+    """Accepted: it becomes an OSD. InUse: it is an OSD of this cluster."""
+    reason: str = ""
+    """Why."""
+
+
+class CephClusterStatus(SpecStruct, frozen=True, kw_only=True):
+    """What the operator found and does."""
+
+    observed_generation: Int64 = 0
+    """The metadata.generation that this status is of."""
+    phase: str = ""
+    """Progressing, Ready, Connecting, Connected, Deleting or Failure."""
+    state: str = ""
+    """The same in upstream's older words: Creating, Created, Updating, Connecting, Connected or Error."""
+    message: str = ""
+    """What the operator is at."""
+    conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
+    """Aspects of the cluster's state, among them Ready."""
+    ceph: CephStatus = CephStatus()
+    """The cluster as Ceph sees it."""
+    cephx: ClusterCephxStatus = ClusterCephxStatus()
+    """Keys by kind of daemon or user."""
+    storage: CephStorage = CephStorage()
+    """The cluster's OSDs."""
+    version: ClusterVersion = ClusterVersion()
+    """The Ceph release of the image."""
+    plan: PlanStatus = PlanStatus()
+    """What the operator is about to do, in its order."""
+    devices: tuple[DeviceVerdict, ...] = ()
+    """Every device that was looked at: whether it becomes an OSD, and why."""
+
+
+class MirroringPeer(ApiStruct, frozen=True, kw_only=True, rename=None):
+    """A pool elsewhere that this one is mirrored with, in Ceph's own words."""
+
+    client_name: str = ""
+    direction: str = ""
+    mirror_uuid: str = ""
+    site_name: str = ""
+    uuid: str = ""
+
+
+class MirroringInfo(ApiStruct, frozen=True, kw_only=True):
+    """How the pool is mirrored."""
+
+    mode: str = ""
+    """What is mirrored: pool or image."""
+    site_name: str = field(name="site_name", default="")
+    """Name of this cluster among the mirrors."""
+    peers: tuple[MirroringPeer, ...] = ()
+    """Pools elsewhere that this one is mirrored with."""
+    last_changed: str = ""
+    last_checked: str = ""
+    details: str = ""
+    """What went wrong."""
+
+
+class MirroringStates(ApiStruct, frozen=True, kw_only=True, rename=None):
+    """Images or groups by the state of their replay."""
+
+    error: int = 0
+    replaying: int = 0
+    starting_replay: int = 0
+    stopped: int = 0
+    stopping_replay: int = 0
+    syncing: int = 0
+    unknown: int = 0
+
+
+class MirroringSummary(SpecStruct, frozen=True, kw_only=True, rename=None):
+    """Health of the mirroring, in Ceph's own words."""
+
+    health: str = ""
+    daemon_health: str = ""
+    image_health: str = ""
+    group_health: Nullable[str] = ""
+    states: Nullable[MirroringStates] = MirroringStates()
+    image_states: Nullable[MirroringStates] = MirroringStates()
+    group_states: Nullable[MirroringStates] = MirroringStates()
+
+
+class MirroringStatus(ApiStruct, frozen=True, kw_only=True):
+    """State of the mirroring."""
+
+    summary: MirroringSummary = MirroringSummary()
+    """Health of the mirroring."""
+    last_changed: str = ""
+    last_checked: str = ""
+    details: str = ""
+    """What went wrong."""
+
+
+class SnapshotScheduleItem(ApiStruct, frozen=True, kw_only=True, rename=None):
+    """When snapshots are made."""
+
+    interval: str = ""
+    start_time: str = ""
+
+
+class SnapshotSchedule(ApiStruct, frozen=True, kw_only=True):
+    """The snapshot schedule of an image."""
+
+    pool: str = ""
+    namespace: str = ""
+    image: str = ""
+    items: tuple[SnapshotScheduleItem, ...] = ()
+
+
+class SnapshotScheduleStatus(SpecStruct, frozen=True, kw_only=True):
+    """Snapshot schedules that Ceph knows of."""
+
+    snapshot_schedules: Nullable[tuple[SnapshotSchedule, ...]] = ()
+    last_changed: str = ""
+    last_checked: str = ""
+    details: str = ""
+    """What went wrong."""
+
+
+class PeerTokenCephxStatus(ApiStruct, frozen=True, kw_only=True):
+    """Keys of the pool."""
+
+    peer_token: LocalCephxStatus = LocalCephxStatus()
+    """The key in the token that a mirroring peer is given."""
+
+
+class CephBlockPoolStatus(SpecStruct, frozen=True, kw_only=True):
+    """What the operator found and does."""
+
+    observed_generation: Int64 = 0
+    """The metadata.generation that this status is of."""
+    phase: str = ""
+    """Progressing, Ready, Deleting or Failure."""
+    pool_id: int = field(name="poolID", default=0)
+    """The pool's number in Ceph."""
+    info: Nullable[dict[str, str]] = field(default_factory=dict)
+    """Facts by name: type, failureDomain, and the name of the Secret for mirroring peers."""
+    conditions: Annotated[tuple[Condition, ...], CONDITIONS] = ()
+    """Aspects of the pool's state, among them Ready."""
+    cephx: PeerTokenCephxStatus = PeerTokenCephxStatus()
+    """Keys of the pool."""
+    mirroring_info: MirroringInfo = MirroringInfo()
+    """How the pool is mirrored."""
+    mirroring_status: MirroringStatus = MirroringStatus()
+    """State of the mirroring."""
+    snapshot_schedule_status: SnapshotScheduleStatus = SnapshotScheduleStatus()
+    """Snapshot schedules that Ceph knows of."""
+    plan: PlanStatus = PlanStatus()
+    """What the operator is about to do, in its order."""
