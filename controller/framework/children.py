@@ -1,0 +1,119 @@
+"""The objects that a reconciler makes for another one: steps that create, mend and delete them, and how those are done.
+
+A desired child is a plain JSON object. A step is planned only where the live object differs in a field that we set, so
+the plan of a settled system is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from controller.framework.plan import Handler, Step
+from controller.runtime.apply import Applier, difference
+from informers import ApiError, Client, Informer, Resource
+
+type JsonObject = dict[str, Any]
+
+type Live = Mapping[tuple[str, str], JsonObject]
+"""The objects of one namespace as the caches have them, by (kind, name)."""
+
+_SHOWN_DIFFERENCES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Make an object have every field that is set here, creating it where it is missing."""
+
+    obj: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create an object, and leave it alone where it exists: its content is somebody's, or cannot be made again."""
+
+    obj: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete the object with this uid; one of the same name that came later stays."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    uid: str
+
+
+def ensure(
+    live: Live, desired: JsonObject, *, subject: str, reason: str = "", lane: str = "", waits_for: str = ""
+) -> tuple[Step, ...]:
+    """The step that makes `desired` so, or none where it is.
+
+    Args:
+        live: The objects of the child's namespace.
+        desired: The child, with only the fields that are ours.
+        subject: What the child is for, as `Step.subject`.
+        reason: Why it is wanted, where the difference itself does not say it.
+        lane: As `Step.lane`.
+        waits_for: As `Step.waits_for`.
+    """
+    found = live.get((desired["kind"], desired["metadata"]["name"]))
+    why = explain(desired, found)
+    if not why:
+        return ()
+    return (
+        Step(subject=subject, action=Apply(desired), reason=reason or why, lane=lane or subject, waits_for=waits_for),
+    )
+
+
+def explain(desired: JsonObject, live: JsonObject | None) -> str:
+    """How `live` falls short of `desired`, in words; empty when it does not."""
+    name = f"{desired['kind']} {desired['metadata']['name']}"
+    if live is None:
+        return f"{name} does not exist"
+    paths = difference(desired, live)
+    if not paths:
+        return ""
+    more = len(paths) - _SHOWN_DIFFERENCES
+    return f"{name} differs in {', '.join(paths[:_SHOWN_DIFFERENCES])}" + (f" and {more} more" if more > 0 else "")
+
+
+def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, lane: str = "") -> Step:
+    """The step that deletes `live`."""
+    meta = live["metadata"]
+    action = Delete(resource=resource, namespace=meta.get("namespace", ""), name=meta["name"], uid=meta["uid"])
+    return Step(subject=subject, action=action, reason=reason, lane=lane or subject)
+
+
+def snapshot(informers: Iterable[Informer[Any]], namespace: str) -> dict[tuple[str, str], JsonObject]:
+    """What the caches have of `namespace`, for an observation."""
+    found: dict[tuple[str, str], JsonObject] = {}
+    for informer in informers:
+        for key_namespace, name in informer.keys(namespace):
+            obj = informer.raw(key_namespace, name)
+            if obj is not None:
+                found[informer.resource.kind, name] = obj
+    return found
+
+
+def handlers(applier: Applier, client: Client, informers: Iterable[Informer[Any]]) -> dict[type, Handler]:
+    """How the actions of this module are carried out; `informers` are the caches of the kinds that are applied."""
+    caches = {informer.resource.kind: informer for informer in informers}
+
+    async def apply(action: Apply) -> None:
+        await applier.apply(action.obj, informer=caches.get(action.obj["kind"]))
+
+    async def create(action: Create) -> None:
+        informer = caches[action.obj["kind"]]
+        try:
+            informer.observe_write(await client.create(informer.resource, action.obj))
+        except ApiError as error:
+            if not error.is_already_exists:
+                raise
+
+    async def delete_object(action: Delete) -> None:
+        await client.delete(action.resource, action.namespace, action.name, uid=action.uid)
+
+    return {Apply: apply, Create: create, Delete: delete_object}

@@ -1,0 +1,40 @@
+"""Who an object belongs to: the labels that find it and the owner reference that collects it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from controller.apis.meta import Kind, ObjectMeta
+
+MANAGER = "rook-ceph-operator"
+"""The value of `app.kubernetes.io/managed-by`: the operator's name, which dashboards and selectors know from upstream."""
+
+
+def owner_reference(kind: Kind, owner: ObjectMeta) -> dict[str, Any]:
+    """The controller reference to `owner`, through which the garbage collector deletes what it owns."""
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def recommended(*, name: str, instance: str, component: str, part_of: str) -> dict[str, str]:
+    """The labels that Kubernetes recommends for every object: what it is, of which installation, made by whom."""
+    return {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": part_of,
+        "app.kubernetes.io/managed-by": MANAGER,
+        "app.kubernetes.io/created-by": MANAGER,
+    }
+
+
+def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether `labels` has every label of `selector`."""
+    return all(labels.get(key) == value for key, value in selector.items())

@@ -1,0 +1,117 @@
+"""On which nodes a daemon may run: the spec's `placement` by daemon, judged against nodes without any I/O.
+
+The scheduler decides for pods that may run anywhere. A daemon that is bound to a node by its data (a host path, a
+device) is placed here instead, by the same rules, so that the reason against every node can be shown.
+Rules: https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from controller.runtime.kube import Node, Taint
+
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+
+_EFFECTS_THAT_KEEP_PODS_OFF = frozenset({"NoSchedule", "NoExecute"})
+_PLACED_BY_NODE_HEALTH = frozenset(
+    {
+        "node.kubernetes.io/disk-pressure",
+        "node.kubernetes.io/memory-pressure",
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/pid-pressure",
+        "node.kubernetes.io/unreachable",
+    }
+)
+
+
+def merged(placements: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, Any]:
+    """The placement of daemon `key`: what `placements` has for it, over what it has for "all".
+
+    Tolerations add up; of everything else the more specific one counts alone, as upstream does it.
+    """
+    general, specific = placements.get("all") or {}, placements.get(key) or {}
+    placement = {**general, **specific}
+    tolerations = [*general.get("tolerations", ()), *specific.get("tolerations", ())]
+    if tolerations:
+        placement["tolerations"] = [t for i, t in enumerate(tolerations) if t not in tolerations[:i]]
+    return placement
+
+
+def pod_fields(placement: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a pod's spec that carry `placement`."""
+    fields: dict[str, Any] = {}
+    affinity = {k: placement[k] for k in ("nodeAffinity", "podAffinity", "podAntiAffinity") if placement.get(k)}
+    if affinity:
+        fields["affinity"] = affinity
+    for name in ("tolerations", "topologySpreadConstraints"):
+        if placement.get(name):
+            fields[name] = placement[name]
+    return fields
+
+
+def rejection(node: Node, placement: Mapping[str, Any]) -> str:
+    """Why pods with this placement may not start on `node`, in words; empty when they may."""
+    if node.spec.unschedulable:
+        return "is cordoned"
+    tolerations = placement.get("tolerations", ())
+    for taint in node.spec.taints:
+        if taint.effect in _EFFECTS_THAT_KEEP_PODS_OFF and not any(tolerates(t, taint) for t in tolerations):
+            if taint.key in _PLACED_BY_NODE_HEALTH:
+                return f"is unhealthy ({taint.key.rpartition('/')[2]})"
+            return f"has taint {taint.key}={taint.value}:{taint.effect}, which is not tolerated"
+    required = placement.get("nodeAffinity", {}).get("requiredDuringSchedulingIgnoredDuringExecution")
+    if required is not None and not any(_term_matches(term, node) for term in required.get("nodeSelectorTerms", ())):
+        return "does not match the required node affinity"
+    return ""
+
+
+def eligible(nodes: Iterable[Node], placement: Mapping[str, Any]) -> tuple[list[Node], dict[str, str]]:
+    """The nodes on which pods with this placement may start, and for each other node's name the reason why not."""
+    fit: list[Node] = []
+    rejected: dict[str, str] = {}
+    for node in nodes:
+        reason = rejection(node, placement)
+        if reason:
+            rejected[node.metadata.name] = reason
+        else:
+            fit.append(node)
+    return fit, rejected
+
+
+def tolerates(toleration: Mapping[str, Any], taint: Taint) -> bool:
+    """Whether a pod with `toleration` may be on a node with `taint`."""
+    if toleration.get("effect") and toleration["effect"] != taint.effect:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return toleration.get("key", "") in ("", taint.key)
+    return bool(toleration.get("key") == taint.key and toleration.get("value", "") == taint.value)
+
+
+def _term_matches(term: Mapping[str, Any], node: Node) -> bool:
+    expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
+    if not expressions and not fields:
+        return False  # an empty term selects nothing
+    own_fields = {"metadata.name": node.metadata.name}
+    return all(_matches(e, node.metadata.labels) for e in expressions) and all(_matches(f, own_fields) for f in fields)
+
+
+_OPERATORS: Mapping[str, Callable[[str | None, list[str]], bool]] = {
+    "In": lambda value, wanted: value in wanted,
+    "NotIn": lambda value, wanted: value not in wanted,
+    "Exists": lambda value, _: value is not None,
+    "DoesNotExist": lambda value, _: value is None,
+    "Gt": lambda value, wanted: _both_integers(value, wanted) and int(value or 0) > int(wanted[0]),
+    "Lt": lambda value, wanted: _both_integers(value, wanted) and int(value or 0) < int(wanted[0]),
+}
+
+
+def _matches(requirement: Mapping[str, Any], values: Mapping[str, str]) -> bool:
+    operator = _OPERATORS.get(requirement.get("operator", ""))
+    return operator is not None and operator(values.get(requirement["key"]), list(requirement.get("values") or ()))
+
+
+def _both_integers(value: str | None, wanted: list[str]) -> bool:
+    return value is not None and value.lstrip("-").isdigit() and len(wanted) == 1 and wanted[0].lstrip("-").isdigit()
