@@ -1,0 +1,60 @@
+# Everything that is done with this project by hand or in CI. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+RUN := .venv/bin/python -m
+
+.PHONY: help demo demo-down test check lint unit integration e2e crds format docs bench-cluster clean venv stubs
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: stubs ## a Ceph cluster on kind, run by our operator, with PostgreSQL on it; it stays up
+	@$(RUN) e2e.demo
+
+demo-down: venv ## remove the demo: kind cluster, loop devices, networks
+	@$(RUN) e2e down
+
+test: lint ## every test: lint, types, unit, integration, end to end
+	@$(RUN) pytest
+
+check: lint unit ## what needs no cluster: lint, types, layering, unit tests
+
+lint: stubs ## ruff, mypy, import-linter, generated files up to date
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@.venv/bin/lint-imports --no-logo
+	@$(RUN) controller.apis --check
+	@diff --recursive --brief manifests/crds charts/rook/files/crds || { echo "run 'make crds'"; exit 1; }
+
+unit: stubs ## unit tests
+	@$(RUN) pytest tests/unit
+
+integration: stubs ## tests against a real etcd and kube-apiserver
+	@$(RUN) pytest tests/integration
+
+e2e: stubs ## tests on the real kind cluster; a single one: make e2e ARGS='-k postgres'
+	@$(RUN) pytest e2e $(ARGS)
+
+crds: venv ## generate the CustomResourceDefinitions from controller/apis, for manifests/ and the chart
+	@$(RUN) controller.apis --output manifests/crds
+	@rm -f charts/rook/files/crds/*.yaml && cp manifests/crds/*.yaml charts/rook/files/crds/
+
+format: venv ## format the code and sort imports
+	@$(RUN) ruff check --fix --select I .
+	@$(RUN) ruff format .
+
+bench-cluster: stubs ## measure the demo cluster: seconds to Ready, claim to pod, the operator at rest
+	@$(RUN) bench.cluster
+
+clean: ## remove what tools left in the checkout; the cache outside it stays
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist ./*.egg-info .venv
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@.ci/venv >/dev/null
+
+stubs: venv
+	@$(RUN) controller.agent.csi.generate

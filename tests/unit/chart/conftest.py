@@ -1,0 +1,70 @@
+"""Renders the chart with the real helm, which is built where it is missing."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e import binaries
+
+CHART = Path(__file__).parents[3] / "charts" / "rook"
+
+type Manifest = dict[str, Any]
+
+
+class Rendered:
+    """What one `helm template` made: the objects by (kind, namespace, name)."""
+
+    def __init__(self, objects: list[Manifest]) -> None:
+        self.objects = objects
+
+    def of_kind(self, kind: str) -> list[Manifest]:
+        return [o for o in self.objects if o["kind"] == kind]
+
+    def get(self, kind: str, name: str, namespace: str | None = None) -> Manifest:
+        found = [
+            o
+            for o in self.of_kind(kind)
+            if o["metadata"]["name"] == name and namespace in (None, o["metadata"].get("namespace"))
+        ]
+        assert len(found) == 1, f"{len(found)} objects {kind} {namespace or ''}/{name}"
+        return found[0]
+
+    def pod(self, kind: str, name: str) -> Manifest:
+        """The pod template's spec of a workload."""
+        spec: Manifest = self.get(kind, name)["spec"]["template"]["spec"]
+        return spec
+
+
+@pytest.fixture(scope="session")
+def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs helm with these arguments."""
+    program = binaries.ensure("helm") / "helm"
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def render(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Rendered]:
+    """Renders the release `rook` in namespace `rook-ceph` with these values; the same values are rendered once."""
+    done: dict[str, Rendered] = {}
+
+    def run(**values: Any) -> Rendered:
+        key = json.dumps(values, sort_keys=True)
+        if key not in done:
+            arguments = ["template", "rook", CHART, "--namespace", "rook-ceph", "--kube-version", "1.36.0"]
+            for name, value in values.items():
+                arguments += ["--set-json", f"{name}={json.dumps(value)}"]
+            result = helm(*arguments)
+            assert result.returncode == 0, result.stderr
+            done[key] = Rendered([o for o in yaml.safe_load_all(result.stdout) if o])
+        return done[key]
+
+    return run

@@ -1,0 +1,404 @@
+"""The chart's objects: what a user's values do, and that no pod or account may more than it needs."""
+
+import ast
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from .conftest import CHART, Manifest, Rendered
+
+type Render = Callable[..., Rendered]
+type Helm = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def rules(rendered: Rendered, kind: str, name: str, namespace: str | None = None) -> list[Manifest]:
+    found: list[Manifest] = rendered.get(kind, name, namespace)["rules"]
+    return found
+
+
+def subjects_of(binding: Manifest) -> set[tuple[str, str]]:
+    return {(s["namespace"], s["name"]) for s in binding["subjects"]}
+
+
+def environment(pod: Manifest) -> dict[str, str]:
+    return {e["name"]: e.get("value", "") for e in pod["containers"][0]["env"]}
+
+
+def test_lint_finds_nothing(helm: Helm) -> None:
+    result = helm("lint", "--strict", "--kube-version", "1.36.0", CHART)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 chart(s) failed" in result.stdout
+
+
+def test_nothing_is_in_the_release_twice(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    keys = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in rendered.objects]
+    assert len(keys) == len(set(keys))
+
+
+# Operator
+
+
+def test_operator_is_confined(render: Render) -> None:
+    pod = render().pod("Deployment", "rook-ceph-operator")
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    security = container["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == 2016
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert not any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC"))
+    assert not any("hostPath" in volume for volume in pod["volumes"])
+
+
+def test_operator_survives_the_loss_of_a_node(render: Render) -> None:
+    rendered = render()
+    deployment = rendered.get("Deployment", "rook-ceph-operator")
+    assert deployment["spec"]["replicas"] == 2
+    pod = deployment["spec"]["template"]["spec"]
+    (term,) = pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    budget = rendered.get("PodDisruptionBudget", "rook-ceph-operator")["spec"]
+    assert budget["maxUnavailable"] == 1
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        deployment["spec"]["selector"]["matchLabels"],
+        budget["selector"]["matchLabels"],
+        term["podAffinityTerm"]["labelSelector"]["matchLabels"],
+        rendered.get("Service", "rook-ceph-operator-metrics")["spec"]["selector"],
+    ):
+        assert selector.items() <= labels.items()
+
+
+def test_operator_is_probed(render: Render) -> None:
+    (container,) = render().pod("Deployment", "rook-ceph-operator")["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    ports = {port["name"] for port in container["ports"]}
+    assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} <= ports
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "expected"),
+    [
+        pytest.param({"replicas": 3}, "replicas", 3, id="replicas"),
+        pytest.param({"revisionHistoryLimit": 1}, "revisionHistoryLimit", 1, id="revisionHistoryLimit"),
+        pytest.param(
+            {"image.repository": "r/o", "image.tag": "v2"},
+            "template.spec.containers.0.image",
+            "r/o:v2",
+            id="image",
+        ),
+        pytest.param(
+            {"image.pullPolicy": "Always"}, "template.spec.containers.0.imagePullPolicy", "Always", id="pullPolicy"
+        ),
+        pytest.param({"nodeSelector": {"a": "b"}}, "template.spec.nodeSelector", {"a": "b"}, id="nodeSelector"),
+        pytest.param(
+            {"priorityClassName": "high"}, "template.spec.priorityClassName", "high", id="priorityClassName"
+        ),
+        pytest.param({"useOperatorHostNetwork": True}, "template.spec.hostNetwork", True, id="useOperatorHostNetwork"),
+        pytest.param({"operatorPodLabels": {"x": "y"}}, "template.metadata.labels.x", "y", id="operatorPodLabels"),
+        pytest.param({"annotations": {"x": "y"}}, "template.metadata.annotations.x", "y", id="annotations"),
+        pytest.param(
+            {"unreachableNodeTolerationSeconds": 7},
+            "template.spec.tolerations.0.tolerationSeconds",
+            7,
+            id="unreachableNodeTolerationSeconds",
+        ),
+        pytest.param(
+            {"tolerations": [{"key": "k", "operator": "Exists"}]},
+            "template.spec.tolerations.1.key",
+            "k",
+            id="tolerations",
+        ),
+        pytest.param(
+            {"resources": {"limits": {"memory": "1Gi"}}},
+            "template.spec.containers.0.resources.limits.memory",
+            "1Gi",
+            id="resources",
+        ),
+        pytest.param(
+            {"containerSecurityContext": {"runAsUser": 5}},
+            "template.spec.containers.0.securityContext.runAsUser",
+            5,
+            id="containerSecurityContext",
+        ),
+    ],
+)
+def test_operator_values(render: Render, values: dict[str, Any], path: str, expected: object) -> None:
+    found: Any = render(**values).get("Deployment", "rook-ceph-operator")["spec"]
+    for part in path.split("."):
+        found = found[int(part)] if part.isdigit() else found[part]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "variable", "expected"),
+    [
+        ({}, "ROOK_WATCH_NAMESPACES", "rook-ceph"),
+        ({"clusterNamespaces": ["b", "a", "b"]}, "ROOK_WATCH_NAMESPACES", "a,b"),
+        ({"logLevel": "DEBUG"}, "ROOK_LOG_LEVEL", "DEBUG"),
+        ({}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "false"),
+        ({"allowLoopDevices": True}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "true"),
+        ({"cephCommandsTimeoutSeconds": "20"}, "ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS", "20"),
+    ],
+)
+def test_operator_settings(render: Render, values: dict[str, Any], variable: str, expected: str) -> None:
+    assert environment(render(**values).pod("Deployment", "rook-ceph-operator"))[variable] == expected
+
+
+def test_pull_secrets_are_on_every_account(render: Render) -> None:
+    for account in render(imagePullSecrets=[{"name": "registry"}]).of_kind("ServiceAccount"):
+        assert account["imagePullSecrets"] == [{"name": "registry"}], account["metadata"]["name"]
+
+
+# Access
+
+
+@pytest.mark.parametrize("namespaces", [[], ["one"], ["one", "two"]])
+def test_no_account_reads_secrets_cluster_wide(render: Render, namespaces: list[str]) -> None:
+    for role in render(clusterNamespaces=namespaces).of_kind("ClusterRole"):
+        for rule in role.get("rules") or []:
+            assert not {"secrets", "*"} & set(rule["resources"]), role["metadata"]["name"]
+            assert "*" not in rule["apiGroups"], role["metadata"]["name"]
+
+
+def test_no_rule_has_a_wildcard_verb_or_escalates(render: Render) -> None:
+    rendered = render()
+    for role in rendered.of_kind("ClusterRole") + rendered.of_kind("Role"):
+        for rule in role.get("rules") or []:
+            assert not {"*", "escalate", "bind", "impersonate"} & set(rule["verbs"]), role["metadata"]["name"]
+            assert not {"pods/exec", "serviceaccounts/token"} & set(rule["resources"]), role["metadata"]["name"]
+
+
+@pytest.mark.parametrize("namespaces", [["rook-ceph"], ["one", "two"]])
+def test_secrets_are_open_to_the_operator_in_served_namespaces_only(render: Render, namespaces: list[str]) -> None:
+    rendered = render(clusterNamespaces=namespaces)
+    with_secrets = {
+        (role["metadata"]["namespace"], role["metadata"]["name"])
+        for role in rendered.of_kind("Role")
+        if any("secrets" in rule["resources"] for rule in role["rules"])
+    }
+    assert with_secrets == {(namespace, "rook-ceph-cluster-mgmt") for namespace in namespaces}
+    for binding in rendered.of_kind("RoleBinding"):
+        if (binding["metadata"]["namespace"], binding["roleRef"]["name"]) in with_secrets:
+            assert subjects_of(binding) == {("rook-ceph", "rook-ceph-system")}
+
+
+def test_leases_are_the_operators_in_its_own_namespace_only(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one"])
+    holders = [
+        role["metadata"]["namespace"]
+        for role in rendered.of_kind("Role")
+        if any("leases" in rule["resources"] for rule in role["rules"])
+    ]
+    assert holders == ["rook-ceph"]
+
+
+def test_bindings_refer_to_roles_and_accounts_of_the_release(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    accounts = {(o["metadata"]["namespace"], o["metadata"]["name"]) for o in rendered.of_kind("ServiceAccount")}
+    for binding in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding"):
+        reference = binding["roleRef"]
+        rendered.get(reference["kind"], reference["name"], binding["metadata"].get("namespace"))
+        assert subjects_of(binding) <= accounts
+
+
+def test_ceph_daemons_have_no_token_and_no_rights(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    bound = {s for b in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding") for s in subjects_of(b)}
+    for namespace in ("one", "two"):
+        for name in ("rook-ceph-default", "rook-ceph-mgr", "rook-ceph-osd"):
+            assert rendered.get("ServiceAccount", name, namespace)["automountServiceAccountToken"] is False
+            assert (namespace, name) not in bound
+
+
+def test_rbac_can_be_left_to_the_administrator(render: Render) -> None:
+    rendered = render(rbacEnable=False)
+    kinds = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+    outside_tests = [
+        o
+        for kind in kinds
+        for o in rendered.of_kind(kind)
+        if o["metadata"].get("annotations", {}).get("helm.sh/hook") != "test"
+    ]
+    assert outside_tests == []
+
+
+# Types
+
+
+def test_types_are_those_of_the_manifests_and_kept_on_uninstall(render: Render) -> None:
+    expected = {}
+    for file in (CHART.parents[1] / "manifests" / "crds").glob("*.yaml"):
+        definition = yaml.safe_load(file.read_text())
+        expected[definition["metadata"]["name"]] = definition["spec"]
+    rendered = render().of_kind("CustomResourceDefinition")
+    assert expected
+    assert {o["metadata"]["name"]: o["spec"] for o in rendered} == expected
+    for definition in rendered:
+        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_types_can_be_left_out(render: Render) -> None:
+    assert render(**{"crds.enabled": False}).of_kind("CustomResourceDefinition") == []
+
+
+# Nodes
+
+
+def test_a_driver_is_registered_for_each_served_namespace(render: Render) -> None:
+    drivers = {o["metadata"]["name"]: o["spec"] for o in render(clusterNamespaces=["one", "two"]).of_kind("CSIDriver")}
+    assert set(drivers) == {"one.rbd.csi.ceph.com", "two.rbd.csi.ceph.com"}
+    for spec in drivers.values():
+        assert spec["attachRequired"] is True
+        assert spec["fsGroupPolicy"] == "File"
+
+
+@pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])
+def test_node_pods_run_everywhere_with_the_hosts_network(render: Render, name: str) -> None:
+    pod = render().pod("DaemonSet", name)
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["hostNetwork"] is True
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert not any(pod.get(key) for key in ("hostPID", "hostIPC"))
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_nothing_but_a_person_restarts_the_mounter(render: Render) -> None:
+    rendered = render()
+    assert rendered.get("DaemonSet", "rook-mounter")["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    pod = rendered.pod("DaemonSet", "rook-mounter")
+    assert "livenessProbe" not in pod["containers"][0]
+    assert "limits" not in pod["containers"][0]["resources"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_mounts_of_the_agent_reach_the_kubelet(render: Render) -> None:
+    pod = render(**{"csi.kubeletDirPath": "/data/kubelet"}).pod("DaemonSet", "rook-agent")
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "kubelet"]
+    assert mount == {"name": "kubelet", "mountPath": "/data/kubelet", "mountPropagation": "Bidirectional"}
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "kubelet"]
+    assert volume["hostPath"]["path"] == "/data/kubelet"
+    assert environment(pod)["KUBELET_DIR"] == "/data/kubelet"
+
+
+def test_agent_serves_the_drivers_that_are_registered(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    drivers = environment(rendered.pod("DaemonSet", "rook-agent"))["ROOK_CSI_DRIVERS"].split(",")
+    assert drivers == [o["metadata"]["name"] for o in rendered.of_kind("CSIDriver")]
+
+
+def test_agent_may_write_config_maps_of_its_namespace_and_nothing_else(render: Render) -> None:
+    rendered = render()
+    bound = [
+        (b["roleRef"]["kind"], b["roleRef"]["name"])
+        for b in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding")
+        if {("rook-ceph", "rook-agent"), ("rook-ceph", "rook-mounter")} & subjects_of(b)
+    ]
+    assert bound == [("Role", "rook-agent")]
+    assert rules(rendered, "Role", "rook-agent") == [
+        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}
+    ]
+
+
+def test_agent_port_is_one_value(render: Render) -> None:
+    rendered = render(**{"agent.metricsPort": 7000})
+    pod = rendered.pod("DaemonSet", "rook-agent")
+    assert environment(pod)["ROOK_AGENT_METRICS_ADDRESS"] == "0.0.0.0:7000"
+    assert pod["containers"][0]["ports"][0]["containerPort"] == 7000
+    assert rendered.get("Service", "rook-agent-metrics")["spec"]["ports"][0]["port"] == 7000
+
+
+@pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])
+def test_node_values(render: Render, name: str) -> None:
+    affinity = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    pod = render(
+        **{
+            "discover.tolerations": [],
+            "discover.nodeAffinity": affinity,
+            "agent.image.repository": "r/a",
+            "agent.image.tag": "v3",
+        }
+    ).pod("DaemonSet", name)
+    assert "tolerations" not in pod
+    assert pod["affinity"]["nodeAffinity"] == affinity
+    assert pod["containers"][0]["image"] == "r/a:v3"
+
+
+# Monitoring and tests
+
+
+def test_prometheus_finds_the_operator_one_way(render: Render) -> None:
+    def annotations(rendered: Rendered) -> dict[str, str]:
+        template = rendered.get("Deployment", "rook-ceph-operator")["spec"]["template"]["metadata"]
+        found: dict[str, str] = template.get("annotations", {})
+        return found
+
+    assert annotations(render())["prometheus.io/port"] == "9090"
+    assert render().of_kind("ServiceMonitor") == []
+    monitored = render(**{"monitoring.enabled": True})
+    assert "prometheus.io/scrape" not in annotations(monitored)
+    selector = monitored.get("ServiceMonitor", "rook-ceph-operator")["spec"]["selector"]["matchLabels"]
+    service = monitored.get("Service", "rook-ceph-operator-metrics")
+    assert selector.items() <= service["metadata"]["labels"].items()
+
+
+def test_the_smoke_test_is_a_hook_that_asks_for_every_type(render: Render) -> None:
+    rendered = render()
+    pod = rendered.get("Pod", "rook-smoke")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    (container,) = pod["spec"]["containers"]
+    script, host, replicas, *types = container["args"]
+    ast.parse(script)
+    assert host == "rook-ceph-operator-metrics.rook-ceph.svc"
+    assert replicas == "2"
+    assert sorted(types) == sorted(o["metadata"]["name"] for o in rendered.of_kind("CustomResourceDefinition"))
+    (rule,) = rules(rendered, "ClusterRole", "rook-ceph-rook-smoke")
+    assert rule["verbs"] == ["get"]
+    assert sorted(rule["resourceNames"]) == sorted(types)
+
+
+# Values
+
+
+def test_a_value_that_does_not_exist_is_refused(helm: Helm) -> None:
+    result = helm("template", "rook", CHART, "--kube-version", "1.36.0", "--set", "replicaCount=3")
+    assert result.returncode != 0
+    assert "replicaCount" in result.stderr
+
+
+@pytest.mark.parametrize("setting", ["logLevel=LOUD", "clusterNamespaces={Not_A_Name}", "replicas=-1"])
+def test_a_wrong_value_is_refused_with_its_name(helm: Helm, setting: str) -> None:
+    result = helm("template", "rook", CHART, "--kube-version", "1.36.0", "--set", setting)
+    assert result.returncode != 0
+    assert setting.split("=")[0] in result.stderr
+
+
+def test_values_of_upstreams_chart_that_have_no_meaning_are_named(render: Render) -> None:
+    rendered = render(monRunAsRoot=True, **{"csi.provisionerReplicas": 1})
+    annotations = rendered.get("Deployment", "rook-ceph-operator")["metadata"]["annotations"]
+    assert annotations["rook.io/values-not-served"] == "monRunAsRoot, csi.provisionerReplicas"
+    assert "annotations" not in render().get("Deployment", "rook-ceph-operator")["metadata"]
+
+
+def test_the_readme_has_every_value(helm: Helm) -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    readme = (CHART / "README.md").read_text()
+    missing = [path for path in leaves(values) if f"`{path}`" not in readme]
+    assert missing == []
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """The paths of all values; a map that the user fills counts as one."""
+    found = []
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        opaque = name in {"resources", "containerSecurityContext"}
+        found += leaves(value, f"{path}.") if isinstance(value, dict) and value and not opaque else [path]
+    return found
