@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .conftest import CHART, Manifest, Rendered
+from tests.unit.chart.rendered import CHART, Manifest, Rendered
 
 type Render = Callable[..., Rendered]
 type Helm = Callable[..., subprocess.CompletedProcess[str]]
@@ -98,9 +98,7 @@ def test_operator_is_probed(render: Render) -> None:
             {"image.pullPolicy": "Always"}, "template.spec.containers.0.imagePullPolicy", "Always", id="pullPolicy"
         ),
         pytest.param({"nodeSelector": {"a": "b"}}, "template.spec.nodeSelector", {"a": "b"}, id="nodeSelector"),
-        pytest.param(
-            {"priorityClassName": "high"}, "template.spec.priorityClassName", "high", id="priorityClassName"
-        ),
+        pytest.param({"priorityClassName": "high"}, "template.spec.priorityClassName", "high", id="priorityClassName"),
         pytest.param({"useOperatorHostNetwork": True}, "template.spec.hostNetwork", True, id="useOperatorHostNetwork"),
         pytest.param({"operatorPodLabels": {"x": "y"}}, "template.metadata.labels.x", "y", id="operatorPodLabels"),
         pytest.param({"annotations": {"x": "y"}}, "template.metadata.annotations.x", "y", id="annotations"),
@@ -211,7 +209,9 @@ def test_bindings_refer_to_roles_and_accounts_of_the_release(render: Render) -> 
 
 def test_ceph_daemons_have_no_token_and_no_rights(render: Render) -> None:
     rendered = render(clusterNamespaces=["one", "two"])
-    bound = {s for b in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding") for s in subjects_of(b)}
+    bound = {
+        s for b in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding") for s in subjects_of(b)
+    }
     for namespace in ("one", "two"):
         for name in ("rook-ceph-default", "rook-ceph-mgr", "rook-ceph-osd"):
             assert rendered.get("ServiceAccount", name, namespace)["automountServiceAccountToken"] is False
@@ -317,7 +317,7 @@ def test_agent_port_is_one_value(render: Render) -> None:
 
 @pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])
 def test_node_values(render: Render, name: str) -> None:
-    affinity = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+    affinity: Manifest = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
     pod = render(
         **{
             "discover.tolerations": [],
