@@ -1,0 +1,37 @@
+"""Waiting for something to become so: with a deadline, and saying what is still missing."""
+
+import time
+from collections.abc import Callable
+
+from e2e.progress import say
+
+POLL_SECONDS = 0.25
+
+
+class NotYetError(Exception):
+    """What is missing, in words that follow "waiting for WHAT: "."""
+
+
+def eventually[T](what: str, look: Callable[[], T], *, deadline: float) -> T:
+    """Call `look` until it returns, and return what it returned.
+
+    Args:
+        what: What is waited for, as a person names it.
+        look: Looks once. Raises `NotYetError` with what is missing; anything else that it raises comes through at once.
+        deadline: Seconds after which to give up.
+
+    Raises:
+        TimeoutError: It is still not so; the message says what was missing at the end.
+    """
+    end = time.monotonic() + deadline
+    said = ""
+    while True:
+        try:
+            return look()
+        except NotYetError as missing:
+            if str(missing) != said:
+                said = str(missing)
+                say(f"    waiting for {what}: {said}")
+            if time.monotonic() >= end:
+                raise TimeoutError(f"{what} after {deadline:g} s: {said}") from missing
+        time.sleep(POLL_SECONDS)
