@@ -1,0 +1,18 @@
+"""The kinds that have a CustomResourceDefinition, each with the type of its objects."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
+from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
+from controller.apis.meta import Kind
+
+KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
+    {
+        CEPH_CLUSTER: CephCluster,
+        CEPH_BLOCK_POOL: CephBlockPool,
+        CEPH_V1BETA1_CLUSTER: Cluster,
+    }
+)
