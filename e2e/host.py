@@ -130,9 +130,14 @@ def engine() -> Engine:
     return Engine("podman", {"CONTAINERS_CONF": str(path)})
 
 
+def unified_cgroups() -> bool:
+    """Whether this machine has cgroup v2 and nothing else."""
+    return Path("/sys/fs/cgroup/cgroup.controllers").exists()
+
+
 def podman_settings() -> str | None:
     """The settings that podman needs on this machine, or None where its own defaults do."""
-    unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    unified = unified_cgroups()
     status = Path("/proc/self/status").read_text()
     bounding = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapBnd")), 16)
     if unified and bounding >> _CAP_SYS_RESOURCE & 1:

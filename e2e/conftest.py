@@ -1,0 +1,86 @@
+"""Brings up the demo's environment once for all scenarios, and keeps what explains a failed one."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e import cache, postgres
+from e2e import environment as env
+from e2e.environment import Environment
+from e2e.progress import say
+from e2e.timetable import Timetable
+
+HERE = Path(__file__).parent
+SCENARIO_SECONDS = 300
+"""For one scenario, without the environment, whose own waits have deadlines."""
+_environment = pytest.StashKey[Environment]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here need the cluster, and more time than a unit test."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(SCENARIO_SECONDS, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """When a scenario fails, write the cluster's objects, events and logs into a directory, and say where."""
+    report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # the hook's wrapper protocol is untyped
+    environment = item.config.stash.get(_environment, None)
+    if report.failed and environment is not None:
+        directory = cache.root() / "failures" / item.name
+        namespaces = [env.NAMESPACE, *(v for k, v in getattr(item, "funcargs", {}).items() if k == "namespace")]
+        try:
+            env.dump(environment, directory, namespaces)
+        except OSError as error:
+            report.sections.append(("cluster state", f"could not be read: {error}"))
+        else:
+            report.sections.append(("cluster state", f"objects, events and logs are in {directory}"))
+    return report  # type: ignore[return-value]  # the hook's wrapper protocol is untyped
+
+
+@pytest.fixture(scope="session")
+def environment(pytestconfig: pytest.Config) -> Environment:
+    """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
+    timetable = Timetable()
+    environment = env.prepare(timetable)
+    pytestconfig.stash[_environment] = environment
+    env.bring_up(environment, timetable)
+    say(str(timetable))
+    return environment
+
+
+@pytest.fixture
+def namespace(environment: Environment) -> Iterator[str]:
+    """A new namespace, gone with all that is in it afterwards."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    environment.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    postgres.remove(environment, name)
+
+
+@pytest.fixture(scope="module")
+def database(environment: Environment) -> Iterator[str]:
+    """A namespace with a PostgreSQL that has rows, shared by the scenarios of a module."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    postgres.deploy(environment, name)
+    postgres.write_rows(environment, name)
+    yield name
+    postgres.remove(environment, name)
+
+
+@pytest.fixture
+def edit_cluster(environment: Environment) -> Iterator[Callable[[env.Manifest], None]]:
+    """Edits the CephCluster as a user does, and afterwards puts its spec back and waits until it is Ready."""
+
+    def edit(patch: env.Manifest) -> None:
+        environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, patch)
+
+    yield edit
+    edit({"metadata": {"annotations": {"rook.io/mode": None}}})
+    environment.api.apply(env.ceph_cluster(environment))
+    env.wait_for_cluster(environment)

@@ -1,0 +1,312 @@
+"""The scene of the demo and of every scenario: the kind cluster, our chart in it, and a Ceph cluster that it runs.
+
+Everything here may be called again: what is there already is found and kept.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e import binaries, cluster, images
+from e2e.api import Api, ApiError, Manifest, condition, load
+from e2e.eventually import NotYetError, eventually
+from e2e.timetable import Timetable
+
+REPOSITORY = Path(__file__).parents[1]
+CHART = REPOSITORY / "charts" / "rook"
+EXAMPLES = REPOSITORY / "manifests" / "examples" / "ceph"
+
+NAMESPACE = "rook-ceph"
+RELEASE = "rook"
+CLUSTER = "rook-ceph"
+POOL = "replicapool"
+STORAGE_CLASS = "rook-ceph-block"
+IMAGES = ("operator", "agent", "ceph", "postgres")
+
+READY_SECONDS = 420.0
+"""How long a new Ceph cluster may take on a slow machine; bench/cluster.py measures how long it does take."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What scenarios work with."""
+
+    api: Api
+    kubeconfig: Path
+    programs: Path
+    """The directory of kubectl and helm."""
+    images: Mapping[str, str]
+    """The reference under which the nodes have each image."""
+    devices: Mapping[str, tuple[str, ...]]
+    """Each worker's own raw disks."""
+
+    @property
+    def workers(self) -> list[str]:
+        """The nodes that pods run on."""
+        return sorted(self.devices)
+
+    def run(self, program: str, *arguments: str | Path, stdin: str | None = None, deadline: float = 120.0) -> str:
+        """What kubectl or helm wrote to stdout. Raises `RuntimeError` with its stderr when it fails."""
+        command = [self.programs / program, "--kubeconfig", self.kubeconfig, *arguments]
+        result = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=deadline)
+        if result.returncode:
+            shown = " ".join(str(argument) for argument in (program, *arguments))
+            raise RuntimeError(f"{shown} failed with {result.returncode}:\n{result.stderr.strip()[-4000:]}")
+        return result.stdout
+
+    def execute(self, pod: str, *command: str, namespace: str, container: str = "", deadline: float = 60.0) -> str:
+        """What a command in a pod's container wrote to stdout. Raises `RuntimeError` when it fails."""
+        chosen = ["--container", container] if container else []
+        arguments = ["exec", "--namespace", namespace, pod, *chosen, "--", *command]
+        return self.run("kubectl", *arguments, deadline=deadline)
+
+
+def up(timetable: Timetable) -> Environment:
+    """Everything, up to a pool and a StorageClass that claims can ask for."""
+    environment = prepare(timetable)
+    bring_up(environment, timetable)
+    return environment
+
+
+def bring_up(environment: Environment, timetable: Timetable) -> None:
+    """The chart, the Ceph cluster, the pool and the StorageClass."""
+    with timetable.step("operator and agents"):
+        install_chart(environment)
+        wait_for_chart(environment)
+    with timetable.step("Ceph cluster"):
+        environment.api.apply(ceph_cluster(environment))
+        wait_for_cluster(environment)
+    with timetable.step("pool and StorageClass"):
+        create_pool(environment)
+
+
+def prepare(timetable: Timetable) -> Environment:
+    """The kind cluster with the images on its nodes, and nothing of ours in it yet."""
+    with timetable.step("programs"):
+        programs = binaries.ensure("helm", "kind", "kubectl")
+    with timetable.step("images"):
+        built = images.ensure(*IMAGES)
+    with timetable.step("kind cluster"):
+        state = cluster.up()
+    with timetable.step("images onto the nodes"):
+        cluster.load(state, built.values())
+    return Environment(
+        api=Api(state.kubeconfig),
+        kubeconfig=state.kubeconfig,
+        programs=programs,
+        images={name: image.reference for name, image in built.items()},
+        devices={node: state.devices(node) for node in state.workers},
+    )
+
+
+def install_chart(environment: Environment, **values: Any) -> None:
+    """Install or upgrade the release, without waiting until its pods are ready."""
+    settings: dict[str, Any] = {"allowLoopDevices": True, **values}
+    for prefix, image in (("image", "operator"), ("agent.image", "agent")):
+        settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
+    arguments: list[str | Path] = ["upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE]
+    for name, value in settings.items():
+        arguments += ["--set-json", f"{name}={json.dumps(value)}"]
+    environment.run("helm", *arguments, "--create-namespace")
+
+
+def wait_for_chart(environment: Environment) -> None:
+    """Wait until all of the release's pods are ready."""
+
+    def look() -> None:
+        deployment = environment.api.get("Deployment", "rook-ceph-operator", NAMESPACE)
+        wanted = deployment["spec"]["replicas"]
+        missing = [] if rolled_out(deployment, wanted) else [f"operator {ready(deployment)} of {wanted}"]
+        for name in ("rook-agent", "rook-mounter"):
+            daemons = environment.api.get("DaemonSet", name, NAMESPACE)
+            status = daemons["status"]
+            if (
+                status.get("observedGeneration") != daemons["metadata"]["generation"]
+                or status.get("numberReady", 0) < max(1, status.get("desiredNumberScheduled", 0))
+                or (name == "rook-agent" and status.get("updatedNumberScheduled", 0) < status["desiredNumberScheduled"])
+            ):
+                missing.append(f"{name} {status.get('numberReady', 0)} of {status.get('desiredNumberScheduled', '?')}")
+        if missing:
+            raise NotYetError(", ".join(missing) + " ready")
+
+    eventually("the chart's pods", look, deadline=180)
+
+
+def ready(workload: Manifest) -> int:
+    """How many of a workload's pods are ready."""
+    return int(workload.get("status", {}).get("readyReplicas", 0))
+
+
+def rolled_out(workload: Manifest, replicas: int) -> bool:
+    """Whether all of a workload's pods are of its newest template and ready."""
+    status = workload.get("status", {})
+    return bool(
+        status.get("observedGeneration") == workload["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == replicas
+        and status.get("readyReplicas", 0) == replicas
+    )
+
+
+def ceph_cluster(environment: Environment) -> Manifest:
+    """The example for tests, with this environment's image and with each worker's first disk."""
+    manifest = next(m for m in load(EXAMPLES / "cluster-test.yaml") if m["kind"] == "CephCluster")
+    manifest["metadata"].update(name=CLUSTER, namespace=NAMESPACE)
+    spec = manifest["spec"]
+    spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
+    spec["mon"] = {**spec.get("mon", {}), "count": 3}
+    spec["storage"] = {
+        **spec.get("storage", {}),
+        "useAllNodes": False,
+        "useAllDevices": False,
+        "nodes": [
+            {"name": node, "devices": [{"name": devices[0]}]} for node, devices in sorted(environment.devices.items())
+        ],
+    }
+    return manifest
+
+
+def wait_for_cluster(
+    environment: Environment, *, mons: int = 3, osds: int = 3, deadline: float = READY_SECONDS
+) -> None:
+    """Wait until the Ceph cluster is Ready for its newest spec, with this many daemons."""
+
+    def look() -> None:
+        found = environment.api.get("CephCluster", CLUSTER, NAMESPACE)
+        status = found.get("status", {})
+        if status.get("observedGeneration") != found["metadata"]["generation"]:
+            raise NotYetError("the operator to see its spec")
+        state = condition(found, "Ready")
+        if state.get("status") != "True" or state.get("observedGeneration") != found["metadata"]["generation"]:
+            raise NotYetError(progress(found))
+        for kind, wanted in (("mon", mons), ("mgr", 1), ("osd", osds)):
+            running = ready_daemons(environment, kind)
+            if len(running) != wanted:
+                raise NotYetError(f"{len(running)} of {wanted} {kind}s ready")
+
+    eventually("the Ceph cluster", look, deadline=deadline)
+
+
+def ready_daemons(environment: Environment, kind: str) -> list[str]:
+    """The names of the Ceph daemon Deployments of a kind (mon, mgr, osd) whose pod is ready."""
+    found = environment.api.list("Deployment", NAMESPACE, labels=f"app=rook-ceph-{kind}")
+    return sorted(d["metadata"]["name"] for d in found if ready(d) == 1)
+
+
+def progress(found: Manifest) -> str:
+    """What the operator says that it is at and waits for."""
+    status = found.get("status", {})
+    steps = [
+        f"{step['subject']}: {step.get('error') or step.get('waitsFor') or step.get('reason', '')}"
+        for step in status.get("plan", {}).get("steps", [])
+    ]
+    return "; ".join(steps[:4]) or condition(found, "Ready").get("message") or status.get("phase") or "no status yet"
+
+
+def create_pool(environment: Environment) -> None:
+    """The examples' pool and StorageClass; wait until the pool is there."""
+    for file in ("pool.yaml", "storageclass.yaml"):
+        for manifest in load(EXAMPLES / file):
+            if manifest["kind"] in ("CephBlockPool", "StorageClass"):
+                environment.api.apply(manifest)
+    wait_for_pool(environment, POOL)
+
+
+def wait_for_pool(environment: Environment, name: str) -> None:
+    """Wait until a pool is Ready for its newest spec."""
+
+    def look() -> None:
+        found = environment.api.get("CephBlockPool", name, NAMESPACE)
+        status = found.get("status", {})
+        if status.get("phase") != "Ready" or status.get("observedGeneration") != found["metadata"]["generation"]:
+            raise NotYetError(progress(found))
+
+    eventually(f"pool {name}", look, deadline=120)
+
+
+def ceph(environment: Environment, *command: str) -> Any:
+    """The JSON answer of a `ceph` command, asked from the toolbox pod."""
+    return json.loads(in_toolbox(environment, "ceph", *command, "--format", "json"))
+
+
+def in_toolbox(environment: Environment, *command: str) -> str:
+    """What a command wrote in the toolbox: a pod with Ceph's command line and the admin's key, made if missing."""
+    return environment.execute(_toolbox(environment), *command, namespace=NAMESPACE)
+
+
+def _toolbox(environment: Environment) -> str:
+    for manifest in load(EXAMPLES / "toolbox.yaml"):
+        manifest["metadata"]["namespace"] = NAMESPACE
+        for container in manifest["spec"]["template"]["spec"]["containers"]:
+            container["image"] = environment.images["ceph"]
+        environment.api.apply(manifest)
+
+    def look() -> str:
+        pods = running(environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"))
+        if not pods:
+            raise NotYetError("its pod to be ready")
+        return str(pods[0]["metadata"]["name"])
+
+    return eventually("the toolbox", look, deadline=60)
+
+
+def running(pods: Iterable[Manifest]) -> list[Manifest]:
+    """Those pods that are ready and not on their way out."""
+    return [
+        pod
+        for pod in pods
+        if condition(pod, "Ready").get("status") == "True" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def gone(environment: Environment, kind: str, name: str, namespace: str = "", *, deadline: float = 60.0) -> None:
+    """Wait until the object is gone."""
+
+    def look() -> None:
+        found = environment.api.find(kind, name, namespace)
+        if found is not None:
+            held = ", ".join(found["metadata"].get("finalizers", [])) or "its owner"
+            raise NotYetError(f"{kind} {name} is still there, held by {held}")
+
+    eventually(f"{kind} {name} to be gone", look, deadline=deadline)
+
+
+def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -> None:
+    """Write what a person needs to see why a scenario failed: objects, events, and every container's log."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for kind in ("Node", "PersistentVolume", "VolumeAttachment", "CSINode", "StorageClass"):
+        _write(environment, directory / f"{kind}.json", kind, "")
+    for namespace in namespaces:
+        place = directory / namespace
+        place.mkdir(exist_ok=True)
+        for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
+            _write(environment, place / f"{kind}.json", kind, namespace)
+        for kind in ("CephCluster", "CephBlockPool", "PersistentVolumeClaim"):
+            _write(environment, place / f"{kind}.json", kind, namespace)
+        for pod in environment.api.list("Pod", namespace):
+            _write_logs(environment, place, pod)
+
+
+def _write(environment: Environment, file: Path, kind: str, namespace: str) -> None:
+    try:
+        items = environment.api.list(kind, namespace)
+    except ApiError as error:
+        file.write_text(str(error))
+        return
+    for item in items:
+        item["metadata"].pop("managedFields", None)
+    file.write_text(json.dumps(items, indent=1))
+
+
+def _write_logs(environment: Environment, place: Path, pod: Manifest) -> None:
+    name = pod["metadata"]["name"]
+    for container in [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]:
+        for previous in (False, True):
+            try:
+                text = environment.api.logs(name, pod["metadata"]["namespace"], container["name"], previous=previous)
+            except ApiError:
+                continue
+            suffix = ".previous.log" if previous else ".log"
+            (place / f"{name}.{container['name']}{suffix}").write_text(text)

@@ -1,0 +1,112 @@
+"""PostgreSQL in a StatefulSet on a claim of ours: the stateful application of the demo and of the scenarios."""
+
+from e2e.api import Manifest, load
+from e2e.environment import EXAMPLES, STORAGE_CLASS, Environment, gone, running
+from e2e.eventually import NotYetError, eventually
+
+POD = "postgres-0"
+CLAIM = "data-postgres-0"
+
+START_SECONDS = 180.0
+MOVE_SECONDS = 180.0
+
+
+def deploy(environment: Environment, namespace: str) -> Manifest:
+    """Apply the example and wait until the database answers; return its pod."""
+    if environment.api.find("Namespace", namespace) is None:
+        environment.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    for manifest in load(EXAMPLES / "postgres.yaml"):
+        manifest["metadata"]["namespace"] = namespace
+        if manifest["kind"] == "StatefulSet":
+            (container,) = manifest["spec"]["template"]["spec"]["containers"]
+            container["image"] = environment.images["postgres"]
+            (claim,) = manifest["spec"]["volumeClaimTemplates"]
+            claim["spec"]["storageClassName"] = STORAGE_CLASS
+        environment.api.apply(manifest)
+    return wait(environment, namespace, START_SECONDS)
+
+
+def wait(environment: Environment, namespace: str, deadline: float, *, not_uid: str = "") -> Manifest:
+    """Wait until the database's pod is ready, one other than that of the given UID."""
+
+    def look() -> Manifest:
+        pod = environment.api.find("Pod", POD, namespace)
+        if pod is None or pod["metadata"]["uid"] == not_uid:
+            raise NotYetError("the old pod to go" if pod else "the pod to be created")
+        if not running([pod]):
+            raise NotYetError(why_not_running(environment, pod))
+        return pod
+
+    return eventually("PostgreSQL", look, deadline=deadline)
+
+
+def why_not_running(environment: Environment, pod: Manifest) -> str:
+    """What holds a pod back, from its claim, its containers and the last warning about it."""
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    for volume in pod["spec"].get("volumes", []):
+        claim_name = volume.get("persistentVolumeClaim", {}).get("claimName")
+        claim = environment.api.find("PersistentVolumeClaim", claim_name, namespace) if claim_name else None
+        if claim is not None and claim.get("status", {}).get("phase") != "Bound":
+            return f"claim {claim_name} is {claim.get('status', {}).get('phase', 'new')}"
+    events = environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning")
+    if events:
+        return str(max(events, key=lambda e: e["metadata"]["resourceVersion"])["message"])[:300]
+    for status in pod.get("status", {}).get("containerStatuses", []):
+        waiting = status["state"].get("waiting")
+        if waiting:
+            return f"container {status['name']}: {waiting.get('message') or waiting.get('reason')}"
+    return f"pod is {pod.get('status', {}).get('phase', 'new')}"
+
+
+def query(environment: Environment, namespace: str, sql: str, *, deadline: float = 60.0) -> str:
+    """What psql prints for the statements, unadorned. Raises `RuntimeError` with the server's error."""
+    command = ["psql", "--username=postgres", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]
+    command += ["--set=ON_ERROR_STOP=1", "--command", sql]
+    return environment.execute(POD, *command, namespace=namespace, deadline=deadline).strip()
+
+
+def write_rows(environment: Environment, namespace: str) -> None:
+    """Add a thousand rows, in one transaction that is on disk when this returns."""
+    query(
+        environment,
+        namespace,
+        "CREATE TABLE IF NOT EXISTS talk (id serial PRIMARY KEY, said text NOT NULL, at timestamptz DEFAULT now());"
+        "INSERT INTO talk (said) SELECT md5(random()::text) FROM generate_series(1, 1000);",
+    )
+
+
+def rows(environment: Environment, namespace: str) -> tuple[int, str]:
+    """How many rows there are, and a digest of all of them."""
+    answer = query(
+        environment,
+        namespace,
+        "SELECT count(*) || ' ' || md5(string_agg(id || said || extract(epoch FROM at), ',' ORDER BY id)) FROM talk;",
+    )
+    count, digest = answer.split()
+    return int(count), digest
+
+
+def move(environment: Environment, namespace: str) -> tuple[str, str]:
+    """Delete the pod and make it come back on another node; return the names of both nodes."""
+    pod = environment.api.get("Pod", POD, namespace)
+    first = pod["spec"]["nodeName"]
+    cordon(environment, first, on=True)
+    try:
+        environment.api.delete("Pod", POD, namespace)
+        again = wait(environment, namespace, MOVE_SECONDS, not_uid=pod["metadata"]["uid"])
+    finally:
+        cordon(environment, first, on=False)
+    second = again["spec"]["nodeName"]
+    assert second != first, f"{POD} came back on {first}, which was cordoned"
+    return first, second
+
+
+def cordon(environment: Environment, node: str, *, on: bool) -> None:
+    """Keep new pods off a node, or let them on it again."""
+    environment.api.patch("Node", node, "", {"spec": {"unschedulable": on or None}})
+
+
+def remove(environment: Environment, namespace: str) -> None:
+    """Delete the namespace with the database and its claim, and wait until they are gone."""
+    environment.api.delete("Namespace", namespace)
+    gone(environment, "Namespace", namespace, deadline=120)
