@@ -1,0 +1,47 @@
+"""The controller runtime: managers, controllers and workers, leader election, apply, events, conditions, metrics, probes.
+
+It stands on `informers` (what the API server has) and `workqueue` (what is to be looked at), and knows nothing of
+storage. See docs/runtime.md for how to add a controller.
+"""
+
+from controller.runtime.apply import Applier, ImmutableFieldError
+from controller.runtime.conditions import Condition, find_condition, is_true, set_condition
+from controller.runtime.controller import Controller
+from controller.runtime.difference import difference
+from controller.runtime.events import EventRecorder
+from controller.runtime.finalizers import add_finalizer, remove_finalizer
+from controller.runtime.kube import resource_of
+from controller.runtime.leader import LeaderElection, LeadershipLostError, NotLeaderError
+from controller.runtime.log import configure_logging
+from controller.runtime.manager import Manager
+from controller.runtime.mapping import annotations_changed, any_of, by_label, generation_changed, owned_by
+from controller.runtime.reconciler import Reconciler, Request, Result, TerminalError
+
+__all__ = [
+    "Applier",
+    "Condition",
+    "Controller",
+    "EventRecorder",
+    "ImmutableFieldError",
+    "LeaderElection",
+    "LeadershipLostError",
+    "Manager",
+    "NotLeaderError",
+    "Reconciler",
+    "Request",
+    "Result",
+    "TerminalError",
+    "add_finalizer",
+    "annotations_changed",
+    "any_of",
+    "by_label",
+    "configure_logging",
+    "difference",
+    "find_condition",
+    "generation_changed",
+    "is_true",
+    "owned_by",
+    "remove_finalizer",
+    "resource_of",
+    "set_condition",
+]

@@ -1,0 +1,297 @@
+"""Server-side apply of desired objects, and only where something differs; pruning of what is no longer wanted.
+
+Every object that is applied carries the digest of what was asked for in the annotation `rook.io/applied-digest`. An apply
+is skipped when the digest is the same and the live object has every field as asked: so a reconcile that finds nothing to
+do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
+one (server-side apply does that, as soon as it is told).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b64encode
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+from controller.runtime.difference import covers, difference
+from controller.runtime.kube import BUILT_IN
+from informers import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from controller.runtime.kube import HasMetadata, JsonObject
+    from informers import Client, Informer, InformerFactory, Resource
+
+log = structlog.get_logger(__name__)
+
+DIGEST = "rook.io/applied-digest"
+"""Annotation: a digest of what was last applied. Not of the live object, which has more."""
+
+APPLY = "application/apply-patch+yaml"
+
+REMEMBERED = 4096
+"""Objects of which the last apply is remembered; more only cost further applies."""
+
+_IMMUTABLE = re.compile(r"immutable|may not change|cannot change|can not be (un)?set|updates to .* are forbidden", re.IGNORECASE)
+_FIELD_IN_MESSAGE = re.compile(r"(?:invalid: |^)([\w.\[\]]+): (?:Invalid value|Forbidden)")
+
+
+class ImmutableFieldError(Exception):
+    """An apply would change fields that the API server lets nobody change; `fields` names them.
+
+    Whoever manages the object has to decide between keeping the fields and deleting the object to make it anew.
+    """
+
+    def __init__(self, resource: Resource, namespace: str, name: str, fields: tuple[str, ...], change: str) -> None:
+        where = f"{namespace}/{name}" if namespace else name
+        super().__init__(
+            f"{resource.kind} {where}: {', '.join(fields)} cannot be changed once it is set ({change}); "
+            f"delete the {resource.kind} so that it is made anew, or keep the old value"
+        )
+        self.fields = fields
+
+
+@dataclass(slots=True)
+class ApplyStats:
+    """What was applied, what needed no apply, and what was pruned."""
+
+    applied: int = 0
+    skipped: int = 0
+    pruned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Applied:
+    """What the server made of the last apply of an object: the digest asked for, and the difference that it left.
+
+    Where it left one, it spells a value in a way that `difference` does not know; the same difference is no reason to
+    apply again.
+    """
+
+    digest: str
+    left: str | None
+
+
+class Applier:
+    """Applies objects.
+
+    Args:
+        client: Writes.
+        factory: Its caches tell what is there; a kind that none of them holds is read from the API server each time.
+        field_manager: Owner of the fields applied; status is owned by `<field_manager>-status`.
+    """
+
+    def __init__(self, client: Client, factory: InformerFactory, *, field_manager: str = "rook") -> None:
+        self.stats = ApplyStats()
+        self._client = client
+        self._factory = factory
+        self._field_manager = field_manager
+        self._applied: OrderedDict[tuple[str, ...], _Applied] = OrderedDict()
+
+    async def apply(self, obj: JsonObject, *, informer: Informer[Any] | None = None) -> bool:
+        """Makes the object in the cluster have every field of `obj`; makes the object if there is none.
+
+        Args:
+            obj: apiVersion, kind, metadata with name (and namespace), and the fields wanted. Fields that an earlier
+                apply set and this one does not are unset. `stringData` of a Secret is taken as `data`.
+            informer: The cache that holds such objects. By default one of the factory's.
+
+        Returns:
+            Whether something was written: False when nothing differs.
+
+        Raises:
+            ImmutableFieldError: A field that differs cannot be changed.
+            ApiError, TransportError: The write failed.
+            ValueError: `obj` has a status, or is of a kind that is not known.
+        """
+        if "status" in obj:
+            raise ValueError(f"{_named(obj)}: an apply cannot set status; use apply_status")
+        resource = informer.resource if informer is not None else self._resource(obj)
+        metadata = obj["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        wanted = _as_stored(obj)
+        digest = _digest(wanted)
+        wanted["metadata"] = {
+            **metadata,
+            "annotations": {**(metadata.get("annotations") or {}), DIGEST: digest},
+        }
+        live = await self._live(resource, namespace, name, informer, metadata.get("labels") or {})
+        key = (str(resource), namespace, name)
+        change = "it is missing" if live is None else difference(wanted, live)
+        if change is None or self._applied.get(key) == _Applied(digest, change):
+            self.stats.skipped += 1
+            return False
+        try:
+            made = await self._patch(resource, namespace, name, wanted, self._field_manager)
+        except ApiError as error:
+            fields = immutable_fields(error)
+            if fields:
+                raise ImmutableFieldError(resource, namespace, name, fields, change) from error
+            raise
+        log.info("Applied", object=_named(obj), change=change)
+        self._remember(key, digest, difference(wanted, made))
+        self.stats.applied += 1
+        return True
+
+    async def apply_status(self, resource: Resource, namespace: str, name: str, status: JsonObject) -> bool:
+        """Makes the object's status have every field of `status`; fields that an earlier call set are unset.
+
+        Returns:
+            Whether something was written: False when nothing differs, or the object is gone.
+
+        Raises:
+            ApiError, TransportError: The write failed.
+        """
+        live = await self._live(resource, namespace, name, None, {})
+        if live is None:
+            return False
+        uid = live["metadata"]["uid"]
+        digest = _digest(status)
+        key = (str(resource), namespace, name, "status", uid)
+        present = live.get("status") or {}
+        known = self._applied.get(key)
+        # After a restart nothing is remembered. Then fields that are there and not wanted may be ours of old, and one
+        # apply finds out; the server leaves alone what others own.
+        same = known.digest == digest if known is not None else present.keys() <= status.keys()
+        left = None if covers(present, status) else _digest(present)
+        if same and (left is None or known == _Applied(digest, left)):
+            self.stats.skipped += 1
+            return False
+        body: JsonObject = {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": name, **({"namespace": namespace} if namespace else {}), "uid": uid},
+            "status": status,
+        }
+        try:
+            made = await self._patch(resource, namespace, name, body, f"{self._field_manager}-status", "status")
+        except ApiError as error:
+            if error.is_not_found:
+                return False
+            raise
+        present = made.get("status") or {}
+        self._remember(key, digest, None if covers(present, status) else _digest(present))
+        self.stats.applied += 1
+        return True
+
+    async def prune[T: HasMetadata](
+        self,
+        informer: Informer[T],
+        namespace: str,
+        *,
+        labels: Mapping[str, str],
+        owner_uid: str,
+        keep: Collection[str],
+    ) -> list[str]:
+        """Deletes objects that their owner no longer wants.
+
+        Args:
+            informer: Holds the objects.
+            namespace: Where to look.
+            labels: Only objects that carry all of them.
+            owner_uid: Only objects that have this owner.
+            keep: Names of those that are wanted.
+
+        Returns:
+            The names of those that are now being deleted.
+
+        Raises:
+            ApiError, TransportError: A deletion failed; further ones were not tried.
+        """
+        deleted: list[str] = []
+        for obj in informer.list(namespace):
+            metadata = obj.metadata
+            if (
+                metadata.name in keep
+                or metadata.deletion_timestamp is not None
+                or not labels.items() <= metadata.labels.items()
+                or all(owner.uid != owner_uid for owner in metadata.owner_references)
+            ):
+                continue
+            await self._client.delete(informer.resource, metadata.namespace, metadata.name, uid=metadata.uid)
+            log.info("Pruned", object=f"{informer.resource.kind} {metadata.namespace}/{metadata.name}")
+            self.stats.pruned += 1
+            deleted.append(metadata.name)
+        return deleted
+
+    def _resource(self, obj: JsonObject) -> Resource:
+        type_ = (obj["apiVersion"], obj["kind"])
+        found = BUILT_IN.get(type_) or next(
+            (i.resource for i in self._factory if (i.resource.api_version, i.resource.kind) == type_), None
+        )
+        if found is None:
+            raise ValueError(f"{_named(obj)}: {obj['apiVersion']} {obj['kind']} is no kind that an informer holds; pass one")
+        return found
+
+    async def _live(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        informer: Informer[Any] | None,
+        labels: Mapping[str, str],
+    ) -> JsonObject | None:
+        cache = informer if informer is not None else self._factory.covering(resource, namespace, labels)
+        if cache is not None and cache.synced:
+            return cache.raw(namespace, name)
+        try:
+            return await self._client.get(resource, namespace, name)
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+
+    async def _patch(
+        self, resource: Resource, namespace: str, name: str, body: JsonObject, field_manager: str, subresource: str = ""
+    ) -> JsonObject:
+        return await self._client.patch(
+            resource,
+            namespace,
+            name,
+            body,
+            content_type=APPLY,
+            subresource=subresource,
+            params={"fieldManager": field_manager, "force": "true"},
+        )
+
+    def _remember(self, key: tuple[str, ...], digest: str, left: str | None) -> None:
+        if left is not None and len(key) == 3:
+            log.warning("The API server stores an applied field otherwise than asked", object="/".join(key), field=left)
+        self._applied[key] = _Applied(digest, left)
+        self._applied.move_to_end(key)
+        if len(self._applied) > REMEMBERED:
+            self._applied.popitem(last=False)
+
+
+def immutable_fields(error: ApiError) -> tuple[str, ...]:
+    """The fields that the API server refused to change because nobody may; empty if that is not what it says."""
+    if not (error.is_invalid or error.reason == "Forbidden") or not _IMMUTABLE.search(error.message):
+        return ()
+    named = [cause.field for cause in error.causes if cause.field and _IMMUTABLE.search(cause.message)]
+    return tuple(dict.fromkeys(named)) or tuple(_FIELD_IN_MESSAGE.findall(error.message)[:1]) or ("a field",)
+
+
+def _as_stored(obj: JsonObject) -> JsonObject:
+    """A shallow copy with `stringData`, which is never stored, moved to where it is stored."""
+    stored = dict(obj)
+    texts = stored.pop("stringData", None)
+    if texts:
+        encoded = {key: b64encode(text.encode()).decode() for key, text in texts.items()}
+        stored["data"] = {**(stored.get("data") or {}), **encoded}
+    return stored
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _named(obj: JsonObject) -> str:
+    metadata = obj.get("metadata", {})
+    namespace = metadata.get("namespace", "")
+    return f"{obj.get('kind', '?')} {namespace}{'/' if namespace else ''}{metadata.get('name', '?')}"

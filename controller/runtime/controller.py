@@ -1,0 +1,299 @@
+"""A Controller: changes become requests on a queue, and workers hand them to a reconciler, one worker to a request.
+
+Handlers do not handle events: they enqueue requests, and the queue merges those of the same object. Requests of the
+initial list have low priority, so that a restart does not delay a fresh edit. A reconcile that fails is counted, logged
+and tried again with exponential backoff; one that takes too long is cancelled and counts as failed. A request is not
+reconciled again before the caches have seen what its last reconcile wrote.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from controller.runtime.leader import NotLeaderError
+from controller.runtime.reconciler import Reconcile, Reconciler, Request, TerminalError, Write, current_reconcile
+from informers import ApiError
+from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from controller.runtime.mapping import Predicate, ToRequests
+    from informers import Delta, Informer
+    from workqueue import RateLimiter
+
+log = structlog.get_logger(__name__)
+
+RECONCILE_TIME_BUCKETS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5),
+    *(1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0),
+)
+"""Seconds; the buckets of controller-runtime's `controller_runtime_reconcile_time_seconds`."""
+
+WAIT_FOR_CACHE_AGAIN = 1.0
+"""Seconds after which a request is looked at again whose writes the caches had not seen in time."""
+
+GIVE_UP_ON_CACHE = 120.0
+"""Seconds after which writes that no cache shows are forgotten; bookmarks move a live cache on within about 60 s."""
+
+SLOWEST_KEPT = 10
+
+PROGRAMMING_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+)
+"""What corresponds to a panic in Go: the program is wrong, not the world. Counted apart, and else handled alike."""
+
+_numbers = itertools.count(1)
+
+
+@dataclass(slots=True)
+class ControllerStats:
+    """What a controller has counted since it was made; plain numbers, published by the metrics collector."""
+
+    success: int = 0
+    requeue_after: int = 0
+    error: int = 0
+    terminal: int = 0
+    panics: int = 0
+    timeouts: int = 0
+    stale: int = 0
+    """Times that a request had to be put back because the caches were behind its own writes."""
+    active: int = 0
+    reconcile_time: Histogram = field(default_factory=lambda: Histogram(RECONCILE_TIME_BUCKETS))
+    slowest: list[tuple[float, str]] = field(default_factory=list)
+    """The longest reconciles as (seconds, request), longest first."""
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    """What a worker does now. `since` is when it began, infinite while it is idle."""
+
+    scope: anyio.CancelScope
+    request: Request | None = None
+    since: float = math.inf
+
+
+class Controller:
+    """Reconciles the objects of one kind with a number of workers.
+
+    Args:
+        name: Unique among the controllers of a manager; the `controller` label of metrics.
+        reconciler: What to call.
+        workers: How many requests are reconciled at the same time.
+        rate_limiter: Delays of requests whose reconcile failed. Default: per request 5 ms doubling up to 1000 s.
+        reconcile_timeout: Seconds that one reconcile may take.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        *,
+        workers: int = 1,
+        rate_limiter: RateLimiter[Request] | None = None,
+        reconcile_timeout: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"controller {name}: workers is {workers}, must be at least 1")
+        self.name = name
+        self.workers = workers
+        self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=clock)
+        self.stats = ControllerStats()
+        self._reconciler = reconciler
+        self._reconcile_timeout = reconcile_timeout
+        self._clock = clock
+        self._busy: list[_Worker] = []
+        self._unseen: dict[Request, tuple[float, list[Write]]] = {}
+
+    def watch[T](
+        self,
+        informer: Informer[T],
+        to_requests: ToRequests[T] | None = None,
+        predicate: Predicate[T] | None = None,
+    ) -> None:
+        """Enqueues requests for changes of the objects in `informer`'s cache. To be called before the informers start.
+
+        Args:
+            informer: The cache to watch.
+            to_requests: Which requests an object stands for: by default itself. Asked for the old and the new form of
+                an object, so that an object that changes hands wakes both sides.
+            predicate: Which changes matter: by default all.
+        """
+
+        def enqueue(delta: Delta[T]) -> None:
+            if predicate is not None and not predicate(delta):
+                return
+            priority = LOW_PRIORITY if delta.initial else 0
+            if to_requests is None:
+                self.queue.add(Request(*delta.key), priority=priority)
+                return
+            for obj in (delta.old, delta.new):
+                if obj is not None:
+                    for request in to_requests(obj):
+                        self.queue.add(request, priority=priority)
+
+        informer.add_handler(enqueue)
+
+    @property
+    def active(self) -> list[tuple[Request, float]]:
+        """What is being reconciled now, and for how many seconds."""
+        now = self._clock()
+        return [(worker.request, now - worker.since) for worker in self._busy if worker.request is not None]
+
+    async def run(self, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> None:
+        """Runs the workers until `shut_down` was called and they have finished what they were at.
+
+        Args:
+            caught_up: Waits, for a bounded time, until the caches have seen the writes; says whether they have.
+        """
+        async with anyio.create_task_group() as watchdog:
+            watchdog.start_soon(self._enforce_timeout)
+            async with anyio.create_task_group() as workers:
+                for _ in range(self.workers):
+                    workers.start_soon(self._work, caught_up)
+            watchdog.cancel_scope.cancel()
+
+    def shut_down(self) -> None:
+        """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
+        self.queue.shut_down()
+
+    async def _work(self, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> None:
+        worker = _Worker(anyio.CancelScope())
+        self._busy.append(worker)
+        try:
+            # A cancel scope lasts until a timeout cancels it: one for each reconcile would cost more than the reconcile.
+            while await self._work_in_scope(worker, caught_up):
+                worker.scope = anyio.CancelScope()
+        finally:
+            self._busy.remove(worker)
+
+    async def _work_in_scope(
+        self, worker: _Worker, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]
+    ) -> bool:
+        """Reconciles until the queue is shut down (False) or a timeout has used up the worker's scope (True)."""
+        queue, stats, clock = self.queue, self.stats, self._clock
+        with worker.scope as scope:
+            while not scope.cancel_called:
+                try:
+                    request = await queue.get()
+                except QueueShutDown:
+                    return False
+                worker.request, worker.since = request, clock()
+                stats.active += 1
+                try:
+                    if request not in self._unseen or await self._seen(request, caught_up):
+                        await self._reconcile(request)
+                except anyio.get_cancelled_exc_class():
+                    if self._timed_out(worker):
+                        self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
+                        stats.timeouts += 1
+                    raise
+                finally:
+                    self._took(clock() - worker.since, request)
+                    worker.request, worker.since = None, math.inf
+                    stats.active -= 1
+                    queue.done(request)
+                if now > slice_end:
+                    await anyio.lowlevel.checkpoint()
+                    return True
+
+    def _timed_out(self, worker: _Worker) -> bool:
+        return worker.scope.cancel_called and self._clock() >= worker.since + self._reconcile_timeout
+
+    async def _enforce_timeout(self) -> None:
+        while True:
+            now = self._clock()
+            next_deadline = now + self._reconcile_timeout  # of whatever begins while this sleeps
+            for worker in self._busy:
+                deadline = worker.since + self._reconcile_timeout
+                if deadline <= now:
+                    worker.scope.cancel()
+                else:
+                    next_deadline = min(next_deadline, deadline)
+            await anyio.sleep(next_deadline - now)
+
+    async def _seen(self, request: Request, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> bool:
+        """Whether the caches have what the last reconcile of `request` wrote; if not, the request is put back."""
+        since, writes = self._unseen[request]
+        if await caught_up(writes):
+            del self._unseen[request]
+            return True
+        if self._clock() - since > GIVE_UP_ON_CACHE:
+            log.warning("No cache shows the writes of the last reconcile", controller=self.name, request=str(request))
+            del self._unseen[request]
+            return True
+        self.stats.stale += 1
+        self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
+        return False
+
+    async def _reconcile(self, request: Request) -> None:
+        reconcile = Reconcile(self.name, request, next(_numbers))
+        current_reconcile.set(reconcile)
+        try:
+            result = await self._reconciler.reconcile(request)
+        except Exception as error:  # whatever it is, the other requests go on
+            self._failed(request, error)
+        else:
+            self.queue.forget(request)
+            if result.requeue_after is None:
+                self.stats.success += 1
+            else:
+                self.stats.requeue_after += 1
+                self.queue.add_after(request, result.requeue_after)
+        finally:
+            if reconcile.writes:
+                self._unseen[request] = (self._clock(), reconcile.writes)
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        stats = self.stats
+        if isinstance(error, NotLeaderError):
+            # Not the request's fault, and this process is about to end.
+            log.info("Reconcile stopped: not the leader any more")
+            self.queue.add_rate_limited(request)
+            return
+        stats.error += 1
+        if isinstance(error, TerminalError):
+            stats.terminal += 1
+            self.queue.forget(request)
+            log.error("Reconcile failed; not tried again until a change", error=str(error))
+            return
+        programming_error = isinstance(error, PROGRAMMING_ERRORS)
+        if programming_error:
+            stats.panics += 1
+        self.queue.add_rate_limited(request)
+        conflict = isinstance(error, ApiError) and error.is_conflict
+        log.log(
+            20 if conflict else 40,
+            "Reconcile failed; tried again",
+            error=str(error) or type(error).__name__,
+            attempt=self.queue.requeues(request),
+            exc_info=error if programming_error else None,
+        )
+
+    def _took(self, seconds: float, request: Request) -> None:
+        stats = self.stats
+        stats.reconcile_time.observe(seconds)
+        slowest = stats.slowest
+        if len(slowest) < SLOWEST_KEPT or seconds > slowest[-1][0]:
+            slowest.append((seconds, str(request)))
+            slowest.sort(reverse=True)
+            del slowest[SLOWEST_KEPT:]
+
+

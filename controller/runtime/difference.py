@@ -1,0 +1,216 @@
+"""Whether an object has everything that we want of it, and if not, what differs, in words.
+
+Only fields of the desired object are looked at: what the server or others have added is theirs. Where the API gives two
+spellings the same meaning, they are the same here: a missing field and a zero value, "1000m" and "1" in quantities,
+the order of a list whose elements have a key (containers by name, ports by number and protocol, conditions by type).
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.runtime.kube import JsonObject
+
+NOT_COMPARED = frozenset({"apiVersion", "kind", "status"})
+"""Top level fields that say where the object is served, or that an apply of the object cannot set."""
+
+LIST_KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "conditions": (("type",),),
+    "containers": (("name",),),
+    "ephemeralContainers": (("name",),),
+    "env": (("name",),),
+    "hostAliases": (("ip",),),
+    "imagePullSecrets": (("name",),),
+    "initContainers": (("name",),),
+    "ownerReferences": (("uid",),),
+    "ports": (("containerPort", "protocol"), ("port", "protocol")),
+    "resourceClaims": (("name",),),
+    "topologySpreadConstraints": (("topologyKey", "whenUnsatisfiable"),),
+    "volumeClaimTemplates": (("metadata.name",),),
+    "volumeDevices": (("devicePath",),),
+    "volumeMounts": (("mountPath",),),
+    "volumes": (("name",),),
+}
+"""For lists of the built-in kinds (by the field's name): the fields that tell their elements apart, as the API's
+`listMapKeys` has them. The first alternative counts whose leading field the elements have."""
+
+KEY_DEFAULTS = {"protocol": "TCP"}
+
+SETS = frozenset({"finalizers"})
+"""Lists that are sets: elements of others stay."""
+
+QUANTITIES = frozenset(
+    {"allocatable", "capacity", "default", "defaultRequest", "hard", "limits", "max", "min", "overhead", "requests"}
+)
+"""Fields whose values are maps of quantities."""
+
+QUANTITY = frozenset({"divisor", "sizeLimit"})
+"""Fields that are a quantity."""
+
+SHOWN = 80
+"""Characters of a value that a difference shows."""
+
+_QUANTITY = re.compile(r"^([+-]?[0-9.]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$")
+
+_SUFFIXES: Mapping[str, Decimal] = {
+    "": Decimal(1),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "k": Decimal(10) ** 3,
+    "M": Decimal(10) ** 6,
+    "G": Decimal(10) ** 9,
+    "T": Decimal(10) ** 12,
+    "P": Decimal(10) ** 15,
+    "E": Decimal(10) ** 18,
+    "Ki": Decimal(2) ** 10,
+    "Mi": Decimal(2) ** 20,
+    "Gi": Decimal(2) ** 30,
+    "Ti": Decimal(2) ** 40,
+    "Pi": Decimal(2) ** 50,
+    "Ei": Decimal(2) ** 60,
+}
+
+
+def quantity(text: str | float) -> Decimal | None:
+    """The number that a Kubernetes quantity such as "500m" or "10Gi" stands for; None if it is not one.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+    match = _QUANTITY.match(str(text).strip())
+    if match is None:
+        return None
+    number, suffix = match[1], match[2] or ""
+    try:
+        if suffix not in _SUFFIXES:
+            return Decimal(number + suffix) if suffix[0] in "eE" else None
+        return Decimal(number) * _SUFFIXES[suffix]
+    except InvalidOperation:
+        return None
+
+
+def difference(desired: JsonObject, live: JsonObject) -> str | None:
+    """The first difference that an apply of `desired` would put right, in words; None if there is none.
+
+    Values of a Secret are not shown, only their names.
+
+    Args:
+        desired: The object as wanted, with the fields that are ours and no others.
+        live: The object as it is.
+    """
+    secret = desired.get("kind") == "Secret"
+    for name, wanted in desired.items():
+        if name not in NOT_COMPARED:
+            found = _compare(wanted, live.get(name), (name,), show=not (secret and name == "data"))
+            if found is not None:
+                return found
+    return None
+
+
+def covers(live: Any, desired: Any) -> bool:
+    """Whether `live` has everything that `desired` asks for, by the same rules."""
+    return _compare(desired, live, (), show=False) is None
+
+
+def _compare(wanted: Any, found: Any, path: tuple[str, ...], *, show: bool) -> str | None:
+    if wanted == found or (_is_zero(wanted) and _is_zero(found)):
+        return None
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        return _compare_objects(wanted, found, path, show=show)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return _compare_lists(wanted, found, path, show=show)
+    if _is_quantity(path):
+        amount = quantity(wanted) if isinstance(wanted, str | int | float) else None
+        if amount is not None and isinstance(found, str | int | float) and amount == quantity(found):
+            return None
+    return _words(wanted, found, path, show=show)
+
+
+def _compare_objects(wanted: JsonObject, found: JsonObject, path: tuple[str, ...], *, show: bool) -> str | None:
+    for name, value in wanted.items():
+        difference = _compare(value, found.get(name), (*path, name), show=show)
+        if difference is not None:
+            return difference
+    return None
+
+
+def _compare_lists(wanted: list[Any], found: list[Any], path: tuple[str, ...], *, show: bool) -> str | None:
+    if path[-1:] and path[-1] in SETS:
+        missing = next((element for element in wanted if element not in found), None)
+        return None if missing is None else _words(missing, None, path, show=show)
+    keys = _keys(wanted, path)
+    if keys:
+        by_key = {_key(element, keys): element for element in found if isinstance(element, dict)}
+        for element in wanted:
+            key = _key(element, keys)
+            difference = _compare(element, by_key.get(key), _element(path, key), show=show)
+            if difference is not None:
+                return difference
+        return None
+    if len(wanted) != len(found):
+        return f"{_dotted(path)} has {len(found)} elements, wanted {len(wanted)}"
+    for index, (element, other) in enumerate(zip(wanted, found, strict=True)):
+        difference = _compare(element, other, _element(path, (str(index),)), show=show)
+        if difference is not None:
+            return difference
+    return None
+
+
+def _keys(elements: list[Any], path: tuple[str, ...]) -> tuple[str, ...]:
+    for keys in LIST_KEYS.get(path[-1] if path else "", ()):
+        if all(isinstance(element, dict) and _at(element, keys[0]) is not None for element in elements):
+            return keys
+    return ()
+
+
+def _key(element: JsonObject, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(str(value if (value := _at(element, key)) is not None else KEY_DEFAULTS.get(key)) for key in keys)
+
+
+def _at(element: JsonObject, dotted: str) -> Any:
+    value: Any = element
+    for name in dotted.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _element(path: tuple[str, ...], key: tuple[str, ...]) -> tuple[str, ...]:
+    return (*path[:-1], f"{path[-1] if path else ''}[{'/'.join(key)}]")
+
+
+def _is_zero(value: Any) -> bool:
+    """Whether the API leaves such a value out: it reads a missing field the same way."""
+    return value is None or value is False or value in (0, "") or (isinstance(value, dict | list) and not value)
+
+
+def _is_quantity(path: tuple[str, ...]) -> bool:
+    return bool(path) and (path[-1] in QUANTITY or (len(path) > 1 and path[-2] in QUANTITIES))
+
+
+def _words(wanted: Any, found: Any, path: tuple[str, ...], *, show: bool) -> str:
+    where = _dotted(path)
+    if not show:
+        return f"{where} differs" if found is not None else f"{where} is missing"
+    if found is None:
+        return f"{where} is missing, wanted {_shown(wanted)}"
+    return f"{where} is {_shown(found)}, wanted {_shown(wanted)}"
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    dotted = ""
+    for name in path:
+        if re.fullmatch(r"[\w-]+(\[[^]]*\])?", name):
+            dotted += f".{name}" if dotted else name
+        else:
+            dotted += f"[{name!r}]"
+    return dotted
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,0 +1,65 @@
+"""Finalizers: an object that carries one is not removed before its controller has cleaned up after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from informers import ApiError
+
+if TYPE_CHECKING:
+    from controller.runtime.kube import HasMetadata, JsonObject
+    from informers import Client, Resource
+
+
+async def add_finalizer(client: Client, resource: Resource, obj: HasMetadata, name: str) -> bool:
+    """Makes sure that `obj` carries the finalizer `name`, before anything that needs cleaning up is made.
+
+    Returns:
+        Whether it had to be added.
+
+    Raises:
+        ApiError: Among others a conflict, when the object is no longer as `obj` says: reconcile again.
+    """
+    present = obj.metadata.finalizers
+    if name in present:
+        return False
+    await _set_finalizers(client, resource, obj, [*present, name])
+    return True
+
+
+async def remove_finalizer(client: Client, resource: Resource, obj: HasMetadata, name: str) -> bool:
+    """Takes the finalizer `name` from `obj`, after the clean-up. An object that is gone already is no error.
+
+    Returns:
+        Whether it had to be removed.
+
+    Raises:
+        ApiError: Among others a conflict, when the object is no longer as `obj` says: reconcile again.
+    """
+    present = obj.metadata.finalizers
+    if name not in present:
+        return False
+    try:
+        await _set_finalizers(client, resource, obj, [f for f in present if f != name])
+    except ApiError as error:
+        if not error.is_not_found:
+            raise
+    return True
+
+
+async def _set_finalizers(client: Client, resource: Resource, obj: HasMetadata, finalizers: list[str]) -> None:
+    # The list is replaced as a whole, so another controller's finalizer would be lost without the version's check.
+    body: JsonObject = {
+        "metadata": {
+            "uid": obj.metadata.uid,
+            "resourceVersion": obj.metadata.resource_version,
+            "finalizers": finalizers,
+        }
+    }
+    await client.patch(
+        resource,
+        obj.metadata.namespace,
+        obj.metadata.name,
+        body,
+        content_type="application/merge-patch+json",
+    )

@@ -1,0 +1,125 @@
+"""Logs: one structured line per entry, as JSON for machines or coloured for people, without secrets.
+
+Everything goes the same way: our own entries, and those of libraries that use the standard library's logging. Entries
+written during a reconcile carry its controller, request and id. Values whose key looks like a secret's, and Ceph keys
+wherever they occur, are replaced before anything is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import sys
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+import structlog
+
+from controller.runtime.reconciler import current_reconcile
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+type LogFormat = Literal["json", "console"]
+type LogLevel = Literal["debug", "info", "warning", "error"]
+
+REDACTED = "[redacted]"
+
+_PROCESS = secrets.token_hex(4)
+"""Makes reconcile ids differ between processes."""
+
+_SECRET_KEY = re.compile(
+    r"pass(word|wd|phrase)|secret|token|keyring|credential|authorization|cookie|(private|access|api|admin|encryption)_?key",
+    re.IGNORECASE,
+)
+_NOT_SECRET_KEY = re.compile(r"(name|namespace|ref|reference|path|file|count|type|version|keys)s?$", re.IGNORECASE)
+"""Keys such as `secretName` or `tokenFile` tell where a secret is, not what it is."""
+
+_SECRET_TEXT = re.compile(
+    r"\bAQ[A-Za-z0-9+/]{36}=="  # a Ceph key: 28 bytes, of which the first two are its type
+    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"  # a JSON web token
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+)
+
+MAX_DEPTH = 6
+"""Nesting of values that is looked into; what is deeper is left out."""
+
+
+def redact_text(text: str) -> str:
+    """`text` with what has the form of a secret (Ceph keys, tokens, private keys) replaced."""
+    return _SECRET_TEXT.sub(REDACTED, text)
+
+
+def redact(key: str, value: Any, depth: int = 0) -> Any:
+    """`value` with secrets replaced: all of it if `key` looks like a secret's, else what it contains."""
+    if _SECRET_KEY.search(key) and not _NOT_SECRET_KEY.search(key) and not isinstance(value, bool | None):
+        return REDACTED
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes):
+        return f"[{len(value)} bytes]"
+    if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
+        return "…"
+    if isinstance(value, dict):
+        return {str(k): redact(str(k), v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact("", v, depth + 1) for v in value]
+    return value
+
+
+def _redact_entry(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in entry.items():
+        entry[key] = redact(key, value)
+    return entry
+
+
+def _add_reconcile(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    reconcile = current_reconcile.get()
+    if reconcile is not None:
+        entry.setdefault("controller", reconcile.controller)
+        entry.setdefault("request", str(reconcile.request))
+        entry.setdefault("reconcileID", f"{_PROCESS}-{reconcile.number}")
+    return entry
+
+
+def _render_json(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> str:
+    return orjson.dumps(dict(entry), default=str).decode()
+
+
+class _ToStructlog(logging.Handler):
+    """Hands entries of the standard library's logging on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = structlog.get_logger(record.name)
+        logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
+
+
+def configure_logging(*, level: LogLevel = "info", format: LogFormat = "json") -> None:  # noqa: A002
+    """Sets up logging for the process, to standard error.
+
+    Args:
+        level: Entries below it are not written.
+        format: "json", or "console" for people.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    rendered: list[Any] = (
+        [structlog.processors.format_exc_info, _redact_entry, _render_json]
+        if format == "json"
+        else [_redact_entry, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_reconcile,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *rendered,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_ToStructlog()]
+    root.setLevel(max(number, logging.INFO))

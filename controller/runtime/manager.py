@@ -1,0 +1,316 @@
+"""The Manager: starts everything in order, keeps it going, and stops it in the reverse order.
+
+Probes and metrics come first, then the caches; when they are synced the manager stands for leader election, and once it
+leads, its controllers and the runnables that need leadership run. A standby has warm caches and full queues. On SIGTERM
+or SIGINT no more work is taken, workers finish what they are at, the lease is let go and `run` returns. When the lease
+is lost, everything is cut off and `run` raises: the process has to end, and its supervisor starts it anew.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from controller.runtime.apply import Applier
+from controller.runtime.consistency import Consistency
+from controller.runtime.events import EventRecorder
+from controller.runtime.kube import LEASE, Lease
+from controller.runtime.leader import Elector, KubeLease, LeadershipLostError
+from controller.runtime.metrics import new_registry
+from controller.runtime.probes import OK, Probes
+from informers import InformerFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from controller.runtime.apply import ApplyStats
+    from controller.runtime.consistency import ConsistencyStats
+    from controller.runtime.controller import Controller
+    from controller.runtime.events import EventStats
+    from controller.runtime.kube import JsonObject
+    from controller.runtime.leader import LeaderElection
+    from controller.runtime.probes import Address
+    from informers import Client, Delta, Informer
+
+log = structlog.get_logger(__name__)
+
+type Runnable = Callable[[], Awaitable[None]]
+"""Runs until it is cancelled, or returns when it has done its work. What it raises ends the manager."""
+
+REPORTING_CONTROLLER = "rook.io/operator"
+
+HEARTBEAT = 1.0
+"""Seconds between measurements of the event loop's lag."""
+
+HEARTBEATS_KEPT = 10
+
+MAX_LOOP_LAG = 5.0
+"""Seconds of lag from which the process counts as not alive: leases and streams suffer from here on."""
+
+EVENTS_DEADLINE = 3.0
+"""Seconds for writing the events that are left at the end."""
+
+
+class Manager:
+    """Runs controllers.
+
+    Args:
+        client: Open client; its writes are held back while this process is not the leader.
+        namespaces: Namespaces served; None: all.
+        identity: Names this process among the replicas: the pod's name. A random part is added.
+        leader_election: Which lease to hold while acting; None: act at once.
+        lease_client: Open client for the lease alone, with connections of its own, so that no other traffic can hold
+            up a renewal. Needed with `leader_election`.
+        metrics_address: Host and port for metrics and probes.
+        debug_address: Host and port for debug endpoints, a loopback address; None: none.
+        drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
+
+    Attributes:
+        informers: The caches, shared by all controllers.
+        applier: Applies desired objects.
+        events: Records events.
+        addresses: Where metrics and debug endpoints are served, once they are.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        namespaces: tuple[str, ...] | None,
+        identity: str,
+        leader_election: LeaderElection | None = None,
+        lease_client: Client | None = None,
+        metrics_address: Address = ("0.0.0.0", 9090),  # noqa: S104  # Prometheus and the kubelet come from outside
+        debug_address: Address | None = ("127.0.0.1", 6060),
+        drain_deadline: float = 20.0,
+    ) -> None:
+        self.client = client
+        self.identity = f"{identity}_{uuid.uuid4().hex[:8]}"
+        self.informers = InformerFactory(client, namespaces=namespaces)
+        self.applier = Applier(client, self.informers)
+        self.events = EventRecorder(client, controller=REPORTING_CONTROLLER, instance=self.identity)
+        self.controllers: list[Controller] = []
+        self.elector: Elector | None = None
+        self.addresses: tuple[Address, ...] = ()
+        self._clients = [client]
+        self._consistency = Consistency(self.informers)
+        self._runnables: list[tuple[Runnable, bool]] = []
+        self._metrics_address = metrics_address
+        self._debug_address = debug_address
+        self._drain_deadline = drain_deadline
+        self._stopping = anyio.Event()
+        self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
+        client.on_write = self._consistency.note
+        if leader_election is not None:
+            if lease_client is None:
+                raise ValueError("leader_election needs a lease_client: its writes may not wait for others'")
+            self._clients.append(lease_client)
+            self._stand_for(leader_election, lease_client)
+
+    def _stand_for(self, election: LeaderElection, lease_client: Client) -> None:
+        elector = self.elector = Elector(KubeLease(lease_client, election), election, self.identity)
+        self.client.write_gate = elector.check
+
+        def observe(delta: Delta[Lease]) -> None:
+            if delta.new is not None:
+                elector.observe(delta.new)
+
+        leases = self.informers.informer(
+            LEASE, Lease, field_selector=f"metadata.name={election.name}", namespaces=(election.namespace,)
+        )
+        leases.add_handler(observe)
+
+    def add(self, controller: Controller) -> None:
+        """Has the manager run a controller. To be called before `run`.
+
+        Raises:
+            ValueError: There is one of that name.
+        """
+        if any(controller.name == other.name for other in self.controllers):
+            raise ValueError(f"controller {controller.name}: there is one of that name already")
+        self.controllers.append(controller)
+
+    def add_runnable(self, runnable: Runnable, *, needs_leader: bool = True) -> None:
+        """Has the manager run something else: only while it leads, or (not `needs_leader`) from the start."""
+        self._runnables.append((runnable, needs_leader))
+
+    def stop(self) -> None:
+        """Has `run` stop in order, as SIGTERM does."""
+        self._stopping.set()
+
+    async def run(self, *, signals: bool = True) -> None:
+        """Runs until SIGTERM, SIGINT or `stop`, and then stops in order.
+
+        Args:
+            signals: Whether to handle the process's signals.
+
+        Raises:
+            LeadershipLostError: The lease was lost; the process must end now.
+            Exception: A runnable or a cache failed for good.
+        """
+        probes = Probes(new_registry(self), live=self.live, ready=self.ready, queues=self.queues)
+        async with probes.serve(self._metrics_address, self._debug_address) as self.addresses:
+            log.info("Started", identity=self.identity, addresses=[f"{h}:{p}" for h, p in self.addresses])
+            try:
+                await self._run(signals=signals)
+            except BaseExceptionGroup as group:
+                # Task groups wrap what ended them; the loss of the lease outranks whatever else came of it.
+                lost = group.subgroup(LeadershipLostError)
+                raise _innermost(lost or group) from group
+        log.info("Stopped", identity=self.identity)
+
+    async def _run(self, *, signals: bool) -> None:
+        async with anyio.create_task_group() as background:
+            if signals:
+                background.start_soon(self._obey_signals)
+            background.start_soon(self._measure_lag)
+            background.start_soon(self.informers.run)
+            for runnable, needs_leader in self._runnables:
+                if not needs_leader:
+                    background.start_soon(runnable)
+            if await self._unless_stopping(self._synced):
+                await self._lead()
+            background.cancel_scope.cancel()
+
+    async def _lead(self) -> None:
+        elector = self.elector
+        if elector is None:
+            await self._act()
+            return
+        if not await self._unless_stopping(elector.acquire):
+            await elector.release()  # the lease may have come in the moment of stopping
+            return
+        with elector.dead_mans_switch():
+            async with anyio.create_task_group() as leading:
+                leading.start_soon(elector.hold)
+                await self._act()
+                leading.cancel_scope.cancel()
+            await elector.release()
+
+    async def _act(self) -> None:
+        """Runs what needs leadership until told to stop."""
+        async with anyio.create_task_group() as acting:
+            acting.start_soon(self.events.run)
+            for runnable, needs_leader in self._runnables:
+                if needs_leader:
+                    acting.start_soon(runnable)
+            async with anyio.create_task_group() as working:
+                for controller in self.controllers:
+                    working.start_soon(controller.run, self._consistency.caught_up)
+                await self._stopping.wait()
+                log.info("Stopping", active=sum(c.stats.active for c in self.controllers))
+                for controller in self.controllers:
+                    controller.shut_down()
+                working.cancel_scope.deadline = anyio.current_time() + self._drain_deadline
+            with anyio.move_on_after(EVENTS_DEADLINE):
+                await self.events.close()
+            acting.cancel_scope.cancel()
+
+    async def _unless_stopping(self, wait: Callable[[], Awaitable[None]]) -> bool:
+        """Waits; False if the manager was told to stop before that was over."""
+        finished = False
+
+        async def until_stopping() -> None:
+            await self._stopping.wait()
+            tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(until_stopping)
+            await wait()
+            finished = True
+            tasks.cancel_scope.cancel()
+        return finished and not self._stopping.is_set()
+
+    async def _synced(self) -> None:
+        for informer in self.informers:
+            await informer.wait_synced()
+        log.info("Caches are synced", informers=len(list(self.informers)))
+
+    async def _obey_signals(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for number in received:
+                if self._stopping.is_set():
+                    log.warning("Ended by a second signal", signal=number.name)
+                    os._exit(128 + number)
+                log.info("Told to stop", signal=number.name)
+                self.stop()
+
+    async def _measure_lag(self) -> None:
+        while True:
+            due = time.monotonic() + HEARTBEAT
+            await anyio.sleep(HEARTBEAT)
+            self._lags.append(max(0.0, time.monotonic() - due))
+
+    # What probes and metrics show.
+
+    @property
+    def clients(self) -> Sequence[Client]:
+        """The clients in use."""
+        return self._clients
+
+    @property
+    def all_informers(self) -> Iterable[Informer[object]]:
+        """The caches in use."""
+        return self.informers
+
+    @property
+    def apply_stats(self) -> ApplyStats:
+        """What the applier has counted."""
+        return self.applier.stats
+
+    @property
+    def event_stats(self) -> EventStats:
+        """What the event recorder has counted."""
+        return self.events.stats
+
+    @property
+    def consistency_stats(self) -> ConsistencyStats:
+        """What waiting for the caches has counted."""
+        return self._consistency.stats
+
+    @property
+    def loop_lag(self) -> float:
+        """Seconds of the event loop's longest delay of late."""
+        return max(self._lags, default=0.0)
+
+    def live(self) -> Mapping[str, str]:
+        """Checks for `/healthz`."""
+        lag = self.loop_lag
+        checks = {"event-loop": OK if lag < MAX_LOOP_LAG else f"was blocked for {lag:.1f} s"}
+        if self.elector is not None:
+            overdue = self.elector.overdue
+            checks["leader-election"] = OK if overdue == 0 else f"lease not renewed, {overdue:.0f} s past the deadline"
+        return checks
+
+    def ready(self) -> Mapping[str, str]:
+        """Checks for `/readyz`: a standby with synced caches is ready too."""
+        checks = {f"informer-{informer.name}": informer.not_ready or OK for informer in self.informers}
+        checks["shutdown"] = "told to stop" if self._stopping.is_set() else OK
+        return checks
+
+    def queues(self) -> JsonObject:
+        """What `/debug/queues` shows."""
+        return {
+            controller.name: {
+                "ready": len(controller.queue),
+                "delayed": controller.queue.delayed(),
+                "active": {str(request): round(seconds, 3) for request, seconds in controller.active},
+                "slowest": [{"request": r, "seconds": round(s, 3)} for s, r in controller.stats.slowest],
+            }
+            for controller in self.controllers
+        }
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The exception in nested groups of one; a group of several stays."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

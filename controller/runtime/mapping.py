@@ -1,0 +1,80 @@
+"""From changes to requests: mappers say which requests an object stands for, predicates which changes matter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.runtime.reconciler import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from controller.runtime.kube import HasMetadata
+    from informers import Delta, Resource
+
+type ToRequests[T] = Callable[[T], Iterable[Request]]
+"""The requests that an object stands for. Pure; called for the old and the new form of an object that changed."""
+
+type Predicate[T] = Callable[[Delta[T]], bool]
+"""Whether a change matters. Pure."""
+
+
+def owned_by(resource: Resource) -> ToRequests[HasMetadata]:
+    """Maps an object to its managing owner (`ownerReferences` with `controller: true`), where that is of `resource`.
+
+    An owner of another version of the same group counts too: it is the same object.
+    """
+
+    def to_requests(obj: HasMetadata) -> tuple[Request, ...]:
+        namespace = obj.metadata.namespace if resource.namespaced else ""
+        return tuple(
+            Request(namespace, owner.name)
+            for owner in obj.metadata.owner_references
+            if owner.controller
+            and owner.kind == resource.kind
+            and owner.api_version.rpartition("/")[0] == resource.group
+        )
+
+    return to_requests
+
+
+def by_label(label: str, *, namespaced: bool = True) -> ToRequests[HasMetadata]:
+    """Maps an object to the one that its label names, in its own namespace or (not `namespaced`) in none."""
+
+    def to_requests(obj: HasMetadata) -> tuple[Request, ...]:
+        name = obj.metadata.labels.get(label, "")
+        return (Request(obj.metadata.namespace if namespaced else "", name),) if name else ()
+
+    return to_requests
+
+
+def generation_changed(delta: Delta[HasMetadata]) -> bool:
+    """Lets through what changes a spec or begins a deletion; not changes of status, labels or annotations.
+
+    The API server counts `metadata.generation` up for these. Additions and deletions pass.
+    """
+    old, new = delta.old, delta.new
+    if old is None or new is None:
+        return True
+    return (
+        old.metadata.generation != new.metadata.generation
+        or old.metadata.uid != new.metadata.uid
+        or old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
+    )
+
+
+def annotations_changed(delta: Delta[HasMetadata]) -> bool:
+    """Lets through changes of annotations, additions and deletions."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or old.metadata.annotations != new.metadata.annotations
+
+
+def labels_changed(delta: Delta[HasMetadata]) -> bool:
+    """Lets through changes of labels, additions and deletions."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or old.metadata.labels != new.metadata.labels
+
+
+def any_of[T](*predicates: Predicate[T]) -> Predicate[T]:
+    """Lets through what at least one of `predicates` lets through."""
+    return lambda delta: any(predicate(delta) for predicate in predicates)

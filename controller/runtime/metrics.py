@@ -1,0 +1,279 @@
+"""Metrics: what the parts of the runtime have counted, under the names that dashboards and alerts know.
+
+Nothing is counted here. Queues, controllers, clients and informers count in plain integers, and a collector reads them
+when Prometheus asks. Names, labels and buckets are controller-runtime's and client-go's; what is ours is `rook_*`. Every
+series is there from the start with 0, so that `rate()` sees the first change.
+
+Source: https://book.kubebuilder.io/reference/metrics-reference
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from informers.client import REQUEST_BUCKETS
+from workqueue import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from prometheus_client import Metric
+
+    from controller.runtime.apply import ApplyStats
+    from controller.runtime.consistency import ConsistencyStats
+    from controller.runtime.controller import Controller
+    from controller.runtime.events import EventStats
+    from controller.runtime.leader import Elector
+    from informers import Client, Informer
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+class Source(Protocol):
+    """What is measured: the parts of a manager."""
+
+    @property
+    def controllers(self) -> Sequence[Controller]:
+        """The controllers, whose queues are measured too."""
+        ...
+
+    @property
+    def elector(self) -> Elector | None:
+        """The leader election, if there is one."""
+        ...
+
+    @property
+    def clients(self) -> Sequence[Client]:
+        """The clients; requests of all are added up."""
+        ...
+
+    @property
+    def all_informers(self) -> Iterable[Informer[object]]:
+        """The informers."""
+        ...
+
+    @property
+    def apply_stats(self) -> ApplyStats:
+        """Server-side apply."""
+        ...
+
+    @property
+    def event_stats(self) -> EventStats:
+        """The event recorder."""
+        ...
+
+    @property
+    def consistency_stats(self) -> ConsistencyStats:
+        """Waits for the caches."""
+        ...
+
+    @property
+    def loop_lag(self) -> float:
+        """The longest delay of the event loop in the last seconds, in seconds."""
+        ...
+
+
+def new_registry(source: Source) -> CollectorRegistry:
+    """A registry with the metrics of `source`, of the process, and of Python."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(RuntimeCollector(source))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+class RuntimeCollector(Collector):
+    """Reads what `source`'s parts have counted."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, as they are now."""
+        source = self._source
+        yield from _queues(source.controllers)
+        yield from _controllers(source.controllers)
+        yield from _clients(source.clients)
+        if source.elector is not None:
+            yield from _election(source.elector)
+        yield _histogram(
+            "controller_runtime_client_consistency_wait_duration_seconds",
+            "Seconds that reconciles waited until the caches had seen earlier writes",
+            ("operation", "result"),
+            {("reconcile", result): h for result, h in source.consistency_stats.waits.items()},
+        )
+        yield from _own(source)
+
+
+def _queues(controllers: Sequence[Controller]) -> Iterator[Metric]:
+    labels = ("name", "controller")
+    depth = GaugeMetricFamily("workqueue_depth", "Current depth of workqueue by priority", labels=(*labels, "priority"))
+    adds = CounterMetricFamily("workqueue_adds_total", "Total number of adds handled by workqueue", labels=labels)
+    retries = CounterMetricFamily("workqueue_retries_total", "Total number of retries handled by workqueue", labels=labels)
+    unfinished = GaugeMetricFamily(
+        "workqueue_unfinished_work_seconds",
+        "Seconds of work that is in progress and not yet observed by work_duration, summed",
+        labels=labels,
+    )
+    longest = GaugeMetricFamily(
+        "workqueue_longest_running_processor_seconds",
+        "Seconds that the longest running processor has been running",
+        labels=labels,
+    )
+    for controller in controllers:
+        queue, names = controller.queue, (controller.name, controller.name)
+        for priority, count in ({0: 0} | queue.depths()).items():
+            depth.add_metric((*names, str(priority)), count)
+        adds.add_metric(names, queue.stats.adds)
+        retries.add_metric(names, queue.stats.retries)
+        running = queue.processing().values()
+        unfinished.add_metric(names, sum(running))
+        longest.add_metric(names, max(running, default=0.0))
+    yield from (depth, adds, retries, unfinished, longest)
+    yield _histogram(
+        "workqueue_queue_duration_seconds",
+        "Seconds that an item stays in workqueue before being requested",
+        labels,
+        {(c.name, c.name): c.queue.stats.queue_duration for c in controllers},
+    )
+    yield _histogram(
+        "workqueue_work_duration_seconds",
+        "Seconds that processing an item from workqueue takes",
+        labels,
+        {(c.name, c.name): c.queue.stats.work_duration for c in controllers},
+    )
+
+
+def _controllers(controllers: Sequence[Controller]) -> Iterator[Metric]:
+    prefix = "controller_runtime"
+    total = CounterMetricFamily(
+        f"{prefix}_reconcile_total", "Total number of reconciliations per controller", labels=("controller", "result")
+    )
+    for c in controllers:
+        total.add_metric((c.name, "success"), c.stats.success)
+        total.add_metric((c.name, "error"), c.stats.error)
+        total.add_metric((c.name, "requeue"), c.stats.stale)
+        total.add_metric((c.name, "requeue_after"), c.stats.requeue_after)
+    yield total
+    for name, help_, counts in (
+        ("reconcile_errors", "Total number of reconciliation errors", {c.name: c.stats.error for c in controllers}),
+        ("terminal_reconcile_errors", "Errors that are not retried", {c.name: c.stats.terminal for c in controllers}),
+        ("reconcile_panics", "Errors of the program itself", {c.name: c.stats.panics for c in controllers}),
+        ("reconcile_timeouts", "Reconciliations cut off", {c.name: c.stats.timeouts for c in controllers}),
+    ):
+        yield _counter(f"{prefix}_{name}_total", help_, ("controller",), {(k,): v for k, v in counts.items()})
+    for name, help_, values in (
+        ("max_concurrent_reconciles", "Number of workers", {c.name: c.workers for c in controllers}),
+        ("active_workers", "Number of workers that reconcile now", {c.name: c.stats.active for c in controllers}),
+    ):
+        yield _gauge(f"{prefix}_{name}", help_, ("controller",), {(k,): v for k, v in values.items()})
+    yield _histogram(
+        f"{prefix}_reconcile_time_seconds",
+        "Seconds per reconciliation",
+        ("controller",),
+        {(c.name,): c.stats.reconcile_time for c in controllers},
+    )
+
+
+def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
+    host = next((urlsplit(client.host).netloc for client in clients if client.host), "")
+    requests = {("200", method, host): 0 for method in METHODS}
+    retries: dict[tuple[str, ...], float] = {("429", method, host): 0 for method in METHODS}
+    durations = {(method, host): Histogram(REQUEST_BUCKETS) for method in METHODS}
+    for client in clients:
+        for (code, method), count in client.stats.requests.items():
+            requests[code, method, host] = requests.get((code, method, host), 0) + count
+        for (code, method), count in client.stats.retries.items():
+            retries[code, method, host] = retries.get((code, method, host), 0) + count
+        for method, histogram in client.stats.durations.items():
+            _add(durations.setdefault((method, host), Histogram(histogram.bounds)), histogram)
+    yield _counter(
+        "rest_client_requests_total",
+        "Number of HTTP requests, partitioned by status code, method, and host",
+        ("code", "method", "host"),
+        requests,
+    )
+    yield _counter(
+        "rest_client_request_retries_total",
+        "Number of request retries, partitioned by status code, verb, and host",
+        ("code", "verb", "host"),
+        retries,
+    )
+    yield _histogram(
+        "rest_client_request_duration_seconds",
+        "Request latency in seconds, by verb and host",
+        ("verb", "host"),
+        durations,
+    )
+    yield _counter("rook_client_received_bytes_total", "Bytes received", (), {(): sum(c.stats.received for c in clients)})
+    yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
+
+
+def _election(elector: Elector) -> Iterator[Metric]:
+    name = (elector.election.name,)
+    yield _gauge(
+        "leader_election_master_status",
+        "Whether this process holds the lease: 1 the leader, 0 a standby",
+        ("name",),
+        {name: int(elector.leading)},
+    )
+    yield _counter(
+        "leader_election_slowpath_total",
+        "Renewals that had to read the lease first",
+        ("name",),
+        {name: elector.slow_path},
+    )
+
+
+def _own(source: Source) -> Iterator[Metric]:
+    events, apply = source.event_stats, source.apply_stats
+    yield _counter(
+        "rook_events_dropped_total",
+        "Occurrences that no Event tells of",
+        ("reason",),
+        {
+            ("buffer_full",): events.dropped_buffer_full,
+            ("rate_limited",): events.dropped_rate_limited,
+            ("failed",): events.dropped_failed,
+        },
+    )
+    yield _counter("rook_events_written_total", "Writes of Events", (), {(): events.written})
+    yield _counter(
+        "rook_apply_total",
+        "Applies, and those that were not needed since nothing differed",
+        ("result",),
+        {("applied",): apply.applied, ("skipped",): apply.skipped, ("pruned",): apply.pruned},
+    )
+    yield _gauge("rook_event_loop_lag_seconds", "Longest recent delay of the event loop", (), {(): source.loop_lag})
+
+
+def _counter(name: str, help_: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = CounterMetricFamily(name, help_, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(name: str, help_: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, help_, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def _histogram(name: str, help_: str, labels: Sequence[str], values: Mapping[tuple[str, ...], Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, help_, labels=labels)
+    for label_values, histogram in values.items():
+        family.add_metric(label_values, buckets=histogram.cumulative(), sum_value=histogram.total)
+    return family
+
+
+def _add(total: Histogram, part: Histogram) -> None:
+    total.counts = [a + b for a, b in zip(total.counts, part.counts, strict=True)]
+    total.total += part.total

@@ -1,0 +1,118 @@
+"""What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
+
+`/metrics`, `/healthz` and `/readyz` are for the cluster. `/debug/tasks` and `/debug/queues` show what the daemon is busy
+with, object names included, and are bound to the loopback address only (`kubectl port-forward` reaches them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import asynccontextmanager
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from prometheus_client import CollectorRegistry
+
+    from controller.runtime.kube import JsonObject
+
+type Address = tuple[str, int]
+"""Host and port; port 0 takes a free one."""
+
+type Check = Callable[[], Mapping[str, str]]
+"""For each thing that is checked its state: "ok", or why it is not."""
+
+OK = "ok"
+SHUTDOWN_TIMEOUT = 1.0
+
+
+class Probes:
+    """The HTTP endpoints.
+
+    Args:
+        registry: What `/metrics` shows.
+        live: Whether the process should go on running; if not, the kubelet restarts it.
+        ready: Whether it does, or could at once do, its work.
+        queues: What `/debug/queues` shows.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, *, live: Check, ready: Check, queues: Callable[[], JsonObject]
+    ) -> None:
+        self._registry = registry
+        self._live = live
+        self._ready = ready
+        self._queues = queues
+
+    @asynccontextmanager
+    async def serve(self, address: Address, debug_address: Address | None) -> AsyncIterator[tuple[Address, ...]]:
+        """Serves until the context ends; yields the addresses in use.
+
+        Args:
+            address: For metrics and probes.
+            debug_address: For the debug endpoints; None: they are not served.
+
+        Raises:
+            ValueError: The debug address is not a loopback address.
+            OSError: An address is not to be had.
+        """
+        public = web.Application()
+        public.router.add_get("/metrics", self._metrics)
+        public.router.add_get("/healthz", lambda _: _answer(self._live()))
+        public.router.add_get("/readyz", lambda _: _answer(self._ready()))
+        servers = [(public, address)]
+        if debug_address is not None:
+            if not ipaddress.ip_address(debug_address[0]).is_loopback:
+                raise ValueError(f"debug address {debug_address[0]} is not a loopback address: it shows object names")
+            debug = web.Application()
+            debug.router.add_get("/debug/tasks", _tasks)
+            debug.router.add_get("/debug/queues", self._debug_queues)
+            servers.append((debug, debug_address))
+        runners: list[web.AppRunner] = []
+        try:
+            bound: list[Address] = []
+            for app, (host, port) in servers:
+                runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT)
+                runners.append(runner)
+                await runner.setup()
+                await web.TCPSite(runner, host, port).start()
+                bound.append((host, runner.addresses[0][1]))
+            yield tuple(bound)
+        finally:
+            for runner in reversed(runners):
+                await runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+        response = web.Response(body=encoder(self._registry), headers={"Content-Type": content_type})
+        response.enable_compression()
+        return response
+
+    async def _debug_queues(self, _request: web.Request) -> web.Response:
+        body = orjson.dumps(self._queues(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+        return web.Response(body=body, content_type="application/json")
+
+
+async def _answer(states: Mapping[str, str]) -> web.Response:
+    """One line for each check, in the form of the API server's own endpoints."""
+    failed = any(state != OK for state in states.values())
+    lines = [f"[{'+' if state == OK else '-'}]{name} {state}" for name, state in states.items()]
+    lines.append("check failed" if failed else "check passed")
+    return web.Response(text="\n".join(lines) + "\n", status=500 if failed else 200)
+
+
+async def _tasks(_request: web.Request) -> web.Response:
+    """Every task with its name and stack; values of variables are not shown."""
+    out = StringIO()
+    for task in sorted(asyncio.all_tasks(), key=lambda task: task.get_name()):
+        out.write(f"{task.get_name()}\n")
+        task.print_stack(file=out)
+        out.write("\n")
+    return web.Response(text=out.getvalue())

@@ -1,0 +1,95 @@
+"""What a controller calls: a Reconciler brings one object from its actual to its desired state, by name.
+
+A request carries no event. The reconciler reads the state itself, so that missed, repeated and merged events cannot
+mislead it, and running it twice does no harm.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from informers import Resource
+
+
+class Request(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
+    """The object to reconcile. `namespace` is empty for a kind without namespaces."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What to do after a reconcile that found no error.
+
+    Attributes:
+        requeue_after: Seconds after which to reconcile again though nothing changed. None: only after a change.
+    """
+
+    requeue_after: float | None = None
+
+
+class Reconciler(Protocol):
+    """Reconciles objects of one kind. The controller never runs it for the same request twice at the same time."""
+
+    async def reconcile(self, request: Request) -> Result:
+        """Brings the object that `request` names closer to its desired state.
+
+        The object may be gone. Any exception counts as a failure: the request is tried again with exponential backoff.
+
+        Raises:
+            TerminalError: Trying again is of no use until something changes.
+        """
+        ...
+
+
+class TerminalError(Exception):
+    """A failure that stays until the object changes; the request is not tried again by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that the API server has carried out.
+
+    Attributes:
+        resource: The kind of object written.
+        namespace: Its namespace, empty for a kind without.
+        name: Its name.
+        resource_version: The version that the write made. Zero for a deletion, whose answer may have none.
+        deleted_uid: For a deletion: the uid of the object that is to go away.
+    """
+
+    resource: Resource
+    namespace: str
+    name: str
+    resource_version: int
+    deleted_uid: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Reconcile:
+    """The reconcile that a task is part of, and what it has written so far.
+
+    Attributes:
+        controller: The controller's name.
+        request: What is being reconciled.
+        number: Counts this process's reconciles; with the process's own prefix it is the `reconcileID` of log entries.
+        writes: In order. The next reconcile of the same request waits until the caches have seen them.
+    """
+
+    controller: str
+    request: Request
+    number: int
+    writes: list[Write] = field(default_factory=list)
+
+
+current_reconcile: ContextVar[Reconcile | None] = ContextVar("current_reconcile", default=None)
+"""Set by the controller's worker, inherited by the tasks that the reconciler starts."""
