@@ -36,15 +36,15 @@ def tables(struct: type[msgspec.Struct]) -> str:
     return "\n".join(f"{_HEADING.format(part)}{''.join(_rows(properties[part], ''))}" for part in parts)
 
 
-_HEADING = "## Fields of `{}`\n\n| Field | Type | Meaning |\n|---|---|---|\n"
+_HEADING = "## Fields of `{}`\n\n| Field | Type | Meaning | Limits |\n|---|---|---|---|\n"
 
 
 def _rows(schema: JsonObject, prefix: str) -> Iterator[str]:
     required = schema.get("required", ())
     for name, child in schema["properties"].items():
         path = f"{prefix}{name}"
-        meaning = "; ".join(filter(None, (child.get("description", ""), *_limits(child, required=name in required))))
-        yield f"| `{path}` | {_type(child)} | {_escape(meaning)} |\n"
+        limits = "; ".join(_limits(child, required=name in required))
+        yield f"| `{path}` | {_type(child)} | {_escape(child.get('description', ''))} | {_escape(limits)} |\n"
         below, suffix = _below(child)
         if "properties" in below:
             yield from _rows(below, f"{path}{suffix}.")

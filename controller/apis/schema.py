@@ -130,9 +130,12 @@ def _struct_schema(struct: type[msgspec.Struct]) -> JsonObject:
 
 
 def with_default(text: str, field: msgspec.structs.FieldInfo) -> str:
-    """A field's description with its default, where that is something to tell: a number or text, and not empty."""
+    """A field's description with its default, where that is a number or text and the field may be left out."""
     value = field.default
-    if not text or isinstance(value, bool) or not isinstance(value, int | float | str) or not value:
+    told = (
+        isinstance(value, int | float | str) and not isinstance(value, bool) and value and not is_required(field.type)
+    )
+    if not text or not told:
         return text
     return f"{text} Default: {value}."
 

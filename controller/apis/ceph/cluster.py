@@ -263,12 +263,19 @@ class TargetRef(SpecStruct, frozen=True, kw_only=True):
     """The object behind an address."""
 
     api_version: str = ""
+    """Its API version."""
     field_path: str = ""
+    """A part of it."""
     kind: str = ""
+    """Its kind."""
     name: str = ""
+    """Its name."""
     namespace: str = ""
+    """Its namespace."""
     resource_version: str = ""
+    """Its version."""
     uid: str = ""
+    """Its UID."""
 
 
 class EndpointAddress(SpecStruct, frozen=True, kw_only=True):

@@ -31,13 +31,21 @@ class ClusterCephxStatus(ApiStruct, frozen=True, kw_only=True):
     """Keys by kind of daemon or user."""
 
     admin: LocalCephxStatus = LocalCephxStatus()
+    """The key of client.admin."""
     ceph_exporter: LocalCephxStatus = LocalCephxStatus()
+    """Keys of the exporters."""
     crash_collector: LocalCephxStatus = LocalCephxStatus()
+    """Keys of the crash collectors."""
     csi: CephxStatusWithPriorCount = CephxStatusWithPriorCount()
+    """Keys of CSI's users."""
     mgr: LocalCephxStatus = LocalCephxStatus()
+    """Keys of the mgrs."""
     mon: LocalCephxStatus = LocalCephxStatus()
+    """The key that the mons share."""
     osd: LocalCephxStatus = LocalCephxStatus()
+    """Keys of the OSDs."""
     rbd_mirror_peer: LocalCephxStatus = LocalCephxStatus()
+    """Keys of mirroring peers."""
 
 
 class CephHealthMessage(ApiStruct, frozen=True, kw_only=True):
@@ -53,8 +61,11 @@ class Capacity(ApiStruct, frozen=True, kw_only=True):
     """Raw bytes of all OSDs, before replication."""
 
     bytes_total: Int64 = 0
+    """All bytes."""
     bytes_used: Int64 = 0
+    """Bytes in use."""
     bytes_available: Int64 = 0
+    """Bytes that are free."""
     last_updated: str = ""
     """When they were read."""
 
@@ -63,13 +74,21 @@ class CephDaemonsVersions(ApiStruct, frozen=True, kw_only=True):
     """Daemons by kind and by the release that they run."""
 
     mon: dict[str, int] = field(default_factory=dict)
+    """Mons."""
     mgr: dict[str, int] = field(default_factory=dict)
+    """Mgrs."""
     osd: dict[str, int] = field(default_factory=dict)
+    """OSDs."""
     mds: dict[str, int] = field(default_factory=dict)
+    """Metadata servers of file systems."""
     rgw: dict[str, int] = field(default_factory=dict)
+    """Object gateways."""
     rbd_mirror: dict[str, int] = field(name="rbd-mirror", default_factory=dict)
+    """Mirroring daemons of block devices."""
     cephfs_mirror: dict[str, int] = field(name="cephfs-mirror", default_factory=dict)
+    """Mirroring daemons of file systems."""
     overall: dict[str, int] = field(default_factory=dict)
+    """All of them."""
 
 
 class CephStatus(ApiStruct, frozen=True, kw_only=True):
@@ -97,6 +116,7 @@ class DeviceClass(ApiStruct, frozen=True, kw_only=True):
     """A device class that OSDs have."""
 
     name: str = ""
+    """Its name."""
 
 
 class MigrationStatus(ApiStruct, frozen=True, kw_only=True):
@@ -211,10 +231,15 @@ class MirroringPeer(ApiStruct, frozen=True, kw_only=True, rename=None):
     """A pool elsewhere that this one is mirrored with, in Ceph's own words."""
 
     client_name: str = ""
+    """Ceph user that the peer is reached as."""
     direction: str = ""
+    """rx-only, tx-only or rx-tx."""
     mirror_uuid: str = ""
+    """Identity of the peer's mirroring daemon."""
     site_name: str = ""
+    """Name of the peer's cluster."""
     uuid: str = ""
+    """Identity of the peer."""
 
 
 class MirroringInfo(ApiStruct, frozen=True, kw_only=True):
@@ -227,7 +252,9 @@ class MirroringInfo(ApiStruct, frozen=True, kw_only=True):
     peers: tuple[MirroringPeer, ...] = ()
     """Pools elsewhere that this one is mirrored with."""
     last_changed: str = ""
+    """When this last changed."""
     last_checked: str = ""
+    """When this was last read."""
     details: str = ""
     """What went wrong."""
 
@@ -236,24 +263,38 @@ class MirroringStates(ApiStruct, frozen=True, kw_only=True, rename=None):
     """Images or groups by the state of their replay."""
 
     error: int = 0
+    """Failed."""
     replaying: int = 0
+    """Up to date or catching up."""
     starting_replay: int = 0
+    """About to start."""
     stopped: int = 0
+    """The source itself, or not mirrored."""
     stopping_replay: int = 0
+    """About to stop."""
     syncing: int = 0
+    """Copied whole for the first time."""
     unknown: int = 0
+    """No daemon reports them."""
 
 
 class MirroringSummary(SpecStruct, frozen=True, kw_only=True, rename=None):
     """Health of the mirroring, in Ceph's own words."""
 
     health: str = ""
+    """Worst of the following."""
     daemon_health: str = ""
+    """Health of the mirroring daemons."""
     image_health: str = ""
+    """Health of the images."""
     group_health: Nullable[str] = ""
+    """Health of the groups."""
     states: Nullable[MirroringStates] = MirroringStates()
+    """Images by state."""
     image_states: Nullable[MirroringStates] = MirroringStates()
+    """Images by state."""
     group_states: Nullable[MirroringStates] = MirroringStates()
+    """Groups by state."""
 
 
 class MirroringStatus(ApiStruct, frozen=True, kw_only=True):
@@ -262,7 +303,9 @@ class MirroringStatus(ApiStruct, frozen=True, kw_only=True):
     summary: MirroringSummary = MirroringSummary()
     """Health of the mirroring."""
     last_changed: str = ""
+    """When this last changed."""
     last_checked: str = ""
+    """When this was last read."""
     details: str = ""
     """What went wrong."""
 
@@ -271,24 +314,33 @@ class SnapshotScheduleItem(ApiStruct, frozen=True, kw_only=True, rename=None):
     """When snapshots are made."""
 
     interval: str = ""
+    """Time between two snapshots."""
     start_time: str = ""
+    """Time of the first of them."""
 
 
 class SnapshotSchedule(ApiStruct, frozen=True, kw_only=True):
     """The snapshot schedule of an image."""
 
     pool: str = ""
+    """The image's pool."""
     namespace: str = ""
+    """The image's RADOS namespace."""
     image: str = ""
+    """The image's name."""
     items: tuple[SnapshotScheduleItem, ...] = ()
+    """When snapshots of it are made."""
 
 
 class SnapshotScheduleStatus(SpecStruct, frozen=True, kw_only=True):
     """Snapshot schedules that Ceph knows of."""
 
     snapshot_schedules: Nullable[tuple[SnapshotSchedule, ...]] = ()
+    """Snapshot schedules by image."""
     last_changed: str = ""
+    """When this last changed."""
     last_checked: str = ""
+    """When this was last read."""
     details: str = ""
     """What went wrong."""
 
