@@ -200,10 +200,10 @@ def to_v1(cluster: Cluster) -> JsonObject:
             cephVersion=_set_only(image=spec.ceph_version.image, allowUnsupported=spec.ceph_version.allow_unsupported),
             dataDirHostPath=spec.data_dir_host_path,
             mon=_set_only(count=spec.mon.count, allowMultiplePerNode=spec.mon.allow_multiple_per_node),
-            storage=_set_only(
+            storage=_selection(spec.storage)
+            | _set_only(
                 useAllNodes=spec.storage.use_all_nodes,
                 nodes=[_node(node) for node in spec.storage.nodes],
-                **_selection(spec.storage),
             ),
             network=_set_only(hostNetwork=spec.network.host_network),
             placement=spec.placement,
@@ -219,7 +219,7 @@ def left_out(cluster: Cluster) -> tuple[str, ...]:
 
 
 def _node(node: Node) -> JsonObject:
-    return _set_only(name=node.name, resources=node.resources, **_selection(node))
+    return _set_only(name=node.name, resources=node.resources) | _selection(node)
 
 
 def _selection(selection: Selection) -> JsonObject:

@@ -32,7 +32,7 @@ def with_tables(page: str, struct: type[msgspec.Struct]) -> str:
 def tables(struct: type[msgspec.Struct]) -> str:
     """Tables of all fields of a kind: of the spec and the status, one row for each field at any depth."""
     properties = schema_of(struct)["properties"]
-    parts = ("spec", "status")
+    parts = [part for part in ("spec", "status") if part in properties]
     return "\n".join(f"{_HEADING.format(part)}{''.join(_rows(properties[part], ''))}" for part in parts)
 
 

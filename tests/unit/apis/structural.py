@@ -1,12 +1,8 @@
 """A check of an object against a structural schema, as strict as the API server with `--validate=strict`."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-import pytest
-
-type Violations = Callable[[Any, dict[str, Any]], list[str]]
 
 TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -18,10 +14,9 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@pytest.fixture
-def violations() -> Violations:
+def violations(value: Any, schema: dict[str, Any]) -> list[str]:
     """Everything that is wrong with an object, each with the path of the field; CEL is not evaluated."""
-    return lambda value, schema: list(_violations(value, schema, ""))
+    return list(_violations(value, schema, ""))
 
 
 def _violations(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:

@@ -1,0 +1,70 @@
+"""The examples are valid, safe to apply, and fit together."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from controller.apis.ceph import CephBlockPool, CephCluster
+from controller.apis.registry import KINDS
+from controller.apis.schema import schema_of
+from tests.unit.apis.structural import violations
+
+EXAMPLES = Path(__file__).parents[3] / "manifests/examples/ceph"
+TYPES = {(kind.api_version, kind.kind): struct for kind, struct in KINDS.items()}
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((EXAMPLES / name).read_text(encoding="utf-8")))
+
+
+def every_document() -> list[tuple[str, dict[str, Any]]]:
+    return [(path.name, document) for path in sorted(EXAMPLES.glob("*.yaml")) for document in documents(path.name)]
+
+
+OURS = [(name, document) for name, document in every_document() if document["apiVersion"].startswith("ceph.rook.io/")]
+
+
+@pytest.mark.parametrize(("name", "document"), OURS, ids=[name for name, _ in OURS])
+def test_is_valid(name: str, document: dict[str, Any]) -> None:
+    struct = TYPES[document["apiVersion"], document["kind"]]
+
+    assert violations(document, schema_of(struct)) == []
+    msgspec.convert(document, struct)
+
+
+@pytest.mark.parametrize("name", ["cluster.yaml", "cluster-test.yaml"])
+def test_a_cluster_takes_no_device_that_nobody_named(name: str) -> None:
+    cluster = msgspec.convert(documents(name)[0], CephCluster)
+    storage = cluster.spec.storage
+
+    assert not storage.use_all_nodes
+    assert not storage.use_all_devices
+    assert not any(node.use_all_devices for node in storage.nodes)
+    assert cluster.spec.cleanup_policy.confirmation == ""
+    assert cluster.spec.ceph_version.image.rpartition(":")[2].count(".") == 2, "the image must be a full version"
+
+
+def test_the_storage_class_finds_its_pool_and_cluster_and_postgres_its_class() -> None:
+    (storage_class,) = documents("storageclass.yaml")
+    pool = msgspec.convert(documents("pool.yaml")[0], CephBlockPool)
+    parameters = storage_class["parameters"]
+    stateful_set = documents("postgres.yaml")[-1]
+    claims = [documents("pvc.yaml")[0], *stateful_set["spec"]["volumeClaimTemplates"]]
+
+    assert parameters["pool"] == pool.metadata.name
+    assert parameters["clusterID"] == pool.metadata.namespace
+    assert storage_class["provisioner"] == f"{pool.metadata.namespace}.rbd.csi.ceph.com"
+    assert {claim["spec"]["storageClassName"] for claim in claims} == {storage_class["metadata"]["name"]}
+
+
+def test_a_pool_loses_no_data_with_one_device() -> None:
+    replicated = msgspec.convert(documents("pool.yaml")[0], CephBlockPool).spec
+    coded = msgspec.convert(documents("pool-ec.yaml")[0], CephBlockPool).spec
+
+    assert replicated.replicated.size >= 2
+    assert replicated.replicated.require_safe_replica_size
+    assert coded.erasure_coded.coding_chunks >= 1
+    assert coded.replicated.size == 0
