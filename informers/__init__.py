@@ -1,0 +1,38 @@
+"""The watch API of Kubernetes: a client, and informers that keep a local copy of a resource and tell what changes.
+
+    async with Client.connect(user_agent="example") as client:
+        factory = InformerFactory(client)
+        pods = factory.informer(POD, Pod)
+        pods.add_handler(lambda delta: queue.add((delta.namespace, delta.name)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(factory.run)
+            await pods.wait_synced()
+
+It knows nothing of storage, nor of controllers.
+"""
+
+from informers.cache import CacheStats
+from informers.client import Client, ClientStats, StalledError
+from informers.configuration import ConfigurationError
+from informers.errors import ApiError, TransportError
+from informers.factory import InformerFactory
+from informers.informer import Delta, Informer
+from informers.resource import JsonObject, Key, Resource
+from informers.watcher import WatcherStats
+
+__all__ = [
+    "ApiError",
+    "CacheStats",
+    "Client",
+    "ClientStats",
+    "ConfigurationError",
+    "Delta",
+    "Informer",
+    "InformerFactory",
+    "JsonObject",
+    "Key",
+    "Resource",
+    "StalledError",
+    "TransportError",
+    "WatcherStats",
+]

@@ -1,0 +1,428 @@
+"""The local copy of a collection: bytes by namespace and name, kept up to date by one reflector for each scope.
+
+A scope is a namespace, or everything. While a new list of a scope comes in, readers see the old one; at its end the new
+one takes its place at once, and what differs is told to the listeners, deletions that happened unseen included.
+
+Objects that we wrote ourselves are shown as the server returned them, before the watch tells of them
+(`Cache.observe_write`), so that nobody acts on a state older than his own write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import orjson
+import structlog
+
+from informers import wire
+from informers.wire import Delete, Upsert
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from informers.resource import JsonObject, Key, Resource
+
+SLICE: Final = 0.005
+"""Seconds for which changes are told to listeners before the rest of the event loop gets its turn."""
+
+EVERYWHERE: Final = ""
+"""The scope of all namespaces, and of cluster-scoped resources."""
+
+_log = structlog.get_logger("informers")
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """An object as it is kept: its resource version, and its JSON without managedFields."""
+
+    version: int
+    data: bytes
+
+
+class Change(NamedTuple):
+    """What became of one object: added (no old), updated, or deleted (no new).
+
+    Attributes:
+        namespace: Of the object.
+        name: Of the object.
+        old: Its state before; of a deleted one the last, as far as it is known.
+        new: Its state now.
+        initial: Whether it comes from the first list.
+    """
+
+    namespace: str
+    name: str
+    old: Entry | None
+    new: Entry | None
+    initial: bool
+
+
+@dataclass(slots=True)
+class CacheStats:
+    """What a cache has done since it was made.
+
+    Attributes:
+        events: Changes that the server sent, duplicates included.
+        lists: Lists that were completed; all but the first of a scope are relists.
+        tombstones: Deletions that only a relist found.
+        write_throughs: Own writes that were shown before the watch told of them.
+        handler_errors: Handlers and index functions that raised.
+    """
+
+    events: int = 0
+    lists: int = 0
+    tombstones: int = 0
+    write_throughs: int = 0
+    handler_errors: int = 0
+
+
+class Index:
+    """Keys of objects by values that are computed from them."""
+
+    def __init__(self, values: Callable[[bytes], Iterable[str]]) -> None:
+        self.values = values
+        self._values: dict[Key, tuple[str, ...]] = {}
+        self._keys: dict[str, dict[Key, None]] = {}
+
+    def keys(self, value: str) -> list[Key]:
+        """Keys of the objects that have the value."""
+        return list(self._keys.get(value, ()))
+
+    def put(self, key: Key, values: tuple[str, ...]) -> None:
+        """The object has these values now; none: it is gone."""
+        before = self._values.get(key, ())
+        if before == values:
+            return
+        for value in before:
+            found = self._keys.get(value)
+            if found is not None:
+                found.pop(key, None)
+                if not found:
+                    del self._keys[value]
+        for value in values:
+            self._keys.setdefault(value, {})[key] = None
+        if values:
+            self._values[key] = values
+        else:
+            del self._values[key]
+
+
+class _Uid(msgspec.Struct):
+    uid: str = ""
+
+
+class _WithUid(msgspec.Struct):
+    metadata: _Uid = _Uid()
+
+
+_decode_uid = msgspec.json.Decoder(_WithUid).decode
+
+
+class Cache:
+    """The copy of one collection, in one or several scopes.
+
+    Args:
+        resource: What it holds.
+        scopes: Namespaces that it holds, or `EVERYWHERE` alone.
+        selective: Whether only objects that match a selector belong in it.
+    """
+
+    def __init__(self, resource: Resource, scopes: tuple[str, ...], *, selective: bool = False) -> None:
+        self.resource = resource
+        self.stats = CacheStats()
+        self.objects: dict[str, dict[str, Entry]] = {}
+        self.indexes: list[Index] = []
+        self.listeners: list[Callable[[Change], None]] = []
+        self.scopes = {namespace: Scope(self, namespace) for namespace in scopes}
+        self._selective = selective
+        self._synced = asyncio.Event()
+        self._backlog: deque[Change] = deque()
+        """Changes that wait to be told, while `tell_all` runs."""
+        self._tellers = 0
+
+    def entry(self, namespace: str, name: str) -> Entry | None:
+        """The object's entry, None if there is none."""
+        bucket = self.objects.get(namespace)
+        return None if bucket is None else bucket.get(name)
+
+    def buckets(self, namespace: str | None) -> Iterator[tuple[str, dict[str, Entry]]]:
+        """Entries by name for one namespace, or for each (None)."""
+        if namespace is None:
+            yield from self.objects.items()
+        elif namespace in self.objects:
+            yield namespace, self.objects[namespace]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.objects.values()))
+
+    def size(self) -> int:
+        """Bytes of JSON that are kept."""
+        return sum(len(entry.data) for bucket in self.objects.values() for entry in bucket.values())
+
+    @property
+    def synced(self) -> bool:
+        """Whether every scope's first list is in, and was told to the listeners."""
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return once it is `synced`."""
+        await self._synced.wait()
+
+    @property
+    def version(self) -> int:
+        """Everything up to this resource version has been seen, in every scope; 0 before the first list."""
+        return min((scope.version for scope in self.scopes.values()), default=0)
+
+    @property
+    def trouble(self) -> str:
+        """Why the copy is not filled or followed now, "" when all is well."""
+        return "; ".join(
+            f"namespace {scope.namespace}: {scope.trouble}" if scope.namespace else scope.trouble
+            for scope in self.scopes.values()
+            if scope.trouble
+        )
+
+    def scope(self, namespace: str) -> Scope | None:
+        """The scope that serves the namespace."""
+        return self.scopes.get(EVERYWHERE) or self.scopes.get(namespace)
+
+    def observe_write(self, obj: JsonObject) -> None:
+        """Show an object as the server returned it for a write, if that is newer than what the watch has told."""
+        metadata = obj["metadata"]
+        scope = self.scope(metadata.get("namespace", ""))
+        version = int(metadata["resourceVersion"])
+        # A selector cannot be applied here. And what the watch has passed, it may have deleted since.
+        if scope is None or self._selective or not scope.synced or version <= scope.version:
+            return
+        kept = {name: value for name, value in metadata.items() if name != "managedFields"}
+        data = orjson.dumps({**obj, "metadata": kept})
+        scope.write_through(wire.Object(kept.get("namespace", ""), kept["name"], version, data))
+
+    def put(self, namespace: str, name: str, new: Entry | None, last: Entry | None = None) -> None:
+        """Change one object of the copy, and tell it: `new` None deletes it, `last` is then its last state if known."""
+        if new is None:
+            bucket = self.objects.get(namespace)
+            old = None if bucket is None else bucket.pop(name, None)
+            if bucket is None or old is None:
+                return
+            if not bucket:
+                del self.objects[namespace]
+        else:
+            bucket = self.objects.get(namespace)
+            if bucket is None:
+                bucket = self.objects[namespace] = {}
+            old = bucket.get(name)
+            bucket[name] = new
+        for index in self.indexes:
+            index.put((namespace, name), () if new is None else self.values(index, new))
+        change = Change(namespace, name, last or old, new, initial=False)
+        if self._tellers:
+            self._backlog.append(change)
+        else:
+            self._tell(change)
+
+    def values(self, index: Index, entry: Entry) -> tuple[str, ...]:
+        """The entry's values for an index; none where they cannot be computed."""
+        try:
+            return tuple(index.values(entry.data))
+        except Exception:  # one object that does not fit must not stop the stream of all others
+            self.stats.handler_errors += 1
+            _log.exception("index function failed", resource=str(self.resource))
+            return ()
+
+    def add_listener(self, listener: Callable[[Change], None]) -> None:
+        """Tell the listener of each change, in order; first of what is there already, as if it were listed now."""
+        for namespace, bucket in self.objects.items():
+            for name, entry in bucket.items():
+                self._call(listener, Change(namespace, name, None, entry, initial=True))
+        self.listeners.append(listener)
+
+    async def tell_all(self, changes: Sequence[Change]) -> None:
+        """Tell many changes by time slices. What else changes meanwhile is told afterwards, in order."""
+        self._backlog.extend(changes)
+        self._tellers += 1
+        ends = time.monotonic() + SLICE
+        try:
+            while self._backlog:
+                self._tell(self._backlog.popleft())
+                if time.monotonic() >= ends:
+                    await asyncio.sleep(0)
+                    ends = time.monotonic() + SLICE
+        finally:
+            self._tellers -= 1
+
+    def settle(self) -> None:
+        """A scope was listed: see whether all are."""
+        if all(scope.synced for scope in self.scopes.values()):
+            self._synced.set()
+
+    def _tell(self, change: Change) -> None:
+        for listener in self.listeners:
+            self._call(listener, change)
+
+    def _call(self, listener: Callable[[Change], None], change: Change) -> None:
+        try:
+            listener(change)
+        except Exception:  # a bad handler must not stop the stream, nor the handlers beside it
+            self.stats.handler_errors += 1
+            _log.exception("handler failed", resource=str(self.resource), namespace=change.namespace, name=change.name)
+
+
+class _Staged:
+    """A list that is under way: the objects, and the index values of those that differ from the copy's."""
+
+    __slots__ = ("objects", "values")
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Entry]] = {}
+        self.values: dict[Key, list[tuple[str, ...]]] = {}
+
+
+class Scope:
+    """The part of a cache that one reflector keeps up to date: carries out the reflector's actions.
+
+    Attributes:
+        namespace: Which part, or `EVERYWHERE`.
+        version: Everything up to this resource version has been seen.
+        synced: Whether the first list is in.
+        trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
+    """
+
+    def __init__(self, cache: Cache, namespace: str) -> None:
+        self.namespace = namespace
+        self.version = 0
+        self.synced = False
+        self.trouble = ""
+        self._cache = cache
+        self._staged = _Staged()
+        self._written: dict[Key, int] = {}
+        """Versions of own writes that the watch has not told of yet."""
+        self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = 0
+
+    def begin(self, *, newest: bool) -> None:
+        """A list starts. `newest`: it will show every write until now."""
+        self._staged = _Staged()
+        if newest:
+            self._written.clear()
+
+    def stage(self, changes: Sequence[Upsert | Delete]) -> None:
+        """Add to the list under way."""
+        staged, cache = self._staged, self._cache
+        cache.stats.events += len(changes)
+        for kind, (namespace, name, version, data) in ((type(change), change.object) for change in changes):
+            bucket = staged.objects.get(namespace)
+            if kind is Delete:
+                if bucket is not None:
+                    bucket.pop(name, None)
+                continue
+            if bucket is None:
+                bucket = staged.objects[namespace] = {}
+            # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it.
+            entry = cache.entry(namespace, name)
+            if entry is None or entry.version != version:
+                entry = Entry(version, data)
+                if cache.indexes:
+                    staged.values[namespace, name] = [cache.values(index, entry) for index in cache.indexes]
+            bucket[name] = entry
+
+    async def commit(self, version: int) -> None:
+        """The list is complete: it takes the copy's place, then the differences are told."""
+        cache = self._cache
+        staged, self._staged = self._staged, _Staged()
+        initial = not self.synced
+        changes = self._swap(staged, version, initial=initial)
+        cache.stats.lists += 1
+        self._advance(version, back=True)
+        await cache.tell_all(changes)
+        self.synced = True
+        cache.settle()
+
+    def apply(self, changes: Sequence[Upsert | Delete], version: int) -> None:
+        """Carry out changes of the watch, which lead to this version."""
+        cache = self._cache
+        cache.stats.events += len(changes)
+        for change in changes:
+            namespace, name, at, data = change.object
+            present = cache.entry(namespace, name)
+            if present is not None and present.version >= at:
+                if type(change) is Delete and present.version == at:
+                    cache.put(namespace, name, None)
+                continue  # sent twice, or shown already since we wrote it ourselves
+            if type(change) is Delete:
+                cache.put(namespace, name, None, Entry(at, data))
+            else:
+                cache.put(namespace, name, Entry(at, data))
+        self._advance(version)
+
+    def write_through(self, written: wire.Object) -> None:
+        """Show an own write, unless the copy's object is as new."""
+        present = self._cache.entry(written.namespace, written.name)
+        if present is not None and present.version >= written.version:
+            return
+        self._written[written.namespace, written.name] = written.version
+        self._cache.stats.write_throughs += 1
+        self._cache.put(written.namespace, written.name, Entry(written.version, written.data))
+
+    async def reached(self, version: int) -> None:
+        """Return once everything up to the version has been seen."""
+        if self.version < version:
+            self._order += 1
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._awaited, (version, self._order, future))
+            await future
+
+    def _advance(self, version: int, *, back: bool = False) -> None:
+        """Note how far the copy is. Only a list may lead back: the server's data was restored from a backup."""
+        self.version = version if back else max(self.version, version)
+        if self._written:
+            self._written = {key: written for key, written in self._written.items() if written > version}
+        while self._awaited and self._awaited[0][0] <= self.version:
+            future = heapq.heappop(self._awaited)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def _swap(self, staged: _Staged, version: int, *, initial: bool) -> list[Change]:
+        cache = self._cache
+        live = cache.objects
+        mine = list(live) if self.namespace == EVERYWHERE else [self.namespace]
+        changes: list[Change] = []
+        for namespace in dict.fromkeys([*mine, *staged.objects]):
+            old, new = live.get(namespace, {}), staged.objects.get(namespace, {})
+            for name, entry in old.items():
+                listed = new.get(name)
+                written = self._written.get((namespace, name), 0) > version
+                if written and (listed is None or listed.version < entry.version):
+                    new[name] = entry  # an own write that the list is too old to show
+                elif listed is None:
+                    changes.append(Change(namespace, name, entry, None, initial=False))
+                    cache.stats.tombstones += 1
+            for name, entry in new.items():
+                before = old.get(name)
+                if before is entry:
+                    continue
+                if before is not None and _uid(before) != _uid(entry):  # deleted unseen, and made anew
+                    changes.append(Change(namespace, name, before, None, initial=False))
+                    cache.stats.tombstones += 1
+                    before = None
+                changes.append(Change(namespace, name, before, entry, initial=initial))
+            if new:
+                live[namespace] = new
+            else:
+                live.pop(namespace, None)
+        nothing: list[tuple[str, ...]] = [()] * len(cache.indexes)
+        for change in changes if cache.indexes else ():
+            key = (change.namespace, change.name)
+            values = nothing if change.new is None else staged.values[key]
+            for index, found in zip(cache.indexes, values, strict=True):
+                index.put(key, found)
+        return changes
+
+
+def _uid(entry: Entry) -> str:
+    return _decode_uid(entry.data).metadata.uid

@@ -1,0 +1,500 @@
+"""Requests to the API server: raw bytes over a bounded pool of connections, each with a deadline.
+
+Watches have connections of their own, so that they can never use up those for requests. There is no client-side limit
+on requests a second: the server's priority and fairness decides, and its answer 429 is obeyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from informers.configuration import discover
+from informers.credentials import Access, Credentials
+from informers.errors import ApiError, TransportError
+from workqueue import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from informers.configuration import Source
+    from informers.resource import JsonObject, Resource
+
+MAX_CONNECTIONS: Final = 32
+"""Requests under way at once; more wait for a connection, within their deadline."""
+
+MAX_RETRIES: Final = 5
+"""Retries of one request that the server asked to repeat."""
+
+PAGE: Final = 500
+"""Objects of one page of a list; client-go's figure."""
+
+OPEN_DEADLINE: Final = 30.0
+"""Seconds in which a connection for a watch must be made."""
+
+REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""Seconds; the buckets of client-go's `rest_client_request_duration_seconds`."""
+
+TRANSPORT_FAILED: Final = "<error>"
+"""What client-go counts as the code of a request without an answer."""
+
+_UNAUTHORIZED: Final = 401
+_TOO_MANY_REQUESTS: Final = 429
+_UNAVAILABLE: Final = 503
+_READ_BUFFER: Final = 256 * 1024
+
+
+class StalledError(TransportError):
+    """Nothing came over a stream for too long, not even a bookmark: the peer may be gone without a word."""
+
+
+@dataclass(slots=True)
+class ClientStats:
+    """What a client has done since it was made.
+
+    Attributes:
+        requests: By (code, method), for `rest_client_requests_total`; watches count when they are opened.
+        durations: Seconds to the whole answer by method, for `rest_client_request_duration_seconds`.
+        retries: By (code, method), for `rest_client_request_retries_total`.
+        received: Bytes of answers and streams as they were read, after decompression.
+        sent: Bytes of requests' bodies.
+    """
+
+    requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    durations: dict[str, Histogram] = field(default_factory=dict)
+    retries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    received: int = 0
+    sent: int = 0
+
+    def answered(self, method: str, code: int | str, seconds: float) -> None:
+        """Count one request."""
+        self.requests[str(code), method] += 1
+        histogram = self.durations.get(method)
+        if histogram is None:
+            histogram = self.durations[method] = Histogram(REQUEST_BUCKETS)
+        histogram.observe(seconds)
+
+
+class Stream(Protocol):
+    """The body of a watch as it comes in."""
+
+    async def read(self) -> bytes:
+        """The next bytes, as many as there are; b"" at the end.
+
+        Raises:
+            StalledError: Nothing came for as long as the stream may be idle.
+            TransportError: The connection broke.
+        """
+
+
+class Api(Protocol):
+    """What a reflector needs of a client."""
+
+    async def request(self, method: str, path: str, *, params: Mapping[str, str], deadline: float) -> bytes:
+        """See `Client.request`."""
+
+    def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AbstractAsyncContextManager[Stream]:
+        """See `Client.stream`."""
+
+
+class _HttpStream:
+    def __init__(self, response: aiohttp.ClientResponse, stats: ClientStats, idle: float) -> None:
+        self._response = response
+        self._stats = stats
+        self._idle = idle
+
+    async def read(self) -> bytes:
+        try:
+            data = await self._response.content.readany()
+        except aiohttp.SocketTimeoutError as error:
+            raise StalledError(f"no byte for {self._idle:.0f} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(_describe(error)) from error
+        self._stats.received += len(data)
+        return data
+
+
+class Client:
+    """A client of one API server. Enter it as an async context; it must live in one event loop.
+
+    Attributes:
+        write_gate: Called before each attempt of a request that is not a GET. What it raises goes to the caller and
+            nothing is sent: the elector's way to stop writes of a process that is no longer the leader.
+        stats: What it has done.
+    """
+
+    def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.write_gate: Callable[[], None] | None = None
+        self.stats = ClientStats()
+        self._credentials = Credentials(source, clock=clock)
+        self._user_agent = user_agent
+        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._host = ""
+
+    @classmethod
+    def connect(cls, *, kubeconfig: str | None = None, context: str | None = None, user_agent: str = "rook") -> Client:
+        """A client by the configuration that applies here: see `informers.configuration.discover`.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        return cls(discover(kubeconfig, context), user_agent=user_agent)
+
+    async def __aenter__(self) -> Self:
+        self._host = (await self._credentials.current()).host
+        self._sessions = (self._session(MAX_CONNECTIONS), self._session(0))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sessions, self._sessions = self._sessions, None
+        for session in sessions or ():
+            await session.close()
+
+    @property
+    def host(self) -> str:
+        """The server's base URL, for the `host` label of metrics."""
+        return self._host
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: bytes | JsonObject | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        deadline: float = 30.0,
+    ) -> bytes:
+        """Send a request and return the body of the answer.
+
+        It is sent again, a few times and within the deadline, where the server says when: for 429 always, since then
+        nothing was done; for 503 with Retry-After unless it is a POST. After 401 it is sent again once, with
+        credentials that were read anew.
+
+        Args:
+            method: HTTP method.
+            path: Path below the server's base URL, as `Resource.path` makes it.
+            params: Query parameters.
+            body: Bytes, or an object to send as JSON.
+            content_type: Of the body. It chooses the kind of a PATCH.
+            accept: Encoding wanted.
+            deadline: Seconds for all of it, waiting for a connection and retries included.
+
+        Raises:
+            ApiError: The server's answer is an error.
+            TransportError: No answer came within the deadline, or the connection failed.
+        """
+        data = orjson.dumps(body) if isinstance(body, dict) else body
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with asyncio.timeout(deadline):
+                ends = asyncio.get_running_loop().time() + deadline
+                return await self._with_retries(method, path, params, data, headers, ends)
+        except TimeoutError as error:
+            raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, params: Mapping[str, str], idle: float, accept: str = "application/json"
+    ) -> AsyncIterator[Stream]:
+        """Open a watch on a connection of its own, and close it with the context.
+
+        Args:
+            path: Path of a collection.
+            params: Query parameters.
+            idle: Seconds without a byte after which the stream counts as stalled.
+            accept: Encoding wanted.
+
+        Raises:
+            ApiError: The server refused it.
+            TransportError: The connection failed.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_DEADLINE, sock_read=idle)
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        access = await self._credentials.current()
+        response = await self._send(1, access, "GET", path, params, None, headers, timeout)
+        try:
+            if response.status == _UNAUTHORIZED:  # for the next attempt; opening a watch again is its reader's business
+                await self._credentials.renewed(access)
+            if response.status >= 400:
+                raise ApiError.from_body(response.status, await self._body(response), _retry_after(response))
+            yield _HttpStream(response, self.stats, idle)
+        finally:
+            response.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str, *, deadline: float = 30.0) -> JsonObject:
+        """Read one object. Raises like `request`."""
+        return _object(await self.request("GET", resource.path(namespace, name), deadline=deadline))
+
+    async def list(
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        deadline: float = 60.0,
+    ) -> list[JsonObject]:
+        """Read all objects of a namespace, or of all namespaces with "", by pages. Raises like `request`.
+
+        Args:
+            resource: Which.
+            namespace: Where.
+            label_selector: Which by label.
+            field_selector: Which by field.
+            deadline: Seconds for each page.
+        """
+        params = {"limit": str(PAGE)} | _selectors(label_selector, field_selector)
+        found: list[JsonObject] = []
+        while True:
+            page = _object(await self.request("GET", resource.path(namespace), params=params, deadline=deadline))
+            # In lists of built-in kinds the items leave out what the list itself says.
+            implied = {"apiVersion": resource.api_version, "kind": resource.kind}
+            found.extend(implied | item for item in page.get("items") or ())
+            token = page["metadata"].get("continue")
+            if not token:
+                return found
+            params["continue"] = token
+
+    async def create(self, resource: Resource, obj: JsonObject, *, deadline: float = 30.0) -> JsonObject:
+        """Create the object in the namespace that it names. Raises like `request`."""
+        path = resource.path(obj["metadata"].get("namespace", ""))
+        return _object(await self.request("POST", path, body=obj, deadline=deadline))
+
+    async def replace(
+        self, resource: Resource, obj: JsonObject, *, subresource: str = "", deadline: float = 30.0
+    ) -> JsonObject:
+        """Replace the object, or a subresource of it. With a resourceVersion in it, only that version is replaced.
+
+        Raises like `request`.
+        """
+        metadata = obj["metadata"]
+        path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
+        return _object(await self.request("PUT", path, body=obj, deadline=deadline))
+
+    async def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: bytes | JsonObject,
+        *,
+        content_type: str,
+        subresource: str = "",
+        params: Mapping[str, str] | None = None,
+        deadline: float = 30.0,
+    ) -> JsonObject:
+        """Patch the object, or a subresource of it.
+
+        Args:
+            resource: Which.
+            namespace: Its namespace.
+            name: Its name.
+            body: The patch.
+            content_type: "application/merge-patch+json", "application/apply-patch+yaml" (JSON is YAML) and so on.
+            subresource: "status", for example.
+            params: Query parameters: "fieldManager", "force".
+            deadline: Seconds.
+
+        Raises like `request`.
+        """
+        path = resource.path(namespace, name, subresource)
+        return _object(
+            await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
+        )
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        deadline: float = 30.0,
+    ) -> None:
+        """Delete the object; that it is not there is a success.
+
+        Args:
+            resource: Which.
+            namespace: Its namespace.
+            name: Its name.
+            uid: Only the object with this uid, not another one of the same name: else ApiError 409.
+            resource_version: Only this version of it: else ApiError 409.
+            propagation: What becomes of its dependents: "Background", "Foreground" or "Orphan".
+            deadline: Seconds.
+
+        Raises like `request`.
+        """
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        options: JsonObject = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": propagation,
+            "preconditions": {name: value for name, value in preconditions.items() if value},
+        }
+        try:
+            await self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+
+    def _session(self, limit: int) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=limit, socket_factory=_socket)
+        # Cookies and environment settings (netrc) would only add ways to authenticate that nobody asked for.
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": self._user_agent},
+            read_bufsize=_READ_BUFFER,
+        )
+
+    async def _with_retries(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: dict[str, str],
+        ends: float,
+    ) -> bytes:
+        access = await self._credentials.current()
+        renewed = False
+        retries = 0
+        while True:
+            if self.write_gate is not None and method != "GET":
+                self.write_gate()
+            async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
+                body = await self._body(response)
+                status, retry_after = response.status, _retry_after(response)
+            if status < 400:
+                return body
+            if status == _UNAUTHORIZED and not renewed:
+                access = await self._credentials.renewed(access)
+                renewed = True
+                continue
+            error = ApiError.from_body(status, body, retry_after)
+            delay = _delay(error, method)
+            # A wait beyond the deadline would end in an error that says less than the server's own.
+            if delay is None or retries == MAX_RETRIES or asyncio.get_running_loop().time() + delay >= ends:
+                raise error
+            retries += 1
+            self.stats.retries[str(status), method] += 1
+            await asyncio.sleep(delay)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        try:
+            body = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{response.method} {response.url.path}: {_describe(error)}") from error
+        self.stats.received += len(body)
+        return body
+
+    async def _send(
+        self,
+        session: int,
+        access: Access,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: dict[str, str],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  # aiohttp's own, for its sockets
+    ) -> aiohttp.ClientResponse:
+        if self._sessions is None:
+            raise RuntimeError("the client is not open: enter it with `async with`")
+        if access.authorization is not None:
+            headers = headers | {"Authorization": access.authorization}
+        url = URL(access.host + path, encoded=True)
+        options: dict[str, Any] = {"ssl": access.tls} if access.tls is not None else {}
+        started = time.perf_counter()
+        code: int | str = TRANSPORT_FAILED
+        try:
+            response = await self._sessions[session].request(
+                method,
+                url.update_query(params) if params else url,
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                server_hostname=access.server_name,
+                proxy=access.proxy,
+                **options,
+            )
+            code = response.status
+            self.stats.sent += len(data or b"")
+        except (aiohttp.ClientError, OSError) as error:
+            raise TransportError(f"{method} {path}: {_describe(error)}") from error
+        finally:
+            self.stats.answered(method, code, time.perf_counter() - started)
+        return response
+
+
+_TCP_OPTIONS: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket that notices within a minute that its peer is gone, though nothing is sent."""
+    family, kind, protocol, *_ = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", 60_000),
+    ):
+        if hasattr(socket, option):  # macOS lacks some
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return sock
+
+
+def _object(body: bytes) -> JsonObject:
+    found: JsonObject = orjson.loads(body)
+    return found
+
+
+def _selectors(label: str, field: str) -> dict[str, str]:
+    return {name: value for name, value in (("labelSelector", label), ("fieldSelector", field)) if value}
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float | None:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):  # not given, or a date, which API servers do not send
+        return None
+
+
+def _delay(error: ApiError, method: str) -> float | None:
+    """Seconds until the request is repeated, with jitter so that many do not come back at once; None: it is not."""
+    if error.status == _TOO_MANY_REQUESTS:
+        wait = error.retry_after or 1.0
+    elif error.status == _UNAVAILABLE and error.retry_after is not None and method != "POST":
+        wait = error.retry_after
+    else:
+        return None
+    return wait * random.uniform(1.0, 1.25)  # noqa: S311  # spreads load, guards nothing
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

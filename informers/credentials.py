@@ -1,0 +1,170 @@
+"""Credentials that stay fresh: tokens and CA files rotate while the process runs, and no restart is needed.
+
+The configuration is read again at most a minute later (client-go re-reads service account tokens as often), and at once
+when the server refuses what we sent. TLS settings change for new connections only; open ones stay as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import ssl
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import structlog
+
+from informers.configuration import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from informers.configuration import Configuration, Source
+
+REFRESH_AFTER: Final = 60.0
+"""Seconds after which the configuration is read again."""
+
+_log = structlog.get_logger("informers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach the server, and as whom.
+
+    Attributes:
+        host: Base URL without a slash at its end.
+        authorization: Value of the Authorization header, None when a client certificate authenticates us.
+        tls: Trust and client certificate; None for plain HTTP.
+        server_name: Name to expect in the server's certificate, where it is not the host's.
+        proxy: URL of a proxy.
+    """
+
+    host: str
+    authorization: str | None = field(repr=False)
+    tls: ssl.SSLContext | None
+    server_name: str | None
+    proxy: str | None
+
+
+class Credentials:
+    """Reads a `Source` when it is due, and keeps what it told."""
+
+    def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._access: Access | None = None
+        self._due = 0.0
+        self._tls: ssl.SSLContext | None = None
+        self._tls_made_of: object = None
+
+    async def current(self) -> Access:
+        """Access of which nothing is older than a minute. What cannot be read again stays in use, with a warning.
+
+        Raises:
+            ConfigurationError: It could not be read the first time.
+        """
+        access = self._access
+        if access is None or self._clock() >= self._due:
+            async with self._lock:
+                if self._access is access:
+                    await self._read(refused=False)
+                access = self._access
+        assert access is not None  # noqa: S101  # _read has set it or raised
+        return access
+
+    async def renewed(self, refused: Access) -> Access:
+        """Access in place of that which the server refused with 401; the same one if there is no other."""
+        async with self._lock:
+            if self._access is refused:
+                await self._read(refused=True)
+            assert self._access is not None  # noqa: S101
+            return self._access
+
+    async def _read(self, *, refused: bool) -> None:
+        try:
+            configuration = await self._source(refused)
+            self._access = Access(
+                host=configuration.host.rstrip("/"),
+                authorization=(configuration.api_key.get("BearerToken") or "").strip() or None,
+                tls=self._context(configuration) if configuration.host.startswith("https:") else None,
+                server_name=configuration.tls_server_name,
+                proxy=configuration.proxy or environment_proxy(configuration.host),
+            )
+        except (ConfigurationError, OSError) as error:
+            if self._access is None:
+                raise
+            _log.warning("credentials could not be read again, the old ones stay in use", error=str(error))
+        self._due = self._clock() + REFRESH_AFTER
+
+    def _context(self, configuration: Configuration) -> ssl.SSLContext:
+        """The TLS settings; the same object while the files are the same, for it decides what connections to reuse."""
+        files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+        made_of = (configuration.verify_ssl, *((file, _identity(file)) for file in files))
+        if self._tls is None or made_of != self._tls_made_of:
+            self._tls = tls_context(*files, verify=configuration.verify_ssl)
+            self._tls_made_of = made_of
+        return self._tls
+
+
+def tls_context(ca: str | None, certificate: str | None, key: str | None, *, verify: bool = True) -> ssl.SSLContext:
+    """TLS settings for the API server.
+
+    Args:
+        ca: PEM file of the CAs to trust; None: the system's.
+        certificate: PEM file of a client certificate.
+        key: PEM file of its key.
+        verify: False trusts any server (kubeconfig's `insecure-skip-tls-verify`).
+
+    Raises:
+        ConfigurationError: A file cannot be read, or does not hold what it should.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        # Cluster CAs that kubeadm, openssl or cert-manager made lack extensions (key usage, authority key id) that
+        # Python 3.13 demands by default and Go's and Rust's clients do not. Whom we trust does not change by this.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if certificate:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(f"TLS files (CA {ca}, certificate {certificate}, key {key}): {error}") from error
+    return context
+
+
+def environment_proxy(host: str) -> str | None:
+    """The proxy that the environment sets for this URL (HTTPS_PROXY, NO_PROXY and so on), as Go's clients read it.
+
+    NO_PROXY may hold networks: a pod reaches the API server by an address such as 10.96.0.1, and a NO_PROXY of
+    10.96.0.0/12 is how an administrator excludes it.
+    """
+    url = urlsplit(host)
+    proxies = getproxies()
+    proxy = proxies.get(url.scheme)
+    if not proxy or not url.hostname or proxy_bypass(url.hostname):
+        return None
+    try:
+        address = ipaddress.ip_address(url.hostname)
+    except ValueError:
+        return proxy
+    for entry in proxies.get("no", "").split(","):
+        try:
+            if address in ipaddress.ip_network(entry.strip(), strict=False):
+                return None
+        except ValueError:  # a name
+            continue
+    return proxy
+
+
+def _identity(file: str | None) -> object:
+    """What changes when a file is replaced or written."""
+    if not file:
+        return None
+    stat = os.stat(file)  # noqa: PTH116  # a plain call: paths come as strings from the loader
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,110 @@
+"""What can go wrong with a request: the server says no, or does not answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+MESSAGE_LIMIT: Final = 1024
+"""Characters of an answer that is not a Status object which go into an error's message."""
+
+INVALID: Final = 422
+"""HTTP status "Unprocessable Content", which the server gives for reason "Invalid"."""
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """One cause in a Status' details: which field, and what is wrong with it."""
+
+    reason: str = ""
+    message: str = ""
+    field: str = ""
+
+
+class _Details(msgspec.Struct, frozen=True, rename="camel"):
+    causes: tuple[Cause, ...] = ()
+    retry_after_seconds: int = 0
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The parts of `metav1.Status`, the API's error object, that we act on."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: _Details = _Details()
+
+
+_decode_status = msgspec.json.Decoder(Status).decode
+
+
+class TransportError(Exception):
+    """The server gave no answer: no connection, a broken one, or too late. A write may have been carried out."""
+
+
+class ApiError(Exception):
+    """The server's answer is an error.
+
+    Attributes:
+        status: HTTP status code.
+        reason: Kubernetes' machine-readable reason, "NotFound"; may be empty.
+        message: For people.
+        retry_after: Seconds that the server asks to wait, if it does.
+        causes: Details of the error.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str = "",
+        message: str = "",
+        retry_after: float | None = None,
+        causes: tuple[Cause, ...] = (),
+    ) -> None:
+        super().__init__(f"{status} {reason}: {message}" if reason else f"{status}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+        self.causes = causes
+
+    @classmethod
+    def from_body(cls, status: int, body: bytes, retry_after: float | None = None) -> ApiError:
+        """The error that a response's body tells, be it a Status object or anything else (a proxy's page)."""
+        try:
+            found = _decode_status(body)
+        except msgspec.MsgspecError:
+            return cls(status, "", body[:MESSAGE_LIMIT].decode(errors="replace").strip(), retry_after)
+        if retry_after is None and found.details.retry_after_seconds:
+            retry_after = float(found.details.retry_after_seconds)
+        return cls(status or found.code, found.reason, found.message, retry_after, found.details.causes)
+
+    @property
+    def is_not_found(self) -> bool:
+        """The object, or the whole resource, is not there."""
+        return self.status == 404
+
+    @property
+    def is_conflict(self) -> bool:
+        """The object has changed since it was read, or another manager owns a field."""
+        return self.status == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def is_already_exists(self) -> bool:
+        """An object of that name is there."""
+        return self.status == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def is_expired(self) -> bool:
+        """The resource version or continue token is too old: its history is compacted."""
+        return self.status == 410
+
+    @property
+    def is_invalid(self) -> bool:
+        """The object, or a parameter, is not valid or not supported."""
+        return self.status == INVALID
+
+    @property
+    def is_ahead(self) -> bool:
+        """The resource version asked for is newer than the server's data: it lags, or was restored from a backup."""
+        return any(cause.reason == "ResourceVersionTooLarge" for cause in self.causes)

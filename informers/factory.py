@@ -1,0 +1,101 @@
+"""Informers, one for each collection and view, shared by all who ask, and the tasks that keep them up to date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from informers.cache import EVERYWHERE, Cache
+from informers.informer import Informer
+from informers.watcher import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anyio.abc import TaskGroup
+
+    from informers.client import Api
+    from informers.resource import Resource
+
+type _CacheKey = tuple[Resource, tuple[str, ...], str, str]
+
+
+class InformerFactory:
+    """Makes informers and runs them.
+
+    Args:
+        client: The server to watch.
+        namespaces: Namespaces that are served; None: all of them.
+    """
+
+    def __init__(self, client: Api, *, namespaces: tuple[str, ...] | None = None) -> None:
+        self._client = client
+        self._namespaces = namespaces
+        self._caches: dict[_CacheKey, Cache] = {}
+        self._watchers: dict[_CacheKey, list[Watcher]] = {}
+        self._informers: dict[tuple[_CacheKey, Any], Informer[Any]] = {}
+        self._tasks: TaskGroup | None = None
+
+    def informer[T](
+        self,
+        resource: Resource,
+        view: type[T],
+        *,
+        cluster_wide: bool = False,
+        namespaces: tuple[str, ...] | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+    ) -> Informer[T]:
+        """The informer of a collection. Who asks for the same again gets the same; another view shares its memory.
+
+        A namespaced resource is watched in each namespace that is served, with a watch of its own, so that rights in
+        those namespaces are enough. An informer that is asked for while `run` runs starts at once.
+
+        Args:
+            resource: What to watch.
+            view: What objects are decoded to: a msgspec Struct of the fields that are needed, or `JsonObject`.
+            cluster_wide: Watch all namespaces with one watch, whichever are served.
+            namespaces: Watch these instead of those that are served.
+            label_selector: Watch only what matches, as `kubectl get -l`.
+            field_selector: Watch only what matches, as `kubectl get --field-selector`.
+        """
+        served = namespaces if namespaces is not None else self._namespaces
+        scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served
+        key = (resource, scopes, label_selector, field_selector)
+        cache = self._caches.get(key)
+        if cache is None:
+            cache = self._caches[key] = Cache(resource, scopes, selective=bool(label_selector or field_selector))
+            parameters = {"labelSelector": label_selector, "fieldSelector": field_selector}
+            selectors = {name: value for name, value in parameters.items() if value}
+            watchers = [Watcher(self._client, resource, scope, selectors) for scope in cache.scopes.values()]
+            self._watchers[key] = watchers
+            if self._tasks is not None:
+                for watcher in watchers:
+                    self._tasks.start_soon(watcher.run)
+        found = self._informers.get((key, view))
+        if found is None:
+            found = self._informers[key, view] = Informer(cache, view)
+        return found
+
+    async def run(self) -> None:
+        """Keep all informers up to date until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                for watchers in self._watchers.values():
+                    for watcher in watchers:
+                        tasks.start_soon(watcher.run)
+                await anyio.sleep_forever()
+            finally:
+                self._tasks = None
+
+    async def wait_synced(self) -> None:
+        """Return once every informer that was asked for is synced."""
+        for cache in list(self._caches.values()):
+            await cache.wait_synced()
+
+    def caches(self) -> Iterator[tuple[Cache, list[Watcher]]]:
+        """Every cache with the watchers that fill it, for measurements and readiness."""
+        for key, cache in self._caches.items():
+            yield cache, self._watchers[key]

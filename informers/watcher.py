@@ -1,0 +1,240 @@
+"""The reflector's I/O: sends what it asks, feeds it the answers, carries out its actions, pauses when there is trouble.
+
+A watcher never ends by itself, and never lets one collection's trouble out: it tells the reason, and tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from informers import wire
+from informers.client import StalledError
+from informers.errors import ApiError, TransportError
+from informers.reflector import (
+    Apply,
+    Begin,
+    Commit,
+    Ended,
+    Events,
+    Opened,
+    Paging,
+    Refused,
+    Stage,
+    State,
+    Step,
+    Streaming,
+    Watching,
+    request,
+    step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from informers.cache import Scope
+    from informers.client import Api, Stream
+    from informers.resource import Resource
+
+WATCH_SECONDS: Final = (300.0, 600.0)
+"""How long the server is asked to keep a watch; random in between, so that they do not all end together."""
+
+IDLE_SECONDS: Final = (70.0, 90.0)
+"""A stream that is silent for so long is given up: a server sends a bookmark each minute, whatever happens."""
+
+LIST_DEADLINE: Final = 60.0
+"""Seconds for one page of a list."""
+
+SLICE: Final = 0.005
+"""Seconds of work on one stream after which the rest of the event loop gets its turn."""
+
+_log = structlog.get_logger("informers")
+
+
+class Backoff:
+    """Pauses that grow from 0.8 s to 30 s, at random up to twice that, and start afresh after two quiet minutes.
+
+    Figures of client-go's reflector.
+    """
+
+    INITIAL: Final = 0.8
+    CAP: Final = 30.0
+    QUIET: Final = 120.0
+
+    def __init__(self, clock: Callable[[], float], uniform: Callable[[], float]) -> None:
+        self._clock = clock
+        self._uniform = uniform
+        self._nominal = self.INITIAL
+        self._used = clock()
+
+    def next(self) -> float:
+        """Seconds to pause now."""
+        now = self._clock()
+        if now - self._used > self.QUIET:
+            self._nominal = self.INITIAL
+        nominal = self._nominal
+        self._nominal = min(self.CAP, nominal * 2)
+        pause = nominal * (1.0 + self._uniform())
+        self._used = now + pause
+        return pause
+
+
+@dataclass(slots=True)
+class WatcherStats:
+    """What a watcher has done since it was made.
+
+    Attributes:
+        watches: Streams that were opened, streaming lists included.
+        pages: Pages that were read.
+        troubles: Pauses because something went wrong.
+        stalls: Streams that were given up because nothing came.
+        last_event: When anything came last, on the watcher's clock; 0.0 before.
+    """
+
+    watches: int = 0
+    pages: int = 0
+    troubles: int = 0
+    stalls: int = 0
+    last_event: float = 0.0
+
+
+class _EventReader:
+    """The events of a stream, as many at once as have come in. Bytes of an event that is cut off are never used."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._splitter = wire.Splitter()
+        self._error: wire.DecodeError | None = None
+
+    async def read(self) -> list[wire.Event]:
+        """The next events; none at the end.
+
+        Raises:
+            TransportError: The stream broke.
+            DecodeError: The next one cannot be read. Those before it have been returned.
+        """
+        events: list[wire.Event] = []
+        while not events:
+            if self._error is not None:
+                raise self._error
+            data = await self._stream.read()
+            if not data:
+                break
+            try:
+                for line in self._splitter.feed(data):
+                    events.append(wire.event(line))  # noqa: PERF401  # those before a bad one are kept
+            except wire.DecodeError as error:
+                self._error = error
+        return events
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Keeps one scope of a cache equal to the server's collection.
+
+    Args:
+        api: The server.
+        resource: What to watch.
+        scope: Which namespace, and where to put it.
+        selectors: `labelSelector` and `fieldSelector` as query parameters.
+        clock: Monotonic seconds.
+        uniform: Random numbers from [0, 1).
+    """
+
+    api: Api
+    resource: Resource
+    scope: Scope
+    selectors: Mapping[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    uniform: Callable[[], float] = random.random
+    stats: WatcherStats = field(default_factory=WatcherStats)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        backoff = Backoff(self.clock, self.uniform)
+        log = _log.bind(resource=str(self.resource), namespace=self.scope.namespace)
+        state: State = Streaming()
+        while True:
+            try:
+                taken = await (self._page(state) if isinstance(state, Paging) else self._watch(state))
+            except Exception:  # a mistake of ours: start over rather than leave the copy to rot
+                log.exception("watch failed, it starts over")
+                taken = Step(Streaming(), trouble="internal error, see the log")
+            state = taken.state
+            if taken.trouble:
+                self.stats.troubles += 1
+                self.scope.trouble = taken.trouble
+                pause = max(backoff.next(), taken.wait)
+                log.warning("watch interrupted", reason=taken.trouble, pause=round(pause, 1), then=type(state).__name__)
+                await asyncio.sleep(pause)
+
+    async def _page(self, state: Paging) -> Step:
+        path = self.resource.path(self.scope.namespace)
+        params = {**request(state), **self.selectors}
+        try:
+            page = wire.page(await self.api.request("GET", path, params=params, deadline=LIST_DEADLINE), self.resource)
+        except ApiError as error:
+            return step(state, Refused(error))
+        except (TransportError, wire.DecodeError) as error:
+            return step(state, Ended(str(error)))
+        self.stats.pages += 1
+        self.stats.last_event = self.clock()
+        return await self._carry_out(step(state, page))
+
+    async def _watch(self, state: Streaming | Watching) -> Step:
+        path = self.resource.path(self.scope.namespace)
+        seconds = round(self._between(WATCH_SECONDS))
+        params = {**request(state), **self.selectors, "timeoutSeconds": str(seconds)}
+        taken = Step(state)
+        opened: float | None = None
+        ended = Ended()
+        try:
+            async with self.api.stream(path, params=params, idle=self._between(IDLE_SECONDS)) as stream:
+                opened = self.clock()
+                self.stats.watches += 1
+                taken = await self._carry_out(step(state, Opened()))
+                reader = _EventReader(stream)
+                slice_ends = time.monotonic() + SLICE
+                while not taken.close and (events := await reader.read()):
+                    self.stats.last_event = self.clock()
+                    ended = Ended(alive=True)
+                    taken = await self._carry_out(step(taken.state, Events(events)))
+                    if time.monotonic() >= slice_ends:
+                        await asyncio.sleep(0)
+                        slice_ends = time.monotonic() + SLICE
+        except ApiError as error:
+            return step(state, Refused(error))
+        except StalledError as error:
+            self.stats.stalls += 1
+            ended = ended._replace(reason=str(error), stalled=True)
+        except (TransportError, wire.DecodeError) as error:
+            ended = ended._replace(reason=str(error))
+        if taken.close:
+            return taken
+        return step(taken.state, ended._replace(seconds=None if opened is None else self.clock() - opened))
+
+    async def _carry_out(self, taken: Step) -> Step:
+        """Carry out the step's actions, and return it."""
+        scope = self.scope
+        for action in taken.actions:
+            match action:
+                case Apply(changes, version):
+                    scope.apply(changes, version)
+                case Stage(changes):
+                    scope.stage(changes)
+                case Begin(newest):
+                    scope.begin(newest=newest)
+                case Commit(version):
+                    await scope.commit(version)
+        if isinstance(taken.state, Watching) and not taken.close:
+            scope.trouble = ""
+        return taken
+
+    def _between(self, bounds: tuple[float, float]) -> float:
+        low, high = bounds
+        return low + (high - low) * self.uniform()

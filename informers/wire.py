@@ -1,0 +1,271 @@
+"""From the bytes of a list or watch to objects ready to be kept: split, identified, without managedFields, not decoded.
+
+An object is kept as the bytes that came, since Python's dicts take ten times the memory and a full garbage collection
+would walk through all of them. What the cache must know (name, namespace, resource version) is decoded in one pass that
+skips everything else; `managedFields`, often half of an object, is cut out of the bytes in the same pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import orjson
+
+from informers.errors import ApiError, Status
+
+if TYPE_CHECKING:
+    from informers.resource import Resource
+
+INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
+"""Annotation of the bookmark that ends a streaming list (KEP-3157)."""
+
+
+class DecodeError(Exception):
+    """The server's bytes are not what the watch protocol promises; the message shows their beginning."""
+
+
+class Object(NamedTuple):
+    """One object as it is kept.
+
+    Attributes:
+        namespace: "" for a cluster-scoped object.
+        name: Its name.
+        version: Its resource version. These are integers that grow over a server's lifetime (KEP-5504).
+        data: Its JSON without managedFields, with apiVersion and kind.
+    """
+
+    namespace: str
+    name: str
+    version: int
+    data: bytes
+
+
+class Upsert(NamedTuple):
+    """Event: the object was added or modified."""
+
+    object: Object
+
+
+class Delete(NamedTuple):
+    """Event: the object was deleted, or no longer matches the selectors; this was its last state."""
+
+    object: Object
+
+
+class Bookmark(NamedTuple):
+    """Event: everything up to this resource version has been sent; `initial_end` at the end of a streaming list."""
+
+    version: int
+    initial_end: bool
+
+
+class Failure(NamedTuple):
+    """Event: the server ends the watch, and says why."""
+
+    error: ApiError
+
+
+type Event = Upsert | Delete | Bookmark | Failure
+
+
+class Page(NamedTuple):
+    """One page of a list.
+
+    Attributes:
+        version: The resource version that the list shows; of all its pages the same.
+        token: To continue with; "" on the last page.
+        objects: The page's objects.
+    """
+
+    version: int
+    token: str
+    objects: tuple[Object, ...]
+
+
+class _Metadata(msgspec.Struct, rename="camel", gc=False):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+    managed_fields: msgspec.Raw = msgspec.Raw()
+
+
+class _Identity(msgspec.Struct, rename="camel", gc=False):
+    metadata: _Metadata
+    kind: str = ""
+    api_version: str = ""
+
+
+class _WatchEvent(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    type: str
+    object: _Identity
+
+
+class _EventType(msgspec.Struct):
+    type: str
+
+
+class _BookmarkMetadata(msgspec.Struct, rename="camel"):
+    resource_version: str
+    annotations: dict[str, str] = {}
+
+
+class _BookmarkObject(msgspec.Struct):
+    metadata: _BookmarkMetadata
+
+
+class _BookmarkEvent(msgspec.Struct):
+    object: _BookmarkObject
+
+
+class _FailureEvent(msgspec.Struct):
+    object: Status
+
+
+class _ListMetadata(msgspec.Struct, rename="camel"):
+    resource_version: str
+    token: str = msgspec.field(name="continue", default="")
+
+
+class _List(msgspec.Struct):
+    metadata: _ListMetadata
+    items: list[msgspec.Raw] | None = None
+
+
+_decode_event = msgspec.json.Decoder(_WatchEvent).decode
+_decode_type = msgspec.json.Decoder(_EventType).decode
+_decode_identity = msgspec.json.Decoder(_Identity).decode
+_decode_bookmark = msgspec.json.Decoder(_BookmarkEvent).decode
+_decode_failure = msgspec.json.Decoder(_FailureEvent).decode
+_decode_list = msgspec.json.Decoder(_List).decode
+
+_PREFIXES: Final = {kind: b'{"type":"%s","object":' % kind.encode() for kind in ("ADDED", "MODIFIED", "DELETED")}
+_MANAGED_FIELDS: Final = b'"managedFields":'
+_COMMA: Final = ord(",")
+
+
+class Splitter:
+    """Cuts a stream into lines. What follows the last newline is an event that is not whole yet."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their newlines."""
+        lines = data.split(b"\n")
+        rest = lines.pop()
+        if lines and self._parts:
+            self._parts.append(lines[0])
+            lines[0] = b"".join(self._parts)
+            self._parts = []
+        if rest:
+            self._parts.append(rest)
+        return lines
+
+
+def event(line: bytes) -> Event:
+    """The event that one line of a watch holds.
+
+    Raises:
+        DecodeError: It holds none.
+    """
+    try:
+        if line.startswith((b'{"type":"BOOKMARK"', b'{"type":"ERROR"')):
+            return _special_event(line)
+        found = _decode_event(line)
+        kind, identity = found.type, found.object
+        prefix = _PREFIXES.get(kind)
+        if prefix is None:
+            return _special_event(line)
+        metadata = identity.metadata
+        if not line.startswith(prefix):  # the same with white space, or the keys in another order
+            return event(orjson.dumps({"type": kind, "object": orjson.loads(line)["object"]}))
+        kept = Object(
+            metadata.namespace,
+            metadata.name,
+            int(metadata.resource_version),
+            _strip(line, len(prefix), len(line) - 1, metadata.managed_fields),
+        )
+    except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise DecodeError(f"watch event {line[:200]!r}: {error}") from error
+    return Delete(kept) if kind == "DELETED" else Upsert(kept)
+
+
+def page(body: bytes, resource: Resource) -> Page:
+    """The page that the body of a list holds.
+
+    Raises:
+        DecodeError: It holds none.
+    """
+    try:
+        found = _decode_list(body)
+        objects = tuple([_item(bytes(raw), resource) for raw in found.items or ()])
+        return Page(int(found.metadata.resource_version), found.metadata.token, objects)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DecodeError(f"list {body[:200]!r}: {error}") from error
+
+
+def identify(data: bytes) -> Object:
+    """The object that the bytes of its JSON hold, ready to be kept.
+
+    Raises:
+        DecodeError: They hold none.
+    """
+    try:
+        metadata = _decode_identity(data).metadata
+        version = int(metadata.resource_version)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise DecodeError(f"object {data[:200]!r}: {error}") from error
+    return Object(metadata.namespace, metadata.name, version, _strip(data, 0, len(data), metadata.managed_fields))
+
+
+def _item(data: bytes, resource: Resource) -> Object:
+    identity = _decode_identity(data)
+    metadata = identity.metadata
+    kept = _strip(data, 0, len(data), metadata.managed_fields)
+    if not identity.kind:  # items of built-in kinds leave out what the list itself says
+        kept = b'{"apiVersion":"%s","kind":"%s",' % (resource.api_version.encode(), resource.kind.encode()) + kept[1:]
+    return Object(metadata.namespace, metadata.name, int(metadata.resource_version), kept)
+
+
+def _special_event(line: bytes) -> Event:
+    kind = _decode_type(line).type
+    if kind == "BOOKMARK":
+        metadata = _decode_bookmark(line).object.metadata
+        return Bookmark(int(metadata.resource_version), metadata.annotations.get(INITIAL_EVENTS_END) == "true")
+    if kind == "ERROR":
+        status = _decode_failure(line).object
+        return Failure(
+            ApiError(
+                status.code,
+                status.reason,
+                status.message,
+                float(status.details.retry_after_seconds) or None,
+                status.details.causes,
+            )
+        )
+    raise DecodeError(f"watch event {line[:200]!r}: its type {kind!r} is none of the protocol's")
+
+
+def _strip(data: bytes, start: int, end: int, managed_fields: msgspec.Raw) -> bytes:
+    """`data[start:end]`, the JSON of one object, without its `metadata.managedFields`, whose value is given.
+
+    Searching for the key alone could find it in some other part of the object; with the value behind it, and only once,
+    it is the one. Anything else is done the slow way.
+    """
+    value = bytes(managed_fields)
+    if not value:
+        return data[start:end]
+    needle = _MANAGED_FIELDS + value
+    first = data.find(needle, start, end)
+    after = first + len(needle)
+    if first > start and data.find(needle, after, end) < 0:
+        if data[first - 1] == _COMMA:
+            return data[start : first - 1] + data[after:end]
+        if data[first - 1] == ord("{"):
+            return data[start:first] + data[after + (data[after] == _COMMA) : end]
+    obj = orjson.loads(data[start:end])
+    del obj["metadata"]["managedFields"]
+    return orjson.dumps(obj)
