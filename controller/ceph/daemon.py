@@ -7,19 +7,22 @@ so that a change of mons changes no pod template and restarts nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.keys import KEYRING_KEY
-from controller.ceph.version import CephVersion
 from controller.framework.labels import owner_reference, recommended
 from controller.framework.placement import merged, pod_fields
 from controller.framework.resources import requirements
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.ceph.version import CephVersion
+
 CLUSTER_LABEL = "rook_cluster"
-CONFIG_SECRET = "rook-ceph-config"  # noqa: S105  # the Secret's name
+MON_CONFIG = "rook-ceph-config"  # the Secret's name
 CONFIG_OVERRIDE = "rook-config-override"
 CONFIG_DIR = "/etc/ceph"
 KEYRING_DIR = "/etc/ceph/keyring-store"
@@ -155,7 +158,7 @@ def environment() -> list[JsonObject]:
     """The environment that `flags` refers to, and what the pod knows of itself."""
 
     def from_config(name: str, key: str) -> JsonObject:
-        return {"name": name, "valueFrom": {"secretKeyRef": {"name": CONFIG_SECRET, "key": key}}}
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": MON_CONFIG, "key": key}}}
 
     def from_pod(name: str, path: str) -> JsonObject:
         return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

@@ -12,16 +12,18 @@ import secrets
 import struct
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-IDENTITY_SECRET = "rook-ceph-mon"  # noqa: S105  # the Secret's name
-MONS_KEYRING_SECRET = "rook-ceph-mons-keyring"  # noqa: S105
-ADMIN_KEYRING_SECRET = "rook-ceph-admin-keyring"  # noqa: S105
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+IDENTITY = "rook-ceph-mon"  # the Secret's name
+MONS_KEYRING = "rook-ceph-mons-keyring"
+ADMIN_KEYRING = "rook-ceph-admin-keyring"
 KEYRING_KEY = "keyring"
 ADMIN_USER = "client.admin"
-SECRET_TYPE = "kubernetes.io/rook"  # noqa: S105  # the type that upstream gives its Secrets
+ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets
 
 _KEY_TYPE_AES = 1
 _KEY_LENGTH = 16
@@ -40,7 +42,7 @@ class Identity:
 
 
 def generate_key() -> str:
-    """A new cephx key: base64 of type, creation time, length and 16 random bytes, as `ceph-authtool --gen-key` makes it.
+    """A new cephx key as `ceph-authtool --gen-key` makes it: base64 of type, time, length and 16 random bytes.
 
     It is of type AES, which every release and every kernel client understands.
     """
@@ -59,7 +61,7 @@ def keyring(entity: str, key: str, caps: Mapping[str, str] | None = None) -> str
     `caps` count only where the keyring is imported: in the keyring that a mon makes its store from.
     """
     lines = [f"[{entity}]", f"\tkey = {key}"]
-    lines += [f'\tcaps {subsystem} = "{caps[subsystem]}"' for subsystem in sorted(caps or {})]
+    lines += [f'\tcaps {subsystem} = "{cap}"' for subsystem, cap in sorted((caps or {}).items())]
     return "\n".join(lines) + "\n"
 
 
@@ -71,17 +73,17 @@ def mons_keyring(identity: Identity) -> str:
     )
 
 
-def identity_secret(namespace: str, identity: Identity, labels: Mapping[str, str]) -> JsonObject:
+def identity_secret(meta: JsonObject, identity: Identity) -> JsonObject:
     """The Secret `rook-ceph-mon`, with upstream's keys."""
     data = {
-        "cluster-name": namespace,
+        "cluster-name": meta["namespace"],
         "fsid": identity.fsid,
         "mon-secret": identity.mon_key,
         "admin-secret": identity.admin_key,
         "ceph-username": identity.admin_user,
         "ceph-secret": identity.admin_key,
     }
-    return _secret(namespace, IDENTITY_SECRET, data, labels)
+    return secret(meta, data)
 
 
 def parse_identity(data: Mapping[str, bytes]) -> Identity:
@@ -93,7 +95,7 @@ def parse_identity(data: Mapping[str, bytes]) -> Identity:
     admin_key = data.get("ceph-secret") or data.get("admin-secret")
     missing = [name for name in ("fsid", "mon-secret") if not data.get(name)] + ([] if admin_key else ["ceph-secret"])
     if missing or not admin_key:
-        raise ValueError(f"Secret {IDENTITY_SECRET} lacks {', '.join(missing)}: restore it from a backup")
+        raise ValueError(f"Secret {IDENTITY} lacks {', '.join(missing)}: restore it from a backup")
     return Identity(
         fsid=data["fsid"].decode(),
         mon_key=data["mon-secret"].decode(),
@@ -102,16 +104,17 @@ def parse_identity(data: Mapping[str, bytes]) -> Identity:
     )
 
 
-def keyring_secret(namespace: str, name: str, text: str, labels: Mapping[str, str]) -> JsonObject:
+def keyring_secret(meta: JsonObject, text: str) -> JsonObject:
     """A Secret with a keyring, for a pod to mount."""
-    return _secret(namespace, name, {KEYRING_KEY: text}, labels)
+    return secret(meta, {KEYRING_KEY: text})
 
 
-def _secret(namespace: str, name: str, data: Mapping[str, str], labels: Mapping[str, str]) -> JsonObject:
+def secret(meta: JsonObject, data: Mapping[str, str]) -> JsonObject:
+    """A Secret with this metadata that holds these texts."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": SECRET_TYPE,
-        "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
+        "type": ROOK_TYPE,
+        "metadata": meta,
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
     }

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType, TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 import anyio.to_thread
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType, TracebackType
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +60,6 @@ class Cluster(Protocol):
             CephError: It was refused, or not answered in time.
         """
 
-    async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
-        """As `mon`, with data that goes beside the command, such as the value of a config-key."""
-
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         """Asks the active mgr, e.g. `mgr("pg dump", dumpcontents=["sum"])`.
 
@@ -80,7 +79,7 @@ class Access:
 
 
 class RadosCluster:
-    """A connection to one cluster by librados, made at the first command. Implements `Cluster`; an async context manager.
+    """A connection to one cluster by librados, made at the first command. Implements `Cluster`.
 
     Args:
         access: Where the mons are and who connects.
@@ -103,13 +102,12 @@ class RadosCluster:
         await self.close()
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
-        return await self._command("mon_command", prefix, args, b"")
-
-    async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
-        return await self._command("mon_command", prefix, args, data)
+        """See `Cluster.mon`."""
+        return await self._command("mon_command", prefix, args)
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
-        return await self._command("mgr_command", prefix, args, b"")
+        """See `Cluster.mgr`."""
+        return await self._command("mgr_command", prefix, args)
 
     async def handle(self) -> Any:
         """The connected `rados.Rados`, for what is not a command: I/O contexts for librbd.
@@ -122,14 +120,14 @@ class RadosCluster:
                 self._handle = await self._call(lambda: _connect(self.access, self._timeout))
         return self._handle
 
-    async def call[T](self, function: Callable[[], T], *, timeout: float | None = None) -> T:
+    async def call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:
         """Runs a blocking librados or librbd call in one of this cluster's worker threads.
 
         Args:
             function: The call; it must itself end some time, since a thread cannot be stopped.
-            timeout: Seconds after which it is given up on. None: the time limit of commands.
+            seconds: How long it may take. None: the time limit of commands.
         """
-        return await self._call(function, timeout=timeout)
+        return await self._call(function, seconds=seconds)
 
     async def close(self) -> None:
         """Disconnects. Commands in flight fail."""
@@ -138,17 +136,17 @@ class RadosCluster:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(handle.shutdown, limiter=self._limiter)
 
-    async def _command(self, method: str, prefix: str, args: Mapping[str, Any], data: bytes) -> Any:
+    async def _command(self, method: str, prefix: str, args: Mapping[str, Any]) -> Any:
         handle = await self.handle()
         command = json.dumps({"prefix": prefix, "format": "json", **args})
         seconds = int(self._timeout)
-        number, output, message = await self._call(lambda: getattr(handle, method)(command, data, seconds))
+        number, output, message = await self._call(lambda: getattr(handle, method)(command, b"", seconds))
         if number:
             raise CephError(abs(number), f"{prefix}: {message or 'failed'}")
         return _decode(output)
 
-    async def _call[T](self, function: Callable[[], T], *, timeout: float | None = None) -> T:
-        limit = (timeout or self._timeout) + 1.0  # librados gives up first and says why
+    async def _call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:
+        limit = (seconds or self._timeout) + 1.0  # librados gives up first and says why
         try:
             with anyio.fail_after(limit):
                 return await anyio.to_thread.run_sync(function, limiter=self._limiter, abandon_on_cancel=True)
@@ -162,7 +160,7 @@ class RadosCluster:
 
 
 def _rados() -> ModuleType:
-    import rados  # noqa: PLC0415  # a system library of the operator's image, absent where only plans are computed
+    import rados  # a system library of the operator's image, absent where only plans are computed
 
     module: ModuleType = rados
     return module

@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.framework.plan import Handler, Step
-from controller.runtime.apply import Applier, difference
+from controller.runtime.apply import Applier, pending
 from informers import ApiError, Client, Informer, Resource
 
 type JsonObject = dict[str, Any]
 
 type Live = Mapping[tuple[str, str], JsonObject]
 """The objects of one namespace as the caches have them, by (kind, name)."""
-
-_SHOWN_DIFFERENCES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +71,8 @@ def explain(desired: JsonObject, live: JsonObject | None) -> str:
     name = f"{desired['kind']} {desired['metadata']['name']}"
     if live is None:
         return f"{name} does not exist"
-    paths = difference(desired, live)
-    if not paths:
-        return ""
-    more = len(paths) - _SHOWN_DIFFERENCES
-    return f"{name} differs in {', '.join(paths[:_SHOWN_DIFFERENCES])}" + (f" and {more} more" if more > 0 else "")
+    found = pending(desired, live)
+    return f"{name}: {found}" if found else ""
 
 
 def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, lane: str = "") -> Step:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from controller.apis.meta import Kind, ObjectMeta
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.apis.meta import Kind, ObjectMeta
 
 MANAGER = "rook-ceph-operator"
-"""The value of `app.kubernetes.io/managed-by`: the operator's name, which dashboards and selectors know from upstream."""
+"""The value of `app.kubernetes.io/managed-by`; upstream's, which dashboards and selectors know."""
 
 
 def owner_reference(kind: Kind, owner: ObjectMeta) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Server-side apply of desired objects, and only where something differs; pruning of what is no longer wanted.
 
-Every object that is applied carries the digest of what was asked for in the annotation `rook.io/applied-digest`. An apply
+Every object that is applied carries the digest of what was asked for in annotation `rook.io/applied-digest`. An apply
 is skipped when the digest is the same and the live object has every field as asked: so a reconcile that finds nothing to
 do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
 one (server-side apply does that, as soon as it is told).
@@ -38,7 +38,9 @@ APPLY = "application/apply-patch+yaml"
 REMEMBERED = 4096
 """Objects of which the last apply is remembered; more only cost further applies."""
 
-_IMMUTABLE = re.compile(r"immutable|may not change|cannot change|can not be (un)?set|updates to .* are forbidden", re.IGNORECASE)
+_IMMUTABLE = re.compile(
+    r"immutable|may not change|cannot change|can not be (un)?set|updates to .* are forbidden", re.IGNORECASE
+)
 _FIELD_IN_MESSAGE = re.compile(r"(?:invalid: |^)([\w.\[\]]+): (?:Invalid value|Forbidden)")
 
 
@@ -115,12 +117,8 @@ class Applier:
         resource = informer.resource if informer is not None else self._resource(obj)
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        wanted = _as_stored(obj)
-        digest = _digest(wanted)
-        wanted["metadata"] = {
-            **metadata,
-            "annotations": {**(metadata.get("annotations") or {}), DIGEST: digest},
-        }
+        wanted = as_applied(obj)
+        digest = wanted["metadata"]["annotations"][DIGEST]
         live = await self._live(resource, namespace, name, informer, metadata.get("labels") or {})
         key = (str(resource), namespace, name)
         change = "it is missing" if live is None else difference(wanted, live)
@@ -226,7 +224,9 @@ class Applier:
             (i.resource for i in self._factory if (i.resource.api_version, i.resource.kind) == type_), None
         )
         if found is None:
-            raise ValueError(f"{_named(obj)}: {obj['apiVersion']} {obj['kind']} is no kind that an informer holds; pass one")
+            raise ValueError(
+                f"{_named(obj)}: {obj['apiVersion']} {obj['kind']} is no kind that an informer holds; pass one"
+            )
         return found
 
     async def _live(
@@ -275,6 +275,19 @@ def immutable_fields(error: ApiError) -> tuple[str, ...]:
         return ()
     named = [cause.field for cause in error.causes if cause.field and _IMMUTABLE.search(cause.message)]
     return tuple(dict.fromkeys(named)) or tuple(_FIELD_IN_MESSAGE.findall(error.message)[:1]) or ("a field",)
+
+
+def pending(obj: JsonObject, live: JsonObject) -> str | None:
+    """What an apply of `obj` would change in `live`, in words; None if nothing. For plans: it looks at nothing else."""
+    return difference(as_applied(obj), live)
+
+
+def as_applied(obj: JsonObject) -> JsonObject:
+    """`obj` as an apply sends it: with its digest, and texts of a Secret encoded."""
+    wanted = _as_stored(obj)
+    metadata = obj["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), DIGEST: _digest(wanted)}
+    return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _as_stored(obj: JsonObject) -> JsonObject:

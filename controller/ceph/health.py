@@ -1,0 +1,99 @@
+"""The cluster's health as Ceph reports it, made into the status in a way that a cluster at rest changes nothing.
+
+Values that move all the time (used bytes, seconds in messages, the time of the look) do not count as changes by
+themselves: a status that changed each minute would cost a write each minute, for everybody who watches it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from controller.apis.ceph.status import Capacity, CephDaemonsVersions, CephHealthMessage, CephStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HEALTH_ERR = "HEALTH_ERR"
+
+SMALLEST_CHANGE = 0.01
+"""Part of the total capacity by which used or available bytes must differ from those shown to be shown anew."""
+
+_SECONDS = re.compile(r"\d+(\.\d+)?(?= ?s(ec(onds?)?)?\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What Ceph says of the cluster's health."""
+
+    fsid: str
+    status: str
+    checks: Mapping[str, CephHealthMessage] = field(default_factory=dict)
+    capacity: Capacity = field(default_factory=Capacity)
+    versions: CephDaemonsVersions = field(default_factory=CephDaemonsVersions)
+
+    @classmethod
+    def parse(cls, status: Mapping[str, Any], versions: Mapping[str, Any]) -> Health:
+        """From the answers to `status` and `versions`."""
+        health, pgs = status["health"], status.get("pgmap", {})
+        checks = {
+            code: CephHealthMessage(severity=check["severity"], message=check["summary"]["message"])
+            for code, check in sorted(health.get("checks", {}).items())
+        }
+        capacity = Capacity(
+            bytes_total=pgs.get("bytes_total", 0),
+            bytes_used=pgs.get("bytes_used", 0),
+            bytes_available=pgs.get("bytes_avail", 0),
+        )
+        return cls(
+            fsid=status.get("fsid", ""),
+            status=health["status"],
+            checks=checks,
+            capacity=capacity,
+            versions=msgspec.convert(versions, CephDaemonsVersions),
+        )
+
+
+def ceph_status(health: Health | None, previous: CephStatus, fsid: str, now: str) -> CephStatus:
+    """The status that shows `health`, equal to `previous` where nothing changed that is worth a write.
+
+    Args:
+        health: What Ceph says; None when it did not answer: then the last known state stays.
+        previous: What is shown.
+        fsid: The cluster's identity.
+        now: RFC 3339 time.
+    """
+    if health is None:
+        return msgspec.structs.replace(previous, fsid=fsid or previous.fsid)
+    changed = health.status != previous.health
+    shown = msgspec.structs.replace(
+        previous,
+        fsid=fsid or health.fsid,
+        health=health.status,
+        previous_health=previous.health if changed and previous.health else previous.previous_health,
+        last_changed=now if changed else previous.last_changed,
+        details={code: _steady(check, previous.details.get(code)) for code, check in health.checks.items()},
+        capacity=_capacity(health.capacity, previous.capacity, now),
+        versions=health.versions,
+    )
+    return previous if shown == previous else msgspec.structs.replace(shown, last_checked=now)
+
+
+def _steady(check: CephHealthMessage, previous: CephHealthMessage | None) -> CephHealthMessage:
+    if previous is None or check.severity != previous.severity:
+        return check
+    same = _SECONDS.sub("#", check.message) == _SECONDS.sub("#", previous.message)
+    return previous if same else check
+
+
+def _capacity(found: Capacity, previous: Capacity, now: str) -> Capacity:
+    step = SMALLEST_CHANGE * found.bytes_total
+    close = (
+        found.bytes_total == previous.bytes_total
+        and abs(found.bytes_used - previous.bytes_used) <= step
+        and abs(found.bytes_available - previous.bytes_available) <= step
+    )
+    return previous if close else msgspec.structs.replace(found, last_updated=now)

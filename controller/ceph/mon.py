@@ -1,0 +1,428 @@
+"""Mons: who the members are, where they run, and how their number changes without ever losing the quorum.
+
+The ConfigMap `rook-ceph-mon-endpoints` says who the members are; everything else follows it. A mon is added by entering
+it there before it starts, and removed by taking it out there before it leaves the monmap, so that an operator that dies
+in between goes on where it was. Members change one at a time, and only while the others have a majority.
+
+A mon's identity is the address of its Service (the node's with host networking). Its data is on a claim, or in
+`dataDirHostPath` of the node that it is bound to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from controller.ceph.daemon import Daemon, Release, host_network
+from controller.ceph.members import Endpoints, Mon, MonState, id_name, id_number
+from controller.ceph.mon_objects import (
+    BUDGET,
+    budget,
+    claim,
+    config_secret,
+    endpoints_config_map,
+    mon_deployment,
+    service,
+)
+from controller.framework.children import Apply, Create, Live, delete, ensure, explain
+from controller.framework.duration import parse_duration
+from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
+from controller.framework.plan import Step
+from controller.framework.pods import trouble
+from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from controller.apis.ceph import CephCluster
+    from controller.runtime.kube import Deployment, Node, Pod
+
+FAILOVER_TIMEOUT = 600.0
+"""Seconds out of quorum after which a mon is replaced; upstream's default."""
+
+type JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonObservation:
+    """What `analyze` decides by.
+
+    Attributes:
+        endpoints: The members; None when the ConfigMap does not exist.
+        state: What the mons say; None when they do not answer, for want of a quorum or of any mon.
+        nodes: All nodes by name.
+        deployments: The mons' Deployments by mon id.
+        pods: The mons' pods by mon id.
+        live: The objects of the cluster's namespace.
+        seconds_out: For how long each mon has been out of quorum, as far as is known.
+    """
+
+    endpoints: Endpoints | None = None
+    state: MonState | None = None
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
+    live: Live = field(default_factory=dict)
+    seconds_out: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StartMon:
+    """Enter a new mon as a member and start it: `objects` in this order. Without objects: not yet possible."""
+
+    mon_id: str
+    node: str
+    objects: tuple[JsonObject, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RetireMon:
+    """Take a mon out of the members: `objects` in this order. It leaves the monmap and is deleted after that."""
+
+    mon_id: str
+    objects: tuple[JsonObject, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFromMonmap:
+    """Take a mon that is no member any more out of the monmap."""
+
+    mon_id: str
+
+
+def analyze(cluster: CephCluster, fsid: str, release: Release, seen: MonObservation) -> tuple[Step, ...]:
+    """What to do for the cluster's mons. Pure.
+
+    Args:
+        cluster: The cluster.
+        fsid: Its identity.
+        release: What mons should run.
+        seen: What is there.
+    """
+    problem = invalid(cluster)
+    if problem:
+        return (Step(subject="mons", reason="the spec cannot be carried out", waits_for=problem),)
+    endpoints = seen.endpoints or recover(seen)
+    steps = [*_shared_objects(cluster, endpoints, seen)]
+    steps += _members(cluster, fsid, release, endpoints, seen)
+    steps += _leavers(cluster, endpoints, seen)
+    steps += _change(cluster, fsid, release, endpoints, seen)
+    return tuple(steps)
+
+
+def invalid(cluster: CephCluster) -> str:
+    """What of the spec has to change before mons can be run; empty when nothing has."""
+    spec = cluster.spec
+    if not spec.data_dir_host_path and spec.mon.volume_claim_template is None:
+        return "spec.dataDirHostPath is empty and spec.mon.volumeClaimTemplate too: set one, for the mons' data"
+    if spec.data_dir_host_path.rstrip("/") in ("/etc/ceph", "/rook", "/var/log/ceph"):
+        return f"spec.dataDirHostPath is {spec.data_dir_host_path}, which pods use for something else: choose another"
+    if host_network(cluster) and spec.mon.allow_multiple_per_node:
+        return (
+            "spec.mon.allowMultiplePerNode is true, but mons with host networking need the node's ports for themselves"
+        )
+    return ""
+
+
+def recover(seen: MonObservation) -> Endpoints:
+    """The members by what runs, for when the ConfigMap that lists them was deleted."""
+    mons: list[Mon] = []
+    for mon_id in sorted(seen.deployments, key=id_number):
+        live = seen.live.get(("Deployment", Daemon(type="mon", id=mon_id).name))
+        if live is None:
+            continue
+        pod = live["spec"]["template"]["spec"]
+        hostname = pod.get("nodeSelector", {}).get(HOSTNAME_LABEL, "")
+        node = next((n for n, o in seen.nodes.items() if o.metadata.labels.get(HOSTNAME_LABEL) == hostname), "")
+        address = next(
+            (a.partition("=")[2] for a in pod["containers"][0].get("args", ()) if a.startswith("--public-addr=")), ""
+        )
+        if address:
+            mons.append(Mon(mon_id, address, node or hostname, hostname))
+    return Endpoints(tuple(mons), max((id_number(m.id) for m in mons), default=-1))
+
+
+def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
+    if not endpoints.mons:
+        return
+    yield from ensure(seen.live, endpoints_config_map(cluster, endpoints), subject="mons", lane="mon endpoints")
+    yield from ensure(seen.live, config_secret(cluster, endpoints), subject="mons", lane="mon endpoints")
+    wanted = budget(cluster, endpoints, seen.state)
+    found = seen.live.get(("PodDisruptionBudget", BUDGET))
+    if wanted is not None:
+        yield from ensure(seen.live, wanted, subject="mons", lane="mon disruption budget")
+    elif found is not None:
+        yield delete(PDB, found, subject="mons", reason="too few mons to lose one", lane="mon disruption budget")
+
+
+def _members(
+    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation
+) -> Iterator[Step]:
+    in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
+    outside = set(endpoints.ids) - in_quorum
+    restarting = next((m.id for m in endpoints.mons if _is_restarting(seen.deployments.get(m.id))), "")
+    for mon in endpoints.mons:
+        subject = f"mon {mon.id}"
+        if not host_network(cluster):
+            known = ("Service", mon.daemon.name) in seen.live
+            yield from ensure(
+                seen.live, service(cluster, mon.id, address="" if known else mon.address), subject=subject
+            )
+        yield from _claim_of(cluster, mon, seen.live)
+        wanted = mon_deployment(cluster, fsid, release, mon)
+        why = explain(wanted, seen.live.get(("Deployment", mon.daemon.name)))
+        if why:
+            others_out = sorted(outside - {mon.id})
+            waits_for = ""
+            if mon.id in seen.deployments and restarting not in ("", mon.id):
+                waits_for = f"mon {restarting} to be restarted"
+            elif mon.id in seen.deployments and others_out:
+                waits_for = f"{_named(others_out)} to be in quorum, as mons are restarted one at a time"
+            yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
+            restarting = restarting or mon.id
+        elif mon.id in outside:
+            yield _wait_for_quorum(mon, seen)
+
+
+def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
+    if mon.node and mon.node not in seen.nodes:
+        waits_for = f"a mon to take its place: node {mon.node} does not exist any more"
+    else:
+        waits_for = trouble(seen.pods.get(mon.id, ())) or "the mon to join"
+    return Step(subject=f"mon {mon.id}", reason="not in quorum", waits_for=waits_for)
+
+
+def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
+    wanted = None if mon.node else claim(cluster, mon.id)
+    if wanted is not None and ("PersistentVolumeClaim", mon.daemon.name) not in live:
+        yield Step(
+            subject=f"mon {mon.id}",
+            action=Create(wanted),
+            reason=f"PersistentVolumeClaim {mon.daemon.name} does not exist",
+        )
+
+
+def _is_restarting(found: Deployment | None) -> bool:
+    return found is not None and not found.rolled_out
+
+
+def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
+    """Mons that are no members any more: out of the monmap first, then their objects."""
+    state = seen.state
+    if state is None or not endpoints.mons:
+        return
+    external = set(cluster.spec.mon.external_mon_ids)
+    unknown = set(state.monmap) - set(endpoints.ids) - external
+    ours = {mon_id for mon_id in seen.deployments if mon_id not in endpoints.ids}
+    for mon_id in sorted(unknown | ours, key=id_number):
+        subject = f"mon {mon_id}"
+        if mon_id in unknown:
+            waits_for = ""
+            if not state.keeps_quorum_without(mon_id):
+                waits_for = "enough other mons in quorum to keep the majority without it"
+            yield Step(
+                subject=subject,
+                action=RemoveFromMonmap(mon_id),
+                reason="in the monmap, but not a member",
+                waits_for=waits_for,
+            )
+        yield from _remains(mon_id, seen.live)
+
+
+def _remains(mon_id: str, live: Live) -> Iterator[Step]:
+    name = Daemon(type="mon", id=mon_id).name
+    for resource in (DEPLOYMENT, SERVICE, PVC):
+        found = live.get((resource.kind, name))
+        if found is not None and found["metadata"].get("deletionTimestamp") is None:
+            yield delete(resource, found, subject=f"mon {mon_id}", reason=f"{resource.kind} of a mon that was removed")
+
+
+def _change(
+    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation
+) -> Iterator[Step]:
+    """The next change of the members: grow to the wanted number, shrink to it, or put one in another's place."""
+    wanted, members = cluster.spec.mon.count, len(endpoints.mons)
+    lost = _lost(cluster, endpoints, seen)
+    if members < wanted:
+        yield from _grow(cluster, fsid, release, endpoints, seen, wanted - members, f"{members} of {wanted} mons exist")
+    elif members > wanted:
+        yield from _shrink(cluster, endpoints, seen, lost, wanted)
+    elif lost:
+        yield from _grow(cluster, fsid, release, endpoints, seen, 1, f"in the place of mon {lost[0]}, which is lost")
+
+
+def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
+    """Members that another mon should take the place of: out of quorum for too long, or without their node."""
+    health = cluster.spec.health_check.daemon_health.mon
+    timeout = parse_duration(health.timeout, default=FAILOVER_TIMEOUT)
+    if seen.state is None or health.disabled or timeout == 0:
+        return []
+    found: list[str] = []
+    for mon in endpoints.mons:
+        if mon.id in seen.state.in_quorum:
+            continue
+        if (mon.node and mon.node not in seen.nodes) or seen.seconds_out.get(mon.id, 0.0) >= timeout:
+            found.append(mon.id)
+    return found
+
+
+def _grow(
+    cluster: CephCluster,
+    fsid: str,
+    release: Release,
+    endpoints: Endpoints,
+    seen: MonObservation,
+    missing: int,
+    reason: str,
+) -> Iterator[Step]:
+    waits_for = _growth_waits_for(cluster, endpoints, seen)
+    planned = endpoints
+    for number in range(endpoints.max_id + 1, endpoints.max_id + 1 + missing):
+        mon_id = id_name(number)
+        subject = f"mon {mon_id}"
+        if not host_network(cluster):
+            yield from ensure(seen.live, service(cluster, mon_id), subject=subject, lane=f"{subject} address")
+        node, problem = _choose_node(cluster, planned, seen)
+        if problem:
+            yield Step(subject=subject, action=StartMon(mon_id, ""), reason=reason, waits_for=problem)
+            return
+        address = _address_for(cluster, mon_id, node, seen.live)
+        mon = Mon(mon_id, address, "", "")
+        if node is not None:
+            mon = Mon(mon_id, address, node.metadata.name, _hostname(node))
+        objects: tuple[JsonObject, ...] = ()
+        if address and not waits_for:
+            grown = endpoints.with_mon(mon)
+            own_claim = None if mon.node else claim(cluster, mon_id)
+            objects = (
+                endpoints_config_map(cluster, grown),
+                config_secret(cluster, grown),
+                *(() if own_claim is None else (own_claim,)),
+                mon_deployment(cluster, fsid, release, mon),
+            )
+        yield Step(
+            subject=subject,
+            action=StartMon(mon_id, mon.node, objects),
+            reason=reason,
+            waits_for=waits_for or ("" if address else f"an address for Service {mon.daemon.name}"),
+        )
+        waits_for = waits_for or f"mon {mon_id} to be in quorum"
+        planned = planned.with_mon(mon)
+
+
+def _growth_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> str:
+    """What has to happen before one more mon may join; empty: nothing."""
+    if not endpoints.mons:
+        return ""
+    if seen.state is None:
+        return "the existing mons to form a quorum"
+    excused = set(_lost(cluster, endpoints, seen))
+    outside = sorted(set(endpoints.ids) - seen.state.in_quorum - excused)
+    if outside:
+        return f"{_named(outside)} to be in quorum, as mons join one at a time"
+    leaving = set(seen.state.monmap) - set(endpoints.ids) - set(cluster.spec.mon.external_mon_ids)
+    if leaving:
+        return f"{_named(sorted(leaving))} to leave the monmap"
+    return ""
+
+
+def _shrink(
+    cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, lost: Sequence[str], wanted: int
+) -> Iterator[Step]:
+    victim = lost[0] if lost else _surplus(cluster, endpoints, seen.nodes)
+    reason = f"{len(endpoints.mons)} mons exist, {wanted} are wanted"
+    rest = endpoints.without(victim)
+    action = RetireMon(victim, (endpoints_config_map(cluster, rest), config_secret(cluster, rest)))
+    yield Step(
+        subject=f"mon {victim}",
+        action=action,
+        reason=reason,
+        waits_for=_shrinking_waits_for(cluster, endpoints, seen, victim),
+        lane="mon endpoints",
+    )
+
+
+def _shrinking_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, victim: str) -> str:
+    state = seen.state
+    if state is None:
+        return "the mons to form a quorum"
+    leaving = set(state.monmap) - set(endpoints.ids) - set(cluster.spec.mon.external_mon_ids)
+    if leaving:
+        return f"{_named(sorted(leaving))} to leave the monmap"
+    must_be_well = set(endpoints.ids) if len(endpoints.mons) <= 2 else set(endpoints.ids) - {victim}
+    outside = sorted(must_be_well - state.in_quorum)
+    if outside:
+        return f"{_named(outside)} to be in quorum, so that the majority is kept without mon {victim}"
+    return ""
+
+
+def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Node]) -> str:
+    """Which of too many healthy mons to let go: of the fullest zone, then of the fullest node, then the newest."""
+    label = zone_label(cluster)
+
+    def zone(mon: Mon) -> str:
+        node = nodes.get(mon.node)
+        return "" if node is None else node.metadata.labels.get(label, "")
+
+    zones = Counter(zone(m) for m in endpoints.mons)
+    shared = Counter(m.node for m in endpoints.mons if m.node)
+    return max(endpoints.mons, key=lambda m: (zones[zone(m)], shared[m.node], id_number(m.id))).id
+
+
+def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> tuple[Node | None, str]:
+    """The node for the next mon (None when its data is on a claim: the scheduler decides), or why there is none."""
+    spec = cluster.spec.mon
+    if spec.volume_claim_template is not None and not host_network(cluster):
+        return None, ""
+    fit, rejected = eligible(seen.nodes.values(), merged(cluster.spec.placement, "mon"))
+    label = zone_label(cluster)
+    zones = {zone.name for zone in spec.zones}
+    if zones:
+        rejected |= {n.metadata.name: f"is in none of mon.zones by its label {label}" for n in fit}
+        fit = [n for n in fit if n.metadata.labels.get(label) in zones]
+        rejected = {name: reason for name, reason in rejected.items() if name not in {n.metadata.name for n in fit}}
+    taken = Counter(m.node for m in endpoints.mons if m.node)
+    if not spec.allow_multiple_per_node:
+        rejected |= {n.metadata.name: "has a mon already" for n in fit if n.metadata.name in taken}
+        fit = [n for n in fit if n.metadata.name not in taken]
+    if not fit:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in sorted(rejected.items())) or "there are no nodes"
+        return None, f"a node for it: {reasons}"
+    in_zone = Counter(seen.nodes[m.node].metadata.labels.get(label, "") for m in endpoints.mons if m.node in seen.nodes)
+    return min(
+        fit,
+        key=lambda n: (
+            not n.ready,
+            in_zone[n.metadata.labels.get(label, "")],
+            taken[n.metadata.name],
+            n.metadata.name,
+        ),
+    ), ""
+
+
+def zone_label(cluster: CephCluster) -> str:
+    """The node label over whose values mons are spread."""
+    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
+
+
+def _address_for(cluster: CephCluster, mon_id: str, node: Node | None, live: Live) -> str:
+    if host_network(cluster):
+        return "" if node is None else internal_address(node, cluster.spec.network.ip_family)
+    found = live.get(("Service", Daemon(type="mon", id=mon_id).name), {})
+    address = found.get("spec", {}).get("clusterIP", "")
+    return "" if address == "None" else str(address)
+
+
+def internal_address(node: Node, family: str = "IPv4") -> str:
+    """The node's own address of that IP family; empty when it has none."""
+    addresses = [a.address for a in node.status.addresses if a.type == "InternalIP"]
+    return next((a for a in addresses if (":" in a) == (family == "IPv6")), "")
+
+
+def _hostname(node: Node) -> str:
+    return node.metadata.labels.get(HOSTNAME_LABEL, node.metadata.name)
+
+
+def _named(mon_ids: Iterable[str]) -> str:
+    return " and ".join(f"mon {mon_id}" for mon_id in mon_ids)

@@ -1,0 +1,235 @@
+"""The Kubernetes objects that a mon is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from controller.ceph.daemon import (
+    MON_CONFIG,
+    Daemon,
+    Release,
+    cluster_labels,
+    container_resources,
+    deployment,
+    environment,
+    flags,
+    host_network,
+    image_fields,
+    metadata,
+    pod_template,
+    probes,
+    security_context,
+    volume_mounts,
+    volumes,
+)
+from controller.ceph.keys import MONS_KEYRING, secret
+from controller.ceph.members import (
+    ENDPOINTS,
+    PORT_V1,
+    PORT_V2,
+    Endpoints,
+    Mon,
+    MonState,
+    hosts,
+    render_endpoints,
+    requires_msgr2,
+)
+from controller.framework.placement import HOSTNAME_LABEL
+
+if TYPE_CHECKING:
+    from controller.apis.ceph import CephCluster
+
+APP = "rook-ceph-mon"
+BUDGET = "rook-ceph-mon-pdb"
+DATA_ROOT = "/var/lib/ceph/mon"
+DEFAULT_CLAIM_SIZE = "10Gi"
+
+type JsonObject = dict[str, Any]
+
+PREPARE_STORE = """\
+set -eu
+store=$1 fsid=$2; shift 2
+chown ceph:ceph /run/ceph /var/log/ceph /var/lib/ceph/crash "$(dirname "$store")"
+if [ -e "$store/kv_backend" ]; then
+    found=$(cat "$store/rook-fsid" 2>/dev/null || echo "$fsid")
+    if [ "$found" != "$fsid" ]; then
+        echo "$DATA_PLACE has the mon store of another cluster (fsid $found, not $fsid): remove it if that cluster" \\
+            "is gone for good, or choose another dataDirHostPath" >&2
+        exit 1
+    fi
+    [ "$(stat -c %U "$store")" = ceph ] || chown -R ceph:ceph "$store"
+    exit 0
+fi
+rm -rf "$store.new"
+install -d -o ceph -g ceph "$store.new"
+ceph-mon --mkfs --mon-data="$store.new" "$@"
+echo "$fsid" > "$store.new/rook-fsid"
+sync -f "$store.new"
+if [ -d "$store" ]; then rmdir "$store"; fi
+mv "$store.new" "$store"
+"""
+"""Makes a mon's store where there is none: whole or not at all, since it only gets its name when it is complete."""
+
+
+def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
+    """The ConfigMap that says who the members are. It has no owner: it is the cluster's identity, as its keys are."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False),
+        "data": render_endpoints(endpoints, cluster),
+    }
+
+
+def config_secret(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
+    """The Secret from which daemons learn at their start where the mons are."""
+    data = {"mon_host": ",".join(hosts(cluster, endpoints)), "mon_initial_members": ",".join(endpoints.ids)}
+    return secret(metadata(cluster, MON_CONFIG, cluster_labels(cluster, APP)), data)
+
+
+def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObject:
+    """A mon's Service. It has no owner: its address is in every monmap, so a cluster that is made again needs it back.
+
+    `address`: the address that it must get, for a member whose Service was deleted.
+    """
+    daemon = Daemon(type="mon", id=mon_id)
+    ports = [{"name": "tcp-msgr2", "port": PORT_V2, "targetPort": PORT_V2, "protocol": "TCP"}]
+    if not requires_msgr2(cluster):
+        ports.insert(0, {"name": "tcp-msgr1", "port": PORT_V1, "targetPort": PORT_V1, "protocol": "TCP"})
+    spec: JsonObject = {
+        "type": "ClusterIP",
+        "selector": daemon.selector(cluster.metadata.namespace),
+        # A mon must be reachable for its peers while it joins, before it is ready.
+        "publishNotReadyAddresses": True,
+        "ports": ports,
+    }
+    if cluster.spec.network.ip_family == "IPv6":
+        spec |= {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+    if address:
+        spec["clusterIP"] = address
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(cluster, daemon.name, daemon.labels(cluster), owned=False),
+        "spec": spec,
+    }
+
+
+def claim(cluster: CephCluster, mon_id: str, zone: str = "") -> JsonObject | None:
+    """The claim for a mon's data, or None when it is in `dataDirHostPath`. It has no owner: it is data."""
+    template = _claim_template(cluster, zone)
+    if template is None:
+        return None
+    daemon = Daemon(type="mon", id=mon_id)
+    spec = {"accessModes": ["ReadWriteOnce"], **template.get("spec", {})}
+    spec.setdefault("resources", {"requests": {"storage": DEFAULT_CLAIM_SIZE}})
+    own = template.get("metadata", {})
+    labels = {**own.get("labels", {}), **daemon.labels(cluster)}
+    more = {"annotations": own["annotations"]} if own.get("annotations") else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata(cluster, daemon.name, labels, owned=False, **more),
+        "spec": spec,
+    }
+
+
+def _claim_template(cluster: CephCluster, zone: str) -> JsonObject | None:
+    for candidate in cluster.spec.mon.zones:
+        if zone and candidate.name == zone and candidate.volume_claim_template is not None:
+            return candidate.volume_claim_template
+    return cluster.spec.mon.volume_claim_template
+
+
+def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) -> JsonObject:
+    """A mon's Deployment."""
+    on_claim = not mon.node
+    place = f"claim {mon.daemon.name}" if on_claim else f"{cluster.spec.data_dir_host_path}/mon-{mon.id} on {mon.node}"
+    data: JsonObject = (
+        {"name": "data", "persistentVolumeClaim": {"claimName": mon.daemon.name}}
+        if on_claim
+        else {
+            "name": "data",
+            "hostPath": {"path": f"{cluster.spec.data_dir_host_path}/mon-{mon.id}", "type": "DirectoryOrCreate"},
+        }
+    )
+    store = f"{DATA_ROOT}/data"
+    common = [*flags(mon.daemon, fsid), f"--public-addr={mon.address}", *_network_flags(cluster)]
+    bind = [] if host_network(cluster) else ["--public-bind-addr=$(ROOK_POD_IP)"]
+    container = {
+        **image_fields(cluster, release),
+        "env": environment(),
+        "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": DATA_ROOT}],
+        "securityContext": security_context(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **container_resources(cluster, "mon"),
+    }
+    main = {
+        "name": "mon",
+        "command": ["ceph-mon"],
+        "args": [*common, *bind, f"--mon-data={store}"],
+        "ports": [{"name": "tcp-msgr2", "containerPort": PORT_V2, "protocol": "TCP"}],
+        **container,
+        **probes(cluster, mon.daemon, "mon_status"),
+    }
+    if not requires_msgr2(cluster):
+        main["ports"].insert(0, {"name": "tcp-msgr1", "containerPort": PORT_V1, "protocol": "TCP"})
+    prepare = {
+        "name": "init-mon-fs",
+        "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, fsid],
+        "args": [flag for flag in common if flag != "--foreground"],
+        **container,
+        "env": [*environment(), {"name": "DATA_PLACE", "value": place}],
+    }
+    pod: JsonObject = {
+        "initContainers": [prepare],
+        "containers": [main],
+        "volumes": [*volumes(MONS_KEYRING), data],
+    }
+    if mon.node:
+        pod["nodeSelector"] = {HOSTNAME_LABEL: mon.hostname or mon.node}
+    template = pod_template(cluster, mon.daemon, pod)
+    if on_claim:
+        _spread(template["spec"], cluster)
+    return deployment(cluster, mon.daemon, release, template)
+
+
+def _network_flags(cluster: CephCluster) -> list[str]:
+    found = ["--ms-bind-msgr1=false"] if requires_msgr2(cluster) else []
+    if cluster.spec.network.ip_family == "IPv6":
+        found += ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"]
+    return found
+
+
+def _spread(pod_spec: JsonObject, cluster: CephCluster) -> None:
+    """Keeps mons that the scheduler places off each other's nodes."""
+    term = {
+        "topologyKey": HOSTNAME_LABEL,
+        "labelSelector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
+    }
+    affinity = dict(pod_spec.get("affinity", {}))
+    own = dict(affinity.get("podAntiAffinity", {}))
+    if cluster.spec.mon.allow_multiple_per_node:
+        name = "preferredDuringSchedulingIgnoredDuringExecution"
+        own[name] = [*own.get(name, ()), {"weight": 100, "podAffinityTerm": term}]
+    else:
+        name = "requiredDuringSchedulingIgnoredDuringExecution"
+        own[name] = [*own.get(name, ()), term]
+    pod_spec["affinity"] = {**affinity, "podAntiAffinity": own}
+
+
+def budget(cluster: CephCluster, endpoints: Endpoints, state: MonState | None) -> JsonObject | None:
+    """How many mons a drain may take away at once; None when there are too few to lose one, or it is not wanted."""
+    if cluster.spec.disruption_management.manage_pod_budgets is False or len(endpoints.mons) <= 2:
+        return None
+    down = 0 if state is None else len(set(endpoints.ids) - state.in_quorum)
+    allowed = (2 if len(endpoints.mons) >= 5 else 1) - down
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(cluster, BUDGET, cluster_labels(cluster, APP)),
+        "spec": {
+            "maxUnavailable": max(allowed, 0),
+            "selector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
+        },
+    }
