@@ -17,6 +17,8 @@ demo-down: venv ## remove the demo: kind cluster, loop devices, networks
 	@$(RUN) e2e down
 
 test: lint ## every test: lint, types, unit, integration, end to end
+	@$(RUN) e2e binaries >/dev/null
+	@$(RUN) e2e images >/dev/null
 	@$(RUN) pytest
 
 check: lint unit ## what needs no cluster: lint, types, layering, unit tests
@@ -30,6 +32,7 @@ lint: stubs ## ruff, mypy, import-linter, generated files up to date
 	@diff --recursive --brief manifests/crds charts/rook/files/crds || { echo "run 'make crds'"; exit 1; }
 
 unit: stubs ## unit tests
+	@$(RUN) e2e binaries helm >/dev/null
 	@$(RUN) pytest tests/unit
 
 integration: stubs ## tests against a real etcd and kube-apiserver

@@ -8,6 +8,7 @@ import pytest
 
 from e2e import cache, postgres
 from e2e import environment as env
+from e2e.api import Manifest
 from e2e.environment import Environment
 from e2e.progress import say
 from e2e.timetable import Timetable
@@ -29,7 +30,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """When a scenario fails, write the cluster's objects, events and logs into a directory, and say where."""
-    report: pytest.TestReport = yield  # type: ignore[misc, assignment]  # the hook's wrapper protocol is untyped
+    report: pytest.TestReport = yield  # type: ignore[assignment]  # the hook's wrapper protocol is untyped
     environment = item.config.stash.get(_environment, None)
     if report.failed and environment is not None:
         directory = cache.root() / "failures" / item.name
@@ -74,10 +75,10 @@ def database(environment: Environment) -> Iterator[str]:
 
 
 @pytest.fixture
-def edit_cluster(environment: Environment) -> Iterator[Callable[[env.Manifest], None]]:
+def edit_cluster(environment: Environment) -> Iterator[Callable[[Manifest], None]]:
     """Edits the CephCluster as a user does, and afterwards puts its spec back and waits until it is Ready."""
 
-    def edit(patch: env.Manifest) -> None:
+    def edit(patch: Manifest) -> None:
         environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, patch)
 
     yield edit

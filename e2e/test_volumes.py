@@ -1,0 +1,200 @@
+"""Claims: file systems and block devices, one node at a time, deletion and retention."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import environment as env
+from e2e import pods
+from e2e.api import Manifest, load
+from e2e.environment import Environment
+from e2e.eventually import NotYetError, eventually
+
+
+@pytest.fixture
+def storage_class(environment: Environment, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A StorageClass like the example's, with the parameters and fields of the test's `storage_class` parameter."""
+    (manifest,) = load(env.EXAMPLES / "storageclass.yaml")
+    name = f"e2e-{request.node.name.split('[')[0].removeprefix('test_').replace('_', '-')[:40].strip('-')}"
+    manifest["metadata"]["name"] = name
+    changes: Manifest = request.param
+    manifest["parameters"] |= changes.get("parameters", {})
+    manifest |= {key: value for key, value in changes.items() if key != "parameters"}
+    environment.api.apply(manifest)
+    yield name
+    environment.api.delete("StorageClass", name)
+
+
+def images(environment: Environment) -> list[str]:
+    """The images in the examples' pool."""
+    found: list[str] = json.loads(env.in_toolbox(environment, "rbd", "ls", env.POOL, "--format", "json"))
+    return found
+
+
+def image_of(volume: Manifest) -> str:
+    name: str = volume["spec"]["csi"]["volumeAttributes"]["imageName"]
+    return name
+
+
+def test_a_claim_on_a_second_node_waits_until_the_first_lets_go(environment: Environment, namespace: str) -> None:
+    first, second = environment.workers[:2]
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "holder", "one", node=first)
+    pods.wait(environment, namespace, "holder")
+    pods.shell(environment, namespace, "holder", "echo from the holder > /data/said; sync")
+    pods.pod(environment, namespace, "waiter", "one", node=second)
+
+    def refused() -> None:
+        events = environment.api.list("Event", namespace, fields="involvedObject.name=waiter,type=Warning")
+        if not any(event["reason"] == "FailedAttachVolume" for event in events):
+            raise NotYetError("no event says that the volume cannot be attached")
+
+    eventually("the second pod to be refused", refused, deadline=60)
+    assert not env.running([environment.api.get("Pod", "waiter", namespace)])
+    assert env.running([environment.api.get("Pod", "holder", namespace)])
+    pods.delete(environment, namespace, "holder")
+    pods.wait(environment, namespace, "waiter", deadline=150)
+    assert pods.shell(environment, namespace, "waiter", "cat /data/said") == "from the holder"
+
+
+def test_the_attacher_itself_refuses_a_second_node(environment: Environment, namespace: str) -> None:
+    first, second = environment.workers[:2]
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "holder", "one", node=first)
+    pods.wait(environment, namespace, "holder")
+    volume = pods.volume_of(environment, namespace, "one")
+    forced = f"e2e-forced-{namespace}"
+    environment.api.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "VolumeAttachment",
+            "metadata": {"name": forced},
+            "spec": {
+                "attacher": volume["spec"]["csi"]["driver"],
+                "nodeName": second,
+                "source": {"persistentVolumeName": volume["metadata"]["name"]},
+            },
+        }
+    )
+    try:
+
+        def look() -> str:
+            status = environment.api.get("VolumeAttachment", forced).get("status", {})
+            assert not status.get("attached"), f"attached to {second} while {first} has it"
+            if "attachError" not in status:
+                raise NotYetError("no attachError")
+            return str(status["attachError"]["message"])
+
+        message = eventually("the refusal", look, deadline=60)
+        assert first in message, message
+    finally:
+        environment.api.delete("VolumeAttachment", forced)
+        env.gone(environment, "VolumeAttachment", forced)
+
+
+def test_deleting_a_claim_deletes_its_image(environment: Environment, namespace: str) -> None:
+    pods.claim(environment, namespace, "one")
+    volume = pods.volume_of(environment, namespace, "one")
+    assert image_of(volume) in images(environment)
+    environment.api.delete("PersistentVolumeClaim", "one", namespace)
+    env.gone(environment, "PersistentVolume", volume["metadata"]["name"])
+    assert image_of(volume) not in images(environment)
+
+
+@pytest.mark.parametrize("storage_class", [{"reclaimPolicy": "Retain"}], indirect=True, ids=["retain"])
+def test_a_retained_volume_keeps_its_image(environment: Environment, namespace: str, storage_class: str) -> None:
+    pods.claim(environment, namespace, "one", storage_class=storage_class)
+    volume = pods.volume_of(environment, namespace, "one")
+    name = volume["metadata"]["name"]
+    environment.api.delete("PersistentVolumeClaim", "one", namespace)
+
+    def released() -> None:
+        phase = environment.api.get("PersistentVolume", name)["status"]["phase"]
+        if phase != "Released":
+            raise NotYetError(f"it is {phase}")
+
+    eventually(f"volume {name} to be released", released, deadline=60)
+    assert image_of(volume) in images(environment)
+    environment.api.delete("PersistentVolume", name)
+    env.gone(environment, "PersistentVolume", name)
+    assert image_of(volume) in images(environment)
+    env.in_toolbox(environment, "rbd", "rm", "--no-progress", f"{env.POOL}/{image_of(volume)}")
+
+
+@pytest.mark.parametrize(
+    "storage_class", [{"parameters": {"csi.storage.k8s.io/fstype": "xfs"}}], indirect=True, ids=["xfs"]
+)
+def test_xfs(environment: Environment, namespace: str, storage_class: str) -> None:
+    pods.claim(environment, namespace, "one", storage_class=storage_class)
+    pods.pod(environment, namespace, "writer", "one", node=environment.workers[0])
+    pods.wait(environment, namespace, "writer")
+    assert pods.shell(environment, namespace, "writer", "stat -f -c %T /data") == "xfs"
+    pods.shell(environment, namespace, "writer", "echo kept > /data/f; sync")
+    pods.delete(environment, namespace, "writer")
+    pods.pod(environment, namespace, "reader", "one", node=environment.workers[1])
+    pods.wait(environment, namespace, "reader")
+    assert pods.shell(environment, namespace, "reader", "cat /data/f") == "kept"
+
+
+def test_block_device(environment: Environment, namespace: str) -> None:
+    pods.claim(environment, namespace, "raw", block=True)
+    pods.pod(environment, namespace, "writer", "raw", node=environment.workers[0], block=True)
+    pods.wait(environment, namespace, "writer")
+    assert pods.shell(environment, namespace, "writer", "test -b /data && blockdev --getsize64 /data") == str(512 << 20)
+    pods.shell(environment, namespace, "writer", "echo -n kept | dd of=/data bs=4 count=1 conv=fsync status=none")
+    pods.delete(environment, namespace, "writer")
+    pods.pod(environment, namespace, "reader", "raw", node=environment.workers[1], block=True)
+    pods.wait(environment, namespace, "reader")
+    assert pods.shell(environment, namespace, "reader", "head -c 4 /data") == "kept"
+
+
+def test_read_only(environment: Environment, namespace: str) -> None:
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "writer", "one")
+    pods.wait(environment, namespace, "writer")
+    pods.shell(environment, namespace, "writer", "echo kept > /data/f; sync")
+    pods.delete(environment, namespace, "writer")
+    pods.pod(environment, namespace, "reader", "one", read_only=True)
+    pods.wait(environment, namespace, "reader")
+    assert pods.shell(environment, namespace, "reader", "cat /data/f") == "kept"
+    with pytest.raises(RuntimeError, match="Read-only file system"):
+        pods.shell(environment, namespace, "reader", "echo lost > /data/f")
+
+
+def test_an_impossible_claim_says_why(environment: Environment, namespace: str) -> None:
+    (manifest,) = load(env.EXAMPLES / "storageclass.yaml")
+    manifest["metadata"]["name"] = "e2e-no-such-pool"
+    manifest["parameters"]["pool"] = "no-such-pool"
+    environment.api.apply(manifest)
+    try:
+        pods.claim(environment, namespace, "never", storage_class="e2e-no-such-pool")
+
+        def look() -> None:
+            events = environment.api.list("Event", namespace, fields="involvedObject.name=never,type=Warning")
+            if not any("no-such-pool" in (event.get("message") or "") for event in events):
+                raise NotYetError("no event names the pool that is not there")
+
+        eventually("the reason", look, deadline=60)
+    finally:
+        environment.api.delete("StorageClass", "e2e-no-such-pool")
+
+
+def test_the_kubelet_reports_how_full_a_volume_is(environment: Environment, namespace: str) -> None:
+    node = environment.workers[0]
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "writer", "one", node=node)
+    pods.wait(environment, namespace, "writer")
+    pods.shell(environment, namespace, "writer", "head -c 64M /dev/zero > /data/f; sync")
+
+    def look() -> None:
+        answer = environment.api.request("GET", f"/api/v1/nodes/{node}/proxy/stats/summary")
+        for found in json.loads(answer)["pods"]:
+            if found["podRef"]["namespace"] == namespace:
+                used = [v.get("usedBytes", 0) for v in found.get("volume", []) if v["name"] == "data"]
+                if used and used[0] >= 64 << 20:
+                    return
+                raise NotYetError(f"{used} bytes used")
+        raise NotYetError("the pod is not in the kubelet's statistics")
+
+    eventually("the volume's statistics", look, deadline=120)
