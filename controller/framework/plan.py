@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 import anyio
-import msgspec
+
+from controller.apis.plan import PlanStep
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -114,19 +115,6 @@ class PlanError(Exception):
         self.failures = failures
 
 
-class StepStatus(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """A step as `status.plan.steps` shows it. `since` is the RFC 3339 time at which it came into this state."""
-
-    subject: str
-    action: str
-    reason: str
-    state: str
-    waits_for: str = ""
-    consent: str = ""
-    error: str = ""
-    since: str = ""
-
-
 def preview(plan: Plan) -> Outcome:
     """What `execute` would find, without doing anything: the `rook.io/mode: plan` view of a plan."""
     return Outcome(results=tuple(StepResult(step=s, state=s.held_by or StepState.PENDING) for s in plan.steps))
@@ -189,20 +177,20 @@ async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> StepResult
     return StepResult(step=step, state=StepState.DONE)
 
 
-def plan_status(outcome: Outcome, previous: tuple[StepStatus, ...], now: str) -> tuple[StepStatus, ...]:
+def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> tuple[PlanStep, ...]:
     """The steps as status shows them: what is not done yet, with the time since when each has been in its state.
 
     Steps that are done are left out: events tell of them, and a status that listed them would change once more, for
     nothing, at the next look.
     """
     since = {(s.subject, s.action, s.state): s.since for s in previous}
-    shown: list[StepStatus] = []
+    shown: list[PlanStep] = []
     for result in outcome.results:
         step = result.step
         if result.state is StepState.DONE:
             continue
         shown.append(
-            StepStatus(
+            PlanStep(
                 subject=step.subject,
                 action=step.title,
                 reason=step.reason,

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import field
 
 from controller.apis.meta import ApiStruct, Condition, Int32, Int64, Nullable, Schema, SpecStruct
+from controller.apis.plan import PlanStatus
 
 CONDITIONS = Schema(list_type="map", list_map_keys=("type",))
 
@@ -153,38 +154,6 @@ class ClusterVersion(ApiStruct, frozen=True, kw_only=True):
     """The image."""
     version: str = ""
     """The release in it, such as 18.2.7-0."""
-
-
-class PlanStep(ApiStruct, frozen=True, kw_only=True):
-    """Something that the operator wants done or waits for."""
-
-    subject: str = ""
-    """What it is about, such as mon b or device worker-1/sdb."""
-    action: str = ""
-    """What is to be done; Wait when there is only waiting to do."""
-    reason: str = ""
-    """Why."""
-    state: Annotated[str, Schema(enum=("Pending", "Waiting", "NeedsConsent", "Done", "Failed"))] = "Pending"
-    """What became of it."""
-    waits_for: str = ""
-    """What has to happen first."""
-    consent: str = ""
-    """The field of the spec that must be set first."""
-    error: str = ""
-    """What went wrong when it was last tried."""
-    since: str = ""
-    """When it came into this state."""
-
-
-class PlanStatus(ApiStruct, frozen=True, kw_only=True):
-    """What the operator is about to do, in its order."""
-
-    mode: str = ""
-    """apply: steps are carried out. plan: they are only shown, since the annotation rook.io/mode asks for that."""
-    observed_generation: Int64 = 0
-    """The metadata.generation that was planned for."""
-    steps: tuple[PlanStep, ...] = ()
-    """Steps that are not done yet."""
 
 
 class DeviceVerdict(ApiStruct, frozen=True, kw_only=True):
