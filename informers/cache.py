@@ -112,11 +112,11 @@ class Index:
             del self._values[key]
 
 
-class _Uid(msgspec.Struct):
+class _Uid(msgspec.Struct, frozen=True):
     uid: str = ""
 
 
-class _WithUid(msgspec.Struct):
+class _WithUid(msgspec.Struct, frozen=True):
     metadata: _Uid = _Uid()
 
 
@@ -139,7 +139,7 @@ class Cache:
         self.indexes: list[Index] = []
         self.listeners: list[Callable[[Change], None]] = []
         self.scopes = {namespace: Scope(self, namespace) for namespace in scopes}
-        self._selective = selective
+        self.selective = selective
         self._synced = asyncio.Event()
         self._backlog: deque[Change] = deque()
         """Changes that wait to be told, while `tell_all` runs."""
@@ -197,7 +197,7 @@ class Cache:
         scope = self.scope(metadata.get("namespace", ""))
         version = int(metadata["resourceVersion"])
         # A selector cannot be applied here. And what the watch has passed, it may have deleted since.
-        if scope is None or self._selective or not scope.synced or version <= scope.version:
+        if scope is None or self.selective or not scope.synced or version <= scope.version:
             return
         kept = {name: value for name, value in metadata.items() if name != "managedFields"}
         data = orjson.dumps({**obj, "metadata": kept})

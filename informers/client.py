@@ -132,11 +132,14 @@ class Client:
     Attributes:
         write_gate: Called before each attempt of a request that is not a GET. What it raises goes to the caller and
             nothing is sent: the elector's way to stop writes of a process that is no longer the leader.
+        on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
+            succeeded. The answer is the object, or for a deletion that took effect at once a Status.
         stats: What it has done.
     """
 
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.write_gate: Callable[[], None] | None = None
+        self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
         self.stats = ClientStats()
         self._credentials = Credentials(source, clock=clock)
         self._user_agent = user_agent
@@ -275,8 +278,9 @@ class Client:
 
     async def create(self, resource: Resource, obj: JsonObject, *, deadline: float = 30.0) -> JsonObject:
         """Create the object in the namespace that it names. Raises like `request`."""
-        path = resource.path(obj["metadata"].get("namespace", ""))
-        return _object(await self.request("POST", path, body=obj, deadline=deadline))
+        namespace = obj["metadata"].get("namespace", "")
+        answer = _object(await self.request("POST", resource.path(namespace), body=obj, deadline=deadline))
+        return self._written(resource, namespace, answer["metadata"]["name"], answer)
 
     async def replace(
         self, resource: Resource, obj: JsonObject, *, subresource: str = "", deadline: float = 30.0
@@ -286,8 +290,10 @@ class Client:
         Raises like `request`.
         """
         metadata = obj["metadata"]
-        path = resource.path(metadata.get("namespace", ""), metadata["name"], subresource)
-        return _object(await self.request("PUT", path, body=obj, deadline=deadline))
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        path = resource.path(namespace, name, subresource)
+        answer = _object(await self.request("PUT", path, body=obj, deadline=deadline))
+        return self._written(resource, namespace, name, answer)
 
     async def patch(
         self,
@@ -316,9 +322,10 @@ class Client:
         Raises like `request`.
         """
         path = resource.path(namespace, name, subresource)
-        return _object(
+        answer = _object(
             await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
         )
+        return self._written(resource, namespace, name, answer)
 
     async def delete(
         self,
@@ -352,10 +359,17 @@ class Client:
             "preconditions": {name: value for name, value in preconditions.items() if value},
         }
         try:
-            await self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
+            answer = await self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
         except ApiError as error:
             if not error.is_not_found:
                 raise
+        else:
+            self._written(resource, namespace, name, _object(answer))
+
+    def _written(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> JsonObject:
+        if self.on_write is not None:
+            self.on_write(resource, namespace, name, answer)
+        return answer
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=limit, socket_factory=_socket)

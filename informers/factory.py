@@ -54,7 +54,7 @@ class InformerFactory:
 
         Args:
             resource: What to watch.
-            view: What objects are decoded to: a msgspec Struct of the fields that are needed, or `JsonObject`.
+            view: What objects are decoded to: a msgspec Struct of the fields that are needed, or `dict`.
             cluster_wide: Watch all namespaces with one watch, whichever are served.
             namespaces: Watch these instead of those that are served.
             label_selector: Watch only what matches, as `kubectl get -l`.

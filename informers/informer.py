@@ -7,7 +7,7 @@ takes microseconds; keeping decoded objects instead would take ten times the mem
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import orjson
@@ -176,7 +176,7 @@ class Informer[T]:
 
 
 def decoder[T](view: type[T]) -> Callable[[bytes], T]:
-    """What decodes JSON into the type: a msgspec Struct, or plain dicts for `JsonObject` and `dict`."""
-    if view is dict or getattr(view, "__value__", None) == dict[str, Any] or view == dict[str, Any]:
+    """What decodes JSON into the type: a msgspec Struct, or `dict` for the whole object."""
+    if view is dict:
         return orjson.loads
     return msgspec.json.Decoder(view).decode

@@ -1,0 +1,41 @@
+"""Fixtures of the tests that talk to a real API server."""
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from informers import Client, Resource
+from tests.integration.apiserver import ApiServer
+
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this directory."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """An API server for all tests. A test that kills it starts it again."""
+    with ApiServer(tmp_path_factory.mktemp("apiserver")) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(apiserver: ApiServer) -> AsyncIterator[Client]:
+    """A client with an administrator's rights."""
+    async with Client.connect(kubeconfig=str(apiserver.kubeconfig), user_agent="tests") as client:
+        yield client
+
+
+@pytest.fixture
+async def namespace(client: Client) -> str:
+    """The name of a new namespace. It stays: nothing here could finish its deletion."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name

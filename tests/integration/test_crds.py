@@ -1,0 +1,268 @@
+"""The CustomResourceDefinitions on a real API server: what it accepts, refuses, fills in and keeps."""
+
+import copy
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+import yaml
+
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
+from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
+from controller.apis.meta import JsonObject, Kind
+from controller.apis.registry import KINDS
+from controller.apis.schema import schema_of
+from informers.client import Client
+from informers.errors import ApiError
+from informers.resource import Resource
+from tests.integration import samples
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "manifests/examples/ceph"
+CRD = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+NAMESPACE = "default"
+APPLY = "application/apply-patch+yaml"
+
+
+def resource(kind: Kind) -> Resource:
+    return Resource(kind.group, kind.version, kind.kind, kind.plural, namespaced=kind.namespaced)
+
+
+@pytest.fixture
+async def client(served_crds: str) -> AsyncIterator[Client]:
+    async with Client.connect(kubeconfig=served_crds) as client:
+        yield client
+
+
+async def create(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
+    """Creates an object as `kubectl apply --validate=strict` would: an unknown field is an error."""
+    obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
+    body = await client.request(
+        "POST", resource(kind).path(NAMESPACE), body=obj, params={"fieldValidation": "Strict", "dryRun": "All"}
+    )
+    return _decoded(body)
+
+
+async def store(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
+    """Makes the object have this spec, whether it is there or not."""
+    obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
+    body = await client.request(
+        "PATCH",
+        resource(kind).path(NAMESPACE, name),
+        body=obj,
+        params={"fieldManager": "test", "fieldValidation": "Strict", "force": "true"},
+        content_type=APPLY,
+    )
+    return _decoded(body)
+
+
+def _decoded(body: bytes) -> JsonObject:
+    decoded: JsonObject = msgspec.json.decode(body)
+    return decoded
+
+
+def documents(name: str) -> list[JsonObject]:
+    return list(yaml.safe_load_all((EXAMPLES / name).read_text(encoding="utf-8")))
+
+
+OURS = [
+    (path.name, document)
+    for path in sorted(EXAMPLES.glob("*.yaml"))
+    for document in documents(path.name)
+    if document["apiVersion"].startswith("ceph.rook.io/")
+]
+KIND_OF = {(kind.api_version, kind.kind): kind for kind in KINDS}
+
+
+@pytest.mark.parametrize(("name", "document"), OURS, ids=[name for name, _ in OURS])
+async def test_accepts_the_examples(client: Client, name: str, document: JsonObject) -> None:
+    kind = KIND_OF[document["apiVersion"], document["kind"]]
+
+    created = await create(client, kind, name.removesuffix(".yaml"), document["spec"])
+
+    assert created["spec"] == document["spec"]
+
+
+SPECIAL: dict[str, Any] = {
+    ".mon.count": 9,
+    ".mon.stretchCluster.zones": [{"name": name, "arbiter": name == "c"} for name in "abc"],
+    ".network.hostNetwork": False,
+    ".healthCheck.muteHealthWarning": {"MON_CLOCK_SKEW": {"policy": "mute"}},
+    ".erasureCoded.stripeUnit": "64Ki",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "struct"), [(CEPH_CLUSTER, CephCluster), (CEPH_BLOCK_POOL, CephBlockPool)], ids=["cluster", "pool"]
+)
+class TestEveryField:
+    async def test_of_the_spec_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
+        spec = samples.full(schema_of(struct)["properties"]["spec"], SPECIAL)
+
+        created = await create(client, kind, "full", spec)
+
+        assert created["spec"] == spec
+        assert msgspec.convert(created, struct).spec != struct().spec
+
+    async def test_of_the_status_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
+        status = samples.full(schema_of(struct)["properties"]["status"], {})
+        stored = await store(client, kind, "status", {})
+
+        body = await client.request(
+            "PUT", resource(kind).path(NAMESPACE, "status", "status"), body=stored | {"status": status}
+        )
+
+        assert _decoded(body)["status"] == status
+
+    async def test_that_is_nullable_may_be_null(self, client: Client, kind: Kind, struct: type[Any]) -> None:
+        spec = samples.nulls(schema_of(struct)["properties"]["spec"])
+        assert spec
+
+        created = await create(client, kind, "nulls", spec)
+
+        assert created["spec"] == spec
+        msgspec.convert(created, struct)
+
+
+ERASURE_CODED = {"dataChunks": 2, "codingChunks": 1}
+
+REFUSED: list[tuple[Kind, JsonObject, str]] = [
+    (CEPH_CLUSTER, {"mon": {"count": 10}}, "spec.mon.count"),
+    (CEPH_CLUSTER, {"mon": {"count": 1, "zones": [{"name": "a"}, {"name": "b"}]}}, "mon.zones cannot name more"),
+    (CEPH_CLUSTER, {"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, "exactly 3 zones"),
+    (CEPH_CLUSTER, {"mgr": {"count": 6}}, "spec.mgr.count"),
+    (CEPH_CLUSTER, {"mgr": {"modules": [{"settings": {"balancerMode": "fast"}}]}}, "balancerMode"),
+    (CEPH_CLUSTER, {"dataDirHostPath": "var/lib/rook"}, "spec.dataDirHostPath"),
+    (CEPH_CLUSTER, {"cephVersion": {"imagePullPolicy": "Sometimes"}}, "spec.cephVersion.imagePullPolicy"),
+    (CEPH_CLUSTER, {"cleanupPolicy": {"confirmation": "yes"}}, "spec.cleanupPolicy.confirmation"),
+    (CEPH_CLUSTER, {"storage": {"store": {"type": "filestore"}}}, "spec.storage.store.type"),
+    (CEPH_CLUSTER, {"storage": {"fullRatio": 2}}, "spec.storage.fullRatio"),
+    (CEPH_CLUSTER, {"storage": {"storageClassDeviceSets": [{"name": "a", "count": 1}]}}, "volumeClaimTemplates"),
+    (CEPH_CLUSTER, {"storage": {"useAllDevicez": True}}, "spec.storage.useAllDevicez"),
+    (CEPH_CLUSTER, {"network": {"provider": "multus"}}, "network.selectors must name a network"),
+    (CEPH_CLUSTER, {"network": {"provider": "host", "hostNetwork": True}}, "exclude each other"),
+    (CEPH_CLUSTER, {"healthCheck": {"muteHealthWarning": {"slow": {"policy": "mute"}}}}, "Ceph's health codes"),
+    (CEPH_CLUSTER, {"security": {"cephx": {"allowedCiphers": ["aes", "aes"]}}}, "allowedCiphers"),
+    (CEPH_CLUSTER, {"logCollector": {"maxLogSize": "big"}}, "spec.logCollector.maxLogSize"),
+    (CEPH_CLUSTER, {"cephConfig": {"global": {"osd_pool_default_size": 3}}}, "osd_pool_default_size"),
+    (CEPH_BLOCK_POOL, {"replicated": {}}, "spec.replicated.size"),
+    (CEPH_BLOCK_POOL, {"erasureCoded": {"dataChunks": 2}}, "spec.erasureCoded.codingChunks"),
+    (CEPH_BLOCK_POOL, {"erasureCoded": ERASURE_CODED | {"crushNumFailureDomains": 2}}, "set both or none"),
+    (CEPH_BLOCK_POOL, {"erasureCoded": ERASURE_CODED | {"stripeUnit": "5Ki"}}, "spec.erasureCoded.stripeUnit"),
+    (CEPH_BLOCK_POOL, {"name": "other"}, "spec.name"),
+    (CEPH_BLOCK_POOL, {"quotas": {"maxSize": "ten"}}, "spec.quotas.maxSize"),
+    (CEPH_BLOCK_POOL, {"compressionMode": "max"}, "spec.compressionMode"),
+]
+
+
+@pytest.mark.parametrize(("kind", "spec", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
+async def test_refuses_what_is_wrong_and_names_it(client: Client, kind: Kind, spec: JsonObject, message: str) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await create(client, kind, "wrong", spec)
+
+    assert message in refusal.value.message
+
+
+def cephx(**daemon: Any) -> JsonObject:
+    return {"security": {"cephx": {"daemon": {"keyRotationPolicy": "KeyGeneration", **daemon}}}}
+
+
+REFUSED_CHANGES: list[tuple[str, JsonObject, JsonObject, str]] = [
+    ("datadir", {"dataDirHostPath": "/var/lib/rook"}, {"dataDirHostPath": "/other"}, "mons keep their data there"),
+    (
+        "provider",
+        {"network": {"provider": "host"}},
+        {"network": {"provider": "multus", "selectors": {"public": "net"}}},
+        "set it to the empty string before",
+    ),
+    ("lower", cephx(keyGeneration=3), cephx(keyGeneration=2), "can only be raised"),
+    ("removed", cephx(keyGeneration=3), cephx(), "cannot be taken away"),
+]
+
+
+@pytest.mark.parametrize(("name", "before", "after", "message"), REFUSED_CHANGES, ids=[c[0] for c in REFUSED_CHANGES])
+async def test_refuses_a_change_that_cannot_be_made(
+    client: Client, name: str, before: JsonObject, after: JsonObject, message: str
+) -> None:
+    await store(client, CEPH_CLUSTER, f"change-{name}", before)
+
+    with pytest.raises(ApiError) as refusal:
+        await store(client, CEPH_CLUSTER, f"change-{name}", after)
+
+    assert message in refusal.value.message
+
+
+async def test_accepts_changes_that_can_be_made(client: Client) -> None:
+    await store(client, CEPH_CLUSTER, "changes", {"network": {"provider": "host"}} | cephx(keyGeneration=1))
+    await store(client, CEPH_CLUSTER, "changes", {"network": {"provider": ""}} | cephx(keyGeneration=2))
+
+    last = await store(
+        client,
+        CEPH_CLUSTER,
+        "changes",
+        {"network": {"provider": "multus", "selectors": {"public": "net"}}, "dataDirHostPath": "/var/lib/rook"}
+        | cephx(keyGeneration=2),
+    )
+
+    assert last["metadata"]["generation"] == 3
+
+
+async def test_fills_in_upstreams_defaults_and_no_others(client: Client) -> None:
+    spec: JsonObject = {
+        "mon": {},
+        "monitoring": {"exporter": {}},
+        "security": {"keyRotation": {}},
+        "cephConfigFromSecret": {"global": {"option": {"key": "value"}}},
+    }
+    wanted = copy.deepcopy(spec)
+    wanted["monitoring"]["exporter"] = {"perfCountersPrioLimit": 5, "statsPeriodSeconds": 5}
+    wanted["security"]["keyRotation"] = {"enabled": False}
+    wanted["cephConfigFromSecret"]["global"]["option"]["name"] = ""
+
+    assert (await create(client, CEPH_CLUSTER, "defaults", spec))["spec"] == wanted
+
+
+async def test_two_writers_each_keep_their_condition(client: Client) -> None:
+    await store(client, CEPH_BLOCK_POOL, "conditions", {"replicated": {"size": 1}})
+    for manager, condition in (("one", "Ready"), ("two", "DeletionIsBlocked")):
+        await client.request(
+            "PATCH",
+            resource(CEPH_BLOCK_POOL).path(NAMESPACE, "conditions", "status"),
+            body={
+                "apiVersion": CEPH_BLOCK_POOL.api_version,
+                "kind": CEPH_BLOCK_POOL.kind,
+                "metadata": {"name": "conditions"},
+                "status": {"conditions": [{"type": condition, "status": "True", "reason": "Because"}]},
+            },
+            params={"fieldManager": manager},
+            content_type=APPLY,
+        )
+
+    stored = await client.get(resource(CEPH_BLOCK_POOL), NAMESPACE, "conditions")
+
+    assert {c["type"] for c in stored["status"]["conditions"]} == {"Ready", "DeletionIsBlocked"}
+
+
+async def test_the_spec_is_not_written_through_the_status_nor_the_other_way_round(client: Client) -> None:
+    stored = await store(client, CEPH_BLOCK_POOL, "parts", {"replicated": {"size": 1}})
+    changed = stored | {"spec": {"replicated": {"size": 2}}, "status": {"phase": "Ready"}}
+    path = resource(CEPH_BLOCK_POOL).path(NAMESPACE, "parts", "status")
+
+    written = _decoded(await client.request("PUT", path, body=changed))
+
+    assert (written["spec"]["replicated"]["size"], written["status"]["phase"]) == (1, "Ready")
+    assert written["metadata"]["generation"] == stored["metadata"]["generation"]
+
+
+async def test_the_talks_cluster_becomes_a_ceph_cluster_that_is_accepted(client: Client) -> None:
+    (talk,) = documents("talk-cluster.yaml")
+    created = await create(client, CEPH_V1BETA1_CLUSTER, "talk", talk["spec"])
+
+    converted = to_v1(msgspec.convert(created, Cluster))
+
+    assert (await create(client, CEPH_CLUSTER, "talk", converted["spec"]))["spec"] == converted["spec"]
