@@ -1,4 +1,4 @@
-"""The controller runtime: managers, controllers and workers, leader election, apply, events, conditions, metrics, probes.
+"""The controller runtime: manager, controllers and workers, leader election, apply, events, conditions, probes.
 
 It stands on `informers` (what the API server has) and `workqueue` (what is to be looked at), and knows nothing of
 storage. See docs/runtime.md for how to add a controller.

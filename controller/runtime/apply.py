@@ -1,7 +1,7 @@
 """Server-side apply of desired objects, and only where something differs; pruning of what is no longer wanted.
 
-Every object that is applied carries the digest of what was asked for in annotation `rook.io/applied-digest`. An apply
-is skipped when the digest is the same and the live object has every field as asked: so a reconcile that finds nothing to
+Every object that is applied carries the digest of what was asked for in annotation `rook.io/applied-digest`. An
+apply is skipped when the digest is the same and the live object has every field as asked: so a reconcile that finds nothing to
 do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
 one (server-side apply does that, as soon as it is told).
 """
@@ -102,7 +102,7 @@ class Applier:
         Args:
             obj: apiVersion, kind, metadata with name (and namespace), and the fields wanted. Fields that an earlier
                 apply set and this one does not are unset. `stringData` of a Secret is taken as `data`.
-            informer: The cache that holds such objects. By default one of the factory's.
+            informer: Tells where a kind is served that no cache of the factory holds.
 
         Returns:
             Whether something was written: False when nothing differs.
@@ -119,7 +119,7 @@ class Applier:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         wanted = as_applied(obj)
         digest = wanted["metadata"]["annotations"][DIGEST]
-        live = await self._live(resource, namespace, name, informer, metadata.get("labels") or {})
+        live = await self._live(resource, namespace, name)
         key = (str(resource), namespace, name)
         change = "it is missing" if live is None else difference(wanted, live)
         if change is None or self._applied.get(key) == _Applied(digest, change):
@@ -146,7 +146,7 @@ class Applier:
         Raises:
             ApiError, TransportError: The write failed.
         """
-        live = await self._live(resource, namespace, name, None, {})
+        live = await self._live(resource, namespace, name)
         if live is None:
             return False
         uid = live["metadata"]["uid"]
@@ -220,26 +220,21 @@ class Applier:
 
     def _resource(self, obj: JsonObject) -> Resource:
         type_ = (obj["apiVersion"], obj["kind"])
-        found = BUILT_IN.get(type_) or next(
-            (i.resource for i in self._factory if (i.resource.api_version, i.resource.kind) == type_), None
-        )
+        held = (cache.resource for cache, _ in self._factory.caches())
+        found = BUILT_IN.get(type_) or next((r for r in held if (r.api_version, r.kind) == type_), None)
         if found is None:
-            raise ValueError(
-                f"{_named(obj)}: {obj['apiVersion']} {obj['kind']} is no kind that an informer holds; pass one"
-            )
+            raise ValueError(f"{_named(obj)}: no cache holds {obj['apiVersion']} {obj['kind']}; pass the informer")
         return found
 
-    async def _live(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        informer: Informer[Any] | None,
-        labels: Mapping[str, str],
-    ) -> JsonObject | None:
-        cache = informer if informer is not None else self._factory.covering(resource, namespace, labels)
-        if cache is not None and cache.synced:
-            return cache.raw(namespace, name)
+    async def _live(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        for cache, _ in self._factory.caches():
+            if cache.resource != resource or not cache.synced or cache.scope(namespace) is None:
+                continue
+            entry = cache.entry(namespace, name)
+            if entry is not None:
+                return _loads(entry.data)
+            if not cache.selective:
+                return None
         try:
             return await self._client.get(resource, namespace, name)
         except ApiError as error:
@@ -298,6 +293,11 @@ def _as_stored(obj: JsonObject) -> JsonObject:
         encoded = {key: b64encode(text.encode()).decode() for key, text in texts.items()}
         stored["data"] = {**(stored.get("data") or {}), **encoded}
     return stored
+
+
+def _loads(data: bytes) -> JsonObject:
+    found: JsonObject = orjson.loads(data)
+    return found
 
 
 def _digest(value: Any) -> str:

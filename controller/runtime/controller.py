@@ -58,6 +58,9 @@ PROGRAMMING_ERRORS = (
 )
 """What corresponds to a panic in Go: the program is wrong, not the world. Counted apart, and else handled alike."""
 
+type CaughtUp = Callable[[Sequence[Write]], Awaitable[bool]]
+"""Waits, for a bounded time, until the caches have seen the writes; says whether they have."""
+
 _numbers = itertools.count(1)
 
 
@@ -142,7 +145,7 @@ class Controller:
                 return
             priority = LOW_PRIORITY if delta.initial else 0
             if to_requests is None:
-                self.queue.add(Request(*delta.key), priority=priority)
+                self.queue.add(Request(delta.namespace, delta.name), priority=priority)
                 return
             for obj in (delta.old, delta.new):
                 if obj is not None:
@@ -157,11 +160,11 @@ class Controller:
         now = self._clock()
         return [(worker.request, now - worker.since) for worker in self._busy if worker.request is not None]
 
-    async def run(self, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> None:
+    async def run(self, caught_up: CaughtUp) -> None:
         """Runs the workers until `shut_down` was called and they have finished what they were at.
 
         Args:
-            caught_up: Waits, for a bounded time, until the caches have seen the writes; says whether they have.
+            caught_up: Asked before a request is reconciled again whose last reconcile has written something.
         """
         async with anyio.create_task_group() as watchdog:
             watchdog.start_soon(self._enforce_timeout)
@@ -174,45 +177,37 @@ class Controller:
         """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
         self.queue.shut_down()
 
-    async def _work(self, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> None:
+    async def _work(self, caught_up: CaughtUp) -> None:
         worker = _Worker(anyio.CancelScope())
         self._busy.append(worker)
         try:
-            # A cancel scope lasts until a timeout cancels it: one for each reconcile would cost more than the reconcile.
-            while await self._work_in_scope(worker, caught_up):
+            while True:
+                # A cancel scope for each reconcile would cost more than many a reconcile: one lasts until it is used up.
+                with worker.scope:
+                    while not worker.scope.cancel_called:
+                        await self._process(await self.queue.get(), worker, caught_up)
                 worker.scope = anyio.CancelScope()
+        except QueueShutDown:
+            pass  # the worker's end
         finally:
             self._busy.remove(worker)
 
-    async def _work_in_scope(
-        self, worker: _Worker, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]
-    ) -> bool:
-        """Reconciles until the queue is shut down (False) or a timeout has used up the worker's scope (True)."""
-        queue, stats, clock = self.queue, self.stats, self._clock
-        with worker.scope as scope:
-            while not scope.cancel_called:
-                try:
-                    request = await queue.get()
-                except QueueShutDown:
-                    return False
-                worker.request, worker.since = request, clock()
-                stats.active += 1
-                try:
-                    if request not in self._unseen or await self._seen(request, caught_up):
-                        await self._reconcile(request)
-                except anyio.get_cancelled_exc_class():
-                    if self._timed_out(worker):
-                        self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
-                        stats.timeouts += 1
-                    raise
-                finally:
-                    self._took(clock() - worker.since, request)
-                    worker.request, worker.since = None, math.inf
-                    stats.active -= 1
-                    queue.done(request)
-                if now > slice_end:
-                    await anyio.lowlevel.checkpoint()
-                    return True
+    async def _process(self, request: Request, worker: _Worker, caught_up: CaughtUp) -> None:
+        worker.request, worker.since = request, self._clock()
+        self.stats.active += 1
+        try:
+            if request not in self._unseen or await self._seen(request, caught_up):
+                await self._reconcile(request)
+        except anyio.get_cancelled_exc_class():
+            if self._timed_out(worker):
+                self.stats.timeouts += 1
+                self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
+            raise
+        finally:
+            self._took(self._clock() - worker.since, request)
+            worker.request, worker.since = None, math.inf
+            self.stats.active -= 1
+            self.queue.done(request)
 
     def _timed_out(self, worker: _Worker) -> bool:
         return worker.scope.cancel_called and self._clock() >= worker.since + self._reconcile_timeout
@@ -229,7 +224,7 @@ class Controller:
                     next_deadline = min(next_deadline, deadline)
             await anyio.sleep(next_deadline - now)
 
-    async def _seen(self, request: Request, caught_up: Callable[[Sequence[Write]], Awaitable[bool]]) -> bool:
+    async def _seen(self, request: Request, caught_up: CaughtUp) -> bool:
         """Whether the caches have what the last reconcile of `request` wrote; if not, the request is put back."""
         since, writes = self._unseen[request]
         if await caught_up(writes):
@@ -295,5 +290,3 @@ class Controller:
             slowest.append((seconds, str(request)))
             slowest.sort(reverse=True)
             del slowest[SLOWEST_KEPT:]
-
-

@@ -1,8 +1,8 @@
 """The built-in kinds that controllers read: for each its `Resource` and one typed view with the fields in use.
 
-A view is decoded from an object's bytes when it is asked for, and fields that it does not name cost nothing. Fields have
-the names and meaning of the Kubernetes API reference; quantities and times stay text. There is one view per kind, shared
-by all controllers, so that all of them share one cache: add a field here, never a second view.
+A view is decoded from an object's bytes when it is asked for, and fields that it does not name cost nothing. Fields
+have the names and meaning of the Kubernetes API reference; quantities and times stay text. There is one view per kind,
+shared by all controllers: add a field here, never a second view.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class HasMetadata(Protocol):
 class LabelSelector(ApiStruct, frozen=True, kw_only=True):
     """Selects objects by their labels; only equality is read here."""
 
-    match_labels: dict[str, str] = {}
+    match_labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class LocalReference(ApiStruct, frozen=True, kw_only=True):
@@ -115,8 +115,8 @@ class ObjectReference(ApiStruct, frozen=True, kw_only=True):
 class ResourceRequirements(ApiStruct, frozen=True, kw_only=True):
     """Requests and limits, as quantities."""
 
-    requests: dict[str, IntOrString] = {}
-    limits: dict[str, IntOrString] = {}
+    requests: dict[str, IntOrString] = msgspec.field(default_factory=dict)
+    limits: dict[str, IntOrString] = msgspec.field(default_factory=dict)
 
 
 class EnvVar(ApiStruct, frozen=True, kw_only=True):
@@ -183,7 +183,7 @@ class PodSpec(ApiStruct, frozen=True, kw_only=True):
     """What a pod runs, and where."""
 
     node_name: str = ""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = msgspec.field(default_factory=dict)
     host_network: bool = False
     service_account_name: str = ""
     priority_class_name: str = ""
@@ -321,8 +321,8 @@ class AttachedVolume(ApiStruct, frozen=True, kw_only=True):
 class NodeStatus(ApiStruct, frozen=True, kw_only=True):
     """How a node is."""
 
-    capacity: dict[str, IntOrString] = {}
-    allocatable: dict[str, IntOrString] = {}
+    capacity: dict[str, IntOrString] = msgspec.field(default_factory=dict)
+    allocatable: dict[str, IntOrString] = msgspec.field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
     addresses: tuple[NodeAddress, ...] = ()
     node_info: NodeSystemInfo = NodeSystemInfo()
@@ -372,7 +372,7 @@ class ServiceSpec(ApiStruct, frozen=True, kw_only=True):
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
-    selector: dict[str, str] = {}
+    selector: dict[str, str] = msgspec.field(default_factory=dict)
     ports: tuple[ServicePort, ...] = ()
     publish_not_ready_addresses: bool = False
 
@@ -394,8 +394,8 @@ class ConfigMap(ApiStruct, frozen=True, kw_only=True):
     """A v1 ConfigMap; `binary_data` is decoded from base64."""
 
     metadata: ObjectMeta = ObjectMeta()
-    data: dict[str, str] = {}
-    binary_data: dict[str, bytes] = {}
+    data: dict[str, str] = msgspec.field(default_factory=dict)
+    binary_data: dict[str, bytes] = msgspec.field(default_factory=dict)
     immutable: bool = False
 
 
@@ -404,7 +404,7 @@ class Secret(ApiStruct, frozen=True, kw_only=True):
 
     metadata: ObjectMeta = ObjectMeta()
     type: str = ""
-    data: dict[str, bytes] = {}
+    data: dict[str, bytes] = msgspec.field(default_factory=dict)
     immutable: bool = False
 
     def __repr__(self) -> str:
@@ -428,9 +428,9 @@ class ClaimStatus(ApiStruct, frozen=True, kw_only=True):
 
     phase: str = ""
     access_modes: tuple[str, ...] = ()
-    capacity: dict[str, IntOrString] = {}
-    allocated_resources: dict[str, IntOrString] = {}
-    allocated_resource_statuses: dict[str, str] = {}
+    capacity: dict[str, IntOrString] = msgspec.field(default_factory=dict)
+    allocated_resources: dict[str, IntOrString] = msgspec.field(default_factory=dict)
+    allocated_resource_statuses: dict[str, str] = msgspec.field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
 
 
@@ -449,7 +449,7 @@ class CsiVolumeSource(ApiStruct, frozen=True, kw_only=True):
     volume_handle: str = ""
     read_only: bool = False
     fs_type: str = ""
-    volume_attributes: dict[str, str] = {}
+    volume_attributes: dict[str, str] = msgspec.field(default_factory=dict)
     node_stage_secret_ref: LocalReference | None = None
     node_publish_secret_ref: LocalReference | None = None
     controller_publish_secret_ref: LocalReference | None = None
@@ -460,7 +460,7 @@ class CsiVolumeSource(ApiStruct, frozen=True, kw_only=True):
 class VolumeSpec(ApiStruct, frozen=True, kw_only=True):
     """What a persistent volume is."""
 
-    capacity: dict[str, IntOrString] = {}
+    capacity: dict[str, IntOrString] = msgspec.field(default_factory=dict)
     access_modes: tuple[str, ...] = ()
     persistent_volume_reclaim_policy: str = ""
     storage_class_name: str = ""
@@ -697,7 +697,7 @@ class StorageClass(ApiStruct, frozen=True, kw_only=True):
 
     metadata: ObjectMeta = ObjectMeta()
     provisioner: str = ""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
     reclaim_policy: str = "Delete"
     mount_options: tuple[str, ...] = ()
     allow_volume_expansion: bool = False
@@ -729,7 +729,7 @@ class AttachmentStatus(ApiStruct, frozen=True, kw_only=True):
     """Whether a volume is attached. `attachment_metadata` is handed to the node."""
 
     attached: bool = False
-    attachment_metadata: dict[str, str] = {}
+    attachment_metadata: dict[str, str] = msgspec.field(default_factory=dict)
     attach_error: AttachmentError | None = None
     detach_error: AttachmentError | None = None
 

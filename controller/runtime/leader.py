@@ -214,7 +214,7 @@ class Elector:
         if not self.leading:
             raise NotLeaderError(
                 f"{self.identity} does not hold lease {self.election.namespace}/{self.election.name}, "
-                f"or has not renewed it for {self.election.renew_deadline:g} s; holder last seen: {self.holder or 'none'}"
+                f"or has not renewed it for {self.election.renew_deadline:g} s; last seen holder: {self.holder or '-'}"
             )
 
     def observe(self, lease: Lease) -> None:

@@ -8,13 +8,12 @@ is lost, everything is cut off and `run` raises: the process has to end, and its
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import time
 import uuid
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
@@ -29,7 +28,7 @@ from controller.runtime.probes import OK, Probes
 from informers import InformerFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
     from controller.runtime.apply import ApplyStats
     from controller.runtime.consistency import ConsistencyStats
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
     from controller.runtime.kube import JsonObject
     from controller.runtime.leader import LeaderElection
     from controller.runtime.probes import Address
-    from informers import Client, Delta, Informer
+    from informers import Client, Delta
 
 log = structlog.get_logger(__name__)
 
-type Runnable = Callable[[], Awaitable[None]]
+type Runnable = Callable[[], Coroutine[Any, Any, None]]
 """Runs until it is cancelled, or returns when it has done its work. What it raises ends the manager."""
 
 REPORTING_CONTROLLER = "rook.io/operator"
@@ -230,9 +229,8 @@ class Manager:
         return finished and not self._stopping.is_set()
 
     async def _synced(self) -> None:
-        for informer in self.informers:
-            await informer.wait_synced()
-        log.info("Caches are synced", informers=len(list(self.informers)))
+        await self.informers.wait_synced()
+        log.info("Caches are synced", objects=sum(len(cache) for cache, _ in self.informers.caches()))
 
     async def _obey_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
@@ -255,11 +253,6 @@ class Manager:
     def clients(self) -> Sequence[Client]:
         """The clients in use."""
         return self._clients
-
-    @property
-    def all_informers(self) -> Iterable[Informer[object]]:
-        """The caches in use."""
-        return self.informers
 
     @property
     def apply_stats(self) -> ApplyStats:
@@ -292,8 +285,12 @@ class Manager:
 
     def ready(self) -> Mapping[str, str]:
         """Checks for `/readyz`: a standby with synced caches is ready too."""
-        checks = {f"informer-{informer.name}": informer.not_ready or OK for informer in self.informers}
-        checks["shutdown"] = "told to stop" if self._stopping.is_set() else OK
+        checks = {"shutdown": "told to stop" if self._stopping.is_set() else OK}
+        for cache, _ in self.informers.caches():
+            name = f"informer-{cache.resource}"  # several with selectors share it: the one in trouble shows
+            state = cache.trouble or (OK if cache.synced else "not synced yet")
+            if state != OK or name not in checks:
+                checks[name] = state
         return checks
 
     def queues(self) -> JsonObject:

@@ -1,8 +1,8 @@
 """Metrics: what the parts of the runtime have counted, under the names that dashboards and alerts know.
 
 Nothing is counted here. Queues, controllers, clients and informers count in plain integers, and a collector reads them
-when Prometheus asks. Names, labels and buckets are controller-runtime's and client-go's; what is ours is `rook_*`. Every
-series is there from the start with 0, so that `rate()` sees the first change.
+when Prometheus asks. Names, labels and buckets are controller-runtime's and client-go's; what is ours is `rook_*`.
+Every series is there from the start with 0, so that `rate()` sees the first change.
 
 Source: https://book.kubebuilder.io/reference/metrics-reference
 """
@@ -20,7 +20,7 @@ from informers.client import REQUEST_BUCKETS
 from workqueue import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from prometheus_client import Metric
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from controller.runtime.controller import Controller
     from controller.runtime.events import EventStats
     from controller.runtime.leader import Elector
-    from informers import Client, Informer
+    from informers import Client, InformerFactory
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -53,8 +53,8 @@ class Source(Protocol):
         ...
 
     @property
-    def all_informers(self) -> Iterable[Informer[object]]:
-        """The informers."""
+    def informers(self) -> InformerFactory:
+        """The caches."""
         ...
 
     @property
@@ -108,6 +108,7 @@ class RuntimeCollector(Collector):
             ("operation", "result"),
             {("reconcile", result): h for result, h in source.consistency_stats.waits.items()},
         )
+        yield from _caches(source.informers)
         yield from _own(source)
 
 
@@ -115,7 +116,7 @@ def _queues(controllers: Sequence[Controller]) -> Iterator[Metric]:
     labels = ("name", "controller")
     depth = GaugeMetricFamily("workqueue_depth", "Current depth of workqueue by priority", labels=(*labels, "priority"))
     adds = CounterMetricFamily("workqueue_adds_total", "Total number of adds handled by workqueue", labels=labels)
-    retries = CounterMetricFamily("workqueue_retries_total", "Total number of retries handled by workqueue", labels=labels)
+    retries = CounterMetricFamily("workqueue_retries_total", "Total number of retries in workqueue", labels=labels)
     unfinished = GaugeMetricFamily(
         "workqueue_unfinished_work_seconds",
         "Seconds of work that is in progress and not yet observed by work_duration, summed",
@@ -183,9 +184,9 @@ def _controllers(controllers: Sequence[Controller]) -> Iterator[Metric]:
 
 def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
     host = next((urlsplit(client.host).netloc for client in clients if client.host), "")
-    requests = {("200", method, host): 0 for method in METHODS}
+    requests: dict[tuple[str, ...], float] = {("200", method, host): 0 for method in METHODS}
     retries: dict[tuple[str, ...], float] = {("429", method, host): 0 for method in METHODS}
-    durations = {(method, host): Histogram(REQUEST_BUCKETS) for method in METHODS}
+    durations: dict[tuple[str, ...], Histogram] = {(method, host): Histogram(REQUEST_BUCKETS) for method in METHODS}
     for client in clients:
         for (code, method), count in client.stats.requests.items():
             requests[code, method, host] = requests.get((code, method, host), 0) + count
@@ -211,7 +212,7 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
         ("verb", "host"),
         durations,
     )
-    yield _counter("rook_client_received_bytes_total", "Bytes received", (), {(): sum(c.stats.received for c in clients)})
+    yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})
     yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
 
 
@@ -229,6 +230,45 @@ def _election(elector: Elector) -> Iterator[Metric]:
         ("name",),
         {name: elector.slow_path},
     )
+
+
+def _caches(factory: InformerFactory) -> Iterator[Metric]:
+    labels = ("resource",)
+    gauges: dict[str, dict[tuple[str, ...], float]] = {"objects": {}, "bytes": {}, "synced": {}, "troubled": {}}
+    names = ("events", "lists", "tombstones", "write_throughs", "handler_errors", "watches", "troubles", "stalls")
+    counters: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in names}
+    for cache, watchers in factory.caches():
+        key = (str(cache.resource),)
+        for name, value in (
+            ("objects", len(cache)),
+            ("bytes", cache.size()),
+            ("troubled", int(bool(cache.trouble))),
+        ):
+            gauges[name][key] = gauges[name].get(key, 0) + value
+        gauges["synced"][key] = min(gauges["synced"].get(key, 1), int(cache.synced))
+        for name in names:
+            parts = [cache.stats] if hasattr(cache.stats, name) else [watcher.stats for watcher in watchers]
+            counters[name][key] = counters[name].get(key, 0) + sum(getattr(part, name) for part in parts)
+    for name, values in gauges.items():
+        yield _gauge(f"rook_informer_{name}", _INFORMER_HELP[name], labels, values)
+    for name, values in counters.items():
+        yield _counter(f"rook_informer_{name}_total", _INFORMER_HELP[name], labels, values)
+
+
+_INFORMER_HELP = {
+    "objects": "Objects in the cache",
+    "bytes": "Bytes of JSON in the cache",
+    "synced": "Whether the first list is in",
+    "troubled": "Whether the cache cannot be filled or followed now",
+    "events": "Changes that the server sent",
+    "lists": "Lists that were completed",
+    "tombstones": "Deletions that only a list found",
+    "write_throughs": "Own writes shown before the watch told of them",
+    "handler_errors": "Handlers that raised",
+    "watches": "Watches that were opened",
+    "troubles": "Interruptions of watches",
+    "stalls": "Watches that were given up since nothing came",
+}
 
 
 def _own(source: Source) -> Iterator[Metric]:

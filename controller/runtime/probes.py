@@ -1,7 +1,7 @@
 """What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
 
-`/metrics`, `/healthz` and `/readyz` are for the cluster. `/debug/tasks` and `/debug/queues` show what the daemon is busy
-with, object names included, and are bound to the loopback address only (`kubectl port-forward` reaches them).
+`/metrics`, `/healthz` and `/readyz` are for the cluster. `/debug/tasks` and `/debug/queues` show what the daemon is
+busy with, object names included, and are bound to the loopback address only (`kubectl port-forward` reaches them).
 """
 
 from __future__ import annotations
