@@ -64,10 +64,13 @@ def _lengths(schema: dict[str, Any]) -> range:
 
 
 def nulls(schema: dict[str, Any]) -> Any:
-    """A value with a null for each field that is nullable, as far up as possible; None when there is no such field."""
-    found = {}
+    """A value with a null for each field that is nullable, as far up as possible; None when there is no such field.
+
+    An enum lets no null pass that it does not list, whatever `nullable` says; here as in upstream's CRDs.
+    """
+    found: dict[str, Any] = {}
     for name, child in schema.get("properties", {}).items():
-        if child.get("nullable"):
+        if child.get("nullable") and "enum" not in child:
             found[name] = None
         elif (below := nulls(child)) is not None:
             found[name] = below | {key: full(child["properties"][key], {}) for key in child.get("required", ())}

@@ -1,7 +1,6 @@
 """The CustomResourceDefinitions on a real API server: what it accepts, refuses, fills in and keeps."""
 
 import copy
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,9 @@ from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
-from informers.client import Client
-from informers.errors import ApiError
-from informers.resource import Resource
+from informers import ApiError, Client, Resource
 from tests.integration import samples
-
-pytestmark = pytest.mark.integration
+from tests.integration.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "manifests/examples/ceph"
@@ -33,14 +29,38 @@ def resource(kind: Kind) -> Resource:
     return Resource(kind.group, kind.version, kind.kind, kind.plural, namespaced=kind.namespaced)
 
 
-@pytest.fixture
-async def client(served_crds: str) -> AsyncIterator[Client]:
-    async with Client.connect(kubeconfig=served_crds) as client:
-        yield client
+@pytest.fixture(scope="module", autouse=True)
+def crds(apiserver: ApiServer) -> None:
+    """The generated CRDs, installed and served."""
+    anyio.run(install, apiserver)
 
 
-async def create(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
-    """Creates an object as `kubectl apply --validate=strict` would: an unknown field is an error."""
+async def install(server: ApiServer) -> None:
+    async with Client.connect(kubeconfig=str(server.kubeconfig)) as client:
+        for path in sorted((ROOT / "manifests/crds").glob("*.yaml")):
+            definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+            name = definition["metadata"]["name"]
+            params = {"fieldManager": "test", "fieldValidation": "Strict"}
+            await client.patch(CRD, "", name, definition, content_type=APPLY, params=params)
+        with anyio.fail_after(30):
+            for kind in KINDS:
+                await wait_served(client, kind)
+
+
+async def wait_served(client: Client, kind: Kind) -> None:
+    while True:
+        try:
+            await client.request("GET", resource(kind).path(NAMESPACE))
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            await anyio.sleep(0.05)
+        else:
+            return
+
+
+async def try_out(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
+    """What would be stored for a new object; an unknown field is an error as with `kubectl apply --validate=strict`."""
     obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
     body = await client.request(
         "POST", resource(kind).path(NAMESPACE), body=obj, params={"fieldValidation": "Strict", "dryRun": "All"}
@@ -79,11 +99,21 @@ OURS = [
 KIND_OF = {(kind.api_version, kind.kind): kind for kind in KINDS}
 
 
+async def test_the_crds_are_established(client: Client) -> None:
+    for kind in KINDS:
+        stored = await client.get(CRD, "", kind.crd_name)
+        conditions = {c["type"]: (c["status"], c["message"]) for c in stored["status"]["conditions"]}
+
+        assert conditions["Established"][0] == "True"
+        assert "NonStructuralSchema" not in conditions, conditions["NonStructuralSchema"]
+        assert stored["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
 @pytest.mark.parametrize(("name", "document"), OURS, ids=[name for name, _ in OURS])
 async def test_accepts_the_examples(client: Client, name: str, document: JsonObject) -> None:
     kind = KIND_OF[document["apiVersion"], document["kind"]]
 
-    created = await create(client, kind, name.removesuffix(".yaml"), document["spec"])
+    created = await try_out(client, kind, name.removesuffix(".yaml"), document["spec"])
 
     assert created["spec"] == document["spec"]
 
@@ -104,7 +134,7 @@ class TestEveryField:
     async def test_of_the_spec_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
         spec = samples.full(schema_of(struct)["properties"]["spec"], SPECIAL)
 
-        created = await create(client, kind, "full", spec)
+        created = await try_out(client, kind, "full", spec)
 
         assert created["spec"] == spec
         assert msgspec.convert(created, struct).spec != struct().spec
@@ -123,7 +153,7 @@ class TestEveryField:
         spec = samples.nulls(schema_of(struct)["properties"]["spec"])
         assert spec
 
-        created = await create(client, kind, "nulls", spec)
+        created = await try_out(client, kind, "nulls", spec)
 
         assert created["spec"] == spec
         msgspec.convert(created, struct)
@@ -163,7 +193,7 @@ REFUSED: list[tuple[Kind, JsonObject, str]] = [
 @pytest.mark.parametrize(("kind", "spec", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
 async def test_refuses_what_is_wrong_and_names_it(client: Client, kind: Kind, spec: JsonObject, message: str) -> None:
     with pytest.raises(ApiError) as refusal:
-        await create(client, kind, "wrong", spec)
+        await try_out(client, kind, "wrong", spec)
 
     assert message in refusal.value.message
 
@@ -224,7 +254,7 @@ async def test_fills_in_upstreams_defaults_and_no_others(client: Client) -> None
     wanted["security"]["keyRotation"] = {"enabled": False}
     wanted["cephConfigFromSecret"]["global"]["option"]["name"] = ""
 
-    assert (await create(client, CEPH_CLUSTER, "defaults", spec))["spec"] == wanted
+    assert (await try_out(client, CEPH_CLUSTER, "defaults", spec))["spec"] == wanted
 
 
 async def test_two_writers_each_keep_their_condition(client: Client) -> None:
@@ -261,8 +291,8 @@ async def test_the_spec_is_not_written_through_the_status_nor_the_other_way_roun
 
 async def test_the_talks_cluster_becomes_a_ceph_cluster_that_is_accepted(client: Client) -> None:
     (talk,) = documents("talk-cluster.yaml")
-    created = await create(client, CEPH_V1BETA1_CLUSTER, "talk", talk["spec"])
+    created = await try_out(client, CEPH_V1BETA1_CLUSTER, "talk", talk["spec"])
 
     converted = to_v1(msgspec.convert(created, Cluster))
 
-    assert (await create(client, CEPH_CLUSTER, "talk", converted["spec"]))["spec"] == converted["spec"]
+    assert (await try_out(client, CEPH_CLUSTER, "talk", converted["spec"]))["spec"] == converted["spec"]
