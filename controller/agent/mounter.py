@@ -1,0 +1,283 @@
+"""The mounter: owns the processes behind userspace-mapped volumes, so that the agent can come and go.
+
+A volume is an RBD image exported by its own qemu-storage-daemon, with a loop device on the exported file. Volumes live
+as long as this process: it runs in its own DaemonSet that is updated only by hand, it talks to nothing but its socket
+and its children, and it ends only when no volume is left or its grace period is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+import structlog
+
+from controller.agent import loop
+from controller.agent.command import CommandError, run
+from controller.agent.files import file_name, write_durably
+from controller.agent.protocol import (
+    SOCKET,
+    Command,
+    Expand,
+    List,
+    Map,
+    Mapped,
+    Reply,
+    Unmap,
+    receive,
+    send,
+)
+from controller.agent.qemu import Export, Launch, Paths, QemuError, clean, command_line
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream, TaskGroup
+
+    from controller.agent.command import Runner
+
+RUNTIME_DIRECTORY = "/run/rook/mounter"
+"""Holds the exported files. Their loop devices are recognised by this path: device discovery leaves them out."""
+
+_CHECK_DEADLINE = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class MounterError(Exception):
+    """A command cannot be carried out; the message is for the caller."""
+
+
+@dataclass(slots=True)
+class _Volume:
+    """A mapped volume. `export` is None for one that an earlier mounter left behind: its daemon is gone."""
+
+    mapped: Mapped
+    export: Export | None
+
+    def fail(self, problem: str) -> None:
+        """Notes why I/O on the volume fails from now on; the first reason stays."""
+        if not self.mapped.problem:
+            self.mapped = msgspec.structs.replace(self.mapped, problem=problem)
+
+
+@dataclass(slots=True)
+class Mounter:
+    """Carries out commands on volumes, one at a time for each volume.
+
+    Attributes:
+        tasks: Owns the watch over each daemon.
+        runtime: Directory of the exported files.
+        state: Directory of the records from which a restarted mounter learns what its predecessor left behind.
+        runner: Runs losetup.
+        launch: Gives the command line of an export.
+    """
+
+    tasks: TaskGroup
+    runtime: Path
+    state: Path
+    runner: Runner = run
+    launch: Launch = command_line
+    _volumes: dict[str, _Volume] = field(default_factory=dict)
+    _locks: dict[str, anyio.Lock] = field(default_factory=dict)
+    _empty: anyio.Event = field(default_factory=anyio.Event)
+    _closing: bool = False
+
+    def load(self) -> None:
+        """Reads what an earlier mounter left behind. Its daemons went with it, so those volumes have a problem."""
+        self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for record in self.state.glob("*.json"):
+            mapped = msgspec.json.decode(record.read_bytes(), type=Mapped)
+            gone = msgspec.structs.replace(
+                mapped, problem="the mounter was restarted, which ended the volume's qemu-storage-daemon"
+            )
+            self._volumes[mapped.volume] = _Volume(gone, None)
+            _log.error("volume lost its daemon", volume=mapped.volume, device=mapped.device, image=mapped.image)
+
+    async def carry_out(self, command: Command) -> Reply:
+        """Carries out one command; a failure is in the reply."""
+        try:
+            match command:
+                case List():
+                    return Reply(mapped=tuple(volume.mapped for volume in self._volumes.values()))
+                case Map():
+                    async with self._locked(command.volume):
+                        return Reply(mapped=(await self._map(command),))
+                case Unmap():
+                    async with self._locked(command.volume):
+                        await self._unmap(command.volume)
+                    return Reply()
+                case Expand():
+                    async with self._locked(command.volume):
+                        return Reply(mapped=(await self._expand(command),))
+        except (MounterError, QemuError, CommandError, loop.DeviceBusyError, OSError) as error:
+            _log.warning("command failed", command=type(command).__name__, error=str(error))
+            return Reply(error=str(error))
+
+    async def drained(self) -> None:
+        """Takes no new volume any more, and waits until none is left."""
+        self._closing = True
+        while self._volumes:
+            self._empty = anyio.Event()
+            _log.info("waiting until volumes are unmapped", volumes=len(self._volumes))
+            await self._empty.wait()
+
+    @asynccontextmanager
+    async def _locked(self, volume: str) -> AsyncIterator[None]:
+        lock = self._locks.setdefault(volume, anyio.Lock())
+        async with lock:
+            yield
+        if volume not in self._volumes and not lock.statistics().tasks_waiting:
+            self._locks.pop(volume, None)
+
+    async def _map(self, command: Map) -> Mapped:
+        present = self._volumes.get(command.volume)
+        if present is not None and not self._owns(present):
+            present.fail("its loop device was taken away")
+        if present is not None and present.mapped.problem:
+            await self._unmap(command.volume)
+        elif present is not None:
+            if (present.mapped.image, present.mapped.read_only) != (str(command.image), command.read_only):
+                raise MounterError(
+                    f"volume {command.volume} is mapped already: image {present.mapped.image}, "
+                    f"read-only {present.mapped.read_only}; asked for image {command.image}, "
+                    f"read-only {command.read_only}: unmap it first"
+                )
+            return present.mapped
+        if self._closing:
+            raise MounterError("the mounter is ending and takes no new volume")
+        paths = Paths(self.runtime / file_name(command.volume))
+        export = None
+        try:
+            export = await Export.open(
+                command.image, command.credentials, paths, read_only=command.read_only, launch=self.launch
+            )
+            device = await loop.attach(self.runner, paths.image, read_only=command.read_only)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                if export is not None:
+                    await export.kill()
+                await clean(self.runner, paths)
+            raise
+        mapped = Mapped(volume=command.volume, image=str(command.image), device=device, read_only=command.read_only)
+        volume = _Volume(mapped, export)
+        self._volumes[command.volume] = volume
+        await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))
+        self.tasks.start_soon(self._watch, volume, export)
+        _log.info("mapped", volume=mapped.volume, image=mapped.image, device=device, process=export.pid)
+        return mapped
+
+    async def _watch(self, volume: _Volume, export: Export) -> None:
+        last_words = await export.ended()
+        if not volume.mapped.problem:
+            volume.fail(f"its qemu-storage-daemon ended: {last_words}")
+            _log.error("volume lost its daemon", volume=volume.mapped.volume, error=last_words)
+
+    async def _unmap(self, name: str) -> None:
+        volume = self._volumes.get(name)
+        if volume is None:
+            return
+        paths = Paths(self.runtime / file_name(name))
+        if self._owns(volume):
+            await loop.detach(self.runner, volume.mapped.device)
+        # From here on the loop device may be somebody else's.
+        volume.fail("it is being unmapped")
+        if volume.export is not None:
+            await volume.export.close()
+        await clean(self.runner, paths)
+        self._record(name).unlink(missing_ok=True)
+        del self._volumes[name]
+        _log.info("unmapped", volume=name, device=volume.mapped.device)
+        if not self._volumes:
+            self._empty.set()
+
+    async def _expand(self, command: Expand) -> Mapped:
+        volume = self._volumes.get(command.volume)
+        if volume is None or volume.export is None or volume.mapped.problem:
+            raise MounterError(f"volume {command.volume} has no working block device here")
+        device = volume.mapped.device
+        # Never smaller: the size is also what the daemon would cut the image to.
+        if await anyio.to_thread.run_sync(loop.size_of, device) < command.size:
+            await volume.export.grow(command.size)
+            await loop.set_capacity(self.runner, device)
+        return volume.mapped
+
+    def _owns(self, volume: _Volume) -> bool:
+        """Whether the loop device is on the volume's file; a freed one may be somebody else's by now."""
+        image = Paths(self.runtime / file_name(volume.mapped.volume)).image
+        device = volume.mapped.device
+        return loop.backing_file(device) == str(image) or (volume.export is None and loop.is_dead(device))
+
+    def _record(self, volume: str) -> Path:
+        return self.state / f"{file_name(volume)}.json"
+
+
+async def serve(mounter: Mounter, socket: Path) -> None:
+    """Listens on `socket` until cancelled."""
+    await anyio.to_thread.run_sync(_clear, socket)
+
+    async def answer(stream: ByteStream) -> None:
+        async with stream:
+            try:
+                # A command goes on when its caller goes away: an agent that restarts asks again.
+                await send(stream, await mounter.carry_out(await receive(stream, Command.__value__)))
+            except (ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+                _log.warning("connection failed", error=str(error))
+
+    async with await anyio.create_unix_listener(socket, mode=0o600) as listener:
+        await listener.serve(answer)
+
+
+async def run_mounter(socket: Path, runtime: Path) -> None:
+    """Runs the mounter until it is told to end and no volume is left."""
+    async with anyio.create_task_group() as tasks:
+        mounter = Mounter(tasks, runtime=runtime, state=socket.parent / "volumes")
+        mounter.load()
+        tasks.start_soon(serve, mounter, socket)
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                break
+            _log.info("told to end")
+            await mounter.drained()
+        tasks.cancel_scope.cancel()
+
+
+async def check(socket: Path) -> None:
+    """Raises an error unless a mounter answers on `socket` in time."""
+    with anyio.fail_after(_CHECK_DEADLINE):
+        async with await anyio.connect_unix(socket) as stream:
+            await send(stream, List())
+            await receive(stream, Reply)
+
+
+def _clear(socket: Path) -> None:
+    socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    socket.unlink(missing_ok=True)
+
+
+def main() -> None:
+    """The command line: runs the mounter, or with `--check` asks whether one answers."""
+    parser = argparse.ArgumentParser(prog="python -m controller.agent.mounter", description=__doc__)
+    parser.add_argument(
+        "--socket", type=Path, default=Path(SOCKET), help="unix socket to listen on (default: %(default)s)"
+    )
+    parser.add_argument("--runtime", type=Path, default=Path(RUNTIME_DIRECTORY), help="directory for exported files")
+    parser.add_argument("--check", action="store_true", help="exit with 0 if a mounter answers on the socket")
+    arguments = parser.parse_args()
+    if arguments.check:
+        try:
+            anyio.run(check, arguments.socket)
+        except (OSError, ValueError) as error:
+            sys.exit(f"no mounter answers on {arguments.socket}: {str(error) or 'no answer in time'}")
+        return
+    anyio.run(run_mounter, arguments.socket, arguments.runtime)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What the agent and the mounter say to each other over a unix socket: each message is four bytes of length, then JSON.
+
+The socket is reachable for root on the node only. Keys travel over it and are in no file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteReceiveStream, ByteSendStream
+
+SOCKET = "/var/lib/rook/mounter/mounter.sock"
+"""Where the mounter listens: a directory of the node that both pods mount."""
+
+_LENGTH = 4
+_MAX_MESSAGE = 1 << 20
+"""Bytes; bounds what a broken peer can make us read. A message is a few hundred, a list a few hundred per volume."""
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An RBD image and where its cluster is.
+
+    Attributes:
+        monitors: The mons' addresses, "10.96.0.7:6789".
+        pool: The pool's name.
+        namespace: The RADOS namespace within the pool; empty for the default one.
+        name: The image's name.
+        features: The image's feature bits (as `rbd info --format json` counts them); 0: not known.
+        options: Map options for the kernel client, "lock_on_read,queue_depth=1024".
+    """
+
+    monitors: tuple[str, ...]
+    pool: str
+    namespace: str = ""
+    name: str
+    features: int = 0
+    options: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.pool, self.namespace, self.name) if part)
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """A Ceph user and its key. The key is in no representation."""
+
+    user: str
+    key: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(user={self.user!r})"
+
+
+class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A volume's block device on this node.
+
+    Attributes:
+        volume: The CSI volume id.
+        image: The image behind it, "pool/name".
+        device: The block device, "/dev/loop7".
+        read_only: Whether it refuses writes.
+        problem: Why I/O on it fails; empty while it is healthy.
+    """
+
+    volume: str
+    image: str
+    device: str
+    read_only: bool = False
+    problem: str = ""
+
+
+class Map(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="map"):
+    """Make a block device of an image. Repeating it is no error."""
+
+    volume: str
+    image: Image
+    credentials: Credentials
+    read_only: bool = False
+
+
+class Unmap(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="unmap"):
+    """Take a volume's block device away. One that is not there is no error."""
+
+    volume: str
+
+
+class Expand(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="expand"):
+    """Make a volume's block device at least `size` bytes large; its image is that large already."""
+
+    volume: str
+    size: int
+
+
+class List(msgspec.Struct, frozen=True, kw_only=True, tag="list"):
+    """Tell all block devices."""
+
+
+type Command = Map | Unmap | Expand | List
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer: what failed, or the block devices that the command was about."""
+
+    error: str = ""
+    mapped: tuple[Mapped, ...] = ()
+
+
+async def send(stream: ByteSendStream, message: msgspec.Struct) -> None:
+    """Sends one message."""
+    body = msgspec.json.encode(message)
+    await stream.send(len(body).to_bytes(_LENGTH) + body)
+
+
+async def receive[T](stream: ByteReceiveStream, kind: type[T]) -> T:
+    """Receives one message.
+
+    Raises:
+        anyio.EndOfStream: The peer closed the connection.
+        ValueError: It is not a message of this kind.
+    """
+    length = int.from_bytes(await _exactly(stream, _LENGTH))
+    if length > _MAX_MESSAGE:
+        raise ValueError(f"a message of {length} bytes; at most {_MAX_MESSAGE} are taken")
+    return msgspec.json.decode(await _exactly(stream, length), type=kind)
+
+
+async def _exactly(stream: ByteReceiveStream, count: int) -> bytes:
+    received = bytearray()
+    while len(received) < count:
+        received += await stream.receive(count - len(received))
+    return bytes(received)

@@ -1,0 +1,271 @@
+"""RBD images as block devices of this node: by the kernel where it can, else by the mounter.
+
+A mapper remembers its volumes outside this process, so an agent that restarts finds them again.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from controller.agent.files import file_name, write_durably
+from controller.agent.loop import is_busy, size_of
+from controller.agent.protocol import Command, Expand, List, Map, Mapped, Reply, Unmap, receive, send
+
+if TYPE_CHECKING:
+    from controller.agent.protocol import Credentials, Image
+
+_CALL_DEADLINE = 110.0
+"""Seconds for a call of the mounter: it has shorter deadlines of its own, and the kubelet gives up after 120 s."""
+
+_KERNEL_DEADLINE = 60.0
+_GROW_DEADLINE = 15.0
+_POLL = 0.05
+
+
+class MappingError(Exception):
+    """An image cannot be mapped, unmapped or grown; the message says which one and why."""
+
+
+class Mapper(Protocol):
+    """Makes block devices of images. All methods may be repeated; those that change something raise `MappingError`."""
+
+    name: str
+    """As status shows it."""
+
+    async def usable(self) -> str:
+        """Why it cannot be used on this node now; empty when it can."""
+        ...
+
+    async def suits(self, image: Image) -> bool:
+        """Whether it can serve this image."""
+        ...
+
+    async def find(self, volume: str) -> Mapped | None:
+        """The volume's block device, if this mapper has made one."""
+        ...
+
+    async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
+        """Makes the volume's block device."""
+        ...
+
+    async def unmap(self, volume: str) -> None:
+        """Takes the volume's block device away, when nobody uses it."""
+        ...
+
+    async def expand(self, volume: str, size: int) -> None:
+        """Makes the volume's block device at least `size` bytes large; its image already is."""
+        ...
+
+
+class MounterClient:
+    """The userspace `Mapper`: asks the mounter of this node."""
+
+    name = "userspace"
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def usable(self) -> str:
+        """Whether the mounter answers."""
+        try:
+            await self._ask(List())
+        except MappingError as error:
+            return str(error)
+        return ""
+
+    async def suits(self, image: Image) -> bool:
+        """librbd has every feature."""
+        return bool(image.name)
+
+    async def find(self, volume: str) -> Mapped | None:
+        """As the mounter knows it."""
+        reply = await self._ask(List())
+        return next((mapped for mapped in reply.mapped if mapped.volume == volume), None)
+
+    async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
+        """Starts the volume's daemon."""
+        reply = await self._ask(Map(volume=volume, image=image, credentials=credentials, read_only=read_only))
+        return reply.mapped[0]
+
+    async def unmap(self, volume: str) -> None:
+        """Ends the volume's daemon after a flush."""
+        await self._ask(Unmap(volume=volume))
+
+    async def expand(self, volume: str, size: int) -> None:
+        """Grows the exported file and the loop device on it."""
+        await self._ask(Expand(volume=volume, size=size))
+
+    async def _ask(self, command: Command) -> Reply:
+        try:
+            with anyio.fail_after(_CALL_DEADLINE):
+                async with await anyio.connect_unix(self._socket) as stream:
+                    await send(stream, command)
+                    reply = await receive(stream, Reply)
+        except TimeoutError:
+            raise MappingError(f"the mounter did not answer within {_CALL_DEADLINE:g} s") from None
+        except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
+            raise MappingError(
+                f"the mounter does not answer on {self._socket}: {str(error) or type(error).__name__}; "
+                "is the rook-mounter pod of this node running?"
+            ) from error
+        if reply.error:
+            raise MappingError(reply.error)
+        return reply
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Which image is a volume's: the kernel's own list knows images only."""
+
+    volume: str
+    image: Image
+    read_only: bool
+
+
+class KernelMapper:
+    """The kernel's `Mapper` (krbd).
+
+    It speaks to the kernel through /sys/bus/rbd (Linux Documentation/ABI/testing/sysfs-bus-rbd) rather than by the
+    `rbd` command, so that the key is in no argument and in no file.
+    """
+
+    name = "krbd"
+
+    def __init__(self, state: Path, *, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
+        self._state = state
+        self._bus = sys / "bus/rbd"
+        self._dev = dev
+
+    async def usable(self) -> str:
+        """Whether the kernel has the rbd driver."""
+        if await anyio.Path(self._bus).exists():
+            return ""
+        return "the kernel has no rbd driver (/sys/bus/rbd does not exist; modprobe rbd loads it where it is a module)"
+
+    async def suits(self, image: Image) -> bool:
+        """Whether the kernel supports all of the image's features."""
+        if await self.usable():
+            return False
+        supported = int((await anyio.Path(self._bus / "supported_features").read_text()).strip(), 16)
+        return not image.features & ~supported
+
+    async def find(self, volume: str) -> Mapped | None:
+        """The kernel's device of the volume's image."""
+        return await anyio.to_thread.run_sync(self._find, volume)
+
+    async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
+        """Has the kernel map the image; waits at most as long as the kernel itself does for the mons."""
+        await anyio.to_thread.run_sync(self._remember, _Record(volume=volume, image=image, read_only=read_only))
+        if found := await self.find(volume):
+            return found
+        line = add_line(image, credentials, read_only=read_only)
+        try:
+            with anyio.fail_after(_KERNEL_DEADLINE):
+                await anyio.to_thread.run_sync(self._write, "add", line, abandon_on_cancel=True)
+        except (OSError, TimeoutError) as error:
+            raise MappingError(
+                f"the kernel cannot map image {image}: {str(error) or 'no answer from the cluster'}"
+            ) from None
+        if found := await self.find(volume):
+            return found
+        raise MappingError(f"the kernel mapped image {image}, but /sys/bus/rbd/devices does not list it")
+
+    async def unmap(self, volume: str) -> None:
+        """Has the kernel unmap the image; it refuses while the device is open."""
+        found = await self.find(volume)
+        if found is not None:
+            if await anyio.to_thread.run_sync(is_busy, found.device):
+                raise MappingError(f"{found.device} is still mounted or opened exclusively")
+            try:
+                with anyio.fail_after(_KERNEL_DEADLINE):
+                    number = found.device.removeprefix(f"{self._dev}/rbd")
+                    await anyio.to_thread.run_sync(self._write, "remove", number, abandon_on_cancel=True)
+            except (OSError, TimeoutError) as error:
+                raise MappingError(f"the kernel cannot unmap {found.device}: {str(error) or 'no answer'}") from None
+        await anyio.Path(self._record(volume)).unlink(missing_ok=True)
+
+    async def expand(self, volume: str, size: int) -> None:
+        """Waits until the kernel has heard from the cluster that the image grew."""
+        found = await self.find(volume)
+        if found is None:
+            raise MappingError(f"volume {volume} is not mapped here")
+        with anyio.move_on_after(_GROW_DEADLINE):
+            while await anyio.to_thread.run_sync(size_of, found.device) < size:  # noqa: ASYNC110
+                await anyio.sleep(_POLL)
+            return
+        raise MappingError(f"{found.device} did not grow to {size} bytes within {_GROW_DEADLINE:g} s")
+
+    def _find(self, volume: str) -> Mapped | None:
+        try:
+            record = msgspec.json.decode(self._record(volume).read_bytes(), type=_Record)
+        except FileNotFoundError:
+            return None
+        image = record.image
+        for device in sorted((self._bus / "devices").glob("*")):
+            if _attributes(device) == (image.pool, image.namespace, image.name, "-"):
+                return Mapped(
+                    volume=volume,
+                    image=str(image),
+                    device=f"{self._dev}/rbd{device.name}",
+                    read_only=record.read_only,
+                )
+        return None
+
+    def _write(self, operation: str, line: str) -> None:
+        single_major = self._bus / f"{operation}_single_major"
+        target = single_major if single_major.exists() else self._bus / operation
+        target.write_text(line)
+
+    def _remember(self, record: _Record) -> None:
+        write_durably(self._record(record.volume), msgspec.json.encode(record))
+
+    def _record(self, volume: str) -> Path:
+        return self._state / f"{file_name(volume)}.json"
+
+
+def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
+    """What is written to /sys/bus/rbd/add to map an image.
+
+    Raises:
+        MappingError: A value has a character that would be read as another field or option.
+    """
+    for what, value in (("pool", image.pool), ("image", image.name), ("user", credentials.user)):
+        if not re.fullmatch(r"[^\s,]+", value):
+            raise MappingError(
+                f"{what} {value!r} cannot be handed to the kernel: it is empty, or has a space or a comma"
+            )
+    options = [f"name={credentials.user}", f"secret={credentials.key}", "ro" if read_only else "rw"]
+    if image.namespace:
+        options.append(f"_pool_ns={image.namespace}")
+    if image.options:
+        options.append(image.options)
+    return f"{','.join(image.monitors)} {','.join(options)} {image.pool} {image.name} -"
+
+
+def kernel_options(map_options: str) -> str:
+    """The kernel's part of the StorageClass parameter `mapOptions`: "krbd:a,b=1;nbd:c", or just "a,b=1"."""
+    for part in map_options.split(";"):
+        mapper, colon, options = part.partition(":")
+        if not colon:
+            return part.strip()
+        if mapper.strip() == "krbd":
+            return options.strip()
+    return ""
+
+
+def _attributes(device: Path) -> tuple[str, str, str, str]:
+    names = ("pool", "pool_ns", "name", "current_snap")
+    pool, namespace, image, snapshot = (_read(device / name) for name in names)
+    return pool, namespace, image, snapshot
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
