@@ -112,7 +112,10 @@ Timestamp = Annotated[str, Schema(format="date-time")]
 
 
 class ApiStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Base of all types on the wire: immutable, camelCase names, and unset fields left out when encoded."""
+    """Base of all types on the wire: immutable, camelCase names, and unset fields left out when encoded.
+
+    A field of a type that we write has the zero of its type as default, so that nothing of meaning is left out.
+    """
 
 
 class SpecStruct(ApiStruct, frozen=True, kw_only=True):
@@ -192,7 +195,7 @@ class Condition(ApiStruct, frozen=True, kw_only=True):
 
     type: Annotated[str, Schema(required=True)] = ""
     """The aspect, in CamelCase."""
-    status: Annotated[str, Schema(required=True, enum=("True", "False", "Unknown"))] = "Unknown"
+    status: Annotated[str, Schema(required=True, enum=("True", "False", "Unknown"))] = ""
     """Whether it holds."""
     observed_generation: Annotated[int, Schema(format="int64", minimum=0)] = 0
     """The metadata.generation that this was found for; older than the object's: out of date."""

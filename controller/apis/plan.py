@@ -14,7 +14,7 @@ class PlanStep(ApiStruct, frozen=True, kw_only=True):
     """What is to be done; Wait when there is only waiting to do."""
     reason: str = ""
     """Why."""
-    state: Annotated[str, Schema(enum=("Pending", "Waiting", "NeedsConsent", "Done", "Failed"))] = "Pending"
+    state: Annotated[str, Schema(enum=("Pending", "Waiting", "NeedsConsent", "Done", "Failed"))] = ""
     """What became of it."""
     waits_for: str = ""
     """What has to happen first."""

@@ -364,7 +364,7 @@ class ProbeSpec(SpecStruct, frozen=True, kw_only=True):
 class MuteSpec(SpecStruct, frozen=True, kw_only=True):
     """What becomes of a health warning."""
 
-    policy: Annotated[str, Schema(required=True, enum=("mute", "unmute"))] = "mute"
+    policy: Annotated[str, Schema(required=True, enum=("mute", "unmute"))] = ""
     """Whether it counts."""
 
 

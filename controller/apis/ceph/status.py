@@ -163,7 +163,7 @@ class DeviceVerdict(ApiStruct, frozen=True, kw_only=True):
     """The node."""
     device: str = ""
     """The device on it."""
-    verdict: Annotated[str, Schema(enum=("Accepted", "Rejected", "InUse"))] = "Rejected"
+    verdict: Annotated[str, Schema(enum=("Accepted", "Rejected", "InUse"))] = ""
     """Accepted: it becomes an OSD. InUse: it is an OSD of this cluster."""
     reason: str = ""
     """Why."""

@@ -1,13 +1,14 @@
 """How specs are read: what a null, a zero and an unknown field mean."""
 
-from typing import Annotated
+from typing import Annotated, TypeAliasType, get_args
 
 import msgspec
 import pytest
 
-from controller.apis.ceph import CephBlockPool, CephCluster
+from controller.apis.ceph import CephBlockPool, CephBlockPoolStatus, CephCluster, CephClusterStatus
 from controller.apis.ceph.cluster import CephExporterSpec, MonSpec
 from controller.apis.meta import Condition, Nullable, ObjectMeta, Schema, SpecStruct
+from controller.apis.schema import fields_of
 
 
 class Inner(SpecStruct, frozen=True, kw_only=True):
@@ -93,6 +94,32 @@ def test_a_status_is_encoded_without_what_is_not_set() -> None:
         "observedGeneration": 3,
         "reason": "ReconcileSucceeded",
     }
+
+
+@pytest.mark.parametrize("status", [CephClusterStatus, CephBlockPoolStatus])
+def test_nothing_of_a_status_is_left_out_that_means_something(status: type[msgspec.Struct]) -> None:
+    """Unset fields are not encoded, so a default that is not a zero could not be told from nothing."""
+    assert msgspec.to_builtins(status()) == {}
+    for struct in structs_below(status):
+        for field in msgspec.structs.fields(struct):
+            if isinstance(field.default, str | int | float):
+                assert not field.default, f"{struct.__name__}.{field.name}"
+
+
+def structs_below(struct: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
+    found = {struct}
+    for field in fields_of(struct):
+        for annotation in (field.type, *inner_types(field.type)):
+            if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+                found |= structs_below(annotation)
+    return found
+
+
+def inner_types(annotation: object) -> list[object]:
+    inner = list(get_args(annotation))
+    if isinstance(annotation, TypeAliasType):
+        inner.append(annotation.__value__)
+    return inner + [type_ for child in inner for type_ in inner_types(child)]
 
 
 def test_a_spec_cannot_be_changed() -> None:
