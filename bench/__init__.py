@@ -1,0 +1,1 @@
+"""Measurements. They write down what is; nothing here passes or fails."""
