@@ -1,7 +1,7 @@
 """Server-side apply of desired objects, and only where something differs; pruning of what is no longer wanted.
 
-Every object that is applied carries the digest of what was asked for in annotation `rook.io/applied-digest`. An
-apply is skipped when the digest is the same and the live object has every field as asked: so a reconcile that finds nothing to
+An object that is applied carries a digest of what was asked for in the annotation `rook.io/applied-digest`. An apply is
+skipped when the digest is the same and the live object has every field as asked. So a reconcile that finds nothing to
 do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
 one (server-side apply does that, as soon as it is told).
 """

@@ -182,7 +182,7 @@ class Controller:
         self._busy.append(worker)
         try:
             while True:
-                # A cancel scope for each reconcile would cost more than many a reconcile: one lasts until it is used up.
+                # A cancel scope for each reconcile would cost more than many a reconcile: one lasts until a timeout.
                 with worker.scope:
                     while not worker.scope.cancel_called:
                         await self._process(await self.queue.get(), worker, caught_up)

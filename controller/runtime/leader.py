@@ -270,8 +270,9 @@ class Elector:
                     with anyio.move_on_after(min(wait, remaining)):
                         await self._changed.wait()
                     continue
-                await self._try_to_renew(remaining)
+                # Counted from the beginning of this attempt, so that slow answers do not eat up the deadline.
                 next_attempt = self._clock() + self.election.retry_period * (1 - JITTER * self._uniform())
+                await self._try_to_renew(remaining)
         finally:
             self._leading = False
 

@@ -1,0 +1,470 @@
+"""Leader election in virtual time: clocks that differ, answers that come late, processes that stop, rivals."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import msgspec
+import pytest
+
+from controller.runtime.kube import Lease, LeaseSpec, ObjectMeta
+from controller.runtime.leader import Elector, LeaderElection, LeadershipLostError, NotLeaderError
+from informers import ApiError, TransportError
+from tests.unit.runtime.virtual_time import now, pause, until, virtual_time
+
+ELECTION = LeaderElection(namespace="rook", name="operator")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Server:
+    """Keeps one lease as an API server does: versions, conflicts. Watchers are told after each write."""
+
+    lease: Lease | None = None
+    version: int = 0
+    watchers: list[Callable[[Lease], None]] = field(default_factory=list)
+
+    def write(self, spec: LeaseSpec, resource_version: str | None) -> Lease:
+        if resource_version is None and self.lease is not None:
+            raise ApiError(409, "AlreadyExists", "there is a lease")
+        if resource_version is not None and self.lease is None:
+            raise ApiError(404, "NotFound", "there is no lease")
+        if self.lease is not None and resource_version != self.lease.metadata.resource_version:
+            raise ApiError(409, "Conflict", "the lease has changed")
+        self.version += 1
+        uid = self.lease.metadata.uid if self.lease is not None else f"uid-{self.version}"
+        self.lease = Lease(metadata=ObjectMeta(name="operator", uid=uid, resource_version=str(self.version)), spec=spec)
+        for watcher in self.watchers:
+            watcher(self.lease)
+        return self.lease
+
+    @property
+    def holder(self) -> str:
+        return (self.lease.spec.holder_identity or "") if self.lease is not None else ""
+
+
+@dataclass
+class Connection:
+    """One candidate's way to the server. `cut`: nothing arrives. `late`: seconds that an answer takes to come back."""
+
+    server: Server
+    late: float = 0.0
+    cut: bool = False
+    requests: int = 0
+
+    async def _answer[R](self, result: Callable[[], R]) -> R:
+        self.requests += 1
+        if self.cut:
+            await asyncio.sleep(3600)
+        try:
+            return result()  # the server acts at once; the answer is on its way
+        finally:
+            await asyncio.sleep(self.late)
+
+    async def get(self) -> Lease | None:
+        return await self._answer(lambda: self.server.lease)
+
+    async def create(self, spec: LeaseSpec) -> Lease:
+        return await self._answer(lambda: self.server.write(spec, None))
+
+    async def update(self, spec: LeaseSpec, resource_version: str) -> Lease:
+        return await self._answer(lambda: self.server.write(spec, resource_version))
+
+
+class Candidate:
+    """An elector, its connection, and the times at which it led."""
+
+    def __init__(self, server: Server, name: str, *, skew: timedelta = timedelta(), watch: bool = True) -> None:
+        self.connection = Connection(server)
+        self.led_from: float | None = None
+        self.ended: float | None = None
+        self.error: Exception | None = None
+        self.elector = Elector(
+            self.connection,
+            ELECTION,
+            name,
+            clock=now,
+            now=lambda: START + skew + timedelta(seconds=now()),
+            uniform=lambda: 0.5,
+        )
+        if watch:
+            server.watchers.append(self._seen)
+        self.task = asyncio.create_task(self._run())
+
+    def _seen(self, lease: Lease) -> None:
+        if not self.connection.cut:
+            self.elector.observe(lease)
+
+    async def _run(self) -> None:
+        await self.elector.acquire()
+        self.led_from = now()
+        try:
+            await self.elector.hold()
+        except LeadershipLostError as error:
+            self.error = error
+        finally:
+            self.ended = now()
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+    @property
+    def may_write(self) -> bool:
+        try:
+            self.elector.check()
+        except NotLeaderError:
+            return False
+        return True
+
+
+async def _lead(server: Server, name: str = "a", *, watch: bool = True) -> Candidate:
+    candidate = Candidate(server, name, watch=watch)
+    await until(lambda: candidate.led_from is not None)
+    return candidate
+
+
+async def _never_two(seconds: float, *candidates: Candidate) -> None:
+    """Lets time pass and looks each 50 ms that at most one may write."""
+    end = now() + seconds
+    while now() < end:
+        assert sum(candidate.may_write for candidate in candidates) <= 1, f"two leaders at {now()}"
+        await asyncio.sleep(0.05)
+
+
+@virtual_time
+async def test_takes_a_lease_that_nobody_has_at_once() -> None:
+    server = Server()
+
+    candidate = await _lead(server)
+
+    assert candidate.may_write
+    assert candidate.led_from == pytest.approx(0.0, abs=0.05)
+    assert server.lease is not None
+    assert server.lease.spec == LeaseSpec(
+        holder_identity="a",
+        lease_duration_seconds=15,
+        acquire_time="2026-01-01T00:00:00.000000Z",
+        renew_time="2026-01-01T00:00:00.000000Z",
+        lease_transitions=0,
+    )
+    await candidate.stop()
+
+
+@virtual_time
+async def test_renews_for_hours_with_one_request_each_time() -> None:
+    server = Server()
+    candidate = await _lead(server)
+    before = candidate.connection.requests
+
+    await asyncio.sleep(3600)
+
+    renewals = candidate.connection.requests - before
+    assert candidate.may_write
+    assert 3600 / 2.0 <= renewals <= 3600 / 1.6 + 1
+    assert candidate.elector.slow_path == 0
+    await candidate.stop()
+
+
+@virtual_time
+async def test_a_standby_that_watches_asks_nothing_while_the_lease_is_renewed() -> None:
+    server = Server()
+    leader = await _lead(server)
+    standby = Candidate(server, "b")
+    await asyncio.sleep(1)
+    before = standby.connection.requests
+
+    await _never_two(600, leader, standby)
+
+    assert standby.connection.requests == before
+    assert standby.led_from is None
+    await leader.stop()
+    await standby.stop()
+
+
+@virtual_time
+async def test_a_released_lease_is_taken_at_once() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+
+    await leader.stop()
+    await leader.elector.release()
+    released = now()
+    assert not leader.may_write
+    await until(lambda: standby.led_from is not None)
+
+    assert now() - released < 0.1
+    assert server.lease is not None
+    assert server.lease.spec.lease_transitions == 1
+    await standby.stop()
+
+
+@virtual_time
+async def test_a_dead_leaders_lease_is_taken_after_its_duration() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+
+    await leader.stop()
+    died = now()
+    await until(lambda: standby.led_from is not None)
+
+    assert 13 <= now() - died <= 15 * 1.2 + 2
+    await standby.stop()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_wall_clocks_that_differ_do_no_harm(hours: int) -> None:
+    @virtual_time
+    async def run() -> None:
+        server = Server()
+        leader = await _lead(server)
+        standby = Candidate(server, "b", skew=timedelta(hours=hours))
+
+        await _never_two(120, leader, standby)
+        assert leader.may_write
+
+        await leader.stop()
+        died = now()
+        await until(lambda: standby.led_from is not None)
+        assert 13 <= now() - died <= 20
+        await standby.stop()
+
+    run()
+
+
+@virtual_time
+async def test_a_leader_that_is_cut_off_stops_writing_before_its_lease_can_be_taken() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+
+    leader.connection.cut = True
+    cut = now()
+    await _never_two(60, leader, standby)
+
+    assert isinstance(leader.error, LeadershipLostError)
+    assert leader.ended is not None
+    assert leader.ended - cut <= ELECTION.renew_deadline
+    assert standby.led_from is not None
+    assert standby.led_from - leader.ended >= (ELECTION.lease_duration - ELECTION.renew_deadline) * 0.9
+    await standby.stop()
+
+
+@virtual_time
+async def test_a_process_that_was_stopped_past_its_lease_cannot_write_when_it_comes_back() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+
+    pause(20)  # SIGSTOP, then SIGCONT; another has taken the lease meanwhile
+
+    with pytest.raises(NotLeaderError, match="a does not hold lease rook/operator"):
+        leader.elector.check()
+    await leader.task
+    assert isinstance(leader.error, LeadershipLostError)
+
+
+@virtual_time
+async def test_an_answer_that_comes_late_counts_from_when_it_was_asked_for() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    leader.connection.late = 4.5  # within the half of the deadline that an attempt may take
+
+    await asyncio.sleep(60)
+    assert leader.may_write
+    leader.connection.cut = True
+    await until(lambda: not leader.may_write)
+    stopped = now()
+    assert server.lease is not None
+    assert server.lease.spec.renew_time is not None
+    last_written = (datetime.fromisoformat(server.lease.spec.renew_time) - START).total_seconds()
+
+    assert stopped - last_written <= ELECTION.renew_deadline + 0.1
+    await leader.task
+
+
+@virtual_time
+async def test_answers_that_come_too_late_end_leadership_in_time_and_without_a_second_leader() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+
+    leader.connection.late = 8.0  # the server renews, but the leader does not learn of it in time
+    await _never_two(90, leader, standby)
+
+    assert isinstance(leader.error, LeadershipLostError)
+    assert standby.led_from is not None
+    await standby.stop()
+
+
+@virtual_time
+async def test_a_lost_answer_is_no_lost_lease() -> None:
+    server = Server()
+    leader = await _lead(server, watch=False)
+    await asyncio.sleep(30)
+
+    leader.connection.late = 6.0
+    await asyncio.sleep(3)  # one renewal takes effect, its answer is given up
+    leader.connection.late = 0.0
+    await asyncio.sleep(60)
+
+    assert leader.may_write
+    assert leader.elector.slow_path == 1
+    await leader.stop()
+
+
+@virtual_time
+async def test_of_two_candidates_for_a_free_lease_one_gets_it() -> None:
+    server = Server()
+    first, second = Candidate(server, "a", watch=False), Candidate(server, "b", watch=False)
+    first.connection.late = second.connection.late = 0.2
+
+    await _never_two(120, first, second)
+
+    assert [first.led_from is None, second.led_from is None].count(True) == 1
+    await first.stop()
+    await second.stop()
+
+
+@virtual_time
+async def test_candidates_without_a_working_watch_still_take_over() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b", watch=False)
+
+    await _never_two(120, leader, standby)
+    assert leader.may_write
+    await leader.stop()
+    died = now()
+    await until(lambda: standby.led_from is not None)
+
+    assert now() - died <= 15 * 1.2 * 2 + 2
+    await standby.stop()
+
+
+@virtual_time
+async def test_steps_down_at_once_when_another_holds_the_lease() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    assert server.lease is not None
+
+    usurped = msgspec.structs.replace(server.lease.spec, holder_identity="b")
+    server.write(usurped, server.lease.metadata.resource_version)
+    await leader.task
+
+    assert isinstance(leader.error, LeadershipLostError)
+    assert "held by b" in str(leader.error)
+    assert not leader.may_write
+
+
+@virtual_time
+async def test_a_deleted_lease_is_made_again() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+
+    server.lease = None
+    await asyncio.sleep(30)
+
+    assert leader.may_write
+    assert server.holder == "a"
+    await leader.stop()
+
+
+@virtual_time
+async def test_an_older_lease_from_a_slow_watch_changes_nothing() -> None:
+    server = Server()
+    leader = await _lead(server)
+    assert server.lease is not None
+    old = msgspec.structs.replace(server.lease, spec=LeaseSpec(holder_identity="z"), metadata=server.lease.metadata)
+    await asyncio.sleep(30)
+
+    leader.elector.observe(old)
+    await asyncio.sleep(5)
+
+    assert leader.may_write
+    await leader.stop()
+
+
+@virtual_time
+async def test_does_not_release_what_it_does_not_hold() -> None:
+    server = Server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(5)
+
+    await standby.stop()
+    await standby.elector.release()
+
+    assert server.holder == "a"
+    assert leader.may_write
+    await leader.stop()
+
+
+@virtual_time
+async def test_survives_a_server_that_is_away_for_less_than_the_deadline() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+
+    async def refuse(spec: LeaseSpec, resource_version: str) -> Lease:
+        raise TransportError("connection refused")
+
+    update, leader.connection.update = leader.connection.update, refuse  # type: ignore[method-assign]
+    await asyncio.sleep(6)
+    leader.connection.update = update  # type: ignore[method-assign]
+    await asyncio.sleep(60)
+
+    assert leader.may_write
+    await leader.stop()
+
+
+@pytest.mark.parametrize(
+    "timing",
+    [
+        {"lease_duration": 10.0, "renew_deadline": 10.0},
+        {"renew_deadline": 2.0, "retry_period": 2.0},
+        {"retry_period": 0.0},
+    ],
+)
+def test_refuses_a_timing_that_is_not_safe(timing: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="leader election rook/operator: lease_duration"):
+        LeaderElection(namespace="rook", name="operator", **timing)
+
+
+def test_the_dead_mans_switch_ends_a_process_whose_lease_has_run_out() -> None:
+    election = LeaderElection(
+        namespace="rook", name="operator", lease_duration=0.3, renew_deadline=0.2, retry_period=0.1
+    )
+    elector = Elector(Connection(Server()), election, "a")
+    asyncio.run(elector.acquire())
+    aborted = threading.Event()
+
+    with elector.dead_mans_switch(aborted.set):
+        assert aborted.wait(10)  # the event loop does not even run any more
+
+    assert not elector.leading
+
+
+def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> None:
+    election = LeaderElection(
+        namespace="rook", name="operator", lease_duration=0.3, renew_deadline=0.2, retry_period=0.1
+    )
+    elector = Elector(Connection(Server()), election, "a")
+    aborted = threading.Event()
+
+    async def run() -> None:
+        await elector.acquire()
+        with elector.dead_mans_switch(aborted.set), anyio.move_on_after(1.0):
+            await elector.hold()
+
+    asyncio.run(run())
+
+    assert not aborted.wait(0.5)
