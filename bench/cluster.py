@@ -90,7 +90,7 @@ def measure_ready(environment: Environment) -> list[tuple[str, float]]:
 
     def is_ready() -> bool:
         found = environment.api.get("CephCluster", env.CLUSTER, env.NAMESPACE)
-        return condition(found, "Ready").get("status") == "True"
+        return bool(condition(found, "Ready").get("status") == "True")
 
     began = time.monotonic()
     environment.api.apply(env.ceph_cluster(environment))

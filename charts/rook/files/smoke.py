@@ -5,12 +5,12 @@ addresses are found, the number of replicas, then the names of the CustomResourc
 says what is wrong.
 """
 
+import http.client
 import json
 import os
 import socket
 import ssl
 import sys
-import urllib.request
 from pathlib import Path
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -24,25 +24,34 @@ def check_ready(host: str, replicas: int) -> None:
     if len(addresses) != replicas:
         sys.exit(f"{host} has {len(addresses)} ready replicas ({', '.join(addresses)}), {replicas} are wanted")
     for address in addresses:
-        url = f"http://[{address}]:9090/readyz" if ":" in address else f"http://{address}:9090/readyz"
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-            print(f"{url}: {answer.status}")
+        get(http.client.HTTPConnection(address, 9090, timeout=TIMEOUT), "/readyz")
+        print(f"{address}: ready")
 
 
 def check_established(name: str) -> None:
     """The API server serves the type."""
-    host = os.environ["KUBERNETES_SERVICE_HOST"]
-    host = f"[{host}]" if ":" in host else host
-    request = urllib.request.Request(
-        f"https://{host}:{os.environ['KUBERNETES_SERVICE_PORT']}/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}",
-        headers={"Authorization": f"Bearer {(ACCOUNT / 'token').read_text()}"},
+    server = http.client.HTTPSConnection(
+        os.environ["KUBERNETES_SERVICE_HOST"],
+        int(os.environ["KUBERNETES_SERVICE_PORT"]),
+        timeout=TIMEOUT,
+        context=ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt")),
     )
-    trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    with urllib.request.urlopen(request, timeout=TIMEOUT, context=trust) as answer:
-        conditions = json.load(answer)["status"]["conditions"]
+    token = (ACCOUNT / "token").read_text()
+    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+    conditions = json.loads(get(server, path, {"Authorization": f"Bearer {token}"}))["status"]["conditions"]
     if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
         sys.exit(f"CustomResourceDefinition {name} is not established: {conditions}")
     print(f"{name}: established")
+
+
+def get(server: http.client.HTTPConnection, path: str, headers: dict[str, str] | None = None) -> bytes:
+    """The body of the answer, if it is 200."""
+    server.request("GET", path, headers=headers or {})
+    answer = server.getresponse()
+    body = answer.read()
+    if answer.status != http.client.OK:
+        sys.exit(f"{server.host}{path}: {answer.status} {body.decode(errors='replace')[:300]}")
+    return body
 
 
 if __name__ == "__main__":
