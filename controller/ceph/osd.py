@@ -1,0 +1,540 @@
+"""OSDs: from devices to daemons that hold data, and what becomes of those that are out of date or gone.
+
+What is known of an OSD comes from three places, of which any one is enough: its Deployment, the report of the Job that
+made it, and the label on its device as the node's agent reads it. So a deleted Job or Deployment loses no OSD, nor does
+an operator that died between two steps. Whether the cluster still has the OSD, only its own map says.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from controller.apis.ceph import status as api
+from controller.apis.node import DEVICES, BlockDevice
+from controller.ceph import osd_prepare as prepare
+from controller.ceph.daemon import cluster_labels
+from controller.ceph.devices import (
+    DeviceVerdict,
+    KnownOsd,
+    NodeReport,
+    Occupancy,
+    Verdict,
+    judge,
+)
+from controller.ceph.mgr import CreateKeyring
+from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_settings
+from controller.ceph.rados import CephError
+from controller.framework.children import Apply, Live, delete, ensure, explain
+from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.framework.plan import Step
+from controller.framework.pods import trouble
+from controller.runtime.kube import DEPLOYMENT, JOB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.daemon import Release
+    from controller.ceph.rados import Cluster
+    from controller.framework.honoured import Honoured
+    from controller.framework.plan import Handler
+    from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+    from informers import Client
+
+REPORT_LABEL = ("app", "rook-discover")
+"""Label of the ConfigMaps in which agents report devices."""
+NODE_LABEL = "rook.io/node"
+REPORT_KEY = "devices"
+
+SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
+"""On an OSD's Deployment: leave it alone."""
+
+RETRY_AFTER = 300.0
+"""Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
+CONFIG: Mapping[str, Honoured] = {"deviceClass": None, "crushRoot": None, "initialWeight": None}
+DEVICE: Mapping[str, Honoured] = {"name": None, "fullpath": None, "config": CONFIG}
+SELECTION: Mapping[str, Honoured] = {
+    "useAllDevices": None,
+    "deviceFilter": None,
+    "devicePathFilter": None,
+    "devices": DEVICE,
+    "config": CONFIG,
+}
+HONOURED: Mapping[str, Honoured] = {
+    **SELECTION,
+    "useAllNodes": None,
+    "nodes": {**SELECTION, "name": None, "resources": None},
+    "onlyApplyOSDPlacement": None,
+    "osdMaxUpdatesInParallel": None,
+}
+"""The fields of `spec.storage` that are served."""
+
+MAX_DEVICE_ROWS = 500
+"""Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
+LEAST_FOR_CHECKS = 3
+"""OSDs below which none can be restarted without a pause in service, so that asking is of no use; upstream's number."""
+
+type JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsdState:
+    """An OSD in the cluster's map."""
+
+    osd_id: int
+    uuid: str
+    up: bool
+    is_in: bool
+    device_class: str = ""
+    store: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsdObservation:
+    """What `analyze` decides by.
+
+    Attributes:
+        now: Seconds since the epoch.
+        nodes: Every node.
+        reports: What agents reported, by node.
+        live: The objects of the cluster's namespace.
+        deployments: The OSDs' Deployments by OSD number.
+        pods: The OSDs' pods by OSD number.
+        jobs: The Jobs that prepare devices, by name.
+        prepared: What they made or found.
+        refused: What they did not use.
+        states: The cluster's OSDs by number; None while the cluster does not answer.
+        stoppable: OSDs that the cluster can do without for a moment, of those that have to be restarted next.
+        unstoppable: Why it cannot do without the others, in Ceph's words.
+        removable: OSDs that are out and down, and whose data is safe elsewhere.
+        allow_loop_devices: Whether loop devices may be used when they are named.
+    """
+
+    now: float
+    nodes: tuple[Node, ...] = ()
+    reports: Mapping[str, tuple[BlockDevice, ...]] = field(default_factory=dict)
+    live: Live = field(default_factory=dict)
+    deployments: Mapping[int, Deployment] = field(default_factory=dict)
+    pods: Mapping[int, tuple[Pod, ...]] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    prepared: tuple[prepare.Prepared, ...] = ()
+    refused: tuple[prepare.Refusal, ...] = ()
+    states: Mapping[int, OsdState] | None = None
+    stoppable: frozenset[int] = frozenset()
+    unstoppable: str = ""
+    removable: frozenset[int] = frozenset()
+    allow_loop_devices: bool = False
+
+    @property
+    def registered(self) -> frozenset[str] | None:
+        """UUIDs of the cluster's OSDs; None while it does not answer."""
+        return None if self.states is None else frozenset(state.uuid for state in self.states.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveOsd:
+    """Remove an OSD that is out and down from the cluster for good. Ceph refuses where data would be lost."""
+
+    osd_id: int
+
+
+def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
+    """The devices of each node, as agents report them in ConfigMaps."""
+    label, value = REPORT_LABEL
+    return {
+        config_map.metadata.labels[NODE_LABEL]: tuple(DEVICES.decode(config_map.data[REPORT_KEY]))
+        for config_map in config_maps
+        if config_map.metadata.labels.get(label) == value
+        and NODE_LABEL in config_map.metadata.labels
+        and REPORT_KEY in config_map.data
+    }
+
+
+async def observe(
+    cluster: CephCluster,
+    fsid: str,
+    release: Release,
+    *,
+    now: float,
+    nodes: Sequence[Node],
+    reports: Mapping[str, tuple[BlockDevice, ...]],
+    live: Live,
+    deployments: Iterable[Deployment],
+    jobs: Iterable[Job],
+    pods: Sequence[Pod],
+    ceph: Cluster | None,
+    allow_loop_devices: bool = False,
+) -> OsdObservation:
+    """Takes together what the caches have and what the cluster answers.
+
+    Args:
+        cluster: The cluster.
+        fsid: Its identity.
+        release: What its daemons should run.
+        now: Seconds since the epoch.
+        nodes: Every node.
+        reports: What `read_reports` found.
+        live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
+        deployments: The Deployments there.
+        jobs: The Jobs there.
+        pods: The pods there, of OSDs and of Jobs.
+        ceph: The cluster's answers; None while it has no quorum.
+        allow_loop_devices: Whether loop devices may be used when they are named.
+    """
+    by_app: dict[str, list[Pod]] = {}
+    for pod in pods:
+        by_app.setdefault(pod.metadata.labels.get("app", ""), []).append(pod)
+    prepared, refused = prepare.read_results(by_app.get(prepare.APP, ()))
+    numbered = {o.osd_id: d for d in deployments if (o := read_osd(d)) is not None}
+    seen = OsdObservation(
+        now=now,
+        nodes=tuple(nodes),
+        reports=reports,
+        live=live,
+        deployments=numbered,
+        pods={
+            number: tuple(p for p in by_app.get(APP, ()) if p.metadata.labels.get("ceph-osd-id") == str(number))
+            for number in numbered
+        },
+        jobs={j.metadata.name: j for j in jobs if j.metadata.labels.get("app") == prepare.APP},
+        prepared=prepared,
+        refused=refused,
+        allow_loop_devices=allow_loop_devices,
+    )
+    if ceph is None:
+        return seen
+    seen = replace(seen, states=await _states(ceph))
+    return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
+
+
+async def _states(ceph: Cluster) -> dict[int, OsdState]:
+    dump = await ceph.mon("osd dump")
+    tree = await ceph.mon("osd tree")
+    metadata = await ceph.mon("osd metadata")
+    classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
+    stores = {entry["id"]: entry.get("osd_objectstore", "") for entry in metadata or ()}
+    return {
+        osd["osd"]: OsdState(
+            osd_id=osd["osd"],
+            uuid=osd["uuid"],
+            up=bool(osd["up"]),
+            is_in=bool(osd["in"]),
+            device_class=classes.get(osd["osd"], ""),
+            store=stores.get(osd["osd"], ""),
+        )
+        for osd in dump["osds"]
+    }
+
+
+async def _ask_about_restarts(
+    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, ceph: Cluster
+) -> OsdObservation:
+    removable = []
+    if cluster.spec.remove_osds_if_out_and_safe_to_remove:
+        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in)
+        removable = [osd_id for osd_id in gone if not await _refusal(ceph, "osd safe-to-destroy", (osd_id,))]
+    seen = replace(seen, removable=frozenset(removable))
+    batch = next_batch(cluster, fsid, release, seen)
+    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
+        if not ids:
+            break
+        refusal = await _refusal(ceph, "osd ok-to-stop", ids)
+        if not refusal:
+            return replace(seen, stoppable=frozenset(ids), unstoppable="")
+        seen = replace(seen, unstoppable=refusal)
+    return seen
+
+
+async def _refusal(ceph: Cluster, question: str, osd_ids: Sequence[int]) -> str:
+    """Why the answer is no, in Ceph's words; empty when it is yes."""
+    try:
+        await ceph.mgr(question, ids=[str(osd_id) for osd_id in osd_ids])
+    except CephError as error:
+        return error.message
+    return ""
+
+
+def analyze(
+    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, *, hold: str = ""
+) -> tuple[Step, ...]:
+    """What to do for the cluster's OSDs. Pure.
+
+    Args:
+        cluster: The cluster.
+        fsid: Its identity.
+        release: What OSDs should run.
+        seen: What is there.
+        hold: What has to happen before an OSD that runs is restarted; empty: nothing.
+    """
+    if seen.states is None:
+        return (Step(subject="osds", reason="devices are to be prepared", waits_for="a mon to be in quorum"),)
+    verdicts = judged(cluster, fsid, seen)
+    osds = known_osds(seen, verdicts)
+    wanted = any(v.verdict is Verdict.ACCEPTED for v in verdicts)
+    return (
+        *(_shared_objects(cluster, seen) if wanted or osds else ()),
+        *_preparation(seen, verdicts),
+        *_daemons(cluster, fsid, release, seen, osds, hold),
+        *_removals(cluster, seen, osds),
+    )
+
+
+def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
+    """The verdict on every device of every node."""
+    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
+    if cluster.spec.storage.only_apply_osd_placement:
+        placement = cluster.spec.placement.get("osd", {})
+    nodes = [
+        NodeReport(
+            node=node.metadata.name,
+            hostname=_hostname(node),
+            kernel=node.status.node_info.boot_id,
+            closed=rejection(node, placement),
+            devices=seen.reports.get(node.metadata.name),
+        )
+        for node in seen.nodes
+    ]
+    known = [KnownOsd(osd_id=o.osd_id, uuid=o.uuid, node=o.node, path=o.path) for o in _on_record(seen).values()]
+    occupancy = Occupancy(fsid=fsid, registered=seen.registered, known=tuple(known))
+    return judge(cluster.spec.storage, nodes, occupancy, allow_loop_devices=seen.allow_loop_devices)
+
+
+def _on_record(seen: OsdObservation) -> dict[str, Osd]:
+    """By UUID, the OSDs that a Deployment or a Job tells of, as far as the cluster has them."""
+    found = {
+        p.uuid: Osd(
+            osd_id=p.osd_id,
+            uuid=p.uuid,
+            node=p.node,
+            path=p.path,
+            settings={"deviceClass": p.device_class} if p.device_class else {},
+        )
+        for p in seen.prepared
+    }
+    for deployment in seen.deployments.values():
+        osd = read_osd(deployment)
+        if osd is not None:
+            found[osd.uuid] = osd
+    registered = seen.registered
+    return found if registered is None else {uuid: osd for uuid, osd in found.items() if uuid in registered}
+
+
+def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple[Osd, ...]:
+    """The cluster's OSDs, each on the node that has its device, by number."""
+    found = _on_record(seen)
+    places: dict[str, dict[str, DeviceVerdict]] = {}
+    for verdict in verdicts:
+        if verdict.verdict is Verdict.IN_USE and verdict.report is not None:
+            places.setdefault(verdict.osd_uuid, {})[verdict.node] = verdict
+    for osd_uuid, by_node in places.items():
+        osd = found.get(osd_uuid)
+        if osd is None or (osd.node not in by_node and osd.node in seen.reports and len(by_node) == 1):
+            # Not on record, or its disk was carried to another node. Of nodes that share it, one that the spec means.
+            place = by_node[min(by_node, key=lambda node: (by_node[node].config is None, node))]
+            path = place.report.path if place.report is not None else ""
+            settings = osd.settings if osd is not None else {}
+            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings)
+        here = by_node.get(osd.node)
+        found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
+    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+
+
+def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
+    yield from ensure(seen.live, prepare.scripts(cluster), subject="osds", lane="osd scripts")
+    if ("Secret", prepare.BOOTSTRAP_SECRET) not in seen.live:
+        action = CreateKeyring(
+            prepare.BOOTSTRAP_USER, prepare.BOOTSTRAP_CAPS, prepare.BOOTSTRAP_SECRET, cluster_labels(cluster, APP)
+        )
+        yield Step(subject="osds", action=action, reason=f"Secret {action.secret} does not exist", lane="osd keyring")
+
+
+def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Iterator[Step]:
+    accepted: dict[str, list[prepare.Target]] = {}
+    for verdict in verdicts:
+        if verdict.verdict is Verdict.ACCEPTED and verdict.report is not None:
+            device_class = (verdict.config or {}).get("deviceClass", "")
+            accepted.setdefault(verdict.node, []).append(prepare.Target(verdict.report.path, device_class))
+    hostnames = {node.metadata.name: _hostname(node) for node in seen.nodes}
+    # A pod whose Secret is not there yet would be tried again late.
+    needs = (("Secret", prepare.BOOTSTRAP_SECRET), ("ConfigMap", prepare.SCRIPTS))
+    missing = ", ".join(f"{kind} {name}" for kind, name in needs if (kind, name) not in seen.live)
+    for node, targets in accepted.items():
+        step = _prepare_node(seen, node, hostnames[node], tuple(targets[: prepare.MAX_DEVICES]))
+        yield replace(step, waits_for=step.waits_for or missing)
+
+
+def _prepare_node(seen: OsdObservation, node: str, hostname: str, targets: tuple[prepare.Target, ...]) -> Step:
+    subject = f"devices of node {node}"
+    reason = f"{', '.join(t.path for t in targets)} selected and empty"
+    action = prepare.PrepareDevices(node=node, hostname=hostname, targets=targets)
+    name = prepare.job_name(hostname)
+    job = seen.jobs.get(name)
+    if job is None:
+        return Step(subject=subject, action=action, reason=reason)
+    if not job.complete and not job.failed:
+        return Step(subject=subject, reason=reason, waits_for=f"Job {name} to end")
+    action = replace(action, replaces=job.metadata.uid)
+    fresh = [t for t in targets if t.path not in prepare.targets_of(job)]
+    ended = _ended(job)
+    if fresh or ended + RETRY_AFTER <= seen.now:
+        return Step(subject=subject, action=action, reason=reason)
+    errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
+    why = "; ".join(errors) or f"Job {name} left no result"
+    again = datetime.fromtimestamp(ended + RETRY_AFTER, UTC).strftime("%H:%M:%SZ")
+    return Step(subject=subject, reason=why, waits_for=f"the next try, at {again}")
+
+
+def _ended(job: Job) -> float:
+    times = [c.last_transition_time for c in job.status.conditions if c.type in ("Complete", "Failed")]
+    return max((datetime.fromisoformat(t).timestamp() for t in times if t), default=0.0)
+
+
+def _daemons(
+    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd], hold: str
+) -> Iterator[Step]:
+    changes = {osd.osd_id: (wanted, why) for osd, wanted, why in _outdated(cluster, fsid, release, seen, osds)}
+    for osd in osds:
+        subject = osd.daemon.entity
+        state = (seen.states or {}).get(osd.osd_id)
+        if osd.osd_id in changes:
+            wanted, why = changes[osd.osd_id]
+            waits_for = _restart_waits_for(cluster, seen, osd, hold)
+            yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
+        elif state is not None and not state.up and osd.osd_id in seen.deployments:
+            waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
+            yield Step(subject=subject, reason="down", waits_for=waits_for)
+
+
+def _outdated(
+    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd]
+) -> Iterator[tuple[Osd, JsonObject, str]]:
+    """The OSDs whose Deployment is missing or not as it should be, with that and the difference in words."""
+    nodes = {node.metadata.name: node for node in seen.nodes}
+    overrides = {n.name: n.resources for n in cluster.spec.storage.nodes if not cluster.spec.storage.use_all_nodes}
+    for osd in osds:
+        node = nodes.get(osd.node)
+        deployment = seen.deployments.get(osd.osd_id)
+        if node is None or HOSTNAME_LABEL not in node.metadata.labels:
+            continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
+        if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
+            continue
+        resources = overrides.get(_hostname(node), {})
+        wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
+        why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
+        if why:
+            yield osd, wanted, why
+
+
+def _needs_permission(cluster: CephCluster, seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD serves, so that restarting it has to be asked for."""
+    states = seen.states or {}
+    state = states.get(osd_id)
+    running = osd_id in seen.deployments and state is not None and state.up
+    return running and len(states) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
+
+
+def next_batch(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation) -> tuple[int, ...]:
+    """The OSDs to restart next, all on one node, of which the cluster has to be asked whether they may stop. Pure."""
+    osds = known_osds(seen, judged(cluster, fsid, seen))
+    waiting = [
+        osd
+        for osd, _, _ in _outdated(cluster, fsid, release, seen, osds)
+        if _needs_permission(cluster, seen, osd.osd_id)
+    ]
+    if not waiting or _restarting(seen):
+        return ()
+    node = min(osd.node for osd in waiting)
+    batch = [osd.osd_id for osd in waiting if osd.node == node]
+    return tuple(batch[: cluster.spec.storage.osd_max_updates_in_parallel])
+
+
+def _restarting(seen: OsdObservation) -> tuple[int, ...]:
+    """OSDs that are about to stop, though the cluster's map does not show it yet: until then its answers are too good."""
+    states = seen.states or {}
+    return tuple(n for n, d in sorted(seen.deployments.items()) if not d.rolled_out and n in states and states[n].up)
+
+
+def _restart_waits_for(cluster: CephCluster, seen: OsdObservation, osd: Osd, hold: str) -> str:
+    if osd.osd_id not in seen.deployments:
+        return ""
+    if hold:
+        return hold
+    if not _needs_permission(cluster, seen, osd.osd_id) or osd.osd_id in seen.stoppable:
+        return ""
+    before = sorted(seen.stoppable) or _restarting(seen)
+    if before:
+        return ", ".join(f"osd.{n}" for n in before) + " to be restarted"
+    return f"osd.{osd.osd_id} to be dispensable: {seen.unstoppable}" if seen.unstoppable else "its turn"
+
+
+def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+    names = {osd.osd_id for osd in osds}
+    for number, deployment in sorted(seen.deployments.items()):
+        live = seen.live.get(("Deployment", deployment.metadata.name))
+        if number not in names and live is not None and deployment.metadata.deletion_timestamp is None:
+            yield delete(
+                DEPLOYMENT, live, subject=f"osd.{number}", reason="the cluster no longer has an OSD with its UUID"
+            )
+    if cluster.spec.remove_osds_if_out_and_safe_to_remove:
+        for number in sorted(seen.removable):
+            reason = "down, out and safe to remove, and removeOSDsIfOutAndSafeToRemove is set"
+            yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)
+
+
+def device_status(
+    verdicts: Sequence[DeviceVerdict], refused: Iterable[prepare.Refusal]
+) -> tuple[api.DeviceVerdict, ...]:
+    """The verdicts as the cluster's status shows them: those that matter most first where there are too many."""
+    errors = {(r.node, r.path): r.error for r in refused}
+    order = [Verdict.ACCEPTED, Verdict.IN_USE, Verdict.REJECTED]
+    kept = sorted(verdicts, key=lambda v: order.index(v.verdict))[:MAX_DEVICE_ROWS]
+    rows = [
+        api.DeviceVerdict(node=v.node, device=v.device, verdict=v.verdict.value, reason=_reason(v, errors))
+        for v in sorted(kept, key=lambda v: (v.node, v.device))
+    ]
+    left_out = len(verdicts) - len(kept)
+    if left_out:
+        rows.append(api.DeviceVerdict(node="", device="", reason=f"{left_out} more rejected devices are not shown"))
+    return tuple(rows)
+
+
+def _reason(verdict: DeviceVerdict, errors: Mapping[tuple[str, str], str]) -> str:
+    path = verdict.report.path if verdict.report is not None else ""
+    error = errors.get((verdict.node, path)) if verdict.verdict is Verdict.ACCEPTED else None
+    return f"{verdict.reason}; the last try failed: {error}" if error else verdict.reason
+
+
+def storage_status(seen: OsdObservation) -> api.CephStorage:
+    """`status.storage`: the device classes and backends of the cluster's OSDs."""
+    states = (seen.states or {}).values()
+    classes = sorted({state.device_class for state in states if state.device_class})
+    stores = Counter(state.store for state in states if state.store)
+    return api.CephStorage(
+        device_classes=tuple(api.DeviceClass(name=name) for name in classes),
+        osd=api.OsdStatus(store_type=dict(sorted(stores.items()))),
+    )
+
+
+def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster) -> dict[type, Handler]:
+    """How the actions of this module are carried out."""
+    namespace = cluster.metadata.namespace
+
+    async def prepare_devices(action: prepare.PrepareDevices) -> None:
+        if action.replaces:
+            await client.delete(JOB, namespace, prepare.job_name(action.hostname), uid=action.replaces)
+        uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
+        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids))
+
+    async def remove_osd(action: RemoveOsd) -> None:
+        # The mgr looks once more whether the data is safe. The Deployment goes when the cluster has no such OSD.
+        await ceph.mgr("osd purge", id=action.osd_id, yes_i_really_mean_it=True)
+
+    return {prepare.PrepareDevices: prepare_devices, RemoveOsd: remove_osd}
+
+
+def _hostname(node: Node) -> str:
+    return node.metadata.labels.get(HOSTNAME_LABEL, node.metadata.name)

@@ -1,0 +1,228 @@
+"""The Jobs that make OSDs of chosen devices, and what they report.
+
+A Job runs in the Ceph image on the devices' node, without access to the API. It reports in the termination message of
+its pod; the operator that reads it, now or after a restart, makes the OSDs' Deployments from it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from controller.ceph.daemon import (
+    Daemon,
+    Release,
+    cluster_labels,
+    container_resources,
+    environment,
+    image_fields,
+    metadata,
+    pod_template,
+    security_context,
+    volume_mounts,
+    volumes,
+)
+from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.pods import termination_message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from controller.apis.ceph import CephCluster
+    from controller.runtime.kube import Job, Pod
+
+APP = "rook-ceph-osd-prepare"
+TYPE = "osd-prepare"
+BOOTSTRAP_USER = "client.bootstrap-osd"
+BOOTSTRAP_CAPS: Mapping[str, str] = {"mon": "allow profile bootstrap-osd"}
+BOOTSTRAP_SECRET = "rook-ceph-osd-bootstrap-keyring"  # noqa: S105  # the Secret's name
+SCRIPTS = "rook-ceph-osd-scripts"
+SCRIPT_DIR = "/opt/rook"
+SCRIPT_NAME = "osd_script.py"
+DEVICES_VARIABLE = "ROOK_DEVICES"
+RESULT_PATH = "/tmp/result.json"  # noqa: S108  # the pod's own
+
+MAX_DEVICES = 16
+"""Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
+MAX_RETRIES = 3
+NAME_LIMIT = 63
+
+type JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device to become an OSD, and the device class that it gets; empty: what Ceph takes it for."""
+
+    path: str
+    device_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareDevices:
+    """Make OSDs of these devices of a node. `replaces`: uid of the Job that was there before, which has ended."""
+
+    node: str
+    hostname: str
+    targets: tuple[Target, ...]
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An OSD that a Job made or found."""
+
+    node: str
+    path: str
+    osd_id: int
+    uuid: str
+    device_class: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A device that a Job did not make an OSD of, and why."""
+
+    node: str
+    path: str
+    error: str
+
+
+class _Reported(msgspec.Struct, frozen=True, rename="camel"):
+    device: str
+    id: int = -1
+    uuid: str = ""
+    device_class: str = ""
+    error: str = ""
+
+
+_REPORT = msgspec.json.Decoder(list[_Reported])
+
+
+def daemon(hostname: str) -> Daemon:
+    """Stands for the preparing pod of a node where daemons have names and labels."""
+    return Daemon(type=TYPE, id=hostname)
+
+
+def job_name(hostname: str) -> str:
+    """The name of a node's Job; a long one is cut and told apart by a hash, since pods carry it as a label."""
+    name = daemon(hostname).name
+    if len(name) <= NAME_LIMIT:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
+
+
+def scripts(cluster: CephCluster) -> JsonObject:
+    """The ConfigMap with the script that pods of OSDs run."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(cluster, SCRIPTS, cluster_labels(cluster, "rook-ceph-osd")),
+        "data": {SCRIPT_NAME: files("controller.ceph").joinpath(SCRIPT_NAME).read_text()},
+    }
+
+
+def device_volumes() -> list[JsonObject]:
+    """The volumes through which a pod has the node's devices and the script."""
+    return [
+        {"name": "devices", "hostPath": {"path": "/dev", "type": "Directory"}},
+        {"name": "scripts", "configMap": {"name": SCRIPTS}},
+    ]
+
+
+def device_mounts() -> list[JsonObject]:
+    """Where a container sees `device_volumes`."""
+    return [
+        {"name": "devices", "mountPath": "/dev"},
+        {"name": "scripts", "mountPath": SCRIPT_DIR, "readOnly": True},
+    ]
+
+
+def script_command(what: str) -> list[str]:
+    """The command of a container that runs one of the script's functions."""
+    return ["python3", "-I", f"{SCRIPT_DIR}/{SCRIPT_NAME}", what]
+
+
+def prepare_job(
+    cluster: CephCluster, fsid: str, release: Release, action: PrepareDevices, uuids: tuple[str, ...]
+) -> JsonObject:
+    """The Job that carries out `action`; `uuids`: those of the OSDs to be, one for each target."""
+    own = daemon(action.hostname)
+    devices = [
+        {"path": target.path, "uuid": uuid, "deviceClass": target.device_class}
+        for target, uuid in zip(action.targets, uuids, strict=True)
+    ]
+    container: JsonObject = {
+        "name": "provision",
+        "command": script_command("prepare"),
+        **image_fields(cluster, release),
+        "env": [
+            *environment(),
+            {"name": "ROOK_FSID", "value": fsid},
+            {"name": "ROOK_RESULT", "value": RESULT_PATH},
+            {"name": DEVICES_VARIABLE, "value": json.dumps(devices)},
+        ],
+        "volumeMounts": [*volume_mounts(), *device_mounts()],
+        # The container runtime keeps unprivileged containers from opening a node's block devices.
+        "securityContext": security_context(privileged=True),
+        "terminationMessagePath": RESULT_PATH,
+        **container_resources(cluster, "prepareosd"),
+    }
+    pod: JsonObject = {
+        "restartPolicy": "Never",
+        "nodeSelector": {HOSTNAME_LABEL: action.hostname},
+        "containers": [container],
+        "volumes": [*volumes(BOOTSTRAP_SECRET), *device_volumes()],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(cluster, job_name(action.hostname), own.labels(cluster)),
+        "spec": {
+            "backoffLimit": MAX_RETRIES,
+            "template": pod_template(cluster, own, pod, placement_keys=("osd", "prepareosd")),
+        },
+    }
+
+
+def targets_of(job: Job) -> tuple[str, ...]:
+    """The paths of the devices that a Job prepares."""
+    for container in job.spec.template.spec.containers:
+        for variable in container.env:
+            if variable.name == DEVICES_VARIABLE:
+                return tuple(device["path"] for device in json.loads(variable.value))
+    return ()
+
+
+def read_results(pods: Iterable[Pod]) -> tuple[tuple[Prepared, ...], tuple[Refusal, ...]]:
+    """What preparing pods that have ended reported.
+
+    A later pod's word on a device takes the place of an earlier one's. A message that cannot be read, as of a pod that
+    was killed, says nothing.
+    """
+    found: dict[tuple[str, str], Prepared | Refusal] = {}
+    for pod in sorted(pods, key=lambda p: p.metadata.creation_timestamp or ""):
+        message = termination_message(pod)
+        if not message:
+            continue
+        try:
+            reported = _REPORT.decode(message)
+        except msgspec.DecodeError:
+            continue
+        node = pod.spec.node_name
+        for entry in reported:
+            found[node, entry.device] = (
+                Refusal(node, entry.device, entry.error)
+                if entry.error
+                else Prepared(node, entry.device, entry.id, entry.uuid, entry.device_class)
+            )
+    return (
+        tuple(result for result in found.values() if isinstance(result, Prepared)),
+        tuple(result for result in found.values() if isinstance(result, Refusal)),
+    )

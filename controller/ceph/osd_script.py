@@ -1,0 +1,285 @@
+"""What runs in the Ceph image to make a device an OSD (`prepare`) and to get one ready for its daemon (`activate`).
+
+This file stands alone: it is handed to the pods in a ConfigMap, needs nothing but Python 3.9 and Ceph's command line
+tools, and is not imported by the operator. On disk the result is that of `ceph-volume raw prepare`. Unlike that, the
+OSD's UUID is chosen before: whatever instruction a prepare pod dies at, the next try of its Job knows its own
+half-written label, and never mistakes another's data for it. It also looks at the given devices alone; `ceph-volume`
+scans every device of the node and hangs where one of them does.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+HEADER = b"bluestore block device\n"
+UUID_LENGTH = 36
+DATA_ROOT = "/var/lib/ceph/osd"
+WRITABLE = ("/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash")
+KEYRING_DIR = "/etc/ceph/keyring-store"
+BOOTSTRAP = ("ceph", "--name", "client.bootstrap-osd", "--connect-timeout", "30")
+COMMAND_TIMEOUT = 60.0
+MKFS_TIMEOUT = 600.0
+LOCK_RETRIES = 5
+LOCK_RETRY_SECONDS = 1.0
+MESSAGE_LIMIT = 4096
+ERROR_LIMIT = 200
+
+
+class RefusedError(Exception):
+    """The device must not be used. Trying again changes nothing."""
+
+
+class CommandError(Exception):
+    """A command failed; `code` is its exit status, which for `ceph` is an error number."""
+
+    def __init__(self, command: str, code: int, output: str) -> None:
+        super().__init__(f"{command} failed with status {code}: {output.strip()[-ERROR_LIMIT:]}")
+        self.code = code
+
+
+def run(*command: str, stdin: str = "", timeout: float = COMMAND_TIMEOUT) -> str:
+    """The standard output of a command; secrets go to its standard input, never to its arguments."""
+    log("+ " + " ".join(command))
+    done = subprocess.run(  # noqa: S603  # fixed commands; paths and UUIDs are the operator's
+        command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    if done.returncode:
+        raise CommandError(command[0], done.returncode, done.stderr or done.stdout)
+    return done.stdout
+
+
+def log(text: str) -> None:
+    """Writes a line for `kubectl logs`."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def osd_uuid_on(path: str) -> str:
+    """The UUID in the BlueStore label at the start of a device; empty when it has no label."""
+    with Path(path).open("rb") as device:
+        head = device.read(len(HEADER) + UUID_LENGTH)
+    return head[len(HEADER) :].decode("ascii", "replace") if head.startswith(HEADER) else ""
+
+
+def label_of(path: str) -> dict[str, Any]:
+    """The whole BlueStore label; empty when it cannot be read, as that of an OSD whose making was cut short."""
+    try:
+        labels = json.loads(run("ceph-bluestore-tool", "show-label", "--dev", path))
+    except (CommandError, ValueError):
+        return {}
+    return next(iter(labels.values()), {})
+
+
+def prepare() -> int:
+    """Makes an OSD of each device in `ROOK_DEVICES`, and reports in the termination message.
+
+    `ROOK_DEVICES` is a JSON list of objects: `path`, `uuid` (of the OSD to be), `deviceClass` (empty: Ceph's choice).
+    The report is a JSON list of objects: `device`, and either `id`, `uuid` and `deviceClass` or `error`.
+
+    Returns:
+        0 when no device is worth another try.
+    """
+    fsid = os.environ["ROOK_FSID"]
+    give_to_ceph()
+    results: list[dict[str, Any]] = []
+    again = False
+    for wanted in json.loads(os.environ["ROOK_DEVICES"]):
+        result: dict[str, Any] = {"device": wanted["path"]}
+        try:
+            result.update(prepare_device(wanted, fsid))
+        except RefusedError as refusal:
+            result["error"] = str(refusal)[:ERROR_LIMIT]
+        except (CommandError, OSError, subprocess.TimeoutExpired) as error:
+            result["error"] = str(error)[:ERROR_LIMIT]
+            again = True
+        results.append(result)
+        log(json.dumps(result))
+        report(results)
+    return 1 if again else 0
+
+
+def report(results: list[dict[str, Any]]) -> None:
+    """Writes the termination message. OSDs go before errors, so that cutting it short loses errors first."""
+    kept = sorted(results, key=lambda result: "error" in result)
+    text = json.dumps(kept, separators=(",", ":"))
+    while len(text) > MESSAGE_LIMIT and kept:
+        kept.pop()
+        text = json.dumps(kept, separators=(",", ":"))
+    Path(os.environ.get("ROOK_RESULT", "/dev/termination-log")).write_text(text)
+
+
+def prepare_device(wanted: dict[str, str], fsid: str) -> dict[str, Any]:
+    """Makes an OSD of a device, or finds that it is one of this cluster's already."""
+    path, uuid, device_class = wanted["path"], wanted["uuid"], wanted.get("deviceClass", "")
+    present = osd_uuid_on(path)
+    if present:
+        label = label_of(path)
+        finished = label.get("ready") == "ready"
+        if finished and label.get("ceph_fsid") == fsid:
+            return {"id": int(label["whoami"]), "uuid": present, "deviceClass": device_class}
+        if finished or present != uuid:
+            owner = label.get("ceph_fsid") or "no cluster"
+            raise RefusedError(f"{path} carries the BlueStore label of OSD {present} of {owner}")
+    refuse_if_busy(path)
+    if present:
+        forget_half_made(path)
+    refuse_unless_empty(path)
+    key = run("ceph-authtool", "--gen-print-key").strip()
+    osd_id = register(uuid, key, device_class)
+    make_filesystem(path, osd_id, uuid, key)
+    label = label_of(path)
+    if osd_uuid_on(path) != uuid or label.get("ceph_fsid") != fsid or label.get("whoami") != str(osd_id):
+        raise OSError(errno.EIO, f"{path} does not carry the label of osd.{osd_id} after it was made")
+    return {"id": osd_id, "uuid": uuid, "deviceClass": device_class}
+
+
+def forget_half_made(path: str) -> None:
+    """Wipes the label that an earlier try of this very Job left unfinished."""
+    with Path(path).open("r+b") as device:
+        device.write(bytes(4096))
+        device.flush()
+        os.fsync(device.fileno())
+
+
+def refuse_unless_empty(path: str) -> None:
+    """Looks at the device itself at the moment of the act: what the operator knows of it may be old."""
+    sysfs = Path("/sys/class/block", Path(path).resolve().name)
+    parts = sorted(p.parent.name for p in sysfs.glob("*/partition"))
+    if parts:
+        raise RefusedError(f"{path} has partitions: {', '.join(parts)}")
+    holders = sorted(p.name for p in sysfs.glob("holders/*"))
+    if holders:
+        raise RefusedError(f"{path} is part of {', '.join(holders)}")
+    found = run("wipefs", "--no-act", "--noheadings", "--output", "TYPE", path).split()
+    if found:
+        raise RefusedError(f"{path} has signatures: {', '.join(found)}")
+
+
+def refuse_if_busy(path: str) -> None:
+    """Asks the kernel for the device alone, which it denies while it is mounted or in use, in whatever container."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise RefusedError(f"{path} is mounted or in use") from error
+        raise
+
+
+def register(uuid: str, key: str, device_class: str) -> int:
+    """Gets a number for the OSD from the mons, and gives them its key."""
+    secrets = {"cephx_secret": key}
+    if device_class:
+        secrets["crush_device_class"] = device_class
+    command = (*BOOTSTRAP, "-i", "-", "osd", "new", uuid)
+    try:
+        return int(run(*command, stdin=json.dumps(secrets)))
+    except CommandError as error:
+        if error.code != errno.EEXIST:
+            raise
+    # An earlier try got this far and died, and its key with it. The mons refuse this for an OSD that ever ran.
+    known = json.loads(run(*BOOTSTRAP, "osd", "dump", "--format", "json"))["osds"]
+    number = next(osd["osd"] for osd in known if osd["uuid"] == uuid)
+    run(*BOOTSTRAP, "osd", "purge-new", str(number), "--yes-i-really-mean-it")
+    return int(run(*command, stdin=json.dumps(secrets)))
+
+
+def make_filesystem(path: str, osd_id: int, uuid: str, key: str) -> None:
+    """Writes an empty BlueStore to the device. Its label keeps what the daemon needs: number, cluster and key."""
+    data = Path("/tmp", f"osd-{osd_id}")  # noqa: S108  # the pod's own
+    shutil.rmtree(data, ignore_errors=True)
+    data.mkdir(mode=0o700)
+    try:
+        (data / "block").symlink_to(path)
+        run(*BOOTSTRAP, "mon", "getmap", "-o", str(data / "activate.monmap"))
+        shutil.chown(path, "ceph", "ceph")
+        chown_below(data)
+        for attempt in range(1 + LOCK_RETRIES):
+            try:
+                run(
+                    *("ceph-osd", "--mkfs", "--id", str(osd_id), "--osd-uuid", uuid, "--osd-objectstore", "bluestore"),
+                    *("--osd-data", str(data), "--monmap", str(data / "activate.monmap"), "--keyfile", "-"),
+                    *("--setuser", "ceph", "--setgroup", "ceph"),
+                    stdin=key,
+                    timeout=MKFS_TIMEOUT,
+                )
+            except CommandError as error:
+                # The node's udev daemon looks at a device that was just written, and holds its lock for a moment.
+                if error.code != errno.EWOULDBLOCK or attempt == LOCK_RETRIES:
+                    raise
+                time.sleep(LOCK_RETRY_SECONDS)
+            else:
+                return
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def activate() -> int:
+    """Fills the data directory of an OSD from the label of its device, which is found by UUID under whatever name."""
+    osd_id, uuid, fsid = os.environ["ROOK_OSD_ID"], os.environ["ROOK_OSD_UUID"], os.environ["ROOK_FSID"]
+    path = find_device(uuid, os.environ.get("ROOK_BLOCK_PATH", ""))
+    if path is None:
+        log(f"no device of this node carries osd.{osd_id}, uuid {uuid}: was it removed?")
+        return 1
+    label = label_of(path)
+    if label.get("ceph_fsid") != fsid or label.get("whoami") != osd_id:
+        found = f"osd.{label.get('whoami')} of cluster {label.get('ceph_fsid')}"
+        log(f"{path} carries {found}, not osd.{osd_id} of cluster {fsid}")
+        return 1
+    data = Path(DATA_ROOT, f"ceph-{osd_id}")
+    data.mkdir(parents=True, exist_ok=True)
+    for leftover in data.iterdir():
+        leftover.unlink()
+    run("ceph-bluestore-tool", "prime-osd-dir", "--path", str(data), "--no-mon-config", "--dev", path)
+    (data / "block").symlink_to(path)
+    shutil.copy(data / "keyring", KEYRING_DIR)
+    shutil.chown(path, "ceph", "ceph")
+    chown_below(data)
+    chown_below(Path(KEYRING_DIR))
+    give_to_ceph()
+    log(f"osd.{osd_id} is on {path}")
+    return 0
+
+
+def find_device(uuid: str, hint: str) -> Optional[str]:  # noqa: UP045  # Python 3.9 of the Ceph images
+    """The device whose label has this UUID: the one it was on last, else any other.
+
+    Whole disks go before partitions: kernels take parts of a BlueStore disk for partitions of an Atari.
+    """
+    names = sorted(
+        (entry.name for entry in Path("/sys/class/block").iterdir()),
+        key=lambda name: (Path("/sys/class/block", name, "partition").exists(), name),
+    )
+    for path in [hint, *(f"/dev/{name}" for name in names)]:
+        try:
+            if path and osd_uuid_on(path) == uuid:
+                return os.path.realpath(path)
+        except OSError:
+            continue  # no medium, no such device, or one that fails: not where this OSD is
+    return None
+
+
+def give_to_ceph() -> None:
+    """Lets user `ceph`, whose number differs between images, write where every daemon does."""
+    for directory in WRITABLE:
+        if Path(directory).is_dir():
+            shutil.chown(directory, "ceph", "ceph")
+
+
+def chown_below(directory: Path) -> None:
+    """Gives a directory and what is in it to user `ceph`; links are not followed."""
+    shutil.chown(directory, "ceph", "ceph")
+    for entry in directory.iterdir():
+        if not entry.is_symlink():
+            shutil.chown(entry, "ceph", "ceph")
+
+
+if __name__ == "__main__":
+    sys.exit({"prepare": prepare, "activate": activate}[sys.argv[1]]())

@@ -1,0 +1,559 @@
+"""OSDs: plans by table, from devices to daemons; what a restart may do; what is read back."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any, ClassVar
+
+import msgspec
+import pytest
+
+from controller.apis.ceph import CephCluster
+from controller.apis.node import BlockDevice
+from controller.ceph import osd, osd_prepare
+from controller.ceph.crush import location
+from controller.ceph.daemon import Release
+from controller.ceph.devices import DeviceVerdict, Verdict
+from controller.ceph.mgr import CreateKeyring
+from controller.ceph.osd import OsdObservation, OsdState, RemoveOsd, analyze, device_status, observe, storage_status
+from controller.ceph.osd_daemon import Osd, osd_deployment, read_osd
+from controller.ceph.osd_prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
+from controller.ceph.rados import CephError
+from controller.ceph.version import CephVersion
+from controller.framework.children import Apply, Delete
+from controller.framework.plan import Step
+from controller.runtime.apply import as_applied
+from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from tests.unit.ceph.snapshot import assert_matches_snapshot
+
+FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
+UUIDS = tuple(f"354e9e31-3991-4647-ad71-9e21444f95c{n}" for n in range(10))
+RELEASE = Release("ceph:18.2", CephVersion(18, 2, 7))
+NEXT_RELEASE = Release("ceph:19.2", CephVersion(19, 2, 2))
+NOW = 1_800_000_000.0
+GIB = 1024**3
+
+
+def cluster(**spec: Any) -> CephCluster:
+    spec.setdefault("storage", {"useAllNodes": True, "useAllDevices": True})
+    meta = {"name": "my-cluster", "namespace": "rook-ceph", "uid": "c1"}
+    return msgspec.convert({"metadata": meta, "spec": spec}, CephCluster)
+
+
+def node(name: str, **labels: str) -> Node:
+    labels = {"kubernetes.io/hostname": name, **labels}
+    return msgspec.convert(
+        {"metadata": {"name": name, "labels": labels}, "status": {"nodeInfo": {"bootID": f"boot-{name}"}}}, Node
+    )
+
+
+def disk(name: str = "sdb", **fields: Any) -> BlockDevice:
+    return BlockDevice(**{"name": name, "path": f"/dev/{name}", "type": "disk", "size": 10 * GIB, **fields})
+
+
+def osd_disk(number: int, name: str = "sdb") -> BlockDevice:
+    label = {"ceph_fsid": FSID, "osd_id": number, "osd_uuid": UUIDS[number], "signatures": ("ceph_bluestore",)}
+    return disk(name, **label)
+
+
+def an_osd(number: int, node_name: str = "a", **fields: Any) -> Osd:
+    return Osd(**{"osd_id": number, "uuid": UUIDS[number], "node": node_name, "path": "/dev/sdb", **fields})
+
+
+def state(number: int, *, up: bool = True, is_in: bool = True, **fields: str) -> OsdState:
+    return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, **fields)
+
+
+def running(spec: CephCluster, one: Osd, release: Release = RELEASE, *, rolled_out: bool = True) -> dict[str, Any]:
+    """An OSD's Deployment as the API server has it."""
+    found = as_applied(osd_deployment(spec, FSID, release, one, node(one.node), {}))
+    found["metadata"] |= {"uid": f"d{one.osd_id}", "generation": 2}
+    replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    found["status"] = {"observedGeneration": 2, **(replicas if rolled_out else {})}
+    return found
+
+
+SHARED: dict[tuple[str, str], dict[str, Any]] = {
+    ("Secret", osd_prepare.BOOTSTRAP_SECRET): {},
+    ("ConfigMap", osd_prepare.SCRIPTS): as_applied(osd_prepare.scripts(cluster())),
+}
+
+
+def observation(*deployments: dict[str, Any], **fields: Any) -> OsdObservation:
+    """What is seen of a cluster whose shared objects are there."""
+    typed = [msgspec.convert(d, Deployment) for d in deployments]
+    numbered = {one.osd_id: d for d in typed if (one := read_osd(d)) is not None}
+    live = {**SHARED, **{("Deployment", d["metadata"]["name"]): d for d in deployments}}
+    names = fields.pop("nodes", ("a",))
+    fields = {"now": NOW, "live": live, "deployments": numbered, "states": {}, **fields}
+    return OsdObservation(nodes=tuple(node(n) if isinstance(n, str) else n for n in names), **fields)
+
+
+def job(spec: CephCluster, *paths: str, ended: str = "", kind: str = "Complete") -> Job:
+    action = PrepareDevices(node="a", hostname="a", targets=tuple(Target(path) for path in paths))
+    manifest = prepare_job(spec, FSID, RELEASE, action, UUIDS[: len(paths)])
+    manifest["metadata"]["uid"] = "j1"
+    if ended:
+        manifest["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": ended}]}
+    return msgspec.convert(manifest, Job)
+
+
+def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z", node_name: str = "a") -> Pod:
+    ended = {"name": "provision", "state": {"terminated": {"exitCode": 0, "message": message}}}
+    return msgspec.convert(
+        {
+            "metadata": {"name": name, "creationTimestamp": created, "labels": {"app": osd_prepare.APP}},
+            "spec": {"nodeName": node_name},
+            "status": {"containerStatuses": [ended]},
+        },
+        Pod,
+    )
+
+
+def shown(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
+    return [(step.subject, step.title, step.waits_for) for step in steps]
+
+
+class TestPreparation:
+    def test_waits_for_a_mon(self) -> None:
+        steps = analyze(cluster(), FSID, RELEASE, observation(states=None, reports={"a": (disk(),)}))
+        assert shown(steps) == [("osds", "Wait", "a mon to be in quorum")]
+
+    def test_nothing_selected_needs_nothing(self) -> None:
+        seen = observation(live={}, reports={"a": (disk(filesystem="ext4"),)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+
+    def test_shared_objects_come_first(self) -> None:
+        steps = analyze(cluster(), FSID, RELEASE, observation(live={}, reports={"a": (disk(),)}))
+        assert [(s.title, s.lane) for s in steps[:2]] == [("Apply", "osd scripts"), ("CreateKeyring", "osd keyring")]
+        keyring = steps[1].action
+        assert isinstance(keyring, CreateKeyring)
+        assert (keyring.entity, keyring.caps) == ("client.bootstrap-osd", {"mon": "allow profile bootstrap-osd"})
+        secret, scripts = "Secret rook-ceph-osd-bootstrap-keyring", "ConfigMap rook-ceph-osd-scripts"
+        assert steps[2].waits_for == f"{secret}, {scripts}"
+
+    def test_every_node_in_a_lane_of_its_own(self) -> None:
+        spec = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}})
+        seen = observation(nodes=("a", "b"), reports={"a": (disk("sdb"), disk("sdc")), "b": (disk("sdb"),)})
+        steps = analyze(spec, FSID, RELEASE, seen)
+        assert [step.action for step in steps] == [
+            PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb", "ssd"), Target("/dev/sdc", "ssd"))),
+            PrepareDevices(node="b", hostname="b", targets=(Target("/dev/sdb", "ssd"),)),
+        ]
+        assert len({step.lane or step.subject for step in steps}) == 2
+        assert steps[0].reason == "/dev/sdb, /dev/sdc selected and empty"
+
+    def test_many_devices_are_prepared_in_turns(self) -> None:
+        seen = observation(reports={"a": tuple(disk(f"sd{letter}") for letter in "abcdefghijklmnopqrst")})
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, PrepareDevices)
+        assert len(step.action.targets) == osd_prepare.MAX_DEVICES
+
+    def test_job_under_way(self) -> None:
+        found = job(cluster(), "/dev/sdb")
+        seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
+        steps = analyze(cluster(), FSID, RELEASE, seen)
+        assert shown(steps) == [("devices of node a", "Wait", "Job rook-ceph-osd-prepare-a to end")]
+
+    @pytest.mark.parametrize("kind", ["Complete", "Failed"])
+    def test_device_that_was_refused_is_tried_again_later(self, kind: str) -> None:
+        found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:58:00Z", kind=kind)
+        refused = Refusal("a", "/dev/sdb", "/dev/sdb has signatures: ext4")
+        seen = observation(jobs={found.metadata.name: found}, refused=(refused,), reports={"a": (disk(),)})
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert step.reason == "/dev/sdb: /dev/sdb has signatures: ext4"
+        assert step.waits_for == "the next try, at 08:03:00Z"
+
+    def test_next_try(self) -> None:
+        found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:55:00Z", kind="Failed")
+        seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert step.action == PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),), replaces="j1")
+
+    def test_new_device_does_not_wait_for_the_next_try(self) -> None:
+        found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:59:59Z")
+        seen = observation(jobs={found.metadata.name: found}, reports={"a": (osd_disk(0), disk("sdc"))})
+        seen = replace(seen, states={0: state(0)}, prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),))
+        steps = analyze(cluster(), FSID, RELEASE, seen)
+        assert PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdc"),), replaces="j1") in [
+            s.action for s in steps
+        ]
+
+    def test_closed_node_is_left_alone(self) -> None:
+        cordoned = msgspec.structs.replace(
+            node("a"), spec=msgspec.convert({"unschedulable": True}, type(node("a").spec))
+        )
+        assert analyze(cluster(), FSID, RELEASE, observation(nodes=(cordoned,), reports={"a": (disk(),)})) == ()
+
+
+class TestDaemons:
+    """Whatever tells of an OSD, it gets its Deployment."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"prepared": (Prepared("a", "/dev/sdb", 0, UUIDS[0]),), "reports": {}},
+            {"prepared": (Prepared("a", "/dev/sdb", 0, UUIDS[0]),), "reports": {"a": (disk(),)}},
+            {"reports": {"a": (osd_disk(0),)}},
+        ],
+        ids=["job", "job and old report", "device label"],
+    )
+    def test_missing_deployment(self, fields: dict[str, Any]) -> None:
+        (step,) = analyze(cluster(), FSID, RELEASE, observation(states={0: state(0, up=False)}, **fields))
+        assert (step.subject, step.reason) == ("osd.0", "Deployment rook-ceph-osd-0 does not exist")
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0)
+
+    def test_settled(self) -> None:
+        seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0),)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+
+    def test_settled_without_reports(self) -> None:
+        seen = observation(running(cluster(), an_osd(0)), states={0: state(0)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+
+    def test_not_up_yet(self) -> None:
+        seen = observation(running(cluster(), an_osd(0)), states={0: state(0, up=False)})
+        steps = analyze(cluster(), FSID, RELEASE, seen)
+        assert shown(steps) == [("osd.0", "Wait", "the OSD to report to the mons")]
+
+    def test_device_under_another_name_restarts_nothing(self) -> None:
+        seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0, "sdq"),)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+
+    def test_device_that_the_spec_no_longer_selects_keeps_its_settings(self) -> None:
+        fast = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"crushRoot": "fast"}})
+        deployed = running(fast, an_osd(0, settings={"crushRoot": "fast"}))
+        seen = observation(deployed, states={0: state(0)}, reports={"a": (osd_disk(0),)})
+        assert analyze(cluster(storage={}), FSID, RELEASE, seen) == ()
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+
+    def test_disk_carried_to_another_node(self) -> None:
+        seen = observation(
+            running(cluster(), an_osd(0)),
+            nodes=("a", "b"),
+            states={0: state(0, up=False)},
+            reports={"a": (), "b": (osd_disk(0, "sdx"),)},
+        )
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
+
+    def test_disk_that_several_nodes_see_stays_where_it_is(self) -> None:
+        seen = observation(
+            running(cluster(), an_osd(0, "b")),
+            nodes=("a", "b"),
+            states={0: state(0)},
+            reports={"a": (osd_disk(0),), "b": (osd_disk(0),)},
+        )
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+
+    def test_disk_that_several_nodes_see_goes_to_the_one_that_the_spec_means(self) -> None:
+        spec = cluster(storage={"nodes": [{"name": "b", "devices": [{"name": "sdb"}]}]})
+        reports = {"a": (osd_disk(0),), "b": (osd_disk(0),)}
+        (step,) = analyze(spec, FSID, RELEASE, observation(nodes=("a", "b"), states={0: state(0)}, reports=reports))
+        assert isinstance(step.action, Apply)
+        assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
+
+    def test_node_is_gone(self) -> None:
+        seen = observation(running(cluster(), an_osd(0)), nodes=(), states={0: state(0, up=False)})
+        assert shown(analyze(cluster(), FSID, RELEASE, seen)) == [("osd.0", "Wait", "the OSD to report to the mons")]
+
+    def test_left_alone_by_label(self) -> None:
+        deployed = running(cluster(), an_osd(0))
+        deployed["metadata"]["labels"]["ceph.rook.io/do-not-reconcile"] = "true"
+        assert analyze(cluster(), FSID, NEXT_RELEASE, observation(deployed, states={0: state(0)})) == ()
+
+    def test_own_requests_of_a_node(self) -> None:
+        requests = {"requests": {"memory": "2Gi"}}
+        spec = cluster(storage={"nodes": [{"name": "a", "useAllDevices": True, "resources": requests}]})
+        (step,) = analyze(spec, FSID, RELEASE, observation(states={0: state(0)}, reports={"a": (osd_disk(0),)}))
+        assert isinstance(step.action, Apply)
+        assert step.action.obj["spec"]["template"]["spec"]["containers"][0]["resources"] == requests
+
+
+class TestRestarts:
+    def seen(self, *osds: Osd, down: tuple[int, ...] = (), **fields: Any) -> OsdObservation:
+        states = {one.osd_id: state(one.osd_id, up=one.osd_id not in down) for one in osds}
+        deployed = [running(cluster(), one) for one in osds]
+        return observation(*deployed, nodes=("a", "b", "c"), states=states, **fields)
+
+    three = (an_osd(0, "a"), an_osd(1, "a"), an_osd(2, "b"))
+
+    def waits(self, seen: OsdObservation, *, hold: str = "", **spec: Any) -> dict[str, str]:
+        return {s.subject: s.waits_for for s in analyze(cluster(**spec), FSID, NEXT_RELEASE, seen, hold=hold)}
+
+    def test_one_node_at_a_time(self) -> None:
+        seen = self.seen(*self.three, stoppable=frozenset({0, 1}))
+        assert self.waits(seen) == {"osd.0": "", "osd.1": "", "osd.2": "osd.0, osd.1 to be restarted"}
+
+    def test_the_cluster_cannot_do_without(self) -> None:
+        seen = self.seen(*self.three, unstoppable="12 PGs would be offline")
+        assert self.waits(seen)["osd.0"] == "osd.0 to be dispensable: 12 PGs would be offline"
+
+    def test_held(self) -> None:
+        seen = self.seen(*self.three, stoppable=frozenset({0, 1}))
+        assert set(self.waits(seen, hold="the mons to be updated").values()) == {"the mons to be updated"}
+
+    def test_skip_upgrade_checks(self) -> None:
+        assert set(self.waits(self.seen(*self.three), skipUpgradeChecks=True).values()) == {""}
+
+    def test_too_few_to_ask(self) -> None:
+        assert set(self.waits(self.seen(*self.three[:2])).values()) == {""}
+
+    def test_one_that_is_down_needs_no_permission(self) -> None:
+        seen = self.seen(*self.three, down=(2,), unstoppable="no")
+        waits = self.waits(seen)
+        assert waits["osd.2"] == ""
+        assert waits["osd.0"] != ""
+
+    @pytest.mark.parametrize(("limit", "expected"), [(20, (0, 1)), (1, (0,))])
+    def test_next_batch(self, limit: int, expected: tuple[int, ...]) -> None:
+        spec = cluster(storage={"osdMaxUpdatesInParallel": limit})
+        assert osd.next_batch(spec, FSID, NEXT_RELEASE, self.seen(*self.three)) == expected
+        assert osd.next_batch(spec, FSID, RELEASE, self.seen(*self.three)) == ()
+
+    def test_none_is_asked_about_while_one_is_about_to_stop(self) -> None:
+        """Its Deployment was changed a moment ago, and the cluster's map still has it up."""
+        deployed = [
+            running(cluster(), an_osd(0, "a"), NEXT_RELEASE, rolled_out=False),
+            *(running(cluster(), one) for one in self.three[1:]),
+        ]
+        seen = observation(*deployed, nodes=("a", "b"), states={n: state(n) for n in range(3)})
+        assert osd.next_batch(cluster(), FSID, NEXT_RELEASE, seen) == ()
+        assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
+
+
+class TestRemovals:
+    def test_purged_from_the_cluster(self) -> None:
+        steps = analyze(cluster(), FSID, RELEASE, observation(running(cluster(), an_osd(0)), states={}))
+        assert [(s.subject, type(s.action)) for s in steps] == [("osd.0", Delete)]
+
+    def test_number_used_again(self) -> None:
+        """osd.0 was purged, and a new disk got its number: the Deployment of the old one becomes that of the new."""
+        label = {"ceph_fsid": FSID, "osd_id": 0, "osd_uuid": UUIDS[5]}
+        seen = observation(
+            running(cluster(), an_osd(0)),
+            states={0: OsdState(osd_id=0, uuid=UUIDS[5], up=False, is_in=True)},
+            reports={"a": (disk("sdc", **label),)},
+        )
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, uuid=UUIDS[5], path="/dev/sdc")
+
+    @pytest.mark.parametrize(("allowed", "expected"), [(True, [RemoveOsd(0)]), (False, [])])
+    def test_out_and_safe(self, allowed: bool, expected: list[RemoveOsd]) -> None:
+        seen = observation(
+            running(cluster(), an_osd(0)), states={0: state(0, up=False, is_in=False)}, removable=frozenset({0})
+        )
+        steps = analyze(cluster(removeOSDsIfOutAndSafeToRemove=allowed), FSID, RELEASE, seen)
+        assert [s.action for s in steps if isinstance(s.action, RemoveOsd)] == expected
+
+
+class FakeCeph:
+    """Answers as a cluster whose OSDs are given, and refuses what it is told to refuse."""
+
+    def __init__(self, *states: OsdState, refuses: dict[tuple[str, tuple[str, ...]], str] | None = None) -> None:
+        self.states = states
+        self.refuses = refuses or {}
+        self.asked: list[tuple[str, tuple[str, ...]]] = []
+
+    async def mon(self, prefix: str, /, **args: Any) -> Any:
+        assert not args
+        if prefix == "osd dump":
+            return {
+                "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states]
+            }
+        if prefix == "osd tree":
+            return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
+        assert prefix == "osd metadata"
+        return [{"id": s.osd_id, "osd_objectstore": "bluestore"} for s in self.states]
+
+    async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
+        raise AssertionError(prefix)
+
+    async def mgr(self, prefix: str, /, *, ids: list[str]) -> Any:
+        self.asked.append((prefix, tuple(ids)))
+        refusal = self.refuses.get((prefix, tuple(ids)))
+        if refusal:
+            raise CephError(16, refusal)
+        return {}
+
+
+class TestObservation:
+    async def look(self, ceph: FakeCeph, release: Release = NEXT_RELEASE, **spec: Any) -> OsdObservation:
+        deployed = [running(cluster(), one) for one in TestRestarts.three]
+        return await observe(
+            cluster(**spec),
+            FSID,
+            release,
+            now=NOW,
+            nodes=[node(n) for n in "abc"],
+            reports={},
+            live={("Deployment", d["metadata"]["name"]): d for d in deployed},
+            deployments=[msgspec.convert(d, Deployment) for d in deployed],
+            jobs=[],
+            pods=[],
+            ceph=ceph,
+        )
+
+    async def test_asks_for_a_node_and_then_for_one(self) -> None:
+        ceph = FakeCeph(*(state(n) for n in range(3)), refuses={("osd ok-to-stop", ("0", "1")): "4 PGs"})
+        seen = await self.look(ceph)
+        assert ceph.asked == [("osd ok-to-stop", ("0", "1")), ("osd ok-to-stop", ("0",))]
+        assert (seen.stoppable, seen.unstoppable) == (frozenset({0}), "")
+
+    async def test_refused(self) -> None:
+        refuses = {("osd ok-to-stop", ids): "4 PGs" for ids in (("0", "1"), ("0",))}
+        seen = await self.look(FakeCeph(*(state(n) for n in range(3)), refuses=refuses))
+        assert (seen.stoppable, seen.unstoppable) == (frozenset(), "4 PGs")
+
+    async def test_asks_nothing_where_nothing_is_to_be_done(self) -> None:
+        ceph = FakeCeph(*(state(n) for n in range(3)))
+        seen = await self.look(ceph, RELEASE)
+        assert ceph.asked == []
+        assert seen.states == {n: state(n, device_class="ssd", store="bluestore") for n in range(3)}
+
+    async def test_asks_one_by_one_what_may_be_removed(self) -> None:
+        gone = [state(n, up=False, is_in=False) for n in (0, 1)]
+        ceph = FakeCeph(*gone, state(2), refuses={("osd safe-to-destroy", ("1",)): "has data"})
+        seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
+        assert seen.removable == frozenset({0})
+
+    async def test_storage_status(self) -> None:
+        status = storage_status(await self.look(FakeCeph(*(state(n) for n in range(3))), RELEASE))
+        assert msgspec.to_builtins(status) == {
+            "deviceClasses": ({"name": "ssd"},),
+            "osd": {"storeType": {"bluestore": 3}},
+        }
+
+
+class TestResults:
+    def test_what_pods_report(self) -> None:
+        message = json.dumps(
+            [
+                {"device": "/dev/sdb", "id": 0, "uuid": UUIDS[0], "deviceClass": "ssd"},
+                {"device": "/dev/sdc", "error": "/dev/sdc is mounted or in use"},
+            ]
+        )
+        assert read_results([prepare_pod("p", message)]) == (
+            (Prepared("a", "/dev/sdb", 0, UUIDS[0], "ssd"),),
+            (Refusal("a", "/dev/sdc", "/dev/sdc is mounted or in use"),),
+        )
+
+    def test_the_last_word_counts(self) -> None:
+        pods = [
+            prepare_pod(
+                "2", json.dumps([{"device": "/dev/sdb", "id": 0, "uuid": UUIDS[0]}]), created="2027-01-15T08:01:00Z"
+            ),
+            prepare_pod("1", json.dumps([{"device": "/dev/sdb", "error": "no answer"}])),
+        ]
+        assert read_results(pods) == ((Prepared("a", "/dev/sdb", 0, UUIDS[0]),), ())
+
+    @pytest.mark.parametrize("message", ["", "Killed", "{"])
+    def test_no_report(self, message: str) -> None:
+        assert read_results([prepare_pod("p", message)]) == ((), ())
+
+    def test_agents_reports(self) -> None:
+        devices = msgspec.json.encode([disk()]).decode()
+        maps = [
+            {"metadata": {"labels": {"app": "rook-discover", "rook.io/node": "a"}}, "data": {"devices": devices}},
+            {"metadata": {"labels": {"app": "rook-discover"}}, "data": {"devices": "x"}},
+            {"metadata": {"labels": {"rook.io/node": "b"}}, "data": {"devices": "x"}},
+        ]
+        assert osd.read_reports(msgspec.convert(maps, list[ConfigMap])) == {"a": (disk(),)}
+
+
+class TestStatus:
+    def test_rows(self) -> None:
+        verdicts = [
+            DeviceVerdict(node="b", device="sdb", verdict=Verdict.ACCEPTED, reason="empty", report=disk()),
+            DeviceVerdict(node="a", device="sdb", verdict=Verdict.REJECTED, reason="is read-only", report=disk()),
+        ]
+        rows = device_status(verdicts, [Refusal("b", "/dev/sdb", "no room"), Refusal("a", "/dev/sdb", "old")])
+        assert [(r.node, r.verdict, r.reason) for r in rows] == [
+            ("a", "Rejected", "is read-only"),
+            ("b", "Accepted", "empty; the last try failed: no room"),
+        ]
+
+    def test_bounded(self) -> None:
+        many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason="x") for n in range(600)]
+        used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
+        rows = device_status([*many, used], ())
+        assert len(rows) == osd.MAX_DEVICE_ROWS + 1
+        assert rows[-2].verdict == "InUse"
+        assert rows[-1].reason == "101 more rejected devices are not shown"
+
+
+class TestManifests:
+    rich: ClassVar = {
+        "resources": {"osd": {"limits": {"memory": "4Gi"}}, "prepareosd": {"requests": {"cpu": "100m"}}},
+        "placement": {"all": {"tolerations": [{"key": "storage", "operator": "Exists"}]}},
+    }
+
+    def test_prepare_job(self) -> None:
+        action = PrepareDevices(node="n1", hostname="n1.example.org", targets=(Target("/dev/sdb", "ssd"),))
+        assert_matches_snapshot(prepare_job(cluster(**self.rich), FSID, RELEASE, action, UUIDS[:1]), "osd-prepare-job")
+
+    def test_deployment(self) -> None:
+        labels = {"topology.kubernetes.io/zone": "z.1", "topology.rook.io/rack": "r1", "kubernetes.io/hostname": "n1.x"}
+        one = an_osd(3, "n1", settings={"deviceClass": "ssd", "initialWeight": "0.5"})
+        wanted = osd_deployment(cluster(**self.rich), FSID, RELEASE, one, node("n1", **labels), {})
+        assert_matches_snapshot(wanted, "osd-deployment")
+
+    def test_no_secret_in_any_argument(self) -> None:
+        action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
+        for manifest in (prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1]), running(cluster(), an_osd(0))):
+            assert re.search("AQ[A-Za-z0-9+/]{36}==", json.dumps(manifest)) is None
+
+    @pytest.mark.parametrize(
+        ("limit", "expected"),
+        [("4Gi", int(4 * GIB * 0.8)), ("1Gi", 896 * 1024**2), ("512Mi", 896 * 1024**2)],
+    )
+    def test_memory_target(self, limit: str, expected: int) -> None:
+        spec = cluster(resources={"osd": {"limits": {"memory": limit}}})
+        args = running(spec, an_osd(0))["spec"]["template"]["spec"]["containers"][0]["args"]
+        assert f"--default-osd-memory-target={expected}" in args
+
+    def test_resources_of_a_device_class_go_first(self) -> None:
+        spec = cluster(resources={"osd": {"limits": {"cpu": "1"}}, "osd-ssd": {"limits": {"cpu": "2"}}})
+        one = an_osd(0, settings={"deviceClass": "ssd"})
+        container = running(spec, one)["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"] == {"limits": {"cpu": "2"}}
+
+    def test_only_osd_placement(self) -> None:
+        placement = {"all": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": [{"key": "y"}]}}
+        spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": True})
+        assert running(spec, an_osd(0))["spec"]["template"]["spec"]["tolerations"] == [{"key": "y"}]
+
+    def test_names_of_jobs_are_short_enough_and_distinct(self) -> None:
+        names = [job_name(f"{'n' * 70}-{i}.example.org") for i in range(3)]
+        assert len(set(names)) == 3
+        assert {len(name) for name in names} <= set(range(1, 64))
+        assert job_name("worker-1") == "rook-ceph-osd-prepare-worker-1"
+
+    def test_script_runs_on_the_python_of_the_oldest_images(self) -> None:
+        ast.parse(files("controller.ceph").joinpath("osd_script.py").read_text(), feature_version=(3, 9))
+
+
+def test_location() -> None:
+    labels = {
+        "kubernetes.io/hostname": "n1.example.org",
+        "topology.kubernetes.io/region": "eu",
+        "topology.kubernetes.io/zone": "eu.1",
+        "topology.rook.io/rack": "r1",
+        "other": "x",
+    }
+    assert list(location(labels).items()) == [
+        ("root", "default"),
+        ("region", "eu"),
+        ("zone", "eu-1"),
+        ("rack", "r1"),
+        ("host", "n1-example-org"),
+    ]
+    assert location({}, "fast") == {"root": "fast"}
