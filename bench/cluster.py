@@ -104,7 +104,8 @@ def measure_claim(environment: Environment, namespace: str, name: str) -> list[t
     """From a claim and a pod that wants it to the pod running."""
 
     def bound() -> bool:
-        return environment.api.get("PersistentVolumeClaim", name, namespace).get("status", {}).get("phase") == "Bound"
+        status = environment.api.get("PersistentVolumeClaim", name, namespace).get("status", {})
+        return bool(status.get("phase") == "Bound")
 
     def attached() -> bool:
         volume = environment.api.get("PersistentVolumeClaim", name, namespace)["spec"].get("volumeName")

@@ -37,7 +37,7 @@ def render(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..
                 arguments += ["--set-json", f"{name}={json.dumps(value)}"]
             result = helm(*arguments)
             assert result.returncode == 0, result.stderr
-            done[key] = Rendered([o for o in yaml.safe_load_all(result.stdout) if o])
+            done[key] = Rendered([o for o in yaml.load_all(result.stdout, yaml.CSafeLoader) if o])
         return done[key]
 
     return run

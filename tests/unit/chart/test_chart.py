@@ -236,7 +236,7 @@ def test_rbac_can_be_left_to_the_administrator(render: Render) -> None:
 def test_types_are_those_of_the_manifests_and_kept_on_uninstall(render: Render) -> None:
     expected = {}
     for file in (CHART.parents[1] / "manifests" / "crds").glob("*.yaml"):
-        definition = yaml.safe_load(file.read_text())
+        definition = yaml.load(file.read_text(), yaml.CSafeLoader)
         expected[definition["metadata"]["name"]] = definition["spec"]
     rendered = render().of_kind("CustomResourceDefinition")
     assert expected
