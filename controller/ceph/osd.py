@@ -453,7 +453,7 @@ def next_batch(cluster: CephCluster, fsid: str, release: Release, seen: OsdObser
 
 
 def _restarting(seen: OsdObservation) -> tuple[int, ...]:
-    """OSDs that are about to stop, though the cluster's map does not show it yet: until then its answers are too good."""
+    """OSDs about to stop of which the cluster's map does not know yet: until it does, its answers are too good."""
     states = seen.states or {}
     return tuple(n for n, d in sorted(seen.deployments.items()) if not d.rolled_out and n in states and states[n].up)
 

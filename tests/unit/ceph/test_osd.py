@@ -377,9 +377,10 @@ class FakeCeph:
     async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
         raise AssertionError(prefix)
 
-    async def mgr(self, prefix: str, /, *, ids: list[str]) -> Any:
-        self.asked.append((prefix, tuple(ids)))
-        refusal = self.refuses.get((prefix, tuple(ids)))
+    async def mgr(self, prefix: str, /, **args: Any) -> Any:
+        question = (prefix, tuple(args["ids"]))
+        self.asked.append(question)
+        refusal = self.refuses.get(question)
         if refusal:
             raise CephError(16, refusal)
         return {}
@@ -409,7 +410,8 @@ class TestObservation:
         assert (seen.stoppable, seen.unstoppable) == (frozenset({0}), "")
 
     async def test_refused(self) -> None:
-        refuses = {("osd ok-to-stop", ids): "4 PGs" for ids in (("0", "1"), ("0",))}
+        batches: tuple[tuple[str, ...], ...] = (("0", "1"), ("0",))
+        refuses = {("osd ok-to-stop", ids): "4 PGs" for ids in batches}
         seen = await self.look(FakeCeph(*(state(n) for n in range(3)), refuses=refuses))
         assert (seen.stoppable, seen.unstoppable) == (frozenset(), "4 PGs")
 
