@@ -19,7 +19,7 @@ from controller.framework.resources import requirements
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from controller.ceph.version import CephVersion
+    from controller.ceph.releases import CephVersion
 
 CLUSTER_LABEL = "rook_cluster"
 MON_CONFIG = "rook-ceph-config"  # the Secret's name

@@ -33,11 +33,13 @@ from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Node, Pod
 
+NOT_IN_QUORUM = "not in quorum"
+"""Reason of the step that waits for a mon; how long it has been waiting decides about its replacement."""
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
 
@@ -91,7 +93,9 @@ class RemoveFromMonmap:
     mon_id: str
 
 
-def analyze(cluster: CephCluster, fsid: str, release: Release, seen: MonObservation) -> tuple[Step, ...]:
+def analyze(
+    cluster: CephCluster, fsid: str, release: Release, seen: MonObservation, *, hold: str = ""
+) -> tuple[Step, ...]:
     """What to do for the cluster's mons. Pure.
 
     Args:
@@ -99,13 +103,14 @@ def analyze(cluster: CephCluster, fsid: str, release: Release, seen: MonObservat
         fsid: Its identity.
         release: What mons should run.
         seen: What is there.
+        hold: What has to happen before a mon that runs is restarted; empty: nothing.
     """
     problem = invalid(cluster)
     if problem:
         return (Step(subject="mons", reason="the spec cannot be carried out", waits_for=problem),)
     endpoints = seen.endpoints or recover(seen)
     steps = [*_shared_objects(cluster, endpoints, seen)]
-    steps += _members(cluster, fsid, release, endpoints, seen)
+    steps += _members(cluster, fsid, release, endpoints, seen, hold)
     steps += _leavers(cluster, endpoints, seen)
     steps += _change(cluster, fsid, release, endpoints, seen)
     return tuple(steps)
@@ -157,7 +162,7 @@ def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObserva
 
 
 def _members(
-    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation
+    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation, hold: str
 ) -> Iterator[Step]:
     in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
     outside = set(endpoints.ids) - in_quorum
@@ -173,16 +178,18 @@ def _members(
         wanted = mon_deployment(cluster, fsid, release, mon)
         why = explain(wanted, seen.live.get(("Deployment", mon.daemon.name)))
         if why:
-            others_out = sorted(outside - {mon.id})
-            waits_for = ""
-            if mon.id in seen.deployments and restarting not in ("", mon.id):
-                waits_for = f"mon {restarting} to be restarted"
-            elif mon.id in seen.deployments and others_out:
-                waits_for = f"{_named(others_out)} to be in quorum, as mons are restarted one at a time"
+            waits_for = "" if mon.id not in seen.deployments else hold or _restart_waits_for(mon, restarting, outside)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
             restarting = restarting or mon.id
         elif mon.id in outside:
             yield _wait_for_quorum(mon, seen)
+
+
+def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:
+    if restarting not in ("", mon.id):
+        return f"mon {restarting} to be restarted"
+    others = sorted(outside - {mon.id})
+    return f"{_named(others)} to be in quorum, as mons are restarted one at a time" if others else ""
 
 
 def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
@@ -190,7 +197,7 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
         waits_for = f"a mon to take its place: node {mon.node} does not exist any more"
     else:
         waits_for = trouble(seen.pods.get(mon.id, ())) or "the mon to join"
-    return Step(subject=f"mon {mon.id}", reason="not in quorum", waits_for=waits_for)
+    return Step(subject=f"mon {mon.id}", reason=NOT_IN_QUORUM, waits_for=waits_for)
 
 
 def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:

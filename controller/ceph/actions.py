@@ -1,0 +1,141 @@
+"""How the steps of a CephCluster's plan are carried out. Each handler may be repeated at any time without harm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from controller.apis.ceph import CEPH_CLUSTER
+from controller.ceph import config, deletion, mgr, mon, osd
+from controller.ceph.daemon import metadata
+from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
+from controller.framework import children
+from controller.runtime import remove_finalizer, resource_of
+from controller.runtime.kube import JOB, POD, SECRET
+from informers import ApiError
+
+if TYPE_CHECKING:
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.observation import Caches, Observation
+    from controller.ceph.rados import Cluster, Connections
+    from controller.framework.plan import Handler
+    from controller.runtime import Manager
+    from controller.runtime.kube import JsonObject
+
+CLUSTERS = resource_of(CEPH_CLUSTER)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateIdentity:
+    """Make up an fsid and keys, and keep them in the Secret with this metadata. Never replaces one that exists."""
+
+    meta: dict[str, Any] = field(repr=False)
+
+
+class NoConsentError(Exception):
+    """The consent to destroy data was withdrawn, or never given."""
+
+
+def handlers(
+    cluster: CephCluster, seen: Observation, manager: Manager, caches: Caches, connections: Connections
+) -> dict[type, Handler]:
+    """What carries out each action that a CephCluster's plan may have now."""
+    ways = {
+        **children.handlers(manager.applier, manager.client, caches.children),
+        **_cluster_handlers(cluster, manager),
+        **_member_handlers(manager),
+    }
+    ceph = connections.get(cluster.metadata.namespace)
+    if ceph is not None:
+        ways |= _ceph_handlers(cluster, manager, ceph)
+    if ceph is not None and seen.release is not None and seen.identity is not None:
+        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph)
+    return ways
+
+
+def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Handler]:
+    client, namespace = manager.client, cluster.metadata.namespace
+
+    async def create_identity(action: CreateIdentity) -> None:
+        try:
+            await client.create(SECRET, identity_secret(action.meta, generate_identity()))
+        except ApiError as error:
+            if not error.is_already_exists:
+                raise
+
+    async def destroy_data(action: deletion.DestroyData) -> None:
+        # Asked of the API server, not of a cache: consent may have been withdrawn a moment ago.
+        fresh = await client.get(CLUSTERS, namespace, cluster.metadata.name)
+        confirmation = fresh["spec"].get("cleanupPolicy", {}).get("confirmation", "")
+        deleting = fresh["metadata"].get("deletionTimestamp") is not None
+        same = fresh["metadata"]["uid"] == cluster.metadata.uid
+        if not (same and deleting and confirmation == deletion.CONFIRMATION):
+            raise NoConsentError(
+                f"CephCluster {namespace}/{cluster.metadata.name}: spec.cleanupPolicy.confirmation is "
+                f"{confirmation!r}, not {deletion.CONFIRMATION!r}: no data is removed from node {action.node}"
+            )
+        await client.create(JOB, action.job)
+
+    async def let_go(_: deletion.LetGo) -> None:
+        await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
+
+    async def label_mgr(action: mgr.LabelMgr) -> None:
+        body = {"metadata": {"labels": {mgr.ROLE_LABEL: action.role}}}
+        await client.patch(POD, namespace, action.pod, body, content_type="application/merge-patch+json")
+
+    return {
+        CreateIdentity: create_identity,
+        deletion.DestroyData: destroy_data,
+        deletion.LetGo: let_go,
+        mgr.LabelMgr: label_mgr,
+    }
+
+
+def _member_handlers(manager: Manager) -> dict[type, Handler]:
+    async def apply_all(objects: tuple[JsonObject, ...]) -> None:
+        for obj in objects:
+            await manager.applier.apply(obj)
+
+    async def start_mon(action: mon.StartMon) -> None:
+        await apply_all(action.objects)
+
+    async def retire_mon(action: mon.RetireMon) -> None:
+        await apply_all(action.objects)
+
+    return {mon.StartMon: start_mon, mon.RetireMon: retire_mon}
+
+
+def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dict[type, Handler]:
+    async def remove_from_monmap(action: mon.RemoveFromMonmap) -> None:
+        await ceph.mon("mon rm", name=action.mon_id)
+
+    async def create_keyring(action: mgr.CreateKeyring) -> None:
+        caps = [part for subsystem, cap in sorted(action.caps.items()) for part in (subsystem, cap)]
+        answer = await ceph.mon("auth get-or-create", entity=action.entity, caps=caps)
+        text = keyring(action.entity, answer[0]["key"])
+        await manager.applier.apply(keyring_secret(metadata(cluster, action.secret, action.labels), text))
+
+    async def remove_user(action: mgr.RemoveUser) -> None:
+        await ceph.mon("auth rm", entity=action.entity)
+
+    async def enable_module(action: mgr.EnableModule) -> None:
+        await ceph.mon("mgr module enable", module=action.module)
+
+    async def disable_module(action: mgr.DisableModule) -> None:
+        await ceph.mon("mgr module disable", module=action.module)
+
+    async def set_config(action: config.SetConfig) -> None:
+        await config.set_config(ceph, action)
+
+    async def unset_config(action: config.UnsetConfig) -> None:
+        await config.unset_config(ceph, action)
+
+    return {
+        mon.RemoveFromMonmap: remove_from_monmap,
+        mgr.CreateKeyring: create_keyring,
+        mgr.RemoveUser: remove_user,
+        mgr.EnableModule: enable_module,
+        mgr.DisableModule: disable_module,
+        config.SetConfig: set_config,
+        config.UnsetConfig: unset_config,
+    }

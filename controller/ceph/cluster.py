@@ -1,0 +1,341 @@
+"""CephCluster: the whole cluster's plan, and the reconciler that carries it out.
+
+Order: the image's release, the cluster's identity, mons one by one, and from the first mon in quorum on the mgr, the
+settings and the OSDs side by side. An upgrade goes through mons, mgrs and OSDs in this order.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.ceph import actions, config, deletion, mgr, mon, osd, status
+from controller.ceph.daemon import cluster_labels, metadata
+from controller.ceph.health import HEALTH_ERR
+from controller.ceph.keys import ADMIN_KEYRING, IDENTITY, MONS_KEYRING, keyring, keyring_secret, mons_keyring
+from controller.ceph.observation import Caches, Observer
+from controller.ceph.served import unserved
+from controller.framework.children import ensure
+from controller.framework.duration import parse_duration
+from controller.framework.plan import Outcome, Plan, PlanError, Step, StepResult, StepState, execute, preview
+from controller.runtime import (
+    Controller,
+    Request,
+    Result,
+    add_finalizer,
+    annotations_changed,
+    any_of,
+    generation_changed,
+    resource_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from controller.apis.ceph import CephClusterStatus
+    from controller.ceph.observation import Observation
+    from controller.ceph.rados import Connections
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+    from controller.runtime.kube import HasMetadata, Node
+    from informers import Delta, Informer
+
+log = structlog.get_logger(__name__)
+
+CLUSTERS = resource_of(CEPH_CLUSTER)
+MODE_ANNOTATION = "rook.io/mode"
+PLAN_ONLY = "plan"
+
+MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+"""Seconds between two looks at a cluster at rest; upstream's defaults."""
+SOONEST, LATEST = 1.0, 15.0
+"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+PATIENCE = 20.0
+"""A step that has been waiting for this many times the next pause is looked at after that pause."""
+MAX_PASSES = 3
+"""Times that a plan is made and carried out in one reconcile while each one changes something."""
+
+type JsonObject = dict[str, Any]
+
+
+def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
+    """The plan for a cluster. Pure.
+
+    Args:
+        cluster: What is wanted.
+        seen: What is there.
+        now: Seconds since the epoch.
+    """
+    if cluster.metadata.deletion_timestamp is not None:
+        return deletion.analyze(cluster, seen)
+    steps = tuple(_steps(cluster, seen))
+    return Plan(steps=steps, look_again=_pause(cluster, now) if steps else _interval(cluster))
+
+
+def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
+    if cluster.spec.external.enable:
+        waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
+        yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
+        return
+    yield from seen.detection.steps
+    if seen.detection.refusal:
+        yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
+    yield from config.override_steps(cluster, seen.live)
+    yield from _identity(cluster, seen)
+    if seen.identity is None or seen.release is None:
+        return
+    fsid, release = seen.identity.fsid, seen.release
+    hold = _upgrade_waits_for(cluster, seen)
+    yield from mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
+    hold = hold or _behind("mon", seen)
+    yield from mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    if seen.missing_secrets:
+        missing = " and ".join(seen.missing_secrets)
+        yield Step(
+            subject="settings", reason="spec.cephConfigFromSecret refers to them", waits_for=f"{missing} to exist"
+        )
+    else:
+        yield from config.analyze(cluster, seen.config, seen.secret_values)
+    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+
+
+def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
+    if seen.identity_problem:
+        yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
+        return
+    if seen.identity is None:
+        if seen.mons.endpoints is not None or seen.mons.deployments:
+            waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
+            yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
+            return
+        labels = cluster_labels(cluster, "rook-ceph-mon")
+        yield Step(
+            subject="cluster",
+            action=actions.CreateIdentity(metadata(cluster, IDENTITY, labels, owned=False)),
+            reason="the cluster has no fsid and no keys yet",
+        )
+        return
+    for name, text in (
+        (MONS_KEYRING, mons_keyring(seen.identity)),
+        (ADMIN_KEYRING, keyring(seen.identity.admin_user, seen.identity.admin_key)),
+    ):
+        secret = keyring_secret(metadata(cluster, name, cluster_labels(cluster, "rook-ceph-mon")), text)
+        yield from ensure(seen.live, secret, subject="cluster", lane=name)
+
+
+def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
+    """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
+    upgrading = seen.running is not None and seen.running != seen.release
+    if not upgrading or cluster.spec.skip_upgrade_checks:
+        return ""
+    if seen.health is not None and seen.health.status == HEALTH_ERR:
+        codes = ", ".join(code for code, check in seen.health.checks.items() if check.severity == HEALTH_ERR)
+        return f"the cluster to leave HEALTH_ERR ({codes}), or spec.skipUpgradeChecks"
+    return ""
+
+
+def _behind(kind: str, seen: Observation) -> str:
+    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet."""
+    deployments = seen.mons.deployments if kind == "mon" else seen.mgrs.deployments
+    image = seen.release.image if seen.release is not None else ""
+    late = sorted(
+        daemon_id
+        for daemon_id, d in deployments.items()
+        if not d.rolled_out or any(c.image != image for c in d.spec.template.spec.containers)
+    )
+    return f"{kind} {late[0]} to be restarted" if late else ""
+
+
+def _interval(cluster: CephCluster) -> float:
+    health = cluster.spec.health_check.daemon_health
+    return min(
+        parse_duration(health.mon.interval, default=MON_INTERVAL),
+        parse_duration(health.status.interval, default=STATUS_INTERVAL),
+    )
+
+
+def _pause(cluster: CephCluster, now: float) -> float:
+    """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
+    since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
+    newest = max(since, default=now)
+    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+
+
+class ClusterReconciler:
+    """Reconciles CephClusters.
+
+    Args:
+        manager: Writes and records.
+        clusters: The cache of CephClusters.
+        caches: The caches of everything else.
+        connections: Ways to the clusters.
+        settings: Of the operator.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        clusters: Informer[CephCluster],
+        caches: Caches,
+        connections: Connections,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._manager = manager
+        self._clusters = clusters
+        self._caches = caches
+        self._connections = connections
+        self._observer = Observer(caches, connections, settings)
+        self._clock = clock
+
+    async def reconcile(self, request: Request) -> Result:
+        """See `controller.runtime.Reconciler`."""
+        cluster = self._clusters.get(request.namespace, request.name)
+        if cluster is None:
+            await self._connections.close(request.namespace)
+            return Result()
+        rival = self._rival(cluster)
+        if rival is not None:
+            return await self._refuse(cluster, rival)
+        plan_only = cluster.metadata.annotations.get(MODE_ANNOTATION) == PLAN_ONLY
+        deleting = cluster.metadata.deletion_timestamp is not None
+        if deleting and deletion.FINALIZER not in cluster.metadata.finalizers:
+            return Result()
+        if not plan_only and not deleting:
+            await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
+        return await self._carry_out(request, plan_only=plan_only)
+
+    async def _carry_out(self, request: Request, *, plan_only: bool) -> Result:
+        result = Result()
+        for _ in range(MAX_PASSES):
+            # Read anew: each pass writes a status, which the next one builds on.
+            cluster = self._clusters.get(request.namespace, request.name)
+            if cluster is None:
+                return Result()
+            plan, outcome = await self._pass(cluster, plan_only=plan_only)
+            if _let_go(outcome):
+                await self._connections.close(request.namespace)
+                return Result()
+            if outcome.failures:
+                raise PlanError(outcome.failures)
+            result = Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+            if not outcome.changed:
+                break
+        return result
+
+    async def _pass(self, cluster: CephCluster, *, plan_only: bool) -> tuple[Plan, Outcome]:
+        """Observes, analyzes and, unless the plan is only to be shown, acts; and shows what came of it."""
+        now = self._clock()
+        seen = await self._observer.observe(cluster, now)
+        plan = analyze(cluster, seen, now)
+        if plan_only:
+            outcome = preview(plan)
+        else:
+            ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
+            outcome = await execute(plan, ways, record=lambda result: self._record(cluster, result))
+        if not _let_go(outcome):
+            await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else "apply")
+        return plan, outcome
+
+    def _rival(self, cluster: CephCluster) -> str | None:
+        """An older CephCluster in the same namespace, which has the right to its names."""
+        mine = cluster.metadata
+        older = [
+            other.metadata.name
+            for other in self._clusters.list(mine.namespace)
+            if (other.metadata.creation_timestamp or "", other.metadata.uid) < (mine.creation_timestamp or "", mine.uid)
+        ]
+        return min(older, default=None)
+
+    async def _refuse(self, cluster: CephCluster, rival: str) -> Result:
+        message = f"CephCluster {rival} is in this namespace already, and there can be only one: delete either"
+        shown = msgspec.structs.replace(cluster.status, phase="Failure", state="Error", message=message)
+        await self._write_status(cluster, shown)
+        return Result()
+
+    async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
+        raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
+        shown = status.build(
+            cluster,
+            seen,
+            outcome,
+            mode=mode,
+            unserved=unserved(raw.get("spec", {})),
+            now=status.timestamp(self._clock()),
+        )
+        await self._write_status(cluster, shown)
+
+    async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
+        if shown != cluster.status:
+            meta = cluster.metadata
+            await self._manager.applier.apply_status(CLUSTERS, meta.namespace, meta.name, msgspec.to_builtins(shown))
+
+    def _record(self, cluster: CephCluster, result: StepResult) -> None:
+        step, failed = result.step, result.state is StepState.FAILED
+        log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
+        note = f"{step.subject}: {step.reason}" + (f"; failed: {result.error}" if failed else "")
+        self._manager.events.event(
+            {
+                "apiVersion": CLUSTERS.api_version,
+                "kind": CLUSTERS.kind,
+                "namespace": cluster.metadata.namespace,
+                "name": cluster.metadata.name,
+                "uid": cluster.metadata.uid,
+            },
+            "Warning" if failed else "Normal",
+            f"{step.title}Failed" if failed else step.title,
+            note,
+            step.title,
+        )
+
+
+def register(manager: Manager, settings: Settings, connections: Connections) -> None:
+    """Has `manager` reconcile CephClusters."""
+    clusters = manager.informers.informer(CLUSTERS, CephCluster)
+    caches = Caches(manager.informers, settings.operator_namespace)
+    reconciler = ClusterReconciler(manager, clusters, caches, connections, settings)
+    controller = Controller("cephcluster", reconciler, workers=settings.workers)
+
+    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
+        return [Request(*key) for key in clusters.keys(obj.metadata.namespace)]
+
+    def every(_: HasMetadata) -> Iterable[Request]:
+        return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
+
+    controller.watch(clusters, predicate=any_of(generation_changed, annotations_changed))
+    controller.watch(caches.pods, in_namespace)
+    for informer in caches.children:
+        controller.watch(informer, in_namespace)
+    controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
+    controller.watch(caches.nodes, every, predicate=_node_changed)
+    controller.watch(caches.reports, every)
+    manager.add(controller)
+
+
+def _let_go(outcome: Outcome) -> bool:
+    """Whether the CephCluster was let go, so that there is none to show anything of."""
+    return any(isinstance(r.step.action, deletion.LetGo) and r.state is StepState.DONE for r in outcome.results)
+
+
+def _appeared_or_went(delta: Delta[Any]) -> bool:
+    return delta.old is None or delta.new is None
+
+
+def _node_changed(delta: Delta[Node]) -> bool:
+    """Whether a change of a node can matter for placement; kubelets report much more, and often."""
+    old, new = delta.old, delta.new
+    if old is None or new is None:
+        return True
+    return (
+        old.spec != new.spec
+        or old.metadata.labels != new.metadata.labels
+        or old.status.addresses != new.status.addresses
+        or old.ready != new.ready
+    )

@@ -1,0 +1,344 @@
+"""What there is of a cluster: taken together from the caches and from the cluster's own answers, and then not changed.
+
+Nothing here decides anything, and a cluster that does not answer is an observation too.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import structlog
+
+from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
+from controller.ceph import osd, version
+from controller.ceph.config import OWNED_PREFIX, ConfigState
+from controller.ceph.daemon import CLUSTER_LABEL, VERSION_LABEL, Release
+from controller.ceph.health import Health
+from controller.ceph.keys import IDENTITY, Identity, parse_identity
+from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
+from controller.ceph.mgr import MgrObservation, MgrState
+from controller.ceph.mon import MonObservation
+from controller.ceph.rados import Access, CephError
+from controller.ceph.releases import CephVersion
+from controller.ceph.status import seconds_out
+from controller.ceph.version import Detection
+from controller.framework.children import Live, snapshot
+from controller.runtime import resource_of
+from controller.runtime.kube import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    JOB,
+    NODE,
+    PDB,
+    POD,
+    PV,
+    PVC,
+    SECRET,
+    SERVICE,
+    ConfigMap,
+    Deployment,
+    Job,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    Secret,
+    Service,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.rados import Cluster, Connections
+    from controller.framework.settings import Settings
+    from informers import Informer, InformerFactory, Resource
+
+log = structlog.get_logger(__name__)
+
+QUORUM_DEADLINE = 6.0
+"""Seconds for the mons to say who is in quorum: more than an election takes, less than a command may."""
+
+
+class Caches:
+    """The informers that CephClusters are observed through."""
+
+    def __init__(self, factory: InformerFactory, operator_namespace: str) -> None:
+        # Our own objects carry the label; only Secrets and ConfigMaps may be the user's.
+        def ours[T](resource: Resource, view: type[T]) -> Informer[T]:
+            return factory.informer(resource, view, label_selector=CLUSTER_LABEL)
+
+        self.pods: Informer[Pod] = ours(POD, Pod)
+        self.deployments: Informer[Deployment] = ours(DEPLOYMENT, Deployment)
+        self.jobs: Informer[Job] = ours(JOB, Job)
+        self.services: Informer[Service] = ours(SERVICE, Service)
+        self.claims: Informer[PersistentVolumeClaim] = ours(PVC, PersistentVolumeClaim)
+        self.budgets: Informer[PodDisruptionBudget] = ours(PDB, PodDisruptionBudget)
+        self.config_maps: Informer[ConfigMap] = factory.informer(CONFIG_MAP, ConfigMap)
+        self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
+        self.nodes: Informer[Node] = factory.informer(NODE, Node)
+        self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
+        self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
+        label, value = osd.REPORT_LABEL
+        self.reports: Informer[ConfigMap] = factory.informer(
+            CONFIG_MAP, ConfigMap, namespaces=(operator_namespace,), label_selector=f"{label}={value}"
+        )
+
+    @property
+    def children(self) -> tuple[Informer[Any], ...]:
+        """The caches of the kinds that a cluster's children are of."""
+        return (
+            self.deployments,
+            self.jobs,
+            self.services,
+            self.claims,
+            self.budgets,
+            self.config_maps,
+            self.secrets,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What there is of a cluster.
+
+    Attributes:
+        live: The objects of its namespace.
+        identity: Its fsid and keys; None while there are none.
+        identity_problem: Why its identity cannot be read; empty when it can, or when there is none.
+        pods: The pods in its namespace that belong to it.
+        detection: What is known of the release in the image.
+        jobs: The Jobs there, by name.
+        running: What its daemons run, the oldest where they differ; None when there are none.
+        release: What its daemons should run; None while that is not known.
+        mons, mgrs, osds: What is there of each kind of daemon.
+        config: Settings in the mons' database; None while the mons do not answer, as of `health`.
+        health: What Ceph says of its health.
+        secret_values: What `cephConfigFromSecret` refers to.
+        missing_secrets: References of `cephConfigFromSecret` that lead nowhere.
+        dependents: What has to go before the cluster may, in words.
+    """
+
+    live: Live = field(default_factory=dict, repr=False)
+    identity: Identity | None = None
+    identity_problem: str = ""
+    pods: tuple[Pod, ...] = ()
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    detection: Detection = field(default_factory=Detection)
+    running: Release | None = None
+    release: Release | None = None
+    mons: MonObservation = field(default_factory=MonObservation)
+    mgrs: MgrObservation = field(default_factory=MgrObservation)
+    osds: osd.OsdObservation = field(default_factory=lambda: osd.OsdObservation(now=0.0))
+    config: ConfigState | None = None
+    health: Health | None = None
+    secret_values: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    missing_secrets: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
+
+
+class Observer:
+    """Observes clusters.
+
+    Args:
+        caches: What the API server has.
+        connections: Ways to the clusters.
+        settings: Of the operator.
+    """
+
+    def __init__(self, caches: Caches, connections: Connections, settings: Settings) -> None:
+        self._caches = caches
+        self._connections = connections
+        self._settings = settings
+
+    async def observe(self, cluster: CephCluster, now: float) -> Observation:
+        """What there is of `cluster` at `now`, in seconds since the epoch."""
+        namespace = cluster.metadata.namespace
+        live = snapshot(self._caches.children, namespace)
+        identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
+        pods = tuple(self._caches.pods.list(namespace))
+        deployments = self._caches.deployments.list(namespace)
+        jobs = self._caches.jobs.list(namespace)
+        running = running_release(deployments)
+        detection = version.analyze(cluster, live, [p for p in pods if p.metadata.labels.get("app") == version.NAME])
+        release = version.intended(cluster, detection, running)
+        endpoints = self._endpoints(namespace)
+        ceph: Cluster | None = None
+        state: MonState | None = None
+        if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
+            ceph, state = await self._ask_quorum(cluster, identity, endpoints)
+        answers = await _ask(ceph) if ceph is not None else _Answers()
+        by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
+        values, missing = self._secret_values(cluster)
+        seen_osds = osd.OsdObservation(now=now)
+        if identity is not None and release is not None:
+            seen_osds = await osd.observe(
+                cluster,
+                identity.fsid,
+                release,
+                now=now,
+                nodes=self._caches.nodes.list(),
+                reports=osd.read_reports(self._caches.reports.list()),
+                live=live,
+                deployments=deployments,
+                jobs=jobs,
+                pods=pods,
+                ceph=ceph if answers.mgrs is not None else None,
+                allow_loop_devices=self._settings.allow_loop_devices,
+            )
+        return Observation(
+            live=live,
+            identity=identity,
+            identity_problem=problem,
+            pods=pods,
+            jobs={job.metadata.name: job for job in jobs},
+            detection=detection,
+            running=running,
+            release=release,
+            mons=MonObservation(
+                endpoints=endpoints,
+                state=state,
+                nodes={n.metadata.name: n for n in self._caches.nodes.list()},
+                deployments=_daemons(deployments, "rook-ceph-mon"),
+                pods=by_id["rook-ceph-mon"],
+                live=live,
+                seconds_out=seconds_out(cluster, now),
+            ),
+            mgrs=MgrObservation(
+                state=answers.mgrs,
+                deployments=_daemons(deployments, "rook-ceph-mgr"),
+                pods=by_id["rook-ceph-mgr"],
+                live=live,
+            ),
+            osds=seen_osds,
+            config=answers.config,
+            health=answers.health,
+            secret_values=values,
+            missing_secrets=missing,
+            dependents=self._dependents(cluster),
+        )
+
+    def _endpoints(self, namespace: str) -> Endpoints | None:
+        found = self._caches.config_maps.get(namespace, ENDPOINTS)
+        return None if found is None else parse_endpoints(found.data)
+
+    async def _ask_quorum(
+        self, cluster: CephCluster, identity: Identity, endpoints: Endpoints
+    ) -> tuple[Cluster | None, MonState | None]:
+        namespace = cluster.metadata.namespace
+        access = Access(hosts(cluster, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
+        ceph = await self._connections.cluster(namespace, access)
+        try:
+            with anyio.fail_after(QUORUM_DEADLINE):
+                return ceph, MonState.parse(await ceph.mon("quorum_status"))
+        except TimeoutError:
+            log.info("Mons do not say who is in quorum", namespace=namespace, seconds=QUORUM_DEADLINE)
+        except CephError as error:
+            log.info("Mons do not answer", namespace=namespace, error=str(error))
+            if error.errno == errno.ETIMEDOUT:
+                # The connection may know only mons that are gone; a new one starts from the present members.
+                await self._connections.close(namespace)
+        return None, None
+
+    def _secret_values(self, cluster: CephCluster) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
+        values: dict[tuple[str, str], str] = {}
+        missing: list[str] = []
+        for who, options in cluster.spec.ceph_config_from_secret.items():
+            for name, reference in options.items():
+                secret = self._caches.secrets.get(cluster.metadata.namespace, reference.name)
+                value = None if secret is None else secret.data.get(reference.key)
+                if value is not None:
+                    values[who, name] = value.decode()
+                elif not reference.optional:
+                    missing.append(f"key {reference.key} of Secret {reference.name}")
+        return values, tuple(missing)
+
+    def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
+        if cluster.metadata.deletion_timestamp is None:
+            return ()
+        namespace = cluster.metadata.namespace
+        found = [f"CephBlockPool {pool.metadata.name}" for pool in self._caches.pools.list(namespace)]
+        if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
+            found += [
+                f"PersistentVolume {volume.metadata.name}"
+                for volume in self._caches.volumes.list()
+                if volume.spec.csi is not None and volume.spec.csi.volume_attributes.get("clusterID") == namespace
+            ]
+        return tuple(sorted(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    mgrs: MgrState | None = None
+    config: ConfigState | None = None
+    health: Health | None = None
+
+
+async def _ask(ceph: Cluster) -> _Answers:
+    """What the mons say besides who is in quorum, asked all at once; nothing when they stop answering in between."""
+    answers: dict[str, Any] = {}
+
+    async def ask(prefix: str, **args: Any) -> None:
+        answers[prefix] = await ceph.mon(prefix, **args)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for prefix in ("mgr dump", "status", "versions", "config dump"):
+                tasks.start_soon(ask, prefix)
+            tasks.start_soon(lambda: ask("config-key dump", key=OWNED_PREFIX))
+    except* CephError as group:
+        log.info("Mons stopped answering", error=str(group.exceptions[0]))
+        answers.clear()
+    if not answers:
+        return _Answers()
+    return _Answers(
+        mgrs=MgrState.parse(answers["mgr dump"]),
+        config=ConfigState.parse(answers["config dump"], answers["config-key dump"] or {}),
+        health=Health.parse(answers["status"], answers["versions"]),
+    )
+
+
+def _identity(secret: Secret | None) -> tuple[Identity | None, str]:
+    if secret is None:
+        return None, ""
+    try:
+        return parse_identity(secret.data), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _may_answer(pods: Iterable[Pod]) -> bool:
+    """Whether a mon runs at all: only then is it worth the time that an attempt to connect takes."""
+    return any(
+        pod.metadata.labels.get("app") == "rook-ceph-mon"
+        and any(status.state.running is not None for status in pod.status.container_statuses)
+        for pod in pods
+    )
+
+
+def _by_label(pods: Iterable[Pod], app: str, label: str) -> dict[str, tuple[Pod, ...]]:
+    found: defaultdict[str, list[Pod]] = defaultdict(list)
+    for pod in pods:
+        if pod.metadata.labels.get("app") == app:
+            found[pod.metadata.labels.get(label, "")].append(pod)
+    return {key: tuple(value) for key, value in found.items()}
+
+
+def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
+    return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
+
+
+def running_release(deployments: Iterable[Deployment]) -> Release | None:
+    """The oldest release among the mons' Deployments: what the cluster as a whole runs while it is upgraded."""
+    found: list[Release] = []
+    for deployment in deployments:
+        labels = deployment.metadata.labels
+        containers = deployment.spec.template.spec.containers
+        if labels.get("app") == "rook-ceph-mon" and labels.get(VERSION_LABEL) and containers:
+            found.append(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
+    return min(found, key=lambda release: release.version, default=None)

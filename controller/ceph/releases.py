@@ -1,0 +1,70 @@
+"""Releases of Ceph: their numbers, and which of them this operator runs.
+
+Source: https://docs.ceph.com/en/latest/releases/
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(\d+))?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CephVersion:
+    """A release of Ceph. `build` counts a vendor's builds of it; zero where there is no such number."""
+
+    major: int
+    minor: int
+    extra: int
+    build: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The version that `ceph --version` or a status names: "ceph version 18.2.7 (6b0e…) reef (stable)", "18.2.7-0".
+
+        Raises:
+            ValueError: There is none in it.
+        """
+        match = _VERSION.search(text)
+        if match is None:
+            raise ValueError(f'{text.strip()!r} names no Ceph version: expected "ceph version 18.2.7 …"')
+        major, minor, extra, build = match.group(1, 2, 3, 4)
+        return cls(int(major), int(minor), int(extra), int(build or 0))
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """The stable release that it belongs to, e.g. (18, 2)."""
+        return self.major, self.minor
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.extra}-{self.build}"
+
+
+RELEASES = {(16, 2): "pacific", (17, 2): "quincy", (18, 2): "reef", (19, 2): "squid", (20, 2): "tentacle"}
+"""The stable releases that this operator runs."""
+
+
+def refusal(version: CephVersion, *, allow_unsupported: bool, running: CephVersion | None = None) -> str:
+    """Why the operator does not run `version`, in words; empty when it does.
+
+    Args:
+        version: What the image holds.
+        allow_unsupported: `spec.cephVersion.allowUnsupported`.
+        running: What the cluster runs now. A release further than two away is refused, as Ceph itself does not
+            support to skip more; allowUnsupported does not change that.
+    """
+    if running is not None and version.major - running.major > 2:
+        return (
+            f"Ceph {version} is more than two releases after {running}, which the cluster runs: "
+            f"upgrade to {RELEASES.get((running.major + 2, 2), f'{running.major + 2}.2')} first"
+        )
+    if version.release in RELEASES or allow_unsupported:
+        return ""
+    known = ", ".join(f"{major}.{minor}" for major, minor in RELEASES)
+    return (
+        f"Ceph {version} is not a release that this operator knows ({known}): choose another cephVersion.image, "
+        "or set cephVersion.allowUnsupported"
+    )

@@ -1,0 +1,185 @@
+"""`status` of a CephCluster: conditions, phase and message from the plan and what became of it, and Ceph's own health.
+
+Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for.
+Phases and states are upstream's words.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from controller.apis.ceph.status import ClusterVersion
+from controller.apis.meta import Condition
+from controller.apis.plan import PlanStatus
+from controller.ceph import osd
+from controller.ceph.health import ceph_status
+from controller.ceph.mon import NOT_IN_QUORUM
+from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.runtime.conditions import is_true, remove_condition, set_conditions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.apis.ceph import CephCluster, CephClusterStatus
+    from controller.ceph.observation import Observation
+
+MAX_NAMED = 10
+"""Fields or dependents that a condition's message names."""
+
+type JsonObject = dict[str, Any]
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 text."""
+    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_out(cluster: CephCluster, now: float) -> dict[str, float]:
+    """For how long each mon has been out of quorum, by the plan in the status, which outlives the operator."""
+    found: dict[str, float] = {}
+    for step in cluster.status.plan.steps:
+        kind, _, mon_id = step.subject.partition(" ")
+        if kind == "mon" and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since:
+            found[mon_id] = now - datetime.fromisoformat(step.since).timestamp()
+    return found
+
+
+def build(
+    cluster: CephCluster,
+    seen: Observation,
+    outcome: Outcome,
+    *,
+    mode: str,
+    unserved: Sequence[str],
+    now: str,
+) -> CephClusterStatus:
+    """The status to show, equal to the present one where nothing changed.
+
+    Args:
+        cluster: The cluster as it was reconciled.
+        seen: The last observation.
+        outcome: What became of the plan.
+        mode: "apply" or "plan".
+        unserved: Paths of the spec that are set but not served.
+        now: RFC 3339 time.
+    """
+    previous, generation = cluster.status, cluster.metadata.generation
+    steps = plan_status(outcome, previous.plan.steps, now)
+    phase, state, message = _phase(cluster, outcome, mode)
+    conditions = previous.conditions
+    if not outcome.failures:
+        conditions = remove_condition(conditions, "Failure")
+    found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
+    found.append(_fields_honoured(unserved, generation))
+    version = previous.version
+    if seen.detection.version is not None and not seen.detection.refusal and mode == "apply":
+        version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
+    fsid = seen.identity.fsid if seen.identity is not None else ""
+    status = msgspec.structs.replace(
+        previous,
+        observed_generation=generation,
+        phase=phase,
+        state=state,
+        message=message,
+        conditions=set_conditions(conditions, found, now),
+        ceph=ceph_status(seen.health, previous.ceph, fsid, now),
+        version=version,
+        plan=PlanStatus(mode=mode, observed_generation=generation, steps=steps),
+    )
+    if seen.release is not None and seen.identity is not None:
+        verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
+        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds.refused))
+    if seen.osds.states is not None:
+        status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
+    return status
+
+
+def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str, str]:
+    if cluster.metadata.deletion_timestamp is not None:
+        return "Deleting", "Deleting", _next(outcome) or "Deleting the CephCluster"
+    if outcome.failures:
+        failure = outcome.failures[0]
+        return "Failure", "Error", _shortened(f"{failure.step.title} {failure.step.subject}: {failure.error}")
+    waiting = _next(outcome)
+    if not waiting:
+        return "Ready", "Created", "Cluster created successfully"
+    if mode == "plan":
+        return "Progressing", cluster.status.state or "Creating", f"Only planned, not carried out: {waiting}"
+    before = cluster.status.state in ("Created", "Updating")
+    return "Progressing", "Updating" if before else "Creating", waiting
+
+
+def _next(outcome: Outcome) -> str:
+    """The first thing that is left to do or to wait for, in words; empty when nothing is."""
+    left = [r for r in outcome.results if r.state is not StepState.DONE]
+    if not left:
+        return ""
+    more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+    return _shortened(_told(left[0])) + more
+
+
+def _told(result: StepResult) -> str:
+    step = result.step
+    if result.state is StepState.NEEDS_CONSENT:
+        return f"{step.subject}: {step.reason}; needs {step.consent}"
+    if step.waits_for:
+        return f"{step.subject}: {step.reason}; waits for {step.waits_for}"
+    return f"{step.subject}: {step.reason}"
+
+
+def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> list[Condition]:
+    deleting = cluster.metadata.deletion_timestamp is not None
+    waiting = _next(outcome)
+    if seen.mons.state is not None:
+        quorum = len(seen.mons.state.in_quorum)
+        connected = ("True", "ClusterConnected", f"{quorum} of {len(seen.mons.state.monmap)} mons are in quorum")
+    else:
+        connected = ("False", "ClusterConnecting", "No mon answers")
+    failure = outcome.failures[0] if outcome.failures else None
+    if deleting:
+        ready = ("False", "ClusterDeleting", "The CephCluster is being deleted")
+    elif failure is not None:
+        ready = ("False", "ReconcileFailed", _shortened(f"{failure.step.subject}: {failure.error}"))
+    elif waiting:
+        ready = ("False", "ClusterProgressing", waiting)
+    else:
+        ready = ("True", "ClusterCreated", "Cluster created successfully")
+    progressing = (
+        ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
+    )
+    found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
+    if failure is not None:
+        found["Failure"] = ("True", "ReconcileFailed", ready[2])
+    if deleting or is_true(cluster.status.conditions, "Deleting"):
+        found["Deleting"] = ("True" if deleting else "False", "ClusterDeleting", waiting)
+        if seen.dependents:
+            named = _named(seen.dependents)
+            found["DeletionIsBlocked"] = ("True", "ObjectHasDependents", f"to be deleted first: {named}")
+        else:
+            found["DeletionIsBlocked"] = ("False", "ObjectHasNoDependents", "")
+    return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
+
+
+def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:
+    if unserved:
+        message = f"set in the spec, but not served by this operator: {_named(unserved)}"
+        return Condition(
+            type="FieldsHonoured",
+            status="False",
+            reason="FieldsNotServed",
+            message=message,
+            observed_generation=generation,
+        )
+    return Condition(type="FieldsHonoured", status="True", reason="AllFieldsServed", observed_generation=generation)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _shortened(text: str, limit: int = 400) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,22 @@
+"""What the operator is told at its start, by arguments or environment; the same for every storage system."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Settings of the operator.
+
+    Attributes:
+        operator_namespace: Where the operator and its agents run.
+        allow_loop_devices: Whether loop devices may become OSDs where a spec names them.
+        ceph_timeout: Seconds that a command to a Ceph cluster may take.
+        workers: Objects of one kind reconciled at the same time.
+    """
+
+    operator_namespace: str
+    allow_loop_devices: bool = False
+    ceph_timeout: float = 15.0
+    workers: int = 4
