@@ -1,0 +1,164 @@
+"""The operator: `python -m controller`. Arguments default to the environment, with upstream's names where it has one."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvloop
+
+from controller.ceph import system as ceph
+from controller.framework.settings import Settings
+from controller.runtime import LeaderElection, LeadershipLostError, Manager, configure_logging
+from informers import Client, ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from controller.runtime.probes import Address
+
+log = structlog.get_logger(__name__)
+
+LEASE = "rook-ceph-operator"
+USER_AGENT = "rook-operator"
+
+SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (ceph.register,)
+"""What this operator serves: each registers its controllers."""
+
+
+def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The command line, with defaults from `environment`."""
+    made = argparse.ArgumentParser(
+        prog="rook-operator",
+        description="Runs storage systems on Kubernetes: serves CephCluster and the kinds that live on it.",
+        epilog="Each argument can be given by the environment variable in brackets instead.",
+    )
+
+    def add(flag: str, variable: str, default: str, text: str, **more: Any) -> None:
+        value = environment.get(variable) or default
+        made.add_argument(flag, default=value, help=f"{text} [{variable}; now {value or 'not set'}]", **more)
+
+    add(
+        "--watch-namespaces",
+        "ROOK_WATCH_NAMESPACES",
+        environment.get("POD_NAMESPACE", ""),
+        'namespaces to serve, with commas between them; "*": all of them',
+    )
+    add("--operator-namespace", "POD_NAMESPACE", "rook-ceph", "namespace of the operator and its agents")
+    add("--identity", "POD_NAME", socket.gethostname(), "name of this replica")
+    add("--log-level", "ROOK_LOG_LEVEL", "info", "debug, info, warning or error", type=str.lower)
+    add("--log-format", "ROOK_LOG_FORMAT", "json", "json or console", choices=("json", "console"))
+    add("--metrics-address", "ROOK_METRICS_ADDRESS", "0.0.0.0:9090", "address of metrics and probes", type=address)
+    add("--leader-election", "ROOK_LEADER_ELECTION", "true", "false: act without holding the Lease", type=boolean)
+    add("--kubeconfig", "KUBECONFIG", "", "configuration of the API server's client; not set: the pod's own")
+    add("--context", "ROOK_KUBE_CONTEXT", "", "context of the kubeconfig")
+    add("--workers", "ROOK_RECONCILE_CONCURRENT_CLUSTERS", "4", "clusters reconciled at the same time", type=int)
+    add(
+        "--allow-loop-devices",
+        "ROOK_CEPH_ALLOW_LOOP_DEVICES",
+        "false",
+        "true: loop devices may become OSDs where a CephCluster names them",
+        type=boolean,
+    )
+    add(
+        "--ceph-timeout",
+        "ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS",
+        "15",
+        "seconds that a command to a Ceph cluster may take",
+        type=float,
+    )
+    return made
+
+
+def boolean(text: str) -> bool:
+    """A flag's value.
+
+    Raises:
+        argparse.ArgumentTypeError: It is neither true nor false.
+    """
+    if text.lower() in ("true", "1", "yes"):
+        return True
+    if text.lower() in ("false", "0", "no"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+
+
+def address(text: str) -> Address:
+    """Host and port.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no such pair.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit():
+        raise argparse.ArgumentTypeError(f'{text!r} is not an address: expected "0.0.0.0:9090"')
+    return host.strip("[]"), int(port)
+
+
+def namespaces(text: str) -> tuple[str, ...] | None:
+    """The namespaces to serve; None: all."""
+    if text.strip() == "*":
+        return None
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Runs the operator until it is told to stop."""
+    settings = Settings(
+        operator_namespace=arguments.operator_namespace,
+        allow_loop_devices=arguments.allow_loop_devices,
+        ceph_timeout=arguments.ceph_timeout,
+        workers=arguments.workers,
+    )
+    served = namespaces(arguments.watch_namespaces)
+    if served is not None and not served:
+        served = (settings.operator_namespace,)
+
+    def client() -> Client:
+        return Client.connect(
+            kubeconfig=arguments.kubeconfig or None, context=arguments.context or None, user_agent=USER_AGENT
+        )
+
+    async with AsyncExitStack() as stack:
+        election = lease_client = None
+        if arguments.leader_election:
+            election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)
+            lease_client = await stack.enter_async_context(client())
+        manager = Manager(
+            await stack.enter_async_context(client()),
+            namespaces=served,
+            identity=arguments.identity,
+            leader_election=election,
+            lease_client=lease_client,
+            metrics_address=arguments.metrics_address,
+        )
+        for register in SYSTEMS:
+            register(manager, settings)
+        log.info("Serving", namespaces=list(served) if served is not None else "all")
+        await manager.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the process's exit code."""
+    arguments = parser(os.environ).parse_args(argv)
+    configure_logging(level=arguments.log_level, format=arguments.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(arguments))
+    except ConfigurationError as error:
+        print(f"rook-operator: {error}", file=sys.stderr)  # noqa: T201  # before there is anything to log about
+        return 2
+    except LeadershipLostError as error:
+        log.warning("Leadership was lost: another replica acts now", error=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The storage system Ceph: registers its controllers with a manager."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from controller.ceph import cluster
+from controller.ceph.rados import Connections
+
+if TYPE_CHECKING:
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+
+
+def register(manager: Manager, settings: Settings) -> None:
+    """Has `manager` serve every kind of Ceph's; the connections to clusters are closed when it stops."""
+    connections = Connections(timeout=settings.ceph_timeout)
+    cluster.register(manager, settings, connections)
+
+    async def close_connections() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connections.close_all()
+
+    manager.add_runnable(close_connections)
