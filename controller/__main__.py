@@ -1,4 +1,4 @@
-"""The operator: `python -m controller`. Arguments default to the environment, with upstream's names where it has one."""
+"""The operator: `python -m controller`. Each argument can come from the environment, by upstream's name for it."""
 
 from __future__ import annotations
 
