@@ -180,7 +180,8 @@ def _members(
         if why:
             waits_for = "" if mon.id not in seen.deployments else hold or _restart_waits_for(mon, restarting, outside)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-            restarting = restarting or mon.id
+            if not waits_for:
+                restarting = restarting or mon.id
         elif mon.id in outside:
             yield _wait_for_quorum(mon, seen)
 

@@ -1,0 +1,459 @@
+"""Mons: what the analysis plans for every state that they can be in, and the objects that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from controller.ceph.daemon import Daemon, Release
+from controller.ceph.members import (
+    Endpoints,
+    Mon,
+    MonState,
+    id_name,
+    id_number,
+    parse_endpoints,
+    render_endpoints,
+)
+from controller.ceph.mon import MonObservation, RetireMon, StartMon, analyze, recover
+from controller.ceph.mon_objects import budget, claim, mon_deployment, service
+from controller.ceph.releases import CephVersion
+from controller.framework.children import Apply, Delete
+
+from .cases import (
+    FSID,
+    RELEASE,
+    a_cluster,
+    a_node,
+    a_pod,
+    deployment_view,
+    live_objects,
+    live_services,
+    member,
+    nodes,
+    running_mons,
+    told,
+)
+from .snapshot import assert_matches_snapshot
+
+
+def plan(cluster: Any, seen: MonObservation, **more: Any) -> list[str]:
+    return told(analyze(cluster, FSID, RELEASE, seen, **more))
+
+
+def started(cluster: Any, seen: MonObservation) -> list[tuple[str, str]]:
+    steps = analyze(cluster, FSID, RELEASE, seen)
+    return [(s.action.mon_id, s.action.node) for s in steps if isinstance(s.action, StartMon) and not s.waits_for]
+
+
+def test_a_new_cluster_gets_addresses_for_all_mons_first() -> None:
+    assert plan(a_cluster(), MonObservation(nodes=nodes("n1", "n2", "n3"))) == [
+        "mon a: Apply",
+        "mon a: StartMon <- an address for Service rook-ceph-mon-a",
+        "mon b: Apply",
+        "mon b: StartMon <- mon a to be in quorum",
+        "mon c: Apply",
+        "mon c: StartMon <- mon a to be in quorum",
+    ]
+
+
+def test_the_first_mon_starts_as_soon_as_it_has_an_address() -> None:
+    cluster = a_cluster()
+    seen = MonObservation(nodes=nodes("n1", "n2", "n3"), live=live_services(cluster, "a"))
+    (start,) = [s for s in analyze(cluster, FSID, RELEASE, seen) if s.subject == "mon a" and not s.waits_for]
+    assert isinstance(start.action, StartMon)
+    kinds = [(o["kind"], o["metadata"]["name"]) for o in start.action.objects]
+    assert kinds == [
+        ("ConfigMap", "rook-ceph-mon-endpoints"),
+        ("Secret", "rook-ceph-config"),
+        ("Deployment", "rook-ceph-mon-a"),
+    ], "the mon is entered as a member before it starts"
+    assert start.action.objects[0]["data"]["data"] == "a=10.0.0.1:6789"
+
+
+@pytest.mark.parametrize("members", ["abc", "abcde", "a"])
+def test_mons_as_they_should_be_need_nothing(members: str) -> None:
+    cluster = a_cluster({"mon": {"count": len(members)}})
+    assert plan(cluster, running_mons(cluster, members)) == []
+
+
+def test_one_more_mon_joins_when_all_others_are_in_quorum() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "ab")
+    live = {**seen.live, **live_services(cluster, "c")}
+    assert started(cluster, replace(seen, live=live)) == [("c", "n3")]
+
+
+@pytest.mark.parametrize(
+    ("quorum", "why"),
+    [
+        ("", "the existing mons to form a quorum"),
+        ("a", "mon b to be in quorum, as mons join one at a time"),
+    ],
+)
+def test_no_mon_joins_while_another_is_outside(quorum: str, why: str) -> None:
+    cluster = a_cluster()
+    assert f"mon c: StartMon <- {why}" in plan(cluster, running_mons(cluster, "ab", quorum=quorum))
+
+
+def test_no_mon_joins_while_another_leaves() -> None:
+    cluster = a_cluster({"mon": {"count": 5}})
+    seen = running_mons(cluster, "abc", monmap="abcz", quorum="abcz")
+    assert "mon d: StartMon <- mon z to leave the monmap" in plan(cluster, seen)
+
+
+# ---- Placement
+
+
+def test_mons_are_spread_over_zones_and_then_over_nodes() -> None:
+    cluster = a_cluster()
+    zoned = {n: a_node(n, zone=z) for n, z in (("n1", "x"), ("n2", "x"), ("n3", "y"), ("n4", "z"))}
+    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=zoned))
+    assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n1", "n3", "n4"]
+
+
+def test_only_nodes_of_the_named_zones_get_mons() -> None:
+    cluster = a_cluster({"mon": {"count": 2, "zones": [{"name": "y"}, {"name": "z"}]}})
+    zoned = {n: a_node(n, zone=z) for n, z in (("n1", "x"), ("n3", "y"), ("n4", "z"))}
+    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=zoned))
+    assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n3", "n4"]
+
+
+def test_every_node_is_told_why_it_gets_no_mon() -> None:
+    cluster = a_cluster()
+    some = nodes("n1", "n2") | {
+        "n6": a_node("n6", unschedulable=True),
+        "n7": a_node("n7", taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}]),
+    }
+    seen = replace(running_mons(cluster, "ab"), nodes=some)
+    assert plan(cluster, seen)[-1] == (
+        "mon c: StartMon <- a node for it: n1 has a mon already; n2 has a mon already; n6 is cordoned; "
+        "n7 has taint gpu=yes:NoSchedule, which is not tolerated"
+    )
+
+
+def test_mons_share_nodes_only_when_allowed_to() -> None:
+    cluster = a_cluster({"mon": {"count": 3, "allowMultiplePerNode": True}})
+    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=nodes("n1", "n2")))
+    assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n1", "n2", "n1"]
+
+
+def test_mons_on_claims_are_bound_to_no_node() -> None:
+    cluster = a_cluster({"mon": {"count": 1, "volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
+    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=nodes("n1"), live=live_services(cluster, "a")))
+    (start,) = [s.action for s in steps if isinstance(s.action, StartMon)]
+    pod = start.objects[-1]["spec"]["template"]["spec"]
+    assert "nodeSelector" not in pod
+    assert [o["kind"] for o in start.objects] == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
+
+
+def test_with_host_networking_a_mon_has_its_nodes_address_and_no_service() -> None:
+    cluster = a_cluster({"network": {"provider": "host"}, "mon": {"count": 1}})
+    node = a_node("n1")
+    (step,) = analyze(cluster, FSID, RELEASE, MonObservation(nodes={"n1": node}))
+    assert isinstance(step.action, StartMon)
+    assert step.action.objects[0]["data"]["data"] == f"a={node.status.addresses[0].address}:6789"
+
+
+# ---- Restarts
+
+NEWER = Release("ceph:v19", CephVersion(19, 2, 3))
+
+
+def test_mons_are_restarted_one_at_a_time() -> None:
+    cluster = a_cluster()
+    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc"))) == [
+        "mon a: Apply",
+        "mon b: Apply <- mon a to be restarted",
+        "mon c: Apply <- mon a to be restarted",
+    ]
+
+
+def test_a_mon_is_restarted_only_while_the_others_are_in_quorum() -> None:
+    cluster = a_cluster()
+    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc", quorum="ab"))) == [
+        "mon a: Apply <- mon c to be in quorum, as mons are restarted one at a time",
+        "mon b: Apply <- mon c to be in quorum, as mons are restarted one at a time",
+        "mon c: Apply",
+    ], "the mon that is out anyway may be restarted: that can heal it"
+
+
+def test_a_restart_waits_for_the_one_before_it_to_be_rolled_out() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    upgraded = mon_deployment(cluster, FSID, NEWER, member("a"))
+    seen = replace(
+        seen,
+        deployments={**seen.deployments, "a": deployment_view(upgraded, rolled_out=False)},
+        live={**seen.live, **live_objects(upgraded)},
+    )
+    assert told(analyze(cluster, FSID, NEWER, seen)) == [
+        "mon b: Apply <- mon a to be restarted",
+        "mon c: Apply <- mon a to be restarted",
+    ]
+
+
+def test_an_upgrade_on_hold_restarts_nothing() -> None:
+    cluster = a_cluster()
+    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc"), hold="peace")) == [
+        "mon a: Apply <- peace",
+        "mon b: Apply <- peace",
+        "mon c: Apply <- peace",
+    ]
+
+
+def test_a_deployment_that_was_deleted_is_made_again_at_once() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="ab")
+    gone = {key: obj for key, obj in seen.live.items() if key != ("Deployment", "rook-ceph-mon-c")}
+    seen = replace(seen, live=gone, deployments={m: d for m, d in seen.deployments.items() if m != "c"})
+    assert plan(cluster, seen) == ["mon c: Apply"]
+
+
+def test_a_service_that_was_deleted_gets_its_address_back() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    gone = {key: obj for key, obj in seen.live.items() if key != ("Service", "rook-ceph-mon-b")}
+    (step,) = analyze(cluster, FSID, RELEASE, replace(seen, live=gone))
+    assert isinstance(step.action, Apply)
+    assert step.action.obj["spec"]["clusterIP"] == "10.0.0.2"
+
+
+# ---- Fewer mons
+
+
+@pytest.mark.parametrize(
+    ("members", "count", "victim"),
+    [("abcde", 3, "e"), ("abc", 1, "c"), ("ab", 1, "b"), ("abcd", 3, "d")],
+)
+def test_too_many_mons_go_one_by_one(members: str, count: int, victim: str) -> None:
+    cluster = a_cluster({"mon": {"count": count}})
+    (step,) = analyze(cluster, FSID, RELEASE, running_mons(cluster, members))
+    assert isinstance(step.action, RetireMon)
+    assert step.action.mon_id == victim
+    assert not step.waits_for
+    assert victim not in parse_endpoints(step.action.objects[0]["data"]).ids
+
+
+def test_a_mon_leaves_the_monmap_before_it_is_deleted() -> None:
+    cluster = a_cluster({"mon": {"count": 2}})
+    three = running_mons(cluster, "abc")
+    two = running_mons(cluster, "ab")
+    seen = replace(three, endpoints=two.endpoints, live={**three.live, **two.live})
+    seen = replace(seen, live={k: o for k, o in seen.live.items() if k[0] != "PodDisruptionBudget"})
+    steps = analyze(cluster, FSID, RELEASE, seen)
+    assert told(steps) == ["mon c: RemoveFromMonmap", "mon c: Delete", "mon c: Delete"]
+    assert [s.action.resource.kind for s in steps if isinstance(s.action, Delete)] == ["Deployment", "Service"]
+    assert len({s.lane or s.subject for s in steps}) == 1, "in one lane: a failure holds back what comes after"
+
+
+@pytest.mark.parametrize(
+    ("members", "quorum", "why"),
+    [
+        ("abcde", "abce", "mon d to be in quorum, so that the majority is kept without mon e"),
+        ("ab", "a", "mon b to be in quorum, so that the majority is kept without mon b"),
+        ("abcde", "", "the mons to form a quorum"),
+    ],
+)
+def test_no_mon_goes_while_the_others_are_not_well(members: str, quorum: str, why: str) -> None:
+    cluster = a_cluster({"mon": {"count": 1}})
+    (step,) = [
+        s for s in analyze(cluster, FSID, RELEASE, running_mons(cluster, members, quorum=quorum))
+        if isinstance(s.action, RetireMon)
+    ]
+    assert step.waits_for == why
+
+
+def test_the_monmap_keeps_a_mon_without_which_there_is_no_majority() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", monmap="abcd", quorum="ad")
+    assert "mon d: RemoveFromMonmap <- enough other mons in quorum to keep the majority without it" in plan(cluster, seen)
+
+
+def test_mons_run_by_others_stay_in_the_monmap() -> None:
+    cluster = a_cluster({"mon": {"count": 3, "externalMonIDs": ["x"]}})
+    assert plan(cluster, running_mons(cluster, "abc", monmap="abcx", quorum="abcx")) == []
+
+
+def test_mons_that_share_a_node_go_first() -> None:
+    cluster = a_cluster({"mon": {"count": 3, "allowMultiplePerNode": True}})
+    seen = running_mons(cluster, "abcd")
+    assert seen.endpoints is not None
+    crowded = tuple(member(m.id, "n1") if m.id in "ab" else m for m in seen.endpoints.mons)
+    steps = analyze(cluster, FSID, RELEASE, replace(seen, endpoints=replace(seen.endpoints, mons=crowded)))
+    assert [s.action.mon_id for s in steps if isinstance(s.action, RetireMon)] == ["b"]
+
+
+# ---- Failover
+
+
+@pytest.mark.parametrize(
+    ("health", "seconds", "replaced"),
+    [
+        ({}, 599, False),
+        ({}, 600, True),
+        ({"timeout": "30s"}, 31, True),
+        ({"timeout": "0"}, 9999, False),
+        ({"disabled": True}, 9999, False),
+    ],
+)
+def test_a_mon_that_is_out_for_too_long_is_replaced(health: dict[str, Any], seconds: float, replaced: bool) -> None:
+    cluster = a_cluster({"healthCheck": {"daemonHealth": {"mon": health}}})
+    seen = running_mons(cluster, "abc", quorum="ac", seconds_out={"b": seconds})
+    assert ("mon d: StartMon <- an address for Service rook-ceph-mon-d" in plan(cluster, seen)) is replaced
+
+
+def test_a_mon_without_its_node_is_replaced_at_once() -> None:
+    cluster = a_cluster()
+    seen = replace(running_mons(cluster, "abc", quorum="ac"), nodes=nodes("n1", "n3", "n4"))
+    assert plan(cluster, seen)[-3:] == [
+        "mon b: Wait <- a mon to take its place: node n2 does not exist any more",
+        "mon d: Apply",
+        "mon d: StartMon <- an address for Service rook-ceph-mon-d",
+    ]
+
+
+def test_the_lost_mon_goes_after_its_replacement_is_in_quorum() -> None:
+    cluster = a_cluster()
+    out = {"b": 700.0}
+    joining = running_mons(cluster, "abcd", monmap="abc", quorum="ac", seconds_out=out)
+    (step,) = [s for s in analyze(cluster, FSID, RELEASE, joining) if isinstance(s.action, RetireMon)]
+    assert (step.action.mon_id, step.waits_for) == (  # type: ignore[union-attr]
+        "b",
+        "mon d to be in quorum, so that the majority is kept without mon b",
+    )
+    joined = running_mons(cluster, "abcd", quorum="acd", seconds_out=out)
+    (step,) = [s for s in analyze(cluster, FSID, RELEASE, joined) if isinstance(s.action, RetireMon)]
+    assert (step.action.mon_id, step.waits_for) == ("b", "")  # type: ignore[union-attr]
+
+
+def test_only_one_mon_is_replaced_at_a_time() -> None:
+    cluster = a_cluster({"mon": {"count": 5}})
+    seen = running_mons(cluster, "abcde", quorum="ace", seconds_out={"b": 900, "d": 900})
+    assert [s for s in plan(cluster, seen) if "StartMon" in s] == [
+        "mon f: StartMon <- a node for it: n1 has a mon already; n2 has a mon already; n3 has a mon already; "
+        "n4 has a mon already; n5 has a mon already"
+    ]
+
+
+def test_a_mon_that_is_out_says_what_is_wrong_with_its_pod() -> None:
+    cluster = a_cluster()
+    pods = {"c": (a_pod(Daemon(type="mon", id="c"), waiting="ImagePullBackOff"),)}
+    seen = running_mons(cluster, "abc", quorum="ab", pods=pods)
+    assert plan(cluster, seen)[-1] == (
+        "mon c: Wait <- pod rook-ceph-mon-c-x: container mon: ImagePullBackOff: why"
+    )
+
+
+# ---- Members
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "a"), (25, "z"), (26, "aa"), (27, "ab"), (701, "zz"), (702, "aaa")])
+def test_ids_are_counted_in_letters(number: int, name: str) -> None:
+    assert id_name(number) == name
+    assert id_number(name) == number
+
+
+@pytest.mark.parametrize("address", ["10.1.2.3", "fd00::7"])
+def test_endpoints_survive_the_config_map(address: str) -> None:
+    endpoints = Endpoints((Mon("a", address, "n1", "n1.example"), Mon("c", "10.0.0.9")), 4)
+    assert parse_endpoints(render_endpoints(endpoints, a_cluster())) == endpoints
+
+
+def test_upstreams_config_map_is_understood() -> None:
+    data = {
+        "data": "b=10.96.0.5:3300,a=10.96.0.4:3300",
+        "maxMonId": "1",
+        "mapping": '{"node":{"a":{"Name":"w1","Hostname":"w1.example","Address":"192.0.2.1"},"b":null}}',
+    }
+    assert parse_endpoints(data) == Endpoints((Mon("b", "10.96.0.5"), Mon("a", "10.96.0.4", "w1", "w1.example")), 1)
+
+
+def test_members_are_found_again_when_the_config_map_was_deleted() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    nodes_with_members = {m: a_node(m) for m in ("n1", "n2", "n3")}
+    assert recover(replace(seen, endpoints=None, nodes=nodes_with_members)) == seen.endpoints
+
+
+def test_quorum_is_read_from_the_mons_answer() -> None:
+    answer = {
+        "quorum_names": ["a", "c"],
+        "monmap": {
+            "mons": [
+                {"name": "a", "public_addrs": {"addrvec": [{"type": "v2", "addr": "10.0.0.1:3300", "nonce": 0}]}},
+                {"name": "b", "addr": "10.0.0.2:6789/0"},
+                {"name": "c", "public_addrs": {"addrvec": [{"type": "v2", "addr": "[fd00::3]:3300"}]}},
+            ]
+        },
+    }
+    assert MonState.parse(answer) == MonState(
+        {"a": "10.0.0.1", "b": "10.0.0.2", "c": "fd00::3"}, frozenset({"a", "c"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"dataDirHostPath": ""}, "spec.dataDirHostPath is empty"),
+        ({"dataDirHostPath": "/etc/ceph/"}, "spec.dataDirHostPath is /etc/ceph/"),
+        ({"network": {"provider": "host"}, "mon": {"allowMultiplePerNode": True}}, "spec.mon.allowMultiplePerNode"),
+    ],
+)
+def test_a_spec_that_cannot_be_carried_out_says_so(spec: dict[str, Any], why: str) -> None:
+    (step,) = analyze(a_cluster(spec), FSID, RELEASE, MonObservation(nodes=nodes("n1")))
+    assert step.waits_for.startswith(why)
+
+
+# ---- Objects
+
+
+def test_deployment_of_a_mon_on_a_node() -> None:
+    spec = {
+        "placement": {"all": {"tolerations": [{"key": "storage", "operator": "Exists"}]}},
+        "resources": {"mon": {"limits": {"memory": "1Gi"}}},
+        "annotations": {"mon": {"example": "yes"}},
+        "priorityClassNames": {"all": "high"},
+    }
+    assert_matches_snapshot(mon_deployment(a_cluster(spec), FSID, RELEASE, member("a")), "mon-deployment")
+
+
+def test_deployment_of_a_mon_on_a_claim() -> None:
+    cluster = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
+    assert_matches_snapshot(mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2")), "mon-deployment-on-claim")
+
+
+def test_service_of_a_mon() -> None:
+    assert_matches_snapshot(service(a_cluster(), "a"), "mon-service")
+
+
+def test_claim_of_a_mon() -> None:
+    cluster = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
+    made = claim(cluster, "a")
+    assert made is not None
+    assert "ownerReferences" not in made["metadata"], "data outlives the CephCluster"
+    assert made["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "10Gi"}},
+    }
+
+
+def test_no_key_is_in_a_mons_arguments() -> None:
+    pod = mon_deployment(a_cluster(), FSID, RELEASE, member("a"))["spec"]["template"]["spec"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        assert not any(arg.startswith("--key=") for arg in container["args"])
+        assert not container["securityContext"]["privileged"]
+    assert pod["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("members", "quorum", "allowed"),
+    [("ab", "ab", None), ("abc", "abc", 1), ("abc", "ab", 0), ("abcde", "abcde", 2), ("abcde", "abce", 1)],
+)
+def test_a_drain_never_takes_the_majority(members: str, quorum: str, allowed: int | None) -> None:
+    endpoints = Endpoints(tuple(member(m) for m in members))
+    made = budget(a_cluster(), endpoints, MonState({}, frozenset(quorum)))
+    assert (None if made is None else made["spec"]["maxUnavailable"]) == allowed
