@@ -111,8 +111,7 @@ def _up(arguments: argparse.Namespace) -> int:
     with step("have programs and images"):
         binaries.ensure("kind", "kubectl", "helm")
         found = images.ensure("node", *IN_WORKERS)
-    made = cluster.up(arguments.name, workers=arguments.workers)
-    cluster.load(made, [found[name] for name in IN_WORKERS])
+    made = cluster.up(arguments.name, workers=arguments.workers, loaded=[found[name] for name in IN_WORKERS])
     for node in made.workers:
         say(f"    raw disks of {node}: {', '.join(made.devices(node))}")
     print(made.kubeconfig)

@@ -7,7 +7,8 @@ half-way can be cleaned up. Nothing is written to the user's own kubeconfig.
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,8 @@ DISK_BYTES = 8 << 30
 """The size of a disk; its backing file is sparse and holds only what was written."""
 CREATE_SECONDS = 300
 READY_SECONDS = 120
+RUNTIME_SECONDS = 120
+"""How long a new worker's container runtime may take to answer."""
 DETACH_SECONDS = 30
 NETWORK = "kind"
 ARTIFACTS_IN_NODES = Path("/rook-artifacts")
@@ -97,10 +100,17 @@ def planned(name: str, node_image: str, workers: int, disks_per_worker: int) -> 
     return Cluster(name, node_image, f"{name}-control-plane", nodes, disks)
 
 
-def up(name: str = NAME, *, workers: int = WORKERS, disks_per_worker: int = DISKS_PER_WORKER) -> Cluster:
+def up(
+    name: str = NAME,
+    *,
+    workers: int = WORKERS,
+    disks_per_worker: int = DISKS_PER_WORKER,
+    loaded: Collection[images.Image] = (),
+) -> Cluster:
     """A cluster whose nodes are all Ready: the one that is there if it is of this shape and healthy, else a new one.
 
-    What an earlier run left behind under this name is removed first. Raises `RuntimeError` when it cannot be made.
+    What an earlier run left behind under this name is removed first. The workers have the `loaded` images in the end;
+    a new cluster's get them while it comes up. Raises `RuntimeError` when it cannot be made.
     """
     host.install()
     binaries.ensure("kind", "kubectl")
@@ -110,16 +120,36 @@ def up(name: str = NAME, *, workers: int = WORKERS, disks_per_worker: int = DISK
         if (found := read(name)) is not None:
             if _same_shape(found, wanted) and healthy(found):
                 say(f"    cluster {name} is there and healthy: it is used again")
+                load(found, loaded)
                 return found
             say(f"    what is left of an earlier cluster {name} is removed first")
         _down(name)
         write(wanted)
         cluster = _attach_disks(wanted)
-        with step(f"create cluster {name}: 1 control plane, {workers} workers"):
-            _create(cluster)
-        with step(f"wait until all {len(cluster.nodes)} nodes are Ready"):
-            kubectl(cluster, "wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={READY_SECONDS}s")
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(_load_early, cluster, loaded)
+            with step(f"create cluster {name}: 1 control plane, {workers} workers"):
+                _create(cluster)
+            with step(f"wait until all {len(cluster.nodes)} nodes are Ready"):
+                kubectl(cluster, "wait", "--for=condition=Ready", "nodes", "--all", f"--timeout={READY_SECONDS}s")
+            loading.result()
         return cluster
+
+
+def _load_early(cluster: Cluster, wanted: Collection[images.Image]) -> None:
+    """Load the images as soon as every worker has a container runtime, which is long before it is a node."""
+    for image in wanted:
+        images.archive(image)
+    deadline = time.monotonic() + RUNTIME_SECONDS
+    while not all(_has_runtime(node) for node in cluster.workers):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the workers of {cluster.name} had no container runtime after {RUNTIME_SECONDS} s")
+        time.sleep(0.5)
+    load(cluster, wanted)
+
+
+def _has_runtime(node: str) -> bool:
+    return host.engine().run("exec", node, "ctr", "version", check=False).returncode == 0
 
 
 def _same_shape(found: Cluster, wanted: Cluster) -> bool:
@@ -245,20 +275,11 @@ def kubectl(cluster: Cluster, *arguments: str, stdin: str | None = None, timeout
 
     Raises `RuntimeError` with its stderr when it fails, and `subprocess.TimeoutExpired` after `timeout` seconds.
     """
-    return _client("kubectl", cluster, arguments, stdin, timeout)
-
-
-def helm(cluster: Cluster, *arguments: str, stdin: str | None = None, timeout: float = 600) -> str:
-    """Run Helm against the cluster and return its stdout; the errors are those of `kubectl`."""
-    return _client("helm", cluster, arguments, stdin, timeout)
-
-
-def _client(program: str, cluster: Cluster, arguments: Sequence[str], stdin: str | None, timeout: float) -> str:
     result = subprocess.run(
-        client_command(program, cluster, arguments), capture_output=True, text=True, input=stdin, timeout=timeout
+        client_command("kubectl", cluster, arguments), capture_output=True, text=True, input=stdin, timeout=timeout
     )
     if result.returncode:
-        raise RuntimeError(f"{program} {' '.join(arguments)} failed:\n{result.stderr.strip()[-4000:]}")
+        raise RuntimeError(f"kubectl {' '.join(arguments)} failed:\n{result.stderr.strip()[-4000:]}")
     return result.stdout
 
 
@@ -267,7 +288,7 @@ def client_command(program: str, cluster: Cluster, arguments: Sequence[str]) -> 
     return [str(binaries.ensure(program) / program), f"--kubeconfig={cluster.kubeconfig}", *arguments]
 
 
-def load(cluster: Cluster, wanted: Iterable[images.Image]) -> None:
+def load(cluster: Cluster, wanted: Collection[images.Image]) -> None:
     """Make every worker have the images, all workers at once; an image that a worker has already costs nothing."""
     todo = {node: _absent(node, wanted) for node in cluster.workers}
     if not any(todo.values()):
@@ -278,7 +299,7 @@ def load(cluster: Cluster, wanted: Iterable[images.Image]) -> None:
         list(pool.map(lambda node: _import(node, [archives[image] for image in todo[node]]), todo))
 
 
-def _absent(node: str, wanted: Iterable[images.Image]) -> list[images.Image]:
+def _absent(node: str, wanted: Collection[images.Image]) -> list[images.Image]:
     listed = host.engine().run("exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").stdout
     present = set(listed.split())
     return [image for image in wanted if image.reference not in present]
@@ -321,7 +342,7 @@ def _down(name: str) -> None:
         _kind("delete", "cluster", "--name", name, "--kubeconfig", str(directory(name) / "kubeconfig"))
     disks = cluster.disks if cluster else ()
     backings = {disk.backing for disk in disks}
-    own = [loop.device for loop in loops.attached() if loop.backing in backings]
+    own = [loop.device for loop in loops.attached() if loop.backing in backings or not loop.file]
     for device in dict.fromkeys([*strays, *own]):
         loops.detach(device, DETACH_SECONDS)
     _remove_network()

@@ -172,9 +172,12 @@ def render_settings(*, cgroup_v1: bool, files: int, processes: int) -> str:
 def can_pull(reference: str) -> bool:
     """Whether the registry of that image answers and has it."""
     try:
-        return engine().run("manifest", "inspect", reference, check=False, timeout=PROBE_SECONDS).returncode == 0
+        answers = engine().run("manifest", "inspect", reference, check=False, timeout=PROBE_SECONDS).returncode == 0
     except subprocess.TimeoutExpired:
-        return False
+        answers = False
+    if not answers:
+        say(f"    {reference} cannot be pulled here")
+    return answers
 
 
 def pull(reference: str) -> bool:
@@ -183,7 +186,6 @@ def pull(reference: str) -> bool:
     if found.returncode == 0:
         return True
     if not can_pull(reference):
-        say(f"    {reference} cannot be pulled here: it is built instead")
         return False
     with step(f"pull {reference}"):
         engine().run("pull", reference, timeout=PULL_SECONDS)

@@ -5,6 +5,7 @@ silently marks it to vanish later.
 """
 
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Iterable
@@ -21,14 +22,20 @@ class Loop:
     device: str
     backing: str
     """The path of the file behind it, as whoever attached it saw it."""
-    filesystem: str
-    """The number, `major:minor`, of the file system on which that file is."""
+    file: str
+    """That file's file system and number in it, as `major:minor inode`; empty if the file cannot be reached any more,
+    as when the FUSE process that showed it has died. Such a device serves nobody."""
+
+    @property
+    def filesystem(self) -> str:
+        """The number, `major:minor`, of the file system on which the file is; empty if that is not known."""
+        return self.file.partition(" ")[0]
 
 
 def attached() -> list[Loop]:
     """All attached loop devices of the machine."""
     output = subprocess.run(
-        ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE,BACK-MAJ:MIN"],
+        ["losetup", "--list", "--json", "--output", "NAME,BACK-FILE,BACK-MAJ:MIN,BACK-INO"],
         check=True,
         capture_output=True,
         text=True,
@@ -40,7 +47,11 @@ def parse(listed: str) -> list[Loop]:
     """The loop devices in what `losetup --list --json` printed; it prints nothing when there are none."""
     found = json.loads(listed)["loopdevices"] if listed.strip() else []
     return [
-        Loop(entry["name"], (entry["back-file"] or "").removesuffix(" (deleted)"), entry["back-maj:min"].strip())
+        Loop(
+            entry["name"],
+            (entry["back-file"] or "").removesuffix(" (deleted)"),
+            f"{entry['back-maj:min'].strip()} {entry['back-ino']}" if entry["back-maj:min"] else "",
+        )
         for entry in found
     ]
 
@@ -64,20 +75,45 @@ def detach(device: str, seconds: float) -> None:
 
 
 def made_in_containers(containers: Iterable[str]) -> list[str]:
-    """The loop devices whose files lie on file systems that only these running containers have mounted.
+    """The loop devices that are mounted, or whose files are, in these running containers and not on the machine itself.
 
     That is how the node agent's are found: it attaches them to files that a FUSE process shows inside of a node.
     """
-    own = {filesystem for container in containers for filesystem in _mounted_in(container)}
-    own -= set(mounted(Path("/proc/self/mountinfo").read_text()))
-    return [loop.device for loop in attached() if loop.filesystem in own]
+    loops = attached()
+    here = Mounts.parse(Path("/proc/self/mountinfo").read_text())
+    paths = shlex.join(loop.backing for loop in loops if not Path(loop.backing).exists())
+    own = []
+    for container in containers:
+        there = Mounts.parse(_read_in(container, "cat /proc/[0-9]*/mountinfo"))
+        files = set(_read_in(container, f"stat --format '%Hd:%Ld %i' {paths}").splitlines()) if paths else set()
+        own += [
+            loop.device
+            for loop in loops
+            if loop.device in there.sources - here.sources
+            or loop.filesystem in there.filesystems - here.filesystems
+            or loop.file in files
+        ]
+    return own
 
 
-def _mounted_in(container: str) -> list[str]:
-    result = host.engine().run("exec", container, "cat", "/proc/1/mountinfo", check=False)
-    return mounted(result.stdout) if result.returncode == 0 else []
+def _read_in(container: str, command: str) -> str:
+    """What a shell command prints in a container; of files that vanish meanwhile or are not there, nothing."""
+    return host.engine().run("exec", container, "sh", "-c", command, check=False).stdout
 
 
-def mounted(mountinfo: str) -> list[str]:
-    """The numbers, `major:minor`, of all file systems in a mountinfo file."""
-    return [line.split()[2] for line in mountinfo.splitlines() if line]
+@dataclass(frozen=True)
+class Mounts:
+    """What is mounted, in one or more mount namespaces."""
+
+    filesystems: frozenset[str]
+    """The numbers, `major:minor`, of the file systems."""
+    sources: frozenset[str]
+    """What they were mounted from, such as `/dev/loop3`."""
+
+    @classmethod
+    def parse(cls, mountinfo: str) -> "Mounts":
+        """Read the text of mountinfo files as proc(5) has it."""
+        halves = [line.partition(" - ") for line in mountinfo.splitlines() if line]
+        return cls(
+            frozenset(left.split()[2] for left, _, _ in halves), frozenset(right.split()[1] for _, _, right in halves)
+        )

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 def say(text: str) -> None:
     """Write one line for the person who waits. It goes to stderr: stdout is for what a command was asked for."""
-    print(text, file=sys.stderr, flush=True)
+    # In one piece: several threads may have something to say.
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 @contextmanager
