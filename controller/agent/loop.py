@@ -46,6 +46,8 @@ async def detach(run: Runner, device: str) -> None:
     if await anyio.to_thread.run_sync(is_busy, device):
         raise DeviceBusyError(f"{device} is still mounted or opened exclusively")
     await run("losetup", "--detach", device)
+    if await anyio.to_thread.run_sync(backing_file, device):
+        raise DeviceBusyError(f"{device} is still open; it goes when the last user closes it")
 
 
 async def set_capacity(run: Runner, device: str) -> None:

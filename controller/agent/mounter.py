@@ -24,6 +24,7 @@ from controller.agent import loop
 from controller.agent.command import CommandError, run
 from controller.agent.files import file_name, write_durably
 from controller.agent.protocol import (
+    RECORDS,
     SOCKET,
     Command,
     Expand,
@@ -237,7 +238,7 @@ async def serve(mounter: Mounter, socket: Path) -> None:
 async def run_mounter(socket: Path, runtime: Path) -> None:
     """Runs the mounter until it is told to end and no volume is left."""
     async with anyio.create_task_group() as tasks:
-        mounter = Mounter(tasks, runtime=runtime, state=socket.parent / "volumes")
+        mounter = Mounter(tasks, runtime=runtime, state=socket.parent / RECORDS)
         mounter.load()
         tasks.start_soon(serve, mounter, socket)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

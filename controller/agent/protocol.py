@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SOCKET = "/var/lib/rook/mounter/mounter.sock"
 """Where the mounter listens: a directory of the node that both pods mount."""
 
+RECORDS = "volumes"
+"""The directory beside the socket in which the mounter has a file for each volume."""
+
 _LENGTH = 4
 _MAX_MESSAGE = 1 << 20
 """Bytes; bounds what a broken peer can make us read. A message is a few hundred, a list a few hundred per volume."""

@@ -15,7 +15,7 @@ import msgspec
 
 from controller.agent.files import file_name, write_durably
 from controller.agent.loop import is_busy, size_of
-from controller.agent.protocol import Command, Expand, List, Map, Mapped, Reply, Unmap, receive, send
+from controller.agent.protocol import RECORDS, Command, Expand, List, Map, Mapped, Reply, Unmap, receive, send
 
 if TYPE_CHECKING:
     from controller.agent.protocol import Credentials, Image
@@ -30,6 +30,10 @@ _POLL = 0.05
 
 class MappingError(Exception):
     """An image cannot be mapped, unmapped or grown; the message says which one and why."""
+
+
+class MapperUnavailableError(MappingError):
+    """The mounter cannot be asked."""
 
 
 class Mapper(Protocol):
@@ -70,6 +74,7 @@ class MounterClient:
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
+        self._records = socket.parent / RECORDS
 
     async def usable(self) -> str:
         """Whether the mounter answers."""
@@ -84,7 +89,9 @@ class MounterClient:
         return bool(image.name)
 
     async def find(self, volume: str) -> Mapped | None:
-        """As the mounter knows it."""
+        """As the mounter knows it; one that has no record of the volume need not be asked, nor be there."""
+        if not await self._recorded(volume):
+            return None
         reply = await self._ask(List())
         return next((mapped for mapped in reply.mapped if mapped.volume == volume), None)
 
@@ -95,11 +102,15 @@ class MounterClient:
 
     async def unmap(self, volume: str) -> None:
         """Ends the volume's daemon after a flush."""
-        await self._ask(Unmap(volume=volume))
+        if await self._recorded(volume):
+            await self._ask(Unmap(volume=volume))
 
     async def expand(self, volume: str, size: int) -> None:
         """Grows the exported file and the loop device on it."""
         await self._ask(Expand(volume=volume, size=size))
+
+    async def _recorded(self, volume: str) -> bool:
+        return await anyio.Path(self._records / f"{file_name(volume)}.json").exists()
 
     async def _ask(self, command: Command) -> Reply:
         try:
@@ -108,9 +119,9 @@ class MounterClient:
                     await send(stream, command)
                     reply = await receive(stream, Reply)
         except TimeoutError:
-            raise MappingError(f"the mounter did not answer within {_CALL_DEADLINE:g} s") from None
+            raise MapperUnavailableError(f"the mounter did not answer within {_CALL_DEADLINE:g} s") from None
         except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            raise MappingError(
+            raise MapperUnavailableError(
                 f"the mounter does not answer on {self._socket}: {str(error) or type(error).__name__}; "
                 "is the rook-mounter pod of this node running?"
             ) from error

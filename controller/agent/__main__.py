@@ -1,0 +1,198 @@
+"""The agent of one node: device discovery and the CSI node service, configured by environment variables.
+
+NODE_NAME and POD_NAMESPACE are required. ROOK_CSI_DRIVERS names the CSI drivers, separated by commas; without it, the
+agent only reports devices. docs/volumes.md lists the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import structlog
+from prometheus_client import CollectorRegistry, Gauge
+
+from controller.agent.command import run
+from controller.agent.csi.calls import Interceptor, Volumes
+from controller.agent.csi.identity import IdentityService
+from controller.agent.csi.node import NodeService
+from controller.agent.csi.server import serve_driver
+from controller.agent.discovery import Discovery
+from controller.agent.mounter import RUNTIME_DIRECTORY
+from controller.agent.protocol import SOCKET
+from controller.agent.rbd import KernelMapper, MounterClient
+from controller.agent.report import Reporter
+from controller.runtime.log import configure_logging
+from controller.runtime.probes import OK, Probes
+from informers import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.agent.csi.registration import RegistrationService
+    from controller.agent.rbd import Mapper
+
+_log = structlog.get_logger(__name__)
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The agent's settings.
+
+    Attributes:
+        node: The node's name.
+        namespace: Where the report about devices goes.
+        drivers: Names of the CSI drivers.
+        kubelet: The kubelet's directory.
+        state: A directory that outlives the agent.
+        mounter: The mounter's socket.
+        host_mounts: The mount table of the host.
+        metrics: Host and port for metrics and probes.
+        interval: Seconds between two looks for device changes that the kernel did not announce.
+        log_level: The lowest level that is logged.
+    """
+
+    node: str
+    namespace: str
+    drivers: tuple[str, ...] = ()
+    kubelet: Path = Path("/var/lib/kubelet")
+    state: Path = Path("/var/lib/rook/agent")
+    mounter: Path = Path(SOCKET)
+    host_mounts: Path = Path("/host/proc/1/mountinfo")
+    metrics: tuple[str, int] = ("0.0.0.0", 9810)  # noqa: S104 - scraped from other nodes
+    interval: float = 60.0
+    log_level: str = "info"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Reads the settings.
+
+        Raises:
+            ValueError: A variable is missing or wrong; the message names it.
+        """
+        for name in ("NODE_NAME", "POD_NAMESPACE"):
+            if not environment.get(name):
+                raise ValueError(f"environment variable {name} is not set: expected it from the pod's own fields")
+        host, _, port = environment.get("ROOK_AGENT_METRICS_ADDRESS", "0.0.0.0:9810").rpartition(":")
+        if not port.isdigit():
+            raise ValueError("environment variable ROOK_AGENT_METRICS_ADDRESS is not host:port")
+        level = environment.get("ROOK_LOG_LEVEL", "info").lower()
+        if level not in _LEVELS:
+            raise ValueError(f"environment variable ROOK_LOG_LEVEL is {level!r}: expected one of {', '.join(_LEVELS)}")
+        return cls(
+            node=environment["NODE_NAME"],
+            namespace=environment["POD_NAMESPACE"],
+            drivers=tuple(filter(None, environment.get("ROOK_CSI_DRIVERS", "").replace(" ", "").split(","))),
+            kubelet=Path(environment.get("KUBELET_DIR", "/var/lib/kubelet")),
+            metrics=(host.strip("[]"), int(port)),
+            interval=duration(environment.get("ROOK_DISCOVER_DEVICES_INTERVAL", "60s")),
+            log_level=level,
+        )
+
+
+def duration(text: str) -> float:
+    """Seconds of a Go duration such as "60m" or "1m30s".
+
+    Raises:
+        ValueError: It is none, or zero.
+    """
+    parts = _DURATION.findall(text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or not seconds:
+        raise ValueError(f'{text!r} is not a duration: expected numbers with units, such as "60s" or "1h30m"')
+    return seconds
+
+
+async def run_agent(settings: Settings) -> None:
+    """Runs the agent until it is told to end."""
+    registry = CollectorRegistry()
+    mappers: tuple[Mapper, ...] = (KernelMapper(settings.state / "krbd"), MounterClient(settings.mounter))
+    discovery = Discovery(run, hidden=RUNTIME_DIRECTORY, host_mounts=settings.host_mounts)
+
+    async def mapping_problem() -> str:
+        problems = [f"{m.name}: {problem}" for m in mappers if (problem := await m.usable())]
+        return "; ".join(problems) if len(problems) == len(mappers) else ""
+
+    async def mapping() -> str:
+        for mapper in mappers:
+            if not await mapper.usable():
+                return mapper.name
+        return await mapping_problem()
+
+    registrations: list[RegistrationService] = []
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client.connect(user_agent="rook-agent"))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        stack.callback(tasks.cancel_scope.cancel)  # once the servers have stopped
+        reporter = Reporter(client, settings.namespace, settings.node, discovery, mapping, settings.interval)
+        _describe(registry, reporter)
+        probes = Probes(
+            registry,
+            live=lambda: dict.fromkeys(settings.drivers, OK) or {"agent": OK},
+            ready=lambda: _ready(settings.drivers, registrations, reporter),
+            queues=dict,
+        )
+        await stack.enter_async_context(probes.serve(settings.metrics, None))
+        tasks.start_soon(reporter.run)
+        interceptor = Interceptor(registry)
+        node = NodeService(settings.node, mappers, Volumes(tasks), settings.state)
+        for driver in settings.drivers:
+            identity = IdentityService(driver, _version(), mapping_problem)
+            registrations.append(
+                await stack.enter_async_context(serve_driver(settings.kubelet, driver, identity, node, interceptor))
+            )
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            _log.info("started", node=settings.node, drivers=list(settings.drivers))
+            async for _ in signals:
+                break
+        _log.info("told to end")
+
+
+def _ready(
+    drivers: Sequence[str], registrations: Sequence[RegistrationService], reporter: Reporter
+) -> Mapping[str, str]:
+    states = {"devices": OK if reporter.reported else "not reported yet"}
+    for driver, registration in zip(drivers, registrations, strict=False):
+        states[driver] = registration.problem or OK
+    return states
+
+
+def _describe(registry: CollectorRegistry, reporter: Reporter) -> None:
+    devices = Gauge("rook_agent_devices", "Block devices found on the node.", registry=registry)
+    devices.set_function(lambda: reporter.devices)
+    scan = Gauge("rook_agent_scan_seconds", "Time that the last look at all devices took.", registry=registry)
+    scan.set_function(lambda: reporter.scan_seconds)
+
+
+def _version() -> str:
+    try:
+        return version("rook")
+    except PackageNotFoundError:  # the image carries the packages without their metadata
+        return "unknown"
+
+
+def main() -> None:
+    """The command `rook-agent`."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ValueError as error:
+        sys.exit(f"rook-agent: {error}")
+    level: Any = settings.log_level
+    configure_logging(level=level)
+    anyio.run(run_agent, settings)
+
+
+if __name__ == "__main__":
+    main()

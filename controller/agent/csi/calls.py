@@ -1,0 +1,149 @@
+"""What is common to the calls of a CSI service: errors become gRPC status codes, each call is counted and logged.
+
+Requests are never logged: they carry secrets.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
+import grpc
+import grpc.aio
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+
+from controller.agent.command import CommandError
+from controller.agent.filesystem import FilesystemError
+from controller.agent.rbd import MapperUnavailableError, MappingError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+_log = structlog.get_logger(__name__)
+
+_QUIET = {"GetPluginInfo", "Probe", "NodeGetCapabilities", "NodeGetVolumeStats", "NodeGetInfo"}
+"""Calls that the kubelet repeats all the time: logged only when they fail."""
+
+
+class Starter(Protocol):
+    """What of a task group is needed here."""
+
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]], /) -> object:
+        """Starts a task."""
+        ...
+
+
+class CsiError(Exception):
+    """A call is refused; the status code says to the kubelet what may be done about it."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Volumes:
+    """Runs one operation at a time for each volume, to its end even if the call that asked for it is cancelled.
+
+    An operation that was cut off in the middle of mkfs or fsck would be worse than one that goes on.
+    """
+
+    def __init__(self, tasks: Starter) -> None:
+        self._tasks = tasks
+        self._busy: set[str] = set()
+
+    async def run[T](self, volume: str, operation: Callable[[], Awaitable[T]]) -> T:
+        """The result of `operation`.
+
+        Raises:
+            CsiError: ABORTED, another operation on the volume is under way.
+        """
+        if volume in self._busy:
+            raise CsiError(grpc.StatusCode.ABORTED, f"an operation on volume {volume} is under way")
+        self._busy.add(volume)
+        ended = anyio.Event()
+        result: list[T] = []
+        failure: list[Exception] = []
+
+        async def work() -> None:
+            try:
+                result.append(await operation())
+            except Exception as error:
+                failure.append(error)
+            finally:
+                self._busy.discard(volume)
+                ended.set()
+
+        self._tasks.start_soon(work)
+        await ended.wait()
+        if failure:
+            raise failure[0]
+        return result[0]
+
+
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Turns errors into status codes, and counts and logs each call."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "rook_agent_csi_call_seconds",
+            "Time that CSI calls took, by method and gRPC status code.",
+            ("method", "code"),
+            buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120),
+            registry=registry,
+        )
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wraps the handler of one method."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        method = str(handler_call_details.method).rpartition("/")[2]
+        inner: Callable[[Any, Any], Awaitable[Any]] = handler.unary_unary
+
+        async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            started = time.monotonic()
+            code, message = grpc.StatusCode.OK, ""
+            try:
+                return await inner(request, context)
+            except Exception as error:
+                code, message = status_of(error)
+            finally:
+                elapsed = time.monotonic() - started
+                self._seconds.labels(method, code.name).observe(elapsed)
+                _report(method, getattr(request, "volume_id", ""), code, message, elapsed)
+            return await context.abort(code, message)
+
+        return grpc.unary_unary_rpc_method_handler(
+            call, request_deserializer=handler.request_deserializer, response_serializer=handler.response_serializer
+        )
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """The status code of an error, by the tables of the CSI specification, and the text for the kubelet's events."""
+    match error:
+        case CsiError():
+            return error.code, str(error)
+        case FilesystemError():
+            return grpc.StatusCode.FAILED_PRECONDITION, str(error)
+        case MapperUnavailableError():
+            return grpc.StatusCode.UNAVAILABLE, str(error)
+        case TimeoutError():
+            return grpc.StatusCode.DEADLINE_EXCEEDED, str(error) or "not done in time"
+        case CommandError() | MappingError() | OSError():
+            return grpc.StatusCode.INTERNAL, str(error)
+    return grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+
+
+def _report(method: str, volume: str, code: grpc.StatusCode, message: str, elapsed: float) -> None:
+    if code is not grpc.StatusCode.OK:
+        _log.warning(
+            "call failed", method=method, volume=volume, code=code.name, error=message, seconds=round(elapsed, 3)
+        )
+    elif method not in _QUIET:
+        _log.info("call", method=method, volume=volume, seconds=round(elapsed, 3))

@@ -1,0 +1,404 @@
+"""The CSI node service (CSI specification 1.11, "Node Service RPC"): RBD images as directories or devices of pods.
+
+Every call may be repeated at any time: each looks at what is there (the mapper's devices, the kernel's mount table) and
+does what is missing. Nothing is kept in memory between calls.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+import grpc
+
+from controller.agent import filesystem, mounts
+from controller.agent.command import CommandError, run
+from controller.agent.csi import csi_pb2, csi_pb2_grpc
+from controller.agent.csi.calls import CsiError, Volumes
+from controller.agent.files import file_name
+from controller.agent.loop import size_of
+from controller.agent.protocol import Credentials, Image
+from controller.agent.rbd import kernel_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.agent.command import Runner
+    from controller.agent.protocol import Mapped
+    from controller.agent.rbd import Mapper
+
+Capability = csi_pb2.VolumeCapability
+AccessMode = csi_pb2.VolumeCapability.AccessMode
+
+DEFAULT_FILESYSTEM = "ext4"
+_STAT_DEADLINE = 10.0
+
+_CAPABILITIES = (
+    csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
+    csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS,
+    csi_pb2.NodeServiceCapability.RPC.EXPAND_VOLUME,
+    csi_pb2.NodeServiceCapability.RPC.VOLUME_CONDITION,
+    csi_pb2.NodeServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
+)
+
+_READERS = (AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONLY)
+
+
+class NodeService(csi_pb2_grpc.NodeServicer):
+    """Serves the kubelet of one node.
+
+    Args:
+        node: The node's name.
+        mappers: What makes block devices of images; the first that can serve an image does.
+        volumes: Keeps the operations on a volume apart.
+        state: A directory that outlives this process.
+        runner: Runs the system's tools.
+    """
+
+    def __init__(
+        self, node: str, mappers: Sequence[Mapper], volumes: Volumes, state: Path, *, runner: Runner = run
+    ) -> None:
+        self._node = node
+        self._mappers = mappers
+        self._volumes = volumes
+        self._unfinished = state / "unfinished"
+        self._run = runner
+
+    async def NodeGetInfo(  # noqa: N802
+        self, request: csi_pb2.NodeGetInfoRequest, context: Any
+    ) -> csi_pb2.NodeGetInfoResponse:
+        """The node's id, by which VolumeAttachments name it."""
+        return csi_pb2.NodeGetInfoResponse(node_id=self._node)
+
+    async def NodeGetCapabilities(  # noqa: N802
+        self, request: csi_pb2.NodeGetCapabilitiesRequest, context: Any
+    ) -> csi_pb2.NodeGetCapabilitiesResponse:
+        """What this service does beside publishing."""
+        capabilities = [
+            csi_pb2.NodeServiceCapability(rpc=csi_pb2.NodeServiceCapability.RPC(type=kind)) for kind in _CAPABILITIES
+        ]
+        return csi_pb2.NodeGetCapabilitiesResponse(capabilities=capabilities)
+
+    async def NodeStageVolume(  # noqa: N802
+        self, request: csi_pb2.NodeStageVolumeRequest, context: Any
+    ) -> csi_pb2.NodeStageVolumeResponse:
+        """Maps the image and, unless it is a block volume, mounts its file system at the staging path."""
+        _require(request, "volume_id", "staging_target_path")
+        capability = _capability(request.volume_capability)
+        image, credentials = image_of(request), credentials_of(request.secrets)
+        read_only = capability.access_mode.mode in _READERS
+        wants_kernel = request.volume_context.get("mounter", "") in ("", "rbd")
+
+        async def stage() -> None:
+            mapped = await self._mapped(request.volume_id)
+            mount = mounts.at(request.staging_target_path, await mounts.table())
+            if mount is not None and (mapped is None or mapped.problem or not _is_on(mount, mapped.device)):
+                await self._unmount(request.staging_target_path, force=mapped is None or bool(mapped.problem))
+                mount = None
+            if mapped is not None and (mapped.problem or mapped.read_only != read_only):
+                await self._unmap(request.volume_id)
+                mapped = None
+            if mapped is None:
+                mapper = await self._choose(image, wants_kernel=wants_kernel)
+                mapped = await mapper.map(request.volume_id, image, credentials, read_only=read_only)
+            if capability.HasField("mount") and mount is None:
+                await self._mount(request.volume_id, mapped, capability, request.staging_target_path)
+
+        await self._volumes.run(request.volume_id, stage)
+        return csi_pb2.NodeStageVolumeResponse()
+
+    async def NodeUnstageVolume(  # noqa: N802
+        self, request: csi_pb2.NodeUnstageVolumeRequest, context: Any
+    ) -> csi_pb2.NodeUnstageVolumeResponse:
+        """Unmounts the staging path and unmaps the image, after everything is flushed."""
+        _require(request, "volume_id", "staging_target_path")
+
+        async def unstage() -> None:
+            mapped = await self._mapped(request.volume_id)
+            await self._unmount(request.staging_target_path, force=mapped is not None and bool(mapped.problem))
+            await self._unmap(request.volume_id)
+
+        await self._volumes.run(request.volume_id, unstage)
+        return csi_pb2.NodeUnstageVolumeResponse()
+
+    async def NodePublishVolume(  # noqa: N802
+        self, request: csi_pb2.NodePublishVolumeRequest, context: Any
+    ) -> csi_pb2.NodePublishVolumeResponse:
+        """Makes the staged volume appear where the kubelet hands it to a pod."""
+        _require(request, "volume_id", "target_path", "staging_target_path")
+        capability = _capability(request.volume_capability)
+        publish = self._publish_device if capability.HasField("block") else self._publish_directory
+        await self._volumes.run(request.volume_id, lambda: publish(request))
+        return csi_pb2.NodePublishVolumeResponse()
+
+    async def NodeUnpublishVolume(  # noqa: N802
+        self, request: csi_pb2.NodeUnpublishVolumeRequest, context: Any
+    ) -> csi_pb2.NodeUnpublishVolumeResponse:
+        """Takes the volume away from a pod."""
+        _require(request, "volume_id", "target_path")
+
+        async def unpublish() -> None:
+            mapped = await self._mapped(request.volume_id)
+            await self._unmount(request.target_path, force=mapped is not None and bool(mapped.problem))
+            await anyio.to_thread.run_sync(_remove_mount_point, Path(request.target_path))
+
+        await self._volumes.run(request.volume_id, unpublish)
+        return csi_pb2.NodeUnpublishVolumeResponse()
+
+    async def NodeGetVolumeStats(  # noqa: N802
+        self, request: csi_pb2.NodeGetVolumeStatsRequest, context: Any
+    ) -> csi_pb2.NodeGetVolumeStatsResponse:
+        """How full the volume is, and whether I/O on it works."""
+        _require(request, "volume_id", "volume_path")
+        mapped = await self._mapped(request.volume_id)
+        if mapped is None or mounts.at(request.volume_path, await mounts.table()) is None:
+            raise CsiError(
+                grpc.StatusCode.NOT_FOUND, f"volume {request.volume_id} is not published at {request.volume_path}"
+            )
+        condition = csi_pb2.VolumeCondition(abnormal=bool(mapped.problem), message=mapped.problem or "mapped")
+        usage: list[csi_pb2.VolumeUsage] = []
+        if not mapped.problem:
+            with anyio.fail_after(_STAT_DEADLINE):
+                usage = await anyio.to_thread.run_sync(usage_of, request.volume_path, abandon_on_cancel=True)
+        return csi_pb2.NodeGetVolumeStatsResponse(usage=usage, volume_condition=condition)
+
+    async def NodeExpandVolume(  # noqa: N802
+        self, request: csi_pb2.NodeExpandVolumeRequest, context: Any
+    ) -> csi_pb2.NodeExpandVolumeResponse:
+        """Makes the block device and the file system on it as large as the image is now."""
+        _require(request, "volume_id", "volume_path")
+        wanted = request.capacity_range.required_bytes
+        if 0 < request.capacity_range.limit_bytes < wanted:
+            raise CsiError(
+                grpc.StatusCode.OUT_OF_RANGE,
+                f"capacity_range asks for at least {wanted} and at most {request.capacity_range.limit_bytes} bytes",
+            )
+
+        async def expand() -> int:
+            mapper, mapped = await self._found(request.volume_id)
+            if mapper is None or mapped is None:
+                raise CsiError(grpc.StatusCode.NOT_FOUND, f"volume {request.volume_id} is not on node {self._node}")
+            await mapper.expand(request.volume_id, wanted)
+            for mount in await mounts.table():
+                if _is_on(mount, mapped.device):
+                    await filesystem.grow_mounted(self._run, mapped.device, mount.filesystem, mount.target)
+                    break
+            return await anyio.to_thread.run_sync(size_of, mapped.device)
+
+        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=await self._volumes.run(request.volume_id, expand))
+
+    async def _mount(self, volume: str, mapped: Mapped, capability: Capability, target: str) -> None:
+        wanted = capability.mount.fs_type or DEFAULT_FILESYSTEM
+        if not filesystem.supported(wanted):
+            raise CsiError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"volume {volume}: file system type {wanted!r} is not served: expected ext4 or xfs",
+            )
+        unfinished = self._unfinished / file_name(volume)
+        await filesystem.prepare(self._run, mapped.device, wanted, unfinished=unfinished, read_only=mapped.read_only)
+        await anyio.Path(target).mkdir(parents=True, exist_ok=True, mode=0o750)
+        options = [*capability.mount.mount_flags, *filesystem.MOUNT_OPTIONS[wanted]]
+        if mapped.read_only:
+            options.append("ro")
+        await mounts.mount(
+            self._run,
+            mapped.device,
+            target,
+            filesystem=wanted,
+            options=list(dict.fromkeys(options)),
+            deadline=filesystem.MOUNT_DEADLINE,
+        )
+        if not mapped.read_only:
+            await filesystem.grow_mounted(self._run, mapped.device, wanted, target)
+
+    async def _publish_directory(self, request: csi_pb2.NodePublishVolumeRequest) -> None:
+        table = await mounts.table()
+        staged = mounts.at(request.staging_target_path, table)
+        mapped = await self._mapped(request.volume_id)
+        if staged is None or mapped is None:
+            raise CsiError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"volume {request.volume_id} is not staged at {request.staging_target_path}",
+            )
+        if mapped.problem:
+            raise CsiError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"I/O on volume {request.volume_id} fails on node {self._node}: {mapped.problem}; "
+                "it is mapped anew once no pod of this node uses it",
+            )
+        target = request.target_path
+        if (present := mounts.at(target, table)) is not None:
+            if present.device != staged.device:
+                raise _taken(request.volume_id, target, f"{present.source} is mounted there")
+            if request.readonly and not present.read_only:
+                raise _taken(request.volume_id, target, "it is mounted there for writing, asked for read-only")
+            return
+        await anyio.Path(target).mkdir(parents=True, exist_ok=True, mode=0o750)
+        await mounts.bind(self._run, request.staging_target_path, target, options=("ro",) if request.readonly else ())
+
+    async def _publish_device(self, request: csi_pb2.NodePublishVolumeRequest) -> None:
+        mapped = await self._mapped(request.volume_id)
+        if mapped is None or mapped.problem:
+            reason = mapped.problem if mapped else "it has no block device here"
+            raise CsiError(grpc.StatusCode.FAILED_PRECONDITION, f"volume {request.volume_id} is not staged: {reason}")
+        target = request.target_path
+        if mounts.at(target, await mounts.table()) is not None:
+            if await anyio.to_thread.run_sync(_device_number, target) != _device_number(mapped.device):
+                raise _taken(request.volume_id, target, f"something other than {mapped.device} is mounted there")
+            return
+        await anyio.Path(target).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        await anyio.Path(target).touch(mode=0o660)
+        # For a read-only volume the kubelet gives the container a device rule without write access.
+        await mounts.bind(self._run, mapped.device, target)
+
+    async def _unmount(self, target: str, *, force: bool) -> None:
+        try:
+            await mounts.unmount(self._run, target)
+        except CommandError:
+            if not force:
+                raise
+            # The device under it is dead: nothing can be flushed, and nothing is lost by not waiting for it.
+            await mounts.unmount(self._run, target, lazy=True)
+
+    async def _unmap(self, volume: str) -> None:
+        for mapper in self._mappers:
+            await mapper.unmap(volume)
+
+    async def _choose(self, image: Image, *, wants_kernel: bool) -> Mapper:
+        reasons: list[str] = []
+        for mapper in self._mappers:
+            if mapper.name == "krbd" and not wants_kernel:
+                reasons.append("krbd: the StorageClass parameter 'mounter' asks for userspace")
+            elif problem := await mapper.usable():
+                reasons.append(f"{mapper.name}: {problem}")
+            elif not await mapper.suits(image):
+                reasons.append(f"{mapper.name}: does not support all features of the image ({image.features:#x})")
+            else:
+                return mapper
+        raise CsiError(
+            grpc.StatusCode.UNAVAILABLE, f"image {image} cannot be mapped on node {self._node}: {'; '.join(reasons)}"
+        )
+
+    async def _found(self, volume: str) -> tuple[Mapper | None, Mapped | None]:
+        for mapper in self._mappers:
+            if (mapped := await mapper.find(volume)) is not None:
+                return mapper, mapped
+        return None, None
+
+    async def _mapped(self, volume: str) -> Mapped | None:
+        return (await self._found(volume))[1]
+
+
+def image_of(request: csi_pb2.NodeStageVolumeRequest) -> Image:
+    """The image of a volume: where it is comes from the attacher, how to map it from the StorageClass.
+
+    Raises:
+        CsiError: The attacher did not say.
+    """
+    context = request.publish_context
+    for key in ("monitors", "pool", "imageName"):
+        if not context.get(key):
+            raise CsiError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"volume {request.volume_id}: publish_context[{key!r}] is empty: expected it from the "
+                "VolumeAttachment's status.attachmentMetadata",
+            )
+    return Image(
+        monitors=tuple(context["monitors"].split(",")),
+        pool=context["pool"],
+        namespace=context.get("radosNamespace", ""),
+        name=context["imageName"],
+        features=int(context.get("imageFeatures") or 0),
+        options=kernel_options(request.volume_context.get("mapOptions", "")),
+    )
+
+
+def credentials_of(secrets: Mapping[str, str]) -> Credentials:
+    """The Ceph user of the node-stage Secret.
+
+    Raises:
+        CsiError: A key of the Secret is missing.
+    """
+    for key in ("userID", "userKey"):
+        if not secrets.get(key):
+            raise CsiError(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"the Secret of StorageClass parameter csi.storage.k8s.io/node-stage-secret-name has no {key}: "
+                "expected userID and userKey",
+            )
+    return Credentials(user=secrets["userID"].removeprefix("client."), key=secrets["userKey"])
+
+
+def usage_of(path: str) -> list[csi_pb2.VolumeUsage]:
+    """Bytes and inodes of a mounted file system, or the bytes of a block device. Blocking."""
+    if stat.S_ISBLK(Path(path).stat().st_mode):
+        return [csi_pb2.VolumeUsage(total=size_of(path), unit=csi_pb2.VolumeUsage.BYTES)]
+    found = os.statvfs(path)
+    return [
+        csi_pb2.VolumeUsage(
+            total=found.f_blocks * found.f_frsize,
+            used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+            available=found.f_bavail * found.f_frsize,
+            unit=csi_pb2.VolumeUsage.BYTES,
+        ),
+        csi_pb2.VolumeUsage(
+            total=found.f_files,
+            used=found.f_files - found.f_ffree,
+            available=found.f_favail,
+            unit=csi_pb2.VolumeUsage.INODES,
+        ),
+    ]
+
+
+def _require(request: Any, *fields: str) -> None:
+    for field in fields:
+        if not getattr(request, field):
+            raise CsiError(grpc.StatusCode.INVALID_ARGUMENT, f"{type(request).__name__} has no {field}")
+
+
+def _capability(capability: Capability) -> Capability:
+    if not capability.HasField("block") and not capability.HasField("mount"):
+        raise CsiError(
+            grpc.StatusCode.INVALID_ARGUMENT, "volume_capability has no access type: expected block or mount"
+        )
+    mode = capability.access_mode.mode
+    if capability.HasField("mount") and mode in (
+        AccessMode.MULTI_NODE_MULTI_WRITER,
+        AccessMode.MULTI_NODE_SINGLE_WRITER,
+    ):
+        raise CsiError(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            f"volume_capability: access mode {AccessMode.Mode.Name(mode)} with a file system would destroy it: "
+            "expected a block volume, or a mode with writers on one node only",
+        )
+    return capability
+
+
+def _taken(volume: str, target: str, why: str) -> CsiError:
+    return CsiError(grpc.StatusCode.ALREADY_EXISTS, f"volume {volume} cannot be published at {target}: {why}")
+
+
+def _is_on(mount: mounts.Mount, device: str) -> bool:
+    number = _device_number(device)
+    return mount.device == f"{os.major(number)}:{os.minor(number)}"
+
+
+def _device_number(path: str) -> int:
+    try:
+        return Path(path).stat().st_rdev
+    except FileNotFoundError:
+        return 0
+
+
+def _remove_mount_point(path: Path) -> None:
+    try:
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        pass

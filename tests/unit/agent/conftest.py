@@ -1,0 +1,34 @@
+"""A node to test on: real loop devices, file systems and mounts, all of which are taken away after the test."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.agent import mounts
+from controller.agent.csi.calls import Volumes
+from controller.agent.csi.node import NodeService
+from tests.unit.agent.standin import FileMapper, Tasks
+
+
+@pytest.fixture
+def mapper(tmp_path: Path) -> Iterator[FileMapper]:
+    directory = tmp_path / "images"
+    directory.mkdir()
+    yield FileMapper(directory)
+    for mount in reversed(mounts.read()):
+        if mount.target.startswith(str(tmp_path)):
+            subprocess.run(["umount", mount.target], check=True)
+    listing = subprocess.run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], capture_output=True)
+    for line in listing.stdout.decode().splitlines():
+        device, _, file = line.partition(" ")
+        if file.strip().startswith(str(directory)):
+            subprocess.run(["losetup", "--detach", device], check=True)
+
+
+@pytest.fixture
+def node(mapper: FileMapper, tmp_path: Path) -> NodeService:
+    return NodeService("node-a", [mapper], Volumes(Tasks()), tmp_path / "state")

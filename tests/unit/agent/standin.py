@@ -1,0 +1,80 @@
+"""Standins for what a node has: block devices of images, and an owner of tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from controller.agent import loop
+from controller.agent.command import run
+from controller.agent.protocol import Credentials, Image, Mapped
+from controller.agent.rbd import MappingError
+
+GIB = 1 << 30
+
+needs_loop_devices = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
+)
+
+
+class FileMapper:
+    """A standin for the RBD mappers: an "image" is a sparse file, and its block device a real loop device on it."""
+
+    name = "userspace"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.mapped: dict[str, Mapped] = {}
+        self.credentials: Credentials | None = None
+        self.problem = ""
+
+    def create(self, name: str, size: int = GIB) -> Path:
+        path = self.directory / name
+        with path.open("ab") as file:
+            file.truncate(size)
+        return path
+
+    async def usable(self) -> str:
+        return self.problem
+
+    async def suits(self, image: Image) -> bool:
+        return True
+
+    async def find(self, volume: str) -> Mapped | None:
+        return self.mapped.get(volume)
+
+    async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
+        self.credentials = credentials
+        path = self.directory / image.name
+        if not path.exists():
+            raise MappingError(f"image {image} does not exist")
+        device = await loop.attach(run, path, read_only=read_only)
+        self.mapped[volume] = Mapped(volume=volume, image=str(image), device=device, read_only=read_only)
+        return self.mapped[volume]
+
+    async def unmap(self, volume: str) -> None:
+        if mapped := self.mapped.get(volume):
+            await loop.detach(run, mapped.device)
+            del self.mapped[volume]
+
+    async def expand(self, volume: str, size: int) -> None:
+        mapped = self.mapped[volume]
+        self.create(mapped.image.rpartition("/")[2], size)
+        await loop.set_capacity(run, mapped.device)
+
+
+class Tasks:
+    """Starts tasks as a task group does; a fixture cannot hold a real one, which belongs to one task."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.get_running_loop().create_task(function())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,428 @@
+"""The CSI node service, on real block devices, file systems and mounts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import anyio
+import grpc
+import pytest
+
+from controller.agent import mounts
+from controller.agent.command import CommandError, Done, run
+from controller.agent.csi import csi_pb2
+from controller.agent.csi.calls import CsiError, Volumes, status_of
+from controller.agent.csi.node import NodeService
+from controller.agent.files import file_name
+from controller.agent.filesystem import FilesystemError
+from tests.unit.agent.standin import GIB, FileMapper, needs_loop_devices
+
+pytestmark = needs_loop_devices
+
+WRITER = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
+READERS = csi_pb2.VolumeCapability.AccessMode.MULTI_NODE_READER_ONLY
+CONTEXT = None
+MAKE_PARTITION_TABLE = r"""
+printf '\125\252' | dd of=$0 bs=1 seek=510 conv=notrunc
+printf '\203' | dd of=$0 bs=1 seek=450 conv=notrunc
+"""
+
+
+def capability(fs_type: str = "", *, block: bool = False, mode: Any = WRITER, flags: tuple[str, ...] = ()) -> Any:
+    access = csi_pb2.VolumeCapability.AccessMode(mode=mode)
+    if block:
+        return csi_pb2.VolumeCapability(block=csi_pb2.VolumeCapability.BlockVolume(), access_mode=access)
+    mount = csi_pb2.VolumeCapability.MountVolume(fs_type=fs_type, mount_flags=flags)
+    return csi_pb2.VolumeCapability(mount=mount, access_mode=access)
+
+
+class Kubelet:
+    """Calls the service as the kubelet does, for one volume."""
+
+    def __init__(self, node: NodeService, directory: Path, **options: Any) -> None:
+        self.node = node
+        self.volume = "vol-1"
+        self.staging = str(directory / "staging")
+        self.target = str(directory / "pods/1/mount")
+        self.capability = capability(**options)
+        self.publish_context = {"monitors": "10.0.0.1:6789,10.0.0.2:6789", "pool": "p", "imageName": "image"}
+        self.secrets = {"userID": "csi-rbd-node", "userKey": "c2VjcmV0"}
+
+    async def stage(self) -> None:
+        request = csi_pb2.NodeStageVolumeRequest(
+            volume_id=self.volume,
+            staging_target_path=self.staging,
+            volume_capability=self.capability,
+            publish_context=self.publish_context,
+            secrets=self.secrets,
+        )
+        await self.node.NodeStageVolume(request, CONTEXT)
+
+    async def publish(self, target: str = "", *, readonly: bool = False) -> str:
+        request = csi_pb2.NodePublishVolumeRequest(
+            volume_id=self.volume,
+            staging_target_path=self.staging,
+            target_path=target or self.target,
+            volume_capability=self.capability,
+            readonly=readonly,
+        )
+        await self.node.NodePublishVolume(request, CONTEXT)
+        return target or self.target
+
+    async def unpublish(self, target: str = "") -> None:
+        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=self.volume, target_path=target or self.target)
+        await self.node.NodeUnpublishVolume(request, CONTEXT)
+
+    async def unstage(self) -> None:
+        request = csi_pb2.NodeUnstageVolumeRequest(volume_id=self.volume, staging_target_path=self.staging)
+        await self.node.NodeUnstageVolume(request, CONTEXT)
+
+    async def stats(self) -> csi_pb2.NodeGetVolumeStatsResponse:
+        request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=self.volume, volume_path=self.target)
+        return await self.node.NodeGetVolumeStats(request, CONTEXT)
+
+    async def expand(self, size: int) -> int:
+        request = csi_pb2.NodeExpandVolumeRequest(
+            volume_id=self.volume,
+            volume_path=self.target,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=size),
+        )
+        return (await self.node.NodeExpandVolume(request, CONTEXT)).capacity_bytes
+
+
+@pytest.fixture
+def kubelet(node: NodeService, mapper: FileMapper, tmp_path: Path) -> Kubelet:
+    mapper.create("image")
+    return Kubelet(node, tmp_path)
+
+
+def head(path: Path, size: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(size)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    with path.open("r+b", buffering=0) as file:
+        file.write(content)
+        os.fsync(file.fileno())
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+def mounted(path: str) -> mounts.Mount | None:
+    return mounts.at(path, mounts.read())
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+async def test_a_volume_is_made_used_and_found_again(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type=fs_type)
+    await kubelet.stage()
+    target = Path(await kubelet.publish())
+    (target / "file").write_text("kept")
+    await kubelet.unpublish()
+    assert not exists(target)
+    await kubelet.unstage()
+    assert mapper.mapped == {}
+
+    await kubelet.stage()
+    await kubelet.publish()
+    assert (target / "file").read_text() == "kept"
+    mount = mounted(str(target))
+    assert mount is not None
+    assert mount.filesystem == fs_type
+    assert not mount.read_only
+
+
+async def test_every_call_may_be_repeated(kubelet: Kubelet, mapper: FileMapper) -> None:
+    for _ in range(2):
+        await kubelet.stage()
+    for _ in range(2):
+        await kubelet.publish()
+    assert [m.target for m in mounts.read()].count(kubelet.target) == 1
+    assert [m.target for m in mounts.read()].count(kubelet.staging) == 1
+    for _ in range(2):
+        await kubelet.unpublish()
+    for _ in range(2):
+        await kubelet.unstage()
+    assert mapper.mapped == {}
+    assert mounted(kubelet.staging) is None
+
+
+async def test_two_pods_of_a_node_share_a_volume(kubelet: Kubelet, tmp_path: Path) -> None:
+    await kubelet.stage()
+    first = Path(await kubelet.publish())
+    second = Path(await kubelet.publish(str(tmp_path / "pods/2/mount"), readonly=True))
+    (first / "file").write_text("seen")
+    assert (second / "file").read_text() == "seen"
+    with pytest.raises(OSError, match="Read-only"):
+        (second / "other").write_text("refused")
+    await kubelet.unpublish(str(first))
+    assert (second / "file").read_text() == "seen"
+
+
+async def test_a_volume_in_use_is_not_unstaged(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    target = Path(await kubelet.publish())
+    with pytest.raises(Exception, match="still mounted"):
+        await kubelet.unstage()
+    assert mapper.mapped
+    (target / "file").write_text("works")
+
+
+async def test_data_without_a_signature_is_never_formatted(kubelet: Kubelet, mapper: FileMapper) -> None:
+    path = mapper.create("image")
+    with path.open("r+b") as file:
+        file.seek(3 << 20)
+        file.write(b"precious")
+    with pytest.raises(FilesystemError, match="data that is no known file system"):
+        await kubelet.stage()
+    with path.open("rb") as file:
+        file.seek(3 << 20)
+        assert file.read(8) == b"precious"
+    assert mounted(kubelet.staging) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (["mkfs.xfs", "-q"], "xfs"),
+        (["mkswap"], "swap"),
+        (["sh", "-c", MAKE_PARTITION_TABLE], "dos partition table"),
+    ],
+)
+async def test_other_content_is_never_formatted(
+    kubelet: Kubelet, mapper: FileMapper, make: list[str], named: str
+) -> None:
+    path = mapper.create("image")
+    await anyio.run_process([*make, str(path)])
+    before = head(path, 1 << 20)
+    with pytest.raises(FilesystemError, match=rf"has .*{named}.*: expected ext4") as refused:
+        await kubelet.stage()
+    assert status_of(refused.value)[0] is grpc.StatusCode.FAILED_PRECONDITION
+    assert head(path, 1 << 20) == before
+
+
+async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, tmp_path: Path) -> None:
+    path = mapper.create("image")
+
+    async def dies_in_mkfs(*argv: str, deadline: float = 30.0, ok: Any = (0,)) -> Done:
+        if argv[0] == "mkfs.ext4":
+            with path.open("r+b") as file:
+                file.write(os.urandom(1 << 20))  # what it got to write
+            raise CommandError("mkfs.ext4", "killed")
+        return await run(*argv, deadline=deadline, ok=ok)
+
+    async with anyio.create_task_group() as tasks:
+        first = Kubelet(NodeService("a", [mapper], Volumes(tasks), tmp_path / "state", runner=dies_in_mkfs), tmp_path)
+        with pytest.raises(CommandError, match="killed"):
+            await first.stage()
+        after_restart = Kubelet(NodeService("a", [mapper], Volumes(tasks), tmp_path / "state"), tmp_path)
+        await after_restart.stage()
+        assert mounted(after_restart.staging) is not None
+        assert not list((tmp_path / "state/unfinished").iterdir())
+
+
+async def test_a_damaged_file_system_is_reported_not_mounted(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    await kubelet.unstage()
+    path = mapper.directory / "image"
+    with path.open("r+b") as file:  # the group descriptors and bitmaps, with every copy of the superblock kept
+        file.seek(4096)
+        file.write(os.urandom(200_000))
+    with pytest.raises(FilesystemError, match="check by hand"):
+        await kubelet.stage()
+    assert mounted(kubelet.staging) is None
+
+
+async def test_readers_of_many_nodes_get_a_read_only_device(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, kubelet: Kubelet
+) -> None:
+    await kubelet.stage()
+    await kubelet.unstage()
+    reader = Kubelet(node, tmp_path, mode=READERS)
+    await reader.stage()
+    target = Path(await reader.publish())
+    assert mapper.mapped["vol-1"].read_only
+    with pytest.raises(OSError, match="Read-only"):
+        (target / "file").write_text("refused")
+
+
+async def test_a_reader_formats_nothing(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
+    mapper.create("image")
+    reader = Kubelet(node, tmp_path, mode=READERS)
+    with pytest.raises(FilesystemError, match="no file system, and is to be mounted read-only"):
+        await reader.stage()
+
+
+async def test_block_volume(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
+    path = mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, block=True)
+    await kubelet.stage()
+    for _ in range(2):
+        await kubelet.publish()
+    overwrite(Path(kubelet.target), b"x" * 4096)
+    assert head(path, 4096) == b"x" * 4096
+    usage = (await kubelet.stats()).usage
+    assert [(u.total, u.unit) for u in usage] == [(GIB, csi_pb2.VolumeUsage.BYTES)]
+    assert await kubelet.expand(2 * GIB) == 2 * GIB
+    await kubelet.unpublish()
+    assert not exists(Path(kubelet.target))
+    await kubelet.unstage()
+    await kubelet.stage()
+    assert head(path, 4096) == b"x" * 4096  # nothing was formatted
+
+
+async def test_stats_of_a_file_system(kubelet: Kubelet) -> None:
+    await kubelet.stage()
+    await kubelet.publish()
+    answer = await kubelet.stats()
+    size, inodes = answer.usage
+    assert 0.9 * GIB < size.total < GIB
+    assert size.used + size.available <= size.total
+    assert inodes.unit == csi_pb2.VolumeUsage.INODES
+    assert inodes.used >= 11
+    assert not answer.volume_condition.abnormal
+
+
+async def test_xfs_grows_while_it_is_mounted(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type="xfs")
+    await kubelet.stage()
+    await kubelet.publish()
+    assert await kubelet.expand(2 * GIB) == 2 * GIB
+    assert (await kubelet.stats()).usage[0].total > 1.8 * GIB
+    assert await kubelet.expand(2 * GIB) == 2 * GIB
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+async def test_what_grew_while_it_was_away_is_grown_when_it_is_staged(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type=fs_type)
+    await kubelet.stage()
+    await kubelet.unstage()
+    mapper.create("image", 2 * GIB)
+    await kubelet.stage()
+    assert os.statvfs(kubelet.staging).f_blocks * os.statvfs(kubelet.staging).f_frsize > 1.8 * GIB
+
+
+async def test_mount_options_reach_the_mount(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, flags=("noatime", "nodev"))
+    await kubelet.stage()
+    mount = mounted(kubelet.staging)
+    assert mount is not None
+    assert {"noatime", "nodev"} <= mount.options
+
+
+async def test_a_dead_mapping_is_reported_and_made_anew(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    await kubelet.publish()
+    (Path(kubelet.target) / "file").write_text("kept")
+    os.sync()
+    alive = mapper.mapped["vol-1"]
+    mapper.mapped["vol-1"] = type(alive)(volume="vol-1", image=alive.image, device=alive.device, problem="it died")
+    condition = (await kubelet.stats()).volume_condition
+    assert (condition.abnormal, condition.message) == (True, "it died")
+    with pytest.raises(CsiError, match="it died") as refused:
+        await kubelet.publish(f"{kubelet.target}-2")
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    await kubelet.unpublish()
+    await kubelet.stage()
+    assert mapper.mapped["vol-1"].problem == ""
+    await kubelet.publish()
+    assert (Path(kubelet.target) / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("volume", "", "volume_id"),
+        ("staging", "", "staging_target_path"),
+        ("capability", csi_pb2.VolumeCapability(), "access type"),
+        ("secrets", {"userID": "x"}, "userKey"),
+        ("publish_context", {"monitors": "a", "pool": "p"}, "imageName"),
+        ("capability", capability(fs_type="btrfs"), "btrfs"),
+        (
+            "capability",
+            capability(mode=csi_pb2.VolumeCapability.AccessMode.MULTI_NODE_MULTI_WRITER),
+            "MULTI_NODE_MULTI_WRITER",
+        ),
+    ],
+)
+async def test_wrong_requests_are_refused_by_name(kubelet: Kubelet, field: str, value: Any, named: str) -> None:
+    setattr(kubelet, field, value)
+    with pytest.raises(CsiError, match=named) as refused:
+        await kubelet.stage()
+    assert refused.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_what_is_not_there(kubelet: Kubelet) -> None:
+    with pytest.raises(CsiError) as refused:
+        await kubelet.publish()
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    with pytest.raises(CsiError) as refused:
+        await kubelet.stats()
+    assert refused.value.code is grpc.StatusCode.NOT_FOUND
+    with pytest.raises(CsiError) as refused:
+        await kubelet.expand(2 * GIB)
+    assert refused.value.code is grpc.StatusCode.NOT_FOUND
+    await kubelet.unpublish()
+    await kubelet.unstage()
+
+
+async def test_a_node_that_cannot_map_says_why(kubelet: Kubelet, mapper: FileMapper) -> None:
+    mapper.problem = "no mounter"
+    with pytest.raises(CsiError, match="no mounter") as refused:
+        await kubelet.stage()
+    assert refused.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_another_operation_on_a_volume_is_put_off_and_a_cancelled_call_goes_on() -> None:
+    began, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def operation() -> None:
+        began.set()
+        await go_on.wait()
+        ended.set()
+
+    async def nothing() -> str:
+        return "done"
+
+    async with anyio.create_task_group() as tasks:
+        volumes = Volumes(tasks)
+        async with anyio.create_task_group() as call:
+            call.start_soon(volumes.run, "v", operation)
+            await began.wait()
+            with pytest.raises(CsiError) as refused:
+                await volumes.run("v", nothing)
+            assert refused.value.code is grpc.StatusCode.ABORTED
+            assert await volumes.run("w", nothing) == "done"
+            call.cancel_scope.cancel()
+        assert not ended.is_set()
+        go_on.set()
+        with anyio.fail_after(5):
+            await ended.wait()
+        assert await volumes.run("v", nothing) == "done"
+
+
+async def test_credentials_are_shown_nowhere(kubelet: Kubelet, mapper: FileMapper) -> None:
+    kubelet.secrets["userID"] = "client.csi-rbd-node"
+    await kubelet.stage()
+    assert mapper.credentials is not None
+    assert mapper.credentials.user == "csi-rbd-node"
+    assert "c2VjcmV0" not in repr(mapper.credentials)
+
+
+def test_file_names_of_volumes_are_short_and_safe() -> None:
+    assert len(file_name("x" * 128)) == 32
+    assert file_name("a/../b") != file_name("a/../c")
+    assert "/" not in file_name("a/../b")
