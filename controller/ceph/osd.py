@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
-    from controller.framework.honoured import Honoured
     from controller.framework.plan import Handler
     from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
     from informers import Client
@@ -55,24 +54,6 @@ SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 
 RETRY_AFTER = 300.0
 """Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
-CONFIG: Mapping[str, Honoured] = {"deviceClass": None, "crushRoot": None, "initialWeight": None}
-DEVICE: Mapping[str, Honoured] = {"name": None, "fullpath": None, "config": CONFIG}
-SELECTION: Mapping[str, Honoured] = {
-    "useAllDevices": None,
-    "deviceFilter": None,
-    "devicePathFilter": None,
-    "devices": DEVICE,
-    "config": CONFIG,
-}
-HONOURED: Mapping[str, Honoured] = {
-    **SELECTION,
-    "useAllNodes": None,
-    "nodes": {**SELECTION, "name": None, "resources": None},
-    "onlyApplyOSDPlacement": None,
-    "osdMaxUpdatesInParallel": None,
-}
-"""The fields of `spec.storage` that are served."""
-
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 LEAST_FOR_CHECKS = 3

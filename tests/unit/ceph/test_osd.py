@@ -15,7 +15,6 @@ import pytest
 from controller.apis.ceph import CephCluster
 from controller.apis.node import BlockDevice
 from controller.ceph import osd, osd_prepare
-from controller.ceph.crush import location
 from controller.ceph.daemon import Release
 from controller.ceph.devices import DeviceVerdict, Verdict
 from controller.ceph.mgr import CreateKeyring
@@ -23,7 +22,7 @@ from controller.ceph.osd import OsdObservation, OsdState, RemoveOsd, analyze, de
 from controller.ceph.osd_daemon import Osd, osd_deployment, read_osd
 from controller.ceph.osd_prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
 from controller.ceph.rados import CephError
-from controller.ceph.version import CephVersion
+from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
@@ -541,21 +540,3 @@ class TestManifests:
 
     def test_script_runs_on_the_python_of_the_oldest_images(self) -> None:
         ast.parse(files("controller.ceph").joinpath("osd_script.py").read_text(), feature_version=(3, 9))
-
-
-def test_location() -> None:
-    labels = {
-        "kubernetes.io/hostname": "n1.example.org",
-        "topology.kubernetes.io/region": "eu",
-        "topology.kubernetes.io/zone": "eu.1",
-        "topology.rook.io/rack": "r1",
-        "other": "x",
-    }
-    assert list(location(labels).items()) == [
-        ("root", "default"),
-        ("region", "eu"),
-        ("zone", "eu-1"),
-        ("rack", "r1"),
-        ("host", "n1-example-org"),
-    ]
-    assert location({}, "fast") == {"root": "fast"}
