@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER
-from controller.ceph import config, deletion, mgr, mon, osd
+from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
 from controller.framework import children
@@ -48,6 +48,7 @@ def handlers(
     ceph = connections.get(cluster.metadata.namespace)
     if ceph is not None:
         ways |= _ceph_handlers(cluster, manager, ceph)
+        ways |= csi.handlers(cluster, ceph, manager.applier)
     if ceph is not None and seen.release is not None and seen.identity is not None:
         ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph)
     return ways

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph import actions, config, deletion, mgr, mon, osd, status
+from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import ADMIN_KEYRING, IDENTITY, MONS_KEYRING, keyring, keyring_secret, mons_keyring
@@ -102,6 +102,8 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    if seen.mons.state is not None:
+        yield from csi.analyze(cluster, seen.live)
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
