@@ -181,7 +181,7 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
         "command": ["chown", "ceph:ceph", data, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
         **image_fields(cluster, release),
         "volumeMounts": container["volumeMounts"],
-        "securityContext": security_context(("CHOWN",)),
+        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
     }
     pod: JsonObject = {
         "initContainers": [give_to_ceph],

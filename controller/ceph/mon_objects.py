@@ -61,7 +61,8 @@ if [ -e "$store/kv_backend" ]; then
     exit 0
 fi
 rm -rf "$store.new"
-install -d -o ceph -g ceph "$store.new"
+mkdir "$store.new"
+chown ceph:ceph "$store.new"
 ceph-mon --mkfs --mon-data="$store.new" "$@"
 echo "$fsid" > "$store.new/rook-fsid"
 sync -f "$store.new"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -171,9 +172,9 @@ def _connect(access: Access, timeout: float) -> Any:
         "fsid": access.fsid,
         "mon_host": ",".join(access.mon_hosts),
         "key": access.key,
-        "client_mount_timeout": str(CONNECT_TIMEOUT),
-        "rados_mon_op_timeout": str(timeout),
-        "rados_osd_op_timeout": str(timeout),
+        "client_mount_timeout": str(math.ceil(CONNECT_TIMEOUT)),
+        "rados_mon_op_timeout": str(math.ceil(timeout)),
+        "rados_osd_op_timeout": str(math.ceil(timeout)),
         # A mon that is only starting refuses connections; by default the next try is 3 s later.
         "mon_client_hunt_interval": "0.5",
         "mon_client_hunt_interval_backoff": "1.5",
