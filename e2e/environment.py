@@ -104,7 +104,8 @@ def prepare(timetable: Timetable) -> Environment:
 
 def install_chart(environment: Environment, **values: Any) -> None:
     """Install or upgrade the release, without waiting until its pods are ready."""
-    settings: dict[str, Any] = {"allowLoopDevices": True, **values}
+    # The control plane is not given the images, so nothing of ours may tolerate its taint.
+    settings: dict[str, Any] = {"allowLoopDevices": True, "discover.tolerations": [], **values}
     for prefix, image in (("image", "operator"), ("agent.image", "agent")):
         settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
     arguments: list[str | Path] = ["upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE]
