@@ -365,9 +365,12 @@ class Scope:
         present = self._cache.entry(written.namespace, written.name)
         if present is not None and present.version >= written.version:
             return
+        entry = Entry(written.version, written.data)
         self._written[written.namespace, written.name] = written.version
         self._cache.stats.write_throughs += 1
-        self._cache.put(written.namespace, written.name, Entry(written.version, written.data))
+        if present is not None and _uid(present) != _uid(entry):  # deleted before, which the watch has not told yet
+            self._cache.put(written.namespace, written.name, None)
+        self._cache.put(written.namespace, written.name, entry)
 
     async def reached(self, version: int) -> None:
         """Return once everything up to the version has been seen."""

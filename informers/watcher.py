@@ -56,6 +56,10 @@ SLICE: Final = 0.005
 _log = structlog.get_logger("informers")
 
 
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class Backoff:
     """Pauses that grow from 0.8 s to 30 s, at random up to twice that, and start afresh after two quiet minutes.
 
@@ -142,7 +146,7 @@ class Watcher:
         resource: What to watch.
         scope: Which namespace, and where to put it.
         selectors: `labelSelector` and `fieldSelector` as query parameters.
-        clock: Monotonic seconds.
+        clock: Monotonic seconds; the event loop's by default, on which all pauses are.
         uniform: Random numbers from [0, 1).
     """
 
@@ -150,7 +154,7 @@ class Watcher:
     resource: Resource
     scope: Scope
     selectors: Mapping[str, str] = field(default_factory=dict)
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = _loop_time
     uniform: Callable[[], float] = random.random
     stats: WatcherStats = field(default_factory=WatcherStats)
 

@@ -1,0 +1,569 @@
+"""Informers on the model of the API server: what users see."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+import pytest
+
+from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, TransportError
+from tests.unit.informers.fake_api import AHEAD, WIDGETS, FakeApi, bookmark, encode
+from tests.unit.virtual_time import now, virtual_time
+
+
+class Metadata(msgspec.Struct, rename="camel"):
+    name: str
+    namespace: str = ""
+    uid: str = ""
+
+
+class Spec(msgspec.Struct):
+    node: str = ""
+
+
+class Widget(msgspec.Struct):
+    """The fields of a widget that the tests need."""
+
+    metadata: Metadata
+    spec: Spec = msgspec.field(default_factory=Spec)
+
+
+@asynccontextmanager
+async def running(factory: InformerFactory, *, synced: bool = True) -> AsyncIterator[None]:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        if synced:
+            await factory.wait_synced()
+        yield
+        tasks.cancel_scope.cancel()
+
+
+def names(widgets: list[Widget]) -> list[str]:
+    return sorted(widget.metadata.name for widget in widgets)
+
+
+async def settle() -> None:
+    """Let every task run until it waits."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@virtual_time
+async def test_reads() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="n1")
+    api.write("two", "a", node="n2")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    widgets.add_index("node", lambda widget: [widget.spec.node] if widget.spec.node else [])
+    assert widgets.get("one", "a") is None
+    assert not widgets.synced
+    async with running(factory):
+        found = widgets.get("one", "a")
+        assert found is not None
+        assert found.spec.node == "n1"
+        assert widgets.get("one", "a") is not found, "everyone gets an object of his own"
+        assert names(widgets.list()) == ["a", "a"]
+        assert [widget.spec.node for widget in widgets.list("two")] == ["n2"]
+        assert widgets.list("three") == []
+        assert widgets.keys() == [("one", "a"), ("two", "a")]
+        assert widgets.keys("two") == [("two", "a")]
+        assert len(widgets) == 2
+        raw = widgets.raw("one", "a")
+        assert raw is not None
+        assert raw["kind"] == "Widget"
+        assert "managedFields" not in raw["metadata"]
+        assert [widget.metadata.namespace for widget in widgets.by_index("node", "n2")] == ["two"]
+        api.write("two", "a", node="n1")
+        api.write("two", "b")
+        await settle()
+        assert len(widgets.by_index("node", "n1")) == 2
+        assert widgets.by_index("node", "n2") == []
+        api.delete("one", "a")
+        await settle()
+        assert [widget.metadata.namespace for widget in widgets.by_index("node", "n1")] == ["two"]
+        with pytest.raises(KeyError):
+            widgets.by_index("zone", "z1")
+
+
+@virtual_time
+async def test_handlers_get_every_change_with_old_and_new() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="n1")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    seen: list[tuple[object, ...]] = []
+
+    def handler(delta: Delta[Widget]) -> None:
+        old, new = delta.old, delta.new
+        seen.append((delta.type, delta.name, old and old.spec.node, new and new.spec.node, delta.initial))
+
+    widgets.add_handler(handler)
+    async with running(factory):
+        api.write("one", "a", node="n2")
+        api.write("one", "b", node="n3")
+        api.delete("one", "a")
+        await settle()
+        late: list[tuple[str, bool]] = []
+        widgets.add_handler(lambda delta: late.append((delta.name, delta.initial)))
+        assert late == [("b", True)]
+        api.write("one", "c")
+        await settle()
+        assert late == [("b", True), ("c", False)]
+    assert seen == [
+        ("added", "a", None, "n1", True),
+        ("updated", "a", "n1", "n2", False),
+        ("added", "b", None, "n3", False),
+        ("deleted", "a", "n2", None, False),
+        ("added", "c", None, "", False),
+    ]
+
+
+@virtual_time
+async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+
+    def bad(delta: Delta[Widget]) -> None:
+        raise ValueError(delta.name)
+
+    seen: list[str] = []
+    widgets.add_handler(bad)
+    widgets.add_handler(lambda delta: seen.append(delta.name))
+    widgets.add_index("bad", lambda widget: [str(1 / (widget.metadata.name == "a"))])
+    async with running(factory):
+        api.write("one", "b")
+        await settle()
+    assert seen == ["a", "b"]
+    assert widgets.cache.stats.handler_errors == 3
+    assert len(widgets.by_index("bad", "1.0")) == 1
+
+
+@virtual_time
+async def test_informers_are_shared_and_views_share_memory() -> None:
+    factory = InformerFactory(FakeApi(), namespaces=("one",))
+    widgets = factory.informer(WIDGETS, Widget)
+    assert factory.informer(WIDGETS, Widget) is widgets
+    whole: Informer[JsonObject] = factory.informer(WIDGETS, dict)
+    assert whole.cache is widgets.cache
+    assert factory.informer(WIDGETS, Widget, cluster_wide=True).cache is not widgets.cache
+    assert factory.informer(WIDGETS, Widget, label_selector="a=b").cache is not widgets.cache
+    assert factory.informer(WIDGETS, Widget, namespaces=("two",)).cache is not widgets.cache
+
+
+@virtual_time
+async def test_an_informer_that_comes_later_starts_at_once() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    factory = InformerFactory(api)
+    async with running(factory):
+        widgets = factory.informer(WIDGETS, Widget)
+        await widgets.wait_synced()
+        assert widgets.keys() == [("one", "a")]
+        with pytest.raises(RuntimeError, match="before"):
+            widgets.add_index("late", lambda widget: [])
+
+
+@virtual_time
+async def test_only_served_namespaces_are_watched() -> None:
+    api = FakeApi()
+    for namespace in ("one", "two", "three"):
+        api.write(namespace, "a")
+    factory = InformerFactory(api, namespaces=("one", "two"))
+    widgets = factory.informer(WIDGETS, Widget)
+    everywhere = factory.informer(WIDGETS, Widget, cluster_wide=True)
+    async with running(factory):
+        assert widgets.keys() == [("one", "a"), ("two", "a")]
+        assert len(everywhere) == 3
+        api.delete("two", "a")
+        api.write("three", "b")
+        await settle()
+        assert widgets.keys() == [("one", "a")]
+
+
+@virtual_time
+async def test_selectors_and_timeouts_are_asked_for() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    factory.informer(WIDGETS, Widget, label_selector="app=rook", field_selector="spec.x=y")
+    async with running(factory):
+        await asyncio.sleep(1)
+    assert [(asked["labelSelector"], asked["fieldSelector"]) for asked in api.requests] == [("app=rook", "spec.x=y")]
+    assert 300 <= int(api.requests[0]["timeoutSeconds"]) <= 600
+
+
+@virtual_time
+async def test_own_writes_are_seen_before_the_watch_tells() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="n1")
+    factory = InformerFactory(api, namespaces=("one",))
+    widgets = factory.informer(WIDGETS, Widget)
+    seen: list[str] = []
+    async with running(factory):
+        widgets.add_handler(lambda delta: seen.append(delta.type))
+        answer = api.write("one", "a", node="n2")
+        widgets.observe_write(answer)
+        found = widgets.get("one", "a")
+        assert found is not None
+        assert found.spec.node == "n2"
+        raw = widgets.raw("one", "a")
+        assert raw is not None
+        assert "managedFields" not in raw["metadata"]
+        await widgets.reached(api.version, 1.0, namespace="one")
+        assert seen == ["added", "updated"], "the watch's event for it is no second change"
+        widgets.observe_write(api.write("two", "x"))
+        assert widgets.get("two", "x") is None, "of a namespace that is not served"
+
+
+@virtual_time
+async def test_a_late_answer_does_not_bring_back_what_was_deleted_since() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        answer = api.write("one", "a")
+        api.delete("one", "a")
+        await settle()
+        widgets.observe_write(answer)
+        assert widgets.keys() == []
+
+
+@virtual_time
+async def test_informers_with_selectors_ignore_own_writes() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget, label_selector="app=rook")
+    async with running(factory):
+        api.stall()
+        widgets.observe_write(api.write("one", "a"))
+        assert widgets.keys() == []
+
+
+@virtual_time
+async def test_reached_waits_for_an_event_or_a_bookmark_or_the_deadline() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api, namespaces=("one", "two"))
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        start = now()
+        api.write("one", "a")
+        await widgets.reached(api.version, 5.0, namespace="one")
+        assert now() == start
+        with pytest.raises(TimeoutError):
+            await widgets.reached(api.version, 5.0)
+        assert now() - start == pytest.approx(5.0)
+        await widgets.reached(api.version, 100.0)
+        assert now() - start == pytest.approx(60.0, abs=5.0)
+        assert widgets.resource_version == api.version
+        await widgets.reached(api.version + 99, 1.0, namespace="three")
+
+
+@virtual_time
+async def test_a_resource_that_is_not_there_yet() -> None:
+    api = FakeApi()
+    api.refusals.extend([ApiError(404, "NotFound", "the server could not find the requested resource")] * 4)
+    factory = InformerFactory(api, namespaces=("one",))
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory, synced=False):
+        await asyncio.sleep(0.5)
+        assert widgets.resource_version == 0
+        assert widgets.trouble.startswith("namespace one: 404 NotFound: the server could not find")
+        await asyncio.sleep(60)
+        assert widgets.synced
+        assert widgets.trouble == ""
+    assert len(api.requests) == 5
+
+
+@virtual_time
+async def test_a_crd_that_goes_and_comes_back() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    seen: list[tuple[str, str]] = []
+    widgets.add_handler(lambda delta: seen.append((delta.type, delta.name)))
+    async with running(factory):
+        api.refusals.extend([ApiError(404, "NotFound", "gone")] * 3)
+        api.cut(0)
+        await settle()
+        api.objects.clear()
+        await asyncio.sleep(2)
+        assert "404" in widgets.trouble
+        assert widgets.keys() == [("one", "a")], "it may be the server's start-up; nothing is deleted on a guess"
+        api.write("one", "b")
+        await asyncio.sleep(100)
+        assert widgets.keys() == [("one", "b")]
+    assert seen == [("added", "a"), ("deleted", "a"), ("added", "b")]
+
+
+@virtual_time
+async def test_a_server_without_streaming_lists_is_read_by_pages() -> None:
+    api = FakeApi(streaming=False)
+    for name in "abcde":
+        api.write("one", name)
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    start = now()
+    async with running(factory):
+        assert now() == start, "that is no trouble to pause for"
+        assert names(widgets.list()) == list("abcde")
+        await settle()
+        assert [asked.get("limit") for asked in api.requests] == [None, "500", "500", "500", None]
+        assert api.requests[-1]["resourceVersion"] == str(api.version)
+        raw = widgets.raw("one", "a")
+        assert raw is not None
+        assert raw["apiVersion"] == "example.org/v1"
+
+
+@virtual_time
+async def test_page_tokens_that_expire_lead_to_one_whole_list() -> None:
+    api = FakeApi(streaming=False)
+    for name in "abcde":
+        api.write("one", name)
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    request = api.request
+
+    async def compacting(*args: str, **kwargs: object) -> bytes:
+        page = await request(*args, **kwargs)  # type: ignore[arg-type]
+        api.write("one", "f")
+        api.compact()
+        return page
+
+    api.request = compacting  # type: ignore[method-assign]
+    async with running(factory, synced=False):
+        async with asyncio.timeout(10):
+            await widgets.wait_synced()
+        assert names(widgets.list()) == list("abcdef")
+    assert [asked for asked in api.requests if "limit" not in asked and "watch" not in asked] == [{}]
+
+
+@virtual_time
+async def test_readers_see_the_old_copy_until_a_relist_is_complete() -> None:
+    api = FakeApi(chunk=100)
+    for name in "abcd":
+        api.write("one", name)
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    sizes: set[int] = set()
+    async with running(factory):
+        api.cut(0)
+        api.delete("one", "a")
+        api.delete("one", "b")
+        api.compact()
+        while widgets.cache.stats.lists == 1:
+            sizes.add(len(widgets))
+            await asyncio.sleep(0.1 if not api.streams else 0)
+        assert sizes == {4}
+        assert names(widgets.list()) == ["c", "d"]
+    assert widgets.cache.stats.tombstones == 2
+
+
+@virtual_time
+async def test_a_relist_keeps_what_did_not_change() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    api.write("one", "b")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        seen: list[tuple[str, str]] = []
+        before = widgets.cache.entry("one", "a")
+        widgets.cache.listeners.clear()
+        widgets.cache.listeners.append(lambda change: seen.append((change.name, str(change.initial))))
+        api.cut(0)
+        api.write("one", "b")
+        api.compact()
+        await asyncio.sleep(30)
+        assert widgets.cache.stats.lists == 2
+        assert widgets.cache.entry("one", "a") is before
+        assert seen == [("b", "False")]
+
+
+@virtual_time
+async def test_a_silent_stream_is_given_up_and_resumed_without_loss() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        await asyncio.sleep(1)
+        start = now()
+        api.stall()
+        api.write("one", "a")
+        appeared: list[float] = []
+        widgets.add_handler(lambda delta: appeared.append(now() - start))
+        await asyncio.sleep(100)
+        assert len(appeared) == 1
+        assert 70 <= appeared[0] <= 95
+        assert widgets.cache.stats.lists == 1, "resumed, not listed anew"
+    [(_, [watcher])] = factory.caches()
+    assert watcher.stats.stalls == 1
+
+
+@virtual_time
+async def test_bookmarks_keep_a_quiet_stream_and_its_version_alive() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api, namespaces=("one",))
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        for _ in range(20):
+            api.write("two", "elsewhere")
+            await asyncio.sleep(60)
+        assert widgets.resource_version >= api.version - 1
+        api.cut(0)
+        api.compact()
+        await asyncio.sleep(100)
+    assert widgets.cache.stats.lists <= 2
+    [(_, [watcher])] = factory.caches()
+    assert watcher.stats.stalls == 0
+
+
+@virtual_time
+async def test_a_server_restored_from_a_backup_is_noticed() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="before")
+    backup = api.version
+    api.write("one", "a", node="after")
+    api.write("one", "b")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        api.restore(backup)
+        await asyncio.sleep(600)
+        found = widgets.get("one", "a")
+        assert found is not None
+        assert found.spec.node == "before"
+        assert widgets.keys() == [("one", "a")]
+        assert widgets.resource_version == backup
+        api.write("one", "c")
+        await settle()
+        assert widgets.keys() == [("one", "a"), ("one", "c")]
+
+
+@virtual_time
+async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        api.push(bookmark(api.version - 5))
+        api.refusals.append(AHEAD)
+        await asyncio.sleep(10)
+        assert widgets.cache.stats.lists == 2
+        assert widgets.keys() == [("one", "a")]
+
+
+@virtual_time
+async def test_pauses_grow_and_shrink_again() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    times: list[float] = []
+
+    class Recorder(list[dict[str, str]]):
+        def append(self, asked: dict[str, str]) -> None:
+            times.append(now())
+            super().append(asked)
+
+    api.requests = Recorder()
+    widgets = factory.informer(WIDGETS, Widget)
+    api.refusals.extend([TransportError("connection refused")] * 9)
+    async with running(factory):
+        pauses = [after - before for before, after in itertools.pairwise(times)]
+        for pause, nominal in zip(pauses, [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30, 30], strict=True):
+            assert nominal <= pause <= 2 * nominal
+        await asyncio.sleep(130)
+        api.cut(0)
+        await asyncio.sleep(1.7)
+        assert 0.8 <= times[-1] - times[-2] - 130 <= 1.7, "after two quiet minutes they start afresh"
+    assert widgets.synced
+
+
+@virtual_time
+async def test_a_server_that_ends_every_watch_at_once_makes_no_busy_loop() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        for _ in range(1000):
+            api.end()
+            await asyncio.sleep(0.05)
+        assert len(api.requests) < 12
+        assert "without an event" in widgets.trouble
+
+
+@virtual_time
+async def test_the_server_s_wish_to_wait_is_respected() -> None:
+    api = FakeApi()
+    api.refusals.append(ApiError(429, "TooManyRequests", "later", 25.0))
+    factory = InformerFactory(api)
+    factory.informer(WIDGETS, Widget)
+    start = now()
+    async with running(factory):
+        assert now() - start == pytest.approx(25.0)
+
+
+@virtual_time
+async def test_events_before_an_unreadable_one_are_used() -> None:
+    api = FakeApi()
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        api.push(encode("ADDED", {"metadata": {"name": "a", "namespace": "one", "resourceVersion": "11"}}) + b"{]\n")
+        await asyncio.sleep(0.1)
+        assert widgets.keys() == [("one", "a")]
+        assert "watch event" in widgets.trouble
+
+
+@virtual_time
+async def test_a_mistake_of_ours_starts_the_watch_over() -> None:
+    api = FakeApi()
+    api.write("one", "a")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    scope = widgets.cache.scope("one")
+    assert scope is not None
+    stage = scope.stage
+
+    def mistaken(changes: object) -> None:
+        raise ZeroDivisionError
+
+    scope.stage = mistaken  # type: ignore[method-assign]
+    async with running(factory, synced=False):
+        await asyncio.sleep(0.1)
+        assert widgets.trouble == "internal error, see the log"
+        scope.stage = stage  # type: ignore[method-assign]
+        await asyncio.sleep(5)
+        assert widgets.synced
+
+
+async def test_a_big_list_lets_the_event_loop_run() -> None:
+    api = FakeApi()
+    for number in range(3000):
+        api.write("one", f"widget-{number}")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    turns = 0
+
+    def slow(delta: Delta[Widget]) -> None:
+        assert delta.new is not None
+        sum(range(2000))
+
+    async def others() -> None:
+        nonlocal turns
+        while not widgets.synced:
+            await asyncio.sleep(0)
+            turns += 1
+
+    widgets.add_handler(slow)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        async with asyncio.timeout(20):
+            await others()
+        tasks.cancel_scope.cancel()
+    assert turns > 5
