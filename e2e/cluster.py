@@ -246,6 +246,7 @@ def kind_config(cluster: Cluster, *, artifacts: Path, cgroup_v1: bool) -> dict[s
 def _create(cluster: Cluster) -> None:
     # kind mounts it into every node, and podman, unlike Docker, wants a mount's source to exist.
     Path("/lib/modules").mkdir(exist_ok=True)
+    host.raise_inotify_limit()
     artifacts = store.root() / "artifacts"
     config = kind_config(cluster, artifacts=artifacts, cgroup_v1=not host.unified_cgroups())
     # kind reads YAML, of which JSON is a part.

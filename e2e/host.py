@@ -33,6 +33,10 @@ PODMAN_PACKAGES = frozenset({"podman", "runc", "netavark", "aardvark-dns", "ipta
 PROBE_SECONDS = 20
 """How long a registry may take to answer before it counts as out of reach."""
 PULL_SECONDS = 1200
+APT_LOCK_SECONDS = 300
+"""How long another apt on this machine is waited for."""
+INOTIFY_INSTANCES = 512
+"""How many each user should be allowed: every node's systemd, kubelet and container runtime use some."""
 
 _CAP_SYS_RESOURCE = 24
 
@@ -82,14 +86,18 @@ def install() -> list[str]:
         return []
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise RuntimeError(f"missing on this machine, and only root on Debian can install it: {', '.join(wanted)}")
-    with step(f"install {', '.join(wanted)}"):
-        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *wanted]):
-            result = subprocess.run(
-                command, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, text=True
-            )
-            if result.returncode:
-                raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr.strip()[-2000:]}")
+    with store.lock("apt"), step(f"install {', '.join(wanted)}"):
+        _apt("update")
+        _apt("install", "--yes", "--no-install-recommends", *wanted)
     return wanted
+
+
+def _apt(*arguments: str) -> None:
+    command = ["apt-get", "--option", f"DPkg::Lock::Timeout={APT_LOCK_SECONDS}", *arguments]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr.strip()[-2000:]}")
 
 
 def missing(with_docker: bool) -> list[str]:
@@ -180,13 +188,22 @@ def can_pull(reference: str) -> bool:
     return answers
 
 
+def has(reference: str) -> bool:
+    """Whether the engine has an image of that reference."""
+    return engine().run("image", "inspect", reference, check=False).returncode == 0
+
+
 def pull(reference: str) -> bool:
-    """Make the engine have an image of a registry. False: it is not here and cannot be had."""
-    found = engine().run("image", "inspect", reference, check=False)
-    if found.returncode == 0:
-        return True
+    """Pull an image from its registry, if that answers and has it; else return False."""
     if not can_pull(reference):
         return False
     with step(f"pull {reference}"):
         engine().run("pull", reference, timeout=PULL_SECONDS)
     return True
+
+
+def raise_inotify_limit() -> None:
+    """Allow as many inotify instances as several nodes on one machine need; many machines allow 128."""
+    limit = Path("/proc/sys/fs/inotify/max_user_instances")
+    if int(limit.read_text()) < INOTIFY_INSTANCES:
+        limit.write_text(str(INOTIFY_INSTANCES))

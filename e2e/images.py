@@ -130,11 +130,14 @@ def _obtain(name: str, present: dict[str, Image]) -> Image:
     recipe = RECIPES[name]
     with store.lock(f"image-{name}"):
         upstream = recipe.upstream()
-        if upstream and host.pull(upstream):
+        if upstream and host.has(upstream):
             return _inspect(name, upstream)
         base = present[recipe.base].reference if recipe.base else None
         reference = f"{REPOSITORY}/{name}:{recipe.version}-{key(recipe, base)}"
-        if host.engine().run("image", "inspect", reference, check=False).returncode:
+        # What was built is good: only what is not here at all is worth asking a registry for.
+        if not host.has(reference):
+            if upstream and host.pull(upstream):
+                return _inspect(name, upstream)
             with step(f"build image {name}"):
                 _build(recipe, reference, base)
             _prune(name)
