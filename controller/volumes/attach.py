@@ -1,0 +1,319 @@
+"""Attaching volumes to nodes, with one writer at a time.
+
+An attachment here is a permission: the node maps the volume itself. It is given for a volume that only one node may
+write to when no other node has it, by Kubernetes' own account (VolumeAttachments) and by the storage system's (who has
+it open). It ends when the node has let go, or, for a node that is out of service, when the node's clients are fenced.
+
+Names are those of the external-attacher (https://kubernetes-csi.github.io/docs/external-attacher.html).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from controller.framework.plan import Plan, PlanError, Step, execute
+from controller.runtime.finalizers import add_finalizer, remove_finalizer
+from controller.runtime.kube import VOLUME_ATTACHMENT
+from controller.runtime.reconciler import Request, Result
+from controller.volumes.backend import BackendError, Volume
+from controller.volumes.reclaim import BY_VOLUME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from controller.runtime.kube import JsonObject, Node, PersistentVolume, VolumeAttachment
+    from controller.volumes.backend import Holder, VolumeBackend
+    from informers import Client, Informer
+
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
+"""The taint by which an administrator says that a node is down and stays down."""
+
+GRACE = 10.0
+"""Seconds for which another holder is waited for in silence: each error that Kubernetes sees doubles its next delay."""
+
+LOOK_AGAIN = 2.0
+"""Seconds between two looks at who has a volume open: the storage system tells of no change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachmentObservation:
+    """What `analyze` decides by.
+
+    Attributes:
+        volume: The PersistentVolume; None when it does not exist.
+        others: Other attachments of the same volume.
+        holders: Who has the volume open. Looked up only where it matters.
+        nodes: All nodes by name.
+        metadata: What the node must know to map the volume.
+        age: Seconds since the attachment was asked for.
+        trouble: Why the storage system cannot be asked; empty when it can.
+    """
+
+    volume: PersistentVolume | None = None
+    others: Sequence[VolumeAttachment] = ()
+    holders: Sequence[Holder] = ()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    age: float = 0.0
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Keep the attachment from going before the volume is detached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Permit the node to map the volume, and tell it how."""
+
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Tell why the volume is not attached, or not detached, yet."""
+
+    error: str
+    detach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Keep a client of a node that is out of service from ever writing to the volume again."""
+
+    volume: Volume
+    holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Let the attachment go."""
+
+
+def finalizer(driver: str) -> str:
+    """The external-attacher's finalizer for a driver."""
+    return f"external-attacher/{re.sub('[^a-zA-Z0-9-]', '-', driver)}"
+
+
+def exclusive(volume: PersistentVolume) -> bool:
+    """Whether only one node may have the volume: readers may be many, and so may users of a raw device that ask for it.
+
+    Several access modes permit any of them; the volume is guarded by the most careful.
+    """
+    modes = set(volume.spec.access_modes)
+    if modes <= {"ReadOnlyMany"}:
+        return False
+    return not (volume.spec.volume_mode == "Block" and "ReadWriteMany" in modes)
+
+
+def analyze(attachment: VolumeAttachment, seen: AttachmentObservation) -> Plan:
+    """What to do for an attachment. Pure."""
+    subject = f"attachment of {attachment.spec.source.persistent_volume_name} to {attachment.spec.node_name}"
+    if attachment.metadata.deletion_timestamp is not None:
+        return _detach(attachment, seen, subject)
+    steps: list[Step] = []
+    if finalizer(attachment.spec.attacher) not in attachment.metadata.finalizers:
+        steps.append(Step(subject=subject, action=AddFinalizer(), reason="a volume is about to be attached"))
+    status = attachment.status
+    if status.attached:
+        if seen.metadata and dict(seen.metadata) != status.attachment_metadata:
+            reason = "how to reach the volume has changed"
+            steps.append(Step(subject=subject, action=Attach(seen.metadata), reason=reason))
+        return Plan(steps=tuple(steps))
+    why = obstacle(attachment, seen)
+    if not why:
+        reason = f"node {attachment.spec.node_name} asks for it, and no other has it"
+        steps.append(Step(subject=subject, action=Attach(seen.metadata), reason=reason))
+        return Plan(steps=tuple(steps))
+    error = status.attach_error.message if status.attach_error is not None else ""
+    if seen.age >= GRACE and error != why:
+        steps.append(Step(subject=subject, action=Fail(why), reason=why))
+    steps.append(Step(subject=subject, reason="one writer at a time", waits_for=why))
+    return Plan(steps=tuple(steps), look_again=LOOK_AGAIN)
+
+
+def obstacle(attachment: VolumeAttachment, seen: AttachmentObservation) -> str:
+    """Why the volume cannot be attached now; empty when it can. Pure."""
+    volume = seen.volume
+    name = attachment.spec.source.persistent_volume_name
+    if volume is None:
+        return f"PersistentVolume {name} does not exist"
+    if volume.metadata.deletion_timestamp is not None:
+        return f"PersistentVolume {name} is being deleted"
+    if seen.trouble:
+        return seen.trouble
+    if not exclusive(volume):
+        return ""
+    here = attachment.spec.node_name
+    for other in seen.others:
+        if other.spec.node_name == here:
+            continue
+        if other.status.attached or other.metadata.deletion_timestamp is not None or _is_before(other, attachment):
+            return (
+                f"PersistentVolume {name} ({', '.join(volume.spec.access_modes)}) is attached to node "
+                f"{other.spec.node_name}: it has to be detached there first (VolumeAttachment {other.metadata.name})"
+            )
+    node = seen.nodes.get(here)
+    for holder in seen.holders:
+        if node is None or not holder.is_on(node):
+            return (
+                f"PersistentVolume {name} ({', '.join(volume.spec.access_modes)}) is open elsewhere: "
+                f"{holder.where(seen.nodes.values())}"
+            )
+    return ""
+
+
+def _is_before(other: VolumeAttachment, this: VolumeAttachment) -> bool:
+    """Which of two attachments that are not attached yet goes first; the same answer from both sides."""
+    mine = (this.metadata.creation_timestamp or "", this.metadata.name)
+    return (other.metadata.creation_timestamp or "", other.metadata.name) < mine
+
+
+def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: str) -> Plan:
+    if finalizer(attachment.spec.attacher) not in attachment.metadata.finalizers:
+        return Plan()
+    here = attachment.spec.node_name
+    node = seen.nodes.get(here)
+    detach = Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it")
+    # A node that is gone is told from the others by elimination: nobody else's address, nobody else's client.
+    others = [other for name, other in seen.nodes.items() if name != here]
+    held = [
+        holder
+        for holder in seen.holders
+        if (holder.is_on(node) if node is not None else not any(holder.is_on(other) for other in others))
+    ]
+    if not held and not seen.trouble:
+        return Plan(steps=(detach,))
+    volume = volume_of(attachment, seen.volume)
+    if held and volume is not None and (node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)):
+        state = "gone" if node is None else f"tainted {OUT_OF_SERVICE}"
+        fences = tuple(
+            Step(
+                subject=subject, action=Fence(volume, holder), reason=f"node {here} is {state}, {holder.client} is not"
+            )
+            for holder in held
+        )
+        return Plan(steps=(*fences, detach))
+    why = seen.trouble or (
+        f"node {here} still has the volume open ({', '.join(holder.client for holder in held)}): it has to let go, "
+        f"or, if it is down for good, to get the taint {OUT_OF_SERVICE}"
+    )
+    error = attachment.status.detach_error.message if attachment.status.detach_error is not None else ""
+    steps = () if error == why else (Step(subject=subject, action=Fail(why, detach=True), reason=why),)
+    return Plan(
+        steps=(*steps, Step(subject=subject, reason="one writer at a time", waits_for=why)), look_again=LOOK_AGAIN
+    )
+
+
+def volume_of(attachment: VolumeAttachment, volume: PersistentVolume | None) -> Volume | None:
+    """The volume of an attachment, also after its PersistentVolume has gone: what we told the node says which it is."""
+    if volume is not None and volume.spec.csi is not None:
+        return Volume(driver=volume.spec.csi.driver, attributes=volume.spec.csi.volume_attributes)
+    if attachment.status.attachment_metadata:
+        return Volume(driver=attachment.spec.attacher, attributes=attachment.status.attachment_metadata)
+    return None
+
+
+@dataclass(slots=True)
+class Attachments:
+    """The reconciler of VolumeAttachments.
+
+    Attributes:
+        client: Writes.
+        attachments: All VolumeAttachments, with the index `BY_VOLUME`.
+        volumes: All PersistentVolumes.
+        nodes: All nodes.
+        backend: The storage system.
+        clock: Seconds since the epoch.
+    """
+
+    client: Client
+    attachments: Informer[VolumeAttachment]
+    volumes: Informer[PersistentVolume]
+    nodes: Informer[Node]
+    backend: VolumeBackend
+    clock: Callable[[], float] = time.time
+
+    async def reconcile(self, request: Request) -> Result:
+        """See `controller.runtime.Reconciler`."""
+        attachment = self.attachments.get("", request.name)
+        if attachment is None or not self.backend.serves(attachment.spec.attacher):
+            return Result()
+        plan = analyze(attachment, await self.observe(attachment))
+        outcome = await execute(
+            plan,
+            {
+                AddFinalizer: lambda _: self._add_finalizer(attachment),
+                Attach: lambda action: self._attach(attachment, action),
+                Fail: lambda action: self._fail(attachment, action),
+                Fence: self._fence,
+                Detach: lambda _: self._detach(attachment),
+            },
+        )
+        if outcome.failures:
+            raise PlanError(outcome.failures)
+        return Result(requeue_after=plan.look_again)
+
+    async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
+        """What the caches and the storage system have about an attachment."""
+        name = attachment.spec.source.persistent_volume_name or ""
+        found = self.volumes.get("", name)
+        volume = volume_of(attachment, found)
+        deleting = attachment.metadata.deletion_timestamp is not None
+        asks = volume is not None and (deleting or not attachment.status.attached)
+        created = attachment.metadata.creation_timestamp
+        holders: Sequence[Holder] = ()
+        metadata: Mapping[str, str] = {}
+        trouble = ""
+        try:
+            if volume is not None and asks:
+                holders = await self.backend.holders(volume)
+            if volume is not None and not deleting:
+                metadata = await self.backend.attachment(volume)
+        except BackendError as error:
+            trouble = str(error)
+        return AttachmentObservation(
+            volume=found,
+            others=[
+                a for a in self.attachments.by_index(BY_VOLUME, name) if a.metadata.name != attachment.metadata.name
+            ],
+            holders=holders,
+            nodes={node.metadata.name: node for node in self.nodes.list()},
+            metadata=metadata,
+            age=self.clock() - datetime.fromisoformat(created).timestamp() if created else 0.0,
+            trouble=trouble,
+        )
+
+    async def _add_finalizer(self, attachment: VolumeAttachment) -> None:
+        await add_finalizer(self.client, VOLUME_ATTACHMENT, attachment, finalizer(attachment.spec.attacher))
+
+    async def _attach(self, attachment: VolumeAttachment, action: Any) -> None:
+        old = attachment.status.attachment_metadata
+        metadata = {**dict.fromkeys(old), **action.metadata}  # a merge patch removes what is null
+        await self._patch_status(attachment, {"attached": True, "attachmentMetadata": metadata, "attachError": None})
+
+    async def _fail(self, attachment: VolumeAttachment, action: Any) -> None:
+        error = {"time": datetime.fromtimestamp(self.clock(), UTC).isoformat(), "message": action.error}
+        key = "detachError" if action.detach else "attachError"
+        await self._patch_status(attachment, {"attached": attachment.status.attached, key: error})
+
+    async def _fence(self, action: Any) -> None:
+        await self.backend.fence(action.volume, action.holder)
+
+    async def _detach(self, attachment: VolumeAttachment) -> None:
+        await remove_finalizer(self.client, VOLUME_ATTACHMENT, attachment, finalizer(attachment.spec.attacher))
+
+    async def _patch_status(self, attachment: VolumeAttachment, status: JsonObject) -> None:
+        await self.client.patch(
+            VOLUME_ATTACHMENT,
+            "",
+            attachment.metadata.name,
+            {"metadata": {"uid": attachment.metadata.uid}, "status": status},
+            content_type="application/merge-patch+json",
+            subresource="status",
+        )

@@ -1,0 +1,144 @@
+"""The seam between Kubernetes' view of volumes and a storage system: what a system provides to serve volumes."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from controller.runtime.kube import Node, StorageClass
+
+
+class BackendError(Exception):
+    """The storage system cannot do it now. The message names what it was asked for; trying again may help."""
+
+
+class ParameterError(Exception):
+    """A StorageClass or a claim asks for what cannot be. The message names object, field, found and expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume of a storage system.
+
+    Attributes:
+        driver: The CSI driver that serves it.
+        attributes: What identifies it to its system and says how it is mapped: `spec.csi.volumeAttributes` of its
+            PersistentVolume.
+    """
+
+    driver: str
+    attributes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A volume that exists: its CSI volume handle, and its real size in bytes."""
+
+    handle: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A client that has a volume open.
+
+    Attributes:
+        address: Its IP address, as the storage system sees it.
+        client: What the storage system calls it, precise enough to fence it and nobody else.
+    """
+
+    address: str
+    client: str
+
+    def is_on(self, node: Node) -> bool:
+        """Whether it runs on `node`: it has the node's address, or one of the node's range of pod addresses.
+
+        A node's own traffic to a pod on it has an address of that range, too.
+        """
+        if any(address.address == self.address for address in node.status.addresses):
+            return True
+        try:
+            address = ipaddress.ip_address(self.address)
+        except ValueError:
+            return False
+        return any(address in ipaddress.ip_network(cidr, strict=False) for cidr in node.spec.pod_cidrs)
+
+    def where(self, nodes: Iterable[Node]) -> str:
+        """Where it runs, in words."""
+        for node in nodes:
+            if self.is_on(node):
+                return f"{self.client} on node {node.metadata.name}"
+        return f"{self.client}, which is on none of the nodes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """What a StorageClass asks for a new volume.
+
+    Attributes:
+        volume: The volume that it will be.
+        secret_namespace: Where Secrets are that the class does not name.
+        stage_secret: The Secret that nodes use, where the class does not name it.
+        expand_secret: The Secret that `controllerExpandSecretRef` names, where the class does not.
+        options: How it is made, for `VolumeBackend.create`: what matters only then.
+        unserved: Parameters that have no effect.
+    """
+
+    volume: Volume
+    secret_namespace: str
+    stage_secret: str
+    expand_secret: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    unserved: tuple[str, ...] = ()
+
+
+class VolumeBackend(Protocol):
+    """A storage system that serves volumes.
+
+    All operations may be repeated, also after they were cut off at any point, and raise `BackendError`.
+    """
+
+    def serves(self, driver: str) -> bool:
+        """Whether a CSI driver of that name is this backend's. Pure."""
+        ...
+
+    def driver_of(self, storage_class: StorageClass) -> str:
+        """The CSI driver that serves the volumes of a class; empty: the class is not this backend's. Pure."""
+        ...
+
+    def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
+        """What a claim of that uid and class asks for. Pure: the same for ever.
+
+        Raises:
+            ParameterError: The class' parameters cannot be served.
+        """
+        ...
+
+    async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
+        """Makes a volume of at least `size` bytes; one that is there already is returned."""
+        ...
+
+    async def delete(self, volume: Volume) -> None:
+        """Destroys a volume; one that is not there is no error. The caller has made sure that nobody needs it."""
+        ...
+
+    async def expand(self, volume: Volume, size: int) -> int:
+        """Makes a volume at least `size` bytes large; never smaller. Returns its real size."""
+        ...
+
+    async def holders(self, volume: Volume) -> tuple[Holder, ...]:
+        """Who has the volume open; nobody has one that does not exist."""
+        ...
+
+    async def fence(self, volume: Volume, holder: Holder) -> None:
+        """Makes sure that this client of the volume's never writes again, and is no longer a holder."""
+        ...
+
+    async def attachment(self, volume: Volume) -> Mapping[str, str]:
+        """What a node must know to map the volume, beside its attributes: `publish_context` of CSI."""
+        ...

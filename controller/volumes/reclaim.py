@@ -1,0 +1,129 @@
+"""Volumes that nobody claims any more: destroyed where their reclaim policy says so and nobody has them open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from controller.framework.plan import Plan, PlanError, Step, StepState, execute
+from controller.runtime.finalizers import remove_finalizer
+from controller.runtime.kube import PV
+from controller.runtime.reconciler import Request, Result
+from controller.volumes.backend import BackendError, Volume
+from controller.volumes.provision import ACTION_DEADLINE, PROVISIONED_BY, VOLUME_FINALIZER, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.framework.plan import StepResult
+    from controller.runtime.events import EventRecorder
+    from controller.runtime.kube import Node, PersistentVolume, VolumeAttachment
+    from controller.volumes.backend import VolumeBackend
+    from informers import Client, Informer
+
+UNCLAIMED = ("Available", "Released", "Failed")
+"""Phases of a PersistentVolume that no claim is bound to."""
+
+BY_VOLUME = "volume"
+"""The index of VolumeAttachments by the PersistentVolume's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyVolume:
+    """Destroy the volume in the storage system. The consent is the reclaim policy, Delete."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePersistentVolume:
+    """Delete the PersistentVolume of a volume that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePersistentVolume:
+    """Let a PersistentVolume that is being deleted go."""
+
+
+def analyze(volume: PersistentVolume, attachments: Sequence[VolumeAttachment]) -> Plan:
+    """What to do with a PersistentVolume that we have made. Pure."""
+    subject = f"volume {volume.metadata.name}"
+    deleting = volume.metadata.deletion_timestamp is not None
+    held = VOLUME_FINALIZER in volume.metadata.finalizers
+    release = Step(subject=subject, action=ReleasePersistentVolume(), reason="it is being deleted")
+    if deleting and not held:
+        return Plan()
+    if volume.spec.persistent_volume_reclaim_policy != "Delete":
+        return Plan(steps=(release,) if deleting else ())
+    unclaimed = volume.status.phase == "Released" or (deleting and volume.status.phase in UNCLAIMED)
+    if not unclaimed or volume.spec.csi is None:
+        return Plan()
+    reason = f"its claim is gone and its reclaim policy is Delete (phase {volume.status.phase})"
+    if attachments:
+        nodes = ", ".join(sorted(a.spec.node_name for a in attachments))
+        return Plan(steps=(Step(subject=subject, reason=reason, waits_for=f"detachment from {nodes}"),))
+    served = Volume(driver=volume.spec.csi.driver, attributes=volume.spec.csi.volume_attributes)
+    destroy = Step(subject=subject, action=DestroyVolume(served), reason=reason, deadline=ACTION_DEADLINE)
+    if deleting:
+        return Plan(steps=(destroy, release))
+    delete = Step(subject=subject, action=DeletePersistentVolume(), reason="the volume is gone")
+    return Plan(steps=(destroy, delete))
+
+
+@dataclass(slots=True)
+class Volumes:
+    """The reconciler of PersistentVolumes that this operator has made.
+
+    Attributes:
+        client: Writes.
+        events: Tells users.
+        volumes: All PersistentVolumes.
+        attachments: All VolumeAttachments, with the index `BY_VOLUME`.
+        nodes: All nodes.
+        backend: The storage system.
+    """
+
+    client: Client
+    events: EventRecorder
+    volumes: Informer[PersistentVolume]
+    attachments: Informer[VolumeAttachment]
+    nodes: Informer[Node]
+    backend: VolumeBackend
+
+    async def reconcile(self, request: Request) -> Result:
+        """See `controller.runtime.Reconciler`."""
+        volume = self.volumes.get("", request.name)
+        if volume is None or volume.spec.csi is None or not self.backend.serves(volume.spec.csi.driver):
+            return Result()
+        if PROVISIONED_BY not in volume.metadata.annotations:  # made by hand: not ours to destroy
+            return Result()
+        plan = analyze(volume, self.attachments.by_index(BY_VOLUME, request.name))
+        outcome = await execute(
+            plan,
+            {
+                DestroyVolume: self._destroy,
+                DeletePersistentVolume: lambda _: self._delete(volume),
+                ReleasePersistentVolume: lambda _: self._release(volume),
+            },
+            record=lambda result: self._record(volume, result),
+        )
+        if outcome.failures:
+            raise PlanError(outcome.failures)
+        return Result(requeue_after=plan.look_again)
+
+    async def _destroy(self, action: Any) -> None:
+        holders = await self.backend.holders(action.volume)
+        if holders:
+            nodes = self.nodes.list()
+            raise BackendError(f"still open: {', '.join(holder.where(nodes) for holder in holders)}")
+        await self.backend.delete(action.volume)
+
+    async def _delete(self, volume: PersistentVolume) -> None:
+        await self.client.delete(PV, "", volume.metadata.name, uid=volume.metadata.uid)
+
+    async def _release(self, volume: PersistentVolume) -> None:
+        await remove_finalizer(self.client, PV, volume, VOLUME_FINALIZER)
+
+    def _record(self, volume: PersistentVolume, result: StepResult) -> None:
+        if result.state is StepState.FAILED:
+            self.events.event(reference(PV.kind, volume.metadata), "Warning", "VolumeFailedDelete", result.error)
