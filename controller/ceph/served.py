@@ -55,6 +55,8 @@ SERVED: Mapping[str, Honoured] = {
     "cephConfig": None,
     "cephConfigFromSecret": None,
     "monitoring": {"metricsDisabled": None},
+    # None is run, so that one that is switched off is served.
+    "crashCollector": {"disable": None},
     "healthCheck": {
         "daemonHealth": {"mon": None, "osd": {"interval": None}, "status": {"interval": None}},
         "livenessProbe": _DAEMON_PROBES,

@@ -23,7 +23,7 @@ def unhonoured(spec: Mapping[str, Any], honoured: Mapping[str, Honoured]) -> tup
 def _walk(value: Mapping[str, Any], honoured: Mapping[str, Honoured], prefix: str) -> Iterator[str]:
     for name, child in value.items():
         path = f"{prefix}.{name}" if prefix else name
-        if not child:
+        if _asks_for_nothing(child):
             continue
         if name not in honoured and "*" not in honoured:
             yield path
@@ -31,6 +31,14 @@ def _walk(value: Mapping[str, Any], honoured: Mapping[str, Honoured], prefix: st
         below = honoured.get(name, honoured.get("*"))
         if below is not None:
             yield from _descend(child, below, path)
+
+
+def _asks_for_nothing(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_asks_for_nothing(child) for child in value.values())
+    if isinstance(value, list):
+        return all(_asks_for_nothing(item) for item in value)
+    return not value
 
 
 def _descend(value: object, honoured: Mapping[str, Honoured], path: str) -> Iterator[str]:
