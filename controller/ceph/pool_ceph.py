@@ -90,18 +90,14 @@ async def _values(ceph: Cluster, detail: Mapping[str, Any]) -> dict[str, Any]:
 
 async def read_owned(ceph: Cluster, name: str) -> dict[str, Owned]:
     """The settings of a pool that are ours."""
-    key = OWNED_PREFIX + name
-    text = (await ceph.mon("config-key dump", key=key) or {}).get(key, "{}")
-    return {setting: Owned(*pair) for setting, pair in json.loads(text).items()}
+    prefix = _record_key(name, "")
+    records = await ceph.mon("config-key dump", key=prefix) or {}
+    return {key.removeprefix(prefix): Owned(*json.loads(text)) for key, text in records.items()}
 
 
-async def _write_owned(ceph: Cluster, name: str, owned: Mapping[str, Owned]) -> None:
-    key = OWNED_PREFIX + name
-    if owned:
-        record = {setting: [one.asked, one.stored] for setting, one in owned.items()}
-        await ceph.mon("config-key set", key=key, val=json.dumps(record))
-    else:
-        await ceph.mon("config-key rm", key=key)
+def _record_key(name: str, setting: str) -> str:
+    """One key for each setting, so that settings can be changed side by side. Names of pools have no slash."""
+    return f"{OWNED_PREFIX}{name}/{setting}"
 
 
 async def contents_of(cluster: RadosCluster, name: str) -> tuple[str, ...]:
@@ -184,16 +180,13 @@ def _changing(ceph: Cluster) -> dict[type, Handler]:
 
     async def set_value(action: SetValue) -> None:
         await _change(ceph, action.pool, action.name, action.value)
-        stored = await _stored(ceph, action.pool, action.name)
-        owned = await read_owned(ceph, action.pool)
-        await _write_owned(ceph, action.pool, {**owned, action.name: Owned(action.value, stored)})
+        record = [action.value, await _stored(ceph, action.pool, action.name)]
+        await ceph.mon("config-key set", key=_record_key(action.pool, action.name), val=json.dumps(record))
 
     async def unset_value(action: UnsetValue) -> None:
         if action.default:
             await _change(ceph, action.pool, action.name, action.default)
-        owned = await read_owned(ceph, action.pool)
-        owned.pop(action.name, None)
-        await _write_owned(ceph, action.pool, owned)
+        await ceph.mon("config-key rm", key=_record_key(action.pool, action.name))
 
     return {SetSize: set_size, UseRule: use_rule, SetValue: set_value, UnsetValue: unset_value}
 
@@ -219,7 +212,8 @@ def _deleting(ceph: Cluster) -> dict[type, Handler]:
         await _remove_own_rule(ceph, pool, action.rule)
         if action.profile:
             await ceph.mon("osd erasure-code-profile rm", name=action.profile)
-        await _write_owned(ceph, pool, {})
+        for setting in await read_owned(ceph, pool):
+            await ceph.mon("config-key rm", key=_record_key(pool, setting))
 
     return {DeletePool: delete_pool}
 

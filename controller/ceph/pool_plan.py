@@ -34,6 +34,8 @@ APPLICATIONS: Mapping[str, str] = {".mgr": "mgr", ".nfs": "nfs", ".rgw.root": "r
 QUOTAS = ("quota_max_bytes", "quota_max_objects")
 FOLLOWED = frozenset({"pg_num", "pgp_num"})
 """Parameters that the autoscaler moves on: set when the spec changes, and not put back."""
+IN_ORDER = ("pg_autoscale_mode", "pg_num", "pgp_num", "pg_num_min", "pg_num_max")
+"""Parameters that Ceph checks against each other, in the order in which they can be set."""
 
 HONOURED: Mapping[str, Honoured] = {
     "name": None,
@@ -390,17 +392,25 @@ def _settings(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Ite
         yield Step(subject=subject, action=EnableApplication(name, purpose), reason=reason)
     present = seen.state.values if seen.state is not None else {}
     wanted = wanted_values(spec)
-    for setting, value in wanted.items():
-        owned, found = seen.owned.get(setting), str(present.get(setting, ""))
+    for setting in sorted(
+        wanted, key=lambda setting: IN_ORDER.index(setting) if setting in IN_ORDER else len(IN_ORDER)
+    ):
+        value, owned, found = wanted[setting], seen.owned.get(setting), str(present.get(setting, ""))
         unchanged = owned is not None and owned.asked == value
         if unchanged and owned is not None and (owned.stored == found or setting in FOLLOWED):
             continue
         reason = f"{setting} should be {value}" + (f" and is {found}" if found else "")
-        yield Step(subject=subject, action=SetValue(name, setting, value), reason=reason)
+        lane = "" if seen.state is None else _lane(subject, setting)
+        yield Step(subject=subject, action=SetValue(name, setting, value), reason=reason, lane=lane)
     for setting in seen.owned:
         if setting not in wanted:
             action = UnsetValue(name, setting, _default(setting, present, spec))
-            yield Step(subject=subject, action=action, reason=f"{setting} left the spec")
+            yield Step(subject=subject, action=action, reason=f"{setting} left the spec", lane=_lane(subject, setting))
+
+
+def _lane(subject: str, setting: str) -> str:
+    """Settings that Ceph refuses hold up no others, once the pool is there."""
+    return f"{subject} placement groups" if setting in IN_ORDER else f"{subject} {setting}"
 
 
 def _default(setting: str, present: Mapping[str, Any], spec: NamedBlockPoolSpec) -> str:

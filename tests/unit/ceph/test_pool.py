@@ -220,6 +220,16 @@ class TestConvergence:
         assert actions(replicated(parameters={"compression_mode": "aggressive"}), observation) == expected
         assert actions(replicated(compressionMode="aggressive"), observation) == expected
 
+    def test_one_that_ceph_refuses_holds_up_no_others(self) -> None:
+        spec = replicated(parameters={"pg_num_min": "8", "bulk": "true", "pg_num": "16", "pg_autoscale_mode": "off"})
+        steps = analyze(pool(spec), seen(present())).steps
+        assert [(step.action.name, step.lane) for step in steps if isinstance(step.action, SetValue)] == [
+            ("pg_autoscale_mode", "pool replicapool placement groups"),
+            ("pg_num", "pool replicapool placement groups"),
+            ("pg_num_min", "pool replicapool placement groups"),
+            ("bulk", "pool replicapool bulk"),
+        ]
+
     def test_parameters_go_before_older_fields(self) -> None:
         spec = replicated(compressionMode="force", parameters={"compression_mode": "passive"})
         assert wanted_values(pool(spec).spec)["compression_mode"] == "passive"
@@ -452,7 +462,7 @@ class TestStatus:
             replicated(mirroring={"enabled": True, "mode": "image"}, enableRBDStats=True),
             ("mirroring", "enableRBDStats"),
         ),
-        (replicated(mirroring={"enabled": False}), ("mirroring",)),
+        (replicated(mirroring={"enabled": False}), ()),
     ],
 )
 def test_fields_that_are_not_served(spec: dict[str, Any], expected: tuple[str, ...]) -> None:
@@ -465,7 +475,7 @@ class FakeCeph:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {"size": 3, "bulk": False}
         self.quotas = {"quota_max_bytes": 0, "quota_max_objects": 0}
-        self.keys: dict[str, str] = {"rook/pool/replicapool-2": "{}"}
+        self.keys: dict[str, str] = {"rook/pool/replicapool-2/bulk": '["true", "True"]'}
         self.rules = [{"rule_id": 0, "rule_name": "replicapool", "steps": []}]
         self.commands: list[tuple[str, dict[str, Any]]] = []
 
@@ -545,15 +555,13 @@ class TestCommands:
         ceph, spec = FakeCeph(), pool(replicated(parameters={"target_size_bytes": "1G"}, quotas={"maxBytes": 5}))
         for step in analyze(spec, seen(present())).steps:
             await ceph.do(step.action)
-        assert json.loads(ceph.keys["rook/pool/replicapool"]) == {
-            "target_size_bytes": ["1G", "1073741824"],
-            "quota_max_bytes": ["5", "5"],
-        }
+        assert json.loads(ceph.keys["rook/pool/replicapool/target_size_bytes"]) == ["1G", "1073741824"]
+        assert json.loads(ceph.keys["rook/pool/replicapool/quota_max_bytes"]) == ["5", "5"]
         observed = await pool_ceph.observe(ceph, spec)
         assert analyze(spec, observed_with_rule(observed)).steps == ()
         for step in analyze(pool(), observed_with_rule(observed)).steps:
             await ceph.do(step.action)
-        assert "rook/pool/replicapool" not in ceph.keys
+        assert list(ceph.keys) == ["rook/pool/replicapool-2/bulk"]
         assert (ceph.values["target_size_bytes"], ceph.quotas["quota_max_bytes"]) == ("0", 0)
 
     async def test_commands_of_a_creation(self) -> None:
@@ -600,11 +608,11 @@ class TestCommands:
 
     async def test_deletion(self) -> None:
         ceph = FakeCeph()
-        ceph.keys["rook/pool/replicapool"] = "{}"
+        ceph.keys["rook/pool/replicapool/bulk"] = '["true", "True"]'
         await ceph.do(DeletePool("replicapool", rule="replicapool", profile="replicapool_ecprofile"))
         names = [prefix for prefix, _ in ceph.commands]
         assert names == ["osd pool delete", "osd crush rule rm", "osd erasure-code-profile rm", "config-key rm"]
-        assert ceph.keys == {"rook/pool/replicapool-2": "{}"}
+        assert list(ceph.keys) == ["rook/pool/replicapool-2/bulk"]
 
 
 def observed_with_rule(observation: PoolObservation) -> PoolObservation:
