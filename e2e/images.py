@@ -160,10 +160,14 @@ def _build(recipe: Recipe, reference: str, base: str | None) -> None:
 
 @contextmanager
 def scratch_directory(name: str) -> Iterator[Path]:
-    """A directory for the time of a build, below the cache: large files are hard-linked from there."""
-    parent = store.root() / "scratch"
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=parent) as directory:
+    """A directory for the time of a build, below the cache: large files are hard-linked from there.
+
+    Only one build of a name is under way at a time, so what is there already was left by one that was killed.
+    """
+    parent = store.root() / "scratch" / name
+    shutil.rmtree(parent, ignore_errors=True)
+    parent.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=parent) as directory:
         yield Path(directory)
 
 

@@ -28,9 +28,10 @@ def gensalt(rounds: int = 12, prefix: bytes = b"2b") -> bytes:
 
 def hashpw(password: bytes, salt: bytes) -> bytes:
     """The bcrypt hash of a password, with a salt or with the hash that it is to be compared with."""
-    hashed = _library.crypt_r(password, salt, ctypes.create_string_buffer(_STATE_BYTES))
-    if hashed is None or hashed.startswith(b"*"):
-        raise ValueError("invalid salt")
+    # With other salts the library would make other kinds of hashes.
+    hashed = salt.startswith(b"$2") and _library.crypt_r(password, salt, ctypes.create_string_buffer(_STATE_BYTES))
+    if not hashed or hashed.startswith(b"*"):
+        raise ValueError("Invalid salt")
     return bytes(hashed)
 
 
