@@ -121,7 +121,7 @@ class Applier:
         digest = wanted["metadata"]["annotations"][DIGEST]
         live = await self._live(resource, namespace, name)
         key = (str(resource), namespace, name)
-        change = "it is missing" if live is None else difference(wanted, live)
+        change = "it is missing" if live is None else pending(obj, live)
         if change is None or self._applied.get(key) == _Applied(digest, change):
             self.stats.skipped += 1
             return False
@@ -133,7 +133,7 @@ class Applier:
                 raise ImmutableFieldError(resource, namespace, name, fields, change) from error
             raise
         log.info("Applied", object=_named(obj), change=change)
-        self._remember(key, digest, difference(wanted, made))
+        self._remember(key, digest, pending(obj, made))
         self.stats.applied += 1
         return True
 
@@ -273,8 +273,15 @@ def immutable_fields(error: ApiError) -> tuple[str, ...]:
 
 
 def pending(obj: JsonObject, live: JsonObject) -> str | None:
-    """What an apply of `obj` would change in `live`, in words; None if nothing. For plans: it looks at nothing else."""
-    return difference(as_applied(obj), live)
+    """Why an apply of `obj` over `live` is needed, in words; None if it is not. For plans too: nothing else is read."""
+    wanted = _as_stored(obj)
+    found = difference(wanted, live)
+    if found is not None:
+        return found
+    digest = (live["metadata"].get("annotations") or {}).get(DIGEST)
+    if digest is None:
+        return "it is as wanted, but was not applied by this operator"
+    return None if digest == _digest(wanted) else "what was applied before is not wanted any more"
 
 
 def as_applied(obj: JsonObject) -> JsonObject:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from io import StringIO
 from typing import TYPE_CHECKING
 
+import anyio
 import orjson
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
@@ -65,8 +66,8 @@ class Probes:
         """
         public = web.Application()
         public.router.add_get("/metrics", self._metrics)
-        public.router.add_get("/healthz", lambda _: _answer(self._live()))
-        public.router.add_get("/readyz", lambda _: _answer(self._ready()))
+        public.router.add_get("/healthz", self._healthz)
+        public.router.add_get("/readyz", self._readyz)
         servers = [(public, address)]
         if debug_address is not None:
             if not ipaddress.ip_address(debug_address[0]).is_loopback:
@@ -86,8 +87,15 @@ class Probes:
                 bound.append((host, runner.addresses[0][1]))
             yield tuple(bound)
         finally:
-            for runner in reversed(runners):
-                await runner.cleanup()
+            with anyio.CancelScope(shield=True):  # bounded by SHUTDOWN_TIMEOUT
+                for runner in reversed(runners):
+                    await runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        return _answer(self._live())
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        return _answer(self._ready())
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -100,7 +108,7 @@ class Probes:
         return web.Response(body=body, content_type="application/json")
 
 
-async def _answer(states: Mapping[str, str]) -> web.Response:
+def _answer(states: Mapping[str, str]) -> web.Response:
     """One line for each check, in the form of the API server's own endpoints."""
     failed = any(state != OK for state in states.values())
     lines = [f"[{'+' if state == OK else '-'}]{name} {state}" for name, state in states.items()]

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import orjson
@@ -514,7 +515,7 @@ async def test_at_rest_nothing_is_scheduled_but_the_timeouts_own_timer() -> None
 
     async with running(controller):
         await asyncio.sleep(1)
-        loop.call_at = counting  # type: ignore[method-assign]
-        await asyncio.sleep(3600)
+        with patch.object(loop, "call_at", counting):
+            await asyncio.sleep(3600)
 
     assert wakeups <= 3600 / 600 + 2
