@@ -57,8 +57,6 @@ SOONEST, LATEST = 1.0, 15.0
 """Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
-MAX_PASSES = 3
-"""Times that a plan is made and carried out in one reconcile while each one changes something."""
 
 type JsonObject = dict[str, Any]
 
@@ -212,28 +210,9 @@ class ClusterReconciler:
             return Result()
         if not plan_only and not deleting:
             await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
-        return await self._carry_out(request, plan_only=plan_only)
+        return await self._carry_out(cluster, plan_only=plan_only)
 
-    async def _carry_out(self, request: Request, *, plan_only: bool) -> Result:
-        result = Result()
-        for _ in range(MAX_PASSES):
-            # Read anew: each pass writes a status, which the next one builds on.
-            cluster = self._clusters.get(request.namespace, request.name)
-            if cluster is None:
-                return Result()
-            plan, outcome = await self._pass(cluster, plan_only=plan_only)
-            if _let_go(outcome):
-                await self._connections.close(request.namespace)
-                return Result()
-            if outcome.failures:
-                raise PlanError(outcome.failures)
-            result = Result(requeue_after=0.0 if outcome.changed else plan.look_again)
-            if not outcome.changed:
-                break
-        return result
-
-    async def _pass(self, cluster: CephCluster, *, plan_only: bool) -> tuple[Plan, Outcome]:
-        """Observes, analyzes and, unless the plan is only to be shown, acts; and shows what came of it."""
+    async def _carry_out(self, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
@@ -242,9 +221,17 @@ class ClusterReconciler:
         else:
             ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
             outcome = await execute(plan, ways, record=lambda result: self._record(cluster, result))
-        if not _let_go(outcome):
+        if _let_go(outcome):
+            await self._connections.close(cluster.metadata.namespace)
+            return Result()
+        settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
+        # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
+        if outcome.failures or not (settled and outcome.changed):
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else "apply")
-        return plan, outcome
+        if outcome.failures:
+            raise PlanError(outcome.failures)
+        # The next look comes when the caches have seen what was written.
+        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""

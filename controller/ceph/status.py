@@ -113,8 +113,11 @@ def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str,
 
 
 def _next(outcome: Outcome) -> str:
-    """The first thing that is left to do or to wait for, in words; empty when nothing is."""
-    left = [r for r in outcome.results if r.state is not StepState.DONE]
+    """The first thing that is left to do or to wait for, in words; empty when nothing is.
+
+    What was done a moment ago counts as left: only the next look can tell whether all is well now.
+    """
+    left = [r for r in outcome.results if r.state is not StepState.DONE] or list(outcome.results)
     if not left:
         return ""
     more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
