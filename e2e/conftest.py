@@ -82,6 +82,6 @@ def edit_cluster(environment: Environment) -> Iterator[Callable[[Manifest], None
         environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, patch)
 
     yield edit
-    edit({"metadata": {"annotations": {"rook.io/mode": None}}})
+    edit({"metadata": {"annotations": {"rook.io/mode": None}}, "spec": {"security": None}})
     environment.api.apply(env.ceph_cluster(environment))
     env.wait_for_cluster(environment)
