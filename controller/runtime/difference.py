@@ -185,7 +185,9 @@ def _element(path: tuple[str, ...], key: tuple[str, ...]) -> tuple[str, ...]:
 
 def _is_zero(value: Any) -> bool:
     """Whether the API leaves such a value out: it reads a missing field the same way."""
-    return value is None or value is False or value in (0, "") or (isinstance(value, dict | list) and not value)
+    if isinstance(value, dict):
+        return all(map(_is_zero, value.values()))
+    return value is None or value is False or value in (0, "", [])
 
 
 def _is_quantity(path: tuple[str, ...]) -> bool:

@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import sys
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import orjson
 import structlog
@@ -33,7 +33,7 @@ _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)|secret|token|keyring|credential|authorization|cookie|(private|access|api|admin|encryption)_?key",
     re.IGNORECASE,
 )
-_NOT_SECRET_KEY = re.compile(r"(name|namespace|ref|reference|path|file|count|type|version|keys)s?$", re.IGNORECASE)
+_NOT_SECRET_KEY = re.compile(r"(name|namespace|ref|reference|path|file|count|type|version)s?$", re.IGNORECASE)
 """Keys such as `secretName` or `tokenFile` tell where a secret is, not what it is."""
 
 _SECRET_TEXT = re.compile(
@@ -87,6 +87,19 @@ def _render_json(_logger: Any, _method: str, entry: MutableMapping[str, Any]) ->
     return orjson.dumps(dict(entry), default=str).decode()
 
 
+class _Logger(structlog.WriteLogger):
+    """Writes lines, and knows the name of the logger that it stands for."""
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        super().__init__(file)
+        self.name = name
+
+
+def _add_logger_name(logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    entry["logger"] = logger.name
+    return entry
+
+
 class _ToStructlog(logging.Handler):
     """Hands entries of the standard library's logging on."""
 
@@ -103,21 +116,20 @@ def configure_logging(*, level: LogLevel = "info", format: LogFormat = "json") -
         format: "json", or "console" for people.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    rendered: list[Any] = (
-        [structlog.processors.format_exc_info, _redact_entry, _render_json]
-        if format == "json"
-        else [_redact_entry, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-    )
+    render = _render_json if format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             _add_reconcile,
             structlog.processors.add_log_level,
+            _add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *rendered,
+            structlog.processors.format_exc_info,  # before secrets are replaced: a message may hold one
+            _redact_entry,
+            render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=lambda name="": _Logger(sys.stderr, name),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

@@ -1,0 +1,150 @@
+"""Own writes, followed into the caches."""
+
+import asyncio
+from typing import Any, cast
+
+import orjson
+
+from controller.runtime.consistency import WAIT, Consistency
+from controller.runtime.kube import CONFIG_MAP, POD, ConfigMap
+from controller.runtime.reconciler import Reconcile, Request, Write, current_reconcile
+from informers import InformerFactory
+from informers.client import Api
+from informers.wire import Delete, Object, Upsert
+from tests.unit.runtime.virtual_time import now, virtual_time
+
+
+class Caches:
+    """Real caches of ConfigMaps, filled by the test instead of a watch."""
+
+    def __init__(self, *, label_selector: str = "", namespaces: tuple[str, ...] | None = None) -> None:
+        self.factory = InformerFactory(cast("Api", None), namespaces=namespaces)
+        self.informer = self.factory.informer(CONFIG_MAP, ConfigMap, label_selector=label_selector)
+        self.consistency = Consistency(self.factory, clock=now)
+        (self.scope,) = self.informer.cache.scopes.values()
+
+    async def sync(self, version: int = 10) -> None:
+        self.scope.begin(newest=True)
+        await self.scope.commit(version)
+
+    def told(self, version: int, name: str, *, uid: str = "u", deleted: bool = False) -> None:
+        found = Object("ns", name, version, orjson.dumps(config_map(name, version, uid)))
+        self.scope.apply([Delete(found) if deleted else Upsert(found)], version)
+
+    def bookmark(self, version: int) -> None:
+        self.scope.apply([], version)
+
+
+def config_map(name: str, version: int, uid: str = "u") -> dict[str, Any]:
+    metadata = {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def begun() -> Reconcile:
+    reconcile = Reconcile("c", Request("ns", "a"), 1)
+    current_reconcile.set(reconcile)
+    return reconcile
+
+
+@virtual_time
+async def test_an_answer_is_shown_at_once_and_then_nothing_has_to_be_waited_for() -> None:
+    caches, reconcile = Caches(), begun()
+    await caches.sync()
+
+    caches.consistency.note(CONFIG_MAP, "ns", "a", config_map("a", 12))
+
+    assert reconcile.writes == [Write(CONFIG_MAP, "ns", "a", 12)]
+    assert caches.informer.get("ns", "a") is not None
+    assert await caches.consistency.caught_up(reconcile.writes)
+    assert now() == 0
+
+
+@virtual_time
+async def test_waits_until_the_cache_has_the_version() -> None:
+    caches = Caches()
+    await caches.sync()
+    waiting = asyncio.create_task(caches.consistency.caught_up([Write(CONFIG_MAP, "ns", "a", 12)]))
+
+    await asyncio.sleep(1)
+    caches.told(11, "b")
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    caches.bookmark(12)
+
+    assert await waiting
+    assert now() == 2
+    assert caches.consistency.stats.waits["success"].count == 1
+
+
+@virtual_time
+async def test_gives_up_after_a_while() -> None:
+    caches = Caches()
+    await caches.sync()
+
+    assert not await caches.consistency.caught_up([Write(CONFIG_MAP, "ns", "a", 12)])
+    assert now() == WAIT
+    assert caches.consistency.stats.waits["timeout"].count == 1
+
+
+@virtual_time
+async def test_waits_until_a_deleted_object_is_gone() -> None:
+    caches, reconcile = Caches(), begun()
+    await caches.sync()
+    caches.told(11, "a", uid="old")
+    status = {"kind": "Status", "status": "Success", "details": {"uid": "old"}}
+    caches.consistency.note(CONFIG_MAP, "ns", "a", status)
+    waiting = asyncio.create_task(caches.consistency.caught_up(reconcile.writes))
+
+    await asyncio.sleep(1)
+    caches.told(12, "b")
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    caches.told(13, "a", uid="old", deleted=True)
+
+    assert await waiting
+
+
+@virtual_time
+async def test_an_object_that_was_made_anew_is_not_the_deleted_one() -> None:
+    caches = Caches()
+    await caches.sync()
+    caches.told(11, "a", uid="new")
+
+    assert await caches.consistency.caught_up([Write(CONFIG_MAP, "ns", "a", 0, deleted_uid="old")])
+
+
+@virtual_time
+async def test_does_not_wait_for_a_cache_that_is_not_to_show_the_object() -> None:
+    write = Write(CONFIG_MAP, "ns", "a", 12)
+    elsewhere, selective, unfilled = Caches(namespaces=("other",)), Caches(label_selector="app=x"), Caches()
+    await elsewhere.sync()
+    await selective.sync()
+
+    for caches in (elsewhere, selective, unfilled):
+        assert await caches.consistency.caught_up([write, Write(POD, "ns", "a", 12)])
+    assert now() == 0
+
+
+@virtual_time
+async def test_waits_for_a_cache_with_selectors_that_holds_the_object() -> None:
+    caches = Caches(label_selector="app=x")
+    await caches.sync()
+    caches.told(11, "a")
+    waiting = asyncio.create_task(caches.consistency.caught_up([Write(CONFIG_MAP, "ns", "a", 12)]))
+
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    caches.told(12, "a", deleted=True)  # it does not match any more
+
+    assert await waiting
+
+
+@virtual_time
+async def test_writes_outside_of_a_reconcile_are_shown_too() -> None:
+    current_reconcile.set(None)
+    caches = Caches()
+    await caches.sync()
+
+    caches.consistency.note(CONFIG_MAP, "ns", "a", config_map("a", 12))
+
+    assert caches.informer.get("ns", "a") is not None
