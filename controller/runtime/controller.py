@@ -8,6 +8,7 @@ reconciled again before the caches have seen what its last reconcile wrote.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import time
@@ -193,20 +194,34 @@ class Controller:
             self._busy.remove(worker)
 
     async def _process(self, request: Request, worker: _Worker, caught_up: CaughtUp) -> None:
+        stats, unseen = self.stats, self._unseen
         worker.request, worker.since = request, self._clock()
-        self.stats.active += 1
+        stats.active += 1
+        reconcile = Reconcile(self.name, request, next(_numbers))
+        current_reconcile.set(reconcile)
         try:
-            if request not in self._unseen or await self._seen(request, caught_up):
-                await self._reconcile(request)
-        except anyio.get_cancelled_exc_class():
+            if request in unseen and not await self._seen(request, caught_up):
+                return
+            result = await self._reconciler.reconcile(request)
+            self.queue.forget(request)
+            if result.requeue_after is None:
+                stats.success += 1
+            else:
+                stats.requeue_after += 1
+                self.queue.add_after(request, result.requeue_after)
+        except asyncio.CancelledError:
             if self._timed_out(worker):
-                self.stats.timeouts += 1
+                stats.timeouts += 1
                 self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
             raise
+        except Exception as error:  # whatever it is, the other requests go on
+            self._failed(request, error)
         finally:
+            if reconcile.writes:
+                unseen[request] = (self._clock(), reconcile.writes)
             self._took(self._clock() - worker.since, request)
             worker.request, worker.since = None, math.inf
-            self.stats.active -= 1
+            stats.active -= 1
             self.queue.done(request)
 
     def _timed_out(self, worker: _Worker) -> bool:
@@ -237,24 +252,6 @@ class Controller:
         self.stats.stale += 1
         self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
         return False
-
-    async def _reconcile(self, request: Request) -> None:
-        reconcile = Reconcile(self.name, request, next(_numbers))
-        current_reconcile.set(reconcile)
-        try:
-            result = await self._reconciler.reconcile(request)
-        except Exception as error:  # whatever it is, the other requests go on
-            self._failed(request, error)
-        else:
-            self.queue.forget(request)
-            if result.requeue_after is None:
-                self.stats.success += 1
-            else:
-                self.stats.requeue_after += 1
-                self.queue.add_after(request, result.requeue_after)
-        finally:
-            if reconcile.writes:
-                self._unseen[request] = (self._clock(), reconcile.writes)
 
     def _failed(self, request: Request, error: Exception) -> None:
         stats = self.stats
