@@ -50,6 +50,7 @@ REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0
 TRANSPORT_FAILED: Final = "<error>"
 """What client-go counts as the code of a request without an answer."""
 
+_NO_SUCCESS: Final = 300  # an API server does not redirect; what does is something in between that wants a login
 _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
 _UNAVAILABLE: Final = 503
@@ -236,7 +237,7 @@ class Client:
         try:
             if response.status == _UNAUTHORIZED:  # for the next attempt; opening a watch again is its reader's business
                 await self._credentials.renewed(access)
-            if response.status >= 400:
+            if response.status >= _NO_SUCCESS:
                 raise ApiError.from_body(response.status, await self._body(response), _retry_after(response))
             yield _HttpStream(response, self.stats, idle)
         finally:
@@ -399,7 +400,7 @@ class Client:
             async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
                 body = await self._body(response)
                 status, retry_after = response.status, _retry_after(response)
-            if status < 400:
+            if status < _NO_SUCCESS:
                 return body
             if status == _UNAUTHORIZED and not renewed:
                 access = await self._credentials.renewed(access)

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+import yaml
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -60,6 +62,9 @@ def _load_library() -> tuple[Any, Any, Any]:
 
 _LOADERS: Final = (f"{_LIBRARY}.config.incluster_config", f"{_LIBRARY}.config.kube_config")
 _client, _in_cluster, _kube_config = _load_library()
+
+_MALFORMED: Final = (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
+"""What the loader raises for files that are not as it expects, beside its own exception."""
 
 type Configuration = Any
 """`kubernetes_asyncio.client.Configuration`, which has no types."""
@@ -120,7 +125,7 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
                 loader = await _kube_config.load_kube_config(path, context, fresh)
             else:
                 await loader.load_and_set(fresh)
-        except (_kube_config.ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (_kube_config.ConfigException, *_MALFORMED) as error:
             raise ConfigurationError(f"kubeconfig {path}, context {context or 'current'}: {error}") from error
         configuration = fresh
         return configuration

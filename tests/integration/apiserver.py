@@ -21,8 +21,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from e2e import binaries
+from tests.certificates import make_certificates
 
 ADMIN_TOKEN = "admin-of-the-integration-tests"
+USER_TOKEN = "user-of-the-integration-tests"
+"""Of user "user", who has no rights until a test gives him some."""
 START_DEADLINE = 60.0
 """Seconds in which a process must be ready."""
 
@@ -54,7 +57,9 @@ class ApiServer:
 
     def __enter__(self) -> Self:
         make_certificates(self.directory)
-        (self.directory / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin,"system:masters"\n')
+        (self.directory / "tokens.csv").write_text(
+            f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{USER_TOKEN},user,user\n'
+        )
         self.write_kubeconfig(self.kubeconfig)
         try:
             self._start_etcd()
@@ -192,24 +197,6 @@ class ApiServer:
         for name in reversed(list(self._processes)):
             self._end(name, signal.SIGKILL)
         shutil.rmtree(self.directory / "etcd", ignore_errors=True)
-
-
-def make_certificates(directory: Path) -> None:
-    """Make a CA (ca.crt, ca.key), certificates of a server at 127.0.0.1 and of an administrator, all in `directory`.
-
-    The CA is as simple as an administrator's one-liner makes it, without a key usage extension.
-    """
-    run = [["req", "-x509", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2"]]
-    for name, subject, extension in (
-        ("server", "/CN=localhost", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-        ("admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth"),
-    ):
-        request = ["req", "-subj", subject, "-addext", extension, "-keyout", f"{name}.key", "-out", f"{name}.csr"]
-        sign = ["x509", "-req", "-in", f"{name}.csr", "-copy_extensions", "copy", "-CA", "ca.crt", "-CAkey", "ca.key"]
-        run += [request, [*sign, "-CAcreateserial", "-out", f"{name}.crt", "-days", "2"]]
-    for arguments in run:
-        key = ["-newkey", "rsa:2048", "-nodes"] if arguments[0] == "req" else []
-        subprocess.run(["openssl", *arguments, *key], cwd=directory, check=True, capture_output=True)
 
 
 def _free_ports(count: int) -> list[int]:

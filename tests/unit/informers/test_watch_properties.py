@@ -8,7 +8,8 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, Key, TransportError
+from informers import ApiError, Informer, InformerFactory, JsonObject, Key, TransportError
+from tests.mirror import Mirror, plain
 from tests.unit.informers.fake_api import WIDGETS, FakeApi, bookmark, encode
 from tests.unit.virtual_time import virtual_time
 
@@ -107,33 +108,6 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
 def numbers(obj: JsonObject) -> list[str]:
     """The test's index function."""
     return [str(obj["spec"].get("number"))]
-
-
-def plain(obj: JsonObject) -> JsonObject:
-    """The object as a cache keeps it."""
-    return {**obj, "metadata": {name: value for name, value in obj["metadata"].items() if name != "managedFields"}}
-
-
-class Mirror:
-    """Follows the deltas alone, and checks that each fits to what came before."""
-
-    def __init__(self) -> None:
-        self.objects: dict[Key, JsonObject] = {}
-
-    def __call__(self, delta: Delta[JsonObject]) -> None:
-        key = (delta.namespace, delta.name)
-        present = self.objects.get(key)
-        if delta.type == "deleted":
-            del self.objects[key]
-            return
-        new = delta.new
-        assert new is not None
-        assert delta.old == present
-        assert (delta.type == "added") == (present is None)
-        if present is not None:
-            assert new["metadata"]["uid"] == present["metadata"]["uid"], "made anew, but told as an update"
-            assert int(new["metadata"]["resourceVersion"]) > int(present["metadata"]["resourceVersion"])
-        self.objects[key] = new
 
 
 @settings(max_examples=300, deadline=None)
