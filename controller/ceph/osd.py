@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import structlog
+
 from controller.apis.ceph import status as api
 from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
     from informers import Client
+
+log = structlog.get_logger(__name__)
 
 REPORT_LABEL = ("app", "rook-discover")
 """Label of the ConfigMaps in which agents report devices."""
@@ -189,13 +194,28 @@ async def observe(
     if ceph is None:
         return seen
     seen = replace(seen, states=await _states(ceph))
+    if seen.states is None:
+        return seen
     return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
 
 
-async def _states(ceph: Cluster) -> dict[int, OsdState]:
-    dump = await ceph.mon("osd dump")
-    tree = await ceph.mon("osd tree")
-    metadata = await ceph.mon("osd metadata")
+async def _states(ceph: Cluster) -> dict[int, OsdState] | None:
+    """The cluster's OSDs; None where the mons do not answer."""
+    answers: dict[str, Any] = {}
+
+    async def ask(prefix: str) -> None:
+        answers[prefix] = await ceph.mon(prefix)
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            for prefix in ("osd dump", "osd tree", "osd metadata"):
+                tasks.start_soon(ask, prefix)
+    except* CephError as group:
+        log.info("Mons do not say which OSDs there are", error=str(group.exceptions[0]))
+        answers.clear()
+    if not answers:
+        return None
+    dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
     stores = {entry["id"]: entry.get("osd_objectstore", "") for entry in metadata or ()}
     return {

@@ -117,29 +117,21 @@ def osd_deployment(
     data = f"{DATA_ROOT}/ceph-{osd.osd_id}"
     where = location(node.metadata.labels, osd.settings.get("crushRoot", ""))
     mounts = [*volume_mounts(), *device_mounts(), {"name": "data", "mountPath": data}]
-    activate: JsonObject = {
-        "name": "activate",
-        "command": script_command("activate"),
+    limits = dict(resources) or _resources(cluster, osd)
+    container: JsonObject = {
+        "name": "osd",
+        "command": script_command("run"),
+        "args": [*flags(own, fsid), f"--crush-location={_spelled(where)}", *_tuning(osd, limits)],
         **image_fields(cluster, release),
         "env": [
+            *environment(),
             {"name": "ROOK_OSD_ID", "value": str(osd.osd_id)},
             {"name": "ROOK_OSD_UUID", "value": osd.uuid},
             {"name": "ROOK_FSID", "value": fsid},
             {"name": "ROOK_BLOCK_PATH", "value": osd.path},
         ],
+        # The key is on the device: the script puts it where the keys of other daemons are mounted.
         "volumeMounts": [{k: v for k, v in m.items() if m["name"] != "keyring" or k != "readOnly"} for m in mounts],
-        "securityContext": security_context(privileged=True),
-        "terminationMessagePath": "/run/ceph/activate.message",
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-    limits = dict(resources) or _resources(cluster, osd)
-    container: JsonObject = {
-        "name": "osd",
-        "command": ["ceph-osd"],
-        "args": [*flags(own, fsid), f"--crush-location={_spelled(where)}", *_tuning(osd, limits)],
-        **image_fields(cluster, release),
-        "env": environment(),
-        "volumeMounts": mounts,
         # The container runtime keeps unprivileged containers from opening a node's block devices.
         "securityContext": security_context(privileged=True),
         "terminationMessagePath": "/run/ceph/osd.message",
@@ -147,10 +139,9 @@ def osd_deployment(
         **({"resources": limits} if limits else {}),
         **probes(cluster, own),
     }
-    keyring = {"name": "keyring", "emptyDir": {"medium": "Memory"}}  # from the device's label, by `activate`
+    keyring = {"name": "keyring", "emptyDir": {"medium": "Memory"}}
     pod: JsonObject = {
         "nodeSelector": {HOSTNAME_LABEL: node.metadata.labels[HOSTNAME_LABEL]},
-        "initContainers": [activate],
         "containers": [container],
         "volumes": [
             *(keyring if volume["name"] == "keyring" else volume for volume in volumes("")),

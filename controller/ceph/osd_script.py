@@ -1,10 +1,10 @@
-"""What runs in the Ceph image to make a device an OSD (`prepare`) and to get one ready for its daemon (`activate`).
+"""What runs in the Ceph image to make devices OSDs (`prepare`) and to start the daemon of one (`run`).
 
-This file stands alone: it is handed to the pods in a ConfigMap, needs nothing but Python 3.9 and Ceph's command line
-tools, and is not imported by the operator. On disk the result is that of `ceph-volume raw prepare`. Unlike that, the
-OSD's UUID is chosen before: whatever instruction a prepare pod dies at, the next try of its Job knows its own
-half-written label, and never mistakes another's data for it. It also looks at the given devices alone; `ceph-volume`
-scans every device of the node and hangs where one of them does.
+This file stands alone: it is handed to the pods in a ConfigMap, needs nothing but Python 3.9, its module `rados` and
+Ceph's command line tools, and is not imported by the operator. On disk the result is that of `ceph-volume raw prepare`.
+Unlike that, the OSD's UUID is chosen before: whatever instruction a prepare pod dies at, the next try of its Job knows
+its own half-written label, and never mistakes another's data for it. It also looks at the given devices alone;
+`ceph-volume` scans every device of the node, and hangs where one of them does.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NoReturn, Optional
 
 HEADER = b"bluestore block device\n"
 UUID_LENGTH = 36
 DATA_ROOT = "/var/lib/ceph/osd"
 WRITABLE = ("/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash")
 KEYRING_DIR = "/etc/ceph/keyring-store"
-BOOTSTRAP = ("ceph", "--name", "client.bootstrap-osd", "--connect-timeout", "30")
-COMMAND_TIMEOUT = 60.0
+KEYRING = f"{KEYRING_DIR}/keyring"
+CONFIG = "/etc/ceph/ceph.conf"
+BOOTSTRAP_USER = "client.bootstrap-osd"
+CONNECT_TIMEOUT = 30
+COMMAND_TIMEOUT = 60
 MKFS_TIMEOUT = 600.0
 LOCK_RETRIES = 5
 LOCK_RETRY_SECONDS = 1.0
@@ -38,7 +41,7 @@ class RefusedError(Exception):
 
 
 class CommandError(Exception):
-    """A command failed; `code` is its exit status, which for `ceph` is an error number."""
+    """A command failed; `code` is its exit status, or the error number in the mons' answer."""
 
     def __init__(self, command: str, code: int, output: str) -> None:
         super().__init__(f"{command} failed with status {code}: {output.strip()[-ERROR_LIMIT:]}")
@@ -54,6 +57,27 @@ def run(*command: str, stdin: str = "", timeout: float = COMMAND_TIMEOUT) -> str
     if done.returncode:
         raise CommandError(command[0], done.returncode, done.stderr or done.stdout)
     return done.stdout
+
+
+class Mons:
+    """One session with the mons as `client.bootstrap-osd`: while mons join, each further one may have to wait."""
+
+    def __init__(self) -> None:
+        import rados  # only in the Ceph image
+
+        conf = {"mon_host": os.environ["ROOK_CEPH_MON_HOST"], "keyring": KEYRING}
+        conf |= {"rados_mon_op_timeout": str(COMMAND_TIMEOUT), "client_mount_timeout": str(CONNECT_TIMEOUT)}
+        self._handle = rados.Rados(name=BOOTSTRAP_USER, conffile=CONFIG if Path(CONFIG).exists() else None, conf=conf)
+        self._handle.connect()
+
+    def ask(self, prefix: str, data: bytes = b"", **args: Any) -> bytes:
+        """The answer to a command; secrets go into `data`, never into the log."""
+        log(f"mon: {prefix} {args}")
+        command = json.dumps({"prefix": prefix, "format": "json", **args})
+        code, output, message = self._handle.mon_command(command, data, timeout=COMMAND_TIMEOUT)
+        if code:
+            raise CommandError(prefix, abs(code), message)
+        return bytes(output)
 
 
 def log(text: str) -> None:
@@ -89,12 +113,13 @@ def prepare() -> int:
     """
     fsid = os.environ["ROOK_FSID"]
     give_to_ceph()
+    mons = Mons()
     results: list[dict[str, Any]] = []
     again = False
     for wanted in json.loads(os.environ["ROOK_DEVICES"]):
         result: dict[str, Any] = {"device": wanted["path"]}
         try:
-            result.update(prepare_device(wanted, fsid))
+            result.update(prepare_device(wanted, fsid, mons))
         except RefusedError as refusal:
             result["error"] = str(refusal)[:ERROR_LIMIT]
         except (CommandError, OSError, subprocess.TimeoutExpired) as error:
@@ -116,7 +141,7 @@ def report(results: list[dict[str, Any]]) -> None:
     Path(os.environ.get("ROOK_RESULT", "/dev/termination-log")).write_text(text)
 
 
-def prepare_device(wanted: dict[str, str], fsid: str) -> dict[str, Any]:
+def prepare_device(wanted: dict[str, str], fsid: str, mons: Mons) -> dict[str, Any]:
     """Makes an OSD of a device, or finds that it is one of this cluster's already."""
     path, uuid, device_class = wanted["path"], wanted["uuid"], wanted.get("deviceClass", "")
     present = osd_uuid_on(path)
@@ -128,13 +153,16 @@ def prepare_device(wanted: dict[str, str], fsid: str) -> dict[str, Any]:
         if finished or present != uuid:
             owner = label.get("ceph_fsid") or "no cluster"
             raise RefusedError(f"{path} carries the BlueStore label of OSD {present} of {owner}")
-    refuse_if_busy(path)
+    if is_busy(path):
+        if present:
+            raise OSError(errno.EBUSY, f"{path} is still held by an earlier try")
+        raise RefusedError(f"{path} is mounted or in use")
     if present:
         forget_half_made(path)
     refuse_unless_empty(path)
     key = run("ceph-authtool", "--gen-print-key").strip()
-    osd_id = register(uuid, key, device_class)
-    make_filesystem(path, osd_id, uuid, key)
+    osd_id = register(uuid, key, device_class, mons)
+    make_filesystem(path, osd_id, uuid, key, mons.ask("mon getmap"))
     label = label_of(path)
     if osd_uuid_on(path) != uuid or label.get("ceph_fsid") != fsid or label.get("whoami") != str(osd_id):
         raise OSError(errno.EIO, f"{path} does not carry the label of osd.{osd_id} after it was made")
@@ -163,42 +191,43 @@ def refuse_unless_empty(path: str) -> None:
         raise RefusedError(f"{path} has signatures: {', '.join(found)}")
 
 
-def refuse_if_busy(path: str) -> None:
-    """Asks the kernel for the device alone, which it denies while it is mounted or in use, in whatever container."""
+def is_busy(path: str) -> bool:
+    """Whether the kernel denies the device for oneself alone: it is mounted or in use, in whatever container."""
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
     except OSError as error:
         if error.errno == errno.EBUSY:
-            raise RefusedError(f"{path} is mounted or in use") from error
+            return True
         raise
+    return False
 
 
-def register(uuid: str, key: str, device_class: str) -> int:
+def register(uuid: str, key: str, device_class: str, mons: Mons) -> int:
     """Gets a number for the OSD from the mons, and gives them its key."""
     secrets = {"cephx_secret": key}
     if device_class:
         secrets["crush_device_class"] = device_class
-    command = (*BOOTSTRAP, "-i", "-", "osd", "new", uuid)
+    data = json.dumps(secrets).encode()
     try:
-        return int(run(*command, stdin=json.dumps(secrets)))
+        return int(json.loads(mons.ask("osd new", data, uuid=uuid))["osdid"])
     except CommandError as error:
         if error.code != errno.EEXIST:
             raise
     # An earlier try got this far and died, and its key with it. The mons refuse this for an OSD that ever ran.
-    known = json.loads(run(*BOOTSTRAP, "osd", "dump", "--format", "json"))["osds"]
+    known = json.loads(mons.ask("osd dump"))["osds"]
     number = next(osd["osd"] for osd in known if osd["uuid"] == uuid)
-    run(*BOOTSTRAP, "osd", "purge-new", str(number), "--yes-i-really-mean-it")
-    return int(run(*command, stdin=json.dumps(secrets)))
+    mons.ask("osd purge-new", id=number, yes_i_really_mean_it=True)
+    return int(json.loads(mons.ask("osd new", data, uuid=uuid))["osdid"])
 
 
-def make_filesystem(path: str, osd_id: int, uuid: str, key: str) -> None:
+def make_filesystem(path: str, osd_id: int, uuid: str, key: str, monmap: bytes) -> None:
     """Writes an empty BlueStore to the device. Its label keeps what the daemon needs: number, cluster and key."""
     data = Path("/tmp", f"osd-{osd_id}")  # noqa: S108  # the pod's own
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir(mode=0o700)
     try:
         (data / "block").symlink_to(path)
-        run(*BOOTSTRAP, "mon", "getmap", "-o", str(data / "activate.monmap"))
+        (data / "activate.monmap").write_bytes(monmap)
         shutil.chown(path, "ceph", "ceph")
         chown_below(data)
         for attempt in range(1 + LOCK_RETRIES):
@@ -221,31 +250,32 @@ def make_filesystem(path: str, osd_id: int, uuid: str, key: str) -> None:
         shutil.rmtree(data, ignore_errors=True)
 
 
-def activate() -> int:
-    """Fills the data directory of an OSD from the label of its device, which is found by UUID under whatever name."""
+def run_daemon(arguments: list[str]) -> NoReturn:
+    """Becomes the daemon of an OSD, after its data directory was made from the label of its device.
+
+    All of it is in one container, so that a daemon that is started again finds a device that has a new name by then.
+    """
     osd_id, uuid, fsid = os.environ["ROOK_OSD_ID"], os.environ["ROOK_OSD_UUID"], os.environ["ROOK_FSID"]
     path = find_device(uuid, os.environ.get("ROOK_BLOCK_PATH", ""))
     if path is None:
-        log(f"no device of this node carries osd.{osd_id}, uuid {uuid}: was it removed?")
-        return 1
+        sys.exit(f"no device of this node carries osd.{osd_id}, uuid {uuid}: was it removed?")
     label = label_of(path)
     if label.get("ceph_fsid") != fsid or label.get("whoami") != osd_id:
         found = f"osd.{label.get('whoami')} of cluster {label.get('ceph_fsid')}"
-        log(f"{path} carries {found}, not osd.{osd_id} of cluster {fsid}")
-        return 1
+        sys.exit(f"{path} carries {found}, not osd.{osd_id} of cluster {fsid}")
     data = Path(DATA_ROOT, f"ceph-{osd_id}")
     data.mkdir(parents=True, exist_ok=True)
     for leftover in data.iterdir():
         leftover.unlink()
     run("ceph-bluestore-tool", "prime-osd-dir", "--path", str(data), "--no-mon-config", "--dev", path)
     (data / "block").symlink_to(path)
-    shutil.copy(data / "keyring", KEYRING_DIR)
+    shutil.copy(data / "keyring", KEYRING)
     shutil.chown(path, "ceph", "ceph")
     chown_below(data)
     chown_below(Path(KEYRING_DIR))
     give_to_ceph()
     log(f"osd.{osd_id} is on {path}")
-    return 0
+    os.execvp("ceph-osd", ["ceph-osd", *arguments])  # noqa: S606, S607  # the daemon takes this process's place
 
 
 def find_device(uuid: str, hint: str) -> Optional[str]:  # noqa: UP045  # Python 3.9 of the Ceph images
@@ -282,4 +312,6 @@ def chown_below(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit({"prepare": prepare, "activate": activate}[sys.argv[1]]())
+    if sys.argv[1] == "prepare":
+        sys.exit(prepare())
+    run_daemon(sys.argv[2:])

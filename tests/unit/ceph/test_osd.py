@@ -361,9 +361,12 @@ class FakeCeph:
         self.states = states
         self.refuses = refuses or {}
         self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.silent = False
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
         assert not args
+        if self.silent:
+            raise CephError(110, "no answer")
         if prefix == "osd dump":
             return {
                 "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states]
@@ -419,6 +422,11 @@ class TestObservation:
         seen = await self.look(ceph, RELEASE)
         assert ceph.asked == []
         assert seen.states == {n: state(n, device_class="ssd", store="bluestore") for n in range(3)}
+
+    async def test_mons_that_stop_answering(self) -> None:
+        ceph = FakeCeph()
+        ceph.silent = True
+        assert (await self.look(ceph)).states is None
 
     async def test_asks_one_by_one_what_may_be_removed(self) -> None:
         gone = [state(n, up=False, is_in=False) for n in (0, 1)]
