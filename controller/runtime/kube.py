@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 import msgspec
 
-from controller.apis.meta import ApiStruct, Condition, Kind, ObjectMeta, OwnerReference
+from controller.apis.meta import ApiStruct, Kind
+from controller.apis.meta import Condition as Condition  # re-exported: it belongs to the views
+from controller.apis.meta import ObjectMeta as ObjectMeta
+from controller.apis.meta import OwnerReference as OwnerReference
 from informers import Resource
 
-__all__ = ["Condition", "ObjectMeta", "OwnerReference"]  # re-exported: views and conditions are used together
 
 type JsonObject = dict[str, Any]
 type IntOrString = int | str
