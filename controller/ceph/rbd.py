@@ -10,6 +10,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.to_thread
+
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.members import ENDPOINTS
 from controller.ceph.rados import CephError
@@ -72,6 +75,8 @@ _FENCE_SECONDS = 24 * 3600
 """How long a client stays fenced. It cannot come back under the same address and nonce once its process has ended."""
 
 _CALL_SECONDS = 60.0
+MAX_REMOVALS = 2
+"""Images removed at the same time. They have threads of their own: the removal of a large one takes minutes."""
 
 
 class RbdBackend:
@@ -89,6 +94,7 @@ class RbdBackend:
         self._connections = connections
         self._clusters = clusters
         self._namespaces = namespaces
+        self._removals = anyio.CapacityLimiter(MAX_REMOVALS)
 
     def serves(self, driver: str) -> bool:
         """Drivers are named after the namespaces that are served."""
@@ -109,31 +115,34 @@ class RbdBackend:
 
     async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
         """Creates the image."""
-        found, pool_id = await self._on_pool(volume, lambda ioctx: _create(ioctx, volume, size, options))
+        found, pool_id = await self._on_pool(volume, lambda ioctx, _: _create(ioctx, volume, size, options))
         return Created(handle=volume_handle(volume.attributes, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
-        """Moves the image to the trash, from where the mgr removes it in the background, however large it is."""
-        image_id = await self._on_pool(volume, lambda ioctx: _to_trash(ioctx, image_name(volume.attributes)))
-        if not image_id:
-            return
-        attributes = volume.attributes
-        spec = "/".join(filter(None, (attributes["pool"], attributes.get("radosNamespace", ""), image_id)))
+        """Removes the image, object by object; a removal that was cut off is continued by the next.
+
+        Not by the mgr's task queue, as Ceph's CSI driver does it: there, a task that crashes the mgr is tried for ever.
+        """
+        cluster = self._cluster(volume)
         try:
-            await self._cluster(volume).mgr("rbd task add trash remove", image_id_spec=spec)
-        except CephError as error:
-            if not error.is_not_found:
-                raise BackendError(f"image {_named(volume)} is in the trash but not being removed: {error}") from error
+            handle = await cluster.handle()
+            await anyio.to_thread.run_sync(
+                lambda: _with_ioctx(handle, volume, _remove), limiter=self._removals, abandon_on_cancel=True
+            )
+        except Exception as error:
+            if getattr(error, "errno", None) is None:
+                raise
+            raise BackendError(f"image {_named(volume)}: {error}") from error
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
-        return await self._on_pool(volume, lambda ioctx: _grow(ioctx, image_name(volume.attributes), size))
+        return await self._on_pool(volume, lambda ioctx, _: _grow(ioctx, image_name(volume.attributes), size))
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death."""
         if not self._clusters.list(volume.attributes.get("clusterID", "")):
             return ()  # with the cluster, nothing is left that could be written to twice
-        return await self._on_pool(volume, lambda ioctx: _watchers(ioctx, image_name(volume.attributes)))
+        return await self._on_pool(volume, _watchers)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
@@ -152,7 +161,7 @@ class RbdBackend:
             raise BackendError(
                 f"the mons of the Ceph cluster of image {_named(volume)} do not answer: {error}"
             ) from error
-        features = await self._on_pool(volume, lambda ioctx: _features(ioctx, image_name(volume.attributes)))
+        features = await self._on_pool(volume, _features)
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
@@ -179,16 +188,12 @@ class RbdBackend:
             raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
         return cluster
 
-    async def _on_pool[T](self, volume: Volume, work: Callable[[Any], T]) -> T:
+    async def _on_pool[T](self, volume: Volume, work: Callable[[Any, Volume], T]) -> T:
         """Runs `work` in a worker thread, with an I/O context of the volume's pool and namespace."""
         cluster = self._cluster(volume)
-        pool = volume.attributes["pool"]
         try:
             handle = await cluster.handle()
-            return await cluster.call(
-                lambda: _with_ioctx(handle, pool, volume.attributes.get("radosNamespace", ""), work),
-                seconds=_CALL_SECONDS,
-            )
+            return await cluster.call(lambda: _with_ioctx(handle, volume, work), seconds=_CALL_SECONDS)
         except CephError as error:
             raise BackendError(f"image {_named(volume)}: {error}") from error
 
@@ -340,7 +345,8 @@ def _rbd() -> ModuleType:
     return module
 
 
-def _with_ioctx[T](handle: Any, pool: str, namespace: str, work: Callable[[Any], T]) -> T:
+def _with_ioctx[T](handle: Any, volume: Volume, work: Callable[[Any, Volume], T]) -> T:
+    pool = volume.attributes["pool"]
     try:
         ioctx = handle.open_ioctx(pool)
     except Exception as error:
@@ -348,8 +354,8 @@ def _with_ioctx[T](handle: Any, pool: str, namespace: str, work: Callable[[Any],
             raise CephError(errno.ENOENT, f"pool {pool!r} does not exist") from error
         raise
     try:
-        ioctx.set_namespace(namespace)
-        return work(ioctx)
+        ioctx.set_namespace(volume.attributes.get("radosNamespace", ""))
+        return work(ioctx, volume)
     finally:
         ioctx.close()
 
@@ -391,22 +397,22 @@ def _grow(ioctx: Any, name: str, size: int) -> int:
     return grown
 
 
-def _to_trash(ioctx: Any, name: str) -> str:
-    """Moves an image to the trash; returns its id, also when it is there already, and "" when there is none."""
+def _remove(ioctx: Any, volume: Volume) -> None:
     rbd = _rbd()
     try:
-        with rbd.Image(ioctx, name, read_only=True) as image:
-            image_id: str = image.id()
-        rbd.RBD().trash_move(ioctx, name, 0)
+        rbd.RBD().remove(ioctx, image_name(volume.attributes))
     except rbd.ImageNotFound:
-        return next((found["id"] for found in rbd.RBD().trash_list(ioctx) if found["name"] == name), "")
-    return image_id
+        pass
+    except rbd.ImageBusy as error:
+        raise CephError(errno.EBUSY, "a client has it open") from error
+    except rbd.ImageHasSnapshots as error:
+        raise CephError(errno.ENOTEMPTY, "it has snapshots") from error
 
 
-def _watchers(ioctx: Any, name: str) -> tuple[Holder, ...]:
+def _watchers(ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     rbd = _rbd()
     try:
-        with rbd.Image(ioctx, name, read_only=True) as image:
+        with rbd.Image(ioctx, image_name(volume.attributes), read_only=True) as image:
             return tuple(
                 Holder(address=address_of(watcher["addr"]), client=watcher["addr"]) for watcher in image.watchers_list()
             )
@@ -422,8 +428,8 @@ def address_of(entity: str) -> str:
     return host.strip("[]")
 
 
-def _features(ioctx: Any, name: str) -> int:
-    with _rbd().Image(ioctx, name, read_only=True) as image:
+def _features(ioctx: Any, volume: Volume) -> int:
+    with _rbd().Image(ioctx, image_name(volume.attributes), read_only=True) as image:
         features: int = image.features()
     return features
 

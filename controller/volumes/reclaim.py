@@ -10,7 +10,7 @@ from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
-from controller.volumes.provision import ACTION_DEADLINE, PROVISIONED_BY, VOLUME_FINALIZER, reference
+from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,10 @@ UNCLAIMED = ("Available", "Released", "Failed")
 
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
+
+
+DESTROY_DEADLINE = 540.0
+"""Seconds; a large volume takes minutes, and is continued the next time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ def analyze(volume: PersistentVolume, attachments: Sequence[VolumeAttachment]) -
         nodes = ", ".join(sorted(a.spec.node_name for a in attachments))
         return Plan(steps=(Step(subject=subject, reason=reason, waits_for=f"detachment from {nodes}"),))
     served = Volume(driver=volume.spec.csi.driver, attributes=volume.spec.csi.volume_attributes)
-    destroy = Step(subject=subject, action=DestroyVolume(served), reason=reason, deadline=ACTION_DEADLINE)
+    destroy = Step(subject=subject, action=DestroyVolume(served), reason=reason, deadline=DESTROY_DEADLINE)
     if deleting:
         return Plan(steps=(destroy, release))
     delete = Step(subject=subject, action=DeletePersistentVolume(), reason="the volume is gone")
