@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from controller.ceph import cluster, pool
+from controller.ceph import cluster, pool, rbd
 from controller.ceph.rados import Connections
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def register(manager: Manager, settings: Settings) -> None:
     connections = Connections(timeout=settings.ceph_timeout)
     cluster.register(manager, settings, connections)
     pool.register(manager, settings, connections)
+    rbd.register(manager, connections)
 
     async def close_connections() -> None:
         try:
