@@ -113,10 +113,15 @@ def prepare() -> int:
     """
     fsid = os.environ["ROOK_FSID"]
     give_to_ceph()
-    mons = Mons()
+    devices = json.loads(os.environ["ROOK_DEVICES"])
+    try:
+        mons = Mons()
+    except Exception as error:  # the errors of module rados have no name where it is not installed
+        report([{"device": wanted["path"], "error": f"the mons do not answer: {error}"} for wanted in devices])
+        return 1
     results: list[dict[str, Any]] = []
     again = False
-    for wanted in json.loads(os.environ["ROOK_DEVICES"]):
+    for wanted in devices:
         result: dict[str, Any] = {"device": wanted["path"]}
         try:
             result.update(prepare_device(wanted, fsid, mons))

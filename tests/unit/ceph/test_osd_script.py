@@ -6,12 +6,15 @@ import errno
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from controller.ceph import osd_script
 from controller.ceph.osd_script import CommandError, RefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
 OTHER_FSID = "11111111-2222-3333-4444-555555555555"
@@ -165,9 +168,11 @@ class TestPrepare:
 
 
 class TestReport:
-    def main(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *devices: Path) -> tuple[int, list[dict[str, Any]]]:
+    def main(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *devices: Path, mons: Callable[[], Mons] = Mons
+    ) -> tuple[int, list[dict[str, Any]]]:
         wanted = [{"path": str(device), "uuid": OURS, "deviceClass": ""} for device in devices]
-        monkeypatch.setattr(osd_script, "Mons", Mons)
+        monkeypatch.setattr(osd_script, "Mons", mons)
         monkeypatch.setenv("ROOK_FSID", FSID)
         monkeypatch.setenv("ROOK_DEVICES", json.dumps(wanted))
         monkeypatch.setenv("ROOK_RESULT", str(tmp_path / "result"))
@@ -192,6 +197,14 @@ class TestReport:
         code, report = self.main(monkeypatch, tmp_path, device)
         assert code == 1
         assert "ceph-osd failed with status 5" in report[0]["error"]
+
+    def test_mons_that_do_not_answer(self, device: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unreachable() -> Mons:
+            raise ConnectionError("timed out")
+
+        code, report = self.main(monkeypatch, tmp_path, device, mons=unreachable)
+        assert code == 1
+        assert report == [{"device": str(device), "error": "the mons do not answer: timed out"}]
 
     def test_device_that_is_gone(self, node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         code, report = self.main(monkeypatch, tmp_path, tmp_path / "absent")
