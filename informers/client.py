@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from aiohttp.connector import Connection
+
     from informers.configuration import Source
     from informers.resource import JsonObject, Resource
 
@@ -131,8 +133,9 @@ class Client:
     """A client of one API server. Enter it as an async context; it must live in one event loop.
 
     Attributes:
-        write_gate: Called before each attempt of a request that is not a GET. What it raises goes to the caller and
-            nothing is sent: the elector's way to stop writes of a process that is no longer the leader.
+        write_gate: Called before each attempt of a request that is not a GET, at the moment of sending. What it raises
+            goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no longer
+            the leader.
         on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
             succeeded. The answer is the object, or for a deletion that took effect at once a Status.
         stats: What it has done.
@@ -215,23 +218,20 @@ class Client:
             raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
 
     @asynccontextmanager
-    async def stream(
-        self, path: str, *, params: Mapping[str, str], idle: float, accept: str = "application/json"
-    ) -> AsyncIterator[Stream]:
+    async def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AsyncIterator[Stream]:
         """Open a watch on a connection of its own, and close it with the context.
 
         Args:
             path: Path of a collection.
             params: Query parameters.
             idle: Seconds without a byte after which the stream counts as stalled.
-            accept: Encoding wanted.
 
         Raises:
             ApiError: The server refused it.
             TransportError: The connection failed.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_DEADLINE, sock_read=idle)
-        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         access = await self._credentials.current()
         response = await self._send(1, access, "GET", path, params, None, headers, timeout)
         try:
@@ -373,10 +373,21 @@ class Client:
         return answer
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
+        client = self
+
+        class Request(aiohttp.ClientRequest):
+            """Passes the gate when its connection is there: waiting for one may have taken longer than the lease."""
+
+            async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+                if client.write_gate is not None and self.method != "GET":
+                    client.write_gate()
+                return await super().send(conn)
+
         connector = aiohttp.TCPConnector(limit=limit, socket_factory=_socket)
         # Cookies and environment settings (netrc) would only add ways to authenticate that nobody asked for.
         return aiohttp.ClientSession(
             connector=connector,
+            request_class=Request,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": self._user_agent},
             read_bufsize=_READ_BUFFER,
@@ -395,8 +406,6 @@ class Client:
         renewed = False
         retries = 0
         while True:
-            if self.write_gate is not None and method != "GET":
-                self.write_gate()
             async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
                 body = await self._body(response)
                 status, retry_after = response.status, _retry_after(response)

@@ -17,7 +17,6 @@ from controller.apis.meta import ObjectMeta as ObjectMeta
 from controller.apis.meta import OwnerReference as OwnerReference
 from informers import Resource
 
-
 type JsonObject = dict[str, Any]
 type IntOrString = int | str
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import anyio
@@ -14,6 +15,7 @@ from controller.runtime import (
     Controller,
     ImmutableFieldError,
     Manager,
+    NotLeaderError,
     Request,
     Result,
     add_finalizer,
@@ -578,3 +580,36 @@ class TestEnding:
         add_copier(manager)
         with pytest.raises(ValueError, match="controller copier: there is one"):
             add_copier(manager)
+
+
+async def test_a_write_that_waited_for_a_connection_past_the_lease_is_not_sent(client: Client, namespace: str) -> None:
+    """The gate is asked when the request is sent, not when it is made."""
+    leading = True
+    connecting = asyncio.Event()
+
+    def gate() -> None:
+        if not leading:
+            raise NotLeaderError("not the leader any more")
+
+    class Slow(aiohttp.TCPConnector):
+        async def connect(self, *args: Any, **kwargs: Any) -> Any:
+            connection = await super().connect(*args, **kwargs)
+            connecting.set()
+            await go_on.wait()
+            return connection
+
+    go_on = asyncio.Event()
+    client.write_gate = gate
+    assert client._sessions is not None
+    session = client._sessions[0]
+    slow = Slow()
+    with patch.object(session, "_connector", slow):
+        writing = asyncio.create_task(client.create(CONFIG_MAP, source(namespace, "late")))
+        await connecting.wait()
+        leading = False
+        go_on.set()
+        with pytest.raises(NotLeaderError):
+            await writing
+        await slow.close()
+
+    assert await read(client, CONFIG_MAP, namespace, "late") is None

@@ -18,7 +18,16 @@ import pytest
 import uvloop
 from aiohttp import web
 
-from informers import ApiError, Client, ConfigurationError, JsonObject, Resource, StalledError, TransportError
+from informers import (
+    ApiError,
+    Client,
+    ConfigurationError,
+    JsonObject,
+    Resource,
+    StalledError,
+    TransportError,
+    credentials,
+)
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
 from tests.certificates import make_certificates
@@ -319,11 +328,11 @@ async def test_the_gate_is_asked_before_each_attempt(tmp_path: Path) -> None:
         nonlocal asked
         asked += 1
         if asked == 2:
-            raise PermissionError("lost the lease while waiting")
+            raise RuntimeError("lost the lease while waiting")
 
     async with plain_client(tmp_path, status(429, headers={"Retry-After": "0.01"})) as (client, server):
         client.write_gate = gate
-        with pytest.raises(PermissionError):
+        with pytest.raises(RuntimeError):
             await client.request("POST", "/x")
     assert len(server.requests) == 1
 
@@ -550,6 +559,15 @@ async def test_an_exec_plugin_that_fails_is_named(tmp_path: Path) -> None:
         user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/does/not/exist"}}
         config = write_kubeconfig(tmp_path / "config", server, user)
         with pytest.raises(ConfigurationError, match=r"config.*/does/not/exist"):
+            await peer_of(kubeconfig(config))
+
+
+async def test_an_exec_plugin_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "READ_DEADLINE", 0.2)
+    async with Server().serve() as server:
+        user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["60"]}}
+        config = write_kubeconfig(tmp_path / "config", server, user)
+        with pytest.raises(ConfigurationError, match="does a credential plugin wait"):
             await peer_of(kubeconfig(config))
 
 
