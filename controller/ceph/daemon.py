@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.keys import KEYRING_KEY
 from controller.framework.labels import owner_reference, recommended
-from controller.framework.placement import merged, pod_fields
+from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
 from controller.framework.resources import requirements
 
 if TYPE_CHECKING:
@@ -33,6 +33,14 @@ ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
 
 REVISION_HISTORY = 3
+
+MOVE_SOON: Mapping[str, Any] = {
+    "key": "node.kubernetes.io/unreachable",
+    "operator": "Exists",
+    "effect": "NoExecute",
+    "tolerationSeconds": 5,
+}
+"""A daemon that is not bound to its node is started elsewhere after this many seconds; Kubernetes' own value is 300."""
 
 ASK_ADMIN_SOCKET = """\
 import socket, struct, sys
@@ -271,6 +279,8 @@ def pod_template(
     placement: JsonObject = {}
     for key in placement_keys or (daemon.type,):
         placement = merged({"all": placement or spec.placement.get("all", {}), key: spec.placement.get(key, {})}, key)
+    if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
+        placement["tolerations"] = [*placement.get("tolerations", ()), MOVE_SOON]
     meta: JsonObject = {"labels": labels}
     if annotations:
         meta["annotations"] = annotations

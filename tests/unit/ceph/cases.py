@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,12 +10,14 @@ from controller.apis.ceph import CephCluster
 from controller.ceph.daemon import Daemon, Release
 from controller.ceph.members import Endpoints, Mon, MonState, id_number
 from controller.ceph.mon import MonObservation
-from controller.ceph.mon_objects import config_secret, endpoints_config_map, mon_deployment, service
 from controller.ceph.mon_objects import budget as mon_budget
+from controller.ceph.mon_objects import config_secret, endpoints_config_map, mon_deployment, service
 from controller.ceph.releases import CephVersion
-from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Node, Pod
+
+if TYPE_CHECKING:
+    from controller.framework.plan import Step
 
 type JsonObject = dict[str, Any]
 

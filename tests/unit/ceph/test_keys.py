@@ -1,0 +1,62 @@
+"""Identity and keys."""
+
+from __future__ import annotations
+
+import base64
+import struct
+
+import pytest
+
+from controller.ceph.keys import (
+    generate_identity,
+    generate_key,
+    identity_secret,
+    keyring,
+    mons_keyring,
+    parse_identity,
+)
+
+
+def test_a_key_is_what_ceph_authtool_makes() -> None:
+    raw = base64.b64decode(generate_key())
+    kind, _, nanoseconds, length = struct.unpack("<HIIH", raw[:12])
+    assert (kind, nanoseconds, length, len(raw)) == (1, 0, 16, 28)
+    assert generate_key() != generate_key()
+
+
+def test_an_identity_survives_its_secret() -> None:
+    identity = generate_identity()
+    secret = identity_secret({"name": "rook-ceph-mon", "namespace": "rook-ceph"}, identity)
+    data = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+    assert parse_identity(data) == identity
+    assert data["cluster-name"] == b"rook-ceph"
+
+
+def test_upstreams_secret_is_understood() -> None:
+    data = {"fsid": b"f", "mon-secret": b"m", "admin-secret": b"a", "cluster-name": b"rook-ceph"}
+    assert parse_identity(data).admin_key == "a"
+    assert parse_identity(data).admin_user == "client.admin"
+
+
+def test_a_damaged_secret_is_an_error_that_names_what_is_missing() -> None:
+    with pytest.raises(ValueError, match="Secret rook-ceph-mon lacks mon-secret, ceph-secret"):
+        parse_identity({"fsid": b"f"})
+
+
+def test_keys_are_not_shown() -> None:
+    identity = generate_identity()
+    assert identity.mon_key not in repr(identity)
+    assert identity.admin_key not in repr(identity)
+
+
+def test_a_keyring_has_sorted_capabilities() -> None:
+    assert keyring("mgr.a", "K", {"osd": "allow *", "mon": "allow profile mgr"}) == (
+        '[mgr.a]\n\tkey = K\n\tcaps mon = "allow profile mgr"\n\tcaps osd = "allow *"\n'
+    )
+
+
+def test_mons_start_with_their_own_key_and_the_administrators() -> None:
+    identity = generate_identity()
+    text = mons_keyring(identity)
+    assert text.startswith(f'[mon.]\n\tkey = {identity.mon_key}\n\tcaps mon = "allow *"\n[client.admin]\n')
+    assert f"key = {identity.admin_key}" in text
