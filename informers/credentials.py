@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 REFRESH_AFTER: Final = 60.0
 """Seconds after which the configuration is read again."""
 
+READ_DEADLINE: Final = 30.0
+"""Seconds that reading may take, a credential plugin's run included."""
+
 _log = structlog.get_logger("informers")
 
 
@@ -87,7 +90,7 @@ class Credentials:
 
     async def _read(self, *, refused: bool) -> None:
         try:
-            configuration = await self._source(refused)
+            configuration = await self._ask_source(refused=refused)
             self._access = Access(
                 host=configuration.host.rstrip("/"),
                 authorization=(configuration.api_key.get("BearerToken") or "").strip() or None,
@@ -95,16 +98,29 @@ class Credentials:
                 server_name=configuration.tls_server_name,
                 proxy=configuration.proxy or environment_proxy(configuration.host),
             )
-        except (ConfigurationError, OSError) as error:
+        except ConfigurationError as error:
             if self._access is None:
                 raise
             _log.warning("credentials could not be read again, the old ones stay in use", error=str(error))
         self._due = self._clock() + REFRESH_AFTER
 
+    async def _ask_source(self, *, refused: bool) -> Configuration:
+        try:
+            async with asyncio.timeout(READ_DEADLINE):
+                return await self._source(refused)
+        except TimeoutError as error:
+            message = (
+                f"credentials: not read within {READ_DEADLINE:.0f} s; does a credential plugin wait for an answer?"
+            )
+            raise ConfigurationError(message) from error
+
     def _context(self, configuration: Configuration) -> ssl.SSLContext:
         """The TLS settings; the same object while the files are the same, for it decides what connections to reuse."""
         files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
-        made_of = (configuration.verify_ssl, *((file, _identity(file)) for file in files))
+        try:
+            made_of = (configuration.verify_ssl, *((file, _identity(file)) for file in files))
+        except OSError as error:
+            raise ConfigurationError(f"TLS files: {error}") from error
         if self._tls is None or made_of != self._tls_made_of:
             self._tls = tls_context(*files, verify=configuration.verify_ssl)
             self._tls_made_of = made_of

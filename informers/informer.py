@@ -133,7 +133,7 @@ class Informer[T]:
 
     @property
     def trouble(self) -> str:
-        """What keeps the copy from being filled or followed, and since when it does not: "" when all is well."""
+        """Why the copy is not filled or followed now; "" when all is well."""
         return self.cache.trouble
 
     @property

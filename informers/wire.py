@@ -142,6 +142,7 @@ _decode_list = msgspec.json.Decoder(_List).decode
 _PREFIXES: Final = {kind: b'{"type":"%s","object":' % kind.encode() for kind in ("ADDED", "MODIFIED", "DELETED")}
 _MANAGED_FIELDS: Final = b'"managedFields":'
 _COMMA: Final = ord(",")
+_BRACE: Final = ord("{")
 
 
 class Splitter:
@@ -252,20 +253,20 @@ def _special_event(line: bytes) -> Event:
 def _strip(data: bytes, start: int, end: int, managed_fields: msgspec.Raw) -> bytes:
     """`data[start:end]`, the JSON of one object, without its `metadata.managedFields`, whose value is given.
 
-    Searching for the key alone could find it in some other part of the object; with the value behind it, and only once,
-    it is the one. Anything else is done the slow way.
+    The key is searched for, and it is the right one if it is the only one and the value follows. An object that has
+    such a key elsewhere too, or is not compact, goes the slow way.
     """
     value = bytes(managed_fields)
     if not value:
         return data[start:end]
-    needle = _MANAGED_FIELDS + value
-    first = data.find(needle, start, end)
-    after = first + len(needle)
-    if first > start and data.find(needle, after, end) < 0:
-        if data[first - 1] == _COMMA:
-            return data[start : first - 1] + data[after:end]
-        if data[first - 1] == ord("{"):
-            return data[start:first] + data[after + (data[after] == _COMMA) : end]
+    key = data.find(_MANAGED_FIELDS, start, end)
+    found = key + len(_MANAGED_FIELDS)
+    after = found + len(value)
+    if key > start and data.startswith(value, found) and data.find(_MANAGED_FIELDS, after, end) < 0:
+        if data[key - 1] == _COMMA:
+            return data[start : key - 1] + data[after:end]
+        if data[key - 1] == _BRACE:
+            return data[start:key] + data[after + (data[after] == _COMMA) : end]
     obj = orjson.loads(data[start:end])
     del obj["metadata"]["managedFields"]
     return orjson.dumps(obj)

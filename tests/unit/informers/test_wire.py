@@ -83,6 +83,12 @@ def test_an_empty_page_may_say_null() -> None:
         (b'{"metadata":{"name":"x","managedFields":[],"uid":"u"}}', b'{"metadata":{"name":"x","uid":"u"}}'),
         (b'{"metadata":{"name":"x","managedFields":null}}', b'{"metadata":{"name":"x"}}'),
         (b'{"metadata":{"name":"x"}}', b'{"metadata":{"name":"x"}}'),
+        (b'{"metadata":{"name":"x", "managedFields":[1],"uid":"u"}}', b'{"metadata":{"name":"x","uid":"u"}}'),
+        (b'{"metadata":{ "managedFields":[1],"name":"x"}}', b'{"metadata":{"name":"x"}}'),
+        (
+            b'{"a":{"managedFields":[1]},"metadata":{"name":"x","managedFields":[1]}}',
+            b'{"a":{"managedFields":[1]},"metadata":{"name":"x"}}',
+        ),
     ],
 )
 def test_managed_fields_at_any_place(before: bytes, after: bytes) -> None:
