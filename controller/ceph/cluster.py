@@ -16,6 +16,7 @@ import structlog
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
+from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import ADMIN_KEYRING, IDENTITY, MONS_KEYRING, keyring, keyring_secret, mons_keyring
 from controller.ceph.observation import Caches, Observer
@@ -256,7 +257,7 @@ class ClusterReconciler:
             seen,
             outcome,
             mode=mode,
-            unserved=unserved(raw.get("spec", {})),
+            unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, shown)

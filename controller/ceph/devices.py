@@ -177,18 +177,21 @@ def resolve(storage: StorageScopeSpec, node: Node | None) -> Selection:
 
 
 def ignored_fields(storage: StorageScopeSpec) -> tuple[str, ...]:
-    """Selectors that are set and have no effect, because another one that is set takes their place."""
+    """Selectors that are set and have no effect, because another one that is set takes their place.
+
+    `useAllDevices` beside a filter is not among them: people mean by it all devices that the filter matches.
+    """
     found: list[str] = []
     if storage.use_all_nodes and storage.nodes:
         found.append("storage.nodes (useAllNodes is set)")
-    scopes = [("storage", storage.devices, storage.device_filter, storage.device_path_filter, storage.use_all_devices)]
+    scopes = [("storage", storage.devices, storage.device_filter, storage.device_path_filter)]
     if not storage.use_all_nodes:
         scopes += [
-            (f"storage.nodes[{i}]", n.devices, n.device_filter, n.device_path_filter, n.use_all_devices)
+            (f"storage.nodes[{i}]", n.devices, n.device_filter, n.device_path_filter)
             for i, n in enumerate(storage.nodes)
         ]
     for path, *values in scopes:
-        names = ("devices", "deviceFilter", "devicePathFilter", "useAllDevices")
+        names = ("devices", "deviceFilter", "devicePathFilter")
         given = [name for name, value in zip(names, values, strict=True) if value]
         found += [f"{path}.{name} ({given[0]} is set)" for name in given[1:]]
     return tuple(found)

@@ -140,6 +140,14 @@ def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevic
     }
 
 
+@dataclass(frozen=True, slots=True)
+class SetDeviceClass:
+    """Give an OSD another device class, which can move data between pools' OSDs."""
+
+    osd_id: int
+    device_class: str
+
+
 async def observe(
     cluster: CephCluster,
     fsid: str,
@@ -408,6 +416,15 @@ def _daemons(
         elif state is not None and not state.up and osd.osd_id in seen.deployments:
             waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
             yield Step(subject=subject, reason="down", waits_for=waits_for)
+        wanted_class = osd.settings.get("deviceClass", "")
+        if cluster.spec.storage.allow_device_class_update and _differs(state, wanted_class):
+            reason = f"its device class should be {wanted_class}"
+            yield Step(subject=subject, action=SetDeviceClass(osd.osd_id, wanted_class), reason=reason)
+
+
+def _differs(state: OsdState | None, wanted_class: str) -> bool:
+    """Whether an OSD has another device class than the spec gives it. One that has not started yet may have none."""
+    return bool(state is not None and state.device_class and wanted_class and state.device_class != wanted_class)
 
 
 def _outdated(
@@ -486,15 +503,14 @@ def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -
             yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)
 
 
-def device_status(
-    verdicts: Sequence[DeviceVerdict], refused: Iterable[prepare.Refusal]
-) -> tuple[api.DeviceVerdict, ...]:
-    """The verdicts as the cluster's status shows them: those that matter most first where there are too many."""
-    errors = {(r.node, r.path): r.error for r in refused}
+def device_status(verdicts: Sequence[DeviceVerdict], seen: OsdObservation) -> tuple[api.DeviceVerdict, ...]:
+    """The verdicts as the cluster's status shows them; where there are too many, those that matter most."""
     order = [Verdict.ACCEPTED, Verdict.IN_USE, Verdict.REJECTED]
     kept = sorted(verdicts, key=lambda v: order.index(v.verdict))[:MAX_DEVICE_ROWS]
     rows = [
-        api.DeviceVerdict(node=v.node, device=v.device, verdict=v.verdict.value, reason=_reason(v, errors))
+        api.DeviceVerdict(
+            node=v.node, device=v.device, verdict=v.verdict.value, reason="; ".join([v.reason, *_remarks(v, seen)])
+        )
         for v in sorted(kept, key=lambda v: (v.node, v.device))
     ]
     left_out = len(verdicts) - len(kept)
@@ -503,10 +519,20 @@ def device_status(
     return tuple(rows)
 
 
-def _reason(verdict: DeviceVerdict, errors: Mapping[tuple[str, str], str]) -> str:
-    path = verdict.report.path if verdict.report is not None else ""
-    error = errors.get((verdict.node, path)) if verdict.verdict is Verdict.ACCEPTED else None
-    return f"{verdict.reason}; the last try failed: {error}" if error else verdict.reason
+def _remarks(verdict: DeviceVerdict, seen: OsdObservation) -> Iterator[str]:
+    """What is to be said of a device besides its verdict."""
+    if verdict.report is None:
+        return
+    if verdict.verdict is Verdict.ACCEPTED:
+        yield from (
+            f"the last try failed: {refusal.error}"
+            for refusal in seen.refused
+            if (refusal.node, refusal.path) == (verdict.node, verdict.report.path)
+        )
+    wanted_class = (verdict.config or {}).get("deviceClass", "")
+    state = (seen.states or {}).get(verdict.osd_id)
+    if state is not None and _differs(state, wanted_class):
+        yield f"its device class stays {state.device_class} unless allowDeviceClassUpdate is set"
 
 
 def storage_status(seen: OsdObservation) -> api.CephStorage:
@@ -534,7 +560,16 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         # The mgr looks once more whether the data is safe. The Deployment goes when the cluster has no such OSD.
         await ceph.mgr("osd purge", id=action.osd_id, yes_i_really_mean_it=True)
 
-    return {prepare.PrepareDevices: prepare_devices, RemoveOsd: remove_osd}
+    async def set_device_class(action: SetDeviceClass) -> None:
+        ids = [str(action.osd_id)]
+        await ceph.mon("osd crush rm-device-class", ids=ids)
+        await ceph.mon("osd crush set-device-class", **{"class": action.device_class, "ids": ids})
+
+    return {
+        prepare.PrepareDevices: prepare_devices,
+        RemoveOsd: remove_osd,
+        SetDeviceClass: set_device_class,
+    }
 
 
 def _hostname(node: Node) -> str:

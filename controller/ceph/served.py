@@ -38,6 +38,7 @@ SERVED: Mapping[str, Honoured] = {
         "useAllNodes": None,
         "nodes": {**_SELECTION, "name": None, "resources": None},
         "onlyApplyOSDPlacement": None,
+        "allowDeviceClassUpdate": None,
         "osdMaxUpdatesInParallel": None,
         "store": {"type": None},
     },

@@ -91,7 +91,7 @@ def build(
     )
     if seen.release is not None and seen.identity is not None:
         verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
-        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds.refused))
+        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds))
     if seen.osds.states is not None:
         status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
     return status

@@ -399,7 +399,7 @@ class TestSharedDevices:
         ),
         (
             storage(useAllNodes=True, useAllDevices=True, deviceFilter="^sd", devicePathFilter="^/dev"),
-            ("storage.devicePathFilter (deviceFilter is set)", "storage.useAllDevices (deviceFilter is set)"),
+            ("storage.devicePathFilter (deviceFilter is set)",),
         ),
         (
             storage(nodes=[{"name": "a", "devices": [{"name": "sdb"}], "deviceFilter": "x"}]),

@@ -18,7 +18,16 @@ from controller.ceph import osd, osd_prepare
 from controller.ceph.daemon import Release
 from controller.ceph.devices import DeviceVerdict, Verdict
 from controller.ceph.mgr import CreateKeyring
-from controller.ceph.osd import OsdObservation, OsdState, RemoveOsd, analyze, device_status, observe, storage_status
+from controller.ceph.osd import (
+    OsdObservation,
+    OsdState,
+    RemoveOsd,
+    SetDeviceClass,
+    analyze,
+    device_status,
+    observe,
+    storage_status,
+)
 from controller.ceph.osd_daemon import Osd, osd_deployment, read_osd
 from controller.ceph.osd_prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
 from controller.ceph.rados import CephError
@@ -484,7 +493,8 @@ class TestStatus:
             DeviceVerdict(node="b", device="sdb", verdict=Verdict.ACCEPTED, reason="empty", report=disk()),
             DeviceVerdict(node="a", device="sdb", verdict=Verdict.REJECTED, reason="is read-only", report=disk()),
         ]
-        rows = device_status(verdicts, [Refusal("b", "/dev/sdb", "no room"), Refusal("a", "/dev/sdb", "old")])
+        refused = (Refusal("b", "/dev/sdb", "no room"), Refusal("a", "/dev/sdb", "old"))
+        rows = device_status(verdicts, observation(refused=refused))
         assert [(r.node, r.verdict, r.reason) for r in rows] == [
             ("a", "Rejected", "is read-only"),
             ("b", "Accepted", "empty; the last try failed: no room"),
@@ -493,10 +503,34 @@ class TestStatus:
     def test_bounded(self) -> None:
         many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason="x") for n in range(600)]
         used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
-        rows = device_status([*many, used], ())
+        rows = device_status([*many, used], observation())
         assert len(rows) == osd.MAX_DEVICE_ROWS + 1
         assert rows[-2].verdict == "InUse"
         assert rows[-1].reason == "101 more rejected devices are not shown"
+
+
+class TestDeviceClass:
+    """An OSD keeps the class that it was made with, unless the spec allows to change it."""
+
+    storage: ClassVar = {"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}}
+
+    def seen(self, spec: CephCluster, device_class: str) -> OsdObservation:
+        deployed = running(spec, an_osd(0, settings={"deviceClass": "ssd"}))
+        return observation(deployed, states={0: state(0, device_class=device_class)}, reports={"a": (osd_disk(0),)})
+
+    def test_allowed(self) -> None:
+        spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
+        (step,) = analyze(spec, FSID, RELEASE, self.seen(spec, "hdd"))
+        assert step.action == SetDeviceClass(0, "ssd")
+        assert analyze(spec, FSID, RELEASE, self.seen(spec, "ssd")) == ()
+        assert analyze(spec, FSID, RELEASE, self.seen(spec, "")) == ()
+
+    def test_not_allowed_is_told(self) -> None:
+        spec = cluster(storage=self.storage)
+        seen = self.seen(spec, "hdd")
+        assert analyze(spec, FSID, RELEASE, seen) == ()
+        (row,) = device_status(osd.judged(spec, FSID, seen), seen)
+        assert row.reason == "osd.0 of this cluster; its device class stays hdd unless allowDeviceClassUpdate is set"
 
 
 class TestManifests:
