@@ -37,7 +37,8 @@ _UEVENT_GROUP = 1
 """The netlink protocol of device events (linux/netlink.h), and of its groups the kernel's own, not udev's."""
 
 _COLUMNS = "NAME,PATH,SIZE,TYPE,ROTA,RO,PKNAME,MODEL,VENDOR,SERIAL,WWN"
-_BLUESTORE = "ceph_bluestore"
+_BLUESTORE, _UNREADABLE = "ceph_bluestore", "unreadable"
+_NO_FILESYSTEMS = (_BLUESTORE, _UNREADABLE, "gpt", "dos", "PMBR")
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -86,6 +87,7 @@ class Discovery:
         self._host_mounts = host_mounts
         self._block = sys / "block"
         self._dev = dev
+        self._unreadable: set[str] = set()
 
     async def devices(self) -> tuple[BlockDevice, ...]:
         """All block devices, by name.
@@ -108,7 +110,7 @@ class Discovery:
             parent = row.pkname or "" if row.type == "part" else ""
             children = tuple(sorted(r.name for r in shown.values() if r.type == "part" and r.pkname == row.name))
             names = (row.name, *children)
-            types = [s for s in signatures if s != _BLUESTORE]
+            types = [s for s in signatures if s not in _NO_FILESYSTEMS]
             found[row.name] = BlockDevice(
                 name=row.name,
                 path=row.path or f"/dev/{row.name}",
@@ -120,7 +122,7 @@ class Discovery:
                 parent=parent,
                 children=children,
                 holders=tree.get(row.name, ()),
-                filesystem=types[0] if types and types[0] not in ("gpt", "dos", "PMBR") else "",
+                filesystem=types[0] if types else "",
                 signatures=tuple(signatures),
                 mountpoints=tuple(dict.fromkeys(p for name in names for p in mounted.get(name, ()))),
                 serial=row.serial or "",
@@ -207,8 +209,11 @@ class Discovery:
             if done.stdout.strip():
                 found += [s.type for s in msgspec.json.decode(done.stdout, type=_Signatures).signatures if s.type]
         except (OSError, CommandError, msgspec.MsgspecError) as error:
-            _log.warning("device cannot be read", device=path, error=str(error))
-            return ["unreadable"], None
+            if path not in self._unreadable:
+                self._unreadable.add(path)
+                _log.warning("device cannot be read", device=path, error=str(error))
+            return [_UNREADABLE], None
+        self._unreadable.discard(path)
         if label is not None and _BLUESTORE not in found:
             found.append(_BLUESTORE)
         return list(dict.fromkeys(found)), label

@@ -1,0 +1,166 @@
+"""Objects for tests of volumes: a class, claims, volumes, attachments and nodes, with what matters set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from controller.runtime.kube import (
+    AttachmentError,
+    AttachmentSource,
+    AttachmentSpec,
+    AttachmentStatus,
+    ClaimSpec,
+    ClaimStatus,
+    CsiVolumeSource,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    ObjectMeta,
+    ObjectReference,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    ResourceRequirements,
+    StorageClass,
+    Taint,
+    VolumeAttachment,
+    VolumeSpec,
+    VolumeStatus,
+)
+from controller.volumes.provision import PROVISIONED_BY, STORAGE_PROVISIONERS, VOLUME_FINALIZER
+
+DRIVER = "rook-ceph.rbd.csi.ceph.com"
+UID = "11111111-2222-3333-4444-555555555555"
+NOW = "2026-01-01T00:00:00Z"
+ATTRIBUTES = {"clusterID": "rook-ceph", "pool": "replicapool", "imageName": f"csi-vol-{UID}"}
+
+
+def storage_class(**changes: Any) -> StorageClass:
+    parameters = {
+        "clusterID": "rook-ceph",
+        "pool": "replicapool",
+        "imageFormat": "2",
+        "imageFeatures": "layering",
+        "csi.storage.k8s.io/provisioner-secret-name": "rook-csi-rbd-provisioner",
+        "csi.storage.k8s.io/provisioner-secret-namespace": "rook-ceph",
+        "csi.storage.k8s.io/controller-expand-secret-name": "rook-csi-rbd-provisioner",
+        "csi.storage.k8s.io/controller-expand-secret-namespace": "rook-ceph",
+        "csi.storage.k8s.io/node-stage-secret-name": "rook-csi-rbd-node",
+        "csi.storage.k8s.io/node-stage-secret-namespace": "rook-ceph",
+        "csi.storage.k8s.io/fstype": "ext4",
+        **changes.pop("parameters", {}),
+    }
+    values: dict[str, Any] = {
+        "metadata": ObjectMeta(name="rook-ceph-block"),
+        "provisioner": DRIVER,
+        "allow_volume_expansion": True,
+        **changes,
+    }
+    return StorageClass(parameters=parameters, **values)
+
+
+def claim(
+    *,
+    size: str = "1Gi",
+    capacity: str = "",
+    phase: str = "Pending",
+    volume_name: str = "",
+    finalizers: tuple[str, ...] = (),
+    annotations: dict[str, str] | None = None,
+    deleting: bool = False,
+    asked: bool = True,
+    statuses: dict[str, str] | None = None,
+    **spec: Any,
+) -> PersistentVolumeClaim:
+    noted = {STORAGE_PROVISIONERS[0]: DRIVER} if asked else {}
+    return PersistentVolumeClaim(
+        metadata=ObjectMeta(
+            name="data",
+            namespace="app",
+            uid=UID,
+            resource_version="7",
+            finalizers=finalizers,
+            annotations=noted | (annotations or {}),
+            deletion_timestamp=NOW if deleting else None,
+        ),
+        spec=ClaimSpec(
+            storage_class_name="rook-ceph-block",
+            volume_name=volume_name,
+            resources=ResourceRequirements(requests={"storage": size}),
+            **{"access_modes": ("ReadWriteOnce",), **spec},
+        ),
+        status=ClaimStatus(
+            phase=phase,
+            capacity={"storage": capacity} if capacity else {},
+            allocated_resource_statuses=statuses or {},
+        ),
+    )
+
+
+def volume(
+    *,
+    phase: str = "Bound",
+    policy: str = "Delete",
+    deleting: bool = False,
+    capacity: str = "1Gi",
+    finalizers: tuple[str, ...] = (VOLUME_FINALIZER,),
+    modes: tuple[str, ...] = ("ReadWriteOnce",),
+    mode: str = "Filesystem",
+) -> PersistentVolume:
+    return PersistentVolume(
+        metadata=ObjectMeta(
+            name=f"pvc-{UID}",
+            uid="pv-uid",
+            finalizers=finalizers,
+            annotations={PROVISIONED_BY: DRIVER},
+            deletion_timestamp=NOW if deleting else None,
+        ),
+        spec=VolumeSpec(
+            capacity={"storage": capacity},
+            access_modes=modes,
+            volume_mode=mode,
+            persistent_volume_reclaim_policy=policy,
+            claim_ref=ObjectReference(namespace="app", name="data", uid=UID),
+            csi=CsiVolumeSource(driver=DRIVER, volume_handle="h", volume_attributes=ATTRIBUTES),
+        ),
+        status=VolumeStatus(phase=phase),
+    )
+
+
+def attachment(
+    node: str,
+    *,
+    name: str = "",
+    attached: bool = False,
+    deleting: bool = False,
+    created: str = NOW,
+    finalizers: tuple[str, ...] = (),
+    error: str = "",
+    detach_error: str = "",
+    metadata: dict[str, str] | None = None,
+) -> VolumeAttachment:
+    return VolumeAttachment(
+        metadata=ObjectMeta(
+            name=name or f"csi-{node}",
+            finalizers=finalizers,
+            creation_timestamp=created,
+            deletion_timestamp=NOW if deleting else None,
+        ),
+        spec=AttachmentSpec(
+            attacher=DRIVER, node_name=node, source=AttachmentSource(persistent_volume_name=f"pvc-{UID}")
+        ),
+        status=AttachmentStatus(
+            attached=attached,
+            attachment_metadata=metadata or {},
+            attach_error=AttachmentError(message=error) if error else None,
+            detach_error=AttachmentError(message=detach_error) if detach_error else None,
+        ),
+    )
+
+
+def node(name: str, address: str, *, pods: tuple[str, ...] = (), taints: tuple[str, ...] = ()) -> Node:
+    return Node(
+        metadata=ObjectMeta(name=name),
+        spec=NodeSpec(pod_cidrs=pods, taints=tuple(Taint(key=key, effect="NoExecute") for key in taints)),
+        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
+    )
