@@ -20,7 +20,6 @@ def register(manager: Manager, settings: Settings) -> None:
     cluster.register(manager, settings, connections)
     pool.register(manager, settings, connections)
     rbd.register(manager, connections)
-    rbd.register(manager, connections)
 
     async def close_connections() -> None:
         try:
