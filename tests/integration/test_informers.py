@@ -1,7 +1,9 @@
 """Informers and the queue against a real API server that is killed, restarted, compacted and cut off."""
 
 import asyncio
+import contextlib
 import itertools
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +19,7 @@ from informers.watcher import Backoff
 from tests.integration.apiserver import USER_TOKEN, ApiServer
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain
-from workqueue import ItemExponentialBackoff, QueueShutDown, WorkQueue
+from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
@@ -27,6 +29,7 @@ PODS = Resource("", "v1", "Pod", "pods")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 
+DOCS = Path(__file__).parents[2] / "docs/runtime.md"
 MERGE = "application/merge-patch+json"
 CATCH_UP = 90.0
 """Seconds in which an informer must have caught up; a busy machine and the longest backoffs are within."""
@@ -315,6 +318,30 @@ async def test_history_that_is_compacted_under_an_open_watch(
         assert informer.cache.stats.tombstones == 10
 
 
+@pytest.mark.timeout(240)
+async def test_watches_that_come_straight_from_etcd(tmp_path: Path) -> None:
+    """Without the server's watch cache its own history is no help: the watch ends with an error event."""
+    server = ApiServer(tmp_path, flags=["--watch-cache=false"])
+    await asyncio.to_thread(server.__enter__)
+    try:
+        async with (
+            Client.connect(kubeconfig=str(server.kubeconfig), user_agent="tests") as client,
+            proxied(server, tmp_path) as (proxy, cut_off),
+            watched(cut_off, ("default",)) as (informer, mirror),
+        ):
+            await create_all(client, "default", [f"a-{number}" for number in range(30)], "before")
+            await assert_equal(client, informer, mirror, "default")
+            proxy.block()
+            await write_all(client, "default", [f"a-{number}" for number in range(10)], "after")
+            await client.delete(CONFIG_MAPS, "default", "a-20")
+            await asyncio.to_thread(server.compact)
+            proxy.unblock()
+            await assert_equal(client, informer, mirror, "default")
+            assert informer.cache.stats.lists == 2
+    finally:
+        await asyncio.to_thread(server.__exit__, None, None, None)
+
+
 @pytest.mark.timeout(300)
 async def test_5000_changes_while_disconnected(
     apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path
@@ -400,3 +427,23 @@ async def test_rights_in_one_namespace_are_enough_and_may_come_later(
                 await informer.wait_synced()
             assert informer.trouble == ""
             tasks.cancel_scope.cancel()
+
+
+async def test_the_example_in_the_docs(
+    apiserver: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = re.search(r"## Informers.*?```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert code is not None
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(code[1], str(DOCS), "exec"), names)  # noqa: S102  # our own documentation
+    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
+    with contextlib.suppress(ApiError):  # another test may have made it
+        await client.create(NAMESPACES, {"metadata": {"name": "rook-ceph"}})
+    spec = {"nodeName": "worker-1", "containers": [{"name": "osd", "image": "example.org/ceph:1"}]}
+    metadata = {"namespace": "rook-ceph", "name": "osd-0", "labels": {"app": "rook-ceph-osd"}}
+    await client.create(PODS, {"metadata": metadata, "spec": spec})
+    queue: WorkQueue[Key] = WorkQueue("example")
+    await names["watch_pods"](queue)
+    assert capsys.readouterr().out.endswith("1 OSDs on worker-1\n")
+    assert queue.depths() == {LOW_PRIORITY: 1}
+    assert await queue.get() == ("rook-ceph", "osd-0")
