@@ -157,7 +157,7 @@ def ceph_cluster(environment: Environment) -> Manifest:
     manifest["metadata"].update(name=CLUSTER, namespace=NAMESPACE)
     spec = manifest["spec"]
     spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
-    # Debian's Ceph comes with a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
+    # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
     spec["mgr"]["modules"] = [{"name": "restful", "enabled": False}]
     spec["cephConfig"]["mon"]["mon_data_avail_warn"] = "5"
     spec["storage"] = {

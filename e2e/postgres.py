@@ -47,15 +47,22 @@ def why_not_running(environment: Environment, pod: Manifest) -> str:
         claim_name = volume.get("persistentVolumeClaim", {}).get("claimName")
         claim = environment.api.find("PersistentVolumeClaim", claim_name, namespace) if claim_name else None
         if claim is not None and claim.get("status", {}).get("phase") != "Bound":
-            return f"claim {claim_name} is {claim.get('status', {}).get('phase', 'new')}"
-    events = environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning")
-    if events:
-        return str(max(events, key=lambda e: e["metadata"]["resourceVersion"])["message"])[:300]
+            reason = last_warning(environment, namespace, claim_name)
+            return f"claim {claim_name} is {claim.get('status', {}).get('phase', 'new')} {reason}".rstrip()
+    if warning := last_warning(environment, namespace, name):
+        return warning
     for status in pod.get("status", {}).get("containerStatuses", []):
         waiting = status["state"].get("waiting")
         if waiting:
             return f"container {status['name']}: {waiting.get('message') or waiting.get('reason')}"
     return f"pod is {pod.get('status', {}).get('phase', 'new')}"
+
+
+def last_warning(environment: Environment, namespace: str, name: str) -> str:
+    """The message of the newest event that warns about an object, or nothing."""
+    events = environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning")
+    newest = max(events, key=lambda event: int(event["metadata"]["resourceVersion"]), default=None)
+    return str(newest.get("message", ""))[:300] if newest else ""
 
 
 def query(environment: Environment, namespace: str, sql: str, *, deadline: float = 60.0) -> str:
