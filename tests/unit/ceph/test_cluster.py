@@ -1,0 +1,200 @@
+"""The whole cluster's plan: what comes first, what waits for what, and what a plan that is only shown does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from controller.apis.ceph.status import CephHealthMessage
+from controller.ceph import osd
+from controller.ceph.cluster import analyze
+from controller.ceph.config import DEFAULTS, ConfigState, Owned, digest
+from controller.ceph.daemon import Daemon, Release, cluster_labels, metadata
+from controller.ceph.health import Health
+from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
+from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mon import MonObservation
+from controller.ceph.observation import Observation
+from controller.ceph.releases import CephVersion
+from controller.ceph.version import Detection
+from controller.framework.plan import Plan
+from tests.unit.ceph.cases import (
+    FSID,
+    RELEASE,
+    a_cluster,
+    a_pod,
+    deployment_view,
+    live_objects,
+    nodes,
+    running_mons,
+    told,
+)
+
+if TYPE_CHECKING:
+    from controller.apis.ceph import CephCluster
+
+NOW = 1_800_000_000.0
+IDENTITY = Identity(FSID, "monkey", "adminkey")
+DETECTED = Detection(version=RELEASE.version)
+OVERRIDE = {"kind": "ConfigMap", "metadata": {"name": "rook-config-override"}}
+NO_CSI_USERS = {"csi": {"skipUserCreation": True}}
+
+
+def cluster_of(spec: dict[str, Any] | None = None, **more: Any) -> CephCluster:
+    return a_cluster({**NO_CSI_USERS, **(spec or {})}, **more)
+
+
+def keyrings(cluster: CephCluster) -> dict[tuple[str, str], dict[str, Any]]:
+    labels = cluster_labels(cluster, "rook-ceph-mon")
+    return live_objects(
+        keyring_secret(metadata(cluster, "rook-ceph-mons-keyring", labels), mons_keyring(IDENTITY)),
+        keyring_secret(
+            metadata(cluster, "rook-ceph-admin-keyring", labels), keyring("client.admin", IDENTITY.admin_key)
+        ),
+    )
+
+
+def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
+    """A cluster with three mons and a mgr that is as it should be."""
+    mgr = Daemon(type="mgr", id="a")
+    manager = mgr_deployment(cluster, FSID, RELEASE, mgr)
+    mons = running_mons(cluster, "abc")
+    key = {"kind": "Secret", "metadata": {"name": keyring_name(mgr), "namespace": "rook-ceph"}}
+    live = {**mons.live, **live_objects(manager, key, metrics_service(cluster), OVERRIDE), **keyrings(cluster)}
+    found: dict[str, Any] = {
+        "live": live,
+        "identity": IDENTITY,
+        "detection": DETECTED,
+        "running": RELEASE,
+        "release": RELEASE,
+        "mons": replace(mons, live=live),
+        "mgrs": MgrObservation(
+            state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})),
+            deployments={"a": deployment_view(manager)},
+            pods={"a": (a_pod(mgr, labels={"mgr_role": "active"}),)},
+            live=live,
+        ),
+        "osds": osd.OsdObservation(now=NOW, live=live, states={}),
+        "config": ConfigState(dict(DEFAULTS), {n: Owned(digest(v), digest(v)) for n, v in DEFAULTS.items()}),
+        "health": Health(FSID, "HEALTH_OK"),
+    }
+    return Observation(**{**found, **changes})
+
+
+def plan(cluster: CephCluster, seen: Observation) -> list[str]:
+    return told(analyze(cluster, seen, NOW).steps)
+
+
+def test_a_cluster_at_rest_has_an_empty_plan_and_is_looked_at_now_and_then() -> None:
+    cluster = cluster_of()
+    assert analyze(cluster, at_rest(cluster), NOW) == Plan(look_again=45.0)
+
+
+def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_override() -> None:
+    cluster = cluster_of()
+    waiting = Detection(steps=())
+    assert plan(cluster, Observation(detection=waiting, mons=MonObservation(nodes=nodes("n1")))) == [
+        "configuration override: Create",
+        "cluster: CreateIdentity",
+    ]
+
+
+def test_an_identity_is_never_made_anew_while_mons_exist() -> None:
+    cluster = cluster_of()
+    (step,) = analyze(cluster, at_rest(cluster, identity=None), NOW).steps
+    assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup: mons exist")
+
+
+def test_a_damaged_identity_is_left_alone() -> None:
+    cluster = cluster_of()
+    seen = at_rest(cluster, identity=None, identity_problem="Secret rook-ceph-mon lacks fsid")
+    assert plan(cluster, seen) == ["cluster: Wait <- Secret rook-ceph-mon lacks fsid"]
+
+
+def test_mgr_settings_and_osds_begin_with_the_first_mon_in_quorum() -> None:
+    cluster = cluster_of()
+    mons = running_mons(cluster, "a")
+    live = {**mons.live, **live_objects(OVERRIDE), **keyrings(cluster)}
+    seen = at_rest(
+        cluster,
+        live=live,
+        mons=replace(mons, live=live),
+        mgrs=MgrObservation(state=MgrState(), live=live),
+        config=ConfigState(),
+    )
+    subjects = [s.partition(":")[0] for s in plan(cluster, seen)]
+    assert {"mon b", "mgr a", "setting global mon_allow_pool_delete"} <= set(subjects)
+
+
+def test_a_refused_release_changes_nothing_that_runs() -> None:
+    cluster = cluster_of()
+    seen = at_rest(cluster, detection=Detection(version=CephVersion(21, 0, 0), refusal="no"))
+    assert plan(cluster, seen) == ["Ceph version: Wait <- no"]
+
+
+NEWER = Release("ceph:v18.2.9", CephVersion(18, 2, 9))
+
+
+def upgrading(cluster: CephCluster, **changes: Any) -> Observation:
+    return at_rest(cluster, detection=Detection(version=NEWER.version), release=NEWER, **changes)
+
+
+def test_an_upgrade_begins_with_one_mon_and_the_mgr_waits() -> None:
+    cluster = cluster_of()
+    assert plan(cluster, upgrading(cluster)) == [
+        "mon a: Apply",
+        "mon b: Apply <- mon a to be restarted",
+        "mon c: Apply <- mon a to be restarted",
+        "mgr a: Apply <- mon a to be restarted",
+    ]
+
+
+ERROR = Health(FSID, "HEALTH_ERR", {"OSD_FULL": CephHealthMessage(severity="HEALTH_ERR", message="full")})
+
+
+def test_an_upgrade_waits_while_the_cluster_is_in_error() -> None:
+    cluster = cluster_of()
+    waits = "the cluster to leave HEALTH_ERR (OSD_FULL), or spec.skipUpgradeChecks"
+    assert plan(cluster, upgrading(cluster, health=ERROR)) == [
+        f"{who}: Apply <- {waits}" for who in ("mon a", "mon b", "mon c", "mgr a")
+    ]
+
+
+def test_the_check_can_be_skipped() -> None:
+    cluster = cluster_of({"skipUpgradeChecks": True})
+    assert plan(cluster, upgrading(cluster, health=ERROR))[0] == "mon a: Apply"
+
+
+def test_an_error_holds_back_upgrades_only() -> None:
+    cluster = cluster_of()
+    assert plan(cluster, at_rest(cluster, health=ERROR)) == []
+
+
+def test_settings_wait_for_the_secrets_that_they_refer_to() -> None:
+    cluster = cluster_of()
+    seen = at_rest(cluster, missing_secrets=("key a of Secret b", "key c of Secret d"))
+    assert plan(cluster, seen) == ["settings: Wait <- key a of Secret b and key c of Secret d to exist"]
+
+
+def test_a_cluster_that_runs_elsewhere_is_not_served() -> None:
+    cluster = cluster_of({"external": {"enable": True}})
+    (step,) = analyze(cluster, Observation(), NOW).steps
+    assert "spec.external.enable" in step.waits_for
+
+
+@pytest.mark.parametrize(
+    ("since", "pause"),
+    [(None, 1.0), ("2027-01-15T07:59:50Z", 1.0), ("2027-01-15T07:58:20Z", 5.0), ("2027-01-15T07:00:00Z", 15.0)],
+)
+def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str | None, pause: float) -> None:
+    steps = [{"subject": "mon a", "action": "Wait", "state": "Waiting", "since": since}] if since else []
+    cluster = cluster_of(status={"plan": {"steps": steps}})
+    seen = at_rest(cluster, missing_secrets=("key a of Secret b",))
+    assert analyze(cluster, seen, NOW).look_again == pause
+
+
+def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at() -> None:
+    cluster = cluster_of({"healthCheck": {"daemonHealth": {"status": {"interval": "10s"}}}})
+    assert analyze(cluster, at_rest(cluster), NOW).look_again == 10.0

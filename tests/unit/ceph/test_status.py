@@ -1,0 +1,144 @@
+"""Status of a CephCluster: conditions that tools can wait for, and nothing that moves by itself."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from controller.ceph.members import MonState
+from controller.ceph.mon import MonObservation
+from controller.ceph.observation import Observation
+from controller.ceph.served import unserved
+from controller.ceph.status import build, seconds_out, timestamp
+from controller.framework.plan import Outcome, Step, StepResult, StepState
+from tests.unit.ceph.cases import a_cluster
+
+if TYPE_CHECKING:
+    from controller.apis.ceph import CephCluster, CephClusterStatus
+
+NOW = "2026-01-01T00:00:00Z"
+WAITING = StepResult(
+    step=Step(subject="mon b", reason="not in quorum", waits_for="it to join"), state=StepState.WAITING
+)
+DONE = StepResult(step=Step(subject="mon b", reason="is missing", action=object()), state=StepState.DONE)
+FAILED = StepResult(
+    step=Step(subject="mon b", reason="is missing", action=object()), state=StepState.FAILED, error="no"
+)
+QUORUM = MonObservation(state=MonState({"a": "1", "b": "2", "c": "3"}, frozenset("ab")))
+
+
+def shown(
+    cluster: CephCluster, *results: StepResult, seen: Observation | None = None, **more: Any
+) -> CephClusterStatus:
+    given = {"mode": "apply", "unserved": (), "now": NOW, **more}
+    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), **given)
+
+
+def conditions(status: CephClusterStatus) -> dict[str, str]:
+    return {c.type: c.status for c in status.conditions}
+
+
+@pytest.mark.parametrize(
+    ("results", "phase", "state", "ready"),
+    [
+        ([], "Ready", "Created", "True"),
+        ([WAITING], "Progressing", "Creating", "False"),
+        ([DONE], "Progressing", "Creating", "False"),
+        ([FAILED, WAITING], "Failure", "Error", "False"),
+    ],
+)
+def test_ready_means_that_a_look_found_nothing_to_do(
+    results: list[StepResult], phase: str, state: str, ready: str
+) -> None:
+    status = shown(a_cluster(), *results)
+    assert (status.phase, status.state, conditions(status)["Ready"]) == (phase, state, ready)
+    assert {c.observed_generation for c in status.conditions} == {3}
+    assert status.observed_generation == 3
+
+
+def test_a_cluster_that_was_ready_before_is_updated() -> None:
+    assert shown(a_cluster(status={"state": "Created"}), WAITING).state == "Updating"
+
+
+def test_the_message_says_what_is_waited_for() -> None:
+    status = shown(a_cluster(), WAITING, WAITING)
+    assert status.message == "mon b: not in quorum; waits for it to join (and 1 more)"
+
+
+def test_a_failure_is_a_condition_only_while_it_lasts() -> None:
+    failed = shown(a_cluster(), FAILED)
+    assert conditions(failed)["Failure"] == "True"
+    assert "Failure" not in conditions(shown(a_cluster(status=msgspec.to_builtins(failed)), WAITING))
+
+
+def test_a_look_that_finds_the_same_changes_nothing() -> None:
+    first = shown(a_cluster(), WAITING)
+    again = shown(a_cluster(status=msgspec.to_builtins(first)), WAITING, now="2026-01-01T09:00:00Z")
+    assert again == first
+
+
+def test_connected_tells_of_the_quorum() -> None:
+    status = shown(a_cluster())
+    (connected,) = [c for c in status.conditions if c.type == "Connected"]
+    assert (connected.status, connected.message) == ("True", "2 of 3 mons are in quorum")
+    assert conditions(shown(a_cluster(), WAITING, seen=Observation()))["Connected"] == "False"
+
+
+def test_a_plan_that_is_only_shown_is_told_apart() -> None:
+    pending = StepResult(step=Step(subject="mon a", reason="new", action=object()), state=StepState.PENDING)
+    status = shown(a_cluster(), pending, mode="plan")
+    assert status.plan.mode == "plan"
+    assert [(s.subject, s.state) for s in status.plan.steps] == [("mon a", "Pending")]
+    assert status.message == "Only planned, not carried out: mon a: new"
+
+
+def test_what_blocks_a_deletion_is_named() -> None:
+    cluster = a_cluster()
+    meta = msgspec.structs.replace(cluster.metadata, deletion_timestamp=NOW)
+    deleting = msgspec.structs.replace(cluster, metadata=meta)
+    status = shown(deleting, WAITING, seen=Observation(dependents=("CephBlockPool a", "PersistentVolume b")))
+    (blocked,) = [c for c in status.conditions if c.type == "DeletionIsBlocked"]
+    assert (blocked.status, blocked.reason, blocked.message) == (
+        "True",
+        "ObjectHasDependents",
+        "to be deleted first: CephBlockPool a, PersistentVolume b",
+    )
+    assert status.phase == "Deleting"
+
+
+def test_for_how_long_a_mon_is_out_outlives_the_operator() -> None:
+    status = shown(a_cluster(), WAITING)
+    later = datetime.datetime.fromisoformat(NOW).timestamp() + 90
+    assert seconds_out(a_cluster(status=msgspec.to_builtins(status)), later) == {"b": 90.0}
+
+
+def test_times_are_rfc_3339() -> None:
+    assert timestamp(1_767_225_600.9) == NOW
+
+
+def test_fields_that_are_not_served_are_a_condition() -> None:
+    status = shown(a_cluster(), unserved=("dashboard.ssl", "external"))
+    (honoured,) = [c for c in status.conditions if c.type == "FieldsHonoured"]
+    assert honoured.status == "False"
+    assert honoured.message.endswith("dashboard.ssl, external")
+
+
+@pytest.mark.parametrize(
+    ("spec", "paths"),
+    [
+        ({"mon": {"count": 3}, "dashboard": {"enabled": False}, "crashCollector": {"disable": True}}, ()),
+        ({"dashboard": {"enabled": True}}, ("dashboard",)),
+        ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, ("mon.stretchCluster",)),
+        ({"mon": {"zones": [{"name": "a"}, {"name": "b", "arbiter": True}]}}, ("mon.zones[1].arbiter",)),
+        (
+            {"network": {"provider": "multus", "selectors": {"public": "x"}}},
+            ("network.selectors", "network.provider=multus"),
+        ),
+        ({"placement": {"mds": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": []}}}, ("placement.mds",)),
+    ],
+)
+def test_which_fields_are_not_served(spec: dict[str, Any], paths: tuple[str, ...]) -> None:
+    assert unserved(spec) == paths

@@ -1,0 +1,116 @@
+"""Placement: the scheduler's rules, with the reason against every node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.framework.placement import eligible, merged, pod_fields, rejection, tolerates
+from controller.runtime.kube import Node, Taint
+
+
+def node(labels: dict[str, str] | None = None, **spec: Any) -> Node:
+    return msgspec.convert({"metadata": {"name": "n", "labels": labels or {}}, "spec": spec}, Node)
+
+
+def affinity(*terms: dict[str, Any]) -> dict[str, Any]:
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": list(terms)}}}
+
+
+def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
+    return {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "term", "matches"),
+    [
+        ({"disk": "ssd"}, expression("disk", "In", "ssd", "nvme"), True),
+        ({"disk": "hdd"}, expression("disk", "In", "ssd"), False),
+        ({}, expression("disk", "In", "ssd"), False),
+        ({"disk": "hdd"}, expression("disk", "NotIn", "ssd"), True),
+        ({}, expression("disk", "NotIn", "ssd"), True),
+        ({"disk": "ssd"}, expression("disk", "NotIn", "ssd"), False),
+        ({"disk": ""}, expression("disk", "Exists"), True),
+        ({}, expression("disk", "Exists"), False),
+        ({}, expression("disk", "DoesNotExist"), True),
+        ({"disk": "x"}, expression("disk", "DoesNotExist"), False),
+        ({"cores": "8"}, expression("cores", "Gt", "4"), True),
+        ({"cores": "4"}, expression("cores", "Gt", "4"), False),
+        ({"cores": "2"}, expression("cores", "Lt", "4"), True),
+        ({"cores": "many"}, expression("cores", "Gt", "4"), False),
+        ({}, expression("cores", "Lt", "4"), False),
+        ({"disk": "ssd"}, expression("disk", "Unknown", "ssd"), False),
+        ({}, {}, False),
+        ({}, {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}, True),
+        ({}, {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["m"]}]}, False),
+    ],
+)
+def test_node_affinity(labels: dict[str, str], term: dict[str, Any], matches: bool) -> None:
+    reason = rejection(node(labels), affinity(term))
+    assert reason == ("" if matches else "does not match the required node affinity")
+
+
+def test_one_matching_term_is_enough() -> None:
+    both = affinity(expression("a", "Exists"), expression("b", "Exists"))
+    assert rejection(node({"b": "1"}), both) == ""
+
+
+@pytest.mark.parametrize(
+    ("toleration", "tolerated"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"key": "gpu", "operator": "Exists"}, True),
+        ({"key": "cpu", "operator": "Exists"}, False),
+        ({"key": "gpu", "value": "yes"}, True),
+        ({"key": "gpu", "value": "no"}, False),
+        ({"key": "gpu", "value": "yes", "effect": "NoSchedule"}, True),
+        ({"key": "gpu", "value": "yes", "effect": "NoExecute"}, False),
+    ],
+)
+def test_tolerations(toleration: dict[str, str], tolerated: bool) -> None:
+    taint = Taint(key="gpu", value="yes", effect="NoSchedule")
+    assert tolerates(toleration, taint) is tolerated
+    tainted = node(taints=[{"key": "gpu", "value": "yes", "effect": "NoSchedule"}])
+    assert (rejection(tainted, {"tolerations": [toleration]}) == "") is tolerated
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"unschedulable": True}, "is cordoned"),
+        ({"taints": [{"key": "a", "effect": "PreferNoSchedule"}]}, ""),
+        ({"taints": [{"key": "a", "effect": "NoSchedule"}]}, "has taint a=:NoSchedule, which is not tolerated"),
+        ({"taints": [{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]}, "is unhealthy (not-ready)"),
+    ],
+)
+def test_reasons(spec: dict[str, Any], reason: str) -> None:
+    assert rejection(node(**spec), {}) == reason
+
+
+def test_nodes_are_sorted_into_fit_and_rejected() -> None:
+    good = msgspec.convert({"metadata": {"name": "good"}}, Node)
+    fit, rejected = eligible([node(unschedulable=True), good], {})
+    assert [n.metadata.name for n in fit] == ["good"]
+    assert rejected == {"n": "is cordoned"}
+
+
+def test_the_specific_placement_goes_before_the_general_and_tolerations_add_up() -> None:
+    a, b = {"key": "a"}, {"key": "b"}
+    placements = {
+        "all": {"nodeAffinity": {"x": 1}, "tolerations": [a], "podAffinity": {"kept": True}},
+        "mon": {"nodeAffinity": {"y": 2}, "tolerations": [b, a]},
+    }
+    assert merged(placements, "mon") == {
+        "nodeAffinity": {"y": 2},
+        "podAffinity": {"kept": True},
+        "tolerations": [a, b],
+    }
+    assert merged(placements, "mgr") == placements["all"]
+    assert merged({}, "mgr") == {}
+
+
+def test_fields_of_a_pod() -> None:
+    placement = {"nodeAffinity": {"x": 1}, "tolerations": [{"key": "a"}], "podAffinity": {}, "unknown": 1}
+    assert pod_fields(placement) == {"affinity": {"nodeAffinity": {"x": 1}}, "tolerations": [{"key": "a"}]}

@@ -1,0 +1,161 @@
+"""Plans: what is carried out, what is held back by what, and what a status tells of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import anyio
+import pytest
+
+from controller.apis.plan import PlanStep
+from controller.framework.plan import (
+    MAX_CONCURRENT_LANES,
+    Outcome,
+    Plan,
+    PlanError,
+    Step,
+    StepResult,
+    StepState,
+    execute,
+    plan_status,
+    preview,
+)
+
+
+@dataclass(frozen=True)
+class Do:
+    what: str
+
+
+class Doer:
+    """Carries out `Do`; fails where told to."""
+
+    def __init__(self, *failing: str) -> None:
+        self.done: list[str] = []
+        self._failing = failing
+
+    async def __call__(self, action: Do) -> None:
+        if action.what in self._failing:
+            raise RuntimeError(f"{action.what} cannot be done")
+        self.done.append(action.what)
+
+
+def step(what: str, *, lane: str = "", **more: str) -> Step:
+    return Step(subject=what, reason="because", action=Do(what), lane=lane, **more)  # type: ignore[arg-type]
+
+
+def states(outcome: Outcome) -> list[str]:
+    return [result.state.value for result in outcome.results]
+
+
+async def test_steps_of_a_lane_run_in_order() -> None:
+    doer = Doer()
+    outcome = await execute(Plan(steps=tuple(step(n, lane="l") for n in "abc")), {Do: doer})
+    assert doer.done == ["a", "b", "c"]
+    assert outcome.changed
+    assert states(outcome) == ["Done", "Done", "Done"]
+
+
+@pytest.mark.parametrize(
+    ("held", "state"),
+    [({"waits_for": "rain"}, "Waiting"), ({"consent": "spec.yes"}, "NeedsConsent")],
+)
+async def test_a_step_that_is_held_holds_back_its_lane_only(held: dict[str, str], state: str) -> None:
+    doer = Doer()
+    steps = (step("a", lane="1"), step("b", lane="1", **held), step("c", lane="1"), step("d", lane="2"))
+    outcome = await execute(Plan(steps=steps), {Do: doer})
+    assert sorted(doer.done) == ["a", "d"]
+    assert states(outcome) == ["Done", state, "Pending", "Done"]
+
+
+async def test_a_failure_holds_back_its_lane_only_and_is_told() -> None:
+    doer = Doer("b")
+    steps = (step("a", lane="1"), step("b", lane="1"), step("c", lane="1"), step("d", lane="2"))
+    outcome = await execute(Plan(steps=steps), {Do: doer})
+    assert sorted(doer.done) == ["a", "d"]
+    assert states(outcome) == ["Done", "Failed", "Pending", "Done"]
+    assert str(PlanError(outcome.failures)) == "Do b: b cannot be done"
+
+
+async def test_the_subject_is_the_lane_where_none_is_named() -> None:
+    doer = Doer("x")
+    steps = tuple(Step(subject="s", reason="r", action=Do(what)) for what in ("x", "y"))
+    outcome = await execute(Plan(steps=steps), {Do: doer})
+    assert states(outcome) == ["Failed", "Pending"]
+
+
+async def test_an_action_that_takes_too_long_fails() -> None:
+    async def for_ever(_: Do) -> None:
+        await anyio.sleep_forever()
+
+    slow = Step(subject="a", reason="r", action=Do("a"), deadline=0.01)
+    outcome = await execute(Plan(steps=(slow,)), {Do: for_ever})
+    assert [r.error for r in outcome.failures] == ["not done within 0.01 s"]
+
+
+async def test_lanes_run_side_by_side_up_to_a_bound() -> None:
+    running = most = 0
+    everybody_waits = anyio.Event()
+
+    async def count(_: Do) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        if running == MAX_CONCURRENT_LANES:
+            everybody_waits.set()
+        await everybody_waits.wait()
+        running -= 1
+
+    steps = tuple(step(str(n)) for n in range(MAX_CONCURRENT_LANES + 3))
+    with anyio.fail_after(5):
+        await execute(Plan(steps=steps), {Do: count})
+    assert most == MAX_CONCURRENT_LANES
+
+
+async def test_an_unknown_action_is_found_before_anything_is_done() -> None:
+    @dataclass(frozen=True)
+    class Unknown:
+        pass
+
+    doer = Doer()
+    steps = (step("a"), Step(subject="b", reason="r", action=Unknown()))
+    with pytest.raises(KeyError, match="no handler for action Unknown of b"):
+        await execute(Plan(steps=steps), {Do: doer})
+    assert doer.done == []
+
+
+async def test_every_step_that_was_tried_is_recorded() -> None:
+    recorded: list[tuple[str, str]] = []
+    steps = (step("a"), step("b"), step("c", waits_for="rain"))
+    await execute(Plan(steps=steps), {Do: Doer("b")}, record=lambda r: recorded.append((r.step.subject, r.state.value)))
+    assert sorted(recorded) == [("a", "Done"), ("b", "Failed")]
+
+
+def test_a_preview_does_nothing() -> None:
+    steps = (step("a"), step("b", waits_for="rain"), step("c", consent="spec.yes"))
+    assert states(preview(Plan(steps=steps))) == ["Pending", "Waiting", "NeedsConsent"]
+
+
+def test_a_step_has_something_to_do_or_to_wait_for() -> None:
+    with pytest.raises(ValueError, match="neither an action nor something that it waits for"):
+        Step(subject="a", reason="r")
+
+
+def waiting(reason: str = "r") -> StepResult:
+    return StepResult(step=Step(subject="a", reason=reason, waits_for="rain"), state=StepState.WAITING)
+
+
+def test_a_step_keeps_the_time_since_when_it_is_in_its_state() -> None:
+    first = plan_status(Outcome(results=(waiting(),)), (), "09:00")
+    again = plan_status(Outcome(results=(waiting("another reason"),)), first, "10:00")
+    assert [s.since for s in again] == ["09:00"]
+    failed = StepResult(step=waiting().step, state=StepState.FAILED, error="no")
+    assert [s.since for s in plan_status(Outcome(results=(failed,)), again, "11:00")] == ["11:00"]
+
+
+def test_what_is_done_is_not_shown() -> None:
+    done = StepResult(step=step("a"), state=StepState.DONE)
+    shown = plan_status(Outcome(results=(done, waiting())), (), "09:00")
+    assert shown == (
+        PlanStep(subject="a", action="Wait", reason="r", state="Waiting", waits_for="rain", since="09:00"),
+    )

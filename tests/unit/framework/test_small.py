@@ -1,0 +1,118 @@
+"""Durations, container resources, labels, and what is wrong with a pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.apis.ceph import CEPH_CLUSTER
+from controller.apis.meta import ObjectMeta
+from controller.framework.duration import parse_duration
+from controller.framework.labels import owner_reference, selects
+from controller.framework.pods import termination_message, trouble
+from controller.framework.resources import memory_bytes, requirements
+from controller.runtime.kube import Pod
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("45s", 45), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("90", 90), ("0", 0), ("", 7), ("250ms", 0.25)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text, default=7) == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "10 minutes", "5x", "m5", "-5s"])
+def test_what_is_no_duration_is_an_error_that_shows_it(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration"):
+        parse_duration(text, default=7)
+
+
+def test_the_first_key_that_has_resources_counts() -> None:
+    resources: dict[str, Any] = {"osd": {"limits": {"memory": "2Gi"}}, "osd-ssd": {}}
+    assert requirements(resources, "osd-ssd", "osd") == {"limits": {"memory": "2Gi"}}
+    assert requirements(resources, "mon") == {}
+
+
+@pytest.mark.parametrize(
+    ("resources", "found"),
+    [({"limits": {"memory": "1.5Gi"}}, 1610612736), ({"limits": {"memory": 1024}}, 1024), ({}, None)],
+)
+def test_memory_in_bytes(resources: dict[str, Any], found: int | None) -> None:
+    assert memory_bytes(resources) == found
+
+
+def test_an_owner_reference_lets_the_garbage_collector_do_its_work() -> None:
+    assert owner_reference(CEPH_CLUSTER, ObjectMeta(name="c", uid="u")) == {
+        "apiVersion": "ceph.rook.io/v1",
+        "kind": "CephCluster",
+        "name": "c",
+        "uid": "u",
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def test_a_selector_selects_what_has_all_its_labels() -> None:
+    assert selects({"a": "1"}, {"a": "1", "b": "2"})
+    assert not selects({"a": "1", "c": "3"}, {"a": "1", "b": "2"})
+
+
+def pod(status: dict[str, Any], name: str = "p", created: str = "2026-01-01T00:00:00Z") -> Pod:
+    return msgspec.convert({"metadata": {"name": name, "creationTimestamp": created}, "status": status}, Pod)
+
+
+def container(**state: Any) -> dict[str, Any]:
+    return {"containerStatuses": [{"name": "c", "state": state, "ready": False}]}
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ({"phase": "Running", **container(running={})}, ""),
+        (container(waiting={"reason": "ContainerCreating"}), ""),
+        (
+            container(waiting={"reason": "ErrImagePull", "message": "not\n  found"}),
+            "pod p: container c: ErrImagePull: not found",
+        ),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]},
+            "pod p: not scheduled: 0/3 nodes",
+        ),
+        (
+            container(terminated={"exitCode": 1, "message": "one\nthe cause\n"}),
+            "pod p: container c ended with code 1: the cause",
+        ),
+        (container(terminated={"exitCode": 0}), ""),
+        (
+            {
+                "containerStatuses": [
+                    {
+                        "name": "c",
+                        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                        "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                    }
+                ]
+            },
+            "pod p: container c ended with code 137: OOMKilled",
+        ),
+        ({"phase": "Failed", "reason": "Evicted", "message": "no disk"}, "pod p: Evicted no disk"),
+        (container(waiting={"reason": "X", "message": "y" * 500}), "pod p: container c: X: " + "y" * 239 + "…"),
+    ],
+)
+def test_what_is_wrong_with_a_pod(status: dict[str, Any], told: str) -> None:
+    assert trouble([pod(status)]) == told
+
+
+def test_the_newest_pod_in_trouble_is_told_of() -> None:
+    old = pod(container(waiting={"reason": "Old"}), "old")
+    new = pod(container(waiting={"reason": "New"}), "new", "2026-02-01T00:00:00Z")
+    assert trouble([old, new]).startswith("pod new: ")
+    assert trouble([]) == ""
+
+
+def test_a_termination_message_is_there_when_the_container_has_ended() -> None:
+    assert termination_message(pod(container(running={}))) is None
+    assert termination_message(pod(container(terminated={"exitCode": 0, "message": "m"}))) == "m"
