@@ -28,6 +28,8 @@ ALL_DEVICES = "*"
 
 _WHOLE_DISKS = frozenset({"disk", "mpath"})
 _NAMED_ONLY = frozenset({"lvm", "crypt", "loop"})
+# Images of this or another cluster that are mapped here, and memory: the kernel shows them as disks.
+_NO_DISKS = re.compile(r"(rbd|nbd|zram|ram|fd)\d")
 # Hypervisors give the disks of every virtual machine the same serial numbers ("QM00001", "drive-scsi1").
 _SHARED_SERIAL = re.compile(r"QM\d+|drive-.*")
 
@@ -347,6 +349,9 @@ def _unfit(device: BlockDevice, match: Match, allow_loop: bool) -> Iterator[str]
         yield f"is of type {kind}, which is used only when spec.storage names it"
     if kind == "part" and match is Match.ALL:
         yield "is a partition, which is used only when spec.storage names it or a filter matches it"
+    no_disk = _NO_DISKS.match(device.name)
+    if no_disk is not None:
+        yield f"is a device of driver {no_disk[1]}, which is no disk"
     if kind not in _WHOLE_DISKS | _NAMED_ONLY | {"part"}:
         yield f"is of type {kind or 'unknown'}, which cannot hold an OSD"
     if device.read_only:

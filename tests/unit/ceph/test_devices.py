@@ -142,6 +142,13 @@ def test_unusual_devices_are_taken_when_named(device: BlockDevice) -> None:
     assert verdict.verdict is Verdict.ACCEPTED
 
 
+@pytest.mark.parametrize("name", ["rbd0", "rbd0p1", "nbd3", "zram0", "ram0", "fd0"])
+def test_what_is_no_disk_is_not_even_taken_when_named(name: str) -> None:
+    verdict = one(storage(useAllNodes=True, devices=[{"name": name}]), disk(name))
+    assert verdict.verdict is Verdict.REJECTED
+    assert "which is no disk" in verdict.reason
+
+
 def test_partition_by_filter() -> None:
     verdict = one(storage(useAllNodes=True, deviceFilter="^sdb1$"), disk("sdb1", type="part", parent="sdb"))
     assert verdict.verdict is Verdict.ACCEPTED
