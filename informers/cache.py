@@ -323,9 +323,10 @@ class Scope:
                 continue
             if bucket is None:
                 bucket = staged.objects[namespace] = {}
-            # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it.
+            # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it. The
+            # version alone does not tell: after a restore from a backup the server gives versions a second time.
             entry = cache.entry(namespace, name)
-            if entry is None or entry.version != version:
+            if entry is None or entry.version != version or entry.data != data:
                 entry = Entry(version, data)
                 if cache.indexes:
                     staged.values[namespace, name] = [cache.values(index, entry) for index in cache.indexes]

@@ -226,8 +226,8 @@ def _item(data: bytes, resource: Resource) -> Object:
     identity = _decode_identity(data)
     metadata = identity.metadata
     kept = _strip(data, 0, len(data), metadata.managed_fields)
-    if not identity.kind:  # items of built-in kinds leave out what the list itself says
-        kept = b'{"apiVersion":"%s","kind":"%s",' % (resource.api_version.encode(), resource.kind.encode()) + kept[1:]
+    if not identity.kind:  # items of built-in kinds leave out what the list itself says, and watches say first
+        kept = b'{"kind":"%s","apiVersion":"%s",' % (resource.kind.encode(), resource.api_version.encode()) + kept[1:]
     return Object(metadata.namespace, metadata.name, int(metadata.resource_version), kept)
 
 

@@ -244,6 +244,9 @@ async def test_paged_lists(client: Client, namespace: str) -> None:
     api = WithoutStreaming(client)
     async with watched(api, (namespace,)) as (informer, mirror):
         assert api.pages == 3
+        async with watched(client, (namespace,)) as (streamed, _):
+            keys = streamed.keys()
+            assert all(streamed.cache.entry(*key) == informer.cache.entry(*key) for key in keys), "the same to the byte"
         await persist(client, namespace, "a-7", "2")
         await assert_equal(client, informer, mirror, namespace)
 

@@ -446,6 +446,28 @@ async def test_a_server_restored_from_a_backup_is_noticed() -> None:
 
 
 @virtual_time
+async def test_versions_that_a_restored_server_gives_again_are_not_taken_for_the_same() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="before")
+    backup = api.version
+    api.write("one", "a", node="lost")
+    api.write("one", "b")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        known = widgets.cache.entry("one", "a")
+        api.restore(backup)
+        api.write("one", "a", node="after")
+        await asyncio.sleep(600)
+        found, entry = widgets.get("one", "a"), widgets.cache.entry("one", "a")
+        assert found is not None
+        assert found.spec.node == "after"
+        assert known is not None
+        assert entry is not None
+        assert known.version == entry.version
+
+
+@virtual_time
 async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
     api = FakeApi()
     api.write("one", "a")
