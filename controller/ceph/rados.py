@@ -26,6 +26,8 @@ DEFAULT_TIMEOUT = 15.0
 """Seconds that a command may take; upstream's ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS."""
 CONNECT_TIMEOUT = 5.0
 """Seconds to find a mon that answers. Short: who connects to a cluster that is only starting looks again soon."""
+GRACE = 1.0
+"""Seconds that librados gets beyond its own time limit, since it can say better than we what it waited for."""
 MAX_CALLS = 4
 """librados calls in flight per cluster, so that a cluster that does not answer holds few threads."""
 
@@ -147,7 +149,7 @@ class RadosCluster:
         return _decode(output)
 
     async def _call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:
-        limit = (seconds or self._timeout) + 1.0  # librados gives up first and says why
+        limit = (seconds or self._timeout) + GRACE
         try:
             with anyio.fail_after(limit):
                 return await anyio.to_thread.run_sync(function, limiter=self._limiter, abandon_on_cancel=True)
