@@ -277,6 +277,14 @@ def main() -> None:
         except (OSError, ValueError) as error:
             sys.exit(f"no mounter answers on {arguments.socket}: {str(error) or 'no answer in time'}")
         return
+    # Not the runtime's own set-up: its imports would take more memory than the rest of this process.
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
     anyio.run(run_mounter, arguments.socket, arguments.runtime)
 
 

@@ -15,10 +15,10 @@ import msgspec
 
 from controller.agent.files import file_name, write_durably
 from controller.agent.loop import is_busy, size_of
-from controller.agent.protocol import RECORDS, Command, Expand, List, Map, Mapped, Reply, Unmap, receive, send
+from controller.agent.protocol import RECORDS, Command, Expand, Image, List, Map, Mapped, Reply, Unmap, receive, send
 
 if TYPE_CHECKING:
-    from controller.agent.protocol import Credentials, Image
+    from controller.agent.protocol import Credentials
 
 _CALL_DEADLINE = 110.0
 """Seconds for a call of the mounter: it has shorter deadlines of its own, and the kubelet gives up after 120 s."""

@@ -146,7 +146,8 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     protected = CLAIM_FINALIZER in claim.metadata.finalizers
     if seen.volume is not None or (claim.spec.volume_name and claim.status.phase == "Bound"):
         steps: tuple[Step, ...] = ()
-        if protected:
+        # While it is being bound, others write to the claim, too; nothing is lost by being the last.
+        if protected and (claim.status.phase == "Bound" or claim.metadata.deletion_timestamp is not None):
             steps = (Step(subject=subject, action=ReleaseClaim(), reason="its PersistentVolume exists"),)
         if claim.metadata.deletion_timestamp is None:
             steps += _expand(claim, seen, subject)
@@ -220,7 +221,7 @@ def _expand(claim: PersistentVolumeClaim, seen: ClaimObservation, subject: str) 
             Step(subject=subject, action=ExpandVolume(served, wanted), reason=reason, deadline=ACTION_DEADLINE),
             Step(subject=subject, action=AnnounceExpansion(wanted), reason=reason),
         )
-    if has > shown and not claim.status.allocated_resource_statuses.get("storage"):
+    if has > shown > 0 and not claim.status.allocated_resource_statuses.get("storage"):
         reason = f"its volume has {quantity(has)}, its node shows {quantity(shown)}"
         return (Step(subject=subject, action=AnnounceExpansion(has), reason=reason),)
     return ()
@@ -517,7 +518,7 @@ class Claims:
                 self._event(claim, "Normal", "VolumeResizeSuccessful", f"Made the volume {quantity(size)} large")
             case ExpandVolume():
                 self._event(claim, "Warning", "VolumeResizeFailed", result.error)
-            case _ if result.state is StepState.FAILED:
+            case ProvisionVolume() | DiscardVolume():
                 self._event(claim, "Warning", "ProvisioningFailed", result.error)
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:

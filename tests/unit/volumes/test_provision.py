@@ -57,8 +57,10 @@ def test_a_claim_is_protected_before_its_volume_is_made() -> None:
 
 
 def test_it_is_released_once_its_volume_exists() -> None:
-    made = claim(finalizers=(CLAIM_FINALIZER,), annotations=NOTE)
-    assert actions(made, seen(volume=volume(phase="Pending"))) == [ReleaseClaim()]
+    binding = claim(finalizers=(CLAIM_FINALIZER,), annotations=NOTE)
+    assert actions(binding, seen(volume=volume(phase="Pending"))) == []
+    bound = claim(finalizers=(CLAIM_FINALIZER,), annotations=NOTE, phase="Bound")
+    assert actions(bound, seen(volume=volume())) == [ReleaseClaim()]
     assert actions(claim(), seen(volume=volume(phase="Pending"))) == []
 
 

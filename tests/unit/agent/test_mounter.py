@@ -1,0 +1,231 @@
+"""The mounter over its socket, with real processes and loop devices; a standin takes qemu-storage-daemon's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from controller.agent import loop, mounts
+from controller.agent.command import run
+from controller.agent.mounter import Mounter, serve
+from controller.agent.protocol import RECORDS, Credentials, Image, Map, Mapped, receive
+from controller.agent.qemu import Paths, client_config, command_line
+from controller.agent.rbd import MapperUnavailableError, MappingError, MounterClient
+from tests.unit.agent.standin import needs_loop_devices
+
+pytestmark = needs_loop_devices
+
+GIB = 1 << 30
+IMAGE = Image(monitors=("10.0.0.1:6789",), pool="p", name="image")
+KEY = Credentials(user="node", key="c2VjcmV0")
+STANDIN = str(Path(__file__).parent / "standin_qsd.py")
+
+
+def launch(image: Image, paths: Paths, user: str, key_descriptor: int, read_only: bool) -> Sequence[str]:
+    behaviour = "fail" if image.name == "missing" else "serve"
+    return sys.executable, STANDIN, str(paths.image), str(GIB), str(paths.monitor), behaviour
+
+
+@asynccontextmanager
+async def running(directory: Path) -> AsyncIterator[tuple[Mounter, MounterClient]]:
+    socket = directory / "mounter.sock"
+    async with anyio.create_task_group() as tasks:
+        mounter = Mounter(tasks, runtime=directory / "run", state=directory / RECORDS, launch=launch)
+        mounter.load()
+        tasks.start_soon(serve, mounter, socket)
+        client = MounterClient(socket)
+        with anyio.fail_after(10):
+            while await client.usable():  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        try:
+            yield mounter, client
+        finally:
+            for volume in list(mounter._volumes.values()):
+                if volume.export is not None:
+                    if mounter._owns(volume):
+                        await run("losetup", "--detach", volume.mapped.device)
+                    await volume.export.kill()
+            tasks.cancel_scope.cancel()
+
+
+def write(device: str) -> None:
+    descriptor = os.open(device, os.O_WRONLY | os.O_DSYNC)
+    try:
+        os.write(descriptor, bytes(4096))
+    finally:
+        os.close(descriptor)
+
+
+async def eventually[T](look: Callable[[], T]) -> T:
+    with anyio.fail_after(10):
+        while not (found := look()):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    return found
+
+
+async def test_a_volume_comes_and_goes(tmp_path: Path) -> None:
+    async with running(tmp_path) as (mounter, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+        assert mapped == Mapped(volume="v", image="p/image", device=mapped.device)
+        assert loop.size_of(mapped.device) == GIB
+        assert await client.map("v", IMAGE, KEY, read_only=False) == mapped
+        assert await client.find("v") == mapped
+        assert await client.find("w") is None
+        await client.unmap("v")
+        assert await client.find("v") is None
+        assert loop.backing_file(mapped.device) == ""
+        await client.unmap("v")
+        assert not list((tmp_path / "run").iterdir())
+        assert not list((tmp_path / RECORDS).iterdir())
+        with anyio.fail_after(5):
+            await mounter.drained()
+        with pytest.raises(MappingError, match="ending"):
+            await client.map("v", IMAGE, KEY, read_only=False)
+
+
+async def test_a_volume_is_mapped_one_way_at_a_time(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        await client.map("v", IMAGE, KEY, read_only=False)
+        other = msgspec.structs.replace(IMAGE, name="other")
+        with pytest.raises(MappingError, match="image p/image, read-only False; asked for image p/other"):
+            await client.map("v", other, KEY, read_only=False)
+        with pytest.raises(MappingError, match="read-only True"):
+            await client.map("v", IMAGE, KEY, read_only=True)
+
+
+async def test_a_read_only_volume_refuses_writes(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=True)
+        assert mapped.read_only
+        with pytest.raises(OSError, match="not permitted|Read-only"):
+            write(mapped.device)
+
+
+async def test_an_image_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        missing = msgspec.structs.replace(IMAGE, name="missing")
+        with pytest.raises(MappingError, match=r"image p/missing cannot be opened: error reading header from image"):
+            await client.map("v", missing, KEY, read_only=False)
+        assert await client.find("v") is None
+        assert not list((tmp_path / "run").iterdir())
+
+
+async def test_a_mounted_volume_is_not_unmapped(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+        await run("mkfs.ext4", "-q", mapped.device)
+        target = str(tmp_path / "mnt")
+        await anyio.Path(target).mkdir()
+        await mounts.mount(run, mapped.device, target, filesystem="ext4", options=(), deadline=10)
+        try:
+            with pytest.raises(MappingError, match="still mounted"):
+                await client.unmap("v")
+            assert await client.find("v") == mapped
+        finally:
+            await mounts.unmount(run, target)
+        await client.unmap("v")
+
+
+async def test_a_volume_grows_and_never_shrinks(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+        await client.expand("v", 2 * GIB)
+        assert loop.size_of(mapped.device) == 2 * GIB
+        await client.expand("v", GIB)
+        assert loop.size_of(mapped.device) == 2 * GIB
+        with pytest.raises(MappingError, match="refused block_resize: not a multiple of 512"):
+            await client.expand("v", 2 * GIB + 1)
+        with pytest.raises(MappingError, match="no working block device"):
+            await client.expand("w", GIB)
+
+
+async def test_a_daemon_that_dies_is_noticed_and_its_volume_mapped_anew(tmp_path: Path) -> None:
+    async with running(tmp_path) as (mounter, client):
+        await client.map("v", IMAGE, KEY, read_only=False)
+        export = mounter._volumes["v"].export
+        assert export is not None
+        os.kill(export.pid, signal.SIGKILL)
+        await eventually(lambda: mounter._volumes["v"].mapped.problem)
+        found = await client.find("v")
+        assert found is not None
+        assert "qemu-storage-daemon ended" in found.problem
+        again = await client.map("v", IMAGE, KEY, read_only=False)
+        assert again.problem == ""
+        assert mounter._volumes["v"].export is not export
+
+
+async def test_a_loop_device_that_was_taken_away_is_never_touched_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+        await run("losetup", "--detach", mapped.device)
+        somebody_elses = tmp_path / "other"
+        somebody_elses.write_bytes(bytes(1 << 20))
+        await run("losetup", mapped.device, str(somebody_elses))
+        try:
+            await client.unmap("v")
+            assert loop.backing_file(mapped.device) == str(somebody_elses)
+        finally:
+            await run("losetup", "--detach", mapped.device)
+
+
+async def test_a_restarted_mounter_knows_what_its_predecessor_lost(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+    async with running(tmp_path) as (_, client):
+        found = await client.find("v")
+        assert found is not None
+        assert (found.device, found.image) == (mapped.device, "p/image")
+        assert "restarted" in found.problem
+        again = await client.map("v", IMAGE, KEY, read_only=False)
+        assert again.problem == ""
+
+
+async def test_without_a_mounter(tmp_path: Path) -> None:
+    client = MounterClient(tmp_path / "mounter.sock")
+    assert "rook-mounter" in await client.usable()
+    assert await client.find("never mapped") is None  # told without asking
+    await client.unmap("never mapped")
+    with pytest.raises(MapperUnavailableError):
+        await client.map("v", IMAGE, KEY, read_only=False)
+
+
+async def test_nonsense_on_the_socket_is_survived(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x09not json!"):
+            async with await anyio.connect_unix(tmp_path / "mounter.sock") as stream:
+                await stream.send(nonsense)
+                with pytest.raises(anyio.EndOfStream):
+                    await receive(stream, Map)
+        assert await client.usable() == ""
+
+
+def test_the_key_is_in_no_argument_and_no_file(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    argv = command_line(IMAGE, paths, KEY.user, 7, False)
+    assert not any(KEY.key in argument for argument in argv)
+    assert "secret,id=key,format=base64,file=/proc/self/fd/7" in argv
+    assert KEY.key not in client_config(IMAGE)
+    assert KEY.key not in repr(Map(volume="v", image=IMAGE, credentials=KEY))
+
+
+async def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, client):
+        with pytest.raises(MappingError, match="key of Ceph user node is not base64") as refused:
+            await client.map("v", IMAGE, Credentials(user="node", key="not base64!"), read_only=False)
+        assert "not base64!" not in str(refused.value)
+
+
+def test_command_line_of_a_read_only_image_in_a_namespace(tmp_path: Path) -> None:
+    argv = command_line(msgspec.structs.replace(IMAGE, namespace="ns"), Paths(tmp_path), "node", 7, True)
+    block = msgspec.json.decode(argv[argv.index("--blockdev") + 1])
+    export = msgspec.json.decode(argv[argv.index("--export") + 1])
+    assert (block["read-only"], block["namespace"], export["writable"]) == (True, "ns", False)
+    assert argv[-1] == "chardev=qmp"  # last: once it answers, everything before it is there
