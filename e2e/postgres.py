@@ -59,9 +59,10 @@ def why_not_running(environment: Environment, pod: Manifest) -> str:
 
 
 def last_warning(environment: Environment, namespace: str, name: str) -> str:
-    """The message of the newest event that warns about an object, or nothing."""
+    """The message of the newest event that says that something failed with an object, or nothing."""
     events = environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning")
-    newest = max(events, key=lambda event: int(event["metadata"]["resourceVersion"]), default=None)
+    failures = [event for event in events if "Fail" in event["reason"]]
+    newest = max(failures, key=lambda event: int(event["metadata"]["resourceVersion"]), default=None)
     return str(newest.get("message", ""))[:300] if newest else ""
 
 
