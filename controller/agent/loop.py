@@ -21,6 +21,12 @@ _LOOP_INFO64_SIZE = 232
 """The ioctl that tells how a loop device was made, and the size of its answer (linux/loop.h)."""
 
 
+_CLOSE_DEADLINE = 10.0
+"""Seconds that a device which is not busy gets to be closed."""
+
+_POLL = 0.02
+
+
 class DeviceBusyError(Exception):
     """A block device is mounted, or opened exclusively by somebody."""
 
@@ -46,8 +52,12 @@ async def detach(run: Runner, device: str) -> None:
     if await anyio.to_thread.run_sync(is_busy, device):
         raise DeviceBusyError(f"{device} is still mounted or opened exclusively")
     await run("losetup", "--detach", device)
-    if await anyio.to_thread.run_sync(backing_file, device):
-        raise DeviceBusyError(f"{device} is still open; it goes when the last user closes it")
+    # Somebody who looked at the device just now, as device discovery does, keeps it for that long.
+    with anyio.move_on_after(_CLOSE_DEADLINE):
+        while await anyio.to_thread.run_sync(backing_file, device):  # noqa: ASYNC110
+            await anyio.sleep(_POLL)
+        return
+    raise DeviceBusyError(f"{device} is still open; it goes when the last user closes it")
 
 
 async def set_capacity(run: Runner, device: str) -> None:

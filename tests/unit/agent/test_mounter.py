@@ -105,7 +105,7 @@ async def test_a_read_only_volume_refuses_writes(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=True)
         assert mapped.read_only
-        with pytest.raises(OSError, match="not permitted|Read-only"):
+        with pytest.raises(OSError, match=r"not permitted|Read-only"):
             write(mapped.device)
 
 
