@@ -189,13 +189,12 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
         "volumes": [*volumes(keyring_name(daemon)), {"name": "data", "emptyDir": {}}],
     }
     template = pod_template(cluster, daemon, pod)
-    if cluster.spec.mgr.count > 1:
-        _spread(template["spec"], cluster)
+    _spread(template["spec"], cluster)
     return deployment(cluster, daemon, release, template)
 
 
 def _spread(pod_spec: JsonObject, cluster: CephCluster) -> None:
-    """Keeps mgrs off each other's nodes."""
+    """Keeps mgrs off each other's nodes; also a single one, which need not be restarted then when another is wanted."""
     term = {
         "topologyKey": HOSTNAME_LABEL,
         "labelSelector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
