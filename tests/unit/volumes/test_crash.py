@@ -1,0 +1,208 @@
+"""The operator may die at any instruction: whatever it was doing is then finished, and nothing is lost or left over."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.framework.plan import PlanError
+from controller.runtime.kube import NODE, PV, PVC, STORAGE_CLASS, VOLUME_ATTACHMENT
+from controller.runtime.reconciler import Request
+from controller.volumes.attach import OUT_OF_SERVICE, Attachments
+from controller.volumes.backend import Holder
+from controller.volumes.provision import CLAIM_FINALIZER, CLAIM_VOLUME, Claims
+from controller.volumes.reclaim import Volumes
+from informers import Resource
+from tests.unit.volumes.objects import UID, attachment, claim, node, storage_class
+from tests.unit.volumes.world import CrashError, FakeBackend, FakeClient, FakeEvents, World, informers
+
+IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
+CLAIM = Request("app", "data")
+MOST_STEPS = 40
+GIB = 1 << 30
+
+
+def world_with(*objects: tuple[Resource, msgspec.Struct]) -> World:
+    world = World()
+    for resource, obj in objects:
+        world.put(resource, msgspec.to_builtins(obj))
+    return world
+
+
+def reconcilers(world: World) -> tuple[Claims, Volumes, Attachments]:
+    """A fresh operator."""
+    client: Any = FakeClient(world)
+    events: Any = FakeEvents()
+    caches = informers(world)
+    backend = FakeBackend(world)
+    return (
+        Claims(client, events, caches["claims"], caches["volumes"], caches["classes"], backend),
+        Volumes(client, events, caches["volumes"], caches["attachments"], caches["nodes"], backend),
+        Attachments(
+            client, caches["attachments"], caches["volumes"], caches["nodes"], backend, clock=lambda: 1767225660.0
+        ),
+    )
+
+
+async def settle(world: World, crash_at: int | None = None) -> bool:
+    """Runs operator and Kubernetes until nothing changes; a crash is followed by a fresh operator.
+
+    Returns:
+        Whether the operator crashed.
+    """
+    world.crash_at = crash_at
+    crashed = False
+    claims, volumes, attachments = reconcilers(world)
+    for _ in range(MOST_STEPS):
+        before = msgspec.json.encode([sorted(world.objects.items()), world.images])
+        try:
+            await claims.reconcile(CLAIM)
+            world.kubernetes()
+            await volumes.reconcile(Request("", VOLUME))
+            for name in [key[2] for key in world.objects if key[0] == VOLUME_ATTACHMENT.plural]:
+                await attachments.reconcile(Request("", name))
+        except (CrashError, BaseExceptionGroup) as error:
+            if isinstance(error, BaseExceptionGroup) and error.split(CrashError)[1] is not None:
+                raise
+            world.crash_at, crashed = None, True
+            claims, volumes, attachments = reconcilers(world)
+            continue
+        if msgspec.json.encode([sorted(world.objects.items()), world.images]) == before:
+            return crashed
+    raise AssertionError("it does not settle")
+
+
+@pytest.mark.parametrize("crash_at", range(1, 9))
+async def test_a_claim_gets_its_volume(crash_at: int) -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world, crash_at)
+    found = world.find(PVC, "app", "data")
+    assert found is not None
+    assert found["status"]["phase"] == "Bound"
+    assert CLAIM_FINALIZER not in found["metadata"].get("finalizers", [])
+    assert CLAIM_VOLUME not in found["metadata"].get("annotations", {})
+    assert world.images == {IMAGE: GIB}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 9))
+async def test_a_claim_that_is_deleted_while_its_volume_is_made_leaves_nothing(crash_at: int) -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    world.crash_at = crash_at
+    operator, _, _ = reconcilers(world)
+    try:
+        await operator.reconcile(CLAIM)
+    except (CrashError, BaseExceptionGroup):
+        world.crash_at = None
+    world.delete(PVC, "app", "data")
+    world.delete(STORAGE_CLASS, "", "rook-ceph-block")
+    await settle(world)
+    assert world.images == {}
+    assert world.objects == {}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 9))
+async def test_a_volume_that_is_released_goes_with_its_image(crash_at: int) -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.steps = 0
+    await settle(world, crash_at)
+    assert world.images == {}
+    assert world.find(PV, "", VOLUME) is None
+
+
+async def test_a_retained_volume_stays() -> None:
+    world = world_with((STORAGE_CLASS, storage_class(reclaim_policy="Retain")), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    await settle(world)
+    assert world.images == {IMAGE: GIB}
+    assert world.find(PV, "", VOLUME) is not None
+    world.delete(PV, "", VOLUME)
+    await settle(world)
+    assert world.find(PV, "", VOLUME) is None
+    assert world.images == {IMAGE: GIB}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 9))
+async def test_a_larger_request(crash_at: int) -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    found = world.find(PVC, "app", "data")
+    assert found is not None
+    found["spec"]["resources"]["requests"]["storage"] = "3Gi"
+    world.put(PVC, found)
+    world.steps = 0
+    await settle(world, crash_at)
+    made, found = world.find(PV, "", VOLUME), world.find(PVC, "app", "data")
+    assert made is not None
+    assert found is not None
+    assert world.images == {IMAGE: 3 * GIB}
+    assert made["spec"]["capacity"] == {"storage": "3Gi"}
+    assert found["status"]["allocatedResources"] == {"storage": "3Gi"}
+    assert found["status"]["allocatedResourceStatuses"] == {"storage": "NodeResizePending"}
+
+
+async def test_a_volume_that_somebody_has_open_is_not_destroyed() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()), (NODE, node("a", "10.0.0.1")))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    world.holders[IMAGE] = (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
+    _, volumes, _ = reconcilers(world)
+    with pytest.raises(PlanError, match=r"still open: 10\.0\.0\.1:0/1 on node a"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+    world.holders.clear()
+    await settle(world)
+    assert world.images == {}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 13))
+async def test_from_one_node_to_another(crash_at: int) -> None:
+    world = world_with(
+        (STORAGE_CLASS, storage_class()),
+        (PVC, claim()),
+        (NODE, node("a", "10.0.0.1")),
+        (NODE, node("b", "10.0.0.2")),
+    )
+    await settle(world)
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("a")))
+    await settle(world)
+    assert attached(world, "csi-a")
+    world.holders[IMAGE] = (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("b", name="csi-b")))
+    world.delete(VOLUME_ATTACHMENT, "", "csi-a")
+    world.steps = 0
+    await settle(world, crash_at)
+    assert not attached(world, "csi-b")
+    assert world.find(VOLUME_ATTACHMENT, "", "csi-a") is not None
+    world.holders.clear()  # node a has unmapped it
+    await settle(world)
+    assert world.find(VOLUME_ATTACHMENT, "", "csi-a") is None
+    assert attached(world, "csi-b")
+
+
+async def test_from_a_node_that_is_out_of_service() -> None:
+    world = world_with(
+        (STORAGE_CLASS, storage_class()),
+        (PVC, claim()),
+        (NODE, node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))),
+        (NODE, node("b", "10.0.0.2")),
+        (VOLUME_ATTACHMENT, attachment("a")),
+    )
+    await settle(world)
+    world.holders[IMAGE] = (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("b", name="csi-b")))
+    world.delete(VOLUME_ATTACHMENT, "", "csi-a")
+    await settle(world)
+    assert world.holders[IMAGE] == ()
+    assert attached(world, "csi-b")
+
+
+def attached(world: World, name: str) -> bool:
+    found = world.find(VOLUME_ATTACHMENT, "", name)
+    assert found is not None
+    return bool(found.get("status", {}).get("attached"))
