@@ -510,6 +510,41 @@ async def test_a_refused_token_is_read_again_at_once_and_tried_once(tmp_path: Pa
     assert server.authorizations == ["Bearer old", "Bearer new", "Bearer new", "Bearer new"]
 
 
+async def test_many_refusals_lead_to_one_reading(tmp_path: Path) -> None:
+    reads: list[bool] = []
+    async with Server().serve() as server:
+        source = kubeconfig(write_kubeconfig(tmp_path / "config", server, {"token": "t"}))
+
+        async def counting(refused: bool) -> Any:
+            reads.append(refused)
+            configuration = await source(refused)
+            configuration.api_key["BearerToken"] = f"Bearer {len(reads)}"
+            return configuration
+
+        async def only_the_second(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.05)
+            return web.json_response({}, status=200 if request.headers["Authorization"] == "Bearer 2" else 401)
+
+        server.answers = [only_the_second]
+        async with Client(counting, user_agent="test") as client, asyncio.TaskGroup() as tasks:
+            for _ in range(10):
+                tasks.create_task(client.request("GET", "/x"))
+    assert reads == [False, True]
+
+
+async def test_tls_settings_stay_while_their_files_do(certificates: Path, tmp_path: Path) -> None:
+    clock = Clock()
+    ca = {"certificate-authority": str(certificates / "ca.crt")}
+    async with Server().serve(certificates) as server:
+        config = write_kubeconfig(tmp_path / "config", server, {"token": "t"}, **ca)
+        async with Client(kubeconfig(config), user_agent="test", clock=clock) as client:
+            before = await client._credentials.current()
+            clock.now += 61
+            after = await client._credentials.current()
+    assert after is not before
+    assert after.tls is before.tls, "or every minute all connections would be made anew"
+
+
 def write_plugin(path: Path, expiry: str | None) -> JsonObject:
     """A credential plugin that gives another token each time that it runs."""
     status = {"token": "TOKEN"} | ({"expirationTimestamp": expiry} if expiry else {})

@@ -186,12 +186,32 @@ async def test_failures_are_delayed_longer_each_time_until_forgotten() -> None:
 @virtual_time
 async def test_timers_of_keys_that_were_added_meanwhile_do_not_pile_up() -> None:
     queue = make_queue()
+    queue.add_after("first", 500.0)
     for _ in range(10_000):
         queue.add_after("a", 600.0)
         queue.add("a")
         queue.done(await queue.get())
-    assert queue.delayed() == 0
+    assert queue.delayed() == 1
     assert len(queue._timers) < 100
+    await asyncio.sleep(500.0)
+    assert await drain(queue) == ["first"]
+
+
+@virtual_time
+async def test_waiting_until_it_is_idle() -> None:
+    queue = make_queue()
+    await queue.wait_idle()
+    queue.add("a")
+    queue.add_after("later", 60.0)
+    idle = asyncio.create_task(queue.wait_idle())
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.done("a")
+    assert await queue.get() == "a"
+    await settle()
+    assert not idle.done()
+    queue.done("a")
+    await idle
 
 
 @virtual_time
