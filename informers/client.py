@@ -241,6 +241,9 @@ class Client:
                 raise ApiError.from_body(response.status, await self._body(response), _retry_after(response))
             yield _HttpStream(response, self.stats, idle)
         finally:
+            # A stream that is left has no end to wait for: TLS' farewell would keep its socket for up to 30 s.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def get(self, resource: Resource, namespace: str, name: str, *, deadline: float = 30.0) -> JsonObject:
