@@ -19,7 +19,7 @@ from controller.ceph.rados import CephError
 from controller.runtime.kube import CONFIG_MAP, VOLUME_ATTACHMENT, ConfigMap, VolumeAttachment, resource_of
 from controller.runtime.reconciler import Request
 from controller.volumes import system
-from controller.volumes.backend import BackendError, Created, Description, Holder, ParameterError, Volume
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, ParameterError, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -79,6 +79,10 @@ MAX_REMOVALS = 2
 """Images removed at the same time. They have threads of their own: the removal of a large one takes minutes."""
 
 
+class PoolMissingError(BackendError):
+    """There is no pool of that name, and so no image in it."""
+
+
 class RbdBackend:
     """Serves RBD images as volumes. Implements `controller.volumes.backend.VolumeBackend`.
 
@@ -129,6 +133,8 @@ class RbdBackend:
             await anyio.to_thread.run_sync(
                 lambda: _with_ioctx(handle, volume, _remove), limiter=self._removals, abandon_on_cancel=True
             )
+        except PoolMissingError:
+            return
         except Exception as error:
             if getattr(error, "errno", None) is None:
                 raise
@@ -142,7 +148,10 @@ class RbdBackend:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death."""
         if not self._clusters.list(volume.attributes.get("clusterID", "")):
             return ()  # with the cluster, nothing is left that could be written to twice
-        return await self._on_pool(volume, _watchers)
+        try:
+            return await self._on_pool(volume, _watchers)
+        except PoolMissingError:
+            return ()
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
@@ -180,9 +189,7 @@ class RbdBackend:
     def _cluster(self, volume: Volume) -> RadosCluster:
         namespace = volume.attributes.get("clusterID", "")
         if not self._has(namespace) or not self._clusters.list(namespace):
-            raise BackendError(
-                f"there is no CephCluster in namespace {namespace!r} (clusterID of image {_named(volume)})"
-            )
+            raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of image {_named(volume)})")
         cluster = self._connections.get(namespace)
         if cluster is None:
             raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
@@ -351,7 +358,7 @@ def _with_ioctx[T](handle: Any, volume: Volume, work: Callable[[Any, Volume], T]
         ioctx = handle.open_ioctx(pool)
     except Exception as error:
         if getattr(error, "errno", None) == errno.ENOENT:
-            raise CephError(errno.ENOENT, f"pool {pool!r} does not exist") from error
+            raise PoolMissingError(f"image {_named(volume)}: pool {pool!r} does not exist") from error
         raise
     try:
         ioctx.set_namespace(volume.attributes.get("radosNamespace", ""))

@@ -17,6 +17,10 @@ class BackendError(Exception):
     """The storage system cannot do it now. The message names what it was asked for; trying again may help."""
 
 
+class GoneError(BackendError):
+    """The storage system that had the volume is not there any more."""
+
+
 class ParameterError(Exception):
     """A StorageClass or a claim asks for what cannot be. The message names object, field, found and expected."""
 
@@ -124,7 +128,11 @@ class VolumeBackend(Protocol):
         ...
 
     async def delete(self, volume: Volume) -> None:
-        """Destroys a volume; one that is not there is no error. The caller has made sure that nobody needs it."""
+        """Destroys a volume; one that is not there is no error. The caller has made sure that nobody needs it.
+
+        Raises:
+            GoneError: There is no storage system to ask.
+        """
         ...
 
     async def expand(self, volume: Volume, size: int) -> int:

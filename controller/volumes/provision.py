@@ -11,6 +11,7 @@ Names and annotations are those of Kubernetes' own controllers and of the extern
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import structlog
 from controller.framework.plan import Plan, PlanError, Step, StepState, execute
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
-from controller.volumes.backend import BackendError, ParameterError, Volume
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume
 from controller.volumes.quantities import quantity, round_up, storage_bytes
 from informers import ApiError
 
@@ -426,7 +427,12 @@ class Claims:
 
     async def _release(self, claim: PersistentVolumeClaim) -> None:
         finalizers = [name for name in claim.metadata.finalizers if name != CLAIM_FINALIZER]
-        await self._patch_claim(claim, finalizers=finalizers, note=None)
+        try:
+            await self._patch_claim(claim, finalizers=finalizers, note=None)
+        except ApiError as error:
+            # A claim that is gone needs no release; one that has changed wakes us again.
+            if not error.is_not_found and not error.is_conflict:
+                raise
 
     async def _patch_claim(self, claim: PersistentVolumeClaim, *, finalizers: list[str], note: str | None) -> None:
         metadata = {
@@ -435,17 +441,13 @@ class Claims:
             "finalizers": finalizers,
             "annotations": {CLAIM_VOLUME: note},
         }
-        try:
-            await self.client.patch(
-                PVC,
-                claim.metadata.namespace,
-                claim.metadata.name,
-                {"metadata": metadata},
-                content_type="application/merge-patch+json",
-            )
-        except ApiError as error:
-            if note is not None or not error.is_not_found:
-                raise
+        await self.client.patch(
+            PVC,
+            claim.metadata.namespace,
+            claim.metadata.name,
+            {"metadata": metadata},
+            content_type="application/merge-patch+json",
+        )
 
     async def _provision(self, claim: PersistentVolumeClaim, storage_class: StorageClass | None, action: Any) -> None:
         if storage_class is None:
@@ -466,7 +468,8 @@ class Claims:
         except ApiError as error:
             if not error.is_not_found:
                 raise
-            await self.backend.delete(action.volume)
+            with suppress(GoneError):  # what never held anything may be left behind
+                await self.backend.delete(action.volume)
 
     async def _refuse(self, claim: PersistentVolumeClaim, action: Any) -> None:
         _log.info("claim refused", claim=f"{claim.metadata.namespace}/{claim.metadata.name}", problem=action.problem)

@@ -11,6 +11,7 @@ from controller.runtime.kube import PV
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
 from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, reference
+from informers import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +127,12 @@ class Volumes:
         await self.client.delete(PV, "", volume.metadata.name, uid=volume.metadata.uid)
 
     async def _release(self, volume: PersistentVolume) -> None:
-        await remove_finalizer(self.client, PV, volume, VOLUME_FINALIZER)
+        try:
+            await remove_finalizer(self.client, PV, volume, VOLUME_FINALIZER)
+        except ApiError as error:
+            # Kubernetes takes its own finalizer away at the same time; the change that we have not seen wakes us.
+            if not error.is_conflict:
+                raise
 
     def _record(self, volume: PersistentVolume, result: StepResult) -> None:
         if result.state is StepState.FAILED:

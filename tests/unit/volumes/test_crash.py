@@ -206,3 +206,16 @@ def attached(world: World, name: str) -> bool:
     found = world.find(VOLUME_ATTACHMENT, "", name)
     assert found is not None
     return bool(found.get("status", {}).get("attached"))
+
+
+async def test_a_claim_is_not_held_by_a_cluster_that_is_gone() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    world.crash_at = 3  # after the claim was protected, before the image was made
+    operator, _, _ = reconcilers(world)
+    with pytest.raises((CrashError, BaseExceptionGroup)):
+        await operator.reconcile(CLAIM)
+    world.crash_at = None
+    world.gone = True
+    world.delete(PVC, "app", "data")
+    await settle(world)
+    assert world.find(PVC, "app", "data") is None

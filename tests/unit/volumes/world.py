@@ -18,7 +18,7 @@ from controller.runtime.kube import (
     StorageClass,
     VolumeAttachment,
 )
-from controller.volumes.backend import BackendError, Created, Description, Holder, Volume
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
 from informers import ApiError, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
@@ -38,6 +38,7 @@ class World:
         self.holders: dict[str, tuple[Holder, ...]] = {}
         self.steps = 0
         self.crash_at: int | None = None
+        self.gone = False
         self._version = 0
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
@@ -179,6 +180,8 @@ class FakeBackend:
         return Created(handle=volume.attributes["imageName"], size=size)
 
     async def delete(self, volume: Volume) -> None:
+        if self._world.gone:
+            raise GoneError("no cluster")
         if self._world.holders.get(volume.attributes["imageName"]):
             raise BackendError("open")
         with self._world.step():
