@@ -137,6 +137,27 @@ def test_xfs(environment: Environment, namespace: str, storage_class: str) -> No
     assert pods.shell(environment, namespace, "reader", "cat /data/f") == "kept"
 
 
+@pytest.mark.parametrize(
+    "storage_class", [{"parameters": {"csi.storage.k8s.io/fstype": "xfs"}}], indirect=True, ids=["xfs"]
+)
+def test_a_mounted_volume_grows(environment: Environment, namespace: str, storage_class: str) -> None:
+    pods.claim(environment, namespace, "one", storage_class=storage_class)
+    pods.pod(environment, namespace, "writer", "one")
+    pods.wait(environment, namespace, "writer")
+    larger = {"spec": {"resources": {"requests": {"storage": "1Gi"}}}}
+    environment.api.patch("PersistentVolumeClaim", "one", namespace, larger)
+
+    def look() -> None:
+        mebibytes = int(
+            pods.shell(environment, namespace, "writer", "df -BM --output=size /data | tail -n 1 | tr -d M")
+        )
+        capacity = environment.api.get("PersistentVolumeClaim", "one", namespace)["status"]["capacity"]["storage"]
+        if mebibytes < 900 or capacity != "1Gi":
+            raise NotYetError(f"the file system has {mebibytes} MiB, the claim {capacity}")
+
+    eventually("the volume to grow", look, deadline=150)
+
+
 def test_block_device(environment: Environment, namespace: str) -> None:
     pods.claim(environment, namespace, "raw", block=True)
     pods.pod(environment, namespace, "writer", "raw", node=environment.workers[0], block=True)
