@@ -152,8 +152,8 @@ def test_a_mounted_volume_grows(environment: Environment, namespace: str, storag
             pods.shell(environment, namespace, "writer", "df -BM --output=size /data | tail -n 1 | tr -d M")
         )
         capacity = environment.api.get("PersistentVolumeClaim", "one", namespace)["status"]["capacity"]["storage"]
-        if mebibytes < 900 or capacity != "1Gi":
-            raise NotYetError(f"the file system has {mebibytes} MiB, the claim {capacity}")
+        if int(size) < 900 or capacity != "1Gi":
+            raise NotYetError(f"the file system has {size} MiB, the claim {capacity}")
 
     eventually("the volume to grow", look, deadline=150)
 
