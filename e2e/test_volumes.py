@@ -148,9 +148,7 @@ def test_a_mounted_volume_grows(environment: Environment, namespace: str, storag
     environment.api.patch("PersistentVolumeClaim", "one", namespace, larger)
 
     def look() -> None:
-        mebibytes = int(
-            pods.shell(environment, namespace, "writer", "df -BM --output=size /data | tail -n 1 | tr -d M")
-        )
+        size = pods.shell(environment, namespace, "writer", "df --block-size=1M --output=size /data | tail -n 1")
         capacity = environment.api.get("PersistentVolumeClaim", "one", namespace)["status"]["capacity"]["storage"]
         if int(size) < 900 or capacity != "1Gi":
             raise NotYetError(f"the file system has {size} MiB, the claim {capacity}")
