@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.runtime import Manager
     from controller.runtime.kube import JsonObject
+    from informers import Client, Resource
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
@@ -58,11 +59,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
     client, namespace = manager.client, cluster.metadata.namespace
 
     async def create_identity(action: CreateIdentity) -> None:
-        try:
-            await client.create(SECRET, identity_secret(action.meta, generate_identity()))
-        except ApiError as error:
-            if not error.is_already_exists:
-                raise
+        await _create(client, SECRET, identity_secret(action.meta, generate_identity()))
 
     async def destroy_data(action: deletion.DestroyData) -> None:
         # Asked of the API server, not of a cache: consent may have been withdrawn a moment ago.
@@ -75,7 +72,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
                 f"CephCluster {namespace}/{cluster.metadata.name}: spec.cleanupPolicy.confirmation is "
                 f"{confirmation!r}, not {deletion.CONFIRMATION!r}: no data is removed from node {action.node}"
             )
-        await client.create(JOB, action.job)
+        await _create(client, JOB, action.job)
 
     async def let_go(_: deletion.LetGo) -> None:
         await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
@@ -90,6 +87,15 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         deletion.LetGo: let_go,
         mgr.LabelMgr: label_mgr,
     }
+
+
+async def _create(client: Client, resource: Resource, obj: JsonObject) -> None:
+    """Creates an object unless it exists: the caches may not have seen yet that an earlier try made it."""
+    try:
+        await client.create(resource, obj)
+    except ApiError as error:
+        if not error.is_already_exists:
+            raise
 
 
 def _member_handlers(manager: Manager) -> dict[type, Handler]:

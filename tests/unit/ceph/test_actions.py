@@ -1,0 +1,86 @@
+"""How steps are carried out, where that decides about data: consent is asked for again, identity is never replaced."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from controller.ceph.actions import CreateIdentity, NoConsentError, handlers
+from controller.ceph.deletion import DestroyData
+from controller.ceph.observation import Caches, Observation
+from controller.ceph.rados import Connections
+from informers import ApiError
+from tests.unit.ceph.cases import a_cluster
+
+if TYPE_CHECKING:
+    from controller.runtime import Manager
+
+JOB = {"kind": "Job", "metadata": {"name": "cluster-cleanup-job-n1", "namespace": "rook-ceph"}}
+
+
+class FakeApi:
+    """The API server's answers to a read of the CephCluster and to creations."""
+
+    def __init__(self, cluster: dict[str, Any] | None = None, *, exists: bool = False) -> None:
+        self.cluster, self.exists = cluster or {}, exists
+        self.created: list[dict[str, Any]] = []
+
+    async def get(self, *_: Any) -> dict[str, Any]:
+        return self.cluster
+
+    async def create(self, _: Any, obj: dict[str, Any]) -> dict[str, Any]:
+        if self.exists:
+            raise ApiError(409, "AlreadyExists", "there is one")
+        self.created.append(obj)
+        return obj
+
+
+async def carry_out(api: FakeApi, action: Any) -> None:
+    manager = cast("Manager", SimpleNamespace(client=api, applier=None))
+    caches = cast("Caches", SimpleNamespace(children=()))
+    await handlers(a_cluster(), Observation(), manager, caches, Connections())[type(action)](action)
+
+
+def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str = "u1") -> dict[str, Any]:
+    meta = {"uid": uid} | ({"deletionTimestamp": "2026-01-01T00:00:00Z"} if deleting else {})
+    policy = {} if confirmation is None else {"cleanupPolicy": {"confirmation": confirmation}}
+    return {"metadata": meta, "spec": policy}
+
+
+async def test_data_goes_with_consent() -> None:
+    api = FakeApi(on_the_server("yes-really-destroy-data"))
+    await carry_out(api, DestroyData("n1", JOB))
+    assert api.created == [JOB]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        on_the_server(None),
+        on_the_server(""),
+        on_the_server("yes-really-destroy-data", deleting=False),
+        on_the_server("yes-really-destroy-data", uid="another"),
+    ],
+)
+async def test_no_data_goes_when_the_consent_was_withdrawn_or_is_anothers(found: dict[str, Any]) -> None:
+    api = FakeApi(found)
+    with pytest.raises(NoConsentError, match="no data is removed from node n1"):
+        await carry_out(api, DestroyData("n1", JOB))
+    assert api.created == []
+
+
+async def test_an_identity_that_exists_is_kept() -> None:
+    meta = {"name": "rook-ceph-mon", "namespace": "rook-ceph"}
+    await carry_out(FakeApi(exists=True), CreateIdentity(meta))
+    api = FakeApi()
+    await carry_out(api, CreateIdentity(meta))
+    assert sorted(api.created[0]["data"]) == [
+        "admin-secret",
+        "ceph-secret",
+        "ceph-username",
+        "cluster-name",
+        "fsid",
+        "mon-secret",
+    ]

@@ -1,0 +1,48 @@
+"""The operator's command line and the environment behind it."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from controller.__main__ import address, boolean, namespaces, parser
+
+
+def test_arguments_come_from_the_environment_and_go_before_it() -> None:
+    environment = {"ROOK_WATCH_NAMESPACES": "a,b", "ROOK_CEPH_ALLOW_LOOP_DEVICES": "true", "ROOK_LOG_LEVEL": "DEBUG"}
+    parsed = parser(environment).parse_args(["--watch-namespaces", "c"])
+    assert (parsed.watch_namespaces, parsed.allow_loop_devices, parsed.log_level) == ("c", True, "debug")
+    assert (parsed.metrics_address[1], parsed.ceph_timeout, parsed.leader_election) == (9090, 15.0, True)
+
+
+def test_the_own_namespace_is_served_where_none_is_named() -> None:
+    parsed = parser({"POD_NAMESPACE": "rook"}).parse_args([])
+    assert (parsed.watch_namespaces, parsed.operator_namespace) == ("rook", "rook")
+
+
+@pytest.mark.parametrize(
+    ("text", "served"), [("*", None), ("a, b,a", ("a", "b")), ("", ()), ("rook-ceph", ("rook-ceph",))]
+)
+def test_namespaces(text: str, served: tuple[str, ...] | None) -> None:
+    assert namespaces(text) == served
+
+
+@pytest.mark.parametrize(("text", "value"), [("True", True), ("0", False), ("yes", True), ("no", False)])
+def test_flags(text: str, value: bool) -> None:
+    assert boolean(text) is value
+
+
+@pytest.mark.parametrize(("function", "text"), [(boolean, "maybe"), (address, "9090"), (address, "host:")])
+def test_what_cannot_be_read_is_an_error_that_shows_it(function: object, text: str) -> None:
+    assert callable(function)
+    with pytest.raises(argparse.ArgumentTypeError, match=repr(text)):
+        function(text)
+
+
+def test_addresses() -> None:
+    assert address("[::1]:80") == ("::1", 80)
+
+
+def test_help_names_the_environment_variables() -> None:
+    assert "[ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS" in parser({}).format_help()
