@@ -93,7 +93,7 @@ def measure_ready(environment: Environment) -> list[tuple[str, float]]:
         return bool(condition(found, "Ready").get("status") == "True")
 
     began = time.monotonic()
-    environment.api.apply(env.ceph_cluster(environment))
+    env.apply_ceph_cluster(environment)
     looks = {f"mon {n} ready": daemons("mon", n) for n in (1, 2, 3)}
     looks |= {"mgr ready": daemons("mgr", 1), "devices prepared": prepared}
     looks |= {f"OSD {n} ready": daemons("osd", n) for n in (1, 2, 3)}

@@ -83,5 +83,5 @@ def edit_cluster(environment: Environment) -> Iterator[Callable[[Manifest], None
 
     yield edit
     edit({"metadata": {"annotations": {"rook.io/mode": None}}, "spec": {"security": None}})
-    environment.api.apply(env.ceph_cluster(environment))
+    env.apply_ceph_cluster(environment)
     env.wait_for_cluster(environment)

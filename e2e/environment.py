@@ -77,7 +77,7 @@ def bring_up(environment: Environment, timetable: Timetable) -> None:
         install_chart(environment)
         wait_for_chart(environment)
     with timetable.step("Ceph cluster"):
-        environment.api.apply(ceph_cluster(environment))
+        apply_ceph_cluster(environment)
         wait_for_cluster(environment)
     with timetable.step("pool and StorageClass"):
         create_pool(environment)
@@ -89,10 +89,8 @@ def prepare(timetable: Timetable) -> Environment:
         programs = binaries.ensure("helm", "kind", "kubectl")
     with timetable.step("images"):
         built = images.ensure(*IMAGES)
-    with timetable.step("kind cluster"):
-        state = cluster.up()
-    with timetable.step("images onto the nodes"):
-        cluster.load(state, built.values())
+    with timetable.step("kind cluster with the images on its nodes"):
+        state = cluster.up(loaded=built.values())
     return Environment(
         api=Api(state.kubeconfig),
         kubeconfig=state.kubeconfig,
@@ -151,10 +149,10 @@ def rolled_out(workload: Manifest, replicas: int) -> bool:
     )
 
 
-def ceph_cluster(environment: Environment) -> Manifest:
-    """The example for tests, with this environment's image and with each worker's first disk."""
-    manifest = next(m for m in load(EXAMPLES / "cluster-test.yaml") if m["kind"] == "CephCluster")
-    manifest["metadata"].update(name=CLUSTER, namespace=NAMESPACE)
+def apply_ceph_cluster(environment: Environment) -> None:
+    """Apply the example for tests, with this environment's image and with each worker's first disk."""
+    manifests = list(load(EXAMPLES / "cluster-test.yaml"))
+    manifest = next(m for m in manifests if m["kind"] == "CephCluster")
     spec = manifest["spec"]
     spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
     # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
@@ -168,7 +166,8 @@ def ceph_cluster(environment: Environment) -> Manifest:
             {"name": node, "devices": [{"name": devices[0]}]} for node, devices in sorted(environment.devices.items())
         ],
     }
-    return manifest
+    for applied in manifests:
+        environment.api.apply(applied)
 
 
 def wait_for_cluster(

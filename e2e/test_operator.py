@@ -52,7 +52,7 @@ def test_the_other_replica_takes_over_from_a_leader_that_dies(environment: Envir
     # And it acts: it sees an edit, which changes the generation, and says so.
     environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, {"spec": {"mgr": {"allowMultiplePerNode": True}}})
     env.wait_for_cluster(environment)
-    environment.api.apply(env.ceph_cluster(environment))
+    env.apply_ceph_cluster(environment)
     env.wait_for_cluster(environment)
     env.wait_for_chart(environment)
 
