@@ -55,8 +55,13 @@ def test_volume_with_its_data_in_an_erasure_coded_pool(environment: Environment,
     pods.wait(environment, namespace, "writer")
     digest = pods.shell(environment, namespace, "writer", "head -c 8M /dev/urandom | tee /data/f | md5sum; sync")
     assert pods.shell(environment, namespace, "writer", "md5sum < /data/f") == digest
-    pools = {p["name"]: p["stats"] for p in env.ceph(environment, "df")["pools"]}
-    assert pools["ec-pool"]["stored"] >= 8 << 20
+
+    def look() -> None:  # OSDs report what pools hold every few seconds
+        stored = {p["name"]: p["stats"]["stored"] for p in env.ceph(environment, "df")["pools"]}["ec-pool"]
+        if stored < 8 << 20:
+            raise NotYetError(f"{stored} bytes")
+
+    eventually("8 MiB in the erasure-coded pool", look, deadline=60)
     pods.delete(environment, namespace, "writer")
     environment.api.delete("PersistentVolumeClaim", "coded", namespace)
     env.gone(environment, "PersistentVolumeClaim", "coded", namespace)
