@@ -37,7 +37,8 @@ def test_is_valid(name: str, document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["cluster.yaml", "cluster-test.yaml"])
 def test_a_cluster_takes_no_device_that_nobody_named(name: str) -> None:
-    cluster = msgspec.convert(documents(name)[0], CephCluster)
+    (document,) = (d for d in documents(name) if d["kind"] == "CephCluster")
+    cluster = msgspec.convert(document, CephCluster)
     storage = cluster.spec.storage
 
     assert not storage.use_all_nodes
