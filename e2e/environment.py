@@ -3,6 +3,7 @@
 Everything here may be called again: what is there already is found and kept.
 """
 
+import http.client
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -211,9 +212,22 @@ def create_pool(environment: Environment) -> None:
     """The examples' pool and StorageClass; wait until the pool is there."""
     for file in ("pool.yaml", "storageclass.yaml"):
         for manifest in load(EXAMPLES / file):
-            if manifest["kind"] in ("CephBlockPool", "StorageClass"):
+            if manifest["kind"] == "CephBlockPool":
                 environment.api.apply(manifest)
+            elif manifest["kind"] == "StorageClass":
+                _apply_class(environment, manifest)
     wait_for_pool(environment, POOL)
+
+
+def _apply_class(environment: Environment, manifest: Manifest) -> None:
+    """Apply a StorageClass; one whose parameters have changed since is made anew, as they cannot be changed."""
+    try:
+        environment.api.apply(manifest)
+    except ApiError as error:
+        if error.status != http.client.UNPROCESSABLE_ENTITY:
+            raise
+        environment.api.delete("StorageClass", manifest["metadata"]["name"])
+        environment.api.apply(manifest)
 
 
 def wait_for_pool(environment: Environment, name: str) -> None:
