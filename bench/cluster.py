@@ -1,9 +1,10 @@
 """Measures the demo's cluster: seconds to Ready, seconds from claim to pod, and what the operator costs at rest.
 
-`make bench-cluster`. It begins with a new kind cluster, so that no step finds its work done, and with the images on the
+It begins with a new kind cluster, so that no step finds its work done, and with the images on the
 nodes. Results go to bench/cluster.json, and as a table into docs/performance.md.
 """
 
+import argparse
 import json
 import platform
 import re
@@ -234,6 +235,9 @@ def machine() -> str:
 
 def main() -> None:
     """Measure all of it."""
+    argparse.ArgumentParser(
+        prog="make bench-cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     results = Results(at=datetime.now(UTC).strftime("%Y-%m-%d"), machine=machine())
     timetable = Timetable()
     cluster.down()
