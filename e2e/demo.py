@@ -3,6 +3,7 @@
 `make demo`. It leaves everything up to look at; `make demo-down` removes it.
 """
 
+import argparse
 import sys
 
 from e2e import environment as env
@@ -67,6 +68,9 @@ def heading(text: str) -> str:
 
 def main() -> int:
     """Run the demo; when it fails, keep what a person needs to see why, and say where."""
+    argparse.ArgumentParser(
+        prog="make demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     try:
         run()
     except (RuntimeError, TimeoutError, OSError) as error:
