@@ -23,7 +23,19 @@ from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unserved
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
-from controller.framework.plan import Outcome, Plan, PlanError, Step, StepResult, StepState, execute, preview
+from controller.framework.journal import journal
+from controller.framework.plan import (
+    APPLY,
+    PLAN_ONLY,
+    Outcome,
+    Plan,
+    PlanError,
+    Step,
+    StepState,
+    execute,
+    is_plan_only,
+    preview,
+)
 from controller.runtime import (
     Controller,
     Request,
@@ -49,8 +61,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
-MODE_ANNOTATION = "rook.io/mode"
-PLAN_ONLY = "plan"
 
 MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
@@ -205,7 +215,7 @@ class ClusterReconciler:
         rival = self._rival(cluster)
         if rival is not None:
             return await self._refuse(cluster, rival)
-        plan_only = cluster.metadata.annotations.get(MODE_ANNOTATION) == PLAN_ONLY
+        plan_only = is_plan_only(cluster.metadata)
         deleting = cluster.metadata.deletion_timestamp is not None
         if deleting and deletion.FINALIZER not in cluster.metadata.finalizers:
             return Result()
@@ -221,14 +231,14 @@ class ClusterReconciler:
             outcome = preview(plan)
         else:
             ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
-            outcome = await execute(plan, ways, record=lambda result: self._record(cluster, result))
+            outcome = await execute(plan, ways, record=journal(self._manager.events, CLUSTERS, cluster.metadata))
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
-            await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else "apply")
+            await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         if outcome.failures:
             raise PlanError(outcome.failures)
         # The next look comes when the caches have seen what was written.
@@ -266,24 +276,6 @@ class ClusterReconciler:
         if shown != cluster.status:
             meta = cluster.metadata
             await self._manager.applier.apply_status(CLUSTERS, meta.namespace, meta.name, msgspec.to_builtins(shown))
-
-    def _record(self, cluster: CephCluster, result: StepResult) -> None:
-        step, failed = result.step, result.state is StepState.FAILED
-        log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
-        note = f"{step.subject}: {step.reason}" + (f"; failed: {result.error}" if failed else "")
-        self._manager.events.event(
-            {
-                "apiVersion": CLUSTERS.api_version,
-                "kind": CLUSTERS.kind,
-                "namespace": cluster.metadata.namespace,
-                "name": cluster.metadata.name,
-                "uid": cluster.metadata.uid,
-            },
-            "Warning" if failed else "Normal",
-            f"{step.title}Failed" if failed else step.title,
-            note,
-            step.title,
-        )
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:

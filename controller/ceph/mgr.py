@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.daemon import (
+    CLUSTER_LABEL,
     Daemon,
     Release,
     cluster_labels,
@@ -25,7 +26,7 @@ from controller.ceph.daemon import (
     volumes,
 )
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.placement import keep_apart
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
@@ -189,25 +190,13 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
         "volumes": [*volumes(keyring_name(daemon)), {"name": "data", "emptyDir": {}}],
     }
     template = pod_template(cluster, daemon, pod)
-    _spread(template["spec"], cluster)
+    # Also where there is only one: it need not be restarted then when another is wanted.
+    keep_apart(
+        template["spec"],
+        {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace},
+        strictly=not cluster.spec.mgr.allow_multiple_per_node,
+    )
     return deployment(cluster, daemon, release, template)
-
-
-def _spread(pod_spec: JsonObject, cluster: CephCluster) -> None:
-    """Keeps mgrs off each other's nodes; also a single one, which need not be restarted then when another is wanted."""
-    term = {
-        "topologyKey": HOSTNAME_LABEL,
-        "labelSelector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
-    }
-    affinity = dict(pod_spec.get("affinity", {}))
-    own = dict(affinity.get("podAntiAffinity", {}))
-    if cluster.spec.mgr.allow_multiple_per_node:
-        name = "preferredDuringSchedulingIgnoredDuringExecution"
-        own[name] = [*own.get(name, ()), {"weight": 100, "podAffinityTerm": term}]
-    else:
-        name = "requiredDuringSchedulingIgnoredDuringExecution"
-        own[name] = [*own.get(name, ()), term]
-    pod_spec["affinity"] = {**affinity, "podAntiAffinity": own}
 
 
 def keyring_name(daemon: Daemon) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.daemon import (
+    CLUSTER_LABEL,
     MON_CONFIG,
     Daemon,
     Release,
@@ -34,7 +35,7 @@ from controller.ceph.members import (
     render_endpoints,
     requires_msgr2,
 )
-from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.placement import HOSTNAME_LABEL, keep_apart
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
@@ -191,7 +192,11 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
         pod["nodeSelector"] = {HOSTNAME_LABEL: mon.hostname or mon.node}
     template = pod_template(cluster, mon.daemon, pod)
     if on_claim:
-        _spread(template["spec"], cluster)
+        keep_apart(
+            template["spec"],
+            {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace},
+            strictly=not cluster.spec.mon.allow_multiple_per_node,
+        )
     return deployment(cluster, mon.daemon, release, template)
 
 
@@ -200,23 +205,6 @@ def _network_flags(cluster: CephCluster) -> list[str]:
     if cluster.spec.network.ip_family == "IPv6":
         found += ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"]
     return found
-
-
-def _spread(pod_spec: JsonObject, cluster: CephCluster) -> None:
-    """Keeps mons that the scheduler places off each other's nodes."""
-    term = {
-        "topologyKey": HOSTNAME_LABEL,
-        "labelSelector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
-    }
-    affinity = dict(pod_spec.get("affinity", {}))
-    own = dict(affinity.get("podAntiAffinity", {}))
-    if cluster.spec.mon.allow_multiple_per_node:
-        name = "preferredDuringSchedulingIgnoredDuringExecution"
-        own[name] = [*own.get(name, ()), {"weight": 100, "podAffinityTerm": term}]
-    else:
-        name = "requiredDuringSchedulingIgnoredDuringExecution"
-        own[name] = [*own.get(name, ()), term]
-    pod_spec["affinity"] = {**affinity, "podAntiAffinity": own}
 
 
 def budget(cluster: CephCluster, endpoints: Endpoints, state: MonState | None) -> JsonObject | None:

@@ -31,7 +31,18 @@ from controller.ceph.pool_plan import (
 )
 from controller.ceph.rados import CephError
 from controller.ceph.status import timestamp
-from controller.framework.plan import Outcome, PlanError, StepResult, StepState, execute, plan_status, preview
+from controller.framework.journal import journal
+from controller.framework.plan import (
+    APPLY,
+    PLAN_ONLY,
+    Outcome,
+    PlanError,
+    StepState,
+    execute,
+    is_plan_only,
+    plan_status,
+    preview,
+)
 from controller.runtime import (
     Controller,
     Request,
@@ -59,7 +70,6 @@ log = structlog.get_logger(__name__)
 POOLS = resource_of(CEPH_BLOCK_POOL)
 CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephblockpool.ceph.rook.io"
-MODE_ANNOTATION, PLAN_ONLY = "rook.io/mode", "plan"
 TYPES = {True: "Erasure Coded", False: "Replicated"}
 """What `status.info.type` says of a pool, by whether it is erasure-coded."""
 
@@ -98,7 +108,7 @@ class PoolReconciler:
         deleting = pool.metadata.deletion_timestamp is not None
         if deleting and FINALIZER not in pool.metadata.finalizers:
             return Result()
-        plan_only = pool.metadata.annotations.get(MODE_ANNOTATION) == PLAN_ONLY
+        plan_only = is_plan_only(pool.metadata)
         if not deleting and not plan_only:
             await add_finalizer(self._manager.client, POOLS, pool, FINALIZER)
         seen = await self._observe(pool)
@@ -106,9 +116,9 @@ class PoolReconciler:
         if plan_only:
             outcome = preview(plan)
         else:
-            outcome = await execute(plan, self._ways(pool), record=lambda result: self._record(pool, result))
+            outcome = await execute(plan, self._ways(pool), record=journal(self._manager.events, POOLS, pool.metadata))
         if not _released(outcome):
-            await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else "apply")
+            await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         if outcome.failures:
             raise PlanError(outcome.failures)
         if _released(outcome):
@@ -149,24 +159,6 @@ class PoolReconciler:
         shown = status(pool, seen, outcome, mode=mode, unserved=unserved(raw.get("spec", {})), now=now)
         if shown != pool.status:
             await self._manager.applier.apply_status(POOLS, meta.namespace, meta.name, msgspec.to_builtins(shown))
-
-    def _record(self, pool: CephBlockPool, result: StepResult) -> None:
-        step, failed = result.step, result.state is StepState.FAILED
-        log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
-        note = f"{step.subject}: {step.reason}" + (f"; failed: {result.error}" if failed else "")
-        self._manager.events.event(
-            {
-                "apiVersion": POOLS.api_version,
-                "kind": POOLS.kind,
-                "namespace": pool.metadata.namespace,
-                "name": pool.metadata.name,
-                "uid": pool.metadata.uid,
-            },
-            "Warning" if failed else "Normal",
-            f"{step.title}Failed" if failed else step.title,
-            note,
-            step.title,
-        )
 
 
 def status(

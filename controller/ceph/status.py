@@ -17,7 +17,7 @@ from controller.apis.plan import PlanStatus
 from controller.ceph import osd
 from controller.ceph.health import ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM
-from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.plan import APPLY, Outcome, StepResult, StepState, plan_status
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def build(
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
     found.append(_fields_honoured(unserved, generation))
     version = previous.version
-    if seen.detection.version is not None and not seen.detection.refusal and mode == "apply":
+    if seen.detection.version is not None and not seen.detection.refusal and mode == APPLY:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
     fsid = seen.identity.fsid if seen.identity is not None else ""
     status = msgspec.structs.replace(

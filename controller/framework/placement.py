@@ -117,3 +117,22 @@ def _matches(requirement: Mapping[str, Any], values: Mapping[str, str]) -> bool:
 
 def _both_integers(value: str | None, wanted: list[str]) -> bool:
     return value is not None and value.lstrip("-").isdigit() and len(wanted) == 1 and wanted[0].lstrip("-").isdigit()
+
+
+def keep_apart(pod_spec: dict[str, Any], labels: Mapping[str, str], *, strictly: bool) -> None:
+    """Adds to a pod's affinity that no node gets two pods with these labels.
+
+    Args:
+        pod_spec: Is changed; what its affinity says already stays.
+        labels: What the pods have in common.
+        strictly: A pod rather waits than shares a node. Else the scheduler only prefers other nodes.
+    """
+    term: dict[str, Any] = {"topologyKey": HOSTNAME_LABEL, "labelSelector": {"matchLabels": dict(labels)}}
+    affinity = dict(pod_spec.get("affinity", {}))
+    rules = dict(affinity.get("podAntiAffinity", {}))
+    if strictly:
+        kind, rule = "requiredDuringSchedulingIgnoredDuringExecution", term
+    else:
+        kind, rule = "preferredDuringSchedulingIgnoredDuringExecution", {"weight": 100, "podAffinityTerm": term}
+    rules[kind] = [*rules.get(kind, ()), rule]
+    pod_spec["affinity"] = {**affinity, "podAntiAffinity": rules}

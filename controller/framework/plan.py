@@ -15,10 +15,16 @@ from typing import Any
 
 import anyio
 
+from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
+
+MODE_ANNOTATION = "rook.io/mode"
+"""The annotation by which a user asks to see the plan for an object first."""
+PLAN_ONLY, APPLY = "plan", "apply"
+"""What `status.plan.mode` shows: that the plan is only shown, which the annotation asks for, or carried out."""
 
 type Handler = Callable[[Any], Awaitable[None]]
 """Carries out one action. Must be idempotent: the operator may die at any instruction and repeat it."""
@@ -113,6 +119,11 @@ class PlanError(Exception):
     def __init__(self, failures: tuple[StepResult, ...]) -> None:
         super().__init__("; ".join(f"{f.step.title} {f.step.subject}: {f.error}" for f in failures))
         self.failures = failures
+
+
+def is_plan_only(metadata: ObjectMeta) -> bool:
+    """Whether the plan for the object with this metadata is only to be shown."""
+    return metadata.annotations.get(MODE_ANNOTATION) == PLAN_ONLY
 
 
 def preview(plan: Plan) -> Outcome:

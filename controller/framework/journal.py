@@ -1,0 +1,45 @@
+"""What is told of steps as they are carried out: an event on the object, and a log entry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from controller.framework.plan import StepState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.framework.plan import StepResult
+    from controller.runtime import EventRecorder
+    from controller.runtime.kube import ObjectMeta
+    from informers import Resource
+
+log = structlog.get_logger(__name__)
+
+
+def journal(events: EventRecorder, resource: Resource, metadata: ObjectMeta) -> Callable[[StepResult], None]:
+    """What `execute` should call with each step of the plan for an object.
+
+    Args:
+        events: Where events go.
+        resource: The object's kind.
+        metadata: Which object it is.
+    """
+    regarding = {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "namespace": metadata.namespace,
+        "name": metadata.name,
+        "uid": metadata.uid,
+    }
+
+    def record(result: StepResult) -> None:
+        step, failed = result.step, result.state is StepState.FAILED
+        log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
+        note = f"{step.subject}: {step.reason}" + (f"; failed: {result.error}" if failed else "")
+        reason = f"{step.title}Failed" if failed else step.title
+        events.event(regarding, "Warning" if failed else "Normal", reason, note, step.title)
+
+    return record
