@@ -98,7 +98,8 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
         device: The block device; not mounted.
         filesystem: "ext4" or "xfs".
         unfinished: A file of this volume that exists while its file system is being made. It is found again when the
-            maker died; the volume was never mounted then, so starting over loses nothing.
+            maker died: then what it left is made anew. Another node may have finished since, so a file system that may
+            have been in use is kept.
         read_only: Change nothing.
 
     Raises:
@@ -106,7 +107,12 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
         CommandError: A tool failed.
     """
     restarted = await anyio.Path(unfinished).exists()
-    content = Content() if restarted else await probe(run, device)
+    content = await probe(run, device)
+    if restarted and content.type == filesystem:
+        if not read_only and await anyio.to_thread.run_sync(_never_used, device, filesystem):
+            content = Content()
+        else:
+            await anyio.Path(unfinished).unlink()
     if content.type == filesystem:
         if not read_only:
             await _check(run, device, filesystem)
@@ -185,6 +191,20 @@ async def _grow_unmounted(run: Runner, device: str, filesystem: str) -> None:
 def _can_grow(device: str, filesystem: str) -> bool:
     slack = 1 << 20  # less than this is left over by the rounding to blocks and groups
     return size_of(device) - size(device, filesystem) >= slack
+
+
+def _never_used(device: str, filesystem: str) -> bool:
+    """Whether a file system was never mounted for writing (ext4), or its making never ended (XFS). Blocking.
+
+    By the time of the last mount, and by the flag that mkfs takes away last.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if filesystem == "xfs":
+            return os.pread(descriptor, 1, 126) != b"\0"
+        return os.pread(descriptor, 4, 1024 + 0x2C) == bytes(4)
+    finally:
+        os.close(descriptor)
 
 
 def _starts_with_zeros(device: str) -> bool:

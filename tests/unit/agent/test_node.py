@@ -229,6 +229,23 @@ async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, tmp_path:
         assert not list((tmp_path / "state/unfinished").iterdir())
 
 
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+async def test_what_another_node_has_made_since_is_not_made_over(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, filesystem: str
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type=filesystem)
+    await kubelet.stage()
+    await anyio.Path(kubelet.staging, "precious").write_text("data")
+    await kubelet.unstage()
+    unfinished = tmp_path / "state/unfinished" / file_name(kubelet.volume)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.touch()  # as left by this node's own try, before the pod went to the other one
+    await kubelet.stage()
+    assert await anyio.Path(kubelet.staging, "precious").read_text() == "data"
+    assert not unfinished.exists()
+
+
 async def test_a_damaged_file_system_is_reported_not_mounted(kubelet: Kubelet, mapper: FileMapper) -> None:
     await kubelet.stage()
     await kubelet.unstage()
