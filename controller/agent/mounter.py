@@ -134,7 +134,7 @@ class Mounter:
         lock = self._locks.setdefault(volume, anyio.Lock())
         async with lock:
             yield
-        if volume not in self._volumes and not lock.statistics().tasks_waiting:
+        if volume not in self._volumes and not lock.locked():
             self._locks.pop(volume, None)
 
     async def _map(self, command: Map) -> Mapped:

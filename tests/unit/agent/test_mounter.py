@@ -91,6 +91,30 @@ async def test_a_volume_comes_and_goes(tmp_path: Path) -> None:
             await client.map("v", IMAGE, KEY, read_only=False)
 
 
+async def test_a_lock_that_was_handed_on_stays_the_volumes(tmp_path: Path) -> None:
+    inside: list[str] = []
+    most = 0
+
+    async def use(name: str) -> None:
+        nonlocal most
+        async with mounter._locked("v"):
+            inside.append(name)
+            most = max(most, len(inside))
+            await anyio.wait_all_tasks_blocked()
+            if name == "first":
+                tasks.start_soon(use, "second")
+                await anyio.wait_all_tasks_blocked()
+            inside.remove(name)
+        if name == "first":
+            await use("third")
+
+    async with anyio.create_task_group() as tasks:
+        mounter = Mounter(tasks, runtime=tmp_path, state=tmp_path)
+        tasks.start_soon(use, "first")
+    assert most == 1
+    assert mounter._locks == {}
+
+
 async def test_a_volume_is_mapped_one_way_at_a_time(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, client):
         await client.map("v", IMAGE, KEY, read_only=False)
