@@ -71,8 +71,10 @@ _SERVED = frozenset(
 )
 _LEGACY_SERVED = frozenset({"blockPool", "pool", "clusterNamespace", "clusterName", "fstype", "dataBlockPool"})
 
-_FENCE_SECONDS = 24 * 3600
-"""How long a client stays fenced. It cannot come back under the same address and nonce once its process has ended."""
+_FENCE_SECONDS = 5 * 365 * 24 * 3600
+"""How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
+write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
+"""
 
 _CALL_SECONDS = 60.0
 MAX_REMOVALS = 2
@@ -116,6 +118,10 @@ class RbdBackend:
         if storage_class.provisioner == LEGACY_PROVISIONER:
             return _describe_legacy(storage_class, claim_uid)
         return _describe(storage_class, claim_uid, self._has)
+
+    def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
+        """By the end of the image's name."""
+        return image_name(volume.attributes).endswith(claim_uid)
 
     async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
         """Creates the image."""

@@ -123,6 +123,10 @@ class VolumeBackend(Protocol):
         """
         ...
 
+    def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
+        """Whether a volume can only be one that `describe` gave for the claim of that uid, and nobody else's. Pure."""
+        ...
+
     async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
         """Makes a volume of at least `size` bytes; one that is there already is returned."""
         ...

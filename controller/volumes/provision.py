@@ -462,6 +462,11 @@ class Claims:
                 raise
 
     async def _discard(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        # Whoever may write a claim may write our note on it, with another's volume.
+        if not self.backend.is_made_for(action.volume, claim.metadata.uid):
+            name = f"{claim.metadata.namespace}/{claim.metadata.name}"
+            _log.warning("claim names a volume that was not made for it: left alone", claim=name)
+            return
         # The cache may be older than a PersistentVolume that was made a moment ago.
         try:
             await self.client.get(PV, "", volume_name(claim))

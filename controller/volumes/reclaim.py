@@ -106,7 +106,7 @@ class Volumes:
         outcome = await execute(
             plan,
             {
-                DestroyVolume: self._destroy,
+                DestroyVolume: lambda action: self._destroy(volume, action),
                 DeletePersistentVolume: lambda _: self._delete(volume),
                 ReleasePersistentVolume: lambda _: self._release(volume),
             },
@@ -116,7 +116,16 @@ class Volumes:
             raise PlanError(outcome.failures)
         return Result(requeue_after=plan.look_again)
 
-    async def _destroy(self, action: Any) -> None:
+    async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
+        # Asked of the API server, not of a cache: the volume may have been retained a moment ago.
+        fresh = await self.client.get(PV, "", volume.metadata.name)
+        policy = fresh["spec"].get("persistentVolumeReclaimPolicy", "Retain")
+        phase = fresh.get("status", {}).get("phase", "")
+        if fresh["metadata"]["uid"] != volume.metadata.uid or policy != "Delete" or phase not in UNCLAIMED:
+            name = volume.metadata.name
+            raise BackendError(
+                f"PersistentVolume {name} has reclaim policy {policy} and phase {phase} by now: it is not destroyed"
+            )
         holders = await self.backend.holders(action.volume)
         if holders:
             nodes = self.nodes.list()

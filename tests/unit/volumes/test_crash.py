@@ -102,6 +102,44 @@ async def test_a_claim_that_is_deleted_while_its_volume_is_made_leaves_nothing(c
     assert world.objects == {}
 
 
+async def test_a_claim_whose_note_names_anothers_volume_destroys_nothing() -> None:
+    note = '{"driver": "rook-ceph.rbd.csi.ceph.com", "attributes": {"imageName": "csi-vol-anothers"}}'
+    forged = claim(deleting=True, finalizers=(CLAIM_FINALIZER,), annotations={CLAIM_VOLUME: note})
+    world = world_with((PVC, forged))
+    world.images["csi-vol-anothers"] = GIB
+    await settle(world)
+    assert world.images == {"csi-vol-anothers": GIB}
+    assert world.find(PVC, "app", "data") is None
+
+
+async def test_a_volume_that_is_to_be_retained_by_now_is_not_destroyed() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    _, volumes, _ = reconcilers(world)
+    stale = volumes.volumes.get("", VOLUME)
+    found = world.find(PV, "", VOLUME)
+    assert stale is not None
+    assert stale.status.phase == "Released"
+    assert found is not None
+    world.put(PV, {**found, "spec": {**found["spec"], "persistentVolumeReclaimPolicy": "Retain"}})
+    volumes.volumes = Stale(stale)  # type: ignore[assignment]
+    with pytest.raises(PlanError, match="reclaim policy"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+
+
+class Stale:
+    """A cache that has one object, of a while ago."""
+
+    def __init__(self, obj: object) -> None:
+        self._obj = obj
+
+    def get(self, *_: str) -> object:
+        return self._obj
+
+
 @pytest.mark.parametrize("crash_at", range(1, 9))
 async def test_a_volume_that_is_released_goes_with_its_image(crash_at: int) -> None:
     world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))

@@ -174,6 +174,9 @@ class FakeBackend:
         volume = Volume(driver=DRIVER, attributes={**ATTRIBUTES, "imageName": f"csi-vol-{claim_uid}"})
         return Description(volume=volume, secret_namespace="rook-ceph", stage_secret="node", expand_secret="admin")
 
+    def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
+        return volume.attributes["imageName"] == f"csi-vol-{claim_uid}"
+
     async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
         with self._world.step():
             self._world.images.setdefault(volume.attributes["imageName"], size)
