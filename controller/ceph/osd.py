@@ -31,6 +31,7 @@ from controller.ceph.devices import (
 from controller.ceph.mgr import CreateKeyring
 from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.rados import CephError
+from controller.ceph.releases import RELEASES
 from controller.framework.children import Apply, Live, delete, ensure, explain
 from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
 from controller.framework.plan import Step
@@ -77,6 +78,8 @@ class OsdState:
     is_in: bool
     device_class: str = ""
     store: str = ""
+    release: str = ""
+    """The release that it ran when it started last; empty where it never did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ class OsdObservation:
         prepared: What they made or found.
         refused: What they did not use.
         states: The cluster's OSDs by number; None while the cluster does not answer.
+        required: The release that OSDs must have at least to join the cluster.
         stoppable: OSDs that the cluster can do without for a moment, of those that have to be restarted next.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
@@ -110,6 +114,7 @@ class OsdObservation:
     prepared: tuple[prepare.Prepared, ...] = ()
     refused: tuple[prepare.Refusal, ...] = ()
     states: Mapping[int, OsdState] | None = None
+    required: str = ""
     stoppable: frozenset[int] = frozenset()
     unstoppable: str = ""
     removable: frozenset[int] = frozenset()
@@ -126,6 +131,13 @@ class RemoveOsd:
     """Remove an OSD that is out and down from the cluster for good. Ceph refuses where data would be lost."""
 
     osd_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequireRelease:
+    """End an upgrade: from now on, OSDs of an earlier release may not join. Ceph refuses while one of them is up."""
+
+    release: str
 
 
 def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
@@ -201,14 +213,16 @@ async def observe(
     )
     if ceph is None:
         return seen
-    seen = replace(seen, states=await _states(ceph))
-    if seen.states is None:
+    answer = await _states(ceph)
+    if answer is None:
         return seen
+    states, required = answer
+    seen = replace(seen, states=states, required=required)
     return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
 
 
-async def _states(ceph: Cluster) -> dict[int, OsdState] | None:
-    """The cluster's OSDs; None where the mons do not answer."""
+async def _states(ceph: Cluster) -> tuple[dict[int, OsdState], str] | None:
+    """The cluster's OSDs, and the release that they must have; None where the mons do not answer."""
     answers: dict[str, Any] = {}
 
     async def ask(prefix: str) -> None:
@@ -225,18 +239,20 @@ async def _states(ceph: Cluster) -> dict[int, OsdState] | None:
         return None
     dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
-    stores = {entry["id"]: entry.get("osd_objectstore", "") for entry in metadata or ()}
-    return {
+    details = {entry["id"]: entry for entry in metadata or ()}
+    states = {
         osd["osd"]: OsdState(
             osd_id=osd["osd"],
             uuid=osd["uuid"],
             up=bool(osd["up"]),
             is_in=bool(osd["in"]),
             device_class=classes.get(osd["osd"], ""),
-            store=stores.get(osd["osd"], ""),
+            store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
+            release=details.get(osd["osd"], {}).get("ceph_release", ""),
         )
         for osd in dump["osds"]
     }
+    return states, dump.get("require_osd_release", "")
 
 
 async def _ask_about_restarts(
@@ -289,6 +305,7 @@ def analyze(
         *_preparation(seen, verdicts),
         *_daemons(cluster, fsid, release, seen, osds, hold),
         *_removals(cluster, seen, osds),
+        *_upgrade_end(release, seen),
     )
 
 
@@ -503,6 +520,18 @@ def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -
             yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)
 
 
+def _upgrade_end(release: Release, seen: OsdObservation) -> Iterator[Step]:
+    """The last step of an upgrade, once no OSD, not even one that is down, would be locked out by it."""
+    order, wanted = list(RELEASES.values()), RELEASES.get(release.version.release, "")
+    states = (seen.states or {}).values()
+    done = order.index(seen.required) >= order.index(wanted) if wanted and seen.required in order else not wanted
+    if not seen.required or done or any(state.release not in ("", wanted) for state in states):
+        return
+    if any(state.up and state.release == wanted for state in states):
+        reason = f"every OSD runs {wanted}, and the cluster still admits {seen.required}"
+        yield Step(subject="osd release", action=RequireRelease(wanted), reason=reason)
+
+
 def device_status(verdicts: Sequence[DeviceVerdict], seen: OsdObservation) -> tuple[api.DeviceVerdict, ...]:
     """The verdicts as the cluster's status shows them; where there are too many, those that matter most."""
     order = [Verdict.ACCEPTED, Verdict.IN_USE, Verdict.REJECTED]
@@ -565,9 +594,13 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         await ceph.mon("osd crush rm-device-class", ids=ids)
         await ceph.mon("osd crush set-device-class", **{"class": action.device_class, "ids": ids})
 
+    async def require_release(action: RequireRelease) -> None:
+        await ceph.mon("osd require-osd-release", release=action.release)
+
     return {
         prepare.PrepareDevices: prepare_devices,
         RemoveOsd: remove_osd,
+        RequireRelease: require_release,
         SetDeviceClass: set_device_class,
     }
 

@@ -22,9 +22,11 @@ from controller.ceph.osd import (
     OsdObservation,
     OsdState,
     RemoveOsd,
+    RequireRelease,
     SetDeviceClass,
     analyze,
     device_status,
+    handlers,
     observe,
     storage_status,
 )
@@ -36,6 +38,7 @@ from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
 from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
@@ -363,6 +366,37 @@ class TestRemovals:
         assert [s.action for s in steps if isinstance(s.action, RemoveOsd)] == expected
 
 
+class TestUpgradeEnd:
+    @pytest.mark.parametrize(
+        ("required", "releases", "up", "expected"),
+        [
+            pytest.param("quincy", ("reef", "reef"), (True, True), [RequireRelease("reef")], id="all run it"),
+            pytest.param("octopus", ("reef",), (True,), [RequireRelease("reef")], id="from one not known any more"),
+            pytest.param("quincy", ("reef", ""), (True, False), [RequireRelease("reef")], id="a new one"),
+            pytest.param("quincy", ("reef", "quincy"), (True, True), [], id="one is to come"),
+            pytest.param("quincy", ("reef", "quincy"), (True, False), [], id="one that is down would be locked out"),
+            pytest.param("quincy", ("reef",), (False,), [], id="none is up"),
+            pytest.param("quincy", (), (), [], id="there is none"),
+            pytest.param("reef", ("reef",), (True,), [], id="done"),
+            pytest.param("squid", ("reef",), (True,), [], id="never lowered"),
+            pytest.param("", ("reef",), (True,), [], id="not known"),
+        ],
+    )
+    def test_the_release_is_required_in_the_end(
+        self, required: str, releases: tuple[str, ...], up: tuple[bool, ...], expected: list[RequireRelease]
+    ) -> None:
+        states = {n: state(n, up=up[n], release=release) for n, release in enumerate(releases)}
+        seen = observation(states=states, required=required)
+        steps = analyze(cluster(), FSID, RELEASE, seen)
+        assert [s.action for s in steps if isinstance(s.action, RequireRelease)] == expected
+
+    async def test_it_is_asked_of_the_mons(self) -> None:
+        ceph = Answers()
+        client: Any = None
+        await handlers(cluster(), FSID, RELEASE, client, ceph)[RequireRelease](RequireRelease("reef"))
+        assert ceph.asked == [("osd require-osd-release", {"release": "reef"})]
+
+
 class FakeCeph:
     """Answers as a cluster whose OSDs are given, and refuses what it is told to refuse."""
 
@@ -378,12 +412,13 @@ class FakeCeph:
             raise CephError(110, "no answer")
         if prefix == "osd dump":
             return {
-                "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states]
+                "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states],
+                "require_osd_release": "quincy",
             }
         if prefix == "osd tree":
             return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
         assert prefix == "osd metadata"
-        return [{"id": s.osd_id, "osd_objectstore": "bluestore"} for s in self.states]
+        return [{"id": s.osd_id, "osd_objectstore": "bluestore", "ceph_release": "reef"} for s in self.states]
 
     async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
         raise AssertionError(prefix)
@@ -430,7 +465,8 @@ class TestObservation:
         ceph = FakeCeph(*(state(n) for n in range(3)))
         seen = await self.look(ceph, RELEASE)
         assert ceph.asked == []
-        assert seen.states == {n: state(n, device_class="ssd", store="bluestore") for n in range(3)}
+        assert seen.states == {n: state(n, device_class="ssd", store="bluestore", release="reef") for n in range(3)}
+        assert seen.required == "quincy"
 
     async def test_mons_that_stop_answering(self) -> None:
         ceph = FakeCeph()
