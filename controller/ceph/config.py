@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.daemon import CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.rados import CephError
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
 
@@ -71,6 +72,8 @@ class SetConfig:
     who: str
     name: str
     value: str = field(repr=False)
+    hidden: bool = False
+    """Whether the value is a Secret's, which no message may show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,9 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
             continue
         shown = "its Secret's value" if (who, name) in hidden else repr(value)
         reason = f"it is not set, wanted {shown}" if found is None else f"it should be {shown}"
-        yield Step(subject=f"setting {who} {name}", action=SetConfig(who, name, value), reason=reason)
+        yield Step(
+            subject=f"setting {who} {name}", action=SetConfig(who, name, value, (who, name) in hidden), reason=reason
+        )
     for who, name in state.owned:
         if (who, name) not in wanted:
             yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
@@ -123,7 +128,13 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
 
 async def set_config(ceph: Cluster, action: SetConfig) -> None:
     """Carries out `SetConfig`."""
-    await ceph.mon("config set", who=action.who, name=action.name, value=action.value)
+    try:
+        await ceph.mon("config set", who=action.who, name=action.name, value=action.value)
+    except CephError as error:
+        if not action.hidden:
+            raise
+        # The mons' own words quote the value.
+        raise CephError(error.errno, f"{action.who} {action.name} cannot be set to its Secret's value") from None
     stored = ConfigState.parse(await ceph.mon("config dump"), {}).values.get((action.who, action.name), "")
     record = {"who": action.who, "name": action.name, "asked": digest(action.value), "stored": digest(stored)}
     await ceph.mon("config-key set", key=_record_key(action.who, action.name), val=json.dumps(record))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from controller.ceph.config import (
     set_config,
     unset_config,
 )
+from controller.ceph.rados import CephError
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster, live_objects, told
 
@@ -159,3 +161,14 @@ def test_the_users_override_is_never_written_over() -> None:
     assert step.title == "Create"
     mine = {"kind": "ConfigMap", "metadata": {"name": "rook-config-override"}, "data": {"config": "[global]"}}
     assert override_steps(cluster, live_objects(mine)) == ()
+
+
+async def test_a_secret_that_the_mons_refuse_is_not_told() -> None:
+    ceph = FakeCeph({"config set": CephError(22, "error parsing value: 'hunter2' is no integer")})
+    (step,) = analyze(a_cluster(), state({}, {}), {("global", "rgw_port"): "hunter2"})
+    assert isinstance(step.action, SetConfig)
+    with pytest.raises(CephError, match="rgw_port cannot be set to its Secret's value") as refused:
+        await set_config(ceph, step.action)
+    assert "hunter2" not in "".join(traceback.format_exception(refused.value))
+    with pytest.raises(CephError, match="hunter2"):
+        await set_config(ceph, SetConfig("global", "rgw_port", "hunter2"))
