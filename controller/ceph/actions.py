@@ -9,9 +9,10 @@ from controller.apis.ceph import CEPH_CLUSTER
 from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
+from controller.ceph.members import ENDPOINTS, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import JOB, POD, SECRET
+from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -35,6 +36,10 @@ class CreateIdentity:
 
 class NoConsentError(Exception):
     """The consent to destroy data was withdrawn, or never given."""
+
+
+class MemberError(Exception):
+    """A mon that was to leave the monmap is a member."""
 
 
 def handlers(
@@ -114,6 +119,10 @@ def _member_handlers(manager: Manager) -> dict[type, Handler]:
 
 def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dict[type, Handler]:
     async def remove_from_monmap(action: mon.RemoveFromMonmap) -> None:
+        # Asked of the API server, not of a cache: an operator before this one may have made it a member a moment ago.
+        fresh = await manager.client.get(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
+        if action.mon_id in parse_endpoints(fresh.get("data") or {}).ids:
+            raise MemberError(f"mon {action.mon_id} is a member by ConfigMap {ENDPOINTS}: it stays in the monmap")
         await ceph.mon("mon rm", name=action.mon_id)
 
     async def create_keyring(action: mgr.CreateKeyring) -> None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from controller.ceph.actions import CreateIdentity, NoConsentError, handlers
+from controller.ceph.actions import CreateIdentity, MemberError, NoConsentError, handlers
 from controller.ceph.deletion import DestroyData
+from controller.ceph.mon import RemoveFromMonmap
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
 from informers import ApiError
+from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
 
 if TYPE_CHECKING:
@@ -37,10 +39,22 @@ class FakeApi:
         return obj
 
 
-async def carry_out(api: FakeApi, action: Any) -> None:
+class Reached(Connections):
+    """A way to a cluster that is there."""
+
+    def __init__(self, ceph: FakeCeph) -> None:
+        super().__init__()
+        self._ceph = ceph
+
+    def get(self, namespace: str) -> Any:
+        return self._ceph
+
+
+async def carry_out(api: FakeApi, action: Any, connections: Connections | None = None) -> None:
     manager = cast("Manager", SimpleNamespace(client=api, applier=None))
     caches = cast("Caches", SimpleNamespace(children=()))
-    await handlers(a_cluster(), Observation(), manager, caches, Connections())[type(action)](action)
+    ways = handlers(a_cluster(), Observation(), manager, caches, connections or Connections())
+    await ways[type(action)](action)
 
 
 def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str = "u1") -> dict[str, Any]:
@@ -69,6 +83,15 @@ async def test_no_data_goes_when_the_consent_was_withdrawn_or_is_anothers(found:
     with pytest.raises(NoConsentError, match="no data is removed from node n1"):
         await carry_out(api, DestroyData("n1", JOB))
     assert api.created == []
+
+
+async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
+    api, ceph = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}}), FakeCeph()
+    with pytest.raises(MemberError, match="mon b is a member"):
+        await carry_out(api, RemoveFromMonmap("b"), Reached(ceph))
+    assert ceph.asked == []
+    await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
+    assert ceph.asked == [("mon rm", {"name": "c"})]
 
 
 async def test_an_identity_that_exists_is_kept() -> None:
