@@ -95,7 +95,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
         async def stage() -> None:
             mapped = await self._mapped(request.volume_id)
-            mount = mounts.at(request.staging_target_path, await mounts.table())
+            table = await mounts.table()
+            mount = mounts.at(request.staging_target_path, table)
+            if mount is not None and mapped is None:
+                _refuse_second_device(request.volume_id, mount, table)
             if mount is not None and (mapped is None or mapped.problem or not _is_on(mount, mapped.device)):
                 await self._unmount(request.staging_target_path, force=mapped is None or bool(mapped.problem))
                 mount = None
@@ -380,6 +383,17 @@ def _capability(capability: Capability) -> Capability:
 
 def _taken(volume: str, target: str, why: str) -> CsiError:
     return CsiError(grpc.StatusCode.ALREADY_EXISTS, f"volume {volume} cannot be published at {target}: {why}")
+
+
+def _refuse_second_device(volume: str, staged: mounts.Mount, table: Sequence[mounts.Mount]) -> None:
+    """Two devices of one image, each with the file system mounted, destroy it: pods may still use the one before."""
+    others = [m.target for m in table if m.device == staged.device and m.target != staged.target]
+    if others:
+        raise CsiError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"volume {volume} is not on record here, but {staged.source} is still mounted at {', '.join(others)}: "
+            "it is mapped anew once no pod of this node uses it",
+        )
 
 
 def _is_on(mount: mounts.Mount, device: str) -> bool:

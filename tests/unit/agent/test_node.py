@@ -246,6 +246,20 @@ async def test_what_another_node_has_made_since_is_not_made_over(
     assert not unfinished.exists()
 
 
+async def test_a_forgotten_device_in_use_is_not_mapped_twice(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    await kubelet.publish()
+    forgotten = mapper.mapped.pop(kubelet.volume)
+    with pytest.raises(CsiError, match=r"still mounted at .*pods/1/mount"):
+        await kubelet.stage()
+    assert mounted(kubelet.staging) is not None
+    assert await mapper.find(kubelet.volume) is None
+    await kubelet.unpublish()
+    await kubelet.stage()
+    assert mounted(kubelet.staging) is not None
+    assert await mapper.find(kubelet.volume) not in (None, forgotten)
+
+
 async def test_a_damaged_file_system_is_reported_not_mounted(kubelet: Kubelet, mapper: FileMapper) -> None:
     await kubelet.stage()
     await kubelet.unstage()
