@@ -21,10 +21,11 @@ import orjson
 import structlog
 
 from informers import wire
+from informers.selector import fields_match, labels_match
 from informers.wire import Delete, Upsert
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from informers.resource import JsonObject, Key, Resource
 
@@ -129,17 +130,22 @@ class Cache:
     Args:
         resource: What it holds.
         scopes: Namespaces that it holds, or `EVERYWHERE` alone.
-        selective: Whether only objects that match a selector belong in it.
+        label_selector: Only objects whose labels match belong in it.
+        field_selector: Only objects whose fields match belong in it.
     """
 
-    def __init__(self, resource: Resource, scopes: tuple[str, ...], *, selective: bool = False) -> None:
+    def __init__(
+        self, resource: Resource, scopes: tuple[str, ...], *, label_selector: str = "", field_selector: str = ""
+    ) -> None:
         self.resource = resource
         self.stats = CacheStats()
         self.objects: dict[str, dict[str, Entry]] = {}
         self.indexes: list[Index] = []
         self.listeners: list[Callable[[Change], None]] = []
         self.scopes = {namespace: Scope(self, namespace) for namespace in scopes}
-        self.selective = selective
+        self.selective = bool(label_selector or field_selector)
+        self._label_selector = label_selector
+        self._field_selector = field_selector
         self._synced = asyncio.Event()
         self._backlog: deque[Change] = deque()
         """Changes that wait to be told, while `tell_all` runs."""
@@ -191,13 +197,23 @@ class Cache:
         """The scope that serves the namespace."""
         return self.scopes.get(EVERYWHERE) or self.scopes.get(namespace)
 
+    def matches(self, namespace: str, name: str, labels: Mapping[str, str]) -> bool | None:
+        """Whether such an object belongs in the copy by its selectors; None where only the API server can tell."""
+        by_labels = labels_match(self._label_selector, labels)
+        by_fields = fields_match(self._field_selector, namespace, name)
+        if by_labels is False or by_fields is False:
+            return False
+        return None if by_labels is None or by_fields is None else True
+
     def observe_write(self, obj: JsonObject) -> None:
         """Show an object as the server returned it for a write, if that is newer than what the watch has told."""
         metadata = obj["metadata"]
         scope = self.scope(metadata.get("namespace", ""))
         version = int(metadata["resourceVersion"])
-        # A selector cannot be applied here. And what the watch has passed, it may have deleted since.
-        if scope is None or self.selective or not scope.synced or version <= scope.version:
+        # What the watch has passed, it may have deleted since.
+        if scope is None or not scope.synced or version <= scope.version:
+            return
+        if self.matches(metadata.get("namespace", ""), metadata["name"], metadata.get("labels") or {}) is not True:
             return
         kept = {name: value for name, value in metadata.items() if name != "managedFields"}
         data = orjson.dumps({**obj, "metadata": kept})

@@ -65,7 +65,9 @@ class InformerFactory:
         key = (resource, scopes, label_selector, field_selector)
         cache = self._caches.get(key)
         if cache is None:
-            cache = self._caches[key] = Cache(resource, scopes, selective=bool(label_selector or field_selector))
+            cache = self._caches[key] = Cache(
+                resource, scopes, label_selector=label_selector, field_selector=field_selector
+            )
             parameters = {"labelSelector": label_selector, "fieldSelector": field_selector}
             selectors = {name: value for name, value in parameters.items() if value}
             watchers = [Watcher(self._client, resource, scope, selectors) for scope in cache.scopes.values()]

@@ -166,8 +166,8 @@ class Informer[T]:
     def observe_write(self, obj: JsonObject) -> None:
         """Show an object as the server returned it for a write, before the watch tells of it.
 
-        An object that is not newer, or belongs to a namespace that is not served, is ignored; so is any by an informer
-        with selectors, which cannot tell whether it matches.
+        An object that is not newer, belongs to a namespace that is not served, or does not match the selectors, is
+        ignored; so is one of which it depends on other fields than its name whether it matches.
         """
         self.cache.observe_write(obj)
 

@@ -65,8 +65,10 @@ class Consistency:
         if answer.get("kind") == resource.kind:
             for cache in self._caches(resource):
                 cache.observe_write(answer)
-            version = int(answer["metadata"]["resourceVersion"])
-            write = Write(resource, namespace, name, version)
+            metadata = answer["metadata"]
+            write = Write(
+                resource, namespace, name, int(metadata["resourceVersion"]), labels=metadata.get("labels") or {}
+            )
         else:
             details = answer.get("details") or {}
             write = Write(resource, namespace, name, 0, deleted_uid=details.get("uid", ""))
@@ -79,16 +81,15 @@ class Consistency:
         Returns:
             Whether they have.
         """
-        pending = [
-            (write, cache) for write in writes for cache in self._caches(write.resource) if not _seen(write, cache)
-        ]
-        if not pending:
+        watched = [(write, cache) for write in writes for cache in self._caches(write.resource)]
+        if all(_seen(write, cache) for write, cache in watched):
             return True
         started = self._clock()
         caught_up = True
         try:
             async with asyncio.timeout(WAIT):
-                for write, cache in pending:
+                # All of them, in order: once an earlier write of an object is seen, a later one may be missing.
+                for write, cache in watched:
                     await _until_seen(write, cache)
         except TimeoutError:
             caught_up = False
@@ -121,8 +122,8 @@ def _seen(write: Write, cache: Cache) -> bool:
     if scope.version >= write.resource_version or (entry is not None and entry.version >= write.resource_version):
         return True
     # A cache with selectors learns of an object that does not match only by a bookmark, a minute later. What it holds
-    # in an older version it is told of at once.
-    return entry is None and cache.selective
+    # in an older version it is told of at once. Where it cannot be told here whether it matches, the bookmark decides.
+    return entry is None and cache.matches(write.namespace, write.name, write.labels) is False
 
 
 async def _until_seen(write: Write, cache: Cache) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from informers import Resource
 
 
@@ -65,6 +67,7 @@ class Write:
         name: Its name.
         resource_version: The version that the write made. Zero for a deletion, whose answer may have none.
         deleted_uid: For a deletion: the uid of the object that is to go away.
+        labels: Of the object as written: they tell which caches with selectors are to show it.
     """
 
     resource: Resource
@@ -72,6 +75,7 @@ class Write:
     name: str
     resource_version: int
     deleted_uid: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

@@ -17,9 +17,13 @@ from tests.unit.runtime.virtual_time import now, virtual_time
 class Caches:
     """Real caches of ConfigMaps, filled by the test instead of a watch."""
 
-    def __init__(self, *, label_selector: str = "", namespaces: tuple[str, ...] | None = None) -> None:
+    def __init__(
+        self, *, label_selector: str = "", field_selector: str = "", namespaces: tuple[str, ...] | None = None
+    ) -> None:
         self.factory = InformerFactory(cast("Api", None), namespaces=namespaces)
-        self.informer = self.factory.informer(CONFIG_MAP, ConfigMap, label_selector=label_selector)
+        self.informer = self.factory.informer(
+            CONFIG_MAP, ConfigMap, label_selector=label_selector, field_selector=field_selector
+        )
         self.consistency = Consistency(self.factory, clock=now)
         (self.scope,) = self.informer.cache.scopes.values()
 
@@ -38,6 +42,12 @@ class Caches:
 def config_map(name: str, version: int, uid: str = "u") -> dict[str, Any]:
     metadata = {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": str(version)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+
+
+def labelled(name: str, version: int, **labels: str) -> dict[str, Any]:
+    obj = config_map(name, version)
+    obj["metadata"]["labels"] = labels
+    return obj
 
 
 def begun() -> Reconcile:
@@ -135,6 +145,63 @@ async def test_waits_for_a_cache_with_selectors_that_holds_the_object() -> None:
     await asyncio.sleep(1)
     assert not waiting.done()
     caches.told(12, "a", deleted=True)  # it does not match any more
+
+    assert await waiting
+
+
+@virtual_time
+async def test_a_new_object_that_matches_a_selector_is_shown_at_once() -> None:
+    caches, reconcile = Caches(label_selector="app=x"), begun()
+    await caches.sync()
+
+    caches.consistency.note(CONFIG_MAP, "ns", "a", labelled("a", 12, app="x"))
+    caches.consistency.note(CONFIG_MAP, "ns", "b", labelled("b", 13, app="y"))
+
+    assert caches.informer.keys() == [("ns", "a")]
+    assert await caches.consistency.caught_up(reconcile.writes)
+    assert now() == 0
+
+
+@virtual_time
+async def test_waits_for_a_cache_with_selectors_that_does_not_hold_a_matching_object_yet() -> None:
+    caches = Caches(label_selector="app=x")
+    await caches.sync()
+    write = Write(CONFIG_MAP, "ns", "a", 12, labels={"app": "x"})
+    waiting = asyncio.create_task(caches.consistency.caught_up([write]))
+
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    caches.told(12, "a")
+
+    assert await waiting
+    assert now() == 1
+
+
+@virtual_time
+async def test_waits_for_a_cache_of_which_only_the_server_can_tell_whether_it_shows_the_object() -> None:
+    caches, reconcile = Caches(field_selector="data.key=value"), begun()
+    await caches.sync()
+    caches.consistency.note(CONFIG_MAP, "ns", "a", config_map("a", 12))
+    assert caches.informer.keys() == []
+
+    assert not await caches.consistency.caught_up(reconcile.writes)
+    assert now() == WAIT
+    caches.bookmark(12)
+    assert await caches.consistency.caught_up(reconcile.writes)
+
+
+@virtual_time
+async def test_waits_for_the_later_write_of_an_object_that_a_cache_learns_of_by_the_earlier_one() -> None:
+    caches = Caches(label_selector="app=x")
+    await caches.sync()
+    writes = [Write(CONFIG_MAP, "ns", "a", 11, labels={"app": "x"}), Write(CONFIG_MAP, "ns", "a", 12)]
+    waiting = asyncio.create_task(caches.consistency.caught_up(writes))
+
+    await asyncio.sleep(1)
+    caches.told(11, "a")
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    caches.told(12, "a", deleted=True)  # without the label it does not match any more
 
     assert await waiting
 
