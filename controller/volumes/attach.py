@@ -187,10 +187,14 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
         for holder in seen.holders
         if (holder.is_on(node) if node is not None else not any(holder.is_on(other) for other in others))
     ]
-    if not held and not seen.trouble:
+    out_of_service = node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+    # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
+    writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
+    silent = node is not None and writes and not out_of_service and _unreachable(node)
+    if not held and not seen.trouble and not silent:
         return Plan(steps=(detach,))
     volume = volume_of(attachment, seen.volume)
-    if held and volume is not None and (node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)):
+    if held and volume is not None and out_of_service:
         state = "gone" if node is None else f"tainted {OUT_OF_SERVICE}"
         fences = tuple(
             Step(
@@ -199,15 +203,18 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
             for holder in held
         )
         return Plan(steps=(*fences, detach))
-    why = seen.trouble or (
-        f"node {here} still has the volume open ({', '.join(holder.client for holder in held)}): it has to let go, "
-        f"or, if it is down for good, to get the taint {OUT_OF_SERVICE}"
-    )
+    clients = ", ".join(holder.client for holder in held)
+    state = f"still has the volume open ({clients}): it has to let go" if held else "does not answer: it has to be back"
+    why = seen.trouble or f"node {here} {state}, or, if it is down for good, to get the taint {OUT_OF_SERVICE}"
     error = attachment.status.detach_error.message if attachment.status.detach_error is not None else ""
     steps = () if error == why else (Step(subject=subject, action=Fail(why, detach=True), reason=why),)
     return Plan(
         steps=(*steps, Step(subject=subject, reason="one writer at a time", waits_for=why)), look_again=LOOK_AGAIN
     )
+
+
+def _unreachable(node: Node) -> bool:
+    return any(c.type == "Ready" and c.status == "Unknown" for c in node.status.conditions)
 
 
 def volume_of(attachment: VolumeAttachment, volume: PersistentVolume | None) -> Volume | None:

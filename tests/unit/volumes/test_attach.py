@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from controller.apis.meta import Condition
 from controller.framework.plan import StepState
-from controller.runtime.kube import VolumeAttachment
+from controller.runtime.kube import Node, NodeStatus, VolumeAttachment
 from controller.volumes.attach import (
     GRACE,
     LOOK_AGAIN,
@@ -157,6 +159,21 @@ def test_a_node_that_still_has_it_open_is_not() -> None:
     assert plan.look_again == LOOK_AGAIN
     told = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,), detach_error=fail.error)
     assert actions(told, seen(holders=[ON_A])) == [None]
+
+
+def test_a_node_that_does_not_answer_keeps_its_volumes_until_it_is_out_of_service() -> None:
+    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
+    silent = NodeStatus(conditions=(Condition(type="Ready", status="Unknown"),))
+
+    def nodes(*taints: str) -> dict[str, Node]:
+        return {**NODES, "a": msgspec.structs.replace(node("a", "", taints=taints), status=silent)}
+
+    fail, wait = actions(leaving, seen(nodes=nodes()))
+    assert isinstance(fail, Fail)
+    assert "node a does not answer" in fail.error
+    assert wait is None
+    assert actions(leaving, seen(nodes=nodes(OUT_OF_SERVICE))) == [Detach()]
+    assert actions(leaving, seen(nodes=nodes(), volume=volume(modes=("ReadOnlyMany",)))) == [Detach()]
 
 
 def test_a_cluster_that_does_not_answer_detaches_nothing() -> None:
