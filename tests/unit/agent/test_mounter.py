@@ -142,6 +142,18 @@ async def test_an_image_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> 
         assert not list((tmp_path / "run").iterdir())
 
 
+async def test_a_volume_that_cannot_be_recorded_is_not_mapped(tmp_path: Path) -> None:
+    async with running(tmp_path) as (mounter, client):
+        mounter.state = tmp_path / "no-directory"
+        mounter.state.touch()
+        with pytest.raises(MappingError, match="no-directory"):
+            await client.map("v", IMAGE, KEY, read_only=False)
+        assert mounter._volumes == {}
+        assert not list((tmp_path / "run").iterdir())
+        listing = await run("losetup", "--list", "--noheadings", "--output", "BACK-FILE")
+        assert str(tmp_path) not in listing.stdout.decode()
+
+
 async def test_a_mounted_volume_is_not_unmapped(tmp_path: Path) -> None:
     async with running(tmp_path) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
