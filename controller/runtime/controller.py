@@ -213,6 +213,10 @@ class Controller:
             if self._timed_out(worker):
                 stats.timeouts += 1
                 self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
+            elif not _being_cancelled():
+                # Something that the reconciler waited for was cancelled, not this worker: it must live on.
+                self._failed(request, RuntimeError("something that the reconcile waited for was cancelled"))
+                return
             raise
         except Exception as error:  # whatever it is, the other requests go on
             self._failed(request, error)
@@ -287,3 +291,8 @@ class Controller:
             slowest.append((seconds, str(request)))
             slowest.sort(reverse=True)
             del slowest[SLOWEST_KEPT:]
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

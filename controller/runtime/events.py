@@ -273,6 +273,9 @@ class EventRecorder:
                     log.info("Could not write an event", error=str(error) or type(error).__name__)
                     return False
                 await anyio.sleep(RETRY_DELAY * attempt)
+            except Exception:  # an event that cannot be sent, whyever, must not end the process
+                log.exception("Could not write an event")
+                return False
             else:
                 self.stats.written += 1
                 return True
@@ -288,5 +291,7 @@ def _micro_time(when: datetime) -> str:
 
 
 def _shorten(note: str) -> str:
-    encoded = note.encode()
-    return note if len(encoded) <= MAX_NOTE else encoded[: MAX_NOTE - 3].decode(errors="ignore") + "…"
+    encoded = note.encode(errors="replace")  # file names may hold what is no text
+    if len(encoded) > MAX_NOTE:
+        return encoded[: MAX_NOTE - 3].decode(errors="ignore") + "…"
+    return encoded.decode()

@@ -296,7 +296,8 @@ class Elector:
                 self.observe(await self._leases.update(spec, self._lease.metadata.resource_version))
             log.info("Released the lease", identity=self.identity, lease=self.election.name)
         except (ApiError, TransportError, TimeoutError) as error:
-            log.warning("Could not release the lease", lease=self.election.name, error=str(error))
+            reason = str(error) or type(error).__name__
+            log.warning("Could not release the lease", lease=self.election.name, error=reason)
 
     @contextmanager
     def dead_mans_switch(self, abort: Callable[[], None] = lambda: os._exit(1)) -> Iterator[None]:

@@ -383,6 +383,24 @@ class TestTimeout:
         assert reconciler.times("b")[1] == pytest.approx(14.0, abs=0.1)
 
     @virtual_time
+    async def test_a_cancelled_thing_that_a_reconciler_waits_for_does_not_end_the_worker(self) -> None:
+        async def work(request: Request) -> None:
+            if request.name == "a" and len(reconciler.times("a")) == 1:
+                future = asyncio.get_running_loop().create_future()
+                future.cancel()
+                await future
+
+        reconciler = Recording(work)
+        controller = new(reconciler)
+        async with running(controller):
+            controller.queue.add(Request("ns", "a"))
+            controller.queue.add(Request("ns", "b"))
+            await asyncio.sleep(10)
+
+        assert len(reconciler.times("a")) == 2
+        assert (controller.stats.success, controller.stats.error, controller.stats.timeouts) == (2, 1, 0)
+
+    @virtual_time
     async def test_the_end_of_the_manager_is_no_timeout(self) -> None:
         async def work(_request: Request) -> None:
             await asyncio.sleep(3600)

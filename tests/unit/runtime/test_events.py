@@ -195,6 +195,19 @@ async def test_a_write_that_cannot_succeed_is_given_up_and_counted() -> None:
 
 
 @virtual_time
+async def test_an_error_of_the_program_and_a_note_that_is_no_text_do_not_stop_the_others() -> None:
+    server = Server()
+    server.errors = [TypeError("cannot be encoded")]
+    async with recording(server) as recorder:
+        recorder.event(CLUSTER, "Normal", "First", "lost")
+        recorder.event(CLUSTER, "Normal", "Second", "file \udcff")
+        await until(lambda: len(server.events) == 1)
+
+    assert server.notes() == ["file ?"]
+    assert recorder.stats.dropped_failed == 1
+
+
+@virtual_time
 async def test_an_event_that_has_expired_on_the_server_begins_anew() -> None:
     server = Server()
     async with recording(server) as recorder:
