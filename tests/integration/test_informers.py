@@ -228,14 +228,18 @@ class WithoutStreaming:
         self._client = client
         self.pages = 0
 
-    async def request(self, method: str, path: str, *, params: Mapping[str, str], deadline: float) -> bytes:
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], accept: str, deadline: float
+    ) -> bytes:
         self.pages += 1
-        return await self._client.request(method, path, params=params, deadline=deadline)
+        return await self._client.request(method, path, params=params, accept=accept, deadline=deadline)
 
-    def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AbstractAsyncContextManager[Stream]:
+    def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, idle: float
+    ) -> AbstractAsyncContextManager[Stream]:
         if "sendInitialEvents" in params:
             raise ApiError(422, "Invalid", "sendInitialEvents is forbidden")
-        return self._client.stream(path, params=params, idle=idle)
+        return self._client.stream(path, params=params, accept=accept, idle=idle)
 
 
 @pytest.mark.timeout(240)

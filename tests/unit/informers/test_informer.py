@@ -374,8 +374,8 @@ async def test_a_relist_keeps_what_did_not_change() -> None:
     async with running(factory):
         seen: list[tuple[str, str]] = []
         before = widgets.cache.entry("one", "a")
-        widgets.cache.listeners.clear()
-        widgets.cache.listeners.append(lambda change: seen.append((change.name, str(change.initial))))
+        widgets.cache.add_listener(lambda change: seen.append((change.name, str(change.initial))))
+        seen.clear()
         api.cut(0)
         api.write("one", "b")
         api.compact()
@@ -474,7 +474,7 @@ async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
     factory = InformerFactory(api)
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
-        api.push(bookmark(api.version - 5))
+        api.tell(*bookmark(api.version - 5))
         api.refusals.append(AHEAD)
         await asyncio.sleep(10)
         assert widgets.cache.stats.lists == 2
