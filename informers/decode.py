@@ -186,11 +186,11 @@ class _Compiler:
             value = self._value(descriptor, field, path, _Target()).plain
             key, sent = f"d[{field.name!r}]", f"{path}.HasField('f{field.number}')"
             match field.presence:
-                case "required":
-                    yield f"{key} = {value}" + (" or None" if field.shape != "one" else "")
+                case "required" if field.shape != "one":
+                    yield f"{key} = {value} or None"
                 case "nullable":
                     yield f"{key} = {value} if {sent} else None"
-                case "optional" if field.shape == "one":
+                case "required" | "optional" if field.shape == "one":  # what is required a server sends if it knows it
                     yield f"if {sent}: {key} = {value}"
                 case _:
                     yield f"v = {value}"
@@ -222,8 +222,12 @@ class _Compiler:
 
     def _or_default(self, value: _Value, field: Field, path: str, wanted: msgspec.structs.FieldInfo) -> str:
         """The value, or where JSON does not have the field the view's default."""
-        one, time = field.shape == "one", field.type in {"Time", "MicroTime"}
-        if one and field.presence == "required" and not time:
+        one, converts = field.shape == "one", value.plain != value.converted
+        is_time, is_message = field.type in {"Time", "MicroTime"}, field.type in schema().messages
+        empty = type(wanted.default) in {str, int, bool, bytes, tuple} and not wanted.default
+        if (empty or wanted.default_factory in {dict, list}) and not converts and not is_time:
+            return value.plain  # a field that was not sent is parsed as just that
+        if one and is_message and field.presence == "required":
             return value.converted
         if wanted.required:
             default = f"missing({wanted.encode_name!r})"
@@ -231,14 +235,9 @@ class _Compiler:
             default = f"{self._constant(wanted.default_factory)}()"
         else:
             default = self._constant(wanted.default)
-        if one and field.presence in {"optional", "nullable"}:
+        if one and field.presence != "nonzero" and not is_time:
             return f"{value.converted} if {path}.HasField('f{field.number}') else {default}"
-        if value.plain != value.converted:
-            return f"{value.converted} if {value.plain} else {default}"
-        zero = wanted.default_factory in {dict, list} or (
-            type(wanted.default) in {str, int, bool, bytes, tuple} and not wanted.default
-        )
-        return value.plain if zero and not time else f"{value.plain} or {default}"
+        return f"{value.converted} if {value.plain} else {default}" if converts else f"{value.plain} or {default}"
 
     def _value(self, descriptor: DescriptorProto, field: Field, path: str, target: _Target) -> _Value:
         """The value of a field, which is added to the descriptor."""
