@@ -247,17 +247,16 @@ class _Compiler:
             number=field.number,
             label=_OPTIONAL if field.shape == "one" else _REPEATED,
         )
-        if field.shape == "map":
-            entry = descriptor.nested_type.add(name=f"F{field.number}Entry")
-            entry.options.map_entry = True
-            entry.field.add(name="key", number=1, label=_OPTIONAL, type=_STRING)
-            content = entry.field.add(name="value", number=2, label=_OPTIONAL)
-            element = self._element(content, field, "x", target)
-            self._typed(made, _MESSAGE, f"{descriptor.name}.{entry.name}")
-            value = f"dict({place})" if element == "x" else f"{{k: {element} for k, x in {place}.items()}}"
+        if field.shape == "map":  # read as the list of entries that it is on the wire: the library's maps are slow
+            entry = self._file.message_type.add(name=f"{descriptor.name}_{field.number}")
+            entry.field.add(name="f1", number=1, label=_OPTIONAL, type=_STRING)
+            content = entry.field.add(name="f2", number=2, label=_OPTIONAL)
+            element = self._element(content, field, "x.f2", target)
+            self._typed(made, _MESSAGE, entry.name)
+            value = f"{{x.f1: {element} for x in {place}[:]}}"
         elif field.shape == "many":
             element = self._element(made, field, "x", target)
-            value = f"{place}[:]" if element == "x" else f"[{element} for x in {place}]"
+            value = f"{place}[:]" if element == "x" else f"[{element} for x in {place}[:]]"
             if target.container is not list:
                 value = f"{target.container.__name__}({value})"
         else:

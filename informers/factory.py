@@ -63,8 +63,8 @@ class InformerFactory:
             field_selector: Watch only what matches, as `kubectl get --field-selector`.
             metadata_only: Watch objects' metadata alone; the view has no other field.
             compact: Hold objects as protobuf where the server has it, for big collections of built-in kinds: half the
-                memory and a third of the work to fill it, but reads of many fields and `raw` take longer. Whoever asks
-                for it has it for all views of the collection.
+                memory, much less work for the server; but reads of many fields and `raw` take several times longer.
+                Whoever asks for it has it for all views of the collection.
         """
         served = namespaces if namespaces is not None else self._namespaces
         scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served

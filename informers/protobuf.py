@@ -76,9 +76,9 @@ def event(frame: bytes) -> Event:
         DecodeError: It holds none.
     """
     try:
-        parts = {number: (start, end) for number, start, end in fields(frame, 0, len(frame))}
-        kind = frame[slice(*parts[1])]
-        start, end = _opened(frame, *content(frame, *parts[_RAW], 1))
+        start, end = content(frame, 0, len(frame), 1)
+        kind = frame[start:end]
+        start, end = _opened(frame, *content(frame, *content(frame, end, len(frame), _RAW), 1))
         if kind in {b"ADDED", b"MODIFIED"}:
             return Upsert(_object(frame, start, end))
         if kind == b"DELETED":
@@ -88,7 +88,7 @@ def event(frame: bytes) -> Event:
         if kind == b"ERROR":
             status = status_from_protobuf(frame[start:end])
             return Failure(ApiError.from_status(status))
-    except (ValueError, IndexError, KeyError) as error:
+    except (ValueError, IndexError) as error:
         raise DecodeError(f"watch event {frame[:200]!r}: {error}") from error
     raise DecodeError(f"watch event {frame[:200]!r}: its type {kind!r} is none of the protocol's")
 

@@ -77,10 +77,12 @@ def _fill(made: Any, message: str, obj: JsonObject) -> None:
                 _fill_zero(made, name, field)
         elif field.shape == "map":
             for key, value in obj[field.name].items():
+                entry = getattr(made, name).add(f1=key)
                 if field.type in {"string", "bytes"}:
-                    getattr(made, name)[key] = _scalar(field, value)
+                    entry.f2 = _scalar(field, value)
                 else:
-                    _fill_one(getattr(made, name)[key], field, value)
+                    entry.f2.SetInParent()
+                    _fill_one(entry.f2, field, value)
         elif field.shape == "many":
             for value in obj[field.name]:
                 if field.type in {"string", "int"}:
