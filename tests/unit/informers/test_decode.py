@@ -14,6 +14,7 @@ from informers import JsonObject, Resource
 from informers.decode import decoder
 from informers.schema import Field, schema
 from tests import protobuf
+from tests.unit.informers.fake_api import KIND as WIDGET
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "string": ("", "a", "ä€😍"),
@@ -81,8 +82,12 @@ class Level(enum.StrEnum):
     HIGH = "high"
 
 
+type Maybe[T] = T | None
+
+
 class Strict(msgspec.Struct):
     name: str
+    namespace: Maybe[str] = None
     generation: int = 7
     labels: dict[str, str] = msgspec.field(default_factory=lambda: {"none": ""})
     creation_timestamp: datetime | None = msgspec.field(name="creationTimestamp", default=None)
@@ -102,14 +107,14 @@ class Widget(msgspec.Struct, rename="camel"):
     not_there: int = 5
 
 
-WIDGET = "example.org/v1/Widget"
-
-
 @pytest.mark.parametrize(
     "obj",
     [
         {"metadata": {"name": "a"}, "spec": {}},
-        {"metadata": {"name": "a", "generation": 3, "labels": {"a": "b"}, "uid": "u"}, "spec": {"node": "high"}},
+        {
+            "metadata": {"name": "a", "namespace": "b", "generation": 3, "labels": {"a": "b"}, "uid": "u"},
+            "spec": {"node": "high"},
+        },
         {"metadata": {"name": "a", "creationTimestamp": "2026-01-02T03:04:05Z"}, "spec": {"number": 2}},
         {"metadata": {"name": "a", "finalizers": ["x", "y"]}, "spec": {"number": 1, "node": "low"}},
     ],
