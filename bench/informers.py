@@ -6,7 +6,6 @@ results go as a table into docs/runtime.md.
 """
 
 import asyncio
-import gc
 import json
 import platform
 import resource
@@ -226,14 +225,10 @@ async def fill(encoding: str, path: Path) -> dict[str, float]:
     seconds = time.process_time() - started
     running.cancel()
     assert len(informer) == PODS
-    started = time.perf_counter()
-    gc.collect()
-    pause = time.perf_counter() - started
     return {
         f"fill a cache of {PODS:,} Pods, CPU s": seconds,
         "the same for one, µs": seconds / PODS * 1e6,
         "memory for it, MB": peak_megabytes() - before,
-        "full garbage collection, ms": pause * 1e3,
     }
 
 
