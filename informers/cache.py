@@ -400,6 +400,8 @@ class Scope:
             if present is not None and present.version >= at:
                 if type(change) is Delete and present.version == at:
                     cache.put(namespace, name, None)
+                elif present.version == at and is_json(present.data) and not is_json(data):
+                    cache.objects[namespace][name] = Entry(at, data)  # an own write, now in the collection's encoding
                 continue  # sent twice, or shown already since we wrote it ourselves
             if type(change) is Delete:
                 cache.put(namespace, name, None, Entry(at, data))

@@ -585,13 +585,16 @@ async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> No
         assert raw == plain(api.objects["one", "a"])
         assert len(widgets.by_index("node", "n1")) == 1
         widgets.observe_write(api.write("one", "a", node="n2"))
-        assert encodings() == [True], "an own write is JSON until the next change"
+        assert encodings() == [True], "an own write is JSON until the watch tells of it"
+        assert len(widgets.by_index("node", "n2")) == 1
+        await settle()
+        assert encodings() == [False]
         assert len(widgets.by_index("node", "n2")) == 1
         api.protobuf = False
         api.cut(0)
         api.write("one", "b", node="n2")
         await asyncio.sleep(10)
-        assert encodings() == [True, True]
+        assert encodings() == [False, True]
         assert len(widgets.by_index("node", "n2")) == 2
 
 
