@@ -365,13 +365,15 @@ def _raw(value: bytes) -> Any:
 
 
 def _time(value: Any) -> str | None:
-    return _seconds(value.f1) + "Z" if value.HasField("f1") else None
+    seconds = value.f1
+    return _rfc3339(seconds) if seconds or value.HasField("f1") else None
 
 
 def _micro_time(value: Any) -> str | None:
-    return f"{_seconds(value.f1)}.{value.f2 // 1000:06}Z" if value.HasField("f1") else None
+    text = _time(value)
+    return None if text is None else f"{text[:-1]}.{value.f2 // 1000:06}Z"
 
 
 @lru_cache(4096)
-def _seconds(since_epoch: int) -> str:
-    return (_EPOCH + timedelta(seconds=since_epoch)).isoformat()
+def _rfc3339(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat() + "Z"
