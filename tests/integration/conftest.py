@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from informers import Client, Resource
-from tests.integration.apiserver import ApiServer
+from e2e.apiserver import ApiServer
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 

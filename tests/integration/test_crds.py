@@ -16,7 +16,7 @@ from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
 from informers import ApiError, Client, Resource
 from tests.integration import samples
-from tests.integration.apiserver import ApiServer
+from e2e.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "manifests/examples/ceph"

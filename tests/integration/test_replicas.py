@@ -16,7 +16,7 @@ import pytest
 from controller.runtime.kube import CONFIG_MAP, LEASE
 from informers import ApiError, Client
 from tests.integration import replica
-from tests.integration.apiserver import ApiServer
+from e2e.apiserver import ApiServer
 from tests.integration.test_manager import read, source, until_stored
 
 ROOT = Path(__file__).parents[2]

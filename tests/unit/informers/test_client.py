@@ -30,7 +30,7 @@ from informers import (
 )
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
-from tests.certificates import make_certificates
+from e2e.certificates import make_certificates
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 

@@ -14,14 +14,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from e2e import binaries
-from tests.certificates import make_certificates
+from e2e.certificates import make_certificates
 
 ADMIN_TOKEN = "admin-of-the-integration-tests"
 USER_TOKEN = "user-of-the-integration-tests"
@@ -114,6 +114,21 @@ class ApiServer:
         revision = int(self._etcd("range", {"key": b64encode(b"\0").decode()})["header"]["revision"])
         self._etcd("compaction", {"revision": revision, "physical": True})
         return revision
+
+    def stored(self, key: str) -> bytes:
+        """The value of a key in etcd. Raises `KeyError` if there is none."""
+        found = self._etcd("range", {"key": b64encode(key.encode()).decode()}).get("kvs")
+        if not found:
+            raise KeyError(key)
+        return b64decode(found[0]["value"])
+
+    def put(self, values: Mapping[str, bytes]) -> None:
+        """Put up to 128 values into etcd, past the API server, all in one transaction."""
+        puts = [
+            {"requestPut": {"key": b64encode(key.encode()).decode(), "value": b64encode(value).decode()}}
+            for key, value in values.items()
+        ]
+        self._etcd("txn", {"success": puts})
 
     def write_kubeconfig(self, path: Path, *, url: str | None = None, user: dict[str, str] | None = None) -> Path:
         """Write a kubeconfig file.
