@@ -23,8 +23,9 @@ from typing import Any, Self
 from e2e import binaries
 from e2e.certificates import make_certificates
 
-ADMIN_TOKEN = "admin-of-the-integration-tests"
-USER_TOKEN = "user-of-the-integration-tests"
+ADMIN = "admin"
+ADMIN_TOKEN = "admin-of-the-integration-tests"  # noqa: S105  # of servers that live as long as a test
+USER_TOKEN = "user-of-the-integration-tests"  # noqa: S105
 """Of user "user", who has no rights until a test gives him some."""
 START_DEADLINE = 60.0
 """Seconds in which a process must be ready."""
@@ -58,7 +59,7 @@ class ApiServer:
     def __enter__(self) -> Self:
         make_certificates(self.directory)
         (self.directory / "tokens.csv").write_text(
-            f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{USER_TOKEN},user,user\n'
+            f'{ADMIN_TOKEN},{ADMIN},{ADMIN},"system:masters"\n{USER_TOKEN},user,user\n'
         )
         self.write_kubeconfig(self.kubeconfig)
         try:

@@ -107,7 +107,9 @@ class Load:
 
     async def _wait_until_served(self, resource: str, count: int) -> None:
         async with self._client() as client, asyncio.timeout(SERVED_DEADLINE):
-            while await _count(client, samples.RESOURCES[resource]) < count:
+            while True:
+                if await _count(client, samples.RESOURCES[resource]) >= count:
+                    return
                 await asyncio.sleep(LOOK_SECONDS)
 
     def _client(self) -> Client:

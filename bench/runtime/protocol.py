@@ -63,7 +63,7 @@ class Peer:
         self.started = 0.0
 
     def __enter__(self) -> Self:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the process
+        self._errors = tempfile.TemporaryFile()  # closed with the process
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             self._command,

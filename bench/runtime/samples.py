@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.runtime.peers.common import GROUP, SEQUENCE, VERSION
+from bench.runtime.peers.common import GROUP as GROUP
+from bench.runtime.peers.common import SEQUENCE as SEQUENCE
+from bench.runtime.peers.common import VERSION
 from controller.runtime.kube import POD
 from informers import Resource
 
@@ -112,7 +114,7 @@ def _container(name: str, number: int) -> dict[str, Any]:
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         ],
         "resources": {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4Gi"}},
-        "securityContext": {"privileged": True, "runAsUser": 0},
+        "securityContext": {"readOnlyRootFilesystem": True, "runAsUser": 167},
         "volumeMounts": [
             {"name": "rook-data", "mountPath": "/var/lib/rook"},
             {"name": "rook-config-override", "mountPath": "/etc/ceph", "readOnly": True},

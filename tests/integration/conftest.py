@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from informers import Client, Resource
 from e2e.apiserver import ApiServer
+from informers import Client, Resource
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 

@@ -5,25 +5,17 @@ So it is synced when the handler has had every object, and there is no queue tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import ssl
 from typing import Any
 
+import aiohttp
 import kopf
 import uvloop
 
 from bench.runtime.peers.common import GROUP, SEQUENCE, VERSION, Tally, options, say
-
-
-class Connection(kopf.ConnectionInfo):
-    """Trusts CAs without a key usage extension, as the other peers do."""
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        """Overrides kopf's."""
-        context: ssl.SSLContext = super().as_ssl_context()
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        return context
 
 
 async def main() -> None:
@@ -38,9 +30,15 @@ async def main() -> None:
     seen: set[tuple[str, str]] = set()
     token = arguments.patch
 
-    async def login(**more: Any) -> kopf.ConnectionInfo:
+    async def login(**more: Any) -> kopf.AiohttpSession:
         found = kopf.login_with_kubeconfig(**more)
-        return Connection(server=found.server, ca_path=found.ca_path, scheme=found.scheme, token=found.token)
+        # As the session that kopf makes, but for a CA without a key usage extension, which the other peers accept.
+        context = ssl.create_default_context(cafile=found.ca_path)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context), headers={"Authorization": f"Bearer {found.token}"}
+        )
+        return kopf.AiohttpSession(server=found.server, aiohttp_session=session)
 
     async def handle(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
         if len(seen) < arguments.objects:
@@ -65,15 +63,10 @@ async def main() -> None:
         kopf.on.event("", "v1", "pods", registry=registry)(handle)
     else:
         kopf.on.event(GROUP, VERSION, "widgets", registry=registry)(handle)
-    command = None if arguments.cache_only else tally.obey(None)
-    if command is None:
-        await kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True)
-    else:
-        import asyncio
-
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(command)
-            tasks.create_task(kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True))
+    async with asyncio.TaskGroup() as tasks:
+        if not arguments.cache_only:
+            tasks.create_task(tally.obey(None))
+        tasks.create_task(kopf.operator(registry=registry, settings=settings, standalone=True, clusterwide=True))
 
 
 if __name__ == "__main__":

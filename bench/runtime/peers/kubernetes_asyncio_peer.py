@@ -9,6 +9,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import uvloop
 from kubernetes_asyncio import client, config
 
@@ -96,7 +97,7 @@ class Program:
             if error.status == GONE:
                 raise Gone from error
             await asyncio.sleep(1)
-        except (OSError, client.rest.aiohttp.ClientError):
+        except (OSError, aiohttp.ClientError):
             await asyncio.sleep(1)
         return version
 
@@ -147,7 +148,6 @@ class Program:
                 "widgets",
                 key[1],
                 {"status": {"token": token}},
-                _content_type="application/merge-patch+json",
             )
             self._tally.patched()
         self._tally.reconciled(item["metadata"].get("annotations", {}).get(SEQUENCE))

@@ -108,7 +108,7 @@ def serve[T: _Object](manager: Manager, informer: Informer[T], arguments: argpar
     manager.add(controller)
 
     def enqueue_all() -> None:
-        for namespace, name in informer.keys():
+        for namespace, name in informer.keys(None):
             controller.queue.add(Request(namespace, name))
 
     manager.add_runnable(lambda: tally.obey(enqueue_all), needs_leader=False)

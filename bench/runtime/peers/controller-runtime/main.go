@@ -20,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -39,7 +38,6 @@ const (
 )
 
 var (
-	kubeconfig  = flag.String("kubeconfig", "", "")
 	resource    = flag.String("resource", "pods", "")
 	objects     = flag.Int("objects", 0, "")
 	workers     = flag.Int("workers", 16, "")
@@ -179,7 +177,7 @@ type everywhere struct{ manager.RunnableFunc }
 func (everywhere) NeedLeaderElection() bool { return false }
 
 func run() error {
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := ctrl.GetConfig() // of the flag --kubeconfig, which controller-runtime defines
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ fn options() -> Options {
         kubeconfig: text("kubeconfig"),
         resource: text("resource"),
         objects: text("objects").parse().expect("--objects is a number"),
-        workers: text("workers").parse().expect("--workers is a number"),
+        workers: text("workers").parse().unwrap_or(16),
         cache_only: values.contains_key("cache-only"),
         record: values.contains_key("record"),
         patch: text("patch"),
