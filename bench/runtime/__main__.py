@@ -139,9 +139,9 @@ def _one(measure: Callable[[Bench, Runtime], Figures], bench: Bench, runtime: Ru
 def publish(new: list[Record]) -> None:
     """Write the results for programs and for people: the new ones, and what others there are already."""
     old = from_json(RESULTS.read_text()) if RESULTS.exists() else []
-    records = merge(old, new)
-    RESULTS.write_text(to_json(records))
     names = [runtime.name for runtime in programs.RUNTIMES]
+    records = merge(old, new, names)
+    RESULTS.write_text(to_json(records))
     versions = {found.runtime: found.version for found in records}
     said = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     when = ", ".join(sorted({found.at for found in records}))

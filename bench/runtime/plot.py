@@ -37,15 +37,16 @@ def draw(records: list[Record], file: Path) -> None:
         objects = max(found.objects for found in records if found.measure == measure)
         bars = [found for found in records if (found.measure, found.objects) == (measure, objects)]
         bars.reverse()
-        names, medians = [bar.runtime for bar in bars], [bar.median for bar in bars]
+        names, medians = [bar.runtime.replace("-unst", "\nunst") for bar in bars], [bar.median for bar in bars]
         spread = [[bar.median - bar.min for bar in bars], [bar.max - bar.median for bar in bars]]
         colours = [OURS if bar.runtime == "ours" else OTHERS for bar in bars]
         panel.barh(names, medians, xerr=spread, color=colours, ecolor="#555555", capsize=2)
-        for position, value in enumerate(medians):
-            panel.annotate(f"  {number(value)}", (value, position), va="center", size=8)
-        panel.set_title(f"{TITLES[measure]} ({objects:,} objects)", size=10)
+        for position, bar in enumerate(bars):
+            panel.annotate(f" {number(bar.median)}", (bar.max, position), va="center", size=8)
+        panel.set_title(f"{TITLES[measure]} ({objects:,} objects)", size=9)
         panel.tick_params(labelsize=8)
-        panel.margins(x=0.18)
+        panel.locator_params(axis="x", nbins=5)
+        panel.set_xlim(right=1.2 * max(bar.max for bar in bars) or 1)
         panel.spines[["top", "right"]].set_visible(False)
     first = records[0]
     figure.suptitle(f"{first.at}, {first.machine}", size=9)

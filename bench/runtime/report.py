@@ -50,9 +50,13 @@ def record(
     return Record(runtime, measure, objects, middle, low, high, len(values), version, at, machine)
 
 
-def merge(old: Iterable[Record], new: Iterable[Record]) -> list[Record]:
-    """All records, of the same measure the new one."""
-    return list({found.key: found for found in (*old, *new)}.values())
+def merge(old: Iterable[Record], new: Iterable[Record], runtimes: Sequence[str]) -> list[Record]:
+    """All records, of the same measure the new one, in the order of the table."""
+    order = list(TITLES)
+    return sorted(
+        {found.key: found for found in (*old, *new)}.values(),
+        key=lambda found: (order.index(found.measure), found.objects, runtimes.index(found.runtime)),
+    )
 
 
 def to_json(records: Iterable[Record]) -> str:
@@ -125,7 +129,7 @@ def table(records: Iterable[Record], runtimes: Sequence[str]) -> str:
 def _cell(found: Record | None) -> str:
     if found is None:
         return "-"
-    if found.runs == 1:
+    if found.min == found.max:
         return number(found.median)
     return f"{number(found.median)} ({number(found.min)} to {number(found.max)})"
 

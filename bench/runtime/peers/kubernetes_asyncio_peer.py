@@ -52,10 +52,9 @@ class Program:
                     tasks.create_task(self._work())
 
     def _list(self, **parameters: Any) -> Awaitable[Any]:
-        call: Callable[..., Awaitable[Any]]
+        call: Callable[..., Awaitable[Any]] = self._custom.list_cluster_custom_object
         if self._arguments.resource == "pods":
             return self._core.list_pod_for_all_namespaces(_preload_content=False, **parameters)
-        call = self._custom.list_cluster_custom_object
         return call(GROUP, VERSION, "widgets", _preload_content=False, **parameters)
 
     async def _follow(self) -> None:
@@ -141,14 +140,9 @@ class Program:
         token = self._arguments.patch
         if token and item.get("status", {}).get("token") != token:
             self._tally.patching()
-            await self._custom.patch_namespaced_custom_object_status(
-                GROUP,
-                VERSION,
-                key[0],
-                "widgets",
-                key[1],
-                {"status": {"token": token}},
-            )
+            call: Callable[..., Awaitable[Any]] = self._custom.patch_namespaced_custom_object_status
+            body = {"status": {"token": token}}
+            await call(GROUP, VERSION, key[0], "widgets", key[1], body, _content_type="application/merge-patch+json")
             self._tally.patched()
         self._tally.reconciled(item["metadata"].get("annotations", {}).get(SEQUENCE))
 
