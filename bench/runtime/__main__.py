@@ -125,11 +125,16 @@ def one_run(bench: Bench, stage: Stage, runtimes: list[Runtime], failures: list[
             say(f"    {failures[-1]}")
 
     if stage.measure is None:
-        attempt(lambda: list(measures.rest(bench, runtimes).items()))
+        attempt(lambda: list(measures.rest(bench, [one for one in runtimes if serves(one, stage)]).items()))
     else:
-        for runtime in runtimes:
+        for runtime in [one for one in runtimes if serves(one, stage)]:
             attempt(partial(_one, stage.measure, bench, runtime))
     return found
+
+
+def serves(runtime: Runtime, stage: Stage) -> bool:
+    """Whether a measure makes sense for a runtime."""
+    return not runtime.measures or stage.name in runtime.measures
 
 
 def _one(measure: Callable[[Bench, Runtime], Figures], bench: Bench, runtime: Runtime) -> list[tuple[str, Figures]]:

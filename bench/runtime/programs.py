@@ -37,6 +37,7 @@ class Runtime:
         passes: Whether all objects can be put into its queue again.
         limits_workers: Whether the number of reconciles at the same time can be set.
         needs: Program that it is built with, beyond Go and Python.
+        measures: Those that make sense for it; empty: all.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Runtime:
     passes: bool = True
     limits_workers: bool = True
     needs: str = ""
+    measures: tuple[str, ...] = ()
 
     def peer(self, kubeconfig: Path, resource: str, objects: int, *options: str) -> Peer:
         """Its program, not yet started."""
@@ -155,4 +157,6 @@ RUNTIMES = (
     Runtime("kube-rs", _rust, _rust_version, needs="cargo"),
     Runtime("kopf", _python("kopf_peer"), _package_version("kopf"), passes=False, limits_workers=False),
     Runtime("kubernetes-asyncio", _python("kubernetes_asyncio_peer"), _package_version("kubernetes-asyncio")),
+    Runtime("bytes-json", _python("bytes"), _our_version, measures=("sync", "sync-custom")),
+    Runtime("bytes-protobuf", lambda: [*_python("bytes")(), "--protobuf"], _our_version, measures=("sync",)),
 )
