@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections import defaultdict
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from bench.runtime.report import from_json, merge, record, table, to_json
 from e2e.progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.runtime.measures import Bench, Figures, Stage
     from bench.runtime.programs import Runtime
@@ -62,18 +61,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     plan = measures.QUICK if arguments.quick else measures.FULL
     if arguments.sizes:
         plan = measures.resized(plan, tuple(sorted(arguments.sizes)))
-    values, failures = run(plan, set(arguments.only), runtimes, arguments.runs or (1 if arguments.quick else 5))
     versions = {runtime.name: runtime.version() for runtime in runtimes}
     at, where = datetime.now(UTC).strftime("%Y-%m-%d"), machine()
-    records = [
-        record(name, measure, objects, found, version=versions[name], at=at, machine=where)
-        for (name, measure, objects), found in values.items()
-    ]
+    records: list[Record] = []
+    failures: list[str] = []
+    for values in run(plan, set(arguments.only), runtimes, arguments.runs or (1 if arguments.quick else 5), failures):
+        new = [
+            record(name, measure, objects, found, version=versions[name], at=at, machine=where)
+            for (name, measure, objects), found in values.items()
+        ]
+        records += new
+        if not arguments.quick:
+            publish(new)
     names = [runtime.name for runtime in runtimes]
     print(f"\n{at}, {where}\n{', '.join(f'{name} {version}' for name, version in versions.items())}\n")
     print(table(records, names))
-    if not arguments.quick:
-        publish(records)
     for failure in failures:
         say(f"failed: {failure}")
     return 1 if failures else 0
@@ -92,10 +94,13 @@ def available(wanted: list[Runtime]) -> list[Runtime]:
     return found
 
 
-def run(plan: measures.Plan, only: set[str], runtimes: list[Runtime], runs: int) -> tuple[Values, list[str]]:
-    """The values of all runs of all measures, and what failed. The runtimes take turns, so that they share luck."""
-    values: Values = defaultdict(list)
-    failures: list[str] = []
+def run(
+    plan: measures.Plan, only: set[str], runtimes: list[Runtime], runs: int, failures: list[str]
+) -> Iterator[Values]:
+    """The values of all runs, one measure after the other. The runtimes take turns, so that they share luck.
+
+    What failed is added to `failures`.
+    """
     with tempfile.TemporaryDirectory(prefix="rook-bench-") as scratch, measures.server(Path(scratch)) as server:
         bench = measures.Bench(server, Load(server), plan)
         asyncio.run(bench.load.prepare())
@@ -104,41 +109,27 @@ def run(plan: measures.Plan, only: set[str], runtimes: list[Runtime], runs: int)
                 continue
             asyncio.run(bench.load.grow("pods", stage.pods))
             asyncio.run(bench.load.grow("widgets", stage.widgets))
+            values: Values = defaultdict(list)
             for number in range(runs):
                 say(f"==> {stage.name}, {stage.objects:,} objects, run {number + 1} of {runs}")
-                for name, figures in one_run(bench, stage, runtimes, failures):
+                for name, figures in one_run(bench, stage, runtimes, failures).items():
                     say(f"    {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
                     for measure, value in figures.items():
                         values[name, measure, stage.objects].append(value)
-    return values, failures
+            yield values
 
 
-def one_run(bench: Bench, stage: Stage, runtimes: list[Runtime], failures: list[str]) -> list[tuple[str, Figures]]:
-    """One run of a measure for each runtime."""
-    found: list[tuple[str, Figures]] = []
-
-    def attempt(measure: Callable[[], list[tuple[str, Figures]]]) -> None:
+def one_run(bench: Bench, stage: Stage, runtimes: list[Runtime], failures: list[str]) -> dict[str, Figures]:
+    """One run of a measure for the runtimes for which it makes sense: figures by runtime."""
+    found: dict[str, Figures] = {}
+    measured = [runtime for runtime in runtimes if not runtime.measures or stage.name in runtime.measures]
+    for group in [measured] if stage.together else [[runtime] for runtime in measured]:
         try:
-            found.extend(measure())
+            found |= stage.measure(bench, group)
         except PeerError as error:
             failures.append(f"{stage.name}: {error}")
             say(f"    {failures[-1]}")
-
-    if stage.measure is None:
-        attempt(lambda: list(measures.rest(bench, [one for one in runtimes if serves(one, stage)]).items()))
-    else:
-        for runtime in [one for one in runtimes if serves(one, stage)]:
-            attempt(partial(_one, stage.measure, bench, runtime))
     return found
-
-
-def serves(runtime: Runtime, stage: Stage) -> bool:
-    """Whether a measure makes sense for a runtime."""
-    return not runtime.measures or stage.name in runtime.measures
-
-
-def _one(measure: Callable[[Bench, Runtime], Figures], bench: Bench, runtime: Runtime) -> list[tuple[str, Figures]]:
-    return [(runtime.name, measure(bench, runtime))]
 
 
 def publish(new: list[Record]) -> None:

@@ -135,7 +135,7 @@ def startup(bench: Bench, runtime: Runtime) -> Figures:
         return {"startup_s": seconds, "startup_cpu_s": peer.cpu(), "startup_rss_mb": peer.rss()}
 
 
-def sync(bench: Bench, runtime: Runtime, resource: str) -> Figures:
+def sync(bench: Bench, runtime: Runtime, resource: str = "pods") -> Figures:
     """From the start of the process to a synced copy."""
     with bench.peer(runtime, resource, "--cache-only") as peer:
         seconds, _ = peer.expect("synced", SYNC_DEADLINE)
@@ -285,6 +285,8 @@ def latencies(name: str, sent: Mapping[int, Sent], seen: Mapping[int, int]) -> F
     since_sent = sorted((at - sent[number].sent) / 1e6 for number, at in seen.items())
     since_returned = sorted((at - sent[number].returned) / 1e6 for number, at in seen.items())
     figures = {f"{name}_missed": float(len(sent) - len(seen))}
+    if not seen:
+        return figures
     for label, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999)):
         figures[f"{name}_{label}_ms"] = percentile(since_sent, share)
         figures[f"{name}_return_{label}_ms"] = percentile(since_returned, share)
@@ -339,22 +341,28 @@ class Stage:
     widgets: int
     objects: int
     """As the results say it."""
-    measure: Callable[[Bench, Runtime], Figures] | None
-    """None: `rest`, which measures all runtimes together."""
+    measure: Callable[[Bench, Sequence[Runtime]], dict[str, Figures]]
+    """Figures by runtime."""
+    together: bool = False
+    """Whether all runtimes are measured at the same time."""
+
+
+def _each(measure: Callable[[Bench, Runtime], Figures]) -> Callable[[Bench, Sequence[Runtime]], dict[str, Figures]]:
+    return lambda bench, runtimes: {runtime.name: measure(bench, runtime) for runtime in runtimes}
 
 
 def stages(plan: Plan) -> list[Stage]:
     """All measures, in the order in which the number of objects grows."""
-    first = plan.sizes[0]
     found = [
-        Stage("startup", 0, 0, 0, startup),
-        Stage("patch", 0, plan.patched, plan.patched, patch),
+        Stage("startup", 0, 0, 0, _each(startup)),
+        Stage("patch", 0, plan.patched, plan.patched, _each(patch)),
     ]
     for size in plan.sizes:
         found += [
-            Stage("sync", size, found[-1].widgets, size, lambda bench, runtime: sync(bench, runtime, "pods")),
-            Stage("sync-custom", size, size, size, sync_custom),
+            Stage("sync", size, found[-1].widgets, size, _each(sync)),
+            Stage("sync-custom", size, size, size, _each(sync_custom)),
         ]
-        if size == first:
-            found += [Stage(measure.__name__, size, size, size, measure) for measure in (noop, latency, burst, recover)]
-    return [*found, Stage("rest", plan.rest_objects, plan.sizes[-1], plan.rest_objects, None)]
+        if size == plan.sizes[0]:
+            others = (noop, latency, burst, recover)
+            found += [Stage(measure.__name__, size, size, size, _each(measure)) for measure in others]
+    return [*found, Stage("rest", plan.rest_objects, plan.sizes[-1], plan.rest_objects, rest, together=True)]

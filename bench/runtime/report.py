@@ -36,9 +36,7 @@ class Record:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values do not exceed; NaN of none."""
-    if not ordered:
-        return math.nan
+    """The smallest value that at least this share of the values do not exceed. There must be one at least."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
