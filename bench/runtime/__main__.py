@@ -91,6 +91,7 @@ def available(wanted: list[Runtime]) -> list[Runtime]:
         runtime.command()
         found.append(runtime)
     programs.packages()
+    programs.compile_python()
     return found
 
 
@@ -151,7 +152,7 @@ def publish(new: list[Record]) -> None:
 
 def draw() -> None:
     """Make the picture of the results."""
-    command = [sys.executable, "-m", "bench.runtime.plot", str(RESULTS), str(PICTURE)]
+    command = [programs.PYTHON, "-m", "bench.runtime.plot", str(RESULTS), str(PICTURE)]
     subprocess.run(command, check=True, cwd=programs.CHECKOUT, env=programs.environment())
 
 
