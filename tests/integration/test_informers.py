@@ -13,10 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
+from e2e.apiserver import USER_TOKEN, ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError
 from informers.client import Stream
 from informers.watcher import Backoff
-from tests.integration.apiserver import USER_TOKEN, ApiServer
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue

@@ -18,6 +18,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from e2e.certificates import make_certificates
 from informers import (
     ApiError,
     Client,
@@ -30,7 +31,6 @@ from informers import (
 )
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
-from tests.certificates import make_certificates
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 
