@@ -49,6 +49,9 @@ OPEN_DEADLINE: Final = 30.0
 REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds; the buckets of client-go's `rest_client_request_duration_seconds`."""
 
+SIZE_BUCKETS: Final = tuple(float(size) for size in (64, 256, 512, *(4**n for n in range(5, 13))))
+"""Bytes; the buckets of client-go's `rest_client_request_size_bytes` and `rest_client_response_size_bytes`."""
+
 TRANSPORT_FAILED: Final = "<error>"
 """What client-go counts as the code of a request without an answer."""
 
@@ -71,6 +74,8 @@ class ClientStats:
         requests: By (code, method), for `rest_client_requests_total`; watches count when they are opened.
         durations: Seconds to the whole answer by method, for `rest_client_request_duration_seconds`.
         retries: By (code, method), for `rest_client_request_retries_total`.
+        request_sizes: Bytes of bodies by method, for `rest_client_request_size_bytes`; of requests that were answered.
+        response_sizes: The same of answers, for `rest_client_response_size_bytes`; a watch has none.
         received: Bytes of answers and streams as they were read, after decompression.
         sent: Bytes of requests' bodies.
     """
@@ -78,16 +83,32 @@ class ClientStats:
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
     durations: dict[str, Histogram] = field(default_factory=dict)
     retries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    request_sizes: dict[str, Histogram] = field(default_factory=dict)
+    response_sizes: dict[str, Histogram] = field(default_factory=dict)
     received: int = 0
     sent: int = 0
 
     def answered(self, method: str, code: int | str, seconds: float) -> None:
         """Count one request."""
         self.requests[str(code), method] += 1
-        histogram = self.durations.get(method)
-        if histogram is None:
-            histogram = self.durations[method] = Histogram(REQUEST_BUCKETS)
-        histogram.observe(seconds)
+        _observe(self.durations, method, REQUEST_BUCKETS, seconds)
+
+    def request_sent(self, method: str, size: int) -> None:
+        """Count a request's body, which may be empty."""
+        self.sent += size
+        _observe(self.request_sizes, method, SIZE_BUCKETS, size)
+
+    def response_read(self, method: str, size: int) -> None:
+        """Count an answer's body that was read to its end."""
+        self.received += size
+        _observe(self.response_sizes, method, SIZE_BUCKETS, size)
+
+
+def _observe(histograms: dict[str, Histogram], method: str, buckets: tuple[float, ...], value: float) -> None:
+    histogram = histograms.get(method)
+    if histogram is None:
+        histogram = histograms[method] = Histogram(buckets)
+    histogram.observe(value)
 
 
 class Stream(Protocol):
@@ -446,7 +467,7 @@ class Client:
             body = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{response.method} {response.url.path}: {_describe(error)}") from error
-        self.stats.received += len(body)
+        self.stats.response_read(response.method, len(body))
         return body
 
     async def _send(
@@ -481,7 +502,7 @@ class Client:
                 **options,
             )
             code = response.status
-            self.stats.sent += len(data or b"")
+            self.stats.request_sent(method, len(data or b""))
         except (aiohttp.ClientError, OSError) as error:
             raise TransportError(f"{method} {path}: {_describe(error)}") from error
         finally:

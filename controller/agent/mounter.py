@@ -11,7 +11,7 @@ import argparse
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,22 +154,26 @@ class Mounter:
         if self._closing:
             raise MounterError("the mounter is ending and takes no new volume")
         paths = Paths(self.runtime / file_name(command.volume))
-        export = None
+        export, device = None, ""
         try:
             export = await Export.open(
                 command.image, command.credentials, paths, read_only=command.read_only, launch=self.launch
             )
             device = await loop.attach(self.runner, paths.image, read_only=command.read_only)
+            mapped = Mapped(volume=command.volume, image=str(command.image), device=device, read_only=command.read_only)
+            # A volume without a record would be found, and unmapped, by nobody.
+            await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))
         except BaseException:
             with anyio.CancelScope(shield=True):
+                if device:
+                    with suppress(CommandError, loop.DeviceBusyError):
+                        await loop.detach(self.runner, device)
                 if export is not None:
                     await export.kill()
                 await clean(self.runner, paths)
             raise
-        mapped = Mapped(volume=command.volume, image=str(command.image), device=device, read_only=command.read_only)
         volume = _Volume(mapped, export)
         self._volumes[command.volume] = volume
-        await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))
         self.tasks.start_soon(self._watch, volume, export)
         _log.info("mapped", volume=mapped.volume, image=mapped.image, device=device, process=export.pid)
         return mapped

@@ -246,7 +246,11 @@ class Elector:
                         log.info("Became the leader", identity=self.identity, lease=self.election.name)
                         return
             except (ApiError, TransportError, TimeoutError) as error:
-                log.warning("Could not acquire the lease", lease=self.election.name, error=str(error))
+                if isinstance(error, ApiError) and (error.is_conflict or error.is_already_exists):
+                    log.info("Another candidate was faster", lease=self.election.name)
+                else:
+                    reason = str(error) or type(error).__name__
+                    log.warning("Could not acquire the lease", lease=self.election.name, error=reason)
             await anyio.sleep(self.election.retry_period * (1 + JITTER * self._uniform()))
 
     async def hold(self) -> None:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from informers.client import REQUEST_BUCKETS
+from informers.client import REQUEST_BUCKETS, SIZE_BUCKETS
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -186,14 +186,11 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
     host = next((urlsplit(client.host).netloc for client in clients if client.host), "")
     requests: dict[tuple[str, ...], float] = {("200", method, host): 0 for method in METHODS}
     retries: dict[tuple[str, ...], float] = {("429", method, host): 0 for method in METHODS}
-    durations: dict[tuple[str, ...], Histogram] = {(method, host): Histogram(REQUEST_BUCKETS) for method in METHODS}
     for client in clients:
         for (code, method), count in client.stats.requests.items():
             requests[code, method, host] = requests.get((code, method, host), 0) + count
         for (code, method), count in client.stats.retries.items():
             retries[code, method, host] = retries.get((code, method, host), 0) + count
-        for method, histogram in client.stats.durations.items():
-            _add(durations.setdefault((method, host), Histogram(histogram.bounds)), histogram)
     yield _counter(
         "rest_client_requests_total",
         "Number of HTTP requests, partitioned by status code, method, and host",
@@ -206,12 +203,21 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
         ("code", "verb", "host"),
         retries,
     )
-    yield _histogram(
-        "rest_client_request_duration_seconds",
-        "Request latency in seconds, by verb and host",
-        ("verb", "host"),
-        durations,
-    )
+    for name, help_, buckets, parts in (
+        (
+            "request_duration_seconds",
+            "Request latency in seconds",
+            REQUEST_BUCKETS,
+            [c.stats.durations for c in clients],
+        ),
+        ("request_size_bytes", "Request size in bytes", SIZE_BUCKETS, [c.stats.request_sizes for c in clients]),
+        ("response_size_bytes", "Response size in bytes", SIZE_BUCKETS, [c.stats.response_sizes for c in clients]),
+    ):
+        totals: dict[tuple[str, ...], Histogram] = {(method, host): Histogram(buckets) for method in METHODS}
+        for part in parts:
+            for method, histogram in part.items():
+                _add(totals.setdefault((method, host), Histogram(buckets)), histogram)
+        yield _histogram(f"rest_client_{name}", f"{help_}, by verb and host", ("verb", "host"), totals)
     yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})
     yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
 

@@ -192,6 +192,37 @@ class TestReconciling:
         assert not behind
         assert informer.cache.stats.write_throughs > 0
 
+    @pytest.mark.parametrize("selector", ["app=child", "app in (child),!absent"])
+    async def test_never_makes_an_object_twice_that_a_cache_with_a_selector_is_to_show(
+        self, client: Client, namespace: str, selector: str
+    ) -> None:
+        manager = new_manager(client, namespace)
+        parents = manager.informers.informer(CONFIG_MAP, ConfigMap, label_selector=f"app={SOURCE}")
+        children = manager.informers.informer(CONFIG_MAP, ConfigMap, label_selector=selector)
+        made: list[str] = []
+
+        class Maker:
+            async def reconcile(self, request: Request) -> Result:
+                known = {name for _, name in children.keys(request.namespace)}
+                missing = next((name for name in (f"child-{n}" for n in range(50)) if name not in known), None)
+                if missing is not None:
+                    child = source(request.namespace, missing)
+                    child["metadata"]["labels"] = {"app": "child"}
+                    await client.create(CONFIG_MAP, child)  # a second time it would be a conflict
+                    made.append(missing)
+                    controller.queue.add(request)
+                return Result()
+
+        controller = Controller("maker", Maker())
+        controller.watch(parents)
+        manager.add(controller)
+        async with running(manager):
+            await client.create(CONFIG_MAP, source(namespace, "parent"))
+            await until(lambda: len(children) == 50 and not len(controller.queue) and not controller.active)
+
+        assert made == [f"child-{n}" for n in range(50)]
+        assert controller.stats.error == 0
+
     async def test_finalizers_are_added_once_and_removed(self, client: Client, namespace: str) -> None:
         await client.create(CONFIG_MAP, source(namespace, "kept"))
         manager = new_manager(client, namespace)
@@ -464,6 +495,12 @@ class TestObserving:
         assert re.search(rf'rest_client_requests_total{{code="200",host="{server}",method="GET"}} [1-9]', before)
         assert f'rest_client_request_duration_seconds_count{{host="{server}",verb="PATCH"}} 0.0\n' in before
         assert f'rest_client_request_duration_seconds_count{{host="{server}",verb="PATCH"}} 1.0\n' in after
+        for size in ("request", "response"):
+            name = f"rest_client_{size}_size_bytes"
+            assert f'{name}_count{{host="{server}",verb="PATCH"}} 0.0\n' in before
+            assert f'{name}_count{{host="{server}",verb="PATCH"}} 1.0\n' in after
+            assert re.search(rf'{name}_sum{{host="{server}",verb="PATCH"}} [1-9]', after)
+            assert f'{name}_bucket{{host="{server}",le="16777216.0",verb="PATCH"}} 1.0\n' in after
         assert re.search(r'controller_runtime_reconcile_total{controller="copier",result="success"} [1-9]', after)
         assert "controller_runtime_client_consistency_wait_duration_seconds_bucket" in before
         assert 'rook_apply_total{result="applied"} 1.0\n' in after

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -32,6 +33,13 @@ STANDIN = str(Path(__file__).parent / "standin_qsd.py")
 def launch(image: Image, paths: Paths, user: str, key_descriptor: int, read_only: bool) -> Sequence[str]:
     behaviour = "fail" if image.name == "missing" else "serve"
     return sys.executable, STANDIN, str(paths.image), str(GIB), str(paths.monitor), behaviour
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a short name: the path of a unix socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="rook-") as name:
+        yield Path(name)
 
 
 @asynccontextmanager
@@ -71,8 +79,8 @@ async def eventually[T](look: Callable[[], T]) -> T:
     return found
 
 
-async def test_a_volume_comes_and_goes(tmp_path: Path) -> None:
-    async with running(tmp_path) as (mounter, client):
+async def test_a_volume_comes_and_goes(directory: Path) -> None:
+    async with running(directory) as (mounter, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
         assert mapped == Mapped(volume="v", image="p/image", device=mapped.device)
         assert loop.size_of(mapped.device) == GIB
@@ -83,15 +91,15 @@ async def test_a_volume_comes_and_goes(tmp_path: Path) -> None:
         assert await client.find("v") is None
         assert loop.backing_file(mapped.device) == ""
         await client.unmap("v")
-        assert not list((tmp_path / "run").iterdir())
-        assert not list((tmp_path / RECORDS).iterdir())
+        assert not list((directory / "run").iterdir())
+        assert not list((directory / RECORDS).iterdir())
         with anyio.fail_after(5):
             await mounter.drained()
         with pytest.raises(MappingError, match="ending"):
             await client.map("v", IMAGE, KEY, read_only=False)
 
 
-async def test_a_lock_that_was_handed_on_stays_the_volumes(tmp_path: Path) -> None:
+async def test_a_lock_that_was_handed_on_stays_the_volumes(directory: Path) -> None:
     inside: list[str] = []
     most = 0
 
@@ -109,14 +117,14 @@ async def test_a_lock_that_was_handed_on_stays_the_volumes(tmp_path: Path) -> No
             await use("third")
 
     async with anyio.create_task_group() as tasks:
-        mounter = Mounter(tasks, runtime=tmp_path, state=tmp_path)
+        mounter = Mounter(tasks, runtime=directory, state=directory)
         tasks.start_soon(use, "first")
     assert most == 1
     assert mounter._locks == {}
 
 
-async def test_a_volume_is_mapped_one_way_at_a_time(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_volume_is_mapped_one_way_at_a_time(directory: Path) -> None:
+    async with running(directory) as (_, client):
         await client.map("v", IMAGE, KEY, read_only=False)
         other = msgspec.structs.replace(IMAGE, name="other")
         with pytest.raises(MappingError, match="image p/image, read-only False; asked for image p/other"):
@@ -125,28 +133,40 @@ async def test_a_volume_is_mapped_one_way_at_a_time(tmp_path: Path) -> None:
             await client.map("v", IMAGE, KEY, read_only=True)
 
 
-async def test_a_read_only_volume_refuses_writes(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_read_only_volume_refuses_writes(directory: Path) -> None:
+    async with running(directory) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=True)
         assert mapped.read_only
         with pytest.raises(OSError, match=r"not permitted|Read-only"):
             write(mapped.device)
 
 
-async def test_an_image_that_cannot_be_opened_leaves_nothing(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_an_image_that_cannot_be_opened_leaves_nothing(directory: Path) -> None:
+    async with running(directory) as (_, client):
         missing = msgspec.structs.replace(IMAGE, name="missing")
         with pytest.raises(MappingError, match=r"image p/missing cannot be opened: error reading header from image"):
             await client.map("v", missing, KEY, read_only=False)
         assert await client.find("v") is None
-        assert not list((tmp_path / "run").iterdir())
+        assert not list((directory / "run").iterdir())
 
 
-async def test_a_mounted_volume_is_not_unmapped(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_volume_that_cannot_be_recorded_is_not_mapped(directory: Path) -> None:
+    async with running(directory) as (mounter, client):
+        mounter.state = directory / "no-directory"
+        mounter.state.touch()
+        with pytest.raises(MappingError, match="no-directory"):
+            await client.map("v", IMAGE, KEY, read_only=False)
+        assert mounter._volumes == {}
+        assert not list((directory / "run").iterdir())
+        listing = await run("losetup", "--list", "--noheadings", "--output", "BACK-FILE")
+        assert str(directory) not in listing.stdout.decode()
+
+
+async def test_a_mounted_volume_is_not_unmapped(directory: Path) -> None:
+    async with running(directory) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
         await run("mkfs.ext4", "-q", mapped.device)
-        target = str(tmp_path / "mnt")
+        target = str(directory / "mnt")
         await anyio.Path(target).mkdir()
         await mounts.mount(run, mapped.device, target, filesystem="ext4", options=(), deadline=10)
         try:
@@ -158,8 +178,8 @@ async def test_a_mounted_volume_is_not_unmapped(tmp_path: Path) -> None:
         await client.unmap("v")
 
 
-async def test_a_volume_grows_and_never_shrinks(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_volume_grows_and_never_shrinks(directory: Path) -> None:
+    async with running(directory) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
         await client.expand("v", 2 * GIB)
         assert loop.size_of(mapped.device) == 2 * GIB
@@ -171,8 +191,8 @@ async def test_a_volume_grows_and_never_shrinks(tmp_path: Path) -> None:
             await client.expand("w", GIB)
 
 
-async def test_a_daemon_that_dies_is_noticed_and_its_volume_mapped_anew(tmp_path: Path) -> None:
-    async with running(tmp_path) as (mounter, client):
+async def test_a_daemon_that_dies_is_noticed_and_its_volume_mapped_anew(directory: Path) -> None:
+    async with running(directory) as (mounter, client):
         await client.map("v", IMAGE, KEY, read_only=False)
         export = mounter._volumes["v"].export
         assert export is not None
@@ -186,11 +206,11 @@ async def test_a_daemon_that_dies_is_noticed_and_its_volume_mapped_anew(tmp_path
         assert mounter._volumes["v"].export is not export
 
 
-async def test_a_loop_device_that_was_taken_away_is_never_touched_again(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_loop_device_that_was_taken_away_is_never_touched_again(directory: Path) -> None:
+    async with running(directory) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
         await run("losetup", "--detach", mapped.device)
-        somebody_elses = tmp_path / "other"
+        somebody_elses = directory / "other"
         somebody_elses.write_bytes(bytes(1 << 20))
         await run("losetup", mapped.device, str(somebody_elses))
         try:
@@ -200,10 +220,10 @@ async def test_a_loop_device_that_was_taken_away_is_never_touched_again(tmp_path
             await run("losetup", "--detach", mapped.device)
 
 
-async def test_a_restarted_mounter_knows_what_its_predecessor_lost(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_restarted_mounter_knows_what_its_predecessor_lost(directory: Path) -> None:
+    async with running(directory) as (_, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
-    async with running(tmp_path) as (_, client):
+    async with running(directory) as (_, client):
         found = await client.find("v")
         assert found is not None
         assert (found.device, found.image) == (mapped.device, "p/image")
@@ -212,8 +232,8 @@ async def test_a_restarted_mounter_knows_what_its_predecessor_lost(tmp_path: Pat
         assert again.problem == ""
 
 
-async def test_without_a_mounter(tmp_path: Path) -> None:
-    client = MounterClient(tmp_path / "mounter.sock")
+async def test_without_a_mounter(directory: Path) -> None:
+    client = MounterClient(directory / "mounter.sock")
     assert "rook-mounter" in await client.usable()
     assert await client.find("never mapped") is None  # told without asking
     await client.unmap("never mapped")
@@ -221,18 +241,18 @@ async def test_without_a_mounter(tmp_path: Path) -> None:
         await client.map("v", IMAGE, KEY, read_only=False)
 
 
-async def test_nonsense_on_the_socket_is_survived(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_nonsense_on_the_socket_is_survived(directory: Path) -> None:
+    async with running(directory) as (_, client):
         for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x09not json!"):
-            async with await anyio.connect_unix(tmp_path / "mounter.sock") as stream:
+            async with await anyio.connect_unix(directory / "mounter.sock") as stream:
                 await stream.send(nonsense)
                 with pytest.raises(anyio.EndOfStream):
                     await receive(stream, Map)
         assert await client.usable() == ""
 
 
-def test_the_key_is_in_no_argument_and_no_file(tmp_path: Path) -> None:
-    paths = Paths(tmp_path)
+def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
+    paths = Paths(directory)
     argv = command_line(IMAGE, paths, KEY.user, 7, False)
     assert not any(KEY.key in argument for argument in argv)
     assert "secret,id=key,format=base64,file=/proc/self/fd/7" in argv
@@ -240,15 +260,15 @@ def test_the_key_is_in_no_argument_and_no_file(tmp_path: Path) -> None:
     assert KEY.key not in repr(Map(volume="v", image=IMAGE, credentials=KEY))
 
 
-async def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
-    async with running(tmp_path) as (_, client):
+async def test_a_key_that_is_none_is_refused(directory: Path) -> None:
+    async with running(directory) as (_, client):
         with pytest.raises(MappingError, match="key of Ceph user node is not base64") as refused:
             await client.map("v", IMAGE, Credentials(user="node", key="not base64!"), read_only=False)
         assert "not base64!" not in str(refused.value)
 
 
-def test_command_line_of_a_read_only_image_in_a_namespace(tmp_path: Path) -> None:
-    argv = command_line(msgspec.structs.replace(IMAGE, namespace="ns"), Paths(tmp_path), "node", 7, True)
+def test_command_line_of_a_read_only_image_in_a_namespace(directory: Path) -> None:
+    argv = command_line(msgspec.structs.replace(IMAGE, namespace="ns"), Paths(directory), "node", 7, True)
     block = msgspec.json.decode(argv[argv.index("--blockdev") + 1])
     export = msgspec.json.decode(argv[argv.index("--export") + 1])
     assert (block["read-only"], block["namespace"], export["writable"]) == (True, "ns", False)

@@ -155,6 +155,7 @@ async def test_a_request_carries_what_it_should(tmp_path: Path) -> None:
     assert client.stats.requests == {("200", "PATCH"): 1}
     assert client.stats.durations["PATCH"].count == 1
     assert (client.stats.sent, client.stats.received) == (9, 12)
+    assert (client.stats.request_sizes["PATCH"].total, client.stats.response_sizes["PATCH"].total) == (9, 12)
 
 
 async def test_objects(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import msgspec
 import pytest
+import structlog.testing
 
 from controller.runtime.kube import Lease, LeaseSpec, ObjectMeta
 from controller.runtime.leader import Elector, LeaderElection, LeadershipLostError, NotLeaderError
@@ -472,3 +473,20 @@ def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> No
     asyncio.run(run())
 
     assert not aborted.is_set()
+
+
+@virtual_time
+async def test_candidates_that_try_at_the_same_time_are_no_trouble() -> None:
+    server = Server()
+    with structlog.testing.capture_logs() as logs:
+        candidates = [Candidate(server, name) for name in "ab"]
+        for candidate in candidates:
+            candidate.connection.late = 0.1  # both see that there is no lease before either makes one
+        await asyncio.sleep(10)
+    leading = [candidate for candidate in candidates if candidate.led_from is not None]
+    for candidate in candidates:
+        await candidate.stop()
+
+    assert len(leading) == 1
+    assert [entry["log_level"] for entry in logs if entry["event"] == "Another candidate was faster"] == ["info"]
+    assert not [entry for entry in logs if entry["log_level"] == "warning"]
