@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
+SCHEMA := go -C tools/schema run .
 
-.PHONY: help demo demo-down test check lint unit integration e2e crds format docs bench-cluster clean venv stubs
+.PHONY: help demo demo-down test check lint unit integration e2e crds schema format docs bench bench-cluster clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,7 @@ lint: stubs ## ruff, mypy, import-linter, generated files up to date
 	@.venv/bin/lint-imports --no-logo
 	@$(RUN) controller.apis --check
 	@diff --recursive --brief manifests/crds charts/rook/files/crds || { echo "run 'make crds'"; exit 1; }
+	@$(SCHEMA) | diff --brief - informers/schema.json || { echo "run 'make schema'"; exit 1; }
 
 unit: stubs ## unit tests
 	@$(RUN) e2e binaries helm >/dev/null
@@ -45,12 +47,18 @@ crds: venv ## generate the CustomResourceDefinitions from controller/apis, for m
 	@$(RUN) controller.apis --output manifests/crds
 	@rm -f charts/rook/files/crds/*.yaml && cp manifests/crds/*.yaml charts/rook/files/crds/
 
+schema: ## generate the protobuf layout of built-in kinds for the informers, from Kubernetes' Go types
+	@$(SCHEMA) >informers/schema.json
+
 format: venv ## format the code and sort imports
 	@$(RUN) ruff check --fix --select I .
 	@$(RUN) ruff format .
 
 bench-cluster: stubs ## measure the demo cluster: seconds to Ready, claim to pod, the operator at rest
 	@$(RUN) bench.cluster
+
+bench: venv ## measure the runtime beside its peers, some hours; a part: make bench ARGS='--quick' (or --help)
+	@$(RUN) bench.runtime $(ARGS)
 
 clean: ## remove what tools left in the checkout; the cache outside it stays
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist ./*.egg-info .venv

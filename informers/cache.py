@@ -20,13 +20,17 @@ import msgspec
 import orjson
 import structlog
 
-from informers import wire
+from informers import protobuf, wire
+from informers.decode import decoder, is_json
+from informers.media import accept
+from informers.schema import PARTIAL, is_known
 from informers.selector import fields_match, labels_match
 from informers.wire import Delete, Upsert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from informers.media import Accept
     from informers.resource import JsonObject, Key, Resource
 
 SLICE: Final = 0.005
@@ -39,7 +43,7 @@ _log = structlog.get_logger("informers")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An object as it is kept: its resource version, and its JSON without managedFields."""
+    """An object as it is kept: its resource version, and its JSON or protobuf without managedFields."""
 
     version: int
     data: bytes
@@ -113,6 +117,16 @@ class Index:
             del self._values[key]
 
 
+class _Listener:
+    """Who is told of changes, and those that he has not been told yet."""
+
+    __slots__ = ("backlog", "call")
+
+    def __init__(self, call: Callable[[Change], None]) -> None:
+        self.call = call
+        self.backlog: deque[Change] = deque()
+
+
 class _Uid(msgspec.Struct, frozen=True):
     uid: str = ""
 
@@ -132,24 +146,37 @@ class Cache:
         scopes: Namespaces that it holds, or `EVERYWHERE` alone.
         label_selector: Only objects whose labels match belong in it.
         field_selector: Only objects whose fields match belong in it.
+        partial: Whether it holds objects' metadata alone.
+
+    Attributes:
+        compact: Whether the server is to be asked for protobuf, if the kind is one that can be read from it.
+        kind: "apiVersion/kind" of the objects that are held.
+        whole: Makes the whole object of its bytes.
     """
 
     def __init__(
-        self, resource: Resource, scopes: tuple[str, ...], *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: Resource,
+        scopes: tuple[str, ...],
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        partial: bool = False,
     ) -> None:
         self.resource = resource
+        self.compact = False
+        self.partial = partial
+        self.kind = PARTIAL if partial else f"{resource.api_version}/{resource.kind}"
+        self.whole: Callable[[bytes], JsonObject] = decoder(dict, self.kind)
         self.stats = CacheStats()
         self.objects: dict[str, dict[str, Entry]] = {}
         self.indexes: list[Index] = []
-        self.listeners: list[Callable[[Change], None]] = []
         self.scopes = {namespace: Scope(self, namespace) for namespace in scopes}
         self.selective = bool(label_selector or field_selector)
         self._label_selector = label_selector
         self._field_selector = field_selector
         self._synced = asyncio.Event()
-        self._backlog: deque[Change] = deque()
-        """Changes that wait to be told, while `tell_all` runs."""
-        self._tellers = 0
+        self._listeners: list[_Listener] = []
 
     def entry(self, namespace: str, name: str) -> Entry | None:
         """The object's entry, None if there is none."""
@@ -167,7 +194,7 @@ class Cache:
         return sum(map(len, self.objects.values()))
 
     def size(self) -> int:
-        """Bytes of JSON that are kept."""
+        """Bytes of JSON and protobuf that are kept."""
         return sum(len(entry.data) for bucket in self.objects.values() for entry in bucket.values())
 
     @property
@@ -216,6 +243,9 @@ class Cache:
         if self.matches(metadata.get("namespace", ""), metadata["name"], metadata.get("labels") or {}) is not True:
             return
         kept = {name: value for name, value in metadata.items() if name != "managedFields"}
+        if self.partial:
+            api_version, _, kind = PARTIAL.rpartition("/")
+            obj = {"kind": kind, "apiVersion": api_version}
         data = orjson.dumps({**obj, "metadata": kept})
         scope.write_through(wire.Object(kept.get("namespace", ""), kept["name"], version, data))
 
@@ -237,10 +267,15 @@ class Cache:
         for index in self.indexes:
             index.put((namespace, name), () if new is None else self.values(index, new))
         change = Change(namespace, name, last or old, new, initial=False)
-        if self._tellers:
-            self._backlog.append(change)
-        else:
-            self._tell(change)
+        for listener in self._listeners:
+            if listener.backlog:
+                listener.backlog.append(change)
+            else:
+                self._call(listener, change)
+
+    def same(self, data: bytes, other: bytes) -> bool:
+        """Whether these are the same object, be they in different encodings."""
+        return data == other or (is_json(data) != is_json(other) and self.whole(data) == self.whole(other))
 
     def values(self, index: Index, entry: Entry) -> tuple[str, ...]:
         """The entry's values for an index; none where they cannot be computed."""
@@ -251,39 +286,48 @@ class Cache:
             _log.exception("index function failed", resource=str(self.resource))
             return ()
 
-    def add_listener(self, listener: Callable[[Change], None]) -> None:
+    def add_listener(self, call: Callable[[Change], None]) -> None:
         """Tell the listener of each change, in order; first of what is there already, as if it were listed now."""
-        for namespace, bucket in self.objects.items():
-            for name, entry in bucket.items():
-                self._call(listener, Change(namespace, name, None, entry, initial=True))
-        self.listeners.append(listener)
+        listener = _Listener(call)
+        listener.backlog.extend(
+            Change(namespace, name, None, entry, initial=True)
+            for namespace, bucket in self.objects.items()
+            for name, entry in bucket.items()
+        )
+        self._listeners.append(listener)
+        self._catch_up(listener)
 
     async def tell_all(self, changes: Sequence[Change]) -> None:
         """Tell many changes by time slices. What else changes meanwhile is told afterwards, in order."""
-        self._backlog.extend(changes)
-        self._tellers += 1
-        ends = time.monotonic() + SLICE
-        try:
-            while self._backlog:
-                self._tell(self._backlog.popleft())
-                if time.monotonic() >= ends:
-                    await asyncio.sleep(0)
-                    ends = time.monotonic() + SLICE
-        finally:
-            self._tellers -= 1
+        for listener in self._listeners:
+            listener.backlog.extend(changes)
+        while not self._tell(self._listeners):  # noqa: ASYNC110  # it waits for its next turn, not for an event
+            await asyncio.sleep(0)
 
     def settle(self) -> None:
         """A scope was listed: see whether all are."""
         if all(scope.synced for scope in self.scopes.values()):
             self._synced.set()
 
-    def _tell(self, change: Change) -> None:
-        for listener in self.listeners:
-            self._call(listener, change)
+    def _catch_up(self, listener: _Listener) -> None:
+        if not self._tell([listener]):
+            asyncio.get_running_loop().call_soon(self._catch_up, listener)
 
-    def _call(self, listener: Callable[[Change], None], change: Change) -> None:
+    def _tell(self, listeners: Sequence[_Listener]) -> bool:
+        """Tell listeners what they have not been told, for a time slice; returns whether that was all."""
+        ends = time.monotonic() + SLICE
+        while True:
+            behind = [listener for listener in listeners if listener.backlog]
+            if not behind:
+                return True
+            for listener in behind:
+                self._call(listener, listener.backlog.popleft())
+            if time.monotonic() >= ends:
+                return not any(listener.backlog for listener in listeners)
+
+    def _call(self, listener: _Listener, change: Change) -> None:
         try:
-            listener(change)
+            listener.call(change)
         except Exception:  # a bad handler must not stop the stream, nor the handlers beside it
             self.stats.handler_errors += 1
             _log.exception("handler failed", resource=str(self.resource), namespace=change.namespace, name=change.name)
@@ -321,6 +365,12 @@ class Scope:
         self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = 0
 
+    @property
+    def accept(self) -> Accept:
+        """Which encodings to ask the server for."""
+        cache = self._cache
+        return accept(protobuf=cache.compact and is_known(cache.kind), partial=cache.partial)
+
     def begin(self, *, newest: bool) -> None:
         """A list starts. `newest`: it will show every write until now."""
         self._staged = _Staged()
@@ -342,7 +392,7 @@ class Scope:
             # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it. The
             # version alone does not tell: after a restore from a backup the server gives versions a second time.
             entry = cache.entry(namespace, name)
-            if entry is None or entry.version != version or entry.data != data:
+            if entry is None or entry.version != version or not cache.same(entry.data, data):
                 entry = Entry(version, data)
                 if cache.indexes:
                     staged.values[namespace, name] = [cache.values(index, entry) for index in cache.indexes]
@@ -370,6 +420,8 @@ class Scope:
             if present is not None and present.version >= at:
                 if type(change) is Delete and present.version == at:
                     cache.put(namespace, name, None)
+                elif present.version == at and is_json(present.data) and not is_json(data):
+                    cache.objects[namespace][name] = Entry(at, data)  # an own write, now in the collection's encoding
                 continue  # sent twice, or shown already since we wrote it ourselves
             if type(change) is Delete:
                 cache.put(namespace, name, None, Entry(at, data))
@@ -445,4 +497,4 @@ class Scope:
 
 
 def _uid(entry: Entry) -> str:
-    return _decode_uid(entry.data).metadata.uid
+    return _decode_uid(entry.data).metadata.uid if is_json(entry.data) else protobuf.uid(entry.data)

@@ -112,7 +112,13 @@ def _observe(histograms: dict[str, Histogram], method: str, buckets: tuple[float
 
 
 class Stream(Protocol):
-    """The body of a watch as it comes in."""
+    """The body of a watch as it comes in.
+
+    Attributes:
+        content_type: Its encoding.
+    """
+
+    content_type: str
 
     async def read(self) -> bytes:
         """The next bytes, as many as there are; b"" at the end.
@@ -126,15 +132,20 @@ class Stream(Protocol):
 class Api(Protocol):
     """What a reflector needs of a client."""
 
-    async def request(self, method: str, path: str, *, params: Mapping[str, str], deadline: float) -> bytes:
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], accept: str, deadline: float
+    ) -> bytes:
         """See `Client.request`."""
 
-    def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AbstractAsyncContextManager[Stream]:
+    def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, idle: float
+    ) -> AbstractAsyncContextManager[Stream]:
         """See `Client.stream`."""
 
 
 class _HttpStream:
     def __init__(self, response: aiohttp.ClientResponse, stats: ClientStats, idle: float) -> None:
+        self.content_type = response.headers.get("Content-Type", "")
         self._response = response
         self._stats = stats
         self._idle = idle
@@ -239,12 +250,15 @@ class Client:
             raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
 
     @asynccontextmanager
-    async def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AsyncIterator[Stream]:
+    async def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str = "application/json", idle: float
+    ) -> AsyncIterator[Stream]:
         """Open a watch on a connection of its own, and close it with the context.
 
         Args:
             path: Path of a collection.
             params: Query parameters.
+            accept: Encodings wanted, the best first.
             idle: Seconds without a byte after which the stream counts as stalled.
 
         Raises:
@@ -252,7 +266,7 @@ class Client:
             TransportError: The connection failed.
         """
         timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_DEADLINE, sock_read=idle)
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
         access = await self._credentials.current()
         response = await self._send(1, access, "GET", path, params, None, headers, timeout)
         try:

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from informers.fields import content, fields
+
 MESSAGE_LIMIT: Final = 1024
 """Characters of an answer that is not a Status object which go into an error's message."""
 
@@ -36,6 +38,38 @@ class Status(msgspec.Struct, frozen=True):
 
 
 _decode_status = msgspec.json.Decoder(Status).decode
+
+_PROTOBUF: Final = b"k8s\0"
+"""What a body in protobuf begins with: its envelope."""
+
+
+def status_from_protobuf(data: bytes) -> Status:
+    """The status that a message holds.
+
+    Raises:
+        ValueError, IndexError: It holds none.
+    """
+    texts: dict[int, str] = {}
+    code, details = 0, _Details()
+    for number, start, end in fields(data, 0, len(data)):
+        if end < 0:
+            code = start if number == 6 else code
+        elif number == 5:
+            details = _details_from_protobuf(data, start, end)
+        elif number in (3, 4):
+            texts[number] = data[start:end].decode()
+    return Status(code, texts.get(4, ""), texts.get(3, ""), details)
+
+
+def _details_from_protobuf(data: bytes, start: int, end: int) -> _Details:
+    causes: list[Cause] = []
+    retry_after = 0
+    for number, at, stop in fields(data, start, end):
+        if number == 5 and stop < 0:
+            retry_after = at
+        elif number == 4:
+            causes.append(Cause(*(data[slice(*content(data, at, stop, part))].decode() for part in (1, 2, 3))))
+    return _Details(tuple(causes), retry_after)
 
 
 class TransportError(Exception):
@@ -72,12 +106,21 @@ class ApiError(Exception):
     def from_body(cls, status: int, body: bytes, retry_after: float | None = None) -> ApiError:
         """The error that a response's body tells, be it a Status object or anything else (a proxy's page)."""
         try:
-            found = _decode_status(body)
-        except msgspec.MsgspecError:
+            if body.startswith(_PROTOBUF):
+                found = status_from_protobuf(body[slice(*content(body, len(_PROTOBUF), len(body), 2))])
+            else:
+                found = _decode_status(body)
+        except (msgspec.MsgspecError, ValueError, IndexError):
             return cls(status, "", body[:MESSAGE_LIMIT].decode(errors="replace").strip(), retry_after)
         if retry_after is None and found.details.retry_after_seconds:
             retry_after = float(found.details.retry_after_seconds)
         return cls(status or found.code, found.reason, found.message, retry_after, found.details.causes)
+
+    @classmethod
+    def from_status(cls, found: Status) -> ApiError:
+        """The error that a Status object tells."""
+        retry_after = float(found.details.retry_after_seconds) or None
+        return cls(found.code, found.reason, found.message, retry_after, found.details.causes)
 
     @property
     def is_not_found(self) -> bool:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-import orjson
-
 from informers.cache import Cache, Change, Index
+from informers.decode import decoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,7 +62,7 @@ class Informer[T]:
     def __init__(self, cache: Cache, view: type[T]) -> None:
         self.resource: Resource = cache.resource
         self.cache = cache
-        self._decode: Callable[[bytes], T] = decoder(view)
+        self._decode: Callable[[bytes], T] = decoder(view, cache.kind)
         self._indexes: dict[str, Index] = {}
 
     def get(self, namespace: str, name: str) -> T | None:
@@ -79,7 +77,7 @@ class Informer[T]:
     def raw(self, namespace: str, name: str) -> JsonObject | None:
         """The whole object but its managedFields, None if there is none."""
         entry = self.cache.entry(namespace, name)
-        return None if entry is None else orjson.loads(entry.data)
+        return None if entry is None else self.cache.whole(entry.data)
 
     def by_index(self, index: str, value: str) -> list[T]:
         """The objects for which the index' function gives this value.
@@ -111,7 +109,8 @@ class Informer[T]:
         self.cache.indexes.append(index)
 
     def add_handler(self, handler: Callable[[Delta[T]], None]) -> None:
-        """Call the handler with each change, in order. If objects are there already, it gets them first, as initial.
+        """Call the handler with each change, in order. If objects are there already, it gets them first, as initial:
+        some at once, and where there are many the others by and by, so that nothing else is held up.
 
         It must be quick, since it holds up the stream: it adds a key to a queue. What it raises is logged and counted.
         """
@@ -173,10 +172,3 @@ class Informer[T]:
 
     def __len__(self) -> int:
         return len(self.cache)
-
-
-def decoder[T](view: type[T]) -> Callable[[bytes], T]:
-    """What decodes JSON into the type: a msgspec Struct, or `dict` for the whole object."""
-    if view is dict:
-        return orjson.loads
-    return msgspec.json.Decoder(view).decode

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from informers import wire
+from informers import protobuf, wire
 from informers.client import StalledError
 from informers.errors import ApiError, TransportError
+from informers.media import is_protobuf
 from informers.reflector import (
     Apply,
     Begin,
@@ -111,8 +112,10 @@ class _EventReader:
     """The events of a stream, as many at once as have come in. Bytes of an event that is cut off are never used."""
 
     def __init__(self, stream: Stream) -> None:
+        encoding = protobuf if is_protobuf(stream.content_type) else wire
         self._stream = stream
-        self._splitter = wire.Splitter()
+        self._splitter = encoding.Splitter()
+        self._event = encoding.event
         self._error: wire.DecodeError | None = None
 
     async def read(self) -> list[wire.Event]:
@@ -130,8 +133,8 @@ class _EventReader:
             if not data:
                 break
             try:
-                for line in self._splitter.feed(data):
-                    events.append(wire.event(line))  # noqa: PERF401  # those before a bad one are kept
+                for found in self._splitter.feed(data):
+                    events.append(self._event(found))  # noqa: PERF401  # those before a bad one are kept
             except wire.DecodeError as error:
                 self._error = error
         return events
@@ -180,8 +183,10 @@ class Watcher:
     async def _page(self, state: Paging) -> Step:
         path = self.resource.path(self.scope.namespace)
         params = {**request(state), **self.selectors}
+        accept = self.scope.accept.list
         try:
-            page = wire.page(await self.api.request("GET", path, params=params, deadline=LIST_DEADLINE), self.resource)
+            body = await self.api.request("GET", path, params=params, accept=accept, deadline=LIST_DEADLINE)
+            page = protobuf.page(body) if body.startswith(protobuf.MAGIC) else wire.page(body, self.resource)
         except ApiError as error:
             return step(state, Refused(error))
         except (TransportError, wire.DecodeError) as error:
@@ -198,7 +203,8 @@ class Watcher:
         opened: float | None = None
         ended = Ended()
         try:
-            async with self.api.stream(path, params=params, idle=self._between(IDLE_SECONDS)) as stream:
+            accept, idle = self.scope.accept.watch, self._between(IDLE_SECONDS)
+            async with self.api.stream(path, params=params, accept=accept, idle=idle) as stream:
                 opened = self.clock()
                 self.stats.watches += 1
                 taken = await self._carry_out(step(state, Opened()))

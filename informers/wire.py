@@ -237,16 +237,7 @@ def _special_event(line: bytes) -> Event:
         metadata = _decode_bookmark(line).object.metadata
         return Bookmark(int(metadata.resource_version), metadata.annotations.get(INITIAL_EVENTS_END) == "true")
     if kind == "ERROR":
-        status = _decode_failure(line).object
-        return Failure(
-            ApiError(
-                status.code,
-                status.reason,
-                status.message,
-                float(status.details.retry_after_seconds) or None,
-                status.details.causes,
-            )
-        )
+        return Failure(ApiError.from_status(_decode_failure(line).object))
     raise DecodeError(f"watch event {line[:200]!r}: its type {kind!r} is none of the protocol's")
 
 

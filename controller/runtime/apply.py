@@ -228,11 +228,11 @@ class Applier:
 
     async def _live(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
         for cache, _ in self._factory.caches():
-            if cache.resource != resource or not cache.synced or cache.scope(namespace) is None:
+            if cache.resource != resource or cache.partial or not cache.synced or cache.scope(namespace) is None:
                 continue
             entry = cache.entry(namespace, name)
             if entry is not None:
-                return _loads(entry.data)
+                return cache.whole(entry.data)
             if not cache.selective:
                 return None
         try:
@@ -300,11 +300,6 @@ def _as_stored(obj: JsonObject) -> JsonObject:
         encoded = {key: b64encode(text.encode()).decode() for key, text in texts.items()}
         stored["data"] = {**(stored.get("data") or {}), **encoded}
     return stored
-
-
-def _loads(data: bytes) -> JsonObject:
-    found: JsonObject = orjson.loads(data)
-    return found
 
 
 def _digest(value: Any) -> str:

@@ -89,6 +89,12 @@ class HasMetadata(Protocol):
         ...
 
 
+class PartialObject(ApiStruct, frozen=True, kw_only=True):
+    """The metadata of an object of any kind: for informers with `metadata_only`."""
+
+    metadata: ObjectMeta = ObjectMeta()
+
+
 class LabelSelector(ApiStruct, frozen=True, kw_only=True):
     """Selects objects by their labels; only equality is read here."""
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e.apiserver import ApiServer
 from informers import Client, Resource
-from tests.integration.apiserver import ApiServer
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 

@@ -14,9 +14,9 @@ from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
+from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Resource
 from tests.integration import samples
-from tests.integration.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "manifests/examples/ceph"

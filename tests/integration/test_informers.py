@@ -13,10 +13,10 @@ from typing import Any
 import anyio
 import pytest
 
+from e2e.apiserver import USER_TOKEN, ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError
 from informers.client import Stream
 from informers.watcher import Backoff
-from tests.integration.apiserver import USER_TOKEN, ApiServer
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue
@@ -154,11 +154,11 @@ class Fleet:
 
 @asynccontextmanager
 async def watched(
-    api: Any, namespaces: tuple[str, ...] | None, resource: Resource = CONFIG_MAPS
+    api: Any, namespaces: tuple[str, ...] | None, resource: Resource = CONFIG_MAPS, *, compact: bool = False
 ) -> AsyncIterator[tuple[Informer[JsonObject], Mirror]]:
     """A running, synced informer and what its handlers were told."""
     factory = InformerFactory(api, namespaces=namespaces)
-    informer: Informer[JsonObject] = factory.informer(resource, dict)
+    informer: Informer[JsonObject] = factory.informer(resource, dict, compact=compact)
     mirror = Mirror()
     informer.add_handler(mirror)
     async with anyio.create_task_group() as tasks:
@@ -228,14 +228,18 @@ class WithoutStreaming:
         self._client = client
         self.pages = 0
 
-    async def request(self, method: str, path: str, *, params: Mapping[str, str], deadline: float) -> bytes:
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], accept: str, deadline: float
+    ) -> bytes:
         self.pages += 1
-        return await self._client.request(method, path, params=params, deadline=deadline)
+        return await self._client.request(method, path, params=params, accept=accept, deadline=deadline)
 
-    def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AbstractAsyncContextManager[Stream]:
+    def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, idle: float
+    ) -> AbstractAsyncContextManager[Stream]:
         if "sendInitialEvents" in params:
             raise ApiError(422, "Invalid", "sendInitialEvents is forbidden")
-        return self._client.stream(path, params=params, idle=idle)
+        return self._client.stream(path, params=params, accept=accept, idle=idle)
 
 
 @pytest.mark.timeout(240)
@@ -283,10 +287,14 @@ async def test_a_server_that_is_killed_under_load(apiserver: ApiServer, client: 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("compact", [False, True])
 async def test_streams_that_are_cut_in_the_midst_of_events(
-    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path
+    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path, compact: bool
 ) -> None:
-    async with proxied(apiserver, tmp_path) as (proxy, cut_off), watched(cut_off, (namespace,)) as (informer, mirror):
+    async with (
+        proxied(apiserver, tmp_path) as (proxy, cut_off),
+        watched(cut_off, (namespace,), compact=compact) as (informer, mirror),
+    ):
         fleet = Fleet(informer)
         async with fleet.work():
             # The first bytes are those of the answer's head; then each cut falls at another place within an event.
@@ -300,11 +308,15 @@ async def test_streams_that_are_cut_in_the_midst_of_events(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("compact", [False, True])
 async def test_history_that_is_compacted_under_an_open_watch(
-    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path
+    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path, compact: bool
 ) -> None:
     await create_all(client, namespace, (f"a-{number}" for number in range(50)), "before")
-    async with proxied(apiserver, tmp_path) as (proxy, cut_off), watched(cut_off, (namespace,)) as (informer, mirror):
+    async with (
+        proxied(apiserver, tmp_path) as (proxy, cut_off),
+        watched(cut_off, (namespace,), compact=compact) as (informer, mirror),
+    ):
         await asyncio.to_thread(apiserver.compact)
         await assert_equal(client, informer, mirror, namespace)
         assert informer.cache.stats.lists == 1, "a watch that is up to date needs no history"
@@ -322,7 +334,8 @@ async def test_history_that_is_compacted_under_an_open_watch(
 
 
 @pytest.mark.timeout(240)
-async def test_watches_that_come_straight_from_etcd(tmp_path: Path) -> None:
+@pytest.mark.parametrize("compact", [False, True])
+async def test_watches_that_come_straight_from_etcd(tmp_path: Path, compact: bool) -> None:
     """Without the server's watch cache its own history is no help: the watch ends with an error event."""
     server = ApiServer(tmp_path, flags=["--watch-cache=false"])
     await asyncio.to_thread(server.__enter__)
@@ -330,7 +343,7 @@ async def test_watches_that_come_straight_from_etcd(tmp_path: Path) -> None:
         async with (
             Client.connect(kubeconfig=str(server.kubeconfig), user_agent="tests") as client,
             proxied(server, tmp_path) as (proxy, cut_off),
-            watched(cut_off, ("default",)) as (informer, mirror),
+            watched(cut_off, ("default",), compact=compact) as (informer, mirror),
         ):
             await create_all(client, "default", [f"a-{number}" for number in range(30)], "before")
             await assert_equal(client, informer, mirror, "default")

@@ -6,8 +6,8 @@ import anyio
 
 from controller.runtime import Controller, Manager, Request, Result
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
+from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Informer, TransportError
-from tests.integration.apiserver import ApiServer
 from tests.integration.test_manager import new_manager, running, source, until
 
 NAMES = [f"object-{index}" for index in range(60)]

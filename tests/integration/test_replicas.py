@@ -14,9 +14,9 @@ import anyio
 import pytest
 
 from controller.runtime.kube import CONFIG_MAP, LEASE
+from e2e.apiserver import ApiServer
 from informers import ApiError, Client
 from tests.integration import replica
-from tests.integration.apiserver import ApiServer
 from tests.integration.test_manager import read, source, until_stored
 
 ROOT = Path(__file__).parents[2]

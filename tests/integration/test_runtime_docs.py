@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from controller.runtime.kube import CONFIG_MAP
+from e2e.apiserver import ApiServer
 from informers import Client
-from tests.integration.apiserver import ApiServer
 from tests.integration.test_crds import install
 from tests.integration.test_manager import new_manager, read, running, until, until_stored
 

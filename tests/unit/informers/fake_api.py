@@ -1,7 +1,8 @@
 """A model of what an API server promises about lists and watches, with every fault that a test may want.
 
 It holds one namespaced collection in memory. Versions grow by one with each write; history before a compaction is gone;
-a watch sends the events after its version, a bookmark each minute, and nothing else. Faults are methods.
+a watch sends the events after its version, a bookmark each minute, and nothing else. Faults are methods. It answers in
+protobuf where it may and is asked to.
 """
 
 import asyncio
@@ -14,8 +15,24 @@ import orjson
 
 from informers import ApiError, JsonObject, Key, Resource, StalledError, TransportError
 from informers.errors import Cause
+from informers.media import JSON, PROTOBUF
+from informers.schema import PARTIAL, Field, schema
+from tests import protobuf
 
 WIDGETS = Resource("example.org", "v1", "Widget", "widgets")
+
+KIND = "example.org/v1/Widget"
+
+# As if it were built in; whether it is watched as protobuf is the informer's and the server's choice.
+schema().kinds[KIND] = "test.Widget"
+schema().messages["test.Widget"] = (
+    Field(1, "metadata", "one", "meta.v1.ObjectMeta", "required"),
+    Field(2, "spec", "one", "test.WidgetSpec", "required"),
+)
+schema().messages["test.WidgetSpec"] = (
+    Field(1, "number", "one", "int", "optional"),
+    Field(2, "node", "one", "string", "optional"),
+)
 
 BOOKMARK_SECONDS = 60.0
 
@@ -24,9 +41,24 @@ AHEAD = ApiError(504, "Timeout", "Too large resource version", 1.0, (Cause("Reso
 NO_STREAMING = ApiError(422, "Invalid", "sendInitialEvents: Forbidden: the WatchList feature gate is disabled")
 
 
-def encode(kind: str, obj: JsonObject) -> bytes:
-    """An event as one line of a watch."""
-    return orjson.dumps({"type": kind, "object": obj}) + b"\n"
+def encode(event: str, obj: JsonObject, content_type: str = JSON) -> bytes:
+    """An event as it stands in a watch."""
+    if not content_type.startswith(PROTOBUF):
+        return orjson.dumps({"type": event, "object": obj}) + b"\n"
+    if event == "ERROR":
+        return protobuf.frame(event, protobuf.status(obj), "v1/Status")
+    kind = f"{obj['apiVersion']}/{obj['kind']}"
+    return protobuf.frame(event, protobuf.encode(obj, kind), kind)
+
+
+def partial(obj: JsonObject) -> JsonObject:
+    """The object's metadata alone."""
+    api_version, _, kind = PARTIAL.rpartition("/")
+    return {"kind": kind, "apiVersion": api_version, "metadata": obj["metadata"]}
+
+
+type Event = tuple[str, JsonObject]
+"""Type and object."""
 
 
 @dataclass(slots=True)
@@ -41,13 +73,18 @@ class Record:
 class FakeStream:
     """One open watch."""
 
-    def __init__(self, server: "FakeApi", version: int, initial: bytes, idle: float, namespace: str) -> None:
+    def __init__(
+        self, server: "FakeApi", version: int, initial: list[Event], idle: float, namespace: str, accept: str
+    ) -> None:
+        self.content_type = server.content_type(accept)
         self.version = version
         self.stalled = self.ended = False
         self.cut_after: int | None = None
         self._server = server
         self._namespace = namespace
-        self._buffer = bytearray(initial)
+        self._buffer = bytearray()
+        for event, obj in initial:
+            self.send(event, obj)
         self._idle = idle
         self._changed = asyncio.Event()
 
@@ -76,6 +113,18 @@ class FakeStream:
         self._buffer += data
         self.wake()
 
+    def send(self, event: str, obj: JsonObject) -> None:
+        """Send an event."""
+        if "as=Partial" in self.content_type and event not in ("BOOKMARK", "ERROR"):
+            obj = partial(obj)
+        self._buffer += encode(event, obj, self.content_type)
+
+    def tell(self, event: str, obj: JsonObject) -> None:
+        """Send an event after those that there are already."""
+        self._fill()
+        self.send(event, obj)
+        self.wake()
+
     def wake(self) -> None:
         """Something happened."""
         self._changed.set()
@@ -85,15 +134,13 @@ class FakeStream:
         if self.ended or self.version > server.version:  # beyond the server's data: it says nothing until it gets there
             return
         if self.version < server.compacted:
-            self._buffer += encode(
-                "ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "compacted"}
-            )
+            self.send("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "compacted"})
             self.ended = True
             return
         for record in server.history:
             if record.version > self.version:
                 if self._namespace in ("", record.object["metadata"]["namespace"]):
-                    self._buffer += encode(record.kind, record.object)
+                    self.send(record.kind, record.object)
                 self.version = record.version
 
     async def _wait(self) -> None:
@@ -105,13 +152,13 @@ class FakeStream:
             if self.version > self._server.version or self._idle <= BOOKMARK_SECONDS:
                 self.stalled = True
             else:
-                self._buffer += bookmark(self._server.version)
+                self.send(*bookmark(self._server.version))
 
 
-def bookmark(version: int, **annotations: str) -> bytes:
-    """A bookmark as one line of a watch."""
+def bookmark(version: int, **annotations: str) -> Event:
+    """A bookmark."""
     metadata = {"resourceVersion": str(version), "annotations": annotations}
-    return encode("BOOKMARK", {"kind": "Widget", "apiVersion": "example.org/v1", "metadata": metadata})
+    return "BOOKMARK", {"kind": "Widget", "apiVersion": "example.org/v1", "metadata": metadata}
 
 
 @dataclass
@@ -120,6 +167,7 @@ class FakeApi:
 
     Attributes:
         streaming: Whether it knows streaming lists.
+        protobuf: Whether it knows the kind's layout, so that it can answer in protobuf.
         chunk: Bytes that one read of a stream returns at most.
         page_limit: Objects of one page at most, though a client asks for more.
         refusals: Errors for the requests to come, one each.
@@ -127,6 +175,7 @@ class FakeApi:
     """
 
     streaming: bool = True
+    protobuf: bool = True
     chunk: int = 1 << 20
     page_limit: int = 2
     version: int = 10
@@ -209,10 +258,19 @@ class FakeApi:
         for stream in self.streams:
             stream.push(data)
 
+    def tell(self, event: str, obj: JsonObject) -> None:
+        """Send an event over every watch."""
+        for stream in self.streams:
+            stream.tell(event, obj)
+
+    def content_type(self, accept: str) -> str:
+        """The encoding of an answer: the first one asked for that it knows."""
+        return next(found for found in accept.split(",") if self.protobuf or not found.startswith(PROTOBUF))
+
     def fail(self, error: ApiError) -> None:
         """End every watch by an error event."""
         status = {"kind": "Status", "code": error.status, "reason": error.reason, "message": error.message}
-        self.push(encode("ERROR", status))
+        self.tell("ERROR", status)
         self.end()
 
     def wake(self) -> None:
@@ -220,7 +278,9 @@ class FakeApi:
         for stream in self.streams:
             stream.wake()
 
-    async def request(self, method: str, path: str, *, params: Mapping[str, str], deadline: float) -> bytes:
+    async def request(
+        self, method: str, path: str, *, params: Mapping[str, str], accept: str, deadline: float
+    ) -> bytes:
         """A page of a list."""
         assert (method, deadline > 0) == ("GET", True)
         self._admit(path, params)
@@ -238,6 +298,12 @@ class FakeApi:
         following = f"token-{len(self._pages)}" if rest else ""
         if rest:
             self._pages[following] = (version, rest)
+        content_type = self.content_type(accept)
+        if "as=Partial" in content_type:
+            page = [partial(obj) for obj in page]
+        if content_type.startswith(PROTOBUF):
+            kind = PARTIAL if "as=Partial" in content_type else KIND
+            return protobuf.page(str(version), following, [protobuf.encode(obj, kind) for obj in page])
         return orjson.dumps(
             {
                 "kind": "WidgetList",
@@ -248,7 +314,9 @@ class FakeApi:
         )
 
     @asynccontextmanager
-    async def stream(self, path: str, *, params: Mapping[str, str], idle: float) -> AsyncIterator[FakeStream]:
+    async def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, idle: float
+    ) -> AsyncIterator[FakeStream]:
         """A watch."""
         self._admit(path, params)
         since, namespace = int(params["resourceVersion"] or 0), _namespace(path)
@@ -258,13 +326,13 @@ class FakeApi:
             if since > self.version:
                 raise AHEAD
             found = [obj for key, obj in self.objects.items() if namespace in ("", key[0])]
-            initial = b"".join(encode("ADDED", obj) for obj in found)
-            initial += bookmark(self.version, **{"k8s.io/initial-events-end": "true"})
-            stream = FakeStream(self, self.version, initial, idle, namespace)
+            end = bookmark(self.version, **{"k8s.io/initial-events-end": "true"})
+            initial = [*(("ADDED", obj) for obj in found), end]
+            stream = FakeStream(self, self.version, initial, idle, namespace, accept)
         else:
             if since < self.compacted:
                 raise GONE
-            stream = FakeStream(self, since, b"", idle, namespace)
+            stream = FakeStream(self, since, [], idle, namespace, accept)
         self.streams.append(stream)
         try:
             yield stream

@@ -18,6 +18,7 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from e2e.certificates import make_certificates
 from informers import (
     ApiError,
     Client,
@@ -30,7 +31,6 @@ from informers import (
 )
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
-from tests.certificates import make_certificates
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 
@@ -361,9 +361,11 @@ async def streaming(request: web.Request) -> web.StreamResponse:
 
 async def test_a_stream_comes_as_it_is_sent(tmp_path: Path) -> None:
     async with plain_client(tmp_path, streaming) as (client, server):
-        async with client.stream("/x", params={"watch": "true"}, idle=5.0) as stream:
+        async with client.stream("/x", params={"watch": "true"}, accept="a/b,c/d", idle=5.0) as stream:
             assert await stream.read() == b"one\n"
             assert await stream.read() == b""
+            assert stream.content_type == "application/octet-stream"
+        assert server.headers[0]["Accept"] == "a/b,c/d"
         assert server.headers[0]["Accept-Encoding"] == "identity"
 
 

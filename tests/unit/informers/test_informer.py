@@ -9,8 +9,10 @@ import anyio
 import msgspec
 import pytest
 
-from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, TransportError
-from tests.unit.informers.fake_api import AHEAD, WIDGETS, FakeApi, bookmark, encode
+from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
+from informers.decode import is_json
+from tests.mirror import plain
+from tests.unit.informers.fake_api import AHEAD, WIDGETS, FakeApi, bookmark, encode, partial
 from tests.unit.virtual_time import now, virtual_time
 
 
@@ -374,8 +376,8 @@ async def test_a_relist_keeps_what_did_not_change() -> None:
     async with running(factory):
         seen: list[tuple[str, str]] = []
         before = widgets.cache.entry("one", "a")
-        widgets.cache.listeners.clear()
-        widgets.cache.listeners.append(lambda change: seen.append((change.name, str(change.initial))))
+        widgets.cache.add_listener(lambda change: seen.append((change.name, str(change.initial))))
+        seen.clear()
         api.cut(0)
         api.write("one", "b")
         api.compact()
@@ -474,7 +476,7 @@ async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
     factory = InformerFactory(api)
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
-        api.push(bookmark(api.version - 5))
+        api.tell(*bookmark(api.version - 5))
         api.refusals.append(AHEAD)
         await asyncio.sleep(10)
         assert widgets.cache.stats.lists == 2
@@ -562,6 +564,143 @@ async def test_a_mistake_of_ours_starts_the_watch_over() -> None:
         scope.stage = stage  # type: ignore[method-assign]
         await asyncio.sleep(5)
         assert widgets.synced
+
+
+@virtual_time
+async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="n1")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget, compact=True)
+    widgets.add_index("node", lambda widget: [widget.spec.node])
+
+    def encodings() -> list[bool]:
+        return [is_json(entry.data) for _, bucket in widgets.cache.buckets(None) for entry in bucket.values()]
+
+    async with running(factory):
+        assert encodings() == [False]
+        found, raw = widgets.get("one", "a"), widgets.raw("one", "a")
+        assert found is not None
+        assert (found.metadata.uid, found.spec.node) == ("uid-1", "n1")
+        assert raw == plain(api.objects["one", "a"])
+        assert len(widgets.by_index("node", "n1")) == 1
+        widgets.observe_write(api.write("one", "a", node="n2"))
+        assert encodings() == [True], "an own write is JSON until the watch tells of it"
+        assert len(widgets.by_index("node", "n2")) == 1
+        await settle()
+        assert encodings() == [False]
+        assert len(widgets.by_index("node", "n2")) == 1
+        api.protobuf = False
+        api.cut(0)
+        api.write("one", "b", node="n2")
+        await asyncio.sleep(10)
+        assert encodings() == [False, True]
+        assert len(widgets.by_index("node", "n2")) == 2
+
+
+@virtual_time
+async def test_one_object_in_another_encoding_is_no_change() -> None:
+    api = FakeApi()
+    api.write("one", "a", node="n1")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget, compact=True)
+    seen: list[str] = []
+    widgets.add_handler(lambda delta: seen.append(delta.name))
+    async with running(factory):
+        api.protobuf = False
+        api.cut(0)
+        api.write("one", "b")
+        api.compact()
+        await asyncio.sleep(30)
+        assert widgets.cache.stats.lists == 2
+        assert seen == ["a", "b"]
+
+
+@virtual_time
+async def test_compact_is_for_all_who_share_the_collection_and_for_known_kinds_only() -> None:
+    factory = InformerFactory(FakeApi())
+    widgets = factory.informer(WIDGETS, Widget)
+    (scope,) = widgets.cache.scopes.values()
+    assert scope.accept == ("application/json", "application/json")
+    assert factory.informer(WIDGETS, dict, compact=True).cache is widgets.cache
+    assert factory.informer(WIDGETS, Widget) is widgets
+    protobuf = "application/vnd.kubernetes.protobuf"
+    assert scope.accept == (f"{protobuf},application/json", f"{protobuf},application/json")
+    gadgets = factory.informer(Resource("example.org", "v1", "Gadget", "gadgets"), dict, compact=True)
+    assert gadgets.cache.scopes[""].accept == ("application/json", "application/json")
+
+
+class PartialWidget(msgspec.Struct):
+    metadata: Metadata
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("streaming", [False, True])
+@virtual_time
+async def test_an_informer_of_metadata_has_nothing_else(compact: bool, streaming: bool) -> None:
+    api = FakeApi(streaming=streaming)
+    api.write("one", "a", node="n1")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, PartialWidget, metadata_only=True, compact=compact)
+    assert factory.informer(WIDGETS, PartialWidget).cache is not widgets.cache
+
+    def expected() -> JsonObject:
+        return partial(plain(api.objects["one", "a"]))
+
+    async with running(factory):
+        assert widgets.raw("one", "a") == expected()
+        widgets.observe_write(api.write("one", "a", node="n2"))
+        assert widgets.raw("one", "a") == expected()
+        api.write("one", "a", node="n3")
+        await settle()
+        assert widgets.raw("one", "a") == expected()
+        found = widgets.get("one", "a")
+        assert found is not None
+        assert found.metadata.uid == "uid-1"
+
+
+async def test_a_handler_that_comes_late_is_told_by_slices_and_in_order() -> None:
+    api = FakeApi()
+    for number in range(3000):
+        api.write("one", f"widget-{number}")
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    told: list[tuple[str, str, bool]] = []
+
+    def slow(delta: Delta[Widget]) -> None:
+        told.append((delta.type, delta.name, delta.initial))
+        sum(range(2000))
+
+    async with running(factory):
+        widgets.add_handler(slow)
+        assert 0 < len(told) < 3000
+        api.delete("one", "widget-2999")
+        turns = 0
+        async with asyncio.timeout(20):
+            while len(told) < 3001:  # the turns are counted
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns > 5
+    assert told[:3000] == [("added", f"widget-{number}", True) for number in range(3000)]
+    assert told[3000] == ("deleted", "widget-2999", False)
+
+
+@virtual_time
+async def test_a_handler_that_a_handler_adds_is_told_once() -> None:
+    api = FakeApi()
+    for name in "abc":
+        api.write("one", name)
+    factory = InformerFactory(api)
+    widgets = factory.informer(WIDGETS, Widget)
+    told: list[str] = []
+
+    def adds(delta: Delta[Widget]) -> None:
+        if delta.name == "a":
+            widgets.add_handler(lambda delta: told.append(delta.name))
+
+    widgets.add_handler(adds)
+    async with running(factory):
+        assert told == ["a", "b", "c"]
 
 
 async def test_a_big_list_lets_the_event_loop_run() -> None:

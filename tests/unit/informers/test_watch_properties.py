@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from informers import ApiError, Informer, InformerFactory, JsonObject, Key, TransportError
 from tests.mirror import Mirror, plain
-from tests.unit.informers.fake_api import WIDGETS, FakeApi, bookmark, encode
+from tests.unit.informers.fake_api import WIDGETS, FakeApi, bookmark
 from tests.unit.virtual_time import virtual_time
 
 HEALING_SECONDS = 600.0
@@ -45,10 +45,13 @@ class World:
         """Send the latest event once more."""
         if self.api.history:
             latest = self.api.history[-1]
-            self.api.push(encode(latest.kind, latest.object))
+            self.api.tell(latest.kind, latest.object)
 
     def set_streaming(self, known: bool) -> None:
         self.api.streaming = known
+
+    def set_protobuf(self, known: bool) -> None:
+        self.api.protobuf = known
 
     def set_chunk(self, size: int) -> None:
         self.api.chunk = size
@@ -87,13 +90,14 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     operation("write_and_observe", World.write_and_observe, KEYS, st.integers(0, 9), st.sampled_from([0.0, 0.5, 5.0])),
     operation("delete", lambda world, key: world.api.delete(*key), KEYS),
     operation("recreate", lambda world, key: (world.api.delete(*key), world.api.write(*key)), KEYS),
-    operation("bookmark", lambda world: world.api.push(bookmark(world.api.version))),
+    operation("bookmark", lambda world: world.api.tell(*bookmark(world.api.version))),
     operation("duplicate", World.duplicate),
     operation("cut", lambda world, after: world.api.cut(after), st.integers(0, 700)),
     operation("end", lambda world: world.api.end()),
     operation("stall", lambda world: world.api.stall()),
     operation("error event", lambda world, error: world.api.fail(error), ERRORS),
     operation("garbage", lambda world: world.api.push(b'{"type":"ADDED","object":{"metadata"\n')),
+    operation("garbage frame", lambda world: world.api.push(b"\0\0\0\x09\n\5ADDED\x12\7")),
     operation("refuse", lambda world, error: world.api.refusals.append(error), ERRORS),
     operation("no connection", lambda world: world.api.refusals.append(TransportError("connection refused"))),
     operation("compact", lambda world: world.api.compact()),
@@ -101,6 +105,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
         "compact and break", lambda world: (world.api.cut(0), world.api.write("default", "a"), world.api.compact())
     ),
     operation("streaming", World.set_streaming, st.booleans()),
+    operation("protobuf", World.set_protobuf, st.booleans()),
     operation("chunks", World.set_chunk, st.sampled_from([1, 50, 1000, 1 << 20])),
 )
 
@@ -114,15 +119,16 @@ def numbers(obj: JsonObject) -> list[str]:
 @given(
     operations=st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.01, 1.0, 20.0, 100.0]), OPERATIONS), max_size=30),
     namespaces=st.sampled_from([None, ("default", "kube-system")]),
+    compact=st.booleans(),
 )
 @virtual_time
 async def test_any_history_ends_with_the_copy_equal_to_the_server(
-    operations: list[tuple[float, Operation]], namespaces: tuple[str, ...] | None
+    operations: list[tuple[float, Operation]], namespaces: tuple[str, ...] | None, compact: bool
 ) -> None:
     api = FakeApi()
     api.write("default", "a", number=1)
     factory = InformerFactory(api, namespaces=namespaces)
-    informer: Informer[JsonObject] = factory.informer(WIDGETS, dict)
+    informer: Informer[JsonObject] = factory.informer(WIDGETS, dict, compact=compact)
     informer.add_index("number", numbers)
     mirror = Mirror()
     informer.add_handler(mirror)

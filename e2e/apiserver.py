@@ -14,17 +14,18 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from base64 import b64encode
-from collections.abc import Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from e2e import binaries
-from tests.certificates import make_certificates
+from e2e.certificates import make_certificates
 
-ADMIN_TOKEN = "admin-of-the-integration-tests"
-USER_TOKEN = "user-of-the-integration-tests"
+ADMIN = "admin"
+ADMIN_TOKEN = "admin-of-the-integration-tests"  # noqa: S105  # of servers that live as long as a test
+USER_TOKEN = "user-of-the-integration-tests"  # noqa: S105
 """Of user "user", who has no rights until a test gives him some."""
 START_DEADLINE = 60.0
 """Seconds in which a process must be ready."""
@@ -58,7 +59,7 @@ class ApiServer:
     def __enter__(self) -> Self:
         make_certificates(self.directory)
         (self.directory / "tokens.csv").write_text(
-            f'{ADMIN_TOKEN},admin,admin,"system:masters"\n{USER_TOKEN},user,user\n'
+            f'{ADMIN_TOKEN},{ADMIN},{ADMIN},"system:masters"\n{USER_TOKEN},user,user\n'
         )
         self.write_kubeconfig(self.kubeconfig)
         try:
@@ -114,6 +115,21 @@ class ApiServer:
         revision = int(self._etcd("range", {"key": b64encode(b"\0").decode()})["header"]["revision"])
         self._etcd("compaction", {"revision": revision, "physical": True})
         return revision
+
+    def stored(self, key: str) -> bytes:
+        """The value of a key in etcd. Raises `KeyError` if there is none."""
+        found = self._etcd("range", {"key": b64encode(key.encode()).decode()}).get("kvs")
+        if not found:
+            raise KeyError(key)
+        return b64decode(found[0]["value"])
+
+    def put(self, values: Mapping[str, bytes]) -> None:
+        """Put up to 128 values into etcd, past the API server, all in one transaction."""
+        puts = [
+            {"requestPut": {"key": b64encode(key.encode()).decode(), "value": b64encode(value).decode()}}
+            for key, value in values.items()
+        ]
+        self._etcd("txn", {"success": puts})
 
     def write_kubeconfig(self, path: Path, *, url: str | None = None, user: dict[str, str] | None = None) -> Path:
         """Write a kubeconfig file.

@@ -1,0 +1,119 @@
+"""The bench's program on this project's own runtime, with all that the operator has on: lease, metrics, probes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+import uvloop
+
+from bench.runtime.peers.common import GROUP, SEQUENCE, VERSION, Tally, options, say
+from controller.apis.meta import ObjectMeta
+from controller.runtime import Controller, LeaderElection, Manager, Request, Result, configure_logging
+from controller.runtime.kube import POD, Pod
+from informers import Client, Resource
+
+if TYPE_CHECKING:
+    import argparse
+
+    from informers import Informer
+
+WIDGET = Resource(GROUP, VERSION, "Widget", "widgets")
+
+
+class WidgetStatus(msgspec.Struct, frozen=True):
+    """What the reconciler reads of a widget's status."""
+
+    token: str = ""
+
+
+class Widget(msgspec.Struct, frozen=True):
+    """What the reconciler reads of a widget."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    status: WidgetStatus = WidgetStatus()
+
+
+class _Object(Protocol):
+    @property
+    def metadata(self) -> ObjectMeta: ...
+
+
+class Reconciler[T: _Object]:
+    """Reads the object; writes its status if it is to and the status is another."""
+
+    def __init__(self, informer: Informer[T], client: Client, tally: Tally, token: str) -> None:
+        self._informer = informer
+        self._client = client
+        self._tally = tally
+        self._token = token
+
+    async def reconcile(self, request: Request) -> Result:
+        """Implements `controller.runtime.Reconciler`."""
+        found = self._informer.get(request.namespace, request.name)
+        if found is None:
+            return Result()
+        if self._token and isinstance(found, Widget) and found.status.token != self._token:
+            self._tally.patching()
+            await self._client.patch(
+                self._informer.resource,
+                request.namespace,
+                request.name,
+                {"status": {"token": self._token}},
+                content_type="application/merge-patch+json",
+                subresource="status",
+            )
+            self._tally.patched()
+        self._tally.reconciled(found.metadata.annotations.get(SEQUENCE))
+        return Result()
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Runs the manager until it is told to stop."""
+
+    def connect() -> Client:
+        return Client.connect(kubeconfig=arguments.kubeconfig, user_agent="bench-ours")
+
+    async with connect() as client, connect() as lease_client:
+        manager = Manager(
+            client,
+            namespaces=None,
+            identity="bench",
+            leader_election=LeaderElection(namespace="default", name=arguments.lease),
+            lease_client=lease_client,
+            metrics_address=("127.0.0.1", 0),
+            debug_address=("127.0.0.1", 0),
+        )
+        if arguments.resource == "pods":
+            serve(manager, manager.informers.informer(POD, Pod), arguments)
+        else:
+            serve(manager, manager.informers.informer(WIDGET, Widget), arguments)
+        await manager.run()
+
+
+def serve[T: _Object](manager: Manager, informer: Informer[T], arguments: argparse.Namespace) -> None:
+    """Have the manager say when the cache is synced and, unless that is all, reconcile what is in it."""
+
+    async def tell() -> None:
+        await informer.wait_synced()
+        say("synced")
+
+    manager.add_runnable(tell, needs_leader=False)
+    if arguments.cache_only:
+        return
+    tally = Tally(arguments.objects, record=arguments.record)
+    reconciler = Reconciler(informer, manager.client, tally, arguments.patch)
+    controller = Controller("bench", reconciler, workers=arguments.workers)
+    controller.watch(informer)
+    manager.add(controller)
+
+    def enqueue_all() -> None:
+        for namespace, name in informer.keys(None):
+            controller.queue.add(Request(namespace, name))
+
+    manager.add_runnable(lambda: tally.obey(enqueue_all), needs_leader=False)
+
+
+if __name__ == "__main__":
+    configure_logging(level="warning", format="json")
+    uvloop.run(run(options()))
