@@ -73,7 +73,7 @@ def decoder[T](view: type[T], kind: str) -> Callable[[bytes], T]:
         view: A msgspec Struct, or `dict` for the whole object.
         kind: "apiVersion/kind" of the objects. It must be in the schema for those in protobuf.
     """
-    from_json: Callable[[bytes], T] = orjson.loads if view is dict else msgspec.json.Decoder(view).decode
+    from_json: Callable[[bytes], T] = orjson.loads if view is dict else _json_decoder(view)
     from_protobuf: Callable[[bytes], T] | None = None
 
     def decode(data: bytes) -> T:
@@ -85,6 +85,28 @@ def decoder[T](view: type[T], kind: str) -> Callable[[bytes], T]:
         return from_protobuf(data)
 
     return decode
+
+
+def _json_decoder[T](view: type[T]) -> Callable[[bytes], T]:
+    """A decoder to which a null is as good as nothing, as it is to the API server and its Go clients."""
+    strict = msgspec.json.Decoder(view).decode
+
+    def decode(data: bytes) -> T:
+        try:
+            return strict(data)
+        except msgspec.ValidationError:
+            # Nulls are rare, and few fields of few kinds have them; only then is the longer way worth its time.
+            return strict(orjson.dumps(_without_nulls(orjson.loads(data))))
+
+    return decode
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(child) for name, child in value.items() if child is not None}
+    if isinstance(value, list):
+        return [_without_nulls(child) for child in value]
+    return value
 
 
 def is_json(data: bytes) -> bool:

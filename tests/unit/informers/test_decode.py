@@ -68,6 +68,23 @@ def whole(kind: str, obj: JsonObject) -> tuple[JsonObject, bytes]:
     return {"kind": name, "apiVersion": api_version, **obj}, protobuf.encode(obj, kind)
 
 
+def test_a_null_is_as_good_as_nothing() -> None:
+    read = decoder(kube.Pod, "v1/Pod")
+    pod = {
+        "metadata": {"name": "a", "labels": None},
+        "spec": {"nodeName": "n", "containers": None},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": None}]},
+    }
+
+    found = read(orjson.dumps(pod))
+
+    assert (found.metadata.name, found.metadata.labels, found.spec.node_name) == ("a", {}, "n")
+    assert found.spec.containers == ()
+    assert found.status.conditions[0].status == "True"
+    with pytest.raises(msgspec.ValidationError, match="nodeName"):
+        read(orjson.dumps({"spec": {"nodeName": 1}}))
+
+
 @pytest.mark.parametrize("kind", sorted(schema().kinds))
 def test_whole_objects(kind: str) -> None:
     decode = decoder(dict, kind)
