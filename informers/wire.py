@@ -208,20 +208,6 @@ def page(body: bytes, resource: Resource) -> Page:
         raise DecodeError(f"list {body[:200]!r}: {error}") from error
 
 
-def identify(data: bytes) -> Object:
-    """The object that the bytes of its JSON hold, ready to be kept.
-
-    Raises:
-        DecodeError: They hold none.
-    """
-    try:
-        metadata = _decode_identity(data).metadata
-        version = int(metadata.resource_version)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise DecodeError(f"object {data[:200]!r}: {error}") from error
-    return Object(metadata.namespace, metadata.name, version, _strip(data, 0, len(data), metadata.managed_fields))
-
-
 def _item(data: bytes, resource: Resource) -> Object:
     identity = _decode_identity(data)
     metadata = identity.metadata
