@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import signal
 import subprocess
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.sizes:
         plan = measures.resized(plan, tuple(sorted(arguments.sizes)))
     versions = {runtime.name: runtime.version() for runtime in runtimes}
-    at, where = datetime.now(UTC).strftime("%Y-%m-%d"), machine()
+    at = datetime.now(UTC).strftime("%Y-%m-%d")
+    where = f"{machine()}, load {os.getloadavg()[0]:.1f} when it began"
     records: list[Record] = []
     failures: list[str] = []
     for values in run(plan, set(arguments.only), runtimes, arguments.runs or (1 if arguments.quick else 5), failures):
