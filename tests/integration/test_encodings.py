@@ -13,9 +13,10 @@ import pytest
 from controller.runtime import kube
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Resource
 from informers.decode import is_json
-from tests.integration.test_informers import CATCH_UP, CRDS, GADGETS, MERGE, WithoutStreaming, gadget_crd, until_created
+from tests.integration.test_informers import CATCH_UP, CRDS, MERGE, WithoutStreaming, crd_of, until_created
 from tests.mirror import plain
 
+GIZMOS = Resource("tests.example.org", "v1", "Gizmo", "gizmos")
 STRATEGIC = "application/strategic-merge-patch+json"
 T = "2026-11-24T10:00:00Z"
 MICRO = "2026-11-24T10:00:00.123456Z"
@@ -559,18 +560,18 @@ async def test_changes_and_own_writes_in_a_protobuf_cache(client: Client, namesp
 @pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("streaming", [True, False])
 async def test_metadata_alone(client: Client, namespace: str, compact: bool, streaming: bool) -> None:
-    with contextlib.suppress(ApiError):  # another test may have made it
-        await client.create(CRDS, gadget_crd("v1"))
+    with contextlib.suppress(ApiError):  # the same test with other parameters may have made it
+        await client.create(CRDS, crd_of(GIZMOS))
     metadata: JsonObject = {"namespace": namespace, "name": "a", "labels": APP}
-    gadget = {"apiVersion": GADGETS.api_version, "kind": "Gadget", "metadata": metadata}
-    await until_created(client, GADGETS, gadget)
+    gizmo = {"apiVersion": GIZMOS.api_version, "kind": GIZMOS.kind, "metadata": metadata}
+    await until_created(client, GIZMOS, gizmo)
     await client.create(kube.SECRET, {"metadata": metadata, "data": {"key": "c2VjcmV0"}})
     api: Any = client if streaming else WithoutStreaming(client)
     factory = InformerFactory(api, namespaces=(namespace,))
-    for found in (kube.SECRET, GADGETS):
+    for found in (kube.SECRET, GIZMOS):
         factory.informer(found, kube.PartialObject, metadata_only=True, compact=compact)
     async with running(factory):
-        for found in (kube.SECRET, GADGETS):
+        for found in (kube.SECRET, GIZMOS):
             informer = factory.informer(found, kube.PartialObject, metadata_only=True)
             obj = informer.get(namespace, "a")
             assert obj is not None

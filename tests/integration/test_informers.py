@@ -24,6 +24,7 @@ from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQ
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 GADGETS = Resource("tests.example.org", "v1", "Gadget", "gadgets")
+"""Served from the middle of one test on, so no other test may have it."""
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 PODS = Resource("", "v1", "Pod", "pods")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
@@ -376,17 +377,18 @@ async def test_5000_changes_while_disconnected(
             assert len(informer) == 4001
 
 
-def gadget_crd(version: str) -> JsonObject:
-    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+def crd_of(resource: Resource) -> JsonObject:
+    """A CustomResourceDefinition that lets the server serve the resource."""
+    schema = {"openAPIV3Schema": {"type": "object"}}
     return {
         "apiVersion": CRDS.api_version,
         "kind": CRDS.kind,
-        "metadata": {"name": "gadgets.tests.example.org"},
+        "metadata": {"name": f"{resource.plural}.{resource.group}"},
         "spec": {
-            "group": GADGETS.group,
-            "names": {"kind": "Gadget", "listKind": "GadgetList", "plural": "gadgets", "singular": "gadget"},
+            "group": resource.group,
+            "names": {"kind": resource.kind, "plural": resource.plural},
             "scope": "Namespaced",
-            "versions": [served],
+            "versions": [{"name": resource.version, "served": True, "storage": True, "schema": schema}],
         },
     }
 
@@ -410,8 +412,8 @@ async def test_a_crd_that_comes_later(client: Client, namespace: str) -> None:
         tasks.start_soon(factory.run)
         with anyio.fail_after(CATCH_UP):
             await until(lambda: "404" in informer.trouble)
-            await client.create(CRDS, gadget_crd("v1"))
-            gadget = {"apiVersion": GADGETS.api_version, "kind": "Gadget"}
+            await client.create(CRDS, crd_of(GADGETS))
+            gadget = {"apiVersion": GADGETS.api_version, "kind": GADGETS.kind}
             made = await until_created(client, GADGETS, gadget | {"metadata": {"namespace": namespace, "name": "a"}})
             await informer.wait_synced()
             await informer.reached(int(made["metadata"]["resourceVersion"]), CATCH_UP)
