@@ -107,6 +107,8 @@ def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
     cleaning = [s for s in (_clean(cluster, seen, n, waits_for) for n in nodes_with_data(cluster, seen)) if s]
     yield from cleaning
+    if waits_for and not cleaning:
+        yield Step(subject=SUBJECT, reason="daemons may still use what is to be removed", waits_for=waits_for)
     if not daemons and not ending and not cleaning:
         yield from _identity(seen)
 
@@ -146,10 +148,14 @@ def _identity(seen: Observation) -> Iterator[Step]:
 
 
 def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
-    """The nodes that hold data of the cluster: those that mons are bound to, and those with a device of an OSD."""
+    """The nodes that may hold data of the cluster: those that mons are bound to, and those with a device for an OSD.
+
+    A device that was accepted may have become one since; the Job removes nothing that is not this cluster's.
+    """
     endpoints = seen.mons.endpoints
     nodes = {m.node for m in endpoints.mons if m.node} if endpoints is not None else set()
-    nodes |= {row.node for row in cluster.status.devices if row.verdict == Verdict.IN_USE.value and row.node}
+    chosen = (Verdict.IN_USE.value, Verdict.ACCEPTED.value)
+    nodes |= {row.node for row in cluster.status.devices if row.verdict in chosen and row.node}
     return tuple(sorted(nodes))
 
 

@@ -72,6 +72,13 @@ def test_with_consent_daemons_go_first_and_data_waits_for_the_last_pod() -> None
     ]
 
 
+def test_a_pod_that_ends_is_waited_for_though_no_node_is_known_to_hold_data() -> None:
+    cluster = a_cluster(CONSENT)
+    found = without_daemons(seen(cluster), pods=(a_pod(Daemon(type="osd", id="0")),))
+    found = replace(found, mons=replace(found.mons, nodes={}))
+    assert plan(cluster, found) == ["CephCluster: Wait <- these pods to end: rook-ceph-osd-0-x"]
+
+
 def test_data_goes_from_every_node_that_holds_some() -> None:
     cluster = a_cluster(CONSENT)
     assert plan(cluster, without_daemons(seen(cluster))) == [
@@ -111,13 +118,14 @@ def test_a_node_that_is_gone_holds_nothing_up() -> None:
     assert plan(cluster, found) == ["data on node n2: DestroyData"]
 
 
-def test_nodes_with_devices_in_use_hold_data() -> None:
+def test_nodes_with_devices_that_are_or_were_to_be_osds_hold_data() -> None:
     devices = [
         {"node": "n3", "device": "sdb", "verdict": "InUse"},
+        {"node": "n4", "device": "sdb", "verdict": "Accepted"},
         {"node": "n4", "device": "sdb", "verdict": "Rejected"},
     ]
     cluster = a_cluster(CONSENT, status={"devices": devices})
-    assert nodes_with_data(cluster, seen(cluster)) == ("n1", "n2", "n3")
+    assert nodes_with_data(cluster, seen(cluster)) == ("n1", "n2", "n3", "n4")
 
 
 def test_the_job_is_bound_to_the_nodes_host_name() -> None:
