@@ -1,9 +1,9 @@
 """Where the API server is and how to authenticate, read by kubernetes-asyncio's loaders.
 
 Its packages import every generated API and model, 37 MB of memory and 0.4 s that nothing here uses. So this module
-imports only the loaders and `Configuration`: while it does, two bare packages stand in for `kubernetes_asyncio` and
+imports only the loaders: while it does, two bare packages stand in for `kubernetes_asyncio` and
 `kubernetes_asyncio.client`. They are gone afterwards, and an import of the whole library elsewhere works as ever, with
-the same classes.
+the same classes. What the loaders find out they write into a `Configuration` of our own, for theirs imports urllib3.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -35,6 +36,31 @@ class ConfigurationError(Exception):
     """The configuration cannot be found or read; the message names the file and what is wrong."""
 
 
+@dataclass(slots=True)
+class Configuration:
+    """What the loaders find out, by the names that they use.
+
+    Attributes:
+        host: Base URL of the server.
+        api_key: "BearerToken": the value of the Authorization header.
+        ssl_ca_cert: PEM file of the CAs to trust; None: the system's.
+        cert_file: PEM file of a client certificate.
+        key_file: PEM file of its key.
+        verify_ssl: False trusts any server.
+        tls_server_name: Name to expect in the server's certificate, where it is not the host's.
+        proxy: URL of a proxy.
+    """
+
+    host: str = "http://localhost"
+    api_key: dict[str, str] = field(default_factory=dict, repr=False)
+    ssl_ca_cert: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify_ssl: bool = True
+    tls_server_name: str | None = None
+    proxy: str | None = None
+
+
 @contextmanager
 def _bare_packages() -> Iterator[ModuleType]:
     """Let submodules of the library be imported without its packages' own code; yields the `client` package."""
@@ -51,23 +77,20 @@ def _bare_packages() -> Iterator[ModuleType]:
         del sys.modules[_LIBRARY], sys.modules[f"{_LIBRARY}.client"]
 
 
-def _load_library() -> tuple[Any, Any, Any]:
+def _load_library() -> tuple[Any, Any]:
     if _LIBRARY in sys.modules:  # someone needs the whole of it, and has paid for it
-        return tuple(map(importlib.import_module, (f"{_LIBRARY}.client", *_LOADERS)))  # type: ignore[return-value]
+        return tuple(map(importlib.import_module, _LOADERS))  # type: ignore[return-value]
     with _bare_packages() as client:
-        client.Configuration = importlib.import_module(f"{_LIBRARY}.client.configuration").Configuration  # type: ignore[attr-defined]
-        client.ApiClient = None  # type: ignore[attr-defined]  # named by functions that are not called here
-        return client, *map(importlib.import_module, _LOADERS)  # type: ignore[return-value]
+        client.Configuration, client.ApiClient = Configuration, None  # type: ignore[attr-defined]  # in annotations
+        return tuple(map(importlib.import_module, _LOADERS))  # type: ignore[return-value]
 
 
 _LOADERS: Final = (f"{_LIBRARY}.config.incluster_config", f"{_LIBRARY}.config.kube_config")
-_client, _in_cluster, _kube_config = _load_library()
+_in_cluster, _kube_config = _load_library()
 
 _MALFORMED: Final = (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
 """What the loader raises for files that are not as it expects, beside its own exception."""
 
-type Configuration = Any
-"""`kubernetes_asyncio.client.Configuration`, which has no types."""
 
 type Source = Callable[[bool], Awaitable[Configuration]]
 """Reads the configuration afresh. True: the server has refused the credentials, so those that are kept must go."""
@@ -81,7 +104,7 @@ def in_cluster(directory: Path = SERVICE_ACCOUNT) -> Source:
     """
 
     async def read(refused: bool) -> Configuration:  # both files are read anew in any case
-        configuration = _client.Configuration()
+        configuration = Configuration()
         try:
             _in_cluster.load_incluster_config(
                 configuration,
@@ -104,7 +127,7 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
         context: Which of its contexts; None is its current one.
     """
     loader: Any = None
-    configuration: Configuration = None
+    configuration = Configuration()
 
     async def read(refused: bool) -> Configuration:
         nonlocal loader, configuration
@@ -119,7 +142,7 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
                 loader.__dict__.pop("exec_plugin_expiry", None)
         else:
             loader = None
-        fresh = _client.Configuration()
+        fresh = Configuration()
         try:
             if loader is None:
                 loader = await _kube_config.load_kube_config(path, context, fresh)

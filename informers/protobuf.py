@@ -6,6 +6,7 @@ runtime.Unknown (the envelope), metav1.WatchEvent, metav1.ObjectMeta, metav1.Lis
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from informers.errors import ApiError, status_from_protobuf
@@ -24,7 +25,16 @@ _RAW: Final = 2
 _METADATA: Final = 1
 _ITEMS: Final = 2
 _FIRST_TAG: Final = _METADATA << 3 | 2
+_RAW_TAG: Final = _RAW << 3 | 2
 _NAME, _NAMESPACE, _VERSION, _ANNOTATIONS, _MANAGED_FIELDS = (number << 3 | 2 for number in (1, 3, 6, 12, 17))
+_ONE_BYTE: Final = 0x7F
+"""The greatest tag or size that one byte holds."""
+
+_CHANGE: Final = re.compile(
+    rb"\n[\x05-\x08](ADDED|MODIFIED|DELETED)"  # the event's type, then two sizes to the envelope
+    rb"\x12[\x80-\xff]*[\0-\x7f]\n[\x80-\xff]*[\0-\x7f]" + MAGIC + rb"\n([\0-\x7f])"  # and that of its type
+)
+"""How events begin that the API server writes. Whatever else is an event is read field by field."""
 
 
 class Splitter:
@@ -76,13 +86,11 @@ def event(frame: bytes) -> Event:
         DecodeError: It holds none.
     """
     try:
-        start, end = content(frame, 0, len(frame), 1)
-        kind = frame[start:end]
-        start, end = _opened(frame, *content(frame, *content(frame, end, len(frame), _RAW), 1))
-        if kind in {b"ADDED", b"MODIFIED"}:
-            return Upsert(_object(frame, start, end))
+        kind, start, end = _change(frame) or _any_event(frame)
         if kind == b"DELETED":
             return Delete(_object(frame, start, end))
+        if kind in {b"ADDED", b"MODIFIED"}:
+            return Upsert(_object(frame, start, end))
         if kind == b"BOOKMARK":
             return _bookmark(frame, *content(frame, start, end, _METADATA))
         if kind == b"ERROR":
@@ -91,6 +99,25 @@ def event(frame: bytes) -> Event:
     except (ValueError, IndexError) as error:
         raise DecodeError(f"watch event {frame[:200]!r}: {error}") from error
     raise DecodeError(f"watch event {frame[:200]!r}: its type {kind!r} is none of the protocol's")
+
+
+def _change(frame: bytes) -> tuple[bytes, int, int] | None:
+    """Type, and begin and end of the object, of an event that looks as most do."""
+    found = _CHANGE.match(frame)
+    if found is None:
+        return None
+    size, begin = varint(frame, found.end(1) + 1)
+    at = found.end() + found[2][0]
+    if begin + size != len(frame) or frame[at] != _RAW_TAG:
+        return None
+    size, start = varint(frame, at + 1)
+    return found[1], start, start + size
+
+
+def _any_event(frame: bytes) -> tuple[bytes, int, int]:
+    """The same of any event."""
+    start, end = content(frame, 0, len(frame), 1)
+    return frame[start:end], *_opened(frame, *content(frame, *content(frame, end, len(frame), _RAW), 1))
 
 
 def page(body: bytes) -> Page:
@@ -127,48 +154,57 @@ def _opened(data: bytes, start: int, end: int) -> tuple[int, int]:
 
 
 def _object(data: bytes, start: int, end: int) -> Object:
-    """The object `data[start:end]`, ready to be kept.
-
-    Whoever encodes a Kubernetes object writes metadata first. This loop is the price of each event, so it spells out
-    what `fields` does.
-    """
+    """The object `data[start:end]`, ready to be kept. Whoever encodes a Kubernetes object writes metadata first."""
     if start >= end or data[start] != _FIRST_TAG:
         raise ValueError("the object does not begin with metadata")
     size, first = varint(data, start + 1)
     last = first + size
-    identity = {_NAME: b"", _NAMESPACE: b"", _VERSION: b""}
+    if last > end or end > len(data):
+        raise ValueError("metadata is cut off")
+    namespace, name, version, kept = _identity(data, first, last)
+    if len(kept) > 1:
+        metadata = b"".join(kept)
+        stored = b"".join((data[start : start + 1], encode_varint(len(metadata)), metadata, data[last:end]))
+    else:
+        stored = data[start:end]
+    return Object(namespace.decode(), name.decode(), int(version), stored)
+
+
+def _identity(data: bytes, first: int, last: int) -> tuple[bytes, bytes, bytes, list[bytes]]:
+    """Namespace, name and version of the metadata `data[first:last]`, and its pieces without managedFields.
+
+    This loop is the price of each event, so it spells out what `fields` does.
+    """
+    name = namespace = version = b""
     kept: list[bytes] = []
     keep_from = at = first
     while at < last:
         begin = at
         tag = data[at]
-        at += 1
-        if tag >= 0x80:
-            tag = tag & 0x7F | data[at] << 7
-            at += 1
-        size = data[at]
-        at += 1
-        if size >= 0x80:
-            size, at = varint(data, at - 1)
-        if not tag & 7:  # a number
-            continue
-        if tag & 7 != 2:
-            raise ValueError(f"field {tag >> 3} of metadata has wire type {tag & 7}")
-        if tag == _MANAGED_FIELDS:
-            kept.append(data[keep_from:begin])
-            keep_from = at + size
-        elif tag in identity:
-            identity[tag] = data[at : at + size]
-        at += size
-    if at != last or last > end:
+        size = data[at + 1]
+        if tag > _ONE_BYTE or size > _ONE_BYTE:
+            tag, at = varint(data, at)
+            size, at = varint(data, at)
+        else:
+            at += 2
+        form = tag & 7
+        if form == 2:
+            if tag == _NAME:
+                name = data[at : at + size]
+            elif tag == _NAMESPACE:
+                namespace = data[at : at + size]
+            elif tag == _VERSION:
+                version = data[at : at + size]
+            elif tag == _MANAGED_FIELDS:
+                kept.append(data[keep_from:begin])
+                keep_from = at + size
+            at += size
+        elif form:
+            raise ValueError(f"field {tag >> 3} of metadata has wire type {form}")
+    if at != last:
         raise ValueError("metadata is cut off")
-    if kept:
-        kept.append(data[keep_from:last])
-        metadata = b"".join(kept)
-        stored = b"".join((data[start : start + 1], encode_varint(len(metadata)), metadata, data[last:end]))
-    else:
-        stored = data[start:end]
-    return Object(identity[_NAMESPACE].decode(), identity[_NAME].decode(), int(identity[_VERSION]), stored)
+    kept.append(data[keep_from:last])
+    return namespace, name, version, kept
 
 
 def _bookmark(data: bytes, start: int, end: int) -> Bookmark:
