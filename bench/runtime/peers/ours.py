@@ -8,9 +8,8 @@ import msgspec
 import uvloop
 
 from bench.runtime.peers.common import GROUP, SEQUENCE, VERSION, Tally, options, say
-from controller.apis.meta import ObjectMeta
 from controller.runtime import Controller, LeaderElection, Manager, Request, Result, configure_logging
-from controller.runtime.kube import POD, Pod
+from controller.runtime.kube import POD
 from informers import Client, Resource
 
 if TYPE_CHECKING:
@@ -19,6 +18,35 @@ if TYPE_CHECKING:
     from informers import Informer
 
 WIDGET = Resource(GROUP, VERSION, "Widget", "widgets")
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """What the reconciler reads of any object's metadata."""
+
+    name: str = ""
+    namespace: str = ""
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """Where a Pod runs."""
+
+    node_name: str = ""
+
+
+class PodStatus(msgspec.Struct, frozen=True):
+    """How a Pod is."""
+
+    phase: str = ""
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """What the reconciler reads of a Pod; the cache holds the whole of it."""
+
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
 
 
 class WidgetStatus(msgspec.Struct, frozen=True):
@@ -30,13 +58,13 @@ class WidgetStatus(msgspec.Struct, frozen=True):
 class Widget(msgspec.Struct, frozen=True):
     """What the reconciler reads of a widget."""
 
-    metadata: ObjectMeta = ObjectMeta()
+    metadata: Metadata = Metadata()
     status: WidgetStatus = WidgetStatus()
 
 
 class _Object(Protocol):
     @property
-    def metadata(self) -> ObjectMeta: ...
+    def metadata(self) -> Metadata: ...
 
 
 class Reconciler[T: _Object]:
