@@ -19,7 +19,7 @@ from bench.cluster import machine
 from bench.runtime import measures, programs
 from bench.runtime.load import Load
 from bench.runtime.protocol import PeerError
-from bench.runtime.report import from_json, merge, record, table, to_json
+from bench.runtime.report import MAIN, from_json, merge, record, table, to_json
 from e2e.progress import say
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 RESULTS = programs.CHECKOUT / "bench" / "results.json"
 PICTURE = programs.CHECKOUT / "docs" / "performance-runtime.png"
 PAGE = programs.CHECKOUT / "docs" / "performance-runtime.md"
+README = programs.CHECKOUT / "README.md"
 BEGIN, END = "<!-- measured by `make bench`: begin -->", "<!-- measured: end -->"
 
 type Values = dict[tuple[str, str, int], list[float]]
@@ -145,11 +146,17 @@ def publish(new: list[Record]) -> None:
     said = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     when = ", ".join(sorted({found.at for found in records}))
     where = "; ".join(sorted({found.machine for found in records}))
-    before, rest = PAGE.read_text().split(BEGIN)
-    _, after = rest.split(END)
-    text = f"Measured {when} on {where}: {said}. Median (least to most) of the runs.\n\n{table(records, names)}"
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    insert(PAGE, f"Measured {when} on {where}: {said}. Median (least to most) of the runs.\n\n{table(records, names)}")
+    main = [found for found in records if found.measure in MAIN and not found.runtime.startswith("bytes-")]
+    insert(README, f"{table(main, names, spread=False)}\n\nMedians, measured {when} on {where}.")
     draw()
+
+
+def insert(page: Path, text: str) -> None:
+    """Put what was measured in its place on a page."""
+    before, rest = page.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def draw() -> None:

@@ -70,7 +70,7 @@ class Plan:
     rate_seconds: float = 60.0
     rate_objects: int = 2_000
     burst: int = 5_000
-    settle: float = 5.0
+    settle: float = 2.0
     rest_settle: float = 30.0
     rest: float = 600.0
 

@@ -8,19 +8,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from bench.runtime.report import TITLES, Record, from_json, number
+from bench.runtime.report import MAIN, TITLES, Record, from_json, number
 
-SHOWN = (
-    "sync_s",
-    "sync_cpu_s",
-    "peak_rss_mb",
-    "custom_sync_s",
-    "noop_per_s",
-    "patch_per_s",
-    "latency_p99_ms",
-    "burst_p99_ms",
-    "rest_cpu_s",
-)
 COLUMNS = 3
 OURS, OTHERS = "#1b7f79", "#b8c4cc"
 
@@ -28,7 +17,7 @@ OURS, OTHERS = "#1b7f79", "#b8c4cc"
 def draw(records: list[Record], file: Path) -> None:
     """A panel for each of the main measures, by the largest number of objects, with the spread of the runs."""
     mpl.use("agg")
-    shown = [name for name in SHOWN if any(found.measure == name for found in records)]
+    shown = [name for name in MAIN if any(found.measure == name for found in records)]
     rows = -(-len(shown) // COLUMNS)
     figure, axes = plt.subplots(rows, COLUMNS, figsize=(13, 2.7 * rows), squeeze=False, layout="constrained")
     for panel in axes.flat[len(shown) :]:

@@ -111,23 +111,45 @@ TITLES = {
 """What the table says for each measure, in its order."""
 
 
-def table(records: Iterable[Record], runtimes: Sequence[str]) -> str:
-    """Records as Markdown: a row for each measure and number of objects, a column for each runtime."""
+MAIN = (
+    "sync_s",
+    "sync_cpu_s",
+    "peak_rss_mb",
+    "custom_sync_s",
+    "noop_per_s",
+    "patch_per_s",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "burst_p99_ms",
+    "recover_s",
+    "rest_cpu_s",
+)
+"""The measures that tell most."""
+
+
+def table(records: Iterable[Record], runtimes: Sequence[str], *, spread: bool = True) -> str:
+    """Records as Markdown: a row for each measure and number of objects, a column for each runtime.
+
+    Args:
+        records: What to show.
+        runtimes: In the order of the columns; those without a record are left out.
+        spread: Whether to show the least and the most beside the median.
+    """
     by_key = {found.key: found for found in records}
     present = [name for name in runtimes if any(runtime == name for runtime, _, _ in by_key)]
     rows = sorted({(list(TITLES).index(measure), objects) for _, measure, objects in by_key})
     lines = ["| Measure | objects | " + " | ".join(present) + " |", "| --- | ---: |" + " ---: |" * len(present)]
     for position, objects in rows:
         measure = list(TITLES)[position]
-        cells = (_cell(by_key.get((runtime, measure, objects))) for runtime in present)
+        cells = (_cell(by_key.get((runtime, measure, objects)), spread=spread) for runtime in present)
         lines.append(f"| {TITLES[measure]} | {objects:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(found: Record | None) -> str:
+def _cell(found: Record | None, *, spread: bool) -> str:
     if found is None:
         return "-"
-    if found.min == found.max:
+    if found.min == found.max or not spread:
         return number(found.median)
     return f"{number(found.median)} ({number(found.min)} to {number(found.max)})"
 
