@@ -146,18 +146,21 @@ def test_every_runtime_has_a_pinned_version() -> None:
 
 
 def test_results_of_a_part_join_those_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page, results = tmp_path / "page.md", tmp_path / "results.json"
-    page.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
+    page, readme, results = tmp_path / "page.md", tmp_path / "readme.md", tmp_path / "results.json"
+    for file in (page, readme):
+        file.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
     results.write_text(report.to_json([a_record(median=8.0), a_record(runtime="kopf")]))
     drawn: list[list[str]] = []
     monkeypatch.setattr(command, "PAGE", page)
+    monkeypatch.setattr(command, "README", readme)
     monkeypatch.setattr(command, "RESULTS", results)
     monkeypatch.setattr(command, "draw", lambda: drawn.append([]))
     command.publish([a_record(median=2.0)])
-    written = page.read_text()
-    assert written.startswith("before\n")
-    assert written.endswith("\nafter\n")
-    assert "old" not in written
-    assert "| sync of Pods, s | 10 | 2 (1 to 4) | 2 (1 to 4) |" in written
+    for file, row in ((page, "| 2 (1 to 4) | 2 (1 to 4) |"), (readme, "| 2 | 2 |")):
+        written = file.read_text()
+        assert written.startswith("before\n")
+        assert written.endswith("\nafter\n")
+        assert "old" not in written
+        assert f"| sync of Pods, s | 10 {row}" in written
     assert [found.median for found in report.from_json(results.read_text())] == [2.0, 2.0]
     assert len(drawn) == 1
