@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.ceph import config, csi, deletion, mgr, mon, osd
+from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
 from controller.ceph.members import ENDPOINTS, parse_endpoints
@@ -32,10 +33,6 @@ class CreateIdentity:
     """Make up an fsid and keys, and keep them in the Secret with this metadata. Never replaces one that exists."""
 
     meta: dict[str, Any] = field(repr=False)
-
-
-class NoConsentError(Exception):
-    """The consent to destroy data was withdrawn, or never given."""
 
 
 class MemberError(Exception):
@@ -66,18 +63,22 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
     async def create_identity(action: CreateIdentity) -> None:
         await _create(client, SECRET, identity_secret(action.meta, generate_identity()))
 
-    async def destroy_data(action: deletion.DestroyData) -> None:
-        # Asked of the API server, not of a cache: consent may have been withdrawn a moment ago.
-        fresh = await client.get(CLUSTERS, namespace, cluster.metadata.name)
+    async def confirm() -> None:
+        fresh = await read_deleted(client, CLUSTERS, cluster)
         confirmation = fresh["spec"].get("cleanupPolicy", {}).get("confirmation", "")
-        deleting = fresh["metadata"].get("deletionTimestamp") is not None
-        same = fresh["metadata"]["uid"] == cluster.metadata.uid
-        if not (same and deleting and confirmation == deletion.CONFIRMATION):
+        if confirmation != deletion.CONFIRMATION:
             raise NoConsentError(
                 f"CephCluster {namespace}/{cluster.metadata.name}: spec.cleanupPolicy.confirmation is "
-                f"{confirmation!r}, not {deletion.CONFIRMATION!r}: no data is removed from node {action.node}"
+                f"{confirmation!r}, not {deletion.CONFIRMATION!r}: nothing is destroyed"
             )
+
+    async def destroy_data(action: deletion.DestroyData) -> None:
+        await confirm()
         await _create(client, JOB, action.job)
+
+    async def destroy_identity(action: deletion.DestroyIdentity) -> None:
+        await confirm()
+        await client.delete(action.resource, namespace, action.name, uid=action.uid)
 
     async def let_go(_: deletion.LetGo) -> None:
         await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
@@ -89,6 +90,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
     return {
         CreateIdentity: create_identity,
         deletion.DestroyData: destroy_data,
+        deletion.DestroyIdentity: destroy_identity,
         deletion.LetGo: let_go,
         mgr.LabelMgr: label_mgr,
     }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.observation import Observation
+    from informers import Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
 CONFIRMATION = "yes-really-destroy-data"
@@ -77,6 +78,15 @@ class DestroyData:
 
     node: str
     job: JsonObject = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyIdentity:
+    """Delete an object by which the data could be used again. Its handler asks for the consent once more."""
+
+    resource: Resource
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,16 +145,16 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
 
 def _identity(seen: Observation) -> Iterator[Step]:
     """Removes what was kept so that the data could be used again."""
-    gone = "the data that it belongs to is gone"
-    for resource, name in ((SECRET, IDENTITY), (CONFIG_MAP, ENDPOINTS)):
-        found = seen.live.get((resource.kind, name))
-        if found is not None:
-            yield delete(resource, found, subject=name, reason=gone)
-    for resource in (SERVICE, PVC):
-        for (kind, name), found in seen.live.items():
-            of_mon = found["metadata"].get("labels", {}).get("app") == mon_objects.APP
-            if kind == resource.kind and of_mon and found["metadata"].get("deletionTimestamp") is None:
-                yield delete(resource, found, subject=name, reason=gone)
+    named = {(SECRET.kind, IDENTITY): SECRET, (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP}
+    of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
+    for (kind, name), found in seen.live.items():
+        meta = found["metadata"]
+        resource = named.get((kind, name))
+        if resource is None and meta.get("labels", {}).get("app") == mon_objects.APP:
+            resource = of_mons.get(kind)
+        if resource is not None and meta.get("deletionTimestamp") is None:
+            action = DestroyIdentity(resource, name, meta["uid"])
+            yield Step(subject=f"{kind} {name}", action=action, reason="the data that it belongs to is gone")
 
 
 def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:

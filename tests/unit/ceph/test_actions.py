@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from controller.ceph.actions import CreateIdentity, MemberError, NoConsentError, handlers
-from controller.ceph.deletion import DestroyData
+from controller.ceph.actions import CreateIdentity, MemberError, handlers
+from controller.ceph.consent import NoConsentError
+from controller.ceph.deletion import DestroyData, DestroyIdentity
 from controller.ceph.mon import RemoveFromMonmap
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
+from controller.runtime.kube import PVC
 from informers import ApiError
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
@@ -28,6 +30,7 @@ class FakeApi:
     def __init__(self, cluster: dict[str, Any] | None = None, *, exists: bool = False) -> None:
         self.cluster, self.exists = cluster or {}, exists
         self.created: list[dict[str, Any]] = []
+        self.deleted: list[tuple[str, str]] = []
 
     async def get(self, *_: Any) -> dict[str, Any]:
         return self.cluster
@@ -37,6 +40,9 @@ class FakeApi:
             raise ApiError(409, "AlreadyExists", "there is one")
         self.created.append(obj)
         return obj
+
+    async def delete(self, resource: Any, namespace: str, name: str, *, uid: str) -> None:
+        self.deleted.append((name, uid))
 
 
 class Reached(Connections):
@@ -63,26 +69,33 @@ def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str =
     return {"metadata": meta, "spec": policy}
 
 
-async def test_data_goes_with_consent() -> None:
+CLAIM = DestroyIdentity(PVC, "rook-ceph-mon-a", "c1")
+
+
+async def test_data_and_identity_go_with_consent() -> None:
     api = FakeApi(on_the_server("yes-really-destroy-data"))
     await carry_out(api, DestroyData("n1", JOB))
-    assert api.created == [JOB]
+    await carry_out(api, CLAIM)
+    assert (api.created, api.deleted) == ([JOB], [("rook-ceph-mon-a", "c1")])
 
 
+@pytest.mark.parametrize("action", [DestroyData("n1", JOB), CLAIM])
 @pytest.mark.parametrize(
-    "found",
+    ("found", "why"),
     [
-        on_the_server(None),
-        on_the_server(""),
-        on_the_server("yes-really-destroy-data", deleting=False),
-        on_the_server("yes-really-destroy-data", uid="another"),
+        (on_the_server(None), "confirmation is ''"),
+        (on_the_server("yes"), "confirmation is 'yes'"),
+        (on_the_server("yes-really-destroy-data", deleting=False), "not being deleted"),
+        (on_the_server("yes-really-destroy-data", uid="another"), "uid another, not u1"),
     ],
 )
-async def test_no_data_goes_when_the_consent_was_withdrawn_or_is_anothers(found: dict[str, Any]) -> None:
+async def test_nothing_goes_when_the_consent_was_withdrawn_or_is_anothers(
+    found: dict[str, Any], why: str, action: object
+) -> None:
     api = FakeApi(found)
-    with pytest.raises(NoConsentError, match="no data is removed from node n1"):
-        await carry_out(api, DestroyData("n1", JOB))
-    assert api.created == []
+    with pytest.raises(NoConsentError, match=why):
+        await carry_out(api, action)
+    assert (api.created, api.deleted) == ([], [])
 
 
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:

@@ -9,10 +9,9 @@ import msgspec
 import pytest
 
 from controller.ceph.daemon import Daemon
-from controller.ceph.deletion import DestroyData, analyze, cleanup_job, job_name, nodes_with_data
+from controller.ceph.deletion import DestroyData, DestroyIdentity, analyze, cleanup_job, job_name, nodes_with_data
 from controller.ceph.keys import Identity
 from controller.ceph.observation import Observation
-from controller.framework.children import Delete
 from controller.runtime.kube import Job
 from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, live_objects, nodes, running_mons, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -101,7 +100,8 @@ def test_the_identity_goes_last() -> None:
     identity = live_objects({"kind": "Secret", "metadata": {"name": "rook-ceph-mon", "namespace": "rook-ceph"}})
     found = replace(found, live={**found.live, **identity})
     steps = analyze(cluster, found).steps
-    gone = {(s.action.resource.kind, s.action.name) for s in steps if isinstance(s.action, Delete)}
+    gone = {(s.action.resource.kind, s.action.name) for s in steps if isinstance(s.action, DestroyIdentity)}
+    assert len(gone) == len(steps)
     assert gone == {
         ("Secret", "rook-ceph-mon"),
         ("ConfigMap", "rook-ceph-mon-endpoints"),

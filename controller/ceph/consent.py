@@ -1,0 +1,35 @@
+"""Consent to destroy data: asked of the API server at the moment of the act, never of a cache.
+
+A cache may be behind: consent may have been withdrawn a moment ago, or the object may be another of the same name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from controller.runtime.kube import HasMetadata
+    from informers import Client, Resource
+
+type JsonObject = dict[str, Any]
+
+
+class NoConsentError(Exception):
+    """The consent to destroy data was withdrawn, or never given."""
+
+
+async def read_deleted(client: Client, resource: Resource, obj: HasMetadata) -> JsonObject:
+    """`obj` as the API server has it now, for what is destroyed only on its deletion.
+
+    Raises:
+        NoConsentError: It is not being deleted, or there is another of its name.
+        ApiError: The API server does not have it, or does not answer.
+    """
+    meta = obj.metadata
+    fresh = await client.get(resource, meta.namespace, meta.name)
+    found, name = fresh["metadata"], f"{resource.kind} {meta.namespace}/{meta.name}"
+    if found["uid"] != meta.uid:
+        raise NoConsentError(f"{name} has uid {found['uid']}, not {meta.uid}: it is another, and nothing is destroyed")
+    if found.get("deletionTimestamp") is None:
+        raise NoConsentError(f"{name} is not being deleted: nothing is destroyed")
+    return fresh
