@@ -150,13 +150,14 @@ def rolled_out(workload: Manifest, replicas: int) -> bool:
     )
 
 
-def apply_ceph_cluster(environment: Environment) -> None:
-    """Apply the example for tests, with this environment's image and with each worker's first disk."""
+def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None) -> None:
+    """Apply the example for tests, with our image, each worker's first disk, and these fields of `spec.mon`."""
     manifests = list(load(EXAMPLES / "cluster-test.yaml"))
     manifest = next(m for m in manifests if m["kind"] == "CephCluster")
     spec = manifest["spec"]
     spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
     # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
+    spec["mon"].update(mon or {})
     spec["mgr"]["modules"] = [{"name": "restful", "enabled": False}]
     spec["cephConfig"]["mon"]["mon_data_avail_warn"] = "5"
     spec["storage"] = {

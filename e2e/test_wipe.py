@@ -1,7 +1,11 @@
 """Deleting the Ceph cluster: what uses it blocks that; without consent its data stays, and with consent none is left.
 
-The last scenario, since files are taken in the order of their names: after it there is no Ceph cluster.
+The last scenarios, since files are taken in the order of their names: after each there is no Ceph cluster.
 """
+
+from collections.abc import Iterator
+
+import pytest
 
 from e2e import environment as env
 from e2e import host
@@ -28,14 +32,75 @@ def test_deletion(environment: Environment) -> None:
     env.wait_for_cluster(environment)
     assert (env.ceph(environment, "fsid"), osds(environment)) == before
 
-    consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
-    environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, consent)
-    environment.api.delete("CephCluster", env.CLUSTER, env.NAMESPACE)
-    env.gone(environment, "CephCluster", env.CLUSTER, env.NAMESPACE, deadline=GONE_SECONDS)
+    wipe(environment)
     assert not any(signatures(node, devices[0]) for node, devices in environment.devices.items())
     assert environment.api.find("Secret", "rook-ceph-mon", env.NAMESPACE) is None
     for node in environment.devices:
         assert not run_on(node, "sh", "-c", "ls -d /var/lib/rook/mon-*")
+
+
+@pytest.fixture
+def mon_class(environment: Environment) -> Iterator[str]:
+    """A StorageClass with a volume on each worker."""
+    name = "mon-data"
+    storage_class = {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
+    environment.api.apply(
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name}, **storage_class}
+    )
+    for node in environment.workers:
+        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+        spec = {
+            "storageClassName": name,
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": "/var/lib/mon-data", "type": "DirectoryOrCreate"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+        }
+        environment.api.apply(
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{name}-{node}"}, "spec": spec}
+        )
+    yield name
+    for node in environment.workers:
+        environment.api.delete("PersistentVolume", f"{name}-{node}")
+        run_on(node, "rm", "-rf", "/var/lib/mon-data")
+    environment.api.delete("StorageClass", name)
+
+
+def test_mons_with_their_data_on_claims(environment: Environment, mon_class: str) -> None:
+    wipe(environment)
+    template = {"spec": {"storageClassName": mon_class, "resources": {"requests": {"storage": "1Gi"}}}}
+
+    env.apply_ceph_cluster(environment, mon={"volumeClaimTemplate": template})
+    env.wait_for_cluster(environment)
+
+    claims = environment.api.list("PersistentVolumeClaim", env.NAMESPACE, labels="app=rook-ceph-mon")
+    assert [claim["status"]["phase"] for claim in claims] == ["Bound"] * 3
+    fsid = env.ceph(environment, "fsid")
+    for pod in environment.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-mon"):
+        environment.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE)
+        env.gone(environment, "Pod", pod["metadata"]["name"], env.NAMESPACE)
+    env.wait_for_cluster(environment)
+    assert env.ceph(environment, "fsid") == fsid
+
+    wipe(environment)
+    assert environment.api.list("PersistentVolumeClaim", env.NAMESPACE, labels="app=rook-ceph-mon") == []
+
+
+def wipe(environment: Environment) -> None:
+    """Delete the Ceph cluster, if there is one, with its pool and with all of its data."""
+    if environment.api.find("CephCluster", env.CLUSTER, env.NAMESPACE) is None:
+        return
+    if environment.api.find("CephBlockPool", env.POOL, env.NAMESPACE) is not None:
+        environment.api.delete("CephBlockPool", env.POOL, env.NAMESPACE)
+    consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
+    environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, consent)
+    environment.api.delete("CephCluster", env.CLUSTER, env.NAMESPACE)
+    env.gone(environment, "CephCluster", env.CLUSTER, env.NAMESPACE, deadline=GONE_SECONDS)
+    # The toolbox has the keys and mons of that cluster.
+    environment.api.delete("Deployment", "rook-ceph-tools", env.NAMESPACE)
+    for pod in environment.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-tools"):
+        env.gone(environment, "Pod", pod["metadata"]["name"], env.NAMESPACE)
 
 
 def osds(environment: Environment) -> dict[int, str]:

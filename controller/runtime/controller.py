@@ -258,27 +258,28 @@ class Controller:
         return False
 
     def _failed(self, request: Request, error: Exception) -> None:
-        stats = self.stats
-        if isinstance(error, NotLeaderError):
+        stats, causes = self.stats, _causes(error)
+        if any(isinstance(cause, NotLeaderError) for cause in causes):
             # Not the request's fault, and this process is about to end.
             log.info("Reconcile stopped: not the leader any more")
             self.queue.add_rate_limited(request)
             return
         stats.error += 1
-        if isinstance(error, TerminalError):
+        text = "; ".join(str(cause) or type(cause).__name__ for cause in causes)
+        if all(isinstance(cause, TerminalError) for cause in causes):
             stats.terminal += 1
             self.queue.forget(request)
-            log.error("Reconcile failed; not tried again until a change", error=str(error))
+            log.error("Reconcile failed; not tried again until a change", error=text)
             return
-        programming_error = isinstance(error, PROGRAMMING_ERRORS)
+        programming_error = any(isinstance(cause, PROGRAMMING_ERRORS) for cause in causes)
         if programming_error:
             stats.panics += 1
         self.queue.add_rate_limited(request)
-        conflict = isinstance(error, ApiError) and error.is_conflict
+        conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in causes)
         log.log(
             20 if conflict else 40,
             "Reconcile failed; tried again",
-            error=str(error) or type(error).__name__,
+            error=text,
             attempt=self.queue.requeues(request),
             exc_info=error if programming_error else None,
         )
@@ -291,6 +292,13 @@ class Controller:
             slowest.append((seconds, str(request)))
             slowest.sort(reverse=True)
             del slowest[SLOWEST_KEPT:]
+
+
+def _causes(error: Exception) -> tuple[Exception, ...]:
+    """The errors that a group from the reconciler's task groups has in it; of any other error, itself."""
+    if isinstance(error, ExceptionGroup):
+        return tuple(cause for part in error.exceptions for cause in _causes(part))
+    return (error,)
 
 
 def _being_cancelled() -> bool:

@@ -297,6 +297,25 @@ class TestResults:
 
         assert (controller.stats.terminal, controller.stats.error) == (2, 2)
 
+    @virtual_time
+    async def test_of_several_errors_all_must_be_terminal(self) -> None:
+        terminal, other = TerminalError("spec.a is 0"), ApiError(503, "ServiceUnavailable", "not now")
+        failures = [
+            ExceptionGroup("of a task group", [terminal, other]),
+            ExceptionGroup("of a task group", [terminal, ExceptionGroup("of another", [TerminalError("spec.b is 0")])]),
+        ]
+
+        async def work(_request: Request) -> None:
+            raise failures[len(reconciler.calls) - 1]
+
+        reconciler = Recording(work)
+        controller = new(reconciler)
+        async with running(controller):
+            controller.queue.add(Request("ns", "a"))
+            await asyncio.sleep(3600)
+
+        assert (len(reconciler.calls), controller.stats.error, controller.stats.terminal) == (2, 2, 1)
+
     @pytest.mark.parametrize(
         ("error", "errors", "panics"),
         [
@@ -304,6 +323,8 @@ class TestResults:
             (AttributeError("x"), 1, 1),
             (ApiError(409, "Conflict", "changed"), 1, 0),
             (NotLeaderError("not the leader"), 0, 0),
+            (ExceptionGroup("of a task group", [ValueError("x"), KeyError("x")]), 1, 1),
+            (ExceptionGroup("of a task group", [ValueError("x"), NotLeaderError("not the leader")]), 0, 0),
         ],
     )
     def test_what_counts_as_what(self, error: Exception, errors: int, panics: int) -> None:
