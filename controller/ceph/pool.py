@@ -16,9 +16,12 @@ from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, C
 from controller.apis.ceph.status import CephBlockPoolStatus
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
+from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.pool_ceph import contents_of, handlers, observe
 from controller.ceph.pool_plan import (
+    FORCE_ANNOTATION,
+    DeletePool,
     PoolObservation,
     ReleasePool,
     analyze,
@@ -63,7 +66,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from informers import Delta, Informer
+    from informers import Client, Delta, Informer
 
 log = structlog.get_logger(__name__)
 
@@ -146,11 +149,17 @@ class PoolReconciler:
         return seen
 
     def _ways(self, pool: CephBlockPool) -> dict[type, Handler]:
-        async def release(_: ReleasePool) -> None:
-            await remove_finalizer(self._manager.client, POOLS, pool, FINALIZER)
+        client = self._manager.client
 
+        async def release(_: ReleasePool) -> None:
+            await remove_finalizer(client, POOLS, pool, FINALIZER)
+
+        ways: dict[type, Handler] = {ReleasePool: release}
         ceph = self._connections.get(pool.metadata.namespace)
-        return {**(handlers(ceph) if ceph is not None else {}), ReleasePool: release}
+        if ceph is not None:
+            ways |= handlers(ceph)
+            ways[DeletePool] = with_consent(client, pool, ways[DeletePool])
+        return ways
 
     async def _show(self, pool: CephBlockPool, seen: PoolObservation, outcome: Outcome, *, mode: str) -> None:
         meta = pool.metadata
@@ -159,6 +168,19 @@ class PoolReconciler:
         shown = status(pool, seen, outcome, mode=mode, unserved=unserved(raw.get("spec", {})), now=now)
         if shown != pool.status:
             await self._manager.applier.apply_status(POOLS, meta.namespace, meta.name, msgspec.to_builtins(shown))
+
+
+def with_consent(client: Client, pool: CephBlockPool, delete: Handler) -> Handler:
+    """`delete` for a pool that the API server, too, still has as one to be deleted, if need be with its images."""
+
+    async def delete_pool(action: DeletePool) -> None:
+        meta = (await read_deleted(client, POOLS, pool))["metadata"]
+        if action.forced and meta.get("annotations", {}).get(FORCE_ANNOTATION) != "true":
+            name = f"CephBlockPool {meta['namespace']}/{meta['name']}"
+            raise NoConsentError(f'{name}: annotation {FORCE_ANNOTATION} is not "true" any more: the images stay')
+        await delete(action)
+
+    return delete_pool
 
 
 def status(

@@ -179,11 +179,15 @@ class UnsetValue:
 
 @dataclass(frozen=True, slots=True)
 class DeletePool:
-    """Delete a pool with all that is in it, and the CRUSH rule and erasure code profile that were its own."""
+    """Delete a pool with all that is in it, and the CRUSH rule and erasure code profile that were its own.
+
+    `forced`: it has images, and goes by `FORCE_ANNOTATION`. The handler asks for that consent once more.
+    """
 
     pool: str
     rule: str
     profile: str
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,7 +452,7 @@ def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
             reason = f"it has {named(seen.contents)}"
             forced = pool.metadata.annotations.get(FORCE_ANNOTATION) == "true"
             consent = "" if forced else f'annotation {FORCE_ANNOTATION}: "true", which destroys their data'
-        action = DeletePool(name, rule=seen.state.rule, profile=profile)
+        action = DeletePool(name, rule=seen.state.rule, profile=profile, forced=bool(seen.contents))
         yield Step(subject=subject, action=action, reason=reason, consent=consent)
         yield release
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 
 from controller.apis.ceph import CephBlockPool
 from controller.ceph import pool_ceph
+from controller.ceph.consent import NoConsentError
 from controller.ceph.crush import Rule
-from controller.ceph.pool import status
+from controller.ceph.pool import status, with_consent
 from controller.ceph.pool_plan import (
     CreatePool,
     CreateProfile,
@@ -36,6 +39,9 @@ from controller.ceph.pool_plan import (
 )
 from controller.ceph.rados import CephError
 from controller.framework.plan import Outcome, StepResult, StepState, preview
+
+if TYPE_CHECKING:
+    from informers import Client
 
 HOST = Rule("default", "host")
 NOW = "2027-01-15T08:00:00Z"
@@ -382,8 +388,32 @@ class TestDeletion:
     @pytest.mark.parametrize(("value", "forced"), [("true", True), ("yes", False), ("", False)])
     def test_consent(self, value: str, forced: bool) -> None:
         observation = seen(present(), contents=("image csi-vol-1",))
-        (_, consent), _ = self.plan(observation, annotations={"rook.io/force-deletion": value})
+        (action, consent), _ = self.plan(observation, annotations={"rook.io/force-deletion": value})
         assert (consent == "") is forced
+        assert action == DeletePool("replicapool", rule="replicapool", profile="", forced=True)
+
+    async def carry_out(self, *, forced: bool, **found: Any) -> list[Any]:
+        """What is deleted when the API server has a pool of this metadata by then."""
+        meta = {"name": "replicapool", "namespace": "rook-ceph", "uid": "p1", "deletionTimestamp": NOW, **found}
+        client = SimpleNamespace(get=AsyncMock(return_value={"metadata": meta}))
+        delete = AsyncMock()
+        action = DeletePool("replicapool", rule="replicapool", profile="", forced=forced)
+        await with_consent(cast("Client", client), pool(deleting=True), delete)(action)
+        return [call.args for call in delete.await_args_list]
+
+    async def test_consent_that_was_withdrawn(self) -> None:
+        with pytest.raises(NoConsentError, match="the images stay"):
+            await self.carry_out(forced=True)
+
+    @pytest.mark.parametrize("forced", [True, False])
+    @pytest.mark.parametrize("found", [{"uid": "another"}, {"deletionTimestamp": None}])
+    async def test_pool_that_is_another_by_then(self, found: dict[str, Any], forced: bool) -> None:
+        with pytest.raises(NoConsentError, match="nothing is destroyed"):
+            await self.carry_out(forced=forced, annotations={"rook.io/force-deletion": "true"}, **found)
+
+    async def test_consent_that_stands(self) -> None:
+        assert len(await self.carry_out(forced=True, annotations={"rook.io/force-deletion": "true"})) == 1
+        assert len(await self.carry_out(forced=False)) == 1
 
 
 class TestStatus:
