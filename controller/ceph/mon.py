@@ -14,10 +14,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from controller.ceph.daemon import Daemon, Release, host_network
+from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network
 from controller.ceph.members import Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
+    MAX_ID_ANNOTATION,
     budget,
     claim,
     config_secret,
@@ -131,7 +132,11 @@ def invalid(cluster: CephCluster) -> str:
 
 
 def recover(seen: MonObservation) -> Endpoints:
-    """The members by what runs, for when the ConfigMap that lists them was deleted."""
+    """The members by what runs, for when the ConfigMap that lists them was deleted.
+
+    A new mon by an id that was there before would find that one's store, and maybe its place in the monmap. So the
+    newest id is looked for in all that only members ever had (a Service comes before its mon is one).
+    """
     mons: list[Mon] = []
     for mon_id in sorted(seen.deployments, key=id_number):
         live = seen.live.get(("Deployment", Daemon(type="mon", id=mon_id).name))
@@ -145,7 +150,11 @@ def recover(seen: MonObservation) -> Endpoints:
         )
         if address:
             mons.append(Mon(mon_id, address, node or hostname, hostname))
-    return Endpoints(tuple(mons), max((id_number(m.id) for m in mons), default=-1))
+    noted = seen.live.get(("Secret", MON_CONFIG), {}).get("metadata", {}).get("annotations", {})
+    prefix = Daemon(type="mon", id="").name
+    claims = (name.removeprefix(prefix) for kind, name in seen.live if kind == PVC.kind and name.startswith(prefix))
+    used = [int(noted.get(MAX_ID_ANNOTATION, -1)), *map(id_number, (*seen.deployments, *claims))]
+    return Endpoints(tuple(mons), max(used))
 
 
 def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:

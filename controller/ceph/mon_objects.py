@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 APP = "rook-ceph-mon"
 BUDGET = "rook-ceph-mon-pdb"
+MAX_ID_ANNOTATION = "rook.io/max-mon-id"
 DATA_ROOT = "/var/lib/ceph/mon"
 DEFAULT_CLAIM_SIZE = "10Gi"
 
@@ -84,9 +85,13 @@ def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObje
 
 
 def config_secret(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
-    """The Secret from which daemons learn at their start where the mons are."""
+    """The Secret from which daemons learn at their start where the mons are.
+
+    It has the newest mon id a second time, so that ids are not used again when the ConfigMap is lost.
+    """
     data = {"mon_host": ",".join(hosts(cluster, endpoints)), "mon_initial_members": ",".join(endpoints.ids)}
-    return secret(metadata(cluster, MON_CONFIG, cluster_labels(cluster, APP)), data)
+    annotations = {MAX_ID_ANNOTATION: str(endpoints.max_id)}
+    return secret(metadata(cluster, MON_CONFIG, cluster_labels(cluster, APP), annotations=annotations), data)
 
 
 def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObject:

@@ -18,7 +18,7 @@ from controller.ceph.members import (
     render_endpoints,
 )
 from controller.ceph.mon import MonObservation, RetireMon, StartMon, analyze, recover
-from controller.ceph.mon_objects import budget, claim, mon_deployment, service
+from controller.ceph.mon_objects import budget, claim, config_secret, mon_deployment, service
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from tests.unit.ceph.cases import (
@@ -380,6 +380,23 @@ def test_members_are_found_again_when_the_config_map_was_deleted() -> None:
     seen = running_mons(cluster, "abc")
     nodes_with_members = {m: a_node(m) for m in ("n1", "n2", "n3")}
     assert recover(replace(seen, endpoints=None, nodes=nodes_with_members)) == seen.endpoints
+
+
+@pytest.mark.parametrize("known_by", ["Secret", "PersistentVolumeClaim", "Deployment"])
+def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_again(known_by: str) -> None:
+    """Mon d was removed, and its store may still be on its node."""
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    live, deployments = dict(seen.live), dict(seen.deployments)
+    if known_by == "Secret":
+        assert seen.endpoints is not None
+        live |= live_objects(config_secret(cluster, replace(seen.endpoints, max_id=3)))
+    elif known_by == "PersistentVolumeClaim":
+        live |= live_objects({"kind": known_by, "metadata": {"name": "rook-ceph-mon-d", "namespace": "rook-ceph"}})
+    else:
+        deployments["d"] = deployment_view(mon_deployment(cluster, FSID, RELEASE, member("d")))
+    found = recover(replace(seen, endpoints=None, live=live, deployments=deployments))
+    assert (found.ids, found.max_id) == (("a", "b", "c"), 3)
 
 
 def test_quorum_is_read_from_the_mons_answer() -> None:
