@@ -350,6 +350,8 @@ class Scope:
         namespace: Which part, or `EVERYWHERE`.
         version: Everything up to this resource version has been seen.
         synced: Whether the first list is in.
+        begun: Lists so far that show every write until they began.
+        shown: The number among those of the one that is in.
         trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
     """
 
@@ -357,9 +359,11 @@ class Scope:
         self.namespace = namespace
         self.version = 0
         self.synced = False
+        self.begun = self.shown = 0
         self.trouble = ""
         self._cache = cache
         self._staged = _Staged()
+        self._newest = False
         self._written: dict[Key, int] = {}
         """Versions of own writes that the watch has not told of yet."""
         self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -374,7 +378,9 @@ class Scope:
     def begin(self, *, newest: bool) -> None:
         """A list starts. `newest`: it will show every write until now."""
         self._staged = _Staged()
+        self._newest = newest
         if newest:
+            self.begun += 1
             self._written.clear()
 
     def stage(self, changes: Sequence[Upsert | Delete]) -> None:
@@ -405,6 +411,8 @@ class Scope:
         initial = not self.synced
         changes = self._swap(staged, version, initial=initial)
         cache.stats.lists += 1
+        if self._newest:
+            self.shown = self.begun
         self._advance(version, back=True)
         await cache.tell_all(changes)
         self.synced = True

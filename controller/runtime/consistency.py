@@ -2,7 +2,9 @@
 
 Each write's answer goes into the caches at once, where it is newer than what they have (write-through), so that the
 wait before the next reconcile of the same request is mostly none. Where a cache has not seen a write yet, the wait is
-for its version to get there; bookmarks move it on though no object changes. Versions of one resource can be compared:
+for its version to get there; bookmarks move it on though no object changes. So a cache that is followed gets there, and
+one that is not must not be acted on, however long that takes. Where the server's data was restored from a backup,
+versions go back, and a list that began after the write counts. Versions of one resource can be compared:
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
 """
 
@@ -62,16 +64,17 @@ class Consistency:
             answer: What the API server answered: the object, or after a deletion a Status.
         """
         reconcile = current_reconcile.get()
+        caches = self._caches(resource)
+        begun = {scope: scope.begun for cache in caches if (scope := cache.scope(namespace)) is not None}
         if answer.get("kind") == resource.kind:
-            for cache in self._caches(resource):
+            for cache in caches:
                 cache.observe_write(answer)
             metadata = answer["metadata"]
-            write = Write(
-                resource, namespace, name, int(metadata["resourceVersion"]), labels=metadata.get("labels") or {}
-            )
+            version, labels = int(metadata["resourceVersion"]), metadata.get("labels") or {}
+            write = Write(resource, namespace, name, version, labels=labels, begun=begun)
         else:
             details = answer.get("details") or {}
-            write = Write(resource, namespace, name, 0, deleted_uid=details.get("uid", ""))
+            write = Write(resource, namespace, name, 0, deleted_uid=details.get("uid", ""), begun=begun)
         if reconcile is not None:
             reconcile.writes.append(write)
 
@@ -114,7 +117,7 @@ _decode_uid = msgspec.json.Decoder(_WithUid).decode
 def _seen(write: Write, cache: Cache) -> bool:
     """Whether the cache shows the write, or is not the one to show it."""
     scope = cache.scope(write.namespace)
-    if scope is None or not scope.synced:
+    if scope is None or not scope.synced or scope.shown > write.begun.get(scope, scope.begun):
         return True
     entry = cache.entry(write.namespace, write.name)
     if not write.resource_version:

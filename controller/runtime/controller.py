@@ -41,8 +41,8 @@ RECONCILE_TIME_BUCKETS = (
 WAIT_FOR_CACHE_AGAIN = 1.0
 """Seconds after which a request is looked at again whose writes the caches had not seen in time."""
 
-GIVE_UP_ON_CACHE = 120.0
-"""Seconds after which writes that no cache shows are forgotten; bookmarks move a live cache on within about 60 s."""
+TELL_OF_CACHE = 120.0
+"""Seconds between warnings that caches do not show writes; bookmarks move a live cache on within about 60 s."""
 
 SLOWEST_KEPT = 10
 
@@ -249,10 +249,9 @@ class Controller:
         if await caught_up(writes):
             del self._unseen[request]
             return True
-        if self._clock() - since > GIVE_UP_ON_CACHE:
-            log.warning("No cache shows the writes of the last reconcile", controller=self.name, request=str(request))
-            del self._unseen[request]
-            return True
+        if self._clock() - since > TELL_OF_CACHE:
+            log.warning("Not reconciled: the caches do not show what its last reconcile wrote", request=str(request))
+            self._unseen[request] = (self._clock(), writes)
         self.stats.stale += 1
         self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
         return False

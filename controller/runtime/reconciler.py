@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from informers import Resource
+    from informers.cache import Scope
 
 
 class Request(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
@@ -68,6 +69,7 @@ class Write:
         resource_version: The version that the write made. Zero for a deletion, whose answer may have none.
         deleted_uid: For a deletion: the uid of the object that is to go away.
         labels: Of the object as written: they tell which caches with selectors are to show it.
+        begun: How many lists each cache had begun by then: a later one shows the write, whatever its version is.
     """
 
     resource: Resource
@@ -76,6 +78,7 @@ class Write:
     resource_version: int
     deleted_uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    begun: Mapping[Scope, int] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(slots=True, eq=False)

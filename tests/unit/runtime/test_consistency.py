@@ -115,6 +115,27 @@ async def test_waits_until_a_deleted_object_is_gone() -> None:
 
 
 @virtual_time
+async def test_a_list_that_began_after_a_write_shows_it_though_versions_went_back() -> None:
+    """The server's data was restored from a backup: the deleted object is back, and the version will not come."""
+    caches, reconcile = Caches(), begun()
+    await caches.sync()
+    caches.told(11, "a", uid="old")
+    caches.scope.begin(newest=True)
+    caches.consistency.note(CONFIG_MAP, "ns", "b", config_map("b", 12))
+    caches.consistency.note(CONFIG_MAP, "ns", "a", {"kind": "Status", "details": {"uid": "old"}})
+    restored = [Upsert(Object("ns", "a", 3, orjson.dumps(config_map("a", 3, "old"))))]
+
+    caches.scope.stage(restored)
+    await caches.scope.commit(4)
+    assert not await caches.consistency.caught_up(reconcile.writes), "it began before the writes"
+
+    caches.scope.begin(newest=True)
+    caches.scope.stage(restored)
+    await caches.scope.commit(5)
+    assert await caches.consistency.caught_up(reconcile.writes)
+
+
+@virtual_time
 async def test_an_object_that_was_made_anew_is_not_the_deleted_one() -> None:
     caches = Caches()
     await caches.sync()

@@ -10,8 +10,9 @@ from unittest.mock import patch
 import anyio
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
-from controller.runtime.controller import GIVE_UP_ON_CACHE, WAIT_FOR_CACHE_AGAIN, Controller
+from controller.runtime.controller import TELL_OF_CACHE, WAIT_FOR_CACHE_AGAIN, Controller
 from controller.runtime.kube import DEPLOYMENT, POD, Pod
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.mapping import by_label, generation_changed, owned_by
@@ -495,7 +496,7 @@ class TestOwnWrites:
         assert asked == 2
 
     @virtual_time
-    async def test_that_no_cache_ever_shows_hold_up_a_request_for_a_bounded_time(self) -> None:
+    async def test_are_waited_for_as_long_as_the_caches_are_behind(self) -> None:
         async def work(_request: Request) -> Result:
             reconcile = current_reconcile.get()
             assert reconcile is not None
@@ -503,17 +504,19 @@ class TestOwnWrites:
                 reconcile.writes.append(self.WRITE)
             return Result(requeue_after=1)
 
-        async def never(_writes: Sequence[Write]) -> bool:
+        async def in_an_hour(_writes: Sequence[Write]) -> bool:
             await asyncio.sleep(5)
-            return False
+            return now() >= 3600
 
         reconciler = Recording(work)
         controller = new(reconciler)
-        async with running(controller, never):
+        async with running(controller, in_an_hour):
             controller.queue.add(Request("ns", "a"))
-            await until(lambda: len(reconciler.calls) == 2)
+            with capture_logs() as logs:
+                await until(lambda: len(reconciler.calls) == 2)
 
-        assert GIVE_UP_ON_CACHE <= now() <= GIVE_UP_ON_CACHE + 10
+        assert 3600 <= now() <= 3600 + 10
+        assert 3600 / TELL_OF_CACHE - 2 <= len(logs) <= 3600 / TELL_OF_CACHE
 
     @virtual_time
     async def test_of_tasks_that_the_reconciler_starts_count_as_its_own(self) -> None:
