@@ -156,8 +156,8 @@ def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None)
     manifest = next(m for m in manifests if m["kind"] == "CephCluster")
     spec = manifest["spec"]
     spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
-    # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
     spec["mon"].update(mon or {})
+    # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
     spec["mgr"]["modules"] = [{"name": "restful", "enabled": False}]
     spec["cephConfig"]["mon"]["mon_data_avail_warn"] = "5"
     spec["storage"] = {
