@@ -382,8 +382,9 @@ def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Ite
     accepted: dict[str, list[prepare.Target]] = {}
     for verdict in verdicts:
         if verdict.verdict is Verdict.ACCEPTED and verdict.report is not None:
-            device_class = (verdict.config or {}).get("deviceClass", "")
-            accepted.setdefault(verdict.node, []).append(prepare.Target(verdict.report.path, device_class))
+            device, device_class = verdict.report, (verdict.config or {}).get("deviceClass", "")
+            target = prepare.Target(device.path, device_class, device.dev_links, device.size)
+            accepted.setdefault(verdict.node, []).append(target)
     hostnames = {node.metadata.name: _hostname(node) for node in seen.nodes}
     # A pod whose Secret is not there yet would be tried again late.
     needs = (("Secret", prepare.BOOTSTRAP_SECRET), ("ConfigMap", prepare.SCRIPTS))

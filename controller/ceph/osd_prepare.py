@@ -57,10 +57,19 @@ type JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device to become an OSD, and the device class that it gets; empty: what Ceph takes it for."""
+    """A device to become an OSD.
+
+    Attributes:
+        path: The device file, which may be another device's after a reboot.
+        device_class: What it gets; empty: what Ceph takes it for.
+        links: Stable links that led to it when it was chosen.
+        size: Bytes that it had then; 0: not known.
+    """
 
     path: str
     device_class: str = ""
+    links: tuple[str, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +164,13 @@ def prepare_job(
     """The Job that carries out `action`; `uuids`: those of the OSDs to be, one for each target."""
     own = daemon(action.hostname)
     devices = [
-        {"path": target.path, "uuid": uuid, "deviceClass": target.device_class}
+        {
+            "path": target.path,
+            "uuid": uuid,
+            "deviceClass": target.device_class,
+            "links": target.links,
+            "size": target.size,
+        }
         for target, uuid in zip(action.targets, uuids, strict=True)
     ]
     container: JsonObject = {

@@ -106,7 +106,8 @@ def label_of(path: str) -> dict[str, Any]:
 def prepare() -> int:
     """Makes an OSD of each device in `ROOK_DEVICES`, and reports in the termination message.
 
-    `ROOK_DEVICES` is a JSON list of objects: `path`, `uuid` (of the OSD to be), `deviceClass` (empty: Ceph's choice).
+    `ROOK_DEVICES` is a JSON list of objects: `path`, `uuid` (of the OSD to be), `deviceClass` (empty: Ceph's choice),
+    and what the device was known by when it was chosen: `links` that led to it, `size` in bytes (0 or absent: unknown).
     The report is a JSON list of objects: `device`, and either `id`, `uuid` and `deviceClass` or `error`.
 
     Returns:
@@ -147,7 +148,7 @@ def report(results: list[dict[str, Any]]) -> None:
     Path(os.environ.get("ROOK_RESULT", "/dev/termination-log")).write_text(text)
 
 
-def prepare_device(wanted: dict[str, str], fsid: str, mons: Mons) -> dict[str, Any]:
+def prepare_device(wanted: dict[str, Any], fsid: str, mons: Mons) -> dict[str, Any]:
     """Makes an OSD of a device, or finds that it is one of this cluster's already."""
     path, uuid, device_class = wanted["path"], wanted["uuid"], wanted.get("deviceClass", "")
     present = osd_uuid_on(path)
@@ -165,6 +166,8 @@ def prepare_device(wanted: dict[str, str], fsid: str, mons: Mons) -> dict[str, A
         raise RefusedError(f"{path} is mounted or in use")
     if present:
         forget_half_made(path)
+    else:
+        refuse_unless_chosen(path, wanted.get("links", []), wanted.get("size", 0))
     refuse_unless_empty(path)
     key = run("ceph-authtool", "--gen-print-key").strip()
     osd_id = register(uuid, key, device_class, mons)
@@ -173,6 +176,18 @@ def prepare_device(wanted: dict[str, str], fsid: str, mons: Mons) -> dict[str, A
     if osd_uuid_on(path) != uuid or label.get("ceph_fsid") != fsid or label.get("whoami") != str(osd_id):
         raise OSError(errno.EIO, f"{path} does not carry the label of osd.{osd_id} after it was made")
     return {"id": osd_id, "uuid": uuid, "deviceClass": device_class}
+
+
+def refuse_unless_chosen(path: str, links: list[str], size: int) -> None:
+    """Makes sure that the path has not become another device's by a reboot since the operator chose it."""
+    for link in links:
+        if os.path.realpath(link) != os.path.realpath(path):
+            there = f"{link} leads to {os.path.realpath(link)}" if Path(link).exists() else f"{link} is gone"
+            raise RefusedError(f"{path} is not the device that was chosen: {there}")
+    with Path(path).open("rb") as device:
+        found = device.seek(0, os.SEEK_END)
+    if size and found != size:
+        raise RefusedError(f"{path} is not the device that was chosen: it has {found} bytes, not {size}")
 
 
 def forget_half_made(path: str) -> None:

@@ -66,6 +66,11 @@ def disk(name: str = "sdb", **fields: Any) -> BlockDevice:
     return BlockDevice(**{"name": name, "path": f"/dev/{name}", "type": "disk", "size": 10 * GIB, **fields})
 
 
+def target(name: str, device_class: str = "") -> Target:
+    """What is asked of a Job for `disk(name)`."""
+    return Target(f"/dev/{name}", device_class, size=10 * GIB)
+
+
 def osd_disk(number: int, name: str = "sdb") -> BlockDevice:
     label = {"ceph_fsid": FSID, "osd_id": number, "osd_uuid": UUIDS[number], "signatures": ("ceph_bluestore",)}
     return disk(name, **label)
@@ -152,11 +157,17 @@ class TestPreparation:
         seen = observation(nodes=("a", "b"), reports={"a": (disk("sdb"), disk("sdc")), "b": (disk("sdb"),)})
         steps = analyze(spec, FSID, RELEASE, seen)
         assert [step.action for step in steps] == [
-            PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb", "ssd"), Target("/dev/sdc", "ssd"))),
-            PrepareDevices(node="b", hostname="b", targets=(Target("/dev/sdb", "ssd"),)),
+            PrepareDevices(node="a", hostname="a", targets=(target("sdb", "ssd"), target("sdc", "ssd"))),
+            PrepareDevices(node="b", hostname="b", targets=(target("sdb", "ssd"),)),
         ]
         assert len({step.lane or step.subject for step in steps}) == 2
         assert steps[0].reason == "/dev/sdb, /dev/sdc selected and empty"
+
+    def test_a_device_is_asked_for_by_all_that_it_is_known_by(self) -> None:
+        links = ("/dev/disk/by-id/wwn-1", "/dev/disk/by-path/pci-1")
+        (step, *_) = analyze(cluster(), FSID, RELEASE, observation(reports={"a": (disk(dev_links=links),)}))
+        assert isinstance(step.action, PrepareDevices)
+        assert step.action.targets == (Target("/dev/sdb", links=links, size=10 * GIB),)
 
     def test_many_devices_are_prepared_in_turns(self) -> None:
         seen = observation(reports={"a": tuple(disk(f"sd{letter}") for letter in "abcdefghijklmnopqrst")})
@@ -183,14 +194,14 @@ class TestPreparation:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:55:00Z", kind="Failed")
         seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert step.action == PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),), replaces="j1")
+        assert step.action == PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), replaces="j1")
 
     def test_new_device_does_not_wait_for_the_next_try(self) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:59:59Z")
         seen = observation(jobs={found.metadata.name: found}, reports={"a": (osd_disk(0), disk("sdc"))})
         seen = replace(seen, states={0: state(0)}, prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),))
         steps = analyze(cluster(), FSID, RELEASE, seen)
-        assert PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdc"),), replaces="j1") in [
+        assert PrepareDevices(node="a", hostname="a", targets=(target("sdc"),), replaces="j1") in [
             s.action for s in steps
         ]
 
@@ -576,7 +587,8 @@ class TestManifests:
     }
 
     def test_prepare_job(self) -> None:
-        action = PrepareDevices(node="n1", hostname="n1.example.org", targets=(Target("/dev/sdb", "ssd"),))
+        chosen = Target("/dev/sdb", "ssd", ("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4",), 10 * GIB)
+        action = PrepareDevices(node="n1", hostname="n1.example.org", targets=(chosen,))
         assert_matches_snapshot(prepare_job(cluster(**self.rich), FSID, RELEASE, action, UUIDS[:1]), "osd-prepare-job")
 
     def test_deployment(self) -> None:

@@ -97,8 +97,8 @@ def device(tmp_path: Path) -> Path:
     return path
 
 
-def prepare(device: Path, mons: Mons | None = None, device_class: str = "") -> dict[str, Any]:
-    wanted = {"path": str(device), "uuid": OURS, "deviceClass": device_class}
+def prepare(device: Path, mons: Mons | None = None, device_class: str = "", **known_by: Any) -> dict[str, Any]:
+    wanted = {"path": str(device), "uuid": OURS, "deviceClass": device_class, **known_by}
     return osd_script.prepare_device(wanted, FSID, mons or Mons())  # type: ignore[arg-type]
 
 
@@ -119,6 +119,30 @@ class TestPrepare:
         with pytest.raises(RefusedError, match=f"OSD {uuid} of {OTHER_FSID}"):
             prepare(device)
         assert device.read_bytes() == before
+
+    def test_device_that_was_chosen(self, node: Node, device: Path, tmp_path: Path) -> None:
+        link = tmp_path / "by-id"
+        link.symlink_to(device.name)
+        assert prepare(device, links=[str(link)], size=8192)["uuid"] == OURS
+
+    @pytest.mark.parametrize(
+        ("leads_to", "size", "why"),
+        [
+            ("another", 8192, "by-id leads to .*another"),
+            ("", 8192, "by-id is gone"),
+            ("device", 4096, "it has 8192 bytes, not 4096"),
+        ],
+    )
+    def test_device_that_has_got_the_name_of_the_chosen_one(
+        self, node: Node, device: Path, tmp_path: Path, leads_to: str, size: int, why: str
+    ) -> None:
+        link = tmp_path / "by-id"
+        (tmp_path / "another").touch()
+        if leads_to:
+            link.symlink_to(leads_to)
+        with pytest.raises(RefusedError, match=f"not the device that was chosen: .*{why}"):
+            prepare(device, links=[str(link)], size=size)
+        assert device.read_bytes() == bytes(8192)
 
     @pytest.mark.parametrize("label", [{}, {"ceph_fsid": FSID, "whoami": "3"}])
     def test_half_made_osd_of_somebody_else(self, node: Node, device: Path, label: dict[str, str]) -> None:
