@@ -21,6 +21,7 @@ from controller.runtime.kube import VOLUME_ATTACHMENT
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
 from controller.volumes.reclaim import BY_VOLUME
+from informers import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ class AttachmentObservation:
         metadata: What the node must know to map the volume.
         age: Seconds since the attachment was asked for.
         trouble: Why the storage system cannot be asked; empty when it can.
+        given: Whether the permission was sent before, whatever became of it: then no other goes first.
     """
 
     volume: PersistentVolume | None = None
@@ -60,6 +62,7 @@ class AttachmentObservation:
     metadata: Mapping[str, str] = field(default_factory=dict)
     age: float = 0.0
     trouble: str = ""
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,10 @@ class Fence:
 @dataclass(frozen=True, slots=True)
 class Detach:
     """Let the attachment go."""
+
+
+class HeldError(Exception):
+    """The volume was given to another node, which the cache did not show yet."""
 
 
 def finalizer(driver: str) -> str:
@@ -153,7 +160,8 @@ def obstacle(attachment: VolumeAttachment, seen: AttachmentObservation) -> str:
     for other in seen.others:
         if other.spec.node_name == here:
             continue
-        if other.status.attached or other.metadata.deletion_timestamp is not None or _is_before(other, attachment):
+        goes_first = not seen.given and _is_before(other, attachment)
+        if other.status.attached or other.metadata.deletion_timestamp is not None or goes_first:
             return (
                 f"PersistentVolume {name} ({', '.join(volume.spec.access_modes)}) is attached to node "
                 f"{other.spec.node_name}: it has to be detached there first (VolumeAttachment {other.metadata.name})"
@@ -245,18 +253,24 @@ class Attachments:
     nodes: Informer[Node]
     backend: VolumeBackend
     clock: Callable[[], float] = time.time
+    _given: dict[str, str] = field(default_factory=dict, init=False)
+    """By name, the uids of the attachments for which a permission was sent, whether or not an answer came."""
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
-        if attachment is None or not self.backend.serves(attachment.spec.attacher):
+        if attachment is None:
+            self._given.pop(request.name, None)
             return Result()
-        plan = analyze(attachment, await self.observe(attachment))
+        if not self.backend.serves(attachment.spec.attacher):
+            return Result()
+        seen = await self.observe(attachment)
+        plan = analyze(attachment, seen)
         outcome = await execute(
             plan,
             {
                 AddFinalizer: lambda _: self._add_finalizer(attachment),
-                Attach: lambda action: self._attach(attachment, action),
+                Attach: lambda action: self._attach(attachment, seen, action),
                 Fail: lambda action: self._fail(attachment, action),
                 Fence: self._fence,
                 Detach: lambda _: self._detach(attachment),
@@ -294,15 +308,52 @@ class Attachments:
             metadata=metadata,
             age=self.clock() - datetime.fromisoformat(created).timestamp() if created else 0.0,
             trouble=trouble,
+            given=self._given.get(attachment.metadata.name) == attachment.metadata.uid,
         )
 
     async def _add_finalizer(self, attachment: VolumeAttachment) -> None:
         await add_finalizer(self.client, VOLUME_ATTACHMENT, attachment, finalizer(attachment.spec.attacher))
 
-    async def _attach(self, attachment: VolumeAttachment, action: Any) -> None:
+    async def _attach(self, attachment: VolumeAttachment, seen: AttachmentObservation, action: Any) -> None:
+        if not attachment.status.attached and seen.volume is not None and exclusive(seen.volume):
+            await self._reserve(attachment)
         old = attachment.status.attachment_metadata
         metadata = {**dict.fromkeys(old), **action.metadata}  # a merge patch removes what is null
         await self._patch_status(attachment, {"attached": True, "attachmentMetadata": metadata, "attachError": None})
+
+    async def _reserve(self, attachment: VolumeAttachment) -> None:
+        """Makes sure that no other node has got the volume since the cache was read, or gets it from now on.
+
+        Which of two goes first is decided by what the cache has. One that is first by name, made in the same second,
+        may come into it when the other has been given the volume already.
+
+        Raises:
+            HeldError: Another node has it.
+        """
+        meta, name = attachment.metadata, attachment.spec.source.persistent_volume_name or ""
+        found = self.attachments.by_index(BY_VOLUME, name)
+        others = [other for other in found if other.spec.node_name != attachment.spec.node_name]
+        for other in others:
+            if self._given.get(other.metadata.name) == other.metadata.uid:
+                raise HeldError(f"PersistentVolume {name} is being attached to node {other.spec.node_name}")
+        self._given[meta.name] = meta.uid
+        try:
+            for other in others:
+                await self._refuse_if_attached(other.metadata.name, name)
+        except BaseException:
+            del self._given[meta.name]  # no permission was sent
+            raise
+
+    async def _refuse_if_attached(self, attachment: str, volume: str) -> None:
+        """Asks the API server: another operator, the leader before this one, may have attached it a moment ago."""
+        try:
+            fresh = await self.client.get(VOLUME_ATTACHMENT, "", attachment)
+        except ApiError as error:
+            if error.is_not_found:
+                return
+            raise
+        if fresh.get("status", {}).get("attached"):
+            raise HeldError(f"PersistentVolume {volume} is attached to node {fresh['spec']['nodeName']}")
 
     async def _fail(self, attachment: VolumeAttachment, action: Any) -> None:
         error = {"time": datetime.fromtimestamp(self.clock(), UTC).isoformat(), "message": action.error}
