@@ -33,6 +33,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         name: The image's name.
         features: The image's feature bits (as `rbd info --format json` counts them); 0: not known.
         options: Map options for the kernel client, "lock_on_read,queue_depth=1024".
+        fsid: The cluster's; empty: not known.
     """
 
     monitors: tuple[str, ...]
@@ -41,6 +42,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     name: str
     features: int = 0
     options: str = ""
+    fsid: str = ""
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.pool, self.namespace, self.name) if part)

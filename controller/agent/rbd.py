@@ -218,7 +218,10 @@ class KernelMapper:
             return None
         image = record.image
         for device in sorted((self._bus / "devices").glob("*")):
-            if _attributes(device) == (image.pool, image.namespace, image.name, "-"):
+            # An image of the same name may be another cluster's. Old kernels do not say whose it is.
+            fsid = _read(device / "cluster_fsid")
+            same_cluster = not fsid or not image.fsid or fsid == image.fsid
+            if same_cluster and _attributes(device) == (image.pool, image.namespace, image.name, "-"):
                 return Mapped(
                     volume=volume,
                     image=str(image),

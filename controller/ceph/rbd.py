@@ -169,7 +169,7 @@ class RbdBackend:
             raise BackendError(f"client {holder.client} of image {_named(volume)} was not fenced: {error}") from error
 
     async def attachment(self, volume: Volume) -> Mapping[str, str]:
-        """Where the mons are, and the image's features, by which a node chooses how to map it."""
+        """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
         try:
             monmap = await self._cluster(volume).mon("mon dump")
         except CephError as error:
@@ -180,6 +180,7 @@ class RbdBackend:
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
+            "fsid": monmap["fsid"],
             "monitors": ",".join(mon_addresses(monmap)),
             "pool": attributes["pool"],
             "imageName": image_name(attributes),

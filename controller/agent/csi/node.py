@@ -317,6 +317,7 @@ def image_of(request: csi_pb2.NodeStageVolumeRequest) -> Image:
         name=context["imageName"],
         features=int(context.get("imageFeatures") or 0),
         options=kernel_options(request.volume_context.get("mapOptions", "")),
+        fsid=context.get("fsid", ""),
     )
 
 

@@ -36,6 +36,7 @@ class Kernel:
             ("pool_ns", image.namespace),
             ("name", image.name),
             ("current_snap", snapshot),
+            *([("cluster_fsid", image.fsid)] if image.fsid else []),
         ):
             (device / name).write_text(f"{value}\n")
         (self.dev / f"rbd{number}").write_bytes(bytes(1 << 20))
@@ -74,6 +75,23 @@ async def test_a_mapping_is_found_again_by_the_image(kernel: Kernel) -> None:
     assert await anyio.Path(kernel.bus / "remove").read_text() == "2"
     assert await kernel.mapper.find("v") is None
     assert not list(kernel.bus.parents[2].glob("state/*.json"))
+
+
+async def test_an_image_of_the_same_name_in_another_cluster_is_another(kernel: Kernel) -> None:
+    ours = msgspec.structs.replace(IMAGE, fsid="a7beedc0-36a7-4be2-afe3-22094a6770aa")
+    kernel.appear(0, msgspec.structs.replace(IMAGE, fsid="11111111-2222-3333-4444-555555555555"))
+    with pytest.raises(MappingError, match="does not list it"):
+        await kernel.mapper.map("v", ours, KEY, read_only=False)
+    await kernel.mapper.unmap("v")
+    assert await anyio.Path(kernel.bus / "remove").read_text() == "", "the other cluster's image stays mapped"
+    kernel.appear(1, ours)
+    assert (await kernel.mapper.map("v", ours, KEY, read_only=False)).device == f"{kernel.dev}/rbd1"
+
+
+async def test_a_kernel_that_does_not_tell_the_cluster_is_believed(kernel: Kernel) -> None:
+    kernel.appear(0)
+    ours = msgspec.structs.replace(IMAGE, fsid="a7beedc0-36a7-4be2-afe3-22094a6770aa")
+    assert (await kernel.mapper.map("v", ours, KEY, read_only=False)).device == f"{kernel.dev}/rbd0"
 
 
 async def test_the_newer_interface_is_preferred(kernel: Kernel) -> None:
