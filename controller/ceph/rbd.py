@@ -22,7 +22,7 @@ from controller.volumes import system
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, ParameterError, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Set
     from types import ModuleType
 
     from controller.ceph.rados import Connections, RadosCluster
@@ -156,6 +156,15 @@ class RbdBackend:
             return ()  # with the cluster, nothing is left that could be written to twice
         try:
             return await self._on_pool(volume, _watchers)
+        except PoolMissingError:
+            return ()
+
+    async def absent(self, volume: Volume) -> tuple[Holder, ...]:
+        """The owner of the image's exclusive lock, if it is no watcher: the lock outlives the watch."""
+        if not self._clusters.list(volume.attributes.get("clusterID", "")):
+            return ()
+        try:
+            return await self._on_pool(volume, _absent)
         except PoolMissingError:
             return ()
 
@@ -427,11 +436,38 @@ def _watchers(ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     rbd = _rbd()
     try:
         with rbd.Image(ioctx, image_name(volume.attributes), read_only=True) as image:
-            return tuple(
-                Holder(address=address_of(watcher["addr"]), client=watcher["addr"]) for watcher in image.watchers_list()
-            )
+            return tuple(_holder(watcher["addr"]) for watcher in image.watchers_list())
     except rbd.ImageNotFound:
         return ()
+
+
+def _absent(ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
+    rbd = _rbd()
+    try:
+        with rbd.Image(ioctx, image_name(volume.attributes), read_only=True) as image:
+            before = _lockers(image)
+            watchers = {watcher["addr"] for watcher in image.watchers_list()}
+            after = _lockers(image)
+    except rbd.ImageNotFound:
+        return ()
+    return tuple(_holder(client) for client in sorted(lost(before, watchers, after)))
+
+
+def lost(before: Set[str], watchers: Set[str], after: Set[str]) -> Set[str]:
+    """Clients that own a lock and watch no more, by three looks: at the owners, at the watchers, at the owners again.
+
+    One that takes the lock or gives it back meanwhile is not among them.
+    """
+    return (before & after) - watchers
+
+
+def _lockers(image: Any) -> set[str]:
+    found = image.list_lockers()
+    return {client for _, _, client in found["lockers"]} if found else set()
+
+
+def _holder(client: str) -> Holder:
+    return Holder(address=address_of(client), client=client)
 
 
 def address_of(entity: str) -> str:

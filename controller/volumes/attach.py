@@ -48,6 +48,7 @@ class AttachmentObservation:
         volume: The PersistentVolume; None when it does not exist.
         others: Other attachments of the same volume.
         holders: Who has the volume open. Looked up only where it matters.
+        absent: Who never gave it back, though it is not open there any more. Looked up only for a detachment.
         nodes: All nodes by name.
         metadata: What the node must know to map the volume.
         age: Seconds since the attachment was asked for.
@@ -58,6 +59,7 @@ class AttachmentObservation:
     volume: PersistentVolume | None = None
     others: Sequence[VolumeAttachment] = ()
     holders: Sequence[Holder] = ()
+    absent: Sequence[Holder] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     age: float = 0.0
@@ -190,25 +192,28 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     detach = Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it")
     # A node that is gone is told from the others by elimination: nobody else's address, nobody else's client.
     others = [other for name, other in seen.nodes.items() if name != here]
-    held = [
-        holder
-        for holder in seen.holders
-        if (holder.is_on(node) if node is not None else not any(holder.is_on(other) for other in others))
-    ]
+
+    def is_here(holder: Holder) -> bool:
+        return holder.is_on(node) if node is not None else not any(holder.is_on(other) for other in others)
+
+    held = [holder for holder in seen.holders if is_here(holder)]
     out_of_service = node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
     # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
     writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
     silent = node is not None and writes and not out_of_service and _unreachable(node)
-    if not held and not seen.trouble and not silent:
+    fenced = [*held, *filter(is_here, seen.absent)] if out_of_service else []
+    if not held and not fenced and not seen.trouble and not silent:
         return Plan(steps=(detach,))
     volume = volume_of(attachment, seen.volume)
-    if held and volume is not None and out_of_service:
+    if fenced and volume is not None:
         state = "gone" if node is None else f"tainted {OUT_OF_SERVICE}"
         fences = tuple(
             Step(
-                subject=subject, action=Fence(volume, holder), reason=f"node {here} is {state}, {holder.client} is not"
+                subject=subject,
+                action=Fence(volume, holder),
+                reason=f"node {here} is {state}, {holder.client} may still write",
             )
-            for holder in held
+            for holder in fenced
         )
         return Plan(steps=(*fences, detach))
     clients = ", ".join(holder.client for holder in held)
@@ -289,11 +294,14 @@ class Attachments:
         asks = volume is not None and (deleting or not attachment.status.attached)
         created = attachment.metadata.creation_timestamp
         holders: Sequence[Holder] = ()
+        absent: Sequence[Holder] = ()
         metadata: Mapping[str, str] = {}
         trouble = ""
         try:
             if volume is not None and asks:
                 holders = await self.backend.holders(volume)
+            if volume is not None and deleting:
+                absent = await self.backend.absent(volume)
             if volume is not None and not deleting:
                 metadata = await self.backend.attachment(volume)
         except BackendError as error:
@@ -304,6 +312,7 @@ class Attachments:
                 a for a in self.attachments.by_index(BY_VOLUME, name) if a.metadata.name != attachment.metadata.name
             ],
             holders=holders,
+            absent=absent,
             nodes={node.metadata.name: node for node in self.nodes.list()},
             metadata=metadata,
             age=self.clock() - datetime.fromisoformat(created).timestamp() if created else 0.0,

@@ -147,6 +147,13 @@ class VolumeBackend(Protocol):
         """Who has the volume open; nobody has one that does not exist."""
         ...
 
+    async def absent(self, volume: Volume) -> tuple[Holder, ...]:
+        """Clients that do not have the volume open any more, as far as is known, but never gave it back properly.
+
+        One that was cut off and comes back may go on writing, unless it is fenced.
+        """
+        ...
+
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Makes sure that this client of the volume's never writes again, and is no longer a holder."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from controller.ceph.rados import Connections
-from controller.ceph.rbd import RbdBackend, address_of, mon_addresses, volume_handle
+from controller.ceph.rbd import RbdBackend, address_of, lost, mon_addresses, volume_handle
 from controller.runtime.kube import ObjectMeta, StorageClass
 from controller.volumes.backend import BackendError, ParameterError, Volume
 
@@ -135,6 +135,21 @@ def test_mon_addresses() -> None:
 
     monmap = {"mons": [mon(("v2", "10.0.0.1:3300"), ("v1", "10.0.0.1:6789")), mon(("v2", "[fd00::2]:3300"))]}
     assert mon_addresses(monmap) == ["10.0.0.1:6789", "[fd00::2]:3300"]
+
+
+@pytest.mark.parametrize(
+    ("before", "watchers", "after", "expected"),
+    [
+        ({"10.0.0.1:0/1"}, {"10.0.0.2:0/2"}, {"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}),
+        ({"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}, set()),
+        ({"10.0.0.1:0/1"}, set(), set(), set()),
+        (set(), set(), {"10.0.0.1:0/1"}, set()),
+    ],
+)
+def test_owners_of_a_lock_that_are_lost(
+    before: set[str], watchers: set[str], after: set[str], expected: set[str]
+) -> None:
+    assert lost(before, watchers, after) == expected
 
 
 async def test_without_a_cluster() -> None:

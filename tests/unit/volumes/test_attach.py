@@ -198,6 +198,29 @@ def test_a_node_that_is_out_of_service_is_fenced_first() -> None:
     assert detach == Detach()
 
 
+def test_a_client_that_was_cut_off_and_may_be_back_is_fenced_when_its_node_is_out_of_service() -> None:
+    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
+    assert actions(leaving, seen(absent=[ON_A])) == [Detach()], "its node is well and let go of it"
+    nodes = {**NODES, "a": node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))}
+    fence, detach = actions(leaving, seen(nodes=nodes, absent=[ON_A, ON_B]))
+    assert isinstance(fence, Fence)
+    assert (fence.holder, detach) == (ON_A, Detach())
+    fence, detach = actions(leaving, seen(nodes={"b": NODES["b"]}, absent=[ON_A, ON_B]))
+    assert isinstance(fence, Fence)
+    assert (fence.holder, detach) == (ON_A, Detach())
+
+
+async def test_it_is_fenced_before_the_attachment_goes() -> None:
+    world = World()
+    world.put(PV, msgspec.to_builtins(volume()))
+    leaving = attachment("a", name=FIRST, deleting=True, attached=True, finalizers=(FINALIZER,))
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(leaving))
+    world.absent[ATTRIBUTES["imageName"]] = (ON_A,)
+    await operator(world, FakeClient(world)).reconcile(Request("", FIRST))
+    assert world.absent[ATTRIBUTES["imageName"]] == ()
+    assert world.find(VOLUME_ATTACHMENT, "", FIRST) is None
+
+
 def test_a_node_that_is_gone_is_fenced_by_elimination() -> None:
     metadata = {**ATTRIBUTES, **METADATA}
     leaving = attachment("gone", deleting=True, attached=True, finalizers=(FINALIZER,), metadata=metadata)

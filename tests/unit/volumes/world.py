@@ -36,6 +36,7 @@ class World:
         self.objects: dict[Key, JsonObject] = {}
         self.images: dict[str, int] = {}
         self.holders: dict[str, tuple[Holder, ...]] = {}
+        self.absent: dict[str, tuple[Holder, ...]] = {}
         self.steps = 0
         self.crash_at: int | None = None
         self.gone = False
@@ -199,10 +200,14 @@ class FakeBackend:
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         return self._world.holders.get(volume.attributes["imageName"], ())
 
+    async def absent(self, volume: Volume) -> tuple[Holder, ...]:
+        return self._world.absent.get(volume.attributes["imageName"], ())
+
     async def fence(self, volume: Volume, holder: Holder) -> None:
         with self._world.step():
             name = volume.attributes["imageName"]
-            self._world.holders[name] = tuple(h for h in self._world.holders[name] if h != holder)
+            for known in (self._world.holders, self._world.absent):
+                known[name] = tuple(h for h in known.get(name, ()) if h != holder)
 
     async def attachment(self, volume: Volume) -> Mapping[str, str]:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
