@@ -207,3 +207,8 @@ def raise_inotify_limit() -> None:
     limit = Path("/proc/sys/fs/inotify/max_user_instances")
     if int(limit.read_text()) < INOTIFY_INSTANCES:
         limit.write_text(str(INOTIFY_INSTANCES))
+
+
+def run_on(node: str, *command: str) -> str:
+    """What a command on a node of the cluster wrote to stdout, whether or not it failed."""
+    return engine().run("exec", node, *command, check=False).stdout

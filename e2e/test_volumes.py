@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from e2e import environment as env
-from e2e import pods
+from e2e import host, pods
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -28,8 +29,13 @@ def storage_class(environment: Environment, request: pytest.FixtureRequest) -> I
 
 def images(environment: Environment) -> list[str]:
     """The images in the examples' pool."""
-    found: list[str] = json.loads(env.in_toolbox(environment, "rbd", "ls", env.POOL, "--format", "json"))
+    found: list[str] = rbd(environment, "ls", env.POOL)
     return found
+
+
+def rbd(environment: Environment, *command: str) -> Any:
+    """The JSON answer of an `rbd` command, asked from the toolbox pod."""
+    return json.loads(env.in_toolbox(environment, "rbd", *command, "--format", "json"))
 
 
 def image_of(volume: Manifest) -> str:
@@ -91,6 +97,40 @@ def test_the_attacher_itself_refuses_a_second_node(environment: Environment, nam
     finally:
         environment.api.delete("VolumeAttachment", forced)
         env.gone(environment, "VolumeAttachment", forced)
+
+
+def test_a_client_that_was_cut_off_is_fenced(environment: Environment, namespace: str) -> None:
+    """Ceph has forgotten that it has the image open, but it owns the lock: once back, it would go on writing."""
+    node = environment.workers[0]
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "holder", "one", node=node)
+    pods.wait(environment, namespace, "holder")
+    pods.shell(environment, namespace, "holder", "echo so that it owns the lock > /data/said; sync")
+    volume = pods.volume_of(environment, namespace, "one")
+    image = image_of(volume)
+    (lock,) = rbd(environment, "lock", "ls", f"{env.POOL}/{image}")
+    process = f"qemu-storage-daemon.*{image}"
+    host.run_on(node, "pkill", "-STOP", "-f", process)
+    try:
+        eventually("Ceph to forget the client", lambda: no_watchers(environment, image), deadline=90)
+        taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoSchedule"}
+        environment.api.patch("Node", node, "", {"spec": {"taints": [taint]}})
+        for attachment in environment.api.list("VolumeAttachment"):
+            if attachment["spec"]["source"]["persistentVolumeName"] == volume["metadata"]["name"]:
+                environment.api.delete("VolumeAttachment", attachment["metadata"]["name"])
+                env.gone(environment, "VolumeAttachment", attachment["metadata"]["name"])
+        assert lock["address"] in env.ceph(environment, "osd", "dump")["blocklist"]
+    finally:
+        environment.api.patch("Node", node, "", {"spec": {"taints": None}})
+        host.run_on(node, "pkill", "-CONT", "-f", process)
+    pods.delete(environment, namespace, "holder")
+
+
+def no_watchers(environment: Environment, image: str) -> None:
+    """Raises `NotYetError` while a client has the image open."""
+    watchers = rbd(environment, "status", f"{env.POOL}/{image}")["watchers"]
+    if watchers:
+        raise NotYetError(f"{watchers[0]['address']} has it open")
 
 
 def test_deleting_a_claim_deletes_its_image(environment: Environment, namespace: str) -> None:

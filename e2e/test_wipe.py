@@ -36,7 +36,7 @@ def test_deletion(environment: Environment) -> None:
     assert not any(signatures(node, devices[0]) for node, devices in environment.devices.items())
     assert environment.api.find("Secret", "rook-ceph-mon", env.NAMESPACE) is None
     for node in environment.devices:
-        assert not run_on(node, "sh", "-c", "ls -d /var/lib/rook/mon-*")
+        assert not host.run_on(node, "sh", "-c", "ls -d /var/lib/rook/mon-*")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def mon_class(environment: Environment) -> Iterator[str]:
     yield name
     for node in environment.workers:
         environment.api.delete("PersistentVolume", f"{name}-{node}")
-        run_on(node, "rm", "-rf", "/var/lib/mon-data")
+        host.run_on(node, "rm", "-rf", "/var/lib/mon-data")
     environment.api.delete("StorageClass", name)
 
 
@@ -125,9 +125,4 @@ def no_daemons(environment: Environment) -> None:
 
 def signatures(node: str, device: str) -> str:
     """What `blkid` finds on a device."""
-    return run_on(node, "blkid", "--probe", device)
-
-
-def run_on(node: str, *command: str) -> str:
-    """What a command on a node wrote to stdout."""
-    return host.engine().run("exec", node, *command, check=False).stdout
+    return host.run_on(node, "blkid", "--probe", device)
