@@ -578,4 +578,8 @@ def _delay(error: ApiError, method: str) -> float | None:
 def _describe(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answered {error.status}: {error.message}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"cannot connect to {error.host}:{error.port}: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):  # its own text shows the TLS settings' address in memory
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
