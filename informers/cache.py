@@ -445,7 +445,7 @@ class Scope:
         entry = Entry(written.version, written.data)
         self._written[written.namespace, written.name] = written.version
         self._cache.stats.write_throughs += 1
-        if present is not None and _uid(present) != _uid(entry):  # deleted before, which the watch has not told yet
+        if present is not None and uid_of(present) != uid_of(entry):  # deleted before, which the watch has not told yet
             self._cache.put(written.namespace, written.name, None)
         self._cache.put(written.namespace, written.name, entry)
 
@@ -486,7 +486,7 @@ class Scope:
                 before = old.get(name)
                 if before is entry:
                     continue
-                if before is not None and _uid(before) != _uid(entry):  # deleted unseen, and made anew
+                if before is not None and uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
                     changes.append(Change(namespace, name, before, None, initial=False))
                     cache.stats.tombstones += 1
                     before = None
@@ -504,5 +504,6 @@ class Scope:
         return changes
 
 
-def _uid(entry: Entry) -> str:
+def uid_of(entry: Entry) -> str:
+    """The object's uid, in whichever encoding it is kept."""
     return _decode_uid(entry.data).metadata.uid if is_json(entry.data) else protobuf.uid(entry.data)

@@ -7,6 +7,7 @@ on requests a second: the server's priority and fairness decides, and its answer
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import socket
 import time
@@ -46,6 +47,9 @@ PAGE: Final = 500
 OPEN_DEADLINE: Final = 30.0
 """Seconds in which a connection for a watch must be made."""
 
+SILENCE_DEADLINE: Final = 60.0
+"""Seconds after which a peer that acknowledges nothing counts as gone."""
+
 REQUEST_BUCKETS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """Seconds; the buckets of client-go's `rest_client_request_duration_seconds`."""
 
@@ -60,6 +64,7 @@ _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
 _UNAVAILABLE: Final = 503
 _READ_BUFFER: Final = 256 * 1024
+_SENT_AT_ONCE: Final = 1 << 20  # bytes; aiohttp demands that what is longer is sent piece by piece
 
 
 class StalledError(TransportError):
@@ -170,12 +175,16 @@ class Client:
             the leader.
         on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
             succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+        delivery_deadline: Seconds in which the peer's kernel must have acknowledged what was sent on a connection for
+            requests; then the connection is given up, and what is still in this machine's buffers is never sent, not
+            even after the process has ended. For connections that are made from now on.
         stats: What it has done.
     """
 
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.write_gate: Callable[[], None] | None = None
         self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
+        self.delivery_deadline = SILENCE_DEADLINE
         self.stats = ClientStats()
         self._credentials = Credentials(source, clock=clock)
         self._user_agent = user_agent
@@ -193,7 +202,10 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._host = (await self._credentials.current()).host
-        self._sessions = (self._session(MAX_CONNECTIONS), self._session(0))
+        self._sessions = (
+            self._session(MAX_CONNECTIONS, lambda: self.delivery_deadline),
+            self._session(0, lambda: SILENCE_DEADLINE),
+        )
         return self
 
     async def __aexit__(
@@ -410,7 +422,7 @@ class Client:
             self.on_write(resource, namespace, name, answer)
         return answer
 
-    def _session(self, limit: int) -> aiohttp.ClientSession:
+    def _session(self, limit: int, delivery_deadline: Callable[[], float]) -> aiohttp.ClientSession:
         client = self
 
         class Request(aiohttp.ClientRequest):
@@ -421,7 +433,9 @@ class Client:
                     client.write_gate()
                 return await super().send(conn)
 
-        connector = aiohttp.TCPConnector(limit=limit, socket_factory=_socket)
+        connector = aiohttp.TCPConnector(
+            limit=limit, socket_factory=lambda address: _socket(address, delivery_deadline())
+        )
         # Cookies and environment settings (netrc) would only add ways to authenticate that nobody asked for.
         return aiohttp.ClientSession(
             connector=connector,
@@ -493,7 +507,7 @@ class Client:
             response = await self._sessions[session].request(
                 method,
                 url.update_query(params) if params else url,
-                data=data,
+                data=data if data is None or len(data) <= _SENT_AT_ONCE else io.BytesIO(data),
                 headers=headers,
                 timeout=timeout,
                 allow_redirects=False,
@@ -504,17 +518,20 @@ class Client:
             code = response.status
             self.stats.request_sent(method, len(data or b""))
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"{method} {path}: {_describe(error)}") from error
+            if isinstance(error, aiohttp.ClientSSLError):
+                self._credentials.doubt()
+            # What a proxy refuses, aiohttp tells with the proxy's URL, password included: it must not get into logs.
+            cause = None if isinstance(error, aiohttp.ClientHttpProxyError) else error
+            raise TransportError(f"{method} {path}: {_describe(error)}") from cause
         finally:
             self.stats.answered(method, code, time.perf_counter() - started)
         return response
 
 
-_TCP_OPTIONS: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 60_000}
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 
 
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+def _socket(address: aiohttp.AddrInfoType, delivery_deadline: float) -> socket.socket:
     """A socket that notices within a minute that its peer is gone, though nothing is sent."""
     family, kind, protocol, *_ = address
     sock = socket.socket(family, kind, protocol)
@@ -524,7 +541,7 @@ def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
         ("TCP_KEEPIDLE", 30),
         ("TCP_KEEPINTVL", 10),
         ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 60_000),
+        ("TCP_USER_TIMEOUT", round(delivery_deadline * 1000)),
     ):
         if hasattr(socket, option):  # macOS lacks some
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
@@ -559,4 +576,10 @@ def _delay(error: ApiError, method: str) -> float | None:
 
 
 def _describe(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered {error.status}: {error.message}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"cannot connect to {error.host}:{error.port}: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):  # its own text shows the TLS settings' address in memory
+        return f"cannot connect to {error.host}:{error.port}: {error.os_error}"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,7 +1,8 @@
 """Credentials that stay fresh: tokens and CA files rotate while the process runs, and no restart is needed.
 
 The configuration is read again at most a minute later (client-go re-reads service account tokens as often), and at once
-when the server refuses what we sent. TLS settings change for new connections only; open ones stay as they are.
+when the server refuses what we sent, or TLS with it fails. TLS settings change for new connections only; open ones stay
+as they are.
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ class Credentials:
                 access = self._access
         assert access is not None  # noqa: S101  # _read has set it or raised
         return access
+
+    def doubt(self) -> None:
+        """Read the configuration anew for the next request: with this one no TLS connection could be made."""
+        self._due = self._clock()
 
     async def renewed(self, refused: Access) -> Access:
         """Access in place of that which the server refused with 401; the same one if there is no other."""
@@ -158,17 +163,19 @@ def environment_proxy(host: str) -> str | None:
     """The proxy that the environment sets for this URL (HTTPS_PROXY, NO_PROXY and so on), as Go's clients read it.
 
     NO_PROXY may hold networks: a pod reaches the API server by an address such as 10.96.0.1, and a NO_PROXY of
-    10.96.0.0/12 is how an administrator excludes it.
+    10.96.0.0/12 is how an administrator excludes it. This machine itself is never reached by a proxy.
     """
     url = urlsplit(host)
     proxies = getproxies()
     proxy = proxies.get(url.scheme)
-    if not proxy or not url.hostname or proxy_bypass(url.hostname):
+    if not proxy or not url.hostname or url.hostname == "localhost" or proxy_bypass(url.hostname):
         return None
     try:
         address = ipaddress.ip_address(url.hostname)
     except ValueError:
         return proxy
+    if address.is_loopback:
+        return None
     for entry in proxies.get("no", "").split(","):
         try:
             if address in ipaddress.ip_network(entry.strip(), strict=False):

@@ -15,9 +15,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from controller.runtime.reconciler import Write, current_reconcile
+from informers.cache import uid_of
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -103,17 +102,6 @@ class Consistency:
         return [cache for cache, _ in self._factory.caches() if cache.resource == resource]
 
 
-class _Uid(msgspec.Struct, frozen=True):
-    uid: str = ""
-
-
-class _WithUid(msgspec.Struct, frozen=True):
-    metadata: _Uid = _Uid()
-
-
-_decode_uid = msgspec.json.Decoder(_WithUid).decode
-
-
 def _seen(write: Write, cache: Cache) -> bool:
     """Whether the cache shows the write, or is not the one to show it."""
     scope = cache.scope(write.namespace)
@@ -121,7 +109,7 @@ def _seen(write: Write, cache: Cache) -> bool:
         return True
     entry = cache.entry(write.namespace, write.name)
     if not write.resource_version:
-        return entry is None or _decode_uid(entry.data).metadata.uid != write.deleted_uid
+        return entry is None or uid_of(entry) != write.deleted_uid
     if scope.version >= write.resource_version or (entry is not None and entry.version >= write.resource_version):
         return True
     # A cache with selectors learns of an object that does not match only by a bookmark, a minute later. What it holds

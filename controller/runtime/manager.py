@@ -117,6 +117,8 @@ class Manager:
     def _stand_for(self, election: LeaderElection, lease_client: Client) -> None:
         elector = self.elector = Elector(KubeLease(lease_client, election), election, self.identity)
         self.client.write_gate = elector.check
+        # A write leaves at renew_deadline at the latest; where the network is away, it is dropped before another leads.
+        self.client.delivery_deadline = election.lease_duration - election.renew_deadline
 
         def observe(delta: Delta[Lease]) -> None:
             if delta.new is not None:
