@@ -7,6 +7,7 @@ on requests a second: the server's priority and fairness decides, and its answer
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import socket
 import time
@@ -21,7 +22,7 @@ from yarl import URL
 
 from informers.configuration import discover
 from informers.credentials import Access, Credentials
-from informers.errors import ApiError, TransportError
+from informers.errors import ApiError, RefusedError, TransportError
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -504,7 +505,9 @@ class Client:
             code = response.status
             self.stats.request_sent(method, len(data or b""))
         except (aiohttp.ClientError, OSError) as error:
-            raise TransportError(f"{method} {path}: {_describe(error)}") from error
+            refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+            kind = RefusedError if refused else TransportError
+            raise kind(f"{method} {path}: {_describe(error)}") from error
         finally:
             self.stats.answered(method, code, time.perf_counter() - started)
         return response

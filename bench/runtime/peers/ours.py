@@ -85,7 +85,7 @@ async def run(arguments: argparse.Namespace) -> None:
             debug_address=("127.0.0.1", 0),
         )
         if arguments.resource == "pods":
-            serve(manager, manager.informers.informer(POD, Pod), arguments)
+            serve(manager, manager.informers.informer(POD, Pod, compact=True), arguments)
         else:
             serve(manager, manager.informers.informer(WIDGET, Widget), arguments)
         await manager.run()
