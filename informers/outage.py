@@ -41,17 +41,18 @@ class Outage:
     def __init__(self, clock: Callable[[], float], uniform: Callable[[], float]) -> None:
         self._clock = clock
         self._uniform = uniform
-        self._began: float | None = None
+        self._began = 0.0
         self._next_turn = 0.0
         self._over = asyncio.Event()
+        self._over.set()
 
     async def turn(self) -> None:
         """To be called when a connection was refused. Returns when the caller is to try again."""
-        if self._began is None:
-            self._began = self._clock()
+        if self._over.is_set():
             self._over.clear()
+            self._began = self._clock()
             self._schedule(self._began)
-        while self._began is not None:
+        while not self._over.is_set():
             now = self._clock()
             if now >= self._next_turn:
                 self._schedule(now)
@@ -63,11 +64,9 @@ class Outage:
 
     def over(self) -> None:
         """To be called when a connection was not refused."""
-        if self._began is not None:
-            self._began = None
-            self._over.set()
+        self._over.set()
 
     def _schedule(self, now: float) -> None:
         least, most = PAUSES
-        lasts = now - (now if self._began is None else self._began)
-        self._next_turn = now + min(most, max(least, SHARE * lasts)) * (1 + JITTER * self._uniform())
+        pause = min(most, max(least, SHARE * (now - self._began)))
+        self._next_turn = now + pause * (1 + JITTER * self._uniform())

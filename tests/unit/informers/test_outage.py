@@ -1,5 +1,4 @@
 import asyncio
-import random
 from itertools import pairwise
 
 import pytest
@@ -77,7 +76,7 @@ async def test_those_who_waited_do_not_come_back_in_one_moment() -> None:
 
 @virtual_time
 async def test_a_turn_that_is_given_up_holds_nobody_up() -> None:
-    outage = Outage(loop_time, random.Random(1).random)
+    outage = Outage(loop_time, lambda: 0.5)
 
     async def hang() -> None:
         await outage.turn()
