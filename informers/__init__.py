@@ -14,7 +14,7 @@ It knows nothing of storage, nor of controllers.
 from informers.cache import CacheStats
 from informers.client import Client, ClientStats, StalledError
 from informers.configuration import ConfigurationError
-from informers.errors import ApiError, TransportError
+from informers.errors import ApiError, RefusedError, TransportError
 from informers.factory import InformerFactory
 from informers.informer import Delta, Informer
 from informers.resource import JsonObject, Key, Resource
@@ -31,6 +31,7 @@ __all__ = [
     "InformerFactory",
     "JsonObject",
     "Key",
+    "RefusedError",
     "Resource",
     "StalledError",
     "TransportError",

@@ -7,6 +7,7 @@ on requests a second: the server's priority and fairness decides, and its answer
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import random
 import socket
@@ -22,7 +23,7 @@ from yarl import URL
 
 from informers.configuration import discover
 from informers.credentials import Access, Credentials
-from informers.errors import ApiError, TransportError
+from informers.errors import ApiError, RefusedError, TransportError
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -520,9 +521,11 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientSSLError):
                 self._credentials.doubt()
+            refused = isinstance(error, OSError) and error.errno == errno.ECONNREFUSED
+            kind = RefusedError if refused else TransportError
             # What a proxy refuses, aiohttp tells with the proxy's URL, password included: it must not get into logs.
             cause = None if isinstance(error, aiohttp.ClientHttpProxyError) else error
-            raise TransportError(f"{method} {path}: {_describe(error)}") from cause
+            raise kind(f"{method} {path}: {_describe(error)}") from cause
         finally:
             self.stats.answered(method, code, time.perf_counter() - started)
         return response

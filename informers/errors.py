@@ -76,6 +76,10 @@ class TransportError(Exception):
     """The server gave no answer: no connection, a broken one, or too late. A write may have been carried out."""
 
 
+class RefusedError(TransportError):
+    """Nobody listens at the server's address, as while it is restarted. Nothing was sent."""
+
+
 class ApiError(Exception):
     """The server's answer is an error.
 

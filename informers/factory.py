@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from informers.cache import EVERYWHERE, Cache
 from informers.informer import Informer
-from informers.watcher import Watcher
+from informers.outage import Outage
+from informers.watcher import Watcher, loop_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,7 @@ class InformerFactory:
         self._caches: dict[_CacheKey, Cache] = {}
         self._watchers: dict[_CacheKey, list[Watcher]] = {}
         self._informers: dict[tuple[_CacheKey, Any], Informer[Any]] = {}
+        self._outage = Outage(loop_time, random.random)
         self._tasks: TaskGroup | None = None
 
     def informer[T](
@@ -76,7 +79,9 @@ class InformerFactory:
             )
             parameters = {"labelSelector": label_selector, "fieldSelector": field_selector}
             selectors = {name: value for name, value in parameters.items() if value}
-            watchers = [Watcher(self._client, resource, scope, selectors) for scope in cache.scopes.values()]
+            watchers = [
+                Watcher(self._client, resource, scope, self._outage, selectors) for scope in cache.scopes.values()
+            ]
             self._watchers[key] = watchers
             if self._tasks is not None:
                 for watcher in watchers:

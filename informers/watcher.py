@@ -15,7 +15,7 @@ import structlog
 
 from informers import protobuf, wire
 from informers.client import StalledError
-from informers.errors import ApiError, TransportError
+from informers.errors import ApiError, RefusedError, TransportError
 from informers.media import is_protobuf
 from informers.reflector import (
     Apply,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from informers.cache import Scope
     from informers.client import Api, Stream
+    from informers.outage import Outage
     from informers.resource import Resource
 
 WATCH_SECONDS: Final = (300.0, 600.0)
@@ -57,19 +58,22 @@ SLICE: Final = 0.005
 _log = structlog.get_logger("informers")
 
 
-def _loop_time() -> float:
+def loop_time() -> float:
+    """Seconds on the running event loop's clock."""
     return asyncio.get_running_loop().time()
 
 
 class Backoff:
-    """Pauses that grow from 0.8 s to 30 s, at random up to twice that, and start afresh after two quiet minutes.
+    """Pauses that grow from 50 ms to 30 s, at random up to twice that, and start afresh after 30 quiet seconds.
 
-    Figures of client-go's reflector.
+    client-go's reflector begins with 0.8 s and starts afresh after two minutes. The first troubles of a series are
+    mostly passing ones (a server that leaves its place to another, history that a restart has cut short), and four
+    requests more are nothing to a server; what goes wrong twice a minute is no worse for it than the longest pauses.
     """
 
-    INITIAL: Final = 0.8
+    INITIAL: Final = 0.05
     CAP: Final = 30.0
-    QUIET: Final = 120.0
+    QUIET: Final = CAP
 
     def __init__(self, clock: Callable[[], float], uniform: Callable[[], float]) -> None:
         self._clock = clock
@@ -148,6 +152,7 @@ class Watcher:
         api: The server.
         resource: What to watch.
         scope: Which namespace, and where to put it.
+        outage: Whether the server can be reached; shared by all its watchers.
         selectors: `labelSelector` and `fieldSelector` as query parameters.
         clock: Monotonic seconds; the event loop's by default, on which all pauses are.
         uniform: Random numbers from [0, 1).
@@ -156,8 +161,9 @@ class Watcher:
     api: Api
     resource: Resource
     scope: Scope
+    outage: Outage
     selectors: Mapping[str, str] = field(default_factory=dict)
-    clock: Callable[[], float] = _loop_time
+    clock: Callable[[], float] = loop_time
     uniform: Callable[[], float] = random.random
     stats: WatcherStats = field(default_factory=WatcherStats)
 
@@ -169,15 +175,20 @@ class Watcher:
         while True:
             try:
                 taken = await (self._page(state) if isinstance(state, Paging) else self._watch(state))
+            except RefusedError as error:
+                if self._note(str(error)):
+                    log.warning("watch interrupted", reason=str(error), then=type(state).__name__)
+                await self.outage.turn()
+                continue
             except Exception:  # a mistake of ours: start over rather than leave the copy to rot
                 log.exception("watch failed, it starts over")
                 taken = Step(Streaming(), trouble="internal error, see the log")
+            self.outage.over()
             state = taken.state
             if taken.trouble:
-                self.stats.troubles += 1
-                self.scope.trouble = taken.trouble
                 pause = max(backoff.next(), taken.wait)
-                log.warning("watch interrupted", reason=taken.trouble, pause=round(pause, 1), then=type(state).__name__)
+                self._note(taken.trouble)
+                log.warning("watch interrupted", reason=taken.trouble, pause=round(pause, 2), then=type(state).__name__)
                 await asyncio.sleep(pause)
 
     async def _page(self, state: Paging) -> Step:
@@ -189,6 +200,8 @@ class Watcher:
             page = protobuf.page(body) if body.startswith(protobuf.MAGIC) else wire.page(body, self.resource)
         except ApiError as error:
             return step(state, Refused(error))
+        except RefusedError:
+            raise
         except (TransportError, wire.DecodeError) as error:
             return step(state, Ended(str(error)))
         self.stats.pages += 1
@@ -207,6 +220,7 @@ class Watcher:
             async with self.api.stream(path, params=params, accept=accept, idle=idle) as stream:
                 opened = self.clock()
                 self.stats.watches += 1
+                self.outage.over()
                 taken = await self._carry_out(step(state, Opened()))
                 reader = _EventReader(stream)
                 slice_ends = time.monotonic() + SLICE
@@ -219,6 +233,8 @@ class Watcher:
                         slice_ends = time.monotonic() + SLICE
         except ApiError as error:
             return step(state, Refused(error))
+        except RefusedError:
+            raise
         except StalledError as error:
             self.stats.stalls += 1
             ended = ended._replace(reason=str(error), stalled=True)
@@ -244,6 +260,13 @@ class Watcher:
         if isinstance(taken.state, Watching) and not taken.close:
             scope.trouble = ""
         return taken
+
+    def _note(self, trouble: str) -> bool:
+        """Count and show what is wrong. Returns whether that is news."""
+        news = trouble != self.scope.trouble
+        self.stats.troubles += 1
+        self.scope.trouble = trouble
+        return news
 
     def _between(self, bounds: tuple[float, float]) -> float:
         low, high = bounds

@@ -44,6 +44,12 @@ log = structlog.get_logger(__name__)
 JITTER = 0.2
 """Up to this share is added to waits, so that candidates do not move in step."""
 
+FAILED_PERIOD = 0.25
+"""Of the retry period, what a leader waits for after a renewal that failed.
+
+An API server that is restarted may be back just before the deadline; of a few attempts until then each would be missed.
+"""
+
 
 class NotLeaderError(Exception):
     """A write was refused because this process does not hold the lease, or has not renewed it in time."""
@@ -275,8 +281,10 @@ class Elector:
                         await self._changed.wait()
                     continue
                 # Counted from the beginning of this attempt, so that slow answers do not eat up the deadline.
-                next_attempt = self._clock() + self.election.retry_period * (1 - JITTER * self._uniform())
+                began = self._clock()
                 await self._try_to_renew(remaining)
+                period = self.election.retry_period * (1 if self._renewed >= began else FAILED_PERIOD)
+                next_attempt = began + period * (1 - JITTER * self._uniform())
         finally:
             self._leading = False
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +17,7 @@ import pytest
 from e2e.apiserver import USER_TOKEN, ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError
 from informers.client import Stream
+from informers.outage import PAUSES
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain
@@ -285,6 +287,38 @@ async def test_a_server_that_is_killed_under_load(apiserver: ApiServer, client: 
         # Every writer has ended, and the fleet has drained: what it saw last is compared below.
         await assert_equal(client, informer, mirror, namespace)
         assert fleet.runs > 200
+
+
+@pytest.mark.timeout(300)
+async def test_an_outage_is_looked_into_once_for_all_informers(
+    apiserver: ApiServer, client: Client, namespace: str
+) -> None:
+    factory = InformerFactory(client)
+    selectors = [f"number={number}" for number in range(10)]
+    informers = [factory.informer(CONFIG_MAPS, dict, label_selector=selector) for selector in selectors]
+
+    def refused() -> int:
+        return client.stats.requests["<error>", "GET"]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await factory.wait_synced()
+        before, began = refused(), time.monotonic()
+        await asyncio.to_thread(apiserver.kill)
+        try:
+            await until(lambda: refused() >= before + 30)
+            # Once each, and then for all together; a turn or two for those who were at it when the first was refused.
+            assert refused() - before <= len(informers) + (time.monotonic() - began) / PAUSES[0] + 2
+            assert all(informer.trouble for informer in informers)
+        finally:
+            await asyncio.to_thread(apiserver.start)
+        for number, informer in enumerate(informers):
+            body = config_map(namespace, f"after-{number}", "1", number=str(number))
+            made = await client.create(CONFIG_MAPS, body)
+            await informer.reached(int(made["metadata"]["resourceVersion"]), CATCH_UP)
+            assert informer.get(namespace, f"after-{number}") is not None
+            assert not informer.trouble
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.timeout(300)

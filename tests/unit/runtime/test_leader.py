@@ -14,7 +14,7 @@ import structlog.testing
 
 from controller.runtime.kube import Lease, LeaseSpec, ObjectMeta
 from controller.runtime.leader import Elector, LeaderElection, LeadershipLostError, NotLeaderError
-from informers import ApiError, TransportError
+from informers import ApiError, RefusedError, TransportError
 from tests.unit.runtime.virtual_time import now, pause, until, virtual_time
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
@@ -50,15 +50,21 @@ class Server:
 
 @dataclass
 class Connection:
-    """One candidate's way to the server. `cut`: nothing arrives. `late`: seconds that an answer takes to come back."""
+    """One candidate's way to the server.
+
+    `cut`: nothing arrives. `refused`: nobody listens. `late`: seconds that an answer takes to come back.
+    """
 
     server: Server
     late: float = 0.0
     cut: bool = False
+    refused: bool = False
     requests: int = 0
 
     async def _answer[R](self, result: Callable[[], R]) -> R:
         self.requests += 1
+        if self.refused:
+            raise RefusedError("connection refused")
         if self.cut:
             await asyncio.sleep(3600)
         try:
@@ -290,6 +296,25 @@ async def test_an_answer_that_comes_late_counts_from_when_it_was_asked_for() -> 
 
     assert stopped - last_written <= ELECTION.renew_deadline + 0.1
     await leader.task
+
+
+@virtual_time
+async def test_a_server_that_is_back_just_before_the_deadline_is_found() -> None:
+    server = Server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    version = server.version
+    await until(lambda: server.version > version)
+    renewed, asked = now(), leader.connection.requests
+
+    leader.connection.refused = True
+    await asyncio.sleep(ELECTION.renew_deadline - 0.7)
+    assert leader.connection.requests - asked <= 20, "it asks twice a second at most"
+    leader.connection.refused = False
+
+    await asyncio.sleep(renewed + ELECTION.renew_deadline - now())
+    assert leader.may_write
+    await leader.stop()
 
 
 @virtual_time
