@@ -22,6 +22,7 @@ from yarl import URL
 from informers.configuration import discover
 from informers.credentials import Access, Credentials
 from informers.errors import ApiError, TransportError
+from informers.tracing import answered, request_span
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp.connector import Connection
+    from opentelemetry.trace import Tracer
 
     from informers.configuration import Source
     from informers.resource import JsonObject, Resource
@@ -170,12 +172,14 @@ class Client:
             the leader.
         on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
             succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+        tracer: Makes a span of each request that is sent as a part of another span; None: there are none.
         stats: What it has done.
     """
 
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.write_gate: Callable[[], None] | None = None
         self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
+        self.tracer: Tracer | None = None
         self.stats = ClientStats()
         self._credentials = Credentials(source, clock=clock)
         self._user_agent = user_agent
@@ -444,9 +448,12 @@ class Client:
         renewed = False
         retries = 0
         while True:
-            async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
-                body = await self._body(response)
-                status, retry_after = response.status, _retry_after(response)
+            if self.tracer is None:
+                status, retry_after, body = await self._exchange(access, method, path, params, data, headers)
+            else:
+                with request_span(self.tracer, method, access.host + path, headers, retries + renewed) as span:
+                    status, retry_after, body = await self._exchange(access, method, path, params, data, headers)
+                    answered(span, status)
             if status < _NO_SUCCESS:
                 return body
             if status == _UNAUTHORIZED and not renewed:
@@ -461,6 +468,19 @@ class Client:
             retries += 1
             self.stats.retries[str(status), method] += 1
             await asyncio.sleep(delay)
+
+    async def _exchange(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: dict[str, str],
+    ) -> tuple[int, float | None, bytes]:
+        """Send a request once; returns status, Retry-After and body of the answer."""
+        async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
+            return response.status, _retry_after(response), await self._body(response)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         try:
