@@ -51,6 +51,9 @@ class WorkQueue[K: Hashable]:
         name: Names the queue in metrics, as controller-runtime does: the controller's name.
         rate_limiter: For `add_rate_limited`. Default: `default_rate_limiter`.
         clock: Monotonic seconds. It must run as the event loop's own clock does, whose timers wake the delayed keys.
+
+    Attributes:
+        stats: What it has counted.
     """
 
     def __init__(

@@ -80,6 +80,8 @@ class Manager:
         informers: The caches, shared by all controllers.
         applier: Applies desired objects.
         events: Records events.
+        controllers: What it runs.
+        elector: Its part in the leader election; None without one.
         addresses: Where metrics and debug endpoints are served, once they are.
     """
 

@@ -24,7 +24,12 @@ _PROCESS = secrets.token_hex(4)
 
 
 class Request(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """The object to reconcile. `namespace` is empty for a kind without namespaces."""
+    """The object to reconcile.
+
+    Attributes:
+        namespace: Its namespace, empty for a kind without namespaces.
+        name: Its name.
+    """
 
     namespace: str
     name: str

@@ -361,5 +361,5 @@ async def test_what_comes_next_is_shown_as_far_as_asked_for() -> None:
     assert queue.next_ready(10) == [("urgent", 5), ("first", 0), ("second", 0), ("worked on", 0)]
     assert queue.next_ready(2) == [("urgent", 5), ("first", 0)]
     await asyncio.sleep(1.0)
-    assert queue.next_delayed(2) == [("in 3", pytest.approx(2.0)), ("in 6", pytest.approx(5.0))]
+    assert dict(queue.next_delayed(2)) == pytest.approx({"in 3": 2.0, "in 6": 5.0})
     assert (len(queue), queue.delayed()) == (4, 3)
