@@ -212,6 +212,11 @@ class Client:
         """The server's base URL, for the `host` label of metrics."""
         return self._host
 
+    @property
+    def credential_reads(self) -> Mapping[str, int]:
+        """How often the configuration with the credentials was read, by "success" and "error"."""
+        return self._credentials.reads
+
     async def request(
         self,
         method: str,
