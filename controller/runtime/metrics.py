@@ -222,7 +222,9 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
             for method, histogram in part.items():
                 _add(totals.setdefault((method, host), Histogram(buckets)), histogram)
         yield _histogram(f"rest_client_{name}", f"{help_}, by verb and host", ("verb", "host"), totals)
-    reads = {(result,): sum(c.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")}
+    reads: dict[tuple[str, ...], float] = {
+        (result,): sum(c.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")
+    }
     yield _counter("rook_client_credential_reads_total", "Reads of configuration and credentials", ("result",), reads)
     yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})
     yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
