@@ -10,11 +10,12 @@ import pytest
 from controller.runtime import Controller, Request, Result
 from controller.runtime.kube import CONFIG_MAP, EVENT, SECRET
 from e2e.apiserver import ApiServer
-from informers import Client
-from tests.integration.conftest import NAMESPACES
+from informers import Client, Resource
 from tests.integration.test_crds import install
-from tests.integration.test_manager import MERGE, new_manager, read, running, until, until_storedfrom workqueue import LOW_PRIORITY, WorkQueue
+from tests.integration.test_manager import MERGE, new_manager, read, running, until, until_stored
+from workqueue import LOW_PRIORITY, WorkQueue
 
+NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 DOCS = Path(__file__).parents[2] / "docs/runtime.md"
 
 
@@ -149,9 +150,7 @@ async def test_informers(
 ) -> None:
     names = example("Informers")
     monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
-    await client.create(
-        NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rook-ceph"}}
-    )
+    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rook-ceph"}})
     for name, node in (("a", "worker-1"), ("b", "worker-2"), ("c", "worker-1")):
         metadata = {"namespace": "rook-ceph", "name": name, "labels": {"app": "rook-ceph-osd"}}
         spec = {"nodeName": node, "containers": [{"name": "osd", "image": "ceph"}]}
