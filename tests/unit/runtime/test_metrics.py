@@ -66,15 +66,16 @@ async def test_the_documentation_has_every_metric_with_its_labels(manager: Manag
 
 async def test_caches_show_how_far_they_are(manager: Manager) -> None:
     manager.informers.informer(POD, Pod)
-    caches = {cache.resource: (cache, watchers) for cache, watchers in manager.informers.caches()}
-    cache, watchers = caches[POD]
+    cache, watchers = next(found for found in manager.informers.caches() if found[0].resource == POD)
     cache.scopes["a"].version, cache.scopes["b"].version = 90, 70
+    selected = manager.informers.informer(POD, Pod, label_selector="app=osd", namespaces=("a",)).cache
+    selected.scopes["a"].version = 40
     for watcher, seconds in zip(watchers, (3.0, 50.0), strict=True):
         watcher.stats.last_event = now() - seconds
 
     found = collected(manager)
 
-    assert samples(found["informer_store_resource_version"], version="v1", resource="pods") == [70]
+    assert samples(found["informer_store_resource_version"], version="v1", resource="pods") == [40]
     assert samples(found["informer_queued_items"], resource="pods") == [0]
     age = found["rook_informer_last_event_age_seconds"]
     assert samples(age, resource="pods") == [pytest.approx(50.0, abs=1.0)]
