@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
 SCHEMA := go -C tools/schema run .
 
-.PHONY: help demo demo-down test check lint unit integration e2e crds schema format docs bench bench-cluster clean venv stubs
+.PHONY: help demo demo-down test check lint unit integration e2e crds schema reference format docs bench bench-cluster clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,7 @@ lint: stubs ## ruff, mypy, import-linter, generated files up to date
 	@$(RUN) controller.apis --check
 	@diff --recursive --brief manifests/crds charts/rook/files/crds || { echo "run 'make crds'"; exit 1; }
 	@$(SCHEMA) | diff --brief - informers/schema.json || { echo "run 'make schema'"; exit 1; }
+	@$(RUN) tools.reference --check
 
 unit: stubs ## unit tests
 	@$(RUN) e2e binaries helm >/dev/null
@@ -49,6 +50,9 @@ crds: venv ## generate the CustomResourceDefinitions from controller/apis, for m
 
 schema: ## generate the protobuf layout of built-in kinds for the informers, from Kubernetes' Go types
 	@$(SCHEMA) >informers/schema.json
+
+reference: venv ## generate the API reference in docs/reference from the docstrings
+	@$(RUN) tools.reference
 
 format: venv ## format the code and sort imports
 	@$(RUN) ruff check --fix --select I .

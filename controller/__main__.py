@@ -16,6 +16,7 @@ import uvloop
 from controller.ceph import system as ceph
 from controller.framework.settings import Settings
 from controller.runtime import LeaderElection, LeadershipLostError, Manager, configure_logging
+from controller.runtime.tracing import process_tracer
 from informers import Client, ConfigurationError
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ async def run(arguments: argparse.Namespace) -> None:
             leader_election=election,
             lease_client=lease_client,
             metrics_address=arguments.metrics_address,
+            tracer=process_tracer(),
         )
         for register in SYSTEMS:
             register(manager, settings)

@@ -220,6 +220,11 @@ class Cache:
             if scope.trouble
         )
 
+    @property
+    def untold(self) -> int:
+        """Changes that the listener who is furthest behind has not been told yet."""
+        return max((len(listener.backlog) for listener in self._listeners), default=0)
+
     def scope(self, namespace: str) -> Scope | None:
         """The scope that serves the namespace."""
         return self.scopes.get(EVERYWHERE) or self.scopes.get(namespace)

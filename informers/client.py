@@ -24,6 +24,7 @@ from yarl import URL
 from informers.configuration import discover
 from informers.credentials import Access, Credentials
 from informers.errors import ApiError, RefusedError, TransportError
+from informers.tracing import answered, request_span
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from aiohttp.connector import Connection
+    from opentelemetry.trace import Tracer
 
     from informers.configuration import Source
     from informers.resource import JsonObject, Resource
@@ -179,6 +181,7 @@ class Client:
         delivery_deadline: Seconds in which the peer's kernel must have acknowledged what was sent on a connection for
             requests; then the connection is given up, and what is still in this machine's buffers is never sent, not
             even after the process has ended. For connections that are made from now on.
+        tracer: Makes a span of each request that is sent as a part of another span; None: there are none.
         stats: What it has done.
     """
 
@@ -186,6 +189,7 @@ class Client:
         self.write_gate: Callable[[], None] | None = None
         self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
         self.delivery_deadline = SILENCE_DEADLINE
+        self.tracer: Tracer | None = None
         self.stats = ClientStats()
         self._credentials = Credentials(source, clock=clock)
         self._user_agent = user_agent
@@ -220,6 +224,11 @@ class Client:
     def host(self) -> str:
         """The server's base URL, for the `host` label of metrics."""
         return self._host
+
+    @property
+    def credential_reads(self) -> Mapping[str, int]:
+        """How often the configuration with the credentials was read, by "success" and "error"."""
+        return self._credentials.reads
 
     async def request(
         self,
@@ -459,9 +468,12 @@ class Client:
         renewed = False
         retries = 0
         while True:
-            async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
-                body = await self._body(response)
-                status, retry_after = response.status, _retry_after(response)
+            if self.tracer is None:
+                status, retry_after, body = await self._exchange(access, method, path, params, data, headers)
+            else:
+                with request_span(self.tracer, method, access.host + path, headers, retries + renewed) as span:
+                    status, retry_after, body = await self._exchange(access, method, path, params, data, headers)
+                    answered(span, status)
             if status < _NO_SUCCESS:
                 return body
             if status == _UNAUTHORIZED and not renewed:
@@ -476,6 +488,19 @@ class Client:
             retries += 1
             self.stats.retries[str(status), method] += 1
             await asyncio.sleep(delay)
+
+    async def _exchange(
+        self,
+        access: Access,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        headers: dict[str, str],
+    ) -> tuple[int, float | None, bytes]:
+        """Send a request once; returns status, Retry-After and body of the answer."""
+        async with await self._send(0, access, method, path, params, data, headers, _NO_TIMEOUT) as response:
+            return response.status, _retry_after(response), await self._body(response)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         try:

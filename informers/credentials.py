@@ -12,6 +12,7 @@ import ipaddress
 import os
 import ssl
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -55,9 +56,14 @@ class Access:
 
 
 class Credentials:
-    """Reads a `Source` when it is due, and keeps what it told."""
+    """Reads a `Source` when it is due, and keeps what it told.
+
+    Attributes:
+        reads: How often it was read, by "success" and "error".
+    """
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.reads: Counter[str] = Counter()
         self._source = source
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -104,9 +110,12 @@ class Credentials:
                 proxy=configuration.proxy or environment_proxy(configuration.host),
             )
         except ConfigurationError as error:
+            self.reads["error"] += 1
             if self._access is None:
                 raise
             _log.warning("credentials could not be read again, the old ones stay in use", error=str(error))
+        else:
+            self.reads["success"] += 1
         self._due = self._clock() + REFRESH_AFTER
 
     async def _ask_source(self, *, refused: bool) -> Configuration:

@@ -167,6 +167,11 @@ class Watcher:
     uniform: Callable[[], float] = random.random
     stats: WatcherStats = field(default_factory=WatcherStats)
 
+    @property
+    def last_event_age(self) -> float | None:
+        """Seconds since anything came from the server, bookmarks included; None: nothing has yet."""
+        return self.clock() - self.stats.last_event if self.stats.last_event else None
+
     async def run(self) -> None:
         """Run until cancelled."""
         backoff = Backoff(self.clock, self.uniform)

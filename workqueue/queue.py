@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import itertools
 import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -50,6 +51,9 @@ class WorkQueue[K: Hashable]:
         name: Names the queue in metrics, as controller-runtime does: the controller's name.
         rate_limiter: For `add_rate_limited`. Default: `default_rate_limiter`.
         clock: Monotonic seconds. It must run as the event loop's own clock does, whose timers wake the delayed keys.
+
+    Attributes:
+        stats: What it has counted.
     """
 
     def __init__(
@@ -103,6 +107,18 @@ class WorkQueue[K: Hashable]:
     def delayed(self) -> int:
         """Keys that wait for their time."""
         return len(self._delayed)
+
+    def next_ready(self, limit: int) -> list[tuple[K, int]]:
+        """The ready keys that come first, at most `limit`, with their priorities; last those that are in process."""
+        lines = ((key, priority) for priority, line in self._lines.items() for key in line)
+        dirty = ((key, priority) for key, priority in self._ready.items() if key in self._processing)
+        return list(itertools.islice(itertools.chain(lines, dirty), limit))
+
+    def next_delayed(self, limit: int) -> list[tuple[K, float]]:
+        """The delayed keys that are due first, at most `limit`, with the seconds until then."""
+        now = self._clock()
+        soonest = heapq.nsmallest(limit, self._delayed.items(), key=lambda item: item[1])
+        return [(key, max(0.0, delayed.due - now)) for key, delayed in soonest]
 
     def processing(self) -> dict[K, float]:
         """Keys that workers have, with the seconds since their hand-out, longest first."""

@@ -142,7 +142,7 @@ async def run_agent(settings: Settings) -> None:
             registry,
             live=lambda: dict.fromkeys(settings.drivers, OK) or {"agent": OK},
             ready=lambda: _ready(settings.drivers, registrations, reporter),
-            queues=dict,
+            debug={},
         )
         await stack.enter_async_context(probes.serve(settings.metrics, None))
         tasks.start_soon(reporter.run)

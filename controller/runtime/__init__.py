@@ -5,7 +5,14 @@ storage. See docs/runtime.md for how to add a controller.
 """
 
 from controller.runtime.apply import Applier, ImmutableFieldError
-from controller.runtime.conditions import Condition, find_condition, is_true, set_condition
+from controller.runtime.conditions import (
+    Condition,
+    find_condition,
+    is_true,
+    remove_condition,
+    set_condition,
+    set_conditions,
+)
 from controller.runtime.controller import Controller
 from controller.runtime.difference import difference
 from controller.runtime.events import EventRecorder
@@ -14,8 +21,16 @@ from controller.runtime.kube import resource_of
 from controller.runtime.leader import LeaderElection, LeadershipLostError, NotLeaderError
 from controller.runtime.log import configure_logging
 from controller.runtime.manager import Manager
-from controller.runtime.mapping import annotations_changed, any_of, by_label, generation_changed, owned_by
+from controller.runtime.mapping import (
+    annotations_changed,
+    any_of,
+    by_label,
+    generation_changed,
+    labels_changed,
+    owned_by,
+)
 from controller.runtime.reconciler import Reconciler, Request, Result, TerminalError
+from controller.runtime.tracing import process_tracer
 
 __all__ = [
     "Applier",
@@ -40,8 +55,12 @@ __all__ = [
     "find_condition",
     "generation_changed",
     "is_true",
+    "labels_changed",
     "owned_by",
+    "process_tracer",
+    "remove_condition",
     "remove_finalizer",
     "resource_of",
     "set_condition",
+    "set_conditions",
 ]

@@ -45,9 +45,12 @@ _FIELD_IN_MESSAGE = re.compile(r"(?:invalid: |^)([\w.\[\]]+): (?:Invalid value|F
 
 
 class ImmutableFieldError(Exception):
-    """An apply would change fields that the API server lets nobody change; `fields` names them.
+    """An apply would change fields that the API server lets nobody change.
 
     Whoever manages the object has to decide between keeping the fields and deleting the object to make it anew.
+
+    Attributes:
+        fields: Their paths, "spec.clusterIP".
     """
 
     def __init__(self, resource: Resource, namespace: str, name: str, fields: tuple[str, ...], change: str) -> None:
@@ -87,6 +90,9 @@ class Applier:
         client: Writes.
         factory: Its caches tell what is there; a kind that none of them holds is read from the API server each time.
         field_manager: Owner of the fields applied; status is owned by `<field_manager>-status`.
+
+    Attributes:
+        stats: What it has counted.
     """
 
     def __init__(self, client: Client, factory: InformerFactory, *, field_manager: str = "rook") -> None:

@@ -13,7 +13,8 @@ import itertools
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import structlog
@@ -65,6 +66,22 @@ type CaughtUp = Callable[[Sequence[Write]], Awaitable[bool]]
 _numbers = itertools.count(1)
 
 
+class SlowReconcile(NamedTuple):
+    """One of a controller's longest reconciles.
+
+    Attributes:
+        seconds: How long it took.
+        ended: When it ended, UTC.
+        request: What was reconciled.
+        id: The `reconcileID` of its log entries.
+    """
+
+    seconds: float
+    ended: datetime
+    request: Request
+    id: str
+
+
 @dataclass(slots=True)
 class ControllerStats:
     """What a controller has counted since it was made; plain numbers, published by the metrics collector."""
@@ -79,8 +96,8 @@ class ControllerStats:
     """Times that a request had to be put back because the caches were behind its own writes."""
     active: int = 0
     reconcile_time: Histogram = field(default_factory=lambda: Histogram(RECONCILE_TIME_BUCKETS))
-    slowest: list[tuple[float, str]] = field(default_factory=list)
-    """The longest reconciles as (seconds, request), longest first."""
+    slowest: list[SlowReconcile] = field(default_factory=list)
+    """The longest reconciles, longest first."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +119,10 @@ class Controller:
         rate_limiter: Delays of requests whose reconcile failed. Default: per request 5 ms doubling up to 1000 s.
         reconcile_timeout: Seconds that one reconcile may take.
         clock: Monotonic seconds.
+
+    Attributes:
+        queue: Requests that are to be reconciled; anyone may add to it.
+        stats: What it has counted.
     """
 
     def __init__(
@@ -120,7 +141,7 @@ class Controller:
         self.workers = workers
         self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=clock)
         self.stats = ControllerStats()
-        self._reconciler = reconciler
+        self.reconciler = reconciler
         self._reconcile_timeout = reconcile_timeout
         self._clock = clock
         self._busy: list[_Worker] = []
@@ -202,7 +223,7 @@ class Controller:
         try:
             if request in unseen and not await self._seen(request, caught_up):
                 return
-            result = await self._reconciler.reconcile(request)
+            result = await self.reconciler.reconcile(request)
             self.queue.forget(request)
             if result.requeue_after is None:
                 stats.success += 1
@@ -223,7 +244,7 @@ class Controller:
         finally:
             if reconcile.writes:
                 unseen[request] = (self._clock(), reconcile.writes)
-            self._took(self._clock() - worker.since, request)
+            self._took(self._clock() - worker.since, reconcile)
             worker.request, worker.since = None, math.inf
             stats.active -= 1
             self.queue.done(request)
@@ -283,13 +304,12 @@ class Controller:
             exc_info=error if programming_error else None,
         )
 
-    def _took(self, seconds: float, request: Request) -> None:
-        stats = self.stats
-        stats.reconcile_time.observe(seconds)
-        slowest = stats.slowest
-        if len(slowest) < SLOWEST_KEPT or seconds > slowest[-1][0]:
-            slowest.append((seconds, str(request)))
-            slowest.sort(reverse=True)
+    def _took(self, seconds: float, reconcile: Reconcile) -> None:
+        self.stats.reconcile_time.observe(seconds)
+        slowest = self.stats.slowest
+        if len(slowest) < SLOWEST_KEPT or seconds > slowest[-1].seconds:
+            slowest.append(SlowReconcile(seconds, datetime.now(UTC), reconcile.request, reconcile.id))
+            slowest.sort(key=lambda slow: -slow.seconds)
             del slowest[SLOWEST_KEPT:]
 
 

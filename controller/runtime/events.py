@@ -109,6 +109,9 @@ class EventRecorder:
         instance: Which of its replicas, `reportingInstance`.
         clock: Monotonic seconds, of the event loop's rate.
         now: The wall clock.
+
+    Attributes:
+        stats: What it has counted.
     """
 
     def __init__(

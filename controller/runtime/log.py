@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import sys
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -25,9 +24,6 @@ type LogFormat = Literal["json", "console"]
 type LogLevel = Literal["debug", "info", "warning", "error"]
 
 REDACTED = "[redacted]"
-
-_PROCESS = secrets.token_hex(4)
-"""Makes reconcile ids differ between processes."""
 
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)|secret|token|keyring|credential|authorization|cookie|(private|access|api|admin|encryption)_?key",
@@ -79,7 +75,7 @@ def _add_reconcile(_logger: Any, _method: str, entry: MutableMapping[str, Any]) 
     if reconcile is not None:
         entry.setdefault("controller", reconcile.controller)
         entry.setdefault("request", str(reconcile.request))
-        entry.setdefault("reconcileID", f"{_PROCESS}-{reconcile.number}")
+        entry.setdefault("reconcileID", reconcile.id)
     return entry
 
 

@@ -20,21 +20,24 @@ import structlog
 
 from controller.runtime.apply import Applier
 from controller.runtime.consistency import Consistency
+from controller.runtime.debug import debug_pages
 from controller.runtime.events import EventRecorder
 from controller.runtime.kube import LEASE, Lease
 from controller.runtime.leader import Elector, KubeLease, LeadershipLostError
 from controller.runtime.metrics import new_registry
 from controller.runtime.probes import OK, Probes
+from controller.runtime.tracing import traced
 from informers import InformerFactory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
+    from opentelemetry.trace import Tracer
+
     from controller.runtime.apply import ApplyStats
     from controller.runtime.consistency import ConsistencyStats
     from controller.runtime.controller import Controller
     from controller.runtime.events import EventStats
-    from controller.runtime.kube import JsonObject
     from controller.runtime.leader import LeaderElection
     from controller.runtime.probes import Address
     from informers import Client, Delta
@@ -71,11 +74,14 @@ class Manager:
         metrics_address: Host and port for metrics and probes.
         debug_address: Host and port for debug endpoints, a loopback address; None: none.
         drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
+        tracer: Makes spans of reconciles and of their requests; None: there are none. See `tracing.process_tracer`.
 
     Attributes:
         informers: The caches, shared by all controllers.
         applier: Applies desired objects.
         events: Records events.
+        controllers: What it runs.
+        elector: Its part in the leader election; None without one.
         addresses: Where metrics and debug endpoints are served, once they are.
     """
 
@@ -90,6 +96,7 @@ class Manager:
         metrics_address: Address = ("0.0.0.0", 9090),  # noqa: S104  # Prometheus and the kubelet come from outside
         debug_address: Address | None = ("127.0.0.1", 6060),
         drain_deadline: float = 20.0,
+        tracer: Tracer | None = None,
     ) -> None:
         self.client = client
         self.identity = f"{identity}_{uuid.uuid4().hex[:8]}"
@@ -107,7 +114,9 @@ class Manager:
         self._drain_deadline = drain_deadline
         self._stopping = anyio.Event()
         self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
+        self._tracer = tracer
         client.on_write = self._consistency.note
+        client.tracer = tracer
         if leader_election is not None:
             if lease_client is None:
                 raise ValueError("leader_election needs a lease_client: its writes may not wait for others'")
@@ -137,6 +146,8 @@ class Manager:
         """
         if any(controller.name == other.name for other in self.controllers):
             raise ValueError(f"controller {controller.name}: there is one of that name already")
+        if self._tracer is not None:
+            controller.reconciler = traced(controller.reconciler, self._tracer)
         self.controllers.append(controller)
 
     def add_runnable(self, runnable: Runnable, *, needs_leader: bool = True) -> None:
@@ -157,7 +168,9 @@ class Manager:
             LeadershipLostError: The lease was lost; the process must end now.
             Exception: A runnable or a cache failed for good.
         """
-        probes = Probes(new_registry(self), live=self.live, ready=self.ready, queues=self.queues)
+        probes = Probes(
+            new_registry(self), live=self.live, ready=self.ready, debug=debug_pages(self.controllers, self.informers)
+        )
         async with probes.serve(self._metrics_address, self._debug_address) as self.addresses:
             log.info("Started", identity=self.identity, addresses=[f"{h}:{p}" for h, p in self.addresses])
             try:
@@ -294,18 +307,6 @@ class Manager:
             if state != OK or name not in checks:
                 checks[name] = state
         return checks
-
-    def queues(self) -> JsonObject:
-        """What `/debug/queues` shows."""
-        return {
-            controller.name: {
-                "ready": len(controller.queue),
-                "delayed": controller.queue.delayed(),
-                "active": {str(request): round(seconds, 3) for request, seconds in controller.active},
-                "slowest": [{"request": r, "seconds": round(s, 3)} for s, r in controller.stats.slowest],
-            }
-            for controller in self.controllers
-        }
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -9,6 +9,7 @@ Source: https://book.kubebuilder.io/reference/metrics-reference
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from controller.runtime.events import EventStats
     from controller.runtime.leader import Elector
     from informers import Client, InformerFactory
+
+INFORMER_NAME = "rook"
+"""The label `name` of client-go's metrics of informers: whose they are."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -218,6 +222,10 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
             for method, histogram in part.items():
                 _add(totals.setdefault((method, host), Histogram(buckets)), histogram)
         yield _histogram(f"rest_client_{name}", f"{help_}, by verb and host", ("verb", "host"), totals)
+    reads: dict[tuple[str, ...], float] = {
+        (result,): sum(c.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")
+    }
+    yield _counter("rook_client_credential_reads_total", "Reads of configuration and credentials", ("result",), reads)
     yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})
     yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
 
@@ -239,6 +247,7 @@ def _election(elector: Elector) -> Iterator[Metric]:
 
 
 def _caches(factory: InformerFactory) -> Iterator[Metric]:
+    yield from _followed(factory)
     labels = ("resource",)
     gauges: dict[str, dict[tuple[str, ...], float]] = {"objects": {}, "bytes": {}, "synced": {}, "troubled": {}}
     names = ("events", "lists", "tombstones", "write_throughs", "handler_errors", "watches", "troubles", "stalls")
@@ -261,9 +270,33 @@ def _caches(factory: InformerFactory) -> Iterator[Metric]:
         yield _counter(f"rook_informer_{name}_total", _INFORMER_HELP[name], labels, values)
 
 
+def _followed(factory: InformerFactory) -> Iterator[Metric]:
+    """How far caches have followed the API server; of several of one resource the one that is furthest behind."""
+    labels = ("name", "group", "version", "resource")
+    queued: dict[tuple[str, ...], float] = {}
+    versions: dict[tuple[str, ...], float] = {}
+    ages: dict[tuple[str, ...], float] = {}
+    for cache, watchers in factory.caches():
+        resource = cache.resource
+        key = (INFORMER_NAME, resource.group, resource.version, resource.plural)
+        queued[key] = max(queued.get(key, 0), cache.untold)
+        versions[key] = min(versions.get(key, math.inf), cache.version)
+        for age in (watcher.last_event_age for watcher in watchers):
+            if age is not None:
+                ages[str(resource),] = max(ages.get((str(resource),), 0.0), age)
+    yield _gauge("informer_queued_items", "Changes that handlers have not been told yet", labels, queued)
+    yield _gauge("informer_store_resource_version", "Resource version up to which the cache is", labels, versions)
+    yield _gauge(
+        "rook_informer_last_event_age_seconds",
+        "Seconds since anything came from the API server, bookmarks included",
+        ("resource",),
+        ages,
+    )
+
+
 _INFORMER_HELP = {
     "objects": "Objects in the cache",
-    "bytes": "Bytes of JSON in the cache",
+    "bytes": "Bytes of JSON and protobuf in the cache",
     "synced": "Whether the first list is in",
     "troubled": "Whether the cache cannot be filled or followed now",
     "events": "Changes that the server sent",

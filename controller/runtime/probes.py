@@ -1,7 +1,7 @@
 """What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
 
-`/metrics`, `/healthz` and `/readyz` are for the cluster. `/debug/tasks` and `/debug/queues` show what the daemon is
-busy with, object names included, and are bound to the loopback address only (`kubectl port-forward` reaches them).
+`/metrics`, `/healthz` and `/readyz` are for the cluster. What is below `/debug/` shows what the daemon is busy with,
+object names included, and is bound to the loopback address only (`kubectl port-forward` reaches it). All is read-only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 from contextlib import asynccontextmanager
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 import orjson
@@ -18,7 +18,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
     from prometheus_client import CollectorRegistry
 
@@ -30,7 +30,21 @@ type Address = tuple[str, int]
 type Check = Callable[[], Mapping[str, str]]
 """For each thing that is checked its state: "ok", or why it is not."""
 
+
+class DebugPage(NamedTuple):
+    """A page for people on the spot.
+
+    Attributes:
+        shows: What it shows, for the index.
+        make: Makes its content, which is sent as JSON. It must hold neither secrets nor contents of objects.
+    """
+
+    shows: str
+    make: Callable[[], JsonObject | Sequence[JsonObject]]
+
+
 OK = "ok"
+TASKS_SHOW = "every task with its stack, as text"
 SHUTDOWN_TIMEOUT = 1.0
 
 
@@ -41,16 +55,16 @@ class Probes:
         registry: What `/metrics` shows.
         live: Whether the process should go on running; if not, the kubelet restarts it.
         ready: Whether it does, or could at once do, its work.
-        queues: What `/debug/queues` shows.
+        debug: Further pages below `/debug/`, beside that of the tasks.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, live: Check, ready: Check, queues: Callable[[], JsonObject]
+        self, registry: CollectorRegistry, *, live: Check, ready: Check, debug: Mapping[str, DebugPage]
     ) -> None:
         self._registry = registry
         self._live = live
         self._ready = ready
-        self._queues = queues
+        self._debug = debug
 
     @asynccontextmanager
     async def serve(self, address: Address, debug_address: Address | None) -> AsyncIterator[tuple[Address, ...]]:
@@ -70,12 +84,8 @@ class Probes:
         public.router.add_get("/readyz", self._readyz)
         servers = [(public, address)]
         if debug_address is not None:
-            if not ipaddress.ip_address(debug_address[0]).is_loopback:
-                raise ValueError(f"debug address {debug_address[0]} is not a loopback address: it shows object names")
-            debug = web.Application()
-            debug.router.add_get("/debug/tasks", _tasks)
-            debug.router.add_get("/debug/queues", self._debug_queues)
-            servers.append((debug, debug_address))
+            _require_loopback(debug_address[0])
+            servers.append((self._debug_application(), debug_address))
         runners: list[web.AppRunner] = []
         try:
             bound: list[Address] = []
@@ -103,9 +113,37 @@ class Probes:
         response.enable_compression()
         return response
 
-    async def _debug_queues(self, _request: web.Request) -> web.Response:
-        body = orjson.dumps(self._queues(), option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
-        return web.Response(body=body, content_type="application/json")
+    def _debug_application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/debug/", self._debug_index)
+        app.router.add_get("/debug/tasks", _tasks)
+        for name, page in self._debug.items():
+            app.router.add_get(f"/debug/{name}", _json_page(page))
+        return app
+
+    async def _debug_index(self, _request: web.Request) -> web.Response:
+        pages = {"/debug/tasks": TASKS_SHOW} | {f"/debug/{name}": page.shows for name, page in self._debug.items()}
+        return _json(pages)
+
+
+def _require_loopback(host: str) -> None:
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: what it resolves to may change
+        loopback = False
+    if not loopback:
+        raise ValueError(f"debug address {host} is not a loopback address such as 127.0.0.1: it shows object names")
+
+
+def _json_page(page: DebugPage) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        return _json(page.make())
+
+    return answer
+
+
+def _json(content: JsonObject | Sequence[JsonObject]) -> web.Response:
+    return web.Response(body=orjson.dumps(content, option=orjson.OPT_INDENT_2), content_type="application/json")
 
 
 def _answer(states: Mapping[str, str]) -> web.Response:

@@ -6,6 +6,7 @@ mislead it, and running it twice does no harm.
 
 from __future__ import annotations
 
+import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -19,8 +20,17 @@ if TYPE_CHECKING:
     from informers.cache import Scope
 
 
+_PROCESS = secrets.token_hex(4)
+"""Makes reconcile ids differ between processes."""
+
+
 class Request(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """The object to reconcile. `namespace` is empty for a kind without namespaces."""
+    """The object to reconcile.
+
+    Attributes:
+        namespace: Its namespace, empty for a kind without namespaces.
+        name: Its name.
+    """
 
     namespace: str
     name: str
@@ -88,7 +98,7 @@ class Reconcile:
     Attributes:
         controller: The controller's name.
         request: What is being reconciled.
-        number: Counts this process's reconciles; with the process's own prefix it is the `reconcileID` of log entries.
+        number: Counts this process's reconciles.
         writes: In order. The next reconcile of the same request waits until the caches have seen them.
     """
 
@@ -96,6 +106,11 @@ class Reconcile:
     request: Request
     number: int
     writes: list[Write] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """Names the reconcile in logs, traces and debug pages; no other reconcile of any process has it."""
+        return f"{_PROCESS}-{self.number}"
 
 
 current_reconcile: ContextVar[Reconcile | None] = ContextVar("current_reconcile", default=None)

@@ -345,3 +345,21 @@ async def test_durations_are_counted() -> None:
     assert dict(waited.cumulative())["+Inf"] == 2
     assert dict(worked.cumulative())["10.0"] == 0
     assert dict(worked.cumulative())["100.0"] == 1
+
+
+@virtual_time
+async def test_what_comes_next_is_shown_as_far_as_asked_for() -> None:
+    queue = make_queue()
+    queue.add("worked on")
+    await queue.get()
+    for key in ("worked on", "first", "second"):
+        queue.add(key)
+    queue.add("urgent", priority=5)
+    for delay in (9.0, 3.0, 6.0):
+        queue.add_after(f"in {delay:.0f}", delay)
+
+    assert queue.next_ready(10) == [("urgent", 5), ("first", 0), ("second", 0), ("worked on", 0)]
+    assert queue.next_ready(2) == [("urgent", 5), ("first", 0)]
+    await asyncio.sleep(1.0)
+    assert dict(queue.next_delayed(2)) == pytest.approx({"in 3": 2.0, "in 6": 5.0})
+    assert (len(queue), queue.delayed()) == (4, 3)

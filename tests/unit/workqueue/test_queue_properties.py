@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -135,6 +136,13 @@ class QueueMachine(RuleBasedStateMachine):
         assert len(queue) == len(model.line) + len(model.dirty)
         assert set(queue.processing()) == model.processing
         assert queue.delayed() == len(model.delayed)
+        in_line = sorted(model.line, key=lambda entry: -entry[1])
+        ready = queue.next_ready(100)
+        assert (ready[: len(in_line)], dict(ready[len(in_line) :])) == (in_line, model.dirty)
+        left = {key: due - self.loop.now for key, (due, _) in model.delayed.items()}
+        soonest = queue.next_delayed(100)
+        assert [due for _, due in soonest] == sorted(due for _, due in soonest)
+        assert dict(soonest) == pytest.approx(left)
         assert sum(queue.depths().values()) == len(queue)
         assert all(queue.requeues(key) == model.failures[key] for key in "abcdef")
 
