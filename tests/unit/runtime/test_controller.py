@@ -16,9 +16,9 @@ from controller.runtime.kube import DEPLOYMENT, POD, Pod
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.mapping import by_label, generation_changed, owned_by
 from controller.runtime.reconciler import Request, Result, TerminalError, Write, current_reconcile
+from controller.testkit import now, until, virtual_time
 from informers import ApiError, Informer
 from informers.cache import Cache, Entry
-from tests.unit.runtime.virtual_time import now, until, virtual_time
 from workqueue import LOW_PRIORITY
 
 type Work = Callable[[Request], Awaitable[Result | None]]
