@@ -29,6 +29,7 @@ from bench.runtime.load import Load
 from controller.runtime.kube import CONFIG_MAP, POD
 from e2e.apiserver import ApiServer
 from informers import Client
+from informers.client import HttpTransport
 from informers.configuration import kubeconfig
 from informers.credentials import Credentials
 from informers.media import JSON
@@ -59,7 +60,7 @@ class Transport(NamedTuple):
 @asynccontextmanager
 async def with_aiohttp(config: str) -> AsyncIterator[Transport]:
     """The informers' client."""
-    async with Client(kubeconfig(config), user_agent="bench") as client:
+    async with Client(HttpTransport(kubeconfig(config), user_agent="bench")) as client:
 
         async def stream(path: str, params: dict[str, str]) -> AsyncIterator[bytes]:
             async with client.stream(path, params=params, accept=JSON, idle=IDLE) as opened:

@@ -24,10 +24,10 @@ import orjson
 import uvloop
 
 from controller.runtime.kube import POD, Pod
+from controller.testkit import protobuf as server
 from informers import InformerFactory, JsonObject, protobuf, wire
 from informers.decode import decoder
 from informers.media import JSON, PROTOBUF
-from tests import protobuf as server
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "runtime.md"

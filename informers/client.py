@@ -169,32 +169,72 @@ class _HttpStream:
         return data
 
 
-class Client:
-    """A client of one API server. Enter it as an async context; it must live in one event loop.
+class Transport(Protocol):
+    """Carries requests to one API server. Entered as an async context before use.
 
     Attributes:
-        write_gate: Called before each attempt of a request that is not a GET, at the moment of sending. What it raises
-            goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no longer
-            the leader.
-        on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
-            succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+        host: The server's base URL.
+        stats: What it has done.
+        write_gate: See `Client`.
         delivery_deadline: Seconds in which the peer's kernel must have acknowledged what was sent on a connection for
             requests; then the connection is given up, and what is still in this machine's buffers is never sent, not
             even after the process has ended. For connections that are made from now on.
         tracer: Makes a span of each request that is sent as a part of another span; None: there are none.
-        stats: What it has done.
     """
 
-    def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.write_gate: Callable[[], None] | None = None
+    stats: ClientStats
+    write_gate: Callable[[], None] | None
+    delivery_deadline: float
+    tracer: Tracer | None
+
+    @property
+    def credential_reads(self) -> Mapping[str, int]:
+        """How often the configuration with the credentials was read, by "success" and "error"."""
+
+    @property
+    def host(self) -> str:
+        """The server's base URL."""
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        accept: str,
+        deadline: float,
+    ) -> bytes:
+        """See `Client.request`."""
+
+    def stream(
+        self, path: str, *, params: Mapping[str, str], accept: str, idle: float
+    ) -> AbstractAsyncContextManager[Stream]:
+        """See `Client.stream`."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Client:
+    """A client of one API server. Enter it as an async context; it must live in one event loop.
+
+    Args:
+        transport: The way to the server.
+
+    Attributes:
+        transport: The way to the server.
+        on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
+            succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+    """
+
+    def __init__(self, transport: Transport) -> None:
         self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
-        self.delivery_deadline = SILENCE_DEADLINE
-        self.tracer: Tracer | None = None
-        self.stats = ClientStats()
-        self._credentials = Credentials(source, clock=clock)
-        self._user_agent = user_agent
-        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
-        self._host = ""
+        self.transport = transport
 
     @classmethod
     def connect(cls, *, kubeconfig: str | None = None, context: str | None = None, user_agent: str = "rook") -> Client:
@@ -203,32 +243,39 @@ class Client:
         Raises:
             ConfigurationError: There is none.
         """
-        return cls(discover(kubeconfig, context), user_agent=user_agent)
+        return cls(HttpTransport(discover(kubeconfig, context), user_agent=user_agent))
 
     async def __aenter__(self) -> Self:
-        self._host = (await self._credentials.current()).host
-        self._sessions = (
-            self._session(MAX_CONNECTIONS, lambda: self.delivery_deadline),
-            self._session(0, lambda: SILENCE_DEADLINE),
-        )
+        await self.transport.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        sessions, self._sessions = self._sessions, None
-        for session in sessions or ():
-            await session.close()
+        await self.transport.__aexit__(kind, error, trace)
 
     @property
     def host(self) -> str:
         """The server's base URL, for the `host` label of metrics."""
-        return self._host
+        return self.transport.host
 
     @property
-    def credential_reads(self) -> Mapping[str, int]:
-        """How often the configuration with the credentials was read, by "success" and "error"."""
-        return self._credentials.reads
+    def stats(self) -> ClientStats:
+        """What it has done."""
+        return self.transport.stats
+
+    @property
+    def write_gate(self) -> Callable[[], None] | None:
+        """Called before each attempt of a request that is not a GET, at the moment of sending.
+
+        What it raises goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no
+        longer the leader.
+        """
+        return self.transport.write_gate
+
+    @write_gate.setter
+    def write_gate(self, gate: Callable[[], None] | None) -> None:
+        self.transport.write_gate = gate
 
     async def request(
         self,
@@ -260,21 +307,19 @@ class Client:
             ApiError: The server's answer is an error.
             TransportError: No answer came within the deadline, or the connection failed.
         """
-        data = orjson.dumps(body) if isinstance(body, dict) else body
-        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
-        if data is not None:
-            headers["Content-Type"] = content_type
-        try:
-            async with asyncio.timeout(deadline):
-                ends = asyncio.get_running_loop().time() + deadline
-                return await self._with_retries(method, path, params, data, headers, ends)
-        except TimeoutError as error:
-            raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
+        return await self.transport.request(
+            method,
+            path,
+            params=params,
+            body=orjson.dumps(body) if isinstance(body, dict) else body,
+            content_type=content_type,
+            accept=accept,
+            deadline=deadline,
+        )
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, path: str, *, params: Mapping[str, str], accept: str = "application/json", idle: float
-    ) -> AsyncIterator[Stream]:
+    ) -> AbstractAsyncContextManager[Stream]:
         """Open a watch on a connection of its own, and close it with the context.
 
         Args:
@@ -287,21 +332,7 @@ class Client:
             ApiError: The server refused it.
             TransportError: The connection failed.
         """
-        timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_DEADLINE, sock_read=idle)
-        headers = {"Accept": accept, "Accept-Encoding": "identity"}
-        access = await self._credentials.current()
-        response = await self._send(1, access, "GET", path, params, None, headers, timeout)
-        try:
-            if response.status == _UNAUTHORIZED:  # for the next attempt; opening a watch again is its reader's business
-                await self._credentials.renewed(access)
-            if response.status >= _NO_SUCCESS:
-                raise ApiError.from_body(response.status, await self._body(response), _retry_after(response))
-            yield _HttpStream(response, self.stats, idle)
-        finally:
-            # A stream that is left has no end to wait for: TLS' farewell would keep its socket for up to 30 s.
-            if response.connection is not None and response.connection.transport is not None:
-                response.connection.transport.abort()
-            response.close()
+        return self.transport.stream(path, params=params, accept=accept, idle=idle)
 
     async def get(self, resource: Resource, namespace: str, name: str, *, deadline: float = 30.0) -> JsonObject:
         """Read one object. Raises like `request`."""
@@ -432,15 +463,101 @@ class Client:
             self.on_write(resource, namespace, name, answer)
         return answer
 
+
+class HttpTransport:
+    """The API server by HTTP: connections, credentials, retries.
+
+    Args:
+        source: Where, and by whom.
+        user_agent: Says to the server who asks.
+        clock: Monotonic seconds, for the renewal of credentials.
+    """
+
+    def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.write_gate: Callable[[], None] | None = None
+        self.delivery_deadline = SILENCE_DEADLINE
+        self.tracer: Tracer | None = None
+        self.stats = ClientStats()
+        self._credentials = Credentials(source, clock=clock)
+        self._user_agent = user_agent
+        self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
+        self._host = ""
+
+    async def __aenter__(self) -> Self:
+        self._host = (await self._credentials.current()).host
+        self._sessions = (
+            self._session(MAX_CONNECTIONS, lambda: self.delivery_deadline),
+            self._session(0, lambda: SILENCE_DEADLINE),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sessions, self._sessions = self._sessions, None
+        for session in sessions or ():
+            await session.close()
+
+    @property
+    def host(self) -> str:
+        """The server's base URL, for the `host` label of metrics."""
+        return self._host
+
+    @property
+    def credential_reads(self) -> Mapping[str, int]:
+        """See `Transport`."""
+        return self._credentials.reads
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        accept: str,
+        deadline: float,
+    ) -> bytes:
+        """See `Client.request`."""
+        headers = {"Accept": accept, "Accept-Encoding": "gzip"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with asyncio.timeout(deadline):
+                ends = asyncio.get_running_loop().time() + deadline
+                return await self._with_retries(method, path, params, body, headers, ends)
+        except TimeoutError as error:
+            raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, params: Mapping[str, str], accept: str, idle: float) -> AsyncIterator[Stream]:
+        """See `Client.stream`."""
+        timeout = aiohttp.ClientTimeout(total=None, connect=OPEN_DEADLINE, sock_read=idle)
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        access = await self._credentials.current()
+        response = await self._send(1, access, "GET", path, params, None, headers, timeout)
+        try:
+            if response.status == _UNAUTHORIZED:  # for the next attempt; opening a watch again is its reader's business
+                await self._credentials.renewed(access)
+            if response.status >= _NO_SUCCESS:
+                raise ApiError.from_body(response.status, await self._body(response), _retry_after(response))
+            yield _HttpStream(response, self.stats, idle)
+        finally:
+            # A stream that is left has no end to wait for: TLS' farewell would keep its socket for up to 30 s.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
+            response.close()
+
     def _session(self, limit: int, delivery_deadline: Callable[[], float]) -> aiohttp.ClientSession:
-        client = self
+        transport = self
 
         class Request(aiohttp.ClientRequest):
             """Passes the gate when its connection is there: waiting for one may have taken longer than the lease."""
 
             async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-                if client.write_gate is not None and self.method != "GET":
-                    client.write_gate()
+                if transport.write_gate is not None and self.method != "GET":
+                    transport.write_gate()
                 return await super().send(conn)
 
         connector = aiohttp.TCPConnector(

@@ -20,6 +20,7 @@ PACKAGES: Final = (
     "workqueue",
     "informers",
     "controller.runtime",
+    "controller.testkit",
 )
 """Whose public names are documented, each on a page of its own."""
 

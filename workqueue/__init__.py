@@ -5,6 +5,7 @@ a key is in the queue once however often it is added, one key is never handed to
 added while it is processed is handed out again afterwards.
 """
 
+from workqueue.clock import loop_clock
 from workqueue.queue import LOW_PRIORITY, QueueShutDown, WorkQueue
 from workqueue.ratelimit import (
     ItemExponentialBackoff,
@@ -26,4 +27,5 @@ __all__ = [
     "TokenBucket",
     "WorkQueue",
     "default_rate_limiter",
+    "loop_clock",
 ]

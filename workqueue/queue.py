@@ -14,10 +14,10 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-import time
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from workqueue.clock import loop_clock
 from workqueue.ratelimit import RateLimiter, default_rate_limiter
 from workqueue.stats import QueueStats
 
@@ -51,6 +51,7 @@ class WorkQueue[K: Hashable]:
         name: Names the queue in metrics, as controller-runtime does: the controller's name.
         rate_limiter: For `add_rate_limited`. Default: `default_rate_limiter`.
         clock: Monotonic seconds. It must run as the event loop's own clock does, whose timers wake the delayed keys.
+            Default: `loop_clock`.
 
     Attributes:
         stats: What it has counted.
@@ -61,12 +62,12 @@ class WorkQueue[K: Hashable]:
         name: str,
         *,
         rate_limiter: RateLimiter[K] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self.stats = QueueStats()
-        self._clock = clock
-        self._limiter: RateLimiter[K] = rate_limiter or default_rate_limiter(clock)
+        self._clock = clock or loop_clock()
+        self._limiter: RateLimiter[K] = rate_limiter or default_rate_limiter(self._clock)
         self._ready: dict[K, int] = {}
         """The priority of every ready key, be it in a line or dirty."""
         self._lines: dict[int, OrderedDict[K, float]] = {}

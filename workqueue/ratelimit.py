@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Callable, Hashable
 from typing import Protocol
+
+from workqueue.clock import loop_clock
 
 
 class RateLimiter[K: Hashable](Protocol):
@@ -74,12 +75,12 @@ class TokenBucket[K: Hashable]:
     A retry takes its token at once, from the future where none is left, and gets the seconds until that token exists.
     """
 
-    def __init__(self, qps: float = 10.0, burst: int = 100, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, qps: float = 10.0, burst: int = 100, *, clock: Callable[[], float] | None = None) -> None:
         self._qps = qps
         self._burst = burst
-        self._clock = clock
+        self._clock = clock or loop_clock()
         self._tokens = float(burst)
-        self._updated = clock()
+        self._updated = self._clock()
 
     def when(self, key: K) -> float:
         """Take a token, and return the seconds until it is there."""
@@ -116,6 +117,6 @@ class MaxOf[K: Hashable]:
         return max(limiter.requeues(key) for limiter in self._limiters)
 
 
-def default_rate_limiter[K: Hashable](clock: Callable[[], float] = time.monotonic) -> RateLimiter[K]:
+def default_rate_limiter[K: Hashable](clock: Callable[[], float] | None = None) -> RateLimiter[K]:
     """5 ms doubling to 1000 s for each key, 10 retries a second with bursts of 100 for all together."""
     return MaxOf(ItemExponentialBackoff[K](), TokenBucket[K](clock=clock))

@@ -11,13 +11,12 @@ https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/55
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.runtime.reconciler import Write, current_reconcile
 from informers.cache import uid_of
-from workqueue import Histogram
+from workqueue import Histogram, loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,13 +44,13 @@ class Consistency:
 
     Args:
         factory: The caches.
-        clock: Monotonic seconds.
+        clock: Monotonic seconds; `workqueue.loop_clock` by default.
     """
 
-    def __init__(self, factory: InformerFactory, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, factory: InformerFactory, *, clock: Callable[[], float] | None = None) -> None:
         self.stats = ConsistencyStats()
         self._factory = factory
-        self._clock = clock
+        self._clock = clock or loop_clock()
 
     def note(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> None:
         """Takes note of a write that the API server has carried out.

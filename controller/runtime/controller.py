@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +21,7 @@ import structlog
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.reconciler import Reconcile, Reconciler, Request, TerminalError, Write, current_reconcile
 from informers import ApiError
-from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue
+from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -118,7 +117,7 @@ class Controller:
         workers: How many requests are reconciled at the same time.
         rate_limiter: Delays of requests whose reconcile failed. Default: per request 5 ms doubling up to 1000 s.
         reconcile_timeout: Seconds that one reconcile may take.
-        clock: Monotonic seconds.
+        clock: Monotonic seconds; `workqueue.loop_clock` by default.
 
     Attributes:
         queue: Requests that are to be reconciled; anyone may add to it.
@@ -133,17 +132,17 @@ class Controller:
         workers: int = 1,
         rate_limiter: RateLimiter[Request] | None = None,
         reconcile_timeout: float = 600.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"controller {name}: workers is {workers}, must be at least 1")
         self.name = name
         self.workers = workers
-        self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=clock)
+        self._clock = clock or loop_clock()
+        self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=self._clock)
         self.stats = ControllerStats()
         self.reconciler = reconciler
         self._reconcile_timeout = reconcile_timeout
-        self._clock = clock
         self._busy: list[_Worker] = []
         self._unseen: dict[Request, tuple[float, list[Write]]] = {}
 

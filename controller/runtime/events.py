@@ -11,7 +11,6 @@ Source: https://github.com/kubernetes/enhancements/tree/master/keps/sig-instrume
 from __future__ import annotations
 
 import math
-import time
 import uuid
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from controller.runtime.kube import EVENT
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.log import redact_text
 from informers import ApiError, TransportError
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ class EventRecorder:
         client: Writes the events.
         controller: Who reports, `reportingController`.
         instance: Which of its replicas, `reportingInstance`.
-        clock: Monotonic seconds, of the event loop's rate.
+        clock: Monotonic seconds, of the event loop's rate; `workqueue.loop_clock` by default.
         now: The wall clock.
 
     Attributes:
@@ -120,14 +120,14 @@ class EventRecorder:
         *,
         controller: str,
         instance: str,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.stats = EventStats()
         self._client = client
         self._controller = controller[:MAX_WORD]
         self._instance = instance[:MAX_WORD]
-        self._clock = clock
+        self._clock = clock or loop_clock()
         self._now = now
         self._buffer: deque[tuple[_Kind, JsonObject, datetime]] = deque()
         self._series: OrderedDict[_Kind, _Series] = OrderedDict()

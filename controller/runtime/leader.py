@@ -32,6 +32,7 @@ import structlog
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
 from informers import ApiError, TransportError
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -158,7 +159,7 @@ class Elector:
         leases: Access to the lease.
         election: Which lease, and its timing.
         identity: Unique among the candidates, and never used again after a restart.
-        clock: Monotonic seconds.
+        clock: Monotonic seconds; `boot_time`, but for an event loop with a clock of its own.
         now: The wall clock, for the times that people read in the lease.
         uniform: Random numbers from [0, 1).
 
@@ -172,7 +173,7 @@ class Elector:
         election: LeaderElection,
         identity: str,
         *,
-        clock: Callable[[], float] = boot_time,
+        clock: Callable[[], float] | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         uniform: Callable[[], float] = random.random,
     ) -> None:
@@ -180,7 +181,7 @@ class Elector:
         self.identity = identity
         self.slow_path = 0
         self._leases = leases
-        self._clock = clock
+        self._clock = clock or loop_clock(boot_time)
         self._now = now
         self._uniform = uniform
         self._lease: Lease | None = None

@@ -116,7 +116,7 @@ class Manager:
         self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
         self._tracer = tracer
         client.on_write = self._consistency.note
-        client.tracer = tracer
+        client.transport.tracer = tracer
         if leader_election is not None:
             if lease_client is None:
                 raise ValueError("leader_election needs a lease_client: its writes may not wait for others'")
@@ -127,7 +127,7 @@ class Manager:
         elector = self.elector = Elector(KubeLease(lease_client, election), election, self.identity)
         self.client.write_gate = elector.check
         # A write leaves at renew_deadline at the latest; where the network is away, it is dropped before another leads.
-        self.client.delivery_deadline = election.lease_duration - election.renew_deadline
+        self.client.transport.delivery_deadline = election.lease_duration - election.renew_deadline
 
         def observe(delta: Delta[Lease]) -> None:
             if delta.new is not None:

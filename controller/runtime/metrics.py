@@ -223,7 +223,7 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
                 _add(totals.setdefault((method, host), Histogram(buckets)), histogram)
         yield _histogram(f"rest_client_{name}", f"{help_}, by verb and host", ("verb", "host"), totals)
     reads: dict[tuple[str, ...], float] = {
-        (result,): sum(c.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")
+        (result,): sum(c.transport.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")
     }
     yield _counter("rook_client_credential_reads_total", "Reads of configuration and credentials", ("result",), reads)
     yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})

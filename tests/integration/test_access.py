@@ -21,6 +21,7 @@ from controller.runtime.kube import CONFIG_MAP
 from e2e.apiserver import ADMIN, ADMIN_TOKEN, USER_TOKEN, ApiServer
 from e2e.certificates import make_certificates, make_client_certificate
 from informers import Client, ConfigurationError, InformerFactory, JsonObject, TransportError
+from informers.client import HttpTransport
 from informers.configuration import kubeconfig
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
@@ -41,7 +42,7 @@ class Clock:
 
 @asynccontextmanager
 async def connected(config: Path, clock: Clock | None = None) -> AsyncIterator[Client]:
-    async with Client(kubeconfig(str(config)), user_agent="tests", clock=clock or Clock()) as client:
+    async with Client(HttpTransport(kubeconfig(str(config)), user_agent="tests", clock=clock or Clock())) as client:
         yield client
 
 

@@ -33,6 +33,7 @@ from controller.runtime.kube import (
     PartialObject,
 )
 from informers import ApiError, Client, Resource
+from informers.client import HttpTransport
 from tests.integration.replica import SOURCE, add_copier
 
 MERGE = "application/merge-patch+json"
@@ -640,8 +641,9 @@ async def test_a_write_that_waited_for_a_connection_past_the_lease_is_not_sent(c
 
     go_on = asyncio.Event()
     client.write_gate = gate
-    assert client._sessions is not None
-    session = client._sessions[0]
+    assert isinstance(client.transport, HttpTransport)
+    assert client.transport._sessions is not None
+    session = client.transport._sessions[0]
     slow = Slow()
     with patch.object(session, "_connector", slow):
         writing = asyncio.create_task(client.create(CONFIG_MAP, source(namespace, "late")))

@@ -29,6 +29,7 @@ from informers import (
     TransportError,
     credentials,
 )
+from informers.client import HttpTransport
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
 
@@ -130,7 +131,7 @@ async def plain_client(path: Path, *answers: web.Response | Answer) -> AsyncIter
         if answers:
             server.answers = list(answers)
         config = write_kubeconfig(path / "config", server, {"token": "secret-token"})
-        async with Client(kubeconfig(config), user_agent="test/1") as client:
+        async with Client(HttpTransport(kubeconfig(config), user_agent="test/1")) as client:
             yield client, server
 
 
@@ -300,7 +301,7 @@ async def test_a_connection_that_breaks(tmp_path: Path) -> None:
 async def test_no_server(tmp_path: Path) -> None:
     async with Server().serve() as server:
         config = write_kubeconfig(tmp_path / "config", server, {"token": "secret-token"})
-    async with Client(kubeconfig(config), user_agent="test") as client:
+    async with Client(HttpTransport(kubeconfig(config), user_agent="test")) as client:
         with pytest.raises(TransportError) as caught:
             await client.request("GET", "/x")
     assert "secret-token" not in str(caught.value)
@@ -422,7 +423,7 @@ async def test_streams_take_no_connection_from_requests(tmp_path: Path) -> None:
 
 
 async def peer_of(source: Any, clock: Clock | None = None) -> None:
-    async with Client(source, user_agent="test", clock=clock or Clock()) as client:
+    async with Client(HttpTransport(source, user_agent="test", clock=clock or Clock())) as client:
         await client.request("GET", "/x")
 
 
@@ -484,7 +485,7 @@ async def test_a_token_file_is_read_again_after_a_minute(tmp_path: Path) -> None
     clock = Clock()
     async with Server().serve() as server:
         config = write_kubeconfig(tmp_path / "config", server, {"tokenFile": str(token)})
-        async with Client(kubeconfig(config), user_agent="test", clock=clock) as client:
+        async with Client(HttpTransport(kubeconfig(config), user_agent="test", clock=clock)) as client:
             await client.request("GET", "/x")
             token.write_text("two\n")
             clock.now += 59
@@ -502,7 +503,7 @@ async def test_a_refused_token_is_read_again_at_once_and_tried_once(tmp_path: Pa
     token.write_text("old")
     async with Server().serve() as server:
         config = write_kubeconfig(tmp_path / "config", server, {"tokenFile": str(token)})
-        async with Client(kubeconfig(config), user_agent="test") as client:
+        async with Client(HttpTransport(kubeconfig(config), user_agent="test")) as client:
             server.answers = [status(401, "Unauthorized"), web.json_response({})]
             token.write_text("new")
             await client.request("POST", "/x")
@@ -529,7 +530,7 @@ async def test_many_refusals_lead_to_one_reading(tmp_path: Path) -> None:
             return web.json_response({}, status=200 if request.headers["Authorization"] == "Bearer 2" else 401)
 
         server.answers = [only_the_second]
-        async with Client(counting, user_agent="test") as client, asyncio.TaskGroup() as tasks:
+        async with Client(HttpTransport(counting, user_agent="test")) as client, asyncio.TaskGroup() as tasks:
             for _ in range(10):
                 tasks.create_task(client.request("GET", "/x"))
     assert reads == [False, True]
@@ -540,10 +541,10 @@ async def test_tls_settings_stay_while_their_files_do(certificates: Path, tmp_pa
     ca = {"certificate-authority": str(certificates / "ca.crt")}
     async with Server().serve(certificates) as server:
         config = write_kubeconfig(tmp_path / "config", server, {"token": "t"}, **ca)
-        async with Client(kubeconfig(config), user_agent="test", clock=clock) as client:
-            before = await client._credentials.current()
+        async with HttpTransport(kubeconfig(config), user_agent="test", clock=clock) as transport:
+            before = await transport._credentials.current()
             clock.now += 61
-            after = await client._credentials.current()
+            after = await transport._credentials.current()
     assert after is not before
     assert after.tls is before.tls, "or every minute all connections would be made anew"
 
@@ -583,7 +584,7 @@ async def test_an_exec_plugin_runs_when_it_is_due(tmp_path: Path, expiry: str | 
     clock = Clock()
     async with Server().serve() as server:
         config = write_kubeconfig(tmp_path / "config", server, write_plugin(tmp_path / "plugin.py", expiry))
-        async with Client(kubeconfig(config), user_agent="test", clock=clock) as client:
+        async with Client(HttpTransport(kubeconfig(config), user_agent="test", clock=clock)) as client:
             await client.request("GET", "/x")
             clock.now += 61
             await client.request("GET", "/x")
@@ -624,7 +625,7 @@ async def test_in_cluster_with_rotation_of_token_and_ca(
     async with server.serve(certificates):
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
-        client = await Client(in_cluster(tmp_path), user_agent="test", clock=clock).__aenter__()
+        client = await Client(HttpTransport(in_cluster(tmp_path), user_agent="test", clock=clock)).__aenter__()
         await client.request("GET", "/x")
     async with server.serve(other_certificates):
         write_service_account(tmp_path, other_certificates, "two\n")
@@ -733,7 +734,8 @@ async def test_secrets_are_not_shown(tmp_path: Path, capsys: pytest.CaptureFixtu
     async with plain_client(tmp_path, status(401, "Unauthorized", "no")) as (client, _):
         with pytest.raises(ApiError) as caught:
             await client.request("GET", "/x")
-        access = await client._credentials.current()
+        assert isinstance(client.transport, HttpTransport)
+        access = await client.transport._credentials.current()
     output = capsys.readouterr()
     assert "secret-token" not in f"{access} {access!r} {caught.value!r} {output.out} {output.err}"
 
@@ -743,7 +745,7 @@ def test_uvloop_serves_as_well(tmp_path: Path, certificates: Path) -> None:
         ca = {"certificate-authority": str(certificates / "ca.crt")}
         async with Server(answers=[streaming]).serve(certificates) as server:
             config = write_kubeconfig(tmp_path / "config", server, {"token": "t"}, **ca)
-            async with Client(kubeconfig(config), user_agent="test") as client:
+            async with Client(HttpTransport(kubeconfig(config), user_agent="test")) as client:
                 assert await client.request("GET", "/x") == b"one\n"
                 async with client.stream("/x", params={"hang": "1"}, idle=0.2) as stream:
                     assert await stream.read() == b"one\n"

@@ -10,11 +10,11 @@ import orjson
 import pytest
 
 from controller.runtime import kube
+from controller.testkit import protobuf
 from informers import JsonObject, Resource
 from informers.decode import decoder
 from informers.schema import Field, schema
-from tests import protobuf
-from tests.unit.informers.fake_api import KIND as WIDGET
+from tests.unit.informers.widgets import KIND as WIDGET
 
 VALUES: dict[str, tuple[Any, ...]] = {
     "string": ("", "a", "ä€😍"),

@@ -9,11 +9,15 @@ import anyio
 import msgspec
 import pytest
 
+from controller.testkit import Sent, now, virtual_time
+from controller.testkit.encoding import bookmark, encode_event, partial
 from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
 from informers.decode import is_json
+from informers.errors import Cause
 from tests.mirror import plain
-from tests.unit.informers.fake_api import AHEAD, WIDGETS, FakeApi, bookmark, encode, partial
-from tests.unit.virtual_time import now, virtual_time
+from tests.unit.informers.widgets import WIDGETS, WidgetServer
+
+AHEAD = ApiError(504, "Timeout", "Too large resource version", 1.0, (Cause("ResourceVersionTooLarge"),))
 
 
 class Metadata(msgspec.Struct, rename="camel"):
@@ -55,10 +59,10 @@ async def settle() -> None:
 
 @virtual_time
 async def test_reads() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="n1")
     api.write("two", "a", node="n2")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     widgets.add_index("node", lambda widget: [widget.spec.node] if widget.spec.node else [])
     assert widgets.get("one", "a") is None
@@ -84,7 +88,7 @@ async def test_reads() -> None:
         await settle()
         assert len(widgets.by_index("node", "n1")) == 2
         assert widgets.by_index("node", "n2") == []
-        api.delete("one", "a")
+        api.remove("one", "a")
         await settle()
         assert [widget.metadata.namespace for widget in widgets.by_index("node", "n1")] == ["two"]
         with pytest.raises(KeyError):
@@ -93,9 +97,9 @@ async def test_reads() -> None:
 
 @virtual_time
 async def test_handlers_get_every_change_with_old_and_new() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="n1")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     seen: list[tuple[object, ...]] = []
 
@@ -107,7 +111,7 @@ async def test_handlers_get_every_change_with_old_and_new() -> None:
     async with running(factory):
         api.write("one", "a", node="n2")
         api.write("one", "b", node="n3")
-        api.delete("one", "a")
+        api.remove("one", "a")
         await settle()
         late: list[tuple[str, bool]] = []
         widgets.add_handler(lambda delta: late.append((delta.name, delta.initial)))
@@ -126,9 +130,9 @@ async def test_handlers_get_every_change_with_old_and_new() -> None:
 
 @virtual_time
 async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
 
     def bad(delta: Delta[Widget]) -> None:
@@ -148,7 +152,7 @@ async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers() -> No
 
 @virtual_time
 async def test_informers_are_shared_and_views_share_memory() -> None:
-    factory = InformerFactory(FakeApi(), namespaces=("one",))
+    factory = WidgetServer().factory(namespaces=("one",))
     widgets = factory.informer(WIDGETS, Widget)
     assert factory.informer(WIDGETS, Widget) is widgets
     whole: Informer[JsonObject] = factory.informer(WIDGETS, dict)
@@ -160,9 +164,9 @@ async def test_informers_are_shared_and_views_share_memory() -> None:
 
 @virtual_time
 async def test_an_informer_that_comes_later_starts_at_once() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
-    factory = InformerFactory(api)
+    factory = api.factory()
     async with running(factory):
         widgets = factory.informer(WIDGETS, Widget)
         await widgets.wait_synced()
@@ -173,16 +177,16 @@ async def test_an_informer_that_comes_later_starts_at_once() -> None:
 
 @virtual_time
 async def test_only_served_namespaces_are_watched() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     for namespace in ("one", "two", "three"):
         api.write(namespace, "a")
-    factory = InformerFactory(api, namespaces=("one", "two"))
+    factory = api.factory(namespaces=("one", "two"))
     widgets = factory.informer(WIDGETS, Widget)
     everywhere = factory.informer(WIDGETS, Widget, cluster_wide=True)
     async with running(factory):
         assert widgets.keys() == [("one", "a"), ("two", "a")]
         assert len(everywhere) == 3
-        api.delete("two", "a")
+        api.remove("two", "a")
         api.write("three", "b")
         await settle()
         assert widgets.keys() == [("one", "a")]
@@ -190,20 +194,22 @@ async def test_only_served_namespaces_are_watched() -> None:
 
 @virtual_time
 async def test_selectors_and_timeouts_are_asked_for() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     factory.informer(WIDGETS, Widget, label_selector="app=rook", field_selector="spec.x=y")
     async with running(factory):
         await asyncio.sleep(1)
-    assert [(asked["labelSelector"], asked["fieldSelector"]) for asked in api.requests] == [("app=rook", "spec.x=y")]
-    assert 300 <= int(api.requests[0]["timeoutSeconds"]) <= 600
+    assert [(asked.params["labelSelector"], asked.params["fieldSelector"]) for asked in api.requests] == [
+        ("app=rook", "spec.x=y")
+    ]
+    assert 300 <= int(api.requests[0].params["timeoutSeconds"]) <= 600
 
 
 @virtual_time
 async def test_own_writes_are_seen_before_the_watch_tells() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="n1")
-    factory = InformerFactory(api, namespaces=("one",))
+    factory = api.factory(namespaces=("one",))
     widgets = factory.informer(WIDGETS, Widget)
     seen: list[str] = []
     async with running(factory):
@@ -224,12 +230,12 @@ async def test_own_writes_are_seen_before_the_watch_tells() -> None:
 
 @virtual_time
 async def test_a_late_answer_does_not_bring_back_what_was_deleted_since() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         answer = api.write("one", "a")
-        api.delete("one", "a")
+        api.remove("one", "a")
         await settle()
         widgets.observe_write(answer)
         assert widgets.keys() == []
@@ -237,8 +243,8 @@ async def test_a_late_answer_does_not_bring_back_what_was_deleted_since() -> Non
 
 @virtual_time
 async def test_informers_with_selectors_ignore_own_writes() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget, label_selector="app=rook")
     async with running(factory):
         api.stall()
@@ -248,8 +254,8 @@ async def test_informers_with_selectors_ignore_own_writes() -> None:
 
 @virtual_time
 async def test_reached_waits_for_an_event_or_a_bookmark_or_the_deadline() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api, namespaces=("one", "two"))
+    api = WidgetServer()
+    factory = api.factory(namespaces=("one", "two"))
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         start = now()
@@ -267,9 +273,9 @@ async def test_reached_waits_for_an_event_or_a_bookmark_or_the_deadline() -> Non
 
 @virtual_time
 async def test_a_resource_that_is_not_there_yet() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.refusals.extend([ApiError(404, "NotFound", "the server could not find the requested resource")] * 4)
-    factory = InformerFactory(api, namespaces=("one",))
+    factory = api.factory(namespaces=("one",))
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory, synced=False):
         await asyncio.sleep(0.5)
@@ -283,9 +289,9 @@ async def test_a_resource_that_is_not_there_yet() -> None:
 
 @virtual_time
 async def test_a_crd_that_goes_and_comes_back() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     seen: list[tuple[str, str]] = []
     widgets.add_handler(lambda delta: seen.append((delta.type, delta.name)))
@@ -293,7 +299,7 @@ async def test_a_crd_that_goes_and_comes_back() -> None:
         api.refusals.extend([ApiError(404, "NotFound", "gone")] * 8)
         api.cut(0)
         await settle()
-        api.objects.clear()
+        api.remove("one", "a")
         await asyncio.sleep(2)
         assert "404" in widgets.trouble
         assert widgets.keys() == [("one", "a")], "it may be the server's start-up; nothing is deleted on a guess"
@@ -305,18 +311,18 @@ async def test_a_crd_that_goes_and_comes_back() -> None:
 
 @virtual_time
 async def test_a_server_without_streaming_lists_is_read_by_pages() -> None:
-    api = FakeApi(streaming=False)
+    api = WidgetServer(streaming=False)
     for name in "abcde":
         api.write("one", name)
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     start = now()
     async with running(factory):
         assert now() == start, "that is no trouble to pause for"
         assert names(widgets.list()) == list("abcde")
         await settle()
-        assert [asked.get("limit") for asked in api.requests] == [None, "500", "500", "500", None]
-        assert api.requests[-1]["resourceVersion"] == str(api.version)
+        assert [asked.params.get("limit") for asked in api.requests] == [None, "500", "500", "500", None]
+        assert api.requests[-1].params["resourceVersion"] == str(api.version)
         raw = widgets.raw("one", "a")
         assert raw is not None
         assert raw["apiVersion"] == "example.org/v1"
@@ -324,39 +330,40 @@ async def test_a_server_without_streaming_lists_is_read_by_pages() -> None:
 
 @virtual_time
 async def test_page_tokens_that_expire_lead_to_one_whole_list() -> None:
-    api = FakeApi(streaming=False)
+    api = WidgetServer(streaming=False)
     for name in "abcde":
         api.write("one", name)
-    factory = InformerFactory(api)
+    client = api.client()
+    factory = InformerFactory(client)
     widgets = factory.informer(WIDGETS, Widget)
-    request = api.request
+    request = client.request
 
     async def compacting(*args: str, **kwargs: object) -> bytes:
         page = await request(*args, **kwargs)  # type: ignore[arg-type]
-        api.write("one", "f")
+        api.write("one", "f", number=api.version)
         api.compact()
         return page
 
-    api.request = compacting  # type: ignore[method-assign]
+    client.request = compacting  # type: ignore[method-assign]
     async with running(factory, synced=False):
         async with asyncio.timeout(10):
             await widgets.wait_synced()
         assert names(widgets.list()) == list("abcdef")
-    assert [asked for asked in api.requests if "limit" not in asked and "watch" not in asked] == [{}]
+    assert [asked.params for asked in api.requests if not {"limit", "watch"} & asked.params.keys()] == [{}]
 
 
 @virtual_time
 async def test_readers_see_the_old_copy_until_a_relist_is_complete() -> None:
-    api = FakeApi(chunk=100)
+    api = WidgetServer(chunk=100)
     for name in "abcd":
         api.write("one", name)
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     sizes: set[int] = set()
     async with running(factory):
         api.cut(0)
-        api.delete("one", "a")
-        api.delete("one", "b")
+        api.remove("one", "a")
+        api.remove("one", "b")
         api.compact()
         while widgets.cache.stats.lists == 1:
             sizes.add(len(widgets))
@@ -368,10 +375,10 @@ async def test_readers_see_the_old_copy_until_a_relist_is_complete() -> None:
 
 @virtual_time
 async def test_a_relist_keeps_what_did_not_change() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
     api.write("one", "b")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         seen: list[tuple[str, str]] = []
@@ -379,7 +386,7 @@ async def test_a_relist_keeps_what_did_not_change() -> None:
         widgets.cache.add_listener(lambda change: seen.append((change.name, str(change.initial))))
         seen.clear()
         api.cut(0)
-        api.write("one", "b")
+        api.write("one", "b", node="changed")
         api.compact()
         await asyncio.sleep(30)
         assert widgets.cache.stats.lists == 2
@@ -389,8 +396,8 @@ async def test_a_relist_keeps_what_did_not_change() -> None:
 
 @virtual_time
 async def test_a_silent_stream_is_given_up_and_resumed_without_loss() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         await asyncio.sleep(1)
@@ -409,8 +416,8 @@ async def test_a_silent_stream_is_given_up_and_resumed_without_loss() -> None:
 
 @virtual_time
 async def test_bookmarks_keep_a_quiet_stream_and_its_version_alive() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api, namespaces=("one",))
+    api = WidgetServer()
+    factory = api.factory(namespaces=("one",))
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         for _ in range(20):
@@ -427,12 +434,12 @@ async def test_bookmarks_keep_a_quiet_stream_and_its_version_alive() -> None:
 
 @virtual_time
 async def test_a_server_restored_from_a_backup_is_noticed() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="before")
     backup = api.version
     api.write("one", "a", node="after")
     api.write("one", "b")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         api.restore(backup)
@@ -449,12 +456,12 @@ async def test_a_server_restored_from_a_backup_is_noticed() -> None:
 
 @virtual_time
 async def test_versions_that_a_restored_server_gives_again_are_not_taken_for_the_same() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="before")
     backup = api.version
     api.write("one", "a", node="lost")
     api.write("one", "b")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         known = widgets.cache.entry("one", "a")
@@ -471,12 +478,12 @@ async def test_versions_that_a_restored_server_gives_again_are_not_taken_for_the
 
 @virtual_time
 async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
-        api.tell(*bookmark(api.version - 5))
+        api.tell("BOOKMARK", bookmark(WIDGETS, api.version - 5))
         api.refusals.append(AHEAD)
         await asyncio.sleep(10)
         assert widgets.cache.stats.lists == 2
@@ -485,12 +492,12 @@ async def test_a_lagging_server_behind_a_load_balancer_is_noticed() -> None:
 
 @virtual_time
 async def test_pauses_grow_and_shrink_again() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     times: list[float] = []
 
-    class Recorder(list[dict[str, str]]):
-        def append(self, asked: dict[str, str]) -> None:
+    class Recorder(list[Sent]):
+        def append(self, asked: Sent) -> None:
             times.append(now())
             super().append(asked)
 
@@ -512,8 +519,8 @@ async def test_pauses_grow_and_shrink_again() -> None:
 
 @virtual_time
 async def test_a_server_that_ends_every_watch_at_once_makes_no_busy_loop() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
         for _ in range(1000):
@@ -525,9 +532,9 @@ async def test_a_server_that_ends_every_watch_at_once_makes_no_busy_loop() -> No
 
 @virtual_time
 async def test_the_server_s_wish_to_wait_is_respected() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.refusals.append(ApiError(429, "TooManyRequests", "later", 25.0))
-    factory = InformerFactory(api)
+    factory = api.factory()
     factory.informer(WIDGETS, Widget)
     start = now()
     async with running(factory):
@@ -536,11 +543,13 @@ async def test_the_server_s_wish_to_wait_is_respected() -> None:
 
 @virtual_time
 async def test_events_before_an_unreadable_one_are_used() -> None:
-    api = FakeApi()
-    factory = InformerFactory(api)
+    api = WidgetServer()
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     async with running(factory):
-        api.push(encode("ADDED", {"metadata": {"name": "a", "namespace": "one", "resourceVersion": "11"}}) + b"{]\n")
+        api.push(
+            encode_event("ADDED", {"metadata": {"name": "a", "namespace": "one", "resourceVersion": "11"}}) + b"{]\n"
+        )
         await settle()
         assert widgets.keys() == [("one", "a")]
         assert "watch event" in widgets.trouble
@@ -548,9 +557,9 @@ async def test_events_before_an_unreadable_one_are_used() -> None:
 
 @virtual_time
 async def test_a_mistake_of_ours_starts_the_watch_over() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     scope = widgets.cache.scope("one")
     assert scope is not None
@@ -570,9 +579,9 @@ async def test_a_mistake_of_ours_starts_the_watch_over() -> None:
 
 @virtual_time
 async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="n1")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget, compact=True)
     widgets.add_index("node", lambda widget: [widget.spec.node])
 
@@ -583,7 +592,7 @@ async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> No
         assert encodings() == [False]
         found, raw = widgets.get("one", "a"), widgets.raw("one", "a")
         assert found is not None
-        assert (found.metadata.uid, found.spec.node) == ("uid-1", "n1")
+        assert (found.metadata.uid, found.spec.node) == (api.objects["one", "a"]["metadata"]["uid"], "n1")
         assert raw == plain(api.objects["one", "a"])
         assert len(widgets.by_index("node", "n1")) == 1
         widgets.observe_write(api.write("one", "a", node="n2"))
@@ -602,9 +611,9 @@ async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> No
 
 @virtual_time
 async def test_one_object_in_another_encoding_is_no_change() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("one", "a", node="n1")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget, compact=True)
     seen: list[str] = []
     widgets.add_handler(lambda delta: seen.append(delta.name))
@@ -620,7 +629,7 @@ async def test_one_object_in_another_encoding_is_no_change() -> None:
 
 @virtual_time
 async def test_compact_is_for_all_who_share_the_collection_and_for_known_kinds_only() -> None:
-    factory = InformerFactory(FakeApi())
+    factory = WidgetServer().factory()
     widgets = factory.informer(WIDGETS, Widget)
     (scope,) = widgets.cache.scopes.values()
     assert scope.accept == ("application/json", "application/json")
@@ -640,9 +649,9 @@ class PartialWidget(msgspec.Struct):
 @pytest.mark.parametrize("streaming", [False, True])
 @virtual_time
 async def test_an_informer_of_metadata_has_nothing_else(compact: bool, streaming: bool) -> None:
-    api = FakeApi(streaming=streaming)
+    api = WidgetServer(streaming=streaming)
     api.write("one", "a", node="n1")
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, PartialWidget, metadata_only=True, compact=compact)
     assert factory.informer(WIDGETS, PartialWidget).cache is not widgets.cache
 
@@ -658,14 +667,14 @@ async def test_an_informer_of_metadata_has_nothing_else(compact: bool, streaming
         assert widgets.raw("one", "a") == expected()
         found = widgets.get("one", "a")
         assert found is not None
-        assert found.metadata.uid == "uid-1"
+        assert found.metadata.uid == api.objects["one", "a"]["metadata"]["uid"]
 
 
 async def test_a_handler_that_comes_late_is_told_by_slices_and_in_order() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     for number in range(3000):
-        api.write("one", f"widget-{number}")
-    factory = InformerFactory(api)
+        api.write("one", f"widget-{number:04}")
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     told: list[tuple[str, str, bool]] = []
 
@@ -676,23 +685,23 @@ async def test_a_handler_that_comes_late_is_told_by_slices_and_in_order() -> Non
     async with running(factory):
         widgets.add_handler(slow)
         assert 0 < len(told) < 3000
-        api.delete("one", "widget-2999")
+        api.remove("one", "widget-2999")
         turns = 0
         async with asyncio.timeout(20):
             while len(told) < 3001:  # the turns are counted
                 await asyncio.sleep(0)
                 turns += 1
         assert turns > 5
-    assert told[:3000] == [("added", f"widget-{number}", True) for number in range(3000)]
+    assert told[:3000] == [("added", f"widget-{number:04}", True) for number in range(3000)]
     assert told[3000] == ("deleted", "widget-2999", False)
 
 
 @virtual_time
 async def test_a_handler_that_a_handler_adds_is_told_once() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     for name in "abc":
         api.write("one", name)
-    factory = InformerFactory(api)
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     told: list[str] = []
 
@@ -706,10 +715,10 @@ async def test_a_handler_that_a_handler_adds_is_told_once() -> None:
 
 
 async def test_a_big_list_lets_the_event_loop_run() -> None:
-    api = FakeApi()
+    api = WidgetServer()
     for number in range(3000):
-        api.write("one", f"widget-{number}")
-    factory = InformerFactory(api)
+        api.write("one", f"widget-{number:04}")
+    factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
     turns = 0
 

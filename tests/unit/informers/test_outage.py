@@ -1,77 +1,68 @@
 import asyncio
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 
-from informers import InformerFactory, RefusedError, Resource
+from controller.testkit import now, virtual_time
+from informers import Resource
 from informers.outage import PAUSES, SPREAD, Outage
 from informers.watcher import loop_time
-from tests.unit.informers.fake_api import WIDGETS, FakeApi
-from tests.unit.virtual_time import now, virtual_time
+from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
 WATCHERS = 10
 
 
-class Server(FakeApi):
-    """Notes when which request finds nobody who listens, and when all is well again."""
+class Seen(NamedTuple):
+    """When requests were refused, when the server came back, and when requests were answered then."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.away = False
-        self.refused: list[float] = []
-        self.answered: list[float] = []
-
-    def _admit(self, path: str, params: object) -> None:
-        if self.away:
-            self.refused.append(now())
-            raise RefusedError("connection refused")
-        self.answered.append(now())
-        super()._admit(path, params)  # type: ignore[arg-type]  # the same
+    refused: list[float]
+    back: float
+    answered: list[float]
 
 
-async def outage(seconds: float, watchers: int) -> tuple[Server, float]:
-    """Watchers live through an outage. Returns the server, and when it came back."""
-    server = Server()
-    factory = InformerFactory(server)
-    informers = [factory.informer(WIDGETS, dict, label_selector=f"number={number}") for number in range(watchers)]
+async def outage(seconds: float) -> Seen:
+    """Watchers live through an outage."""
+    server = WidgetServer()
+    factory = server.factory()
+    informers = [factory.informer(WIDGETS, dict, label_selector=f"number={number}") for number in range(WATCHERS)]
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(factory.run())
         await factory.wait_synced()
-        server.answered.clear()
-        server.away = True
-        server.cut(0)
+        server.requests.clear()
+        server.stop()
         await asyncio.sleep(seconds)
         assert all(informer.trouble for informer in informers)
         back = now()
-        server.away = False
+        server.start()
         await asyncio.sleep(5)
         assert not any(informer.trouble for informer in informers)
         running.cancel()
-    return server, back
+    times = [sent.at for sent in server.requests]
+    return Seen([at for at in times if at < back], back, [at for at in times if at >= back])
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0, 9.0])
 @virtual_time
 async def test_a_restart_is_noticed_within_a_part_of_its_time(seconds: float) -> None:
-    server, back = await outage(seconds, WATCHERS)
+    seen = await outage(seconds)
     least, most = PAUSES
-    found = server.answered[0] - back
-    assert found <= max(least, min(most, 0.1 * seconds)) * 1.3
-    assert server.answered[WATCHERS - 1] - server.answered[0] <= SPREAD
+    assert seen.answered[0] - seen.back <= max(least, min(most, 0.1 * seconds)) * 1.3
+    assert seen.answered[WATCHERS - 1] - seen.answered[0] <= SPREAD
 
 
 @virtual_time
 async def test_a_long_outage_is_asked_about_once_a_second_by_all_watchers_together() -> None:
-    server, _ = await outage(3600, WATCHERS)
-    at_length = [at for at in server.refused if at > server.refused[0] + 60]
+    seen = await outage(3600)
+    at_length = [at for at in seen.refused if at > seen.refused[0] + 60]
     assert all(later - at >= PAUSES[1] for at, later in pairwise(at_length))
     assert len(at_length) > 2500, "it is asked about all the time"
 
 
 @virtual_time
 async def test_those_who_waited_do_not_come_back_in_one_moment() -> None:
-    server, _ = await outage(3.0, WATCHERS)
-    assert len(set(server.answered[:WATCHERS])) == WATCHERS
+    seen = await outage(3.0)
+    assert len(set(seen.answered[:WATCHERS])) == WATCHERS
 
 
 @virtual_time
@@ -105,15 +96,17 @@ async def test_another_outage_begins_with_short_pauses() -> None:
 
 @virtual_time
 async def test_a_watcher_of_another_resource_is_not_held_up_by_an_outage_that_is_over() -> None:
-    server = Server()
-    server.away = True
-    factory = InformerFactory(server)
+    server = WidgetServer()
+    other_version = Resource("example.org", "v2", "Widget", "widgets")
+    server.serve(other_version)
+    server.stop()
+    factory = server.factory()
     widgets = factory.informer(WIDGETS, dict)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(factory.run())
         await asyncio.sleep(100)
-        server.away = False
-        other = factory.informer(Resource("example.org", "v2", "Widget", "widgets"), dict)
+        server.start()
+        other = factory.informer(other_version, dict)
         await asyncio.sleep(0.1)
         assert other.synced
         await asyncio.sleep(0.2)

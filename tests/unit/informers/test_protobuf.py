@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.testkit import protobuf as server
 from informers import ApiError, protobuf, wire
 from informers.fields import encode_varint, fields, varint
-from tests import protobuf as server
-from tests.unit.informers.fake_api import KIND
+from tests.unit.informers.widgets import KIND
 
 TEXTS = st.text(max_size=8)
 MANAGED = st.lists(

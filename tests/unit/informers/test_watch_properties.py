@@ -8,10 +8,11 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from informers import ApiError, Informer, InformerFactory, JsonObject, Key, TransportError
+from controller.testkit import virtual_time
+from controller.testkit.encoding import bookmark
+from informers import ApiError, Informer, JsonObject, Key, TransportError
 from tests.mirror import Mirror, plain
-from tests.unit.informers.fake_api import WIDGETS, FakeApi, bookmark
-from tests.unit.virtual_time import virtual_time
+from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
 HEALING_SECONDS = 600.0
 """Longest backoff, idle time and bookmark together, several times over."""
@@ -23,7 +24,7 @@ KEYS = st.tuples(st.sampled_from(["default", "kube-system"]), st.sampled_from("a
 class World:
     """What an operation may act on."""
 
-    api: FakeApi
+    api: WidgetServer
     informer: Informer[JsonObject]
 
     def write_and_observe(self, key: Key, number: int, delay: float) -> None:
@@ -43,9 +44,9 @@ class World:
 
     def duplicate(self) -> None:
         """Send the latest event once more."""
-        if self.api.history:
-            latest = self.api.history[-1]
-            self.api.tell(latest.kind, latest.object)
+        if self.api.storage.history and self.api.storage.history[-1].collection == (WIDGETS.group, WIDGETS.plural):
+            latest = self.api.storage.history[-1]
+            self.api.tell(latest.type, latest.object)
 
     def set_streaming(self, known: bool) -> None:
         self.api.streaming = known
@@ -88,9 +89,9 @@ ERRORS = st.sampled_from(
 OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     operation("write", lambda world, key, number: world.api.write(*key, number=number), KEYS, st.integers(0, 9)),
     operation("write_and_observe", World.write_and_observe, KEYS, st.integers(0, 9), st.sampled_from([0.0, 0.5, 5.0])),
-    operation("delete", lambda world, key: world.api.delete(*key), KEYS),
-    operation("recreate", lambda world, key: (world.api.delete(*key), world.api.write(*key)), KEYS),
-    operation("bookmark", lambda world: world.api.tell(*bookmark(world.api.version))),
+    operation("delete", lambda world, key: world.api.remove(*key), KEYS),
+    operation("recreate", lambda world, key: (world.api.remove(*key), world.api.write(*key)), KEYS),
+    operation("bookmark", lambda world: world.api.tell("BOOKMARK", bookmark(WIDGETS, world.api.version))),
     operation("duplicate", World.duplicate),
     operation("cut", lambda world, after: world.api.cut(after), st.integers(0, 700)),
     operation("end", lambda world: world.api.end()),
@@ -125,9 +126,9 @@ def numbers(obj: JsonObject) -> list[str]:
 async def test_any_history_ends_with_the_copy_equal_to_the_server(
     operations: list[tuple[float, Operation]], namespaces: tuple[str, ...] | None, compact: bool
 ) -> None:
-    api = FakeApi()
+    api = WidgetServer()
     api.write("default", "a", number=1)
-    factory = InformerFactory(api, namespaces=namespaces)
+    factory = api.factory(namespaces=namespaces)
     informer: Informer[JsonObject] = factory.informer(WIDGETS, dict, compact=compact)
     informer.add_index("number", numbers)
     mirror = Mirror()

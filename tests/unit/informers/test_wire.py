@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from informers import Resource, wire
-from tests.unit.informers.fake_api import WIDGETS
+from tests.unit.informers.widgets import WIDGETS
 
 POD = Resource("", "v1", "Pod", "pods")
 

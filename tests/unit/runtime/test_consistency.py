@@ -8,10 +8,10 @@ import orjson
 from controller.runtime.consistency import WAIT, Consistency
 from controller.runtime.kube import CONFIG_MAP, POD, ConfigMap
 from controller.runtime.reconciler import Reconcile, Request, Write, current_reconcile
+from controller.testkit import now, virtual_time
 from informers import InformerFactory
 from informers.client import Api
 from informers.wire import Delete, Object, Upsert
-from tests.unit.runtime.virtual_time import now, virtual_time
 
 
 class Caches:

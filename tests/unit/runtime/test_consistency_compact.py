@@ -8,10 +8,10 @@ import anyio
 from controller.runtime.consistency import Consistency
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from controller.runtime.reconciler import Write
+from controller.testkit import protobuf as server
 from informers import InformerFactory, protobuf
 from informers.client import Api
 from informers.wire import Delete, Upsert
-from tests import protobuf as server
 
 KIND = "v1/ConfigMap"
 

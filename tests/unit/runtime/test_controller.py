@@ -17,9 +17,9 @@ from controller.runtime.kube import DEPLOYMENT, POD, Pod
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.mapping import by_label, generation_changed, owned_by
 from controller.runtime.reconciler import Request, Result, TerminalError, Write, current_reconcile
+from controller.testkit import now, until, virtual_time
 from informers import ApiError, Informer
 from informers.cache import Cache, Entry
-from tests.unit.runtime.virtual_time import now, until, virtual_time
 from workqueue import LOW_PRIORITY
 
 type Work = Callable[[Request], Awaitable[Result | None]]
@@ -513,7 +513,7 @@ class TestOwnWrites:
         async with running(controller, in_an_hour):
             controller.queue.add(Request("ns", "a"))
             with capture_logs() as logs:
-                await until(lambda: len(reconciler.calls) == 2)
+                await until(lambda: len(reconciler.calls) == 2, within=4000)
 
         assert 3600 <= now() <= 3600 + 10
         assert 3600 / TELL_OF_CACHE - 2 <= len(logs) <= 3600 / TELL_OF_CACHE

@@ -16,10 +16,11 @@ from controller.runtime.debug import MOST_LISTED, debug_pages
 from controller.runtime.kube import POD, Pod
 from controller.runtime.probes import Probes
 from controller.runtime.reconciler import Request, Result
+from controller.testkit import now, virtual_time
 from informers import Client, InformerFactory, Resource
 from informers.cache import Entry
+from informers.client import HttpTransport
 from informers.configuration import discover
-from tests.unit.runtime.virtual_time import now, virtual_time
 from workqueue import LOW_PRIORITY
 
 SECRET = Resource("", "v1", "Secret", "secrets")
@@ -41,7 +42,7 @@ async def always(_writes: Sequence[object]) -> bool:
 def factory(monkeypatch: pytest.MonkeyPatch) -> InformerFactory:
     """Informers that nobody runs; tests fill their caches."""
     monkeypatch.setenv("KUBECONFIG", "/nowhere")
-    return InformerFactory(Client(discover(), user_agent="test"))
+    return InformerFactory(Client(HttpTransport(discover(), user_agent="test")))
 
 
 def shown(page: str, factory: InformerFactory, *controllers: Controller) -> object:

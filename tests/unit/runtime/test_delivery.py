@@ -10,6 +10,7 @@ import pytest
 
 from controller.runtime import LeaderElection, Manager
 from informers import Client
+from informers.client import HttpTransport
 from informers.configuration import kubeconfig
 
 
@@ -37,8 +38,10 @@ async def config(tmp_path: Path) -> Any:
 
 def drop_after(client: Client) -> set[int]:
     """Milliseconds after which the kernel drops what requests have sent, of all connections."""
-    assert client._sessions is not None
-    connector = client._sessions[0].connector
+    transport = client.transport
+    assert isinstance(transport, HttpTransport)
+    assert transport._sessions is not None
+    connector = transport._sessions[0].connector
     assert connector is not None
     transports = [protocol.transport for found in connector._conns.values() for protocol, _ in found]
     sockets = [transport.get_extra_info("socket") for transport in transports if transport is not None]
@@ -48,8 +51,8 @@ def drop_after(client: Client) -> set[int]:
 async def test_a_leader_s_writes_are_dropped_within_what_the_lease_leaves_for_them(config: str) -> None:
     election = LeaderElection(namespace="ns", name="n", lease_duration=15, renew_deadline=10)
     async with (
-        Client(kubeconfig(config), user_agent="test") as client,
-        Client(kubeconfig(config), user_agent="test") as lease_client,
+        Client(HttpTransport(kubeconfig(config), user_agent="test")) as client,
+        Client(HttpTransport(kubeconfig(config), user_agent="test")) as lease_client,
     ):
         Manager(client, namespaces=None, identity="a", leader_election=election, lease_client=lease_client)
         await client.request("GET", "/x")

@@ -11,8 +11,8 @@ import anyio
 from controller.runtime import events
 from controller.runtime.events import EventRecorder
 from controller.runtime.leader import NotLeaderError
+from controller.testkit import now, until, virtual_time
 from informers import ApiError, Client, Resource, TransportError
-from tests.unit.runtime.virtual_time import now, until, virtual_time
 
 CLUSTER = {
     "apiVersion": "ceph.rook.io/v1",

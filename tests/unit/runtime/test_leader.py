@@ -14,8 +14,8 @@ import structlog.testing
 
 from controller.runtime.kube import Lease, LeaseSpec, ObjectMeta
 from controller.runtime.leader import Elector, LeaderElection, LeadershipLostError, NotLeaderError
+from controller.testkit import now, pause, until, virtual_time
 from informers import ApiError, RefusedError, TransportError
-from tests.unit.runtime.virtual_time import now, pause, until, virtual_time
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -10,10 +10,11 @@ from prometheus_client import Metric
 from controller.runtime import Controller, LeaderElection, Manager, Request, Result
 from controller.runtime.kube import POD, Pod
 from controller.runtime.metrics import RuntimeCollector
+from controller.testkit import now
 from informers import Client, ConfigurationError
 from informers.cache import Change, Entry
+from informers.client import HttpTransport
 from informers.configuration import kubeconfig
-from tests.unit.runtime.virtual_time import now
 
 DOCS = Path(__file__).parents[3] / "docs/runtime.md"
 
@@ -26,7 +27,7 @@ class Nothing:
 @pytest.fixture
 def manager(tmp_path: Path) -> Manager:
     def client() -> Client:
-        return Client(kubeconfig(str(tmp_path / "missing")), user_agent="test")
+        return Client(HttpTransport(kubeconfig(str(tmp_path / "missing")), user_agent="test"))
 
     election = LeaderElection(namespace="ns", name="lease")
     made = Manager(client(), namespaces=("a", "b"), identity="test", leader_election=election, lease_client=client())

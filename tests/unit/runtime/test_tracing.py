@@ -140,7 +140,7 @@ async def test_each_attempt_of_a_request_is_a_span(
         client,
         _,
     ):
-        client.tracer = tracer
+        client.transport.tracer = tracer
         with tracer.start_as_current_span("around"), pytest.raises(ApiError):
             await client.get(CONFIG_MAPS, "ns", "one")
 
@@ -159,7 +159,7 @@ async def test_a_request_without_an_answer_is_a_failed_span(
         return web.Response()
 
     async with plain_client(tmp_path, hang_up) as (client, _):
-        client.tracer = tracer
+        client.transport.tracer = tracer
         with tracer.start_as_current_span("around"), pytest.raises(TransportError):
             await client.create(CONFIG_MAPS, {"metadata": {"namespace": "ns", "name": "one"}})
 
@@ -173,7 +173,7 @@ async def test_a_request_that_is_no_part_of_a_span_makes_none(
     tmp_path: Path, tracer: Tracer, exporter: InMemorySpanExporter
 ) -> None:
     async with plain_client(tmp_path) as (client, server):
-        client.tracer = tracer
+        client.transport.tracer = tracer
         await client.get(CONFIG_MAPS, "ns", "one")
 
     assert exporter.get_finished_spans() == ()

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from tests.unit.virtual_time import now, virtual_time
+from controller.testkit import now, virtual_time
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue
 
 

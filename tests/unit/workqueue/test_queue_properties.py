@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.unit.virtual_time import VirtualLoop, now, virtual_time
+from controller.testkit import VirtualLoop, now, virtual_time
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, WorkQueue
 
 KEYS = st.sampled_from("abcdef")
@@ -96,14 +96,14 @@ class QueueMachine(RuleBasedStateMachine):
     def add_after(self, key: str, delay: float, priority: int, jitter: float) -> None:
         self.call("add_after", key, delay and delay + jitter, priority=priority)
         if delay:
-            self.model.add_after(key, self.loop.now + delay + jitter, priority)
+            self.model.add_after(key, self.loop.time() + delay + jitter, priority)
         else:
             self.model.add(key, priority)
 
     @rule(key=KEYS)
     def fail(self, key: str) -> None:
         self.call("add_rate_limited", key)
-        self.model.add_after(key, self.loop.now + min(10.0, 2.0 ** self.model.failures[key]), 0)
+        self.model.add_after(key, self.loop.time() + min(10.0, 2.0 ** self.model.failures[key]), 0)
         self.model.failures[key] += 1
 
     @rule(key=KEYS)
@@ -128,7 +128,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 12.0))
     def wait(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
-        self.model.pass_to(self.loop.now)
+        self.model.pass_to(self.loop.time())
 
     @invariant()
     def same(self) -> None:
@@ -139,7 +139,7 @@ class QueueMachine(RuleBasedStateMachine):
         in_line = sorted(model.line, key=lambda entry: -entry[1])
         ready = queue.next_ready(100)
         assert (ready[: len(in_line)], dict(ready[len(in_line) :])) == (in_line, model.dirty)
-        left = {key: due - self.loop.now for key, (due, _) in model.delayed.items()}
+        left = {key: due - self.loop.time() for key, (due, _) in model.delayed.items()}
         soonest = queue.next_delayed(100)
         assert [due for _, due in soonest] == sorted(due for _, due in soonest)
         assert dict(soonest) == pytest.approx(left)

@@ -1,0 +1,23 @@
+"""For unit tests of controllers: an API server in memory, virtual time, and a manager that runs over them.
+
+See docs/testing-controllers.md. It needs no test framework, and no socket.
+"""
+
+from controller.testkit.clock import VirtualLoop, now, pause, until, virtual_time, wall_clock
+from controller.testkit.connection import Connection, Sent
+from controller.testkit.running import new_manager, running
+from controller.testkit.server import ApiServer
+
+__all__ = [
+    "ApiServer",
+    "Connection",
+    "Sent",
+    "VirtualLoop",
+    "new_manager",
+    "now",
+    "pause",
+    "running",
+    "until",
+    "virtual_time",
+    "wall_clock",
+]

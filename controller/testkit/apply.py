@@ -1,0 +1,308 @@
+"""Server-side apply: who owns which fields, what an apply changes, and with whom it conflicts.
+
+The rules are those of Kubernetes' structured-merge-diff. A field is named by its path, whose elements are written as in
+`managedFields`: "f:" a field's name, "k:" the keys of a list's item, "v:" an item of a set.
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from informers import ApiError
+from informers.errors import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from controller.testkit.topology import Topology
+    from informers import JsonObject
+
+type Path = tuple[str, ...]
+type OwnerKey = tuple[str, str, str]
+
+_SERVERS = frozenset(
+    {"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"}
+)
+_UNOWNED = _SERVERS | {"name", "namespace", "resourceVersion", "uid"}
+"""Metadata that nobody owns."""
+
+_NODE = object()
+"""Stands for a value that is merged by its parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A manager and the fields that it owns: an entry of `managedFields`.
+
+    Attributes:
+        manager: Its name.
+        operation: "Apply", or "Update" for everything else. The same name may own fields by both.
+        subresource: By which it wrote.
+        api_version: Of the object that it wrote.
+        time: Of the last change, RFC 3339.
+        fields: What it owns.
+    """
+
+    manager: str
+    operation: str
+    subresource: str
+    api_version: str
+    time: str
+    fields: frozenset[Path] = field(default=frozenset())
+
+    @property
+    def key(self) -> OwnerKey:
+        """What tells owners apart."""
+        return self.manager, self.operation, self.subresource
+
+    def __str__(self) -> str:
+        by = f' with subresource "{self.subresource}"' if self.subresource else ""
+        return f'"{self.manager}"{by} using {self.api_version}'
+
+
+def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topology, *, force: bool) -> JsonObject:
+    """The object after an apply.
+
+    Args:
+        live: As it is; without any field if it is to be made.
+        wanted: The fields that the owner wants.
+        owner: Who applies; `fields` does not matter.
+        topology: Of the kind.
+        force: Take fields that others own and that have other values, instead of a conflict.
+
+    Raises:
+        ApiError: 409, others own such fields.
+    """
+    owners = owners_of(live)
+    before = owners.pop(owner.key, owner).fields
+    wants = frozenset(path for path, _, own in _walk(_owned_part(wanted), topology) if own)
+    merged = _merge(live, wanted, topology)
+    theirs = frozenset[Path]().union(*(other.fields for other in owners.values()))
+    merged = _without(merged, before - wants - theirs, theirs, topology) or {}
+    changed, removed = _compare(live, merged, topology)
+    conflicts = {other: sorted(other.fields & changed) for other in owners.values() if other.fields & changed}
+    if conflicts and not force:
+        raise _conflict(conflicts)
+    kept = [replace(other, fields=other.fields - changed - removed) for other in owners.values()]
+    same = wants == before and not changed and not removed
+    mine = replace(owners_of(live)[owner.key] if same else owner, fields=wants)
+    return _with_owners(merged, [*kept, mine])
+
+
+def updated(live: JsonObject, new: JsonObject, owner: Owner, topology: Topology) -> JsonObject:
+    """The new object with owners as they are after any other write: who changed a field has it alone.
+
+    Args:
+        live: As it is; without any field if it is to be made.
+        new: As it will be.
+        owner: Who writes; `fields` does not matter.
+        topology: Of the kind.
+    """
+    owners = owners_of(live)
+    changed, removed = _compare(live, new, topology)
+    mine = owners.pop(owner.key, owner)
+    if changed or removed:
+        mine = replace(owner, fields=(mine.fields | changed) - removed)
+    kept = [replace(other, fields=other.fields - changed - removed) for other in owners.values()]
+    return _with_owners(new, [*kept, mine])
+
+
+def owners_of(obj: JsonObject) -> dict[OwnerKey, Owner]:
+    """Who owns fields of the object."""
+    found: dict[OwnerKey, Owner] = {}
+    for entry in obj.get("metadata", {}).get("managedFields", ()):
+        owner = Owner(
+            entry["manager"],
+            entry["operation"],
+            entry.get("subresource", ""),
+            entry["apiVersion"],
+            entry["time"],
+            frozenset(_paths(entry["fieldsV1"])),
+        )
+        found[owner.key] = owner
+    return found
+
+
+def _with_owners(obj: JsonObject, owners: Iterable[Owner]) -> JsonObject:
+    entries = [
+        {
+            "manager": owner.manager,
+            "operation": owner.operation,
+            "apiVersion": owner.api_version,
+            "time": owner.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": _fields(owner.fields),
+            **({"subresource": owner.subresource} if owner.subresource else {}),
+        }
+        for owner in sorted(owners, key=lambda owner: (owner.operation, owner.time, owner.manager, owner.subresource))
+        if owner.fields
+    ]
+    metadata = {name: value for name, value in obj["metadata"].items() if name != "managedFields"}
+    return {**obj, "metadata": metadata | ({"managedFields": entries} if entries else {})}
+
+
+def _fields(paths: Iterable[Path]) -> JsonObject:
+    """Paths as `fieldsV1` has them."""
+    root: JsonObject = {}
+    found = set(paths)
+    inner = {path[:length] for path in found for length in range(1, len(path))}
+    for path in sorted(found):
+        node = root
+        for element in path:
+            node = node.setdefault(element, {})
+        if path in inner:
+            node["."] = {}
+    return root
+
+
+def _paths(fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:
+    """The opposite of `_fields`."""
+    for element, below in fields.items():
+        if element == ".":
+            yield at
+        elif below:
+            yield from _paths(below, (*at, element))
+        else:
+            yield (*at, element)
+
+
+def _owned_part(obj: JsonObject) -> JsonObject:
+    """What of an object can have owners."""
+    metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in _UNOWNED}
+    rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
+    return rest | ({"metadata": metadata} if metadata else {})
+
+
+def _is_leaf(value: Any, topology: Topology) -> bool:
+    if isinstance(value, dict):
+        return topology.merge == "atomic"
+    return not (isinstance(value, list) and topology.merge in {"set", "map"})
+
+
+def _items(values: list[Any] | None, topology: Topology) -> dict[str, Any]:
+    """The items of a list that is merged, by their path elements."""
+    if topology.merge == "set":
+        return {f"v:{_compact(value)}": value for value in values or ()}
+    found = {}
+    for value in values or ():
+        keys = {name: value.get(name, default) for name, default in topology.keys.items()}
+        found[f"k:{_compact({name: key for name, key in keys.items() if key is not None})}"] = value
+    return found
+
+
+def _compact(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _parts(value: Any, topology: Topology) -> Iterator[tuple[str, Any, Topology, bool]]:
+    """Path element, value and topology of each part, and whether it is owned itself although it has parts."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield f"f:{name}", part, topology.child(name), not topology.declares(name)
+    else:
+        for element, part in _items(value, topology).items():
+            yield element, part, topology.item(), True
+
+
+def _walk(value: Any, topology: Topology, at: Path = ()) -> Iterator[tuple[Path, Any, bool]]:
+    """Path and value of every part of a value, and whether who sets it owns the path."""
+    for element, part, below, own in _parts(value, topology):
+        path = (*at, element)
+        if element.startswith("v:") or _is_leaf(part, below):
+            yield path, part, True
+        else:
+            yield path, _NODE, own or not part
+            yield from _walk(part, below, path)
+
+
+def _compare(old: JsonObject, new: JsonObject, topology: Topology) -> tuple[frozenset[Path], frozenset[Path]]:
+    """Paths whose values were set or changed, and those that were removed. A new object is set as a whole, too."""
+    before = {path: value for path, value, _ in _walk(_owned_part(old), topology)}
+    after = {path: value for path, value, _ in _walk(_owned_part(new), topology)}
+    changed = {path for path, value in after.items() if path not in before or before[path] != value}
+    return frozenset(changed - {("f:metadata",)}), frozenset(before.keys() - after.keys())
+
+
+def _merge(live: Any, wanted: Any, topology: Topology) -> Any:
+    if _is_leaf(wanted, topology) or type(live) is not type(wanted):
+        live = None
+    if _is_leaf(wanted, topology):
+        return wanted
+    if isinstance(wanted, dict):
+        merged = dict(live or {})
+        for name, value in wanted.items():
+            if value is None:
+                merged.pop(name, None)
+            else:
+                merged[name] = _merge(merged.get(name), value, topology.child(name))
+        return merged
+    return _merge_lists(_items(live, topology), _items(wanted, topology), topology)
+
+
+def _merge_lists(live: dict[str, Any], wanted: dict[str, Any], topology: Topology) -> list[Any]:
+    """Items in the wanted order; those that are not wanted stay before the ones that they were before."""
+    merged: list[Any] = []
+    left = list(wanted)
+    below = topology.item()
+
+    def take(element: str) -> None:
+        left.remove(element)
+        merged.append(_merge(live.get(element), wanted[element], below) if topology.merge == "map" else wanted[element])
+
+    for element, value in live.items():
+        if element not in wanted:
+            merged.append(value)
+        elif element == next((other for other in left if other in live), None):
+            while element in left:
+                take(left[0])
+    while left:
+        take(left[0])
+    return merged
+
+
+def _without(value: Any, doomed: frozenset[Path], kept: frozenset[Path], topology: Topology, at: Path = ()) -> Any:
+    """The value without what nobody owns any more; None if that leaves nothing. An item goes with all that is in it."""
+    if not any(path[: len(at)] == at for path in doomed):
+        return value
+    left: list[tuple[str, Any]] = []
+    for element, part, below, _ in _parts(value, topology):
+        path = (*at, element)
+        shared = any(other[: len(path)] == path for other in kept)
+        if path in doomed and not shared:
+            continue
+        rest = part if _is_leaf(part, below) else _without(part, doomed, kept, below, path)
+        if rest is not None:
+            left.append((element, rest))
+    if not left:
+        return None
+    return {element[2:]: part for element, part in left} if isinstance(value, dict) else [part for _, part in left]
+
+
+def _conflict(conflicts: Mapping[Owner, list[Path]]) -> ApiError:
+    causes = tuple(
+        Cause("FieldManagerConflict", f"conflict with {owner}", _readable(path))
+        for owner, paths in conflicts.items()
+        for path in paths
+    )
+    told = "; ".join(f"{cause.message}: {cause.field}" for cause in causes)
+    plural = "" if len(causes) == 1 else "s"
+    return ApiError(409, "Conflict", f"Apply failed with {len(causes)} conflict{plural}: {told}", causes=causes)
+
+
+def _readable(path: Path) -> str:
+    """A path as the API server writes it: .spec.containers[name="a"].image"""
+    text = ""
+    for element in path:
+        kind, rest = element[:2], element[2:]
+        if kind == "f:":
+            text += f".{rest}"
+        elif kind == "k:":
+            text += f"[{','.join(f'{name}={_compact(key)}' for name, key in orjson.loads(rest).items())}]"
+        else:
+            text += f"[={rest}]"
+    return text

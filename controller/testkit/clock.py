@@ -1,0 +1,105 @@
+"""Virtual time: an event loop whose clock jumps to the next timer when nothing else is to be done.
+
+Hours pass in milliseconds; timers, timeouts and sleeps run in their order at exactly their times. Only what needs no
+real I/O and no threads can be tested so: while the loop waits for those, it would jump.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import selectors
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+"""What wall clocks of the kit show when virtual time begins."""
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Does not wait for files: it lets the loop's clock jump over the wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("deadlock: every task waits, and no timer is set")
+        if not ready and timeout is not None and timeout > 0:
+            self.now += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop in virtual time. What takes its clock from `workqueue.loop_clock` goes by it too."""
+
+    def __init__(self) -> None:
+        self._jumping = _JumpingSelector()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._jumping.now
+
+    def clock(self) -> float:
+        """The same, for `workqueue.loop_clock`."""
+        return self._jumping.now
+
+    def skip(self, seconds: float) -> None:
+        """Let time pass while nothing runs: the process was stopped, or one task held up all others."""
+        self._jumping.now += seconds
+
+
+def virtual_time[**P](test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in a loop with virtual time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
+
+
+def now() -> float:
+    """The running loop's time in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def wall_clock() -> datetime:
+    """A date that goes with the running loop's time from `EPOCH` on; `EPOCH` where no loop runs."""
+    try:
+        return EPOCH + timedelta(seconds=now())
+    except RuntimeError:
+        return EPOCH
+
+
+def pause(seconds: float) -> None:
+    """Stop everything for so many virtual seconds, as a process is that is stopped and goes on."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualLoop):
+        raise TypeError(f"pause needs a test in virtual time, not in {type(loop).__name__}")
+    loop.skip(seconds)
+
+
+async def until(condition: Callable[[], object], *, within: float = 3600.0, step: float = 0.01) -> None:
+    """Let virtual time pass until a condition holds.
+
+    Args:
+        condition: Holds when what it returns is true.
+        within: Virtual seconds that it may take.
+        step: Virtual seconds between two looks.
+
+    Raises:
+        TimeoutError: It did not hold in time.
+    """
+    ends = now() + within
+    while not condition():  # what is waited for has no event; virtual time costs nothing
+        if now() >= ends:
+            raise TimeoutError(f"after {within:g} s of virtual time the condition does not hold: {condition}")
+        await asyncio.sleep(step)

@@ -1,0 +1,299 @@
+"""A client's connection to the server in memory: requests by their paths, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import unquote
+
+import orjson
+
+from controller.testkit.clock import now
+from controller.testkit.encoding import content_type as media_of
+from controller.testkit.encoding import encode_list
+from controller.testkit.selection import Selection
+from controller.testkit.streams import Stream
+from informers import ApiError, ClientStats, RefusedError, TransportError
+from informers.client import OPEN_DEADLINE, TRANSPORT_FAILED
+from informers.errors import INVALID, Cause
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from types import TracebackType
+
+    from opentelemetry.trace import Tracer
+
+    from controller.testkit.server import ApiServer, Served
+    from informers import JsonObject
+
+WATCH_SECONDS = 3600.0
+"""How long a watch lasts that does not say it."""
+
+DEFAULT_MANAGER = "testkit"
+"""Owner of fields that are written without naming a field manager."""
+
+
+class Sent(NamedTuple):
+    """A request that was sent.
+
+    Attributes:
+        method: HTTP method.
+        path: Without the query.
+        params: The query.
+        at: When, on the event loop's clock.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    at: float
+
+
+class _Target(NamedTuple):
+    served: Served
+    namespace: str
+    name: str
+    subresource: str
+
+
+class Connection:
+    """A way to the server, for `Client`.
+
+    Attributes:
+        late: Seconds that an answer takes to come back; the server has acted at once.
+        write_gate: See `informers.Client`.
+        delivery_deadline: Of no use here.
+        tracer: Of no use here.
+        stats: What went over it.
+    """
+
+    def __init__(self, server: ApiServer, manager: str) -> None:
+        self.late = 0.0
+        self.write_gate: Callable[[], None] | None = None
+        self.delivery_deadline = 0.0
+        self.tracer: Tracer | None = None
+        self.stats = ClientStats()
+        self._server = server
+        self._manager = manager
+        self._reachable = asyncio.Event()
+        self._reachable.set()
+        self._streams: list[Stream] = []
+
+    @property
+    def host(self) -> str:
+        """A URL that nobody can reach."""
+        return "https://testkit.invalid"
+
+    @property
+    def credential_reads(self) -> Mapping[str, int]:
+        """There are none."""
+        return {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def cut_off(self) -> None:
+        """Let nothing through any more, and not tell: requests have no answer, streams are silent."""
+        self._reachable.clear()
+        for stream in self._streams:
+            stream.stall()
+
+    def mend(self) -> None:
+        """Let requests through again."""
+        self._reachable = asyncio.Event()
+        self._reachable.set()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        content_type: str,
+        accept: str,
+        deadline: float,
+    ) -> bytes:
+        """See `Client.request`. Errors come as they are: there is nothing that would be repeated."""
+        if self.write_gate is not None and method != "GET":
+            self.write_gate()
+        started = asyncio.get_running_loop().time()
+        code = TRANSPORT_FAILED
+        self.stats.request_sent(method, len(body or b""))
+        try:
+            async with asyncio.timeout(deadline):
+                await self._reachable.wait()
+                answer = self._answer(method, path, params or {}, body, content_type, accept)
+                await asyncio.sleep(self.late)
+        except TimeoutError as error:
+            raise TransportError(f"{method} {path}: no answer within {deadline:g} s") from error
+        else:
+            if isinstance(answer, bytes):
+                code = "200"
+                self.stats.response_read(method, len(answer))
+                return answer
+            code = str(answer.status) if isinstance(answer, ApiError) else code
+            raise answer
+        finally:
+            self.stats.answered(method, code, asyncio.get_running_loop().time() - started)
+
+    @asynccontextmanager
+    async def stream(self, path: str, *, params: Mapping[str, str], accept: str, idle: float) -> AsyncIterator[Stream]:
+        """See `Client.stream`."""
+        try:
+            async with asyncio.timeout(OPEN_DEADLINE):
+                await self._reachable.wait()
+                await asyncio.sleep(self.late)
+        except TimeoutError as error:
+            raise TransportError(f"{path}: no connection within {OPEN_DEADLINE:g} s") from error
+        self._admit("GET", path, params)
+        stream = self._open(self._target(path), params, accept, idle)
+        for streams in (self._streams, self._server.streams):
+            streams.append(stream)
+        try:
+            yield stream
+        finally:
+            for streams in (self._streams, self._server.streams):
+                streams.remove(stream)
+
+    def _admit(self, method: str, path: str, params: Mapping[str, str]) -> None:
+        self._server.requests.append(Sent(method, path, dict(params), now()))
+        if self._server.stopped:
+            raise RefusedError("connection refused")
+        if self._server.refusals:
+            raise self._server.refusals.popleft()
+
+    def _target(self, path: str) -> _Target:
+        """What a path means, as `Resource.path` makes it."""
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts[0] == "api":
+            parts.insert(1, "")
+        group, version, *rest = parts[1:]
+        namespace = ""
+        if len(rest) > 2 and rest[0] == "namespaces" and rest[2] != "status":
+            namespace, rest = rest[1], rest[2:]
+        plural, name, subresource = [*rest, "", ""][:3]
+        return _Target(self._server.served(group, version, plural), namespace, name, subresource)
+
+    def _answer(
+        self, method: str, path: str, params: Mapping[str, str], body: bytes | None, content_type: str, accept: str
+    ) -> bytes | ApiError | TransportError:
+        try:
+            self._admit(method, path, params)
+            target = self._target(path)
+            if method == "GET" and not target.name:
+                return self._list(target, params, accept)
+            return orjson.dumps(self._object(method, target, params, orjson.loads(body or b"{}"), content_type))
+        except (ApiError, TransportError) as error:
+            return error
+
+    def _object(
+        self, method: str, target: _Target, params: Mapping[str, str], body: JsonObject, content_type: str
+    ) -> JsonObject:
+        server, resource = self._server, target.served.resource
+        manager, dry_run = params.get("fieldManager", self._manager), params.get("dryRun") == "All"
+        match method:
+            case "GET":
+                return server.get(resource, target.namespace, target.name)
+            case "POST":
+                return server.create(resource, _placed(body, target), manager=manager, dry_run=dry_run)
+            case "PUT":
+                return server.replace(
+                    resource,
+                    _placed(body, target),
+                    subresource=target.subresource,
+                    manager=manager,
+                    dry_run=dry_run,
+                )
+            case "PATCH":
+                return server.patch(
+                    resource,
+                    target.namespace,
+                    target.name,
+                    body,
+                    content_type=content_type,
+                    subresource=target.subresource,
+                    manager=manager,
+                    force=params.get("force") == "true",
+                    dry_run=dry_run,
+                )
+            case "DELETE" if target.name:
+                wanted = body.get("preconditions", {})
+                return server.delete(
+                    resource,
+                    target.namespace,
+                    target.name,
+                    uid=wanted.get("uid", ""),
+                    resource_version=wanted.get("resourceVersion", ""),
+                    propagation=body.get("propagationPolicy", "Background"),
+                    dry_run=dry_run,
+                )
+        raise ApiError(405, "MethodNotAllowed", f"{method} {resource}: the test kit has no such request")
+
+    def _list(self, target: _Target, params: Mapping[str, str], accept: str) -> bytes:
+        server = self._server
+        token = params.get("continue", "")
+        if token:
+            version, found = server.pages[token]
+            if version < server.storage.compacted:
+                raise ApiError(410, "Expired", "The provided continue parameter is too old")
+        else:
+            version, found = server.storage.version, server.matching(target.served, _selection(target, params))
+        limit = min(int(params.get("limit", 0)) or len(found), server.page_limit)
+        page, rest = found[:limit], found[limit:]
+        metadata: JsonObject = {"resourceVersion": str(version)}
+        if rest and "limit" in params:
+            metadata["continue"] = f"token-{len(server.pages)}"
+            server.pages[metadata["continue"]] = (version, rest)
+            if not {"labelSelector", "fieldSelector"} & params.keys():
+                metadata["remainingItemCount"] = len(rest)
+        else:
+            page = found
+        resource = target.served.resource
+        media = media_of(accept, resource, with_protobuf=server.protobuf)
+        return encode_list(resource, page, metadata, media)
+
+    def _open(self, target: _Target, params: Mapping[str, str], accept: str, idle: float) -> Stream:
+        server = self._server
+        since = int(params.get("resourceVersion") or 0)
+        initial = params.get("sendInitialEvents") == "true"
+        if initial and not server.streaming:
+            message = "sendInitialEvents: Forbidden: the WatchList feature gate is disabled"
+            raise ApiError(INVALID, "Invalid", message)
+        if initial and since > server.storage.version:
+            cause = Cause("ResourceVersionTooLarge")
+            raise ApiError(504, "Timeout", "Too large resource version", 1.0, (cause,))
+        selection = _selection(target, params)
+        stream = Stream(
+            server,
+            target.served,
+            selection,
+            version=server.storage.version if initial or not since else since,
+            media=media_of(accept, target.served.resource, with_protobuf=server.protobuf),
+            bookmarks=params.get("allowWatchBookmarks") == "true",
+            seconds=float(params.get("timeoutSeconds", WATCH_SECONDS)),
+            idle=idle,
+        )
+        if initial or not since:
+            stream.send_initial(server.matching(target.served, selection), end=initial)
+        return stream
+
+
+def _selection(target: _Target, params: Mapping[str, str]) -> Selection:
+    return Selection(target.namespace, params.get("labelSelector", ""), params.get("fieldSelector", ""))
+
+
+def _placed(obj: JsonObject, target: _Target) -> JsonObject:
+    """The object with the namespace, and the name, of the path."""
+    metadata = dict(obj.get("metadata", {}))
+    for name, wanted in (("namespace", target.namespace), ("name", target.name)):
+        if wanted and metadata.setdefault(name, wanted) != wanted:
+            found = f"{name} {metadata[name]!r} of the object is not {wanted!r} of the request"
+            raise ApiError(400, "BadRequest", f"{target.served.resource}: {found}")
+    return {**obj, "metadata": metadata}

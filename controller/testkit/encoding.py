@@ -1,0 +1,67 @@
+"""How objects, lists and events are sent: as JSON or protobuf, whole or their metadata alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from controller.testkit import protobuf
+from informers.media import JSON, PROTOBUF, is_protobuf
+from informers.schema import PARTIAL, is_known
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from informers import JsonObject, Resource
+
+
+def content_type(accept: str, resource: Resource, *, with_protobuf: bool) -> str:
+    """The encoding of an answer: the first one asked for that the server has for the kind."""
+    known = with_protobuf and is_known(f"{resource.api_version}/{resource.kind}")
+    for found in accept.split(","):
+        if not is_protobuf(found) or known or (with_protobuf and _is_partial(found)):
+            return found
+    return JSON
+
+
+def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
+    """An event as it stands in a watch."""
+    if _is_partial(media) and event not in ("BOOKMARK", "ERROR"):
+        obj = partial(obj)
+    if not media.startswith(PROTOBUF):
+        return orjson.dumps({"type": event, "object": obj}) + b"\n"
+    if event == "ERROR":
+        return protobuf.frame(event, protobuf.status(obj), "v1/Status")
+    kind = PARTIAL if _is_partial(media) else f"{obj['apiVersion']}/{obj['kind']}"
+    return protobuf.frame(event, protobuf.encode(obj, kind), kind)
+
+
+def encode_list(resource: Resource, items: Sequence[JsonObject], metadata: JsonObject, media: str = JSON) -> bytes:
+    """A page of a list."""
+    if _is_partial(media):
+        items = [partial(obj) for obj in items]
+    if media.startswith(PROTOBUF):
+        kind = PARTIAL if _is_partial(media) else f"{resource.api_version}/{resource.kind}"
+        encoded = [protobuf.encode(obj, kind) for obj in items]
+        return protobuf.page(metadata["resourceVersion"], metadata.get("continue", ""), encoded)
+    kind, api_version = f"{resource.kind}List", resource.api_version
+    return orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
+
+
+def partial(obj: JsonObject) -> JsonObject:
+    """The object's metadata alone."""
+    api_version, _, kind = PARTIAL.rpartition("/")
+    return {"kind": kind, "apiVersion": api_version, "metadata": obj["metadata"]}
+
+
+def bookmark(resource: Resource, version: int, *, initial_events_end: bool = False) -> JsonObject:
+    """The object of a bookmark."""
+    metadata: JsonObject = {"resourceVersion": str(version)}
+    if initial_events_end:
+        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+    return {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+
+
+def _is_partial(media: str) -> bool:
+    return "as=PartialObjectMetadata" in media

@@ -1,0 +1,605 @@
+"""An API server in memory: its rules for objects, and the faults that a test may want.
+
+What it does as the real one (`tests/integration/test_testkit.py` compares them): versions, uids, generations,
+conflicts, namespaces, status apart from the rest, finalizers, owners, selectors, pages, watches, server-side apply.
+What it does not: it neither validates, fills in nor drops fields, asks for no rights, converts nothing between versions
+of a kind, and runs none of Kubernetes' controllers but the garbage collector.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import orjson
+
+from controller.runtime import kube
+from controller.testkit.apply import Owner, applied, updated
+from controller.testkit.clock import wall_clock
+from controller.testkit.connection import DEFAULT_MANAGER, Connection
+from controller.testkit.garbage import FINALIZERS, NAMESPACES, next_change
+from controller.testkit.patches import merge_patch, strategic_merge_patch
+from controller.testkit.selection import Selection
+from controller.testkit.storage import Storage
+from controller.testkit.topology import JsonSchema, built_in
+from informers import ApiError, Client, Resource
+from informers.errors import INVALID, Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from controller.testkit.connection import Sent
+    from controller.testkit.storage import Collection
+    from controller.testkit.streams import Stream
+    from controller.testkit.topology import Topology
+    from informers import JsonObject, Key, TransportError
+
+MERGE_PATCH = "application/merge-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+_WITH_GENERATION = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "PodDisruptionBudget", "StatefulSet"})
+"""Built-in kinds whose objects have a generation, among those that are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A kind that is served.
+
+    Attributes:
+        resource: Which.
+        topology: How its fields are merged.
+        custom: Whether it is no built-in one.
+        has_status: Whether its status is a subresource.
+    """
+
+    resource: Resource
+    topology: Topology
+    custom: bool
+    has_status: bool
+
+    @property
+    def collection(self) -> Collection:
+        """Where its objects are."""
+        return self.resource.group, self.resource.plural
+
+    @property
+    def has_generation(self) -> bool:
+        """Whether its objects count changes of what is wanted."""
+        return self.custom or self.resource.kind in _WITH_GENERATION
+
+
+@dataclass(eq=False)
+class ApiServer:
+    """The server. It begins with the built-in kinds of `controller.runtime.kube`, and some namespaces.
+
+    Its methods act at once, as another client would, and raise the `ApiError` that a client would get. Objects that
+    they return are the caller's own.
+
+    Args:
+        namespaces: Names of namespaces that there are at first.
+        now: The wall clock.
+        collects: Whether it does what the garbage collector and the namespace controller do.
+
+    Attributes:
+        storage: The objects, and their history.
+        streaming: Whether it knows streaming lists (`sendInitialEvents`).
+        protobuf: Whether it answers in protobuf who asks for it, of kinds that have it.
+        chunk: Bytes that one read of a stream returns at most.
+        page_limit: Objects of one page at most, though a client asks for more.
+        refusals: Errors for the requests to come, one each.
+        stopped: Whether it has been stopped.
+        requests: All requests that were sent.
+        streams: The watches that are open.
+        pages: What is left of lists that were read by pages, with its version, by token.
+    """
+
+    namespaces: Iterable[str] = ("default", "kube-system")
+    now: Callable[[], datetime] = wall_clock
+    collects: bool = True
+    streaming: bool = True
+    protobuf: bool = True
+    chunk: int = 1 << 20
+    page_limit: int = 1 << 20
+    storage: Storage = field(default_factory=Storage)
+    streams: list[Stream] = field(default_factory=list)
+    stopped: bool = False
+    refusals: deque[ApiError | TransportError] = field(default_factory=deque)
+    requests: list[Sent] = field(default_factory=list)
+    pages: dict[str, tuple[int, list[JsonObject]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._served: dict[tuple[str, str, str], Served] = {}
+        self._names = itertools.count(1)
+        self.storage.listeners.append(self.wake)
+        for resource in kube.BUILT_IN.values():
+            self.serve(resource)
+        for name in self.namespaces:
+            self.create(kube.NAMESPACE, {"metadata": {"name": name}})
+
+    # What is served.
+
+    def serve(self, resource: Resource, schema: JsonObject | None = None, *, has_status: bool = True) -> None:
+        """Serve a kind.
+
+        Args:
+            resource: Which.
+            schema: Structural schema of a custom kind, which says how its lists are merged.
+            has_status: Whether the status of a custom kind is a subresource.
+        """
+        topology = built_in(f"{resource.api_version}/{resource.kind}")
+        custom = topology is None
+        if topology is None:
+            topology = JsonSchema(schema or {}, root=True)
+        else:
+            has_status = topology.declares("status")
+        key = (resource.group, resource.version, resource.plural)
+        self._served[key] = Served(resource, topology, custom, has_status)
+
+    def install(self, crd: JsonObject) -> None:
+        """Serve the versions of a CustomResourceDefinition."""
+        spec = crd["spec"]
+        for version in spec["versions"]:
+            if version["served"]:
+                resource = Resource(
+                    spec["group"],
+                    version["name"],
+                    spec["names"]["kind"],
+                    spec["names"]["plural"],
+                    namespaced=spec["scope"] == "Namespaced",
+                )
+                has_status = "status" in version.get("subresources", {})
+                self.serve(resource, version["schema"]["openAPIV3Schema"], has_status=has_status)
+
+    def withdraw(self, resource: Resource) -> None:
+        """Serve a kind no more: its objects go, and its watches end."""
+        served = self._served.pop((resource.group, resource.version, resource.plural))
+        for key in list(self.storage.objects(served.collection)):
+            self.storage.remove(served.collection, key)
+        for stream in self.streams:
+            if stream.served == served:
+                stream.end()
+
+    def served(self, group: str, version: str, plural: str) -> Served:
+        """The kind with that path.
+
+        Raises:
+            ApiError: 404, it is not served.
+        """
+        try:
+            return self._served[group, version, plural]
+        except KeyError:
+            raise ApiError(404, "", "404 page not found") from None
+
+    def client(self, *, manager: str = DEFAULT_MANAGER) -> Client:
+        """A new client of this server, by a connection of its own.
+
+        Args:
+            manager: Owns the fields of writes that name no field manager, as the user agent's name does elsewhere.
+        """
+        return Client(self.connection(manager=manager))
+
+    def connection(self, *, manager: str = DEFAULT_MANAGER) -> Connection:
+        """A new connection, for `Client`, which can be slow or cut off."""
+        return Connection(self, manager)
+
+    # Objects.
+
+    def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        """The object. Raises ApiError 404."""
+        return _copy(self._present(self._of(resource), (namespace, name)))
+
+    def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        """The object, None if there is none."""
+        found = self.storage.objects(self._of(resource).collection).get((namespace, name))
+        return None if found is None else _copy(found)
+
+    def matching(self, served: Served, selection: Selection) -> list[JsonObject]:
+        """The stored objects that match, by namespace and name."""
+        objects = sorted(self.storage.objects(served.collection).items())
+        return [obj for key, obj in objects if selection.matches(key, obj)]
+
+    def list(
+        self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> list[JsonObject]:
+        """The objects of a namespace, or of all, by namespace and name."""
+        found = self.matching(self._of(resource), Selection(namespace, label_selector, field_selector))
+        return [_copy(obj) for obj in found]
+
+    def create(
+        self, resource: Resource, obj: JsonObject, *, manager: str = DEFAULT_MANAGER, dry_run: bool = False
+    ) -> JsonObject:
+        """Create an object; with `metadata.generateName` under a new name. Raises ApiError 404, 409, 422."""
+        served = self._of(resource)
+        new = _typed(served, _copy(obj))
+        metadata = new["metadata"]
+        if metadata.get("resourceVersion"):
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = f"{metadata['generateName']}{next(self._names):05x}"
+        if not metadata.get("name"):
+            raise _invalid(served, "", "metadata.name", "Required value: name or generateName is required")
+        key = _key(served, new)
+        if key in self.storage.objects(served.collection):
+            raise ApiError(409, "AlreadyExists", f'{served.resource} "{key[1]}" already exists')
+        if served.has_status:
+            new.pop("status", None)
+        return self._create(served, key, new, self._owner(served, manager), dry_run=dry_run)
+
+    def replace(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        *,
+        subresource: str = "",
+        manager: str = DEFAULT_MANAGER,
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """Replace an object, or its status. Raises ApiError 404, 409, 422."""
+        served = self._of(resource, subresource)
+        new = _typed(served, _copy(obj))
+        live = self._present(served, _key(served, new))
+        uid, given = live["metadata"]["uid"], new["metadata"].get("uid")
+        if given not in (None, "", uid):
+            found = f"UID in precondition: {given}, UID in object meta: {uid}"
+            raise _conflict(served, live["metadata"]["name"], f"Precondition failed: {found}")
+        if served.custom and not new["metadata"].get("resourceVersion"):
+            name = live["metadata"]["name"]
+            raise _invalid(
+                served, name, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+            )
+        new = self._update(served, live, new, subresource)
+        new = updated(live, new, self._owner(served, manager, subresource=subresource), served.topology)
+        return self._store(served, live, new, dry_run=dry_run)
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: JsonObject,
+        *,
+        content_type: str = MERGE_PATCH,
+        subresource: str = "",
+        manager: str = DEFAULT_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """Patch an object, or its status: by merge patch, strategic merge patch (built-in kinds) or server-side apply.
+
+        Raises ApiError 404, 409, 415, 422.
+        """
+        served = self._of(resource, subresource)
+        key, patch = (namespace, name), _copy(patch)
+        if content_type == APPLY_PATCH:
+            owner = self._owner(served, manager, "Apply", subresource)
+            return self._apply(served, key, patch, owner, force=force, dry_run=dry_run)
+        live = self._present(served, key)
+        if content_type == MERGE_PATCH:
+            new = merge_patch(live, patch)
+        elif content_type == STRATEGIC_MERGE_PATCH and not served.custom:
+            new = strategic_merge_patch(live, patch, served.topology)
+        else:
+            raise ApiError(415, "UnsupportedMediaType", f"{served.resource}: no patch of type {content_type}")
+        new = self._update(served, live, new, subresource)
+        new = updated(live, new, self._owner(served, manager, subresource=subresource), served.topology)
+        return self._store(served, live, new, dry_run=dry_run)
+
+    def put(self, resource: Resource, obj: JsonObject) -> JsonObject:
+        """Make the object be so, its status too, whatever there was. For what a test begins with, or somebody does."""
+        served = self._of(resource)
+        new = _typed(served, _copy(obj))
+        key = _key(served, new)
+        live = self.storage.objects(served.collection).get(key)
+        owner = self._owner(served, DEFAULT_MANAGER)
+        if live is None:
+            return self._create(served, key, new, owner, dry_run=False)
+        new["metadata"].pop("resourceVersion", None)
+        new = {**self._update(served, live, new, ""), **{name: new[name] for name in ("status",) if name in new}}
+        return self._store(served, live, updated(live, new, owner, served.topology), dry_run=False)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: str = "Background",
+        dry_run: bool = False,
+    ) -> JsonObject:
+        """Delete an object, or mark it as ending if it has finalizers. Raises ApiError 404, 409.
+
+        Returns:
+            The marked object, or a Status.
+        """
+        served = self._of(resource)
+        key = (namespace, name)
+        live = self._present(served, key)
+        metadata = live["metadata"]
+        for field_name, wanted in (("uid", uid), ("resourceVersion", resource_version)):
+            if wanted and wanted != metadata[field_name]:
+                found = f"{field_name} in precondition: {wanted}, {field_name} in object meta: {metadata[field_name]}"
+                raise _conflict(served, name, f"Precondition failed: {found}")
+        if not dry_run:
+            left = self._delete(served, key, propagation)
+            self._collect()
+            if left is not None:
+                return _copy(left)
+        details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": metadata["uid"]}
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+    # Faults.
+
+    def compact(self) -> None:
+        """Drop the history until now: watches that begin earlier, and pages of earlier lists, get 410."""
+        self.storage.compact()
+
+    def restore(self, version: int) -> None:
+        """Go back to the data of this version, as from a backup; every stream breaks."""
+        self.storage.restore(version)
+        self.cut(0)
+
+    def stop(self) -> None:
+        """Break every stream, and refuse connections until it is started again."""
+        self.stopped = True
+        self.cut(0)
+
+    def start(self) -> None:
+        """Be there again, with the data as they were."""
+        self.stopped = False
+
+    def cut(self, after: int) -> None:
+        """Break every stream, when it has carried so many bytes more."""
+        for stream in self.streams:
+            stream.cut(after)
+
+    def end(self) -> None:
+        """End every stream in good order."""
+        for stream in self.streams:
+            stream.end()
+
+    def stall(self) -> None:
+        """Let every stream go silent."""
+        for stream in self.streams:
+            stream.stall()
+
+    def push(self, data: bytes) -> None:
+        """Send these bytes over every stream."""
+        for stream in self.streams:
+            stream.push(data)
+
+    def tell(self, event: str, obj: JsonObject) -> None:
+        """Send an event over every stream."""
+        for stream in self.streams:
+            stream.tell(event, obj)
+
+    def fail(self, error: ApiError) -> None:
+        """End every stream by an error event."""
+        for stream in self.streams:
+            stream.fail(error)
+
+    def wake(self) -> None:
+        """Let every stream see what has happened."""
+        for stream in self.streams:
+            stream.wake()
+
+    # How.
+
+    def _of(self, resource: Resource, subresource: str = "") -> Served:
+        served = self.served(resource.group, resource.version, resource.plural)
+        if subresource and not (subresource == "status" and served.has_status):
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        return served
+
+    def _present(self, served: Served, key: Key) -> JsonObject:
+        try:
+            return self.storage.objects(served.collection)[key]
+        except KeyError:
+            raise ApiError(404, "NotFound", f'{served.resource} "{key[1]}" not found') from None
+
+    def _owner(self, served: Served, manager: str, operation: str = "Update", subresource: str = "") -> Owner:
+        return Owner(manager, operation, subresource, served.resource.api_version, self._time())
+
+    def _time(self) -> str:
+        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _apply(
+        self, served: Served, key: Key, wanted: JsonObject, owner: Owner, *, force: bool, dry_run: bool
+    ) -> JsonObject:
+        wanted = _typed(served, {**wanted, "metadata": {**wanted.get("metadata", {}), "name": key[1]}})
+        if key[0]:
+            wanted["metadata"].setdefault("namespace", key[0])
+        live = self.storage.objects(served.collection).get(key)
+        if live is None:
+            if owner.subresource:
+                self._present(served, key)
+            uid = wanted["metadata"].get("uid")
+            if uid:
+                raise _conflict(served, key[1], f"the object has the uid {uid}, and no existing object was found")
+            if served.has_status:
+                wanted.pop("status", None)
+            new = applied({}, wanted, owner, served.topology, force=force)
+            return self._create(served, key, new, None, dry_run=dry_run)
+        part = {name: value for name, value in wanted.items() if owner.subresource or name != "status"}
+        if owner.subresource:
+            part = {name: part[name] for name in ("apiVersion", "kind", "status") if name in part}
+            part["metadata"] = {
+                name: value
+                for name, value in wanted["metadata"].items()
+                if name in {"name", "namespace", "uid", "resourceVersion"}
+            }
+        new = applied(live, part, owner, served.topology, force=force)
+        managed = new["metadata"].get("managedFields")
+        new = self._update(served, live, new, owner.subresource)
+        new["metadata"] = {name: value for name, value in new["metadata"].items() if name != "managedFields"}
+        if managed:
+            new["metadata"]["managedFields"] = managed
+        return self._store(served, live, new, dry_run=dry_run)
+
+    def _create(self, served: Served, key: Key, new: JsonObject, owner: Owner | None, *, dry_run: bool) -> JsonObject:
+        namespace, name = key
+        if namespace:
+            found = self.storage.objects(NAMESPACES).get(("", namespace))
+            if found is None:
+                raise ApiError(404, "NotFound", f'namespaces "{namespace}" not found')
+            if "deletionTimestamp" in found["metadata"]:
+                message = f'{served.resource} "{name}" is forbidden: namespace {namespace} is being terminated'
+                cause = Cause(
+                    "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
+                )
+                raise ApiError(403, "Forbidden", message, causes=(cause,))
+        metadata = {
+            **new["metadata"],
+            "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, str(next(self._names)))),
+            "creationTimestamp": self._time(),
+        }
+        for given in ("deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            metadata.pop(given, None)
+        if served.has_generation:
+            metadata["generation"] = 1
+        new = {**new, "metadata": metadata}
+        if served.collection == NAMESPACES:
+            new |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+        if owner is not None:
+            metadata.pop("managedFields", None)
+            new = updated({}, new, owner, served.topology)
+        if dry_run:
+            return _copy(new)
+        stored = self.storage.put(served.collection, key, new)
+        if "ownerReferences" in metadata:
+            self._collect()
+        return _copy(stored)
+
+    def _update(self, served: Served, live: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
+        """The new object with what a write cannot change as it was, but for its owners."""
+        before, metadata = live["metadata"], dict(new["metadata"])
+        name = before["name"]
+        if not subresource and metadata.get("uid", before["uid"]) != before["uid"]:
+            message = f"Invalid value: {metadata['uid']}: field is immutable, it is {before['uid']}"
+            raise _invalid(served, name, "metadata.uid", message)
+        if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
+            message = "the object has been modified; please apply your changes to the latest version and try again"
+            raise _conflict(served, name, message)
+        if subresource:
+            new = {**live, **{name: new[name] for name in ("status",) if name in new}}
+            metadata = dict(before)
+        elif served.has_status:
+            new = {name: value for name, value in new.items() if name != "status"}
+            new |= {name: live[name] for name in ("status",) if name in live}
+        servers = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation", "managedFields")
+        for kept in (*servers, "deletionTimestamp", "deletionGracePeriodSeconds"):
+            metadata.pop(kept, None)
+            if kept in before:
+                metadata[kept] = before[kept]
+        added = set(metadata.get("finalizers", ())) - set(before.get("finalizers", ()))
+        if added and "deletionTimestamp" in before:
+            told = f"no new finalizers can be added if the object is being deleted, found {sorted(added)}"
+            raise _invalid(served, name, "metadata.finalizers", f"Forbidden: {told}")
+        if served.has_generation and not subresource and _wanted(new, served) != _wanted(live, served):
+            metadata["generation"] = before["generation"] + 1
+        return {**new, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+
+    def _store(self, served: Served, live: JsonObject, new: JsonObject, *, dry_run: bool) -> JsonObject:
+        """Put what differs; an object that ends goes with its last finalizer."""
+        if dry_run or new == live:
+            return _copy(new)
+        key = _key(served, live)
+        if _is_over(new):
+            removed = self.storage.remove(served.collection, key)
+            version = {"resourceVersion": removed["metadata"]["resourceVersion"]}
+            stored = {**new, "metadata": {**new["metadata"], **version}}
+        else:
+            stored = self.storage.put(served.collection, key, new)
+        if {"deletionTimestamp", "ownerReferences"} & new["metadata"].keys():
+            self._collect()
+        return _copy(stored)
+
+    def _delete(self, served: Served, key: Key, propagation: str) -> JsonObject | None:
+        """Delete the object, or mark and return it."""
+        live = self.storage.objects(served.collection)[key]
+        metadata = dict(live["metadata"])
+        finalizers = [*metadata.get("finalizers", ()), *filter(None, [FINALIZERS.get(propagation)])]
+        if finalizers:
+            metadata["finalizers"] = list(dict.fromkeys(finalizers))
+        marked = {**live, "metadata": metadata}
+        if not _held(marked):
+            self.storage.remove(served.collection, key)
+            return None
+        if "deletionTimestamp" not in metadata:
+            metadata |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
+            if "generation" in metadata:
+                metadata["generation"] += 1
+            if served.collection == NAMESPACES:
+                marked["status"] = {"phase": "Terminating"}
+        return self.storage.put(served.collection, key, marked) if marked != live else live
+
+    def _collect(self) -> None:
+        """Do what Kubernetes' own controllers would, until nothing is left to do."""
+        while self.collects and (change := next_change(self.storage)) is not None:
+            served = next(found for found in self._served.values() if found.collection == change.collection)
+            if change.object is None:
+                self._delete(served, change.key, "Background")
+            elif _is_over(change.object):
+                self.storage.remove(change.collection, change.key)
+            else:
+                self.storage.put(change.collection, change.key, change.object)
+
+
+def _copy(obj: JsonObject) -> JsonObject:
+    found: JsonObject = orjson.loads(orjson.dumps(obj))
+    return found
+
+
+def _typed(served: Served, obj: JsonObject) -> JsonObject:
+    """The object with the type that the path says."""
+    given = (obj.get("apiVersion"), obj.get("kind"))
+    wanted = (served.resource.api_version, served.resource.kind)
+    for found, expected in zip(given, wanted, strict=True):
+        if found not in (None, expected):
+            raise ApiError(400, "BadRequest", f"{served.resource}: the object is a {given}, must be a {wanted}")
+    return {**obj, "apiVersion": wanted[0], "kind": wanted[1]}
+
+
+def _key(served: Served, obj: JsonObject) -> Key:
+    metadata = obj["metadata"]
+    namespace = metadata.get("namespace", "")
+    if bool(namespace) != served.resource.namespaced:
+        scope = "needs a namespace" if served.resource.namespaced else f"is cluster-scoped, not in {namespace!r}"
+        raise ApiError(400, "BadRequest", f'{served.resource} "{metadata["name"]}" {scope}')
+    return namespace, metadata["name"]
+
+
+def _wanted(obj: JsonObject, served: Served) -> JsonObject:
+    """What the generation counts changes of."""
+    if not served.custom:
+        return {"spec": obj.get("spec")}
+    left = {"metadata", "status"} if served.has_status else {"metadata"}
+    return {name: value for name, value in obj.items() if name not in left}
+
+
+def _held(obj: JsonObject) -> bool:
+    """Whether something has to be done before the object can go."""
+    if obj["kind"] == "Namespace" and obj.get("spec", {}).get("finalizers"):
+        return True
+    return bool(obj["metadata"].get("finalizers"))
+
+
+def _is_over(obj: JsonObject) -> bool:
+    """Whether the object ends, and nothing holds it any more."""
+    return "deletionTimestamp" in obj["metadata"] and not _held(obj)
+
+
+def _conflict(served: Served, name: str, message: str) -> ApiError:
+    return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {served.resource} "{name}": {message}')
+
+
+def _invalid(served: Served, name: str, field_name: str, message: str) -> ApiError:
+    causes = (Cause("FieldValueInvalid", message, field_name),)
+    text = f'{served.resource.kind} "{name}" is invalid: {field_name}: {message}'
+    return ApiError(INVALID, "Invalid", text, causes=causes)

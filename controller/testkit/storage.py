@@ -1,0 +1,122 @@
+"""What an API server keeps: objects, the history of their versions, and nothing before the last compaction."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from informers import JsonObject, Key
+
+type Collection = tuple[str, str]
+"""(group, plural): all versions of a kind are one collection."""
+
+type EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+FIRST_VERSION = 10
+
+
+class Record(NamedTuple):
+    """One write in the history.
+
+    Attributes:
+        version: Of the whole server.
+        type: What it was.
+        collection: Where.
+        key: Namespace and name.
+        object: As it is after the write; of a deletion, its last state with the deletion's version.
+        previous: As it was before.
+    """
+
+    version: int
+    type: EventType
+    collection: Collection
+    key: Key
+    object: JsonObject
+    previous: JsonObject | None
+
+
+@dataclass(slots=True)
+class Storage:
+    """Objects are never changed in place: each write puts a new one.
+
+    Attributes:
+        version: Of the last write.
+        compacted: The history begins after this version.
+        history: Writes since then, oldest first.
+        listeners: Called after each write.
+    """
+
+    version: int = FIRST_VERSION
+    compacted: int = 0
+    history: list[Record] = field(default_factory=list)
+    listeners: list[Callable[[], None]] = field(default_factory=list)
+    _objects: dict[Collection, dict[Key, JsonObject]] = field(default_factory=dict)
+    _compacted_objects: dict[Collection, dict[Key, JsonObject]] = field(default_factory=dict)
+
+    def objects(self, collection: Collection) -> dict[Key, JsonObject]:
+        """The collection's objects; to be changed by `put` and `remove` only."""
+        return self._objects.setdefault(collection, {})
+
+    def all(self) -> Iterator[tuple[Collection, Key, JsonObject]]:
+        """Every object, as of now."""
+        for collection, objects in list(self._objects.items()):
+            for key, obj in list(objects.items()):
+                yield collection, key, obj
+
+    def put(self, collection: Collection, key: Key, obj: JsonObject) -> JsonObject:
+        """Store an object, and return it with its version."""
+        return self._write("MODIFIED" if key in self.objects(collection) else "ADDED", collection, key, obj)
+
+    def remove(self, collection: Collection, key: Key) -> JsonObject:
+        """Delete an object, and return its last state with the version of the deletion."""
+        return self._write("DELETED", collection, key, self.objects(collection)[key])
+
+    def since(self, version: int) -> Sequence[Record]:
+        """Writes after this version."""
+        return self.history[bisect_right(self.history, version, key=lambda record: record.version) :]
+
+    def compact(self) -> None:
+        """Drop the history up to now."""
+        self.compacted = self.version
+        self._compacted_objects = {collection: dict(objects) for collection, objects in self._objects.items()}
+        self.history.clear()
+        self._tell()
+
+    def restore(self, version: int) -> None:
+        """Go back to the data of this version, as from a backup.
+
+        Raises:
+            ValueError: It is not in the history.
+        """
+        if not self.compacted <= version <= self.version:
+            raise ValueError(f"version {version} is not between {self.compacted} and {self.version}")
+        del self.history[bisect_right(self.history, version, key=lambda record: record.version) :]
+        self.version = version
+        self._objects = {collection: dict(objects) for collection, objects in self._compacted_objects.items()}
+        for record in self.history:
+            self._carry_out(record)
+
+    def _write(self, kind: EventType, collection: Collection, key: Key, obj: JsonObject) -> JsonObject:
+        previous = self.objects(collection).get(key)
+        self.version += 1
+        obj = {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(self.version)}}
+        record = Record(self.version, kind, collection, key, obj, previous)
+        self.history.append(record)
+        self._carry_out(record)
+        self._tell()
+        return obj
+
+    def _carry_out(self, record: Record) -> None:
+        objects = self.objects(record.collection)
+        if record.type == "DELETED":
+            del objects[record.key]
+        else:
+            objects[record.key] = record.object
+
+    def _tell(self) -> None:
+        for listener in self.listeners:
+            listener()

@@ -1,0 +1,160 @@
+"""How the parts of an object are merged by server-side apply: as wholes, by key, or as sets.
+
+Of built-in kinds `topology.json` says what is not the default, by message and field, as the API server's OpenAPI does;
+`python -m tests.integration.topology` writes it. Of custom kinds the schema of their CustomResourceDefinition says it.
+
+Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import orjson
+
+from informers.schema import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from informers import JsonObject
+
+type Merge = Literal["granular", "atomic", "set", "map"]
+"""How a value is merged. "granular": an object by its fields; a list is a whole then, too."""
+
+OBJECT_META = "meta.v1.ObjectMeta"
+
+
+class Topology(Protocol):
+    """How the value at one place of an object is merged."""
+
+    @property
+    def merge(self) -> Merge:
+        """How."""
+        ...
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The fields that tell items of a list apart which is merged as a map, with their defaults."""
+        ...
+
+    def declares(self, name: str) -> bool:
+        """Whether the type has such a field; other names are keys of a map."""
+        ...
+
+    def child(self, name: str) -> Topology:
+        """Of the value of a field, or of a map's key."""
+        ...
+
+    def item(self) -> Topology:
+        """Of the items of a list."""
+        ...
+
+
+@cache
+def _table() -> Mapping[str, Mapping[str, Any]]:
+    table: Mapping[str, Mapping[str, Any]] = orjson.loads(Path(__file__).with_name("topology.json").read_bytes())
+    return table
+
+
+@cache
+def _fields(message: str) -> Mapping[str, BuiltIn]:
+    """The fields of a message by their names in JSON, those of inline ones too."""
+    found: dict[str, BuiltIn] = {}
+    for part in schema().messages.get(message, ()):
+        if part.presence == "inline":
+            found |= _fields(part.type)
+        else:
+            found[part.name] = BuiltIn(part.type, part.shape, _table().get(message, {}).get(part.name))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """Of a built-in type.
+
+    Attributes:
+        type: Message, or scalar type, of the value or of its elements.
+        shape: One value, a list, or a map.
+        rule: What the table says of the field.
+    """
+
+    type: str
+    shape: Literal["one", "many", "map"] = "one"
+    rule: Any = None
+
+    @property
+    def merge(self) -> Merge:
+        """How."""
+        if isinstance(self.rule, dict):
+            return "map"
+        if self.rule is None and self.shape == "one":
+            found: Merge = _table().get(self.type, {}).get("", "granular")
+            return found
+        return self.rule or "granular"
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """Key fields with their defaults."""
+        return self.rule if isinstance(self.rule, dict) else {}
+
+    def declares(self, name: str) -> bool:
+        """Whether the message has the field."""
+        return self.shape == "one" and name in _fields(self.type)
+
+    def child(self, name: str) -> Topology:
+        """Of a field."""
+        return BuiltIn(self.type) if self.shape == "map" else _fields(self.type).get(name, JsonSchema())
+
+    def item(self) -> Topology:
+        """Of the items."""
+        return BuiltIn(self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """Of a custom type.
+
+    Attributes:
+        schema: Its structural schema; empty where none is known: then objects are merged by field, lists are wholes.
+        root: Whether it is that of a whole object, the metadata of which is Kubernetes' own.
+    """
+
+    schema: JsonObject = field(default_factory=dict)
+    root: bool = False
+
+    @property
+    def merge(self) -> Merge:
+        """How."""
+        found: Merge = self.schema.get("x-kubernetes-list-type") or self.schema.get("x-kubernetes-map-type", "granular")
+        return found
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """Key fields with their defaults."""
+        fields = self.schema.get("items", {}).get("properties", {})
+        return {name: fields.get(name, {}).get("default") for name in self.schema.get("x-kubernetes-list-map-keys", ())}
+
+    def declares(self, name: str) -> bool:
+        """Whether the schema has the property."""
+        return name in self.schema.get("properties", {}) or (self.root and name == "metadata")
+
+    def child(self, name: str) -> Topology:
+        """Of a property."""
+        if self.root and name == "metadata":
+            return BuiltIn(OBJECT_META)
+        found = self.schema.get("properties", {}).get(name, self.schema.get("additionalProperties"))
+        return JsonSchema(found if isinstance(found, dict) else {})
+
+    def item(self) -> Topology:
+        """Of the items."""
+        return JsonSchema(self.schema.get("items", {}))
+
+
+def built_in(kind: str) -> Topology | None:
+    """Of the built-in kind "apiVersion/kind"; None if it is none."""
+    message = schema().kinds.get(kind)
+    return None if message is None else BuiltIn(message)

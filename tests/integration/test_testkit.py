@@ -1,0 +1,623 @@
+"""The test kit's API server beside a real one: the same requests, the same answers and events."""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+
+import controller.testkit
+from controller.runtime import kube
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, NAMESPACE, NODE, SERVICE
+from controller.testkit import ApiServer
+from controller.testkit.server import APPLY_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from informers import ApiError, Client, JsonObject, Resource
+from tests.integration.topology import published, table, text
+
+GADGET = Resource("testkit.rook.io", "v1", "Gadget", "gadgets")
+
+_TEXT = {"type": "string"}
+_PART = {
+    "type": "object",
+    "required": ["name"],
+    "properties": {"name": _TEXT, "size": {"type": "integer"}, "tags": {"type": "array", "items": _TEXT}},
+}
+CRD: JsonObject = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": f"{GADGET.plural}.{GADGET.group}"},
+    "spec": {
+        "group": GADGET.group,
+        "scope": "Namespaced",
+        "names": {"kind": GADGET.kind, "plural": GADGET.plural},
+        "versions": [
+            {
+                "name": GADGET.version,
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "selectableFields": [{"jsonPath": ".spec.color"}],
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "properties": {
+                                    "color": _TEXT,
+                                    "size": {"type": "integer"},
+                                    "parts": {
+                                        "type": "array",
+                                        "items": _PART,
+                                        "x-kubernetes-list-type": "map",
+                                        "x-kubernetes-list-map-keys": ["name"],
+                                    },
+                                    "tags": {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set"},
+                                    "steps": {"type": "array", "items": _TEXT},
+                                    "limits": {"type": "object", "additionalProperties": _TEXT},
+                                    "whole": {
+                                        "type": "object",
+                                        "x-kubernetes-map-type": "atomic",
+                                        "additionalProperties": _TEXT,
+                                    },
+                                },
+                            },
+                            "status": {
+                                "type": "object",
+                                "properties": {
+                                    "phase": _TEXT,
+                                    "conditions": {
+                                        "type": "array",
+                                        "items": {
+                                            "type": "object",
+                                            "required": ["type"],
+                                            "properties": {"type": _TEXT, "status": _TEXT},
+                                        },
+                                        "x-kubernetes-list-type": "map",
+                                        "x-kubernetes-list-map-keys": ["type"],
+                                    },
+                                },
+                            },
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
+
+
+class Run:
+    """One server under the requests of a scenario, and what it answered, without what differs by chance."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.answers: list[Any] = []
+        self.versions: list[str] = []
+        self.uids: list[str] = []
+
+    def gadget(self, name: str = "g", **fields: Any) -> JsonObject:
+        metadata = {"namespace": self.namespace, "name": name, **fields.pop("metadata", {})}
+        return {"apiVersion": GADGET.api_version, "kind": GADGET.kind, "metadata": metadata, **fields}
+
+    def config_map(self, name: str = "c", data: dict[str, str] | None = None, **metadata: Any) -> JsonObject:
+        about = {"namespace": self.namespace, "name": name, **metadata}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, **({"data": data} if data else {})}
+
+    async def do(self, request: Awaitable[Any]) -> JsonObject:
+        """Note the answer, or the error, and return it."""
+        try:
+            answer = await request
+        except ApiError as error:
+            causes = sorted((cause.reason, cause.field) for cause in error.causes)
+            self.answers.append((error.status, error.reason, causes if error.is_conflict else []))
+            return {}
+        self.answers.append(self.plain(answer))
+        if isinstance(answer, dict) and "uid" in answer.get("metadata", {}):
+            self.versions.append(answer["metadata"]["resourceVersion"])
+            self.uids.append(answer["metadata"]["uid"])
+        return answer if isinstance(answer, dict) else {}
+
+    async def apply(
+        self, resource: Resource, obj: JsonObject, manager: str, *, force: bool = False, subresource: str = ""
+    ) -> JsonObject:
+        metadata = obj["metadata"]
+        return await self.do(
+            self.client.patch(
+                resource,
+                metadata.get("namespace", ""),
+                metadata["name"],
+                obj,
+                content_type=APPLY_PATCH,
+                subresource=subresource,
+                params={"fieldManager": manager, "force": str(force).lower()},
+            )
+        )
+
+    async def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: JsonObject,
+        *,
+        subresource: str = "",
+        content_type: str = MERGE_PATCH,
+        **params: str,
+    ) -> JsonObject:
+        request = self.client.patch(
+            resource,
+            self.namespace,
+            name,
+            patch,
+            content_type=content_type,
+            subresource=subresource,
+            params=params,
+        )
+        return await self.do(request)
+
+    async def get(self, resource: Resource, name: str) -> JsonObject:
+        return await self.do(self.client.get(resource, self.namespace, name))
+
+    async def list(self, resource: Resource, *, label_selector: str = "", field_selector: str = "") -> None:
+        found = await self.client.list(
+            resource, self.namespace, label_selector=label_selector, field_selector=field_selector
+        )
+        self.answers.append([obj["metadata"]["name"] for obj in found])
+
+    async def events(self, resource: Resource, since: str, count: int, **params: str) -> None:
+        """Note the events of a watch until so many have come."""
+        found: list[Any] = []
+        rest = b""
+        asked = {"watch": "true", "resourceVersion": since, **params}
+        with anyio.fail_after(20):
+            async with self.client.stream(resource.path(self.namespace), params=asked, idle=30.0) as stream:
+                while len(found) < count and (data := await stream.read()):
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        event = orjson.loads(line)
+                        found.append((event["type"], self.plain(event["object"])))
+        self.answers.append(found)
+
+    def plain(self, value: Any) -> Any:
+        """Without versions, uids, times, and the namespace's name."""
+        if isinstance(value, list):
+            return [self.plain(item) for item in value]
+        if not isinstance(value, dict):
+            return value.replace(self.namespace, "NAMESPACE") if isinstance(value, str) else value
+        if value.get("kind") == "Status":
+            return {name: value.get(name) for name in ("kind", "status", "reason", "code") if value.get(name)} | {
+                "details": sorted(value.get("details", {}).keys() & {"name", "uid"})
+            }
+        plain = {name: self.plain(part) for name, part in value.items() if name != "managedFields"}
+        for name in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time"):
+            if isinstance(value.get(name), str):
+                plain[name] = bool(value[name])
+        if "managedFields" in value:
+            owners = [_owner(entry) for entry in value["managedFields"]]
+            plain["managedFields"] = sorted((owner for owner in owners if owner[-1]), key=repr)
+        return plain
+
+
+def _owner(entry: JsonObject) -> Any:
+    """Of writes that are no applies a real server notes also the objects that a Go type begins with."""
+    fields = entry["fieldsV1"]
+    if entry["operation"] == "Update":
+        fields = _without_objects(fields)
+    return entry["manager"], entry["operation"], entry.get("subresource"), entry["apiVersion"], fields
+
+
+def _without_objects(fields: JsonObject) -> JsonObject:
+    return {name: _without_objects(below) for name, below in fields.items() if name != "." and below != {".": {}}}
+
+
+type Scenario = Callable[[Run], Awaitable[None]]
+
+
+async def creating(run: Run) -> None:
+    """Names, conflicts, missing namespaces, what a client cannot set."""
+    client = run.client
+    await run.do(client.create(CONFIG_MAP, run.config_map(data={"a": "1"}, labels={"x": "y"})))
+    await run.do(client.create(CONFIG_MAP, run.config_map(data={"a": "2"})))
+    await run.do(client.create(CONFIG_MAP, run.config_map(resourceVersion="7", name="v")))
+    await run.do(client.create(CONFIG_MAP, {**run.config_map(), "metadata": {"namespace": "nowhere", "name": "c"}}))
+    await run.get(CONFIG_MAP, "missing")
+    made = await client.create(CONFIG_MAP, {"metadata": {"namespace": run.namespace, "generateName": "gen-"}})
+    run.answers.append(bool(re.fullmatch("gen-[a-z0-9]{5}", made["metadata"]["name"])))
+    await run.do(client.create(CONFIG_MAP, {"metadata": {"namespace": run.namespace}}))
+    gadget = run.gadget(spec={"size": 1}, status={"phase": "Ready"}, metadata={"generation": 7, "uid": "mine"})
+    await run.do(client.create(GADGET, gadget))
+    await run.do(client.request("POST", GADGET.path(run.namespace), body=run.config_map()))
+    await run.do(client.get(Resource("testkit.rook.io", "v1", "Nothing", "nothings"), run.namespace, "x"))
+    path = CONFIG_MAP.path(run.namespace)
+    dry = await client.request("POST", path, params={"dryRun": "All"}, body=run.config_map("dry"))
+    run.answers.append(orjson.loads(dry)["metadata"]["name"])
+    await run.get(CONFIG_MAP, "dry")
+
+
+async def replacing(run: Run) -> None:
+    """Versions, uids, generations, status apart from the rest."""
+    client = run.client
+    made = await run.do(client.create(GADGET, run.gadget(spec={"size": 1})))
+    changed = {**made, "spec": {"size": 2}, "status": {"phase": "ignored"}}
+    await run.do(client.replace(GADGET, changed))
+    await run.do(client.replace(GADGET, changed))
+    await run.do(client.replace(GADGET, run.gadget(spec={"size": 3})))
+    now = await run.get(GADGET, "g")
+    status = {**now, "spec": {"size": 99}, "status": {"phase": "Ready"}}
+    status["metadata"] = {**now["metadata"], "annotations": {"note": "by status"}}
+    now = await run.do(client.replace(GADGET, status, subresource="status"))
+    now["metadata"]["labels"] = {"a": "b"}
+    now = await run.do(client.replace(GADGET, now))
+    before = run.versions[-1]
+    now = await run.do(client.replace(GADGET, now))
+    run.answers.append(run.versions[-1] == before)
+    now["metadata"]["uid"] = "another"
+    await run.do(client.replace(GADGET, now))
+    await run.do(client.replace(GADGET, now, subresource="status"))
+    await run.do(client.replace(GADGET, run.gadget("missing", metadata={"resourceVersion": "1"})))
+    await run.do(client.create(CONFIG_MAP, run.config_map(data={"a": "1"})))
+    await run.do(client.replace(CONFIG_MAP, run.config_map(data={"b": "2"})))
+    await run.do(client.replace(CONFIG_MAP, run.config_map(data={"b": "3"}), subresource="status"))
+
+
+async def patching(run: Run) -> None:
+    """Merge patches, with and without a version, and strategic ones."""
+    await run.do(run.client.create(GADGET, run.gadget(spec={"size": 1, "limits": {"a": "1", "b": "2"}})))
+    await run.patch(GADGET, "g", {"spec": {"limits": {"a": None, "c": "3"}, "steps": ["x"]}}, fieldManager="other")
+    await run.patch(GADGET, "g", {"metadata": {"resourceVersion": "1"}, "spec": {"size": 5}})
+    await run.patch(GADGET, "g", {"metadata": {"uid": "another"}, "spec": {"size": 5}})
+    before = run.versions[-1]
+    await run.patch(GADGET, "g", {"spec": {"steps": ["x"]}})
+    run.answers.append(run.versions[-1] == before)
+    await run.patch(GADGET, "g", {"status": {"phase": "Ready"}, "spec": {"size": 9}}, subresource="status")
+    old = {"metadata": {"resourceVersion": "1"}, "status": {"phase": "Old"}}
+    await run.patch(GADGET, "g", old, subresource="status")
+    await run.patch(GADGET, "g", {"metadata": {"uid": "another"}, "status": {"phase": "Other"}}, subresource="status")
+    await run.patch(GADGET, "g", {"metadata": {"labels": {"a": "b"}}}, fieldManager="labeller")
+    await run.patch(GADGET, "missing", {"spec": {}})
+    await run.patch(GADGET, "g", {"spec": {"size": 4}}, content_type=STRATEGIC_MERGE_PATCH)
+    await run.patch(GADGET, "g", {"spec": {"size": 8}}, dryRun="All")
+    await run.get(GADGET, "g")
+    await run.client.create(SERVICE, service(run.namespace))
+    conditions = [{"type": "One", **CONDITION}, {"type": "Two", **CONDITION}]
+    first = {"status": {"conditions": conditions}}
+    await run.client.patch(SERVICE, run.namespace, "s", first, content_type=MERGE_PATCH, subresource="status")
+    more = {"status": {"conditions": [{**conditions[0], "status": "False"}, {"type": "Three", **CONDITION}]}}
+    found = await run.client.patch(
+        SERVICE, run.namespace, "s", more, content_type=STRATEGIC_MERGE_PATCH, subresource="status"
+    )
+    run.answers.append(sorted((c["type"], c["status"]) for c in found["status"]["conditions"]))
+
+
+CONDITION = {"status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+def service(namespace: str) -> JsonObject:
+    """A Service with every field that a server would fill in, but for the address."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": namespace, "name": "s"},
+        "spec": {
+            "clusterIP": "None",
+            "clusterIPs": ["None"],
+            "internalTrafficPolicy": "Cluster",
+            "ipFamilies": ["IPv4"],
+            "ipFamilyPolicy": "SingleStack",
+            "ports": [{"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}],
+            "sessionAffinity": "None",
+            "type": "ClusterIP",
+        },
+        "status": {"loadBalancer": {}},
+    }
+
+
+async def applying(run: Run) -> None:
+    """Two managers, conflicts, force, fields that are given up."""
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "1", "b": "2"}), "one")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "1", "c": "3"}), "two")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "other", "b": "other"}), "two")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "other"}), "two", force=True)
+    await run.apply(CONFIG_MAP, run.config_map(data={"b": "2"}), "one")
+    before = run.versions[-1]
+    await run.apply(CONFIG_MAP, run.config_map(data={"b": "2"}), "one")
+    run.answers.append(run.versions[-1] == before)
+    await run.patch(CONFIG_MAP, "c", {"data": {"a": "patched", "d": "4"}}, fieldManager="two")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "again"}), "two")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "again"}, labels={"x": "y"}), "one", force=True)
+    await run.apply(CONFIG_MAP, run.config_map(labels={"x": "y"}), "one")
+    await run.apply(CONFIG_MAP, run.config_map(), "one")
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "x"}, resourceVersion="1"), "one", force=True)
+    await run.apply(CONFIG_MAP, run.config_map(data={"a": "x"}, uid="another"), "one", force=True)
+    await run.apply(CONFIG_MAP, run.config_map("missing", data={"a": "x"}, uid="another"), "one", force=True)
+    await run.do(run.client.create(CONFIG_MAP, run.config_map("plain", data={"a": "1"})))
+    await run.apply(CONFIG_MAP, run.config_map("plain", data={"a": "2"}), "one")
+    await run.apply(CONFIG_MAP, run.config_map("plain", data={"a": "2"}), "one", force=True)
+
+
+async def applying_lists(run: Run) -> None:
+    """Lists by key, sets, lists and objects that are wholes."""
+
+    async def apply(manager: str, *, force: bool = False, **spec: Any) -> None:
+        await run.apply(GADGET, run.gadget(spec=spec), manager, force=force)
+
+    def part(name: str, **fields: Any) -> JsonObject:
+        return {"name": name, **fields}
+
+    await apply("one", parts=[part("a", size=1), part("b", size=2)], tags=["x", "y"], steps=["1"], whole={"a": "1"})
+    await apply("two", parts=[part("c", size=3), part("a", tags=["t"])], tags=["y", "z"], limits={"cpu": "1"})
+    await apply("two", parts=[part("a", size=9)])
+    await apply("one", parts=[part("b", size=2)], tags=["x"], steps=["1"], whole={"a": "1"})
+    await apply("two", parts=[part("d"), part("b"), part("c", size=4)], tags=["z"], steps=["2"], force=True)
+    await apply("two", whole={"b": "2"})
+    await apply("two", whole={"b": "2"}, force=True)
+    await apply("one", limits={"cpu": "1"})
+    await run.patch(GADGET, "g", {"spec": {"parts": [part("b", size=7), part("e")]}}, fieldManager="three")
+    await apply("one", parts=[part("e", size=1), part("f")])
+    await apply("one", size=3)
+    await apply("two")
+    await run.apply(GADGET, run.gadget(), "one")
+
+
+async def applying_status(run: Run) -> None:
+    """Status by a manager of its own."""
+    await run.apply(GADGET, run.gadget(status={"phase": "X"}), "status", subresource="status")
+    await run.apply(GADGET, run.gadget(spec={"size": 1}, status={"phase": "ignored"}), "one")
+
+    async def apply(manager: str, *, force: bool = False, **status: Any) -> None:
+        await run.apply(GADGET, run.gadget(status=status), manager, force=force, subresource="status")
+
+    await apply("status", phase="Ready", conditions=[{"type": "A", "status": "True"}])
+    await apply("other", conditions=[{"type": "B", "status": "True"}, {"type": "A", "status": "False"}])
+    await apply("other", conditions=[{"type": "B", "status": "True"}])
+    await apply("status", phase="Ready")
+    await run.apply(GADGET, run.gadget(spec={"size": 2}), "one")
+    await run.apply(
+        GADGET, run.gadget(status={"phase": "x"}, metadata={"uid": "other"}), "status", subresource="status"
+    )
+
+
+async def applying_built_in_lists(run: Run) -> None:
+    """Containers, variables and ports of a Deployment; only of what was applied, since a server fills in the rest."""
+
+    def deployment(containers: list[JsonObject], **spec: Any) -> JsonObject:
+        labels = {"app": "d"}
+        pod = {"metadata": {"labels": labels}, "spec": {"containers": containers}}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"namespace": run.namespace, "name": "d"},
+            "spec": {"selector": {"matchLabels": labels}, "template": pod, **spec},
+        }
+
+    async def apply(manager: str, containers: list[JsonObject], *, force: bool = False, **spec: Any) -> None:
+        try:
+            found = await run.client.patch(
+                DEPLOYMENT,
+                run.namespace,
+                "d",
+                deployment(containers, **spec),
+                content_type=APPLY_PATCH,
+                params={"fieldManager": manager, "force": str(force).lower()},
+            )
+        except ApiError as error:
+            run.answers.append((error.status, error.reason, sorted(cause.field for cause in error.causes)))
+            return
+        pod = found["spec"]["template"]["spec"]["containers"]
+        shown = [{name: c.get(name) for name in ("name", "image", "env")} for c in pod]
+        ports = [[{"protocol": "TCP"} | port for port in c.get("ports", ())] for c in pod]  # a server fills that in
+        owners = [_owner(entry) for entry in found["metadata"]["managedFields"]]
+        run.answers.append((shown, ports, owners, found["metadata"]["generation"]))
+
+    port = {"containerPort": 80, "protocol": "TCP"}
+    main = {"name": "main", "image": "a:1"}
+    await apply("one", [{**main, "env": [{"name": "A", "value": "1"}], "ports": [port]}], replicas=1)
+    await apply("two", [{**main, "env": [{"name": "B", "value": "2"}]}, {"name": "side", "image": "b:1"}])
+    await apply("two", [{"name": "main", "image": "a:2", "ports": [{**port, "protocol": "UDP"}]}], replicas=2)
+    await apply("two", [{"name": "main", "image": "a:2", "ports": [{**port, "protocol": "UDP"}]}], force=True)
+    await apply("one", [{"name": "main", "ports": [{"containerPort": 80}]}])
+
+
+async def deleting(run: Run) -> None:
+    """Finalizers, preconditions, what is left of what ends."""
+    client, namespace = run.client, run.namespace
+    made = await run.do(client.create(GADGET, run.gadget(spec={"size": 1}, metadata={"finalizers": ["a.io/x"]})))
+
+    async def delete(name: str, **options: Any) -> None:
+        path = GADGET.path(namespace, name)
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": options}
+        request = client.request("DELETE", path, body=body)
+
+        async def answer() -> Any:
+            return orjson.loads(await request)
+
+        await run.do(answer())
+
+    await delete("g", uid="another")
+    await delete("g", resourceVersion="1")
+    await delete("g", uid=made["metadata"]["uid"])
+    before = (await run.get(GADGET, "g"))["metadata"]["resourceVersion"]
+    await delete("g")
+    run.answers.append((await run.get(GADGET, "g"))["metadata"]["resourceVersion"] == before)
+    await run.patch(GADGET, "g", {"metadata": {"finalizers": ["a.io/x", "a.io/y"]}})
+    await run.patch(GADGET, "g", {"metadata": {"labels": {"still": "here"}}})
+    await run.patch(GADGET, "g", {"metadata": {"deletionTimestamp": None}})
+    await run.patch(GADGET, "g", {"metadata": {"finalizers": None}})
+    await run.get(GADGET, "g")
+    await delete("g")
+    await run.do(client.create(CONFIG_MAP, run.config_map()))
+    await run.do(client.delete(CONFIG_MAP, namespace, "c"))
+    await run.do(client.delete(CONFIG_MAP, namespace, "c"))
+    again = await run.do(client.create(CONFIG_MAP, run.config_map()))
+    run.answers.append(again["metadata"]["uid"] not in run.uids[:-1])
+
+
+async def watching(run: Run) -> None:
+    """Events of everything that happens, and of what a selector sees."""
+    client, namespace = run.client, run.namespace
+    first = await client.create(GADGET, run.gadget("first", spec={"color": "red"}))
+    since = first["metadata"]["resourceVersion"]
+    await client.create(GADGET, run.gadget("g", spec={"color": "red"}, metadata={"labels": {"app": "x"}}))
+
+    async def patch(name: str, change: JsonObject, subresource: str = "") -> None:
+        await client.patch(GADGET, namespace, name, change, content_type=MERGE_PATCH, subresource=subresource)
+
+    await patch("g", {"spec": {"color": "blue"}})
+    await patch("g", {"spec": {"color": "blue"}})
+    await patch("g", {"metadata": {"labels": {"app": "y"}}})
+    await patch("g", {"metadata": {"labels": {"app": "x"}}})
+    await patch("g", {"status": {"phase": "Ready"}}, "status")
+    await patch("first", {"metadata": {"finalizers": ["a.io/x"]}})
+    await client.delete(GADGET, namespace, "first")
+    await patch("first", {"metadata": {"finalizers": []}})
+    await client.delete(GADGET, namespace, "g")
+    await client.create(GADGET, run.gadget("g", spec={"color": "red"}))
+    await run.events(GADGET, since, 10)
+    await run.events(GADGET, since, 6, labelSelector="app=x")
+    await run.events(GADGET, since, 2, labelSelector="app=y")
+    await run.events(GADGET, since, 5, fieldSelector="spec.color=blue")
+    await run.events(GADGET, since, 7, fieldSelector="metadata.name=g")
+    initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    await run.events(GADGET, "", 2, **initial)
+    await run.events(GADGET, "0", 1)
+
+
+async def listing(run: Run) -> None:
+    """Pages, selectors, metadata alone."""
+    client, namespace = run.client, run.namespace
+    for number, name in enumerate(("e", "d", "c", "b", "a")):
+        gadget = run.gadget(
+            name, spec={"color": ("red", "blue")[number % 2]}, metadata={"labels": {"n": str(number), "all": ""}}
+        )
+        await client.create(GADGET, gadget)
+    for selector in ("n=1", "n!=1", "n in (1,2)", "n notin (1, 2)", "n", "!n", "all", "all=,n=3", "x", "n==4"):
+        await run.list(GADGET, label_selector=selector)
+    for selector in ("metadata.name=a", "metadata.name!=a", f"metadata.namespace={namespace}", "spec.color=red"):
+        await run.list(GADGET, field_selector=selector)
+    await run.list(GADGET, field_selector="spec.color!=red,metadata.name=b", label_selector="n")
+    token = ""
+    for _ in range(3):
+        params = {"limit": "2", **({"continue": token} if token else {})}
+        page = orjson.loads(await client.request("GET", GADGET.path(namespace), params=params))
+        token = page["metadata"].get("continue", "")
+        names = [item["metadata"]["name"] for item in page["items"]]
+        run.answers.append((names, bool(token), page["metadata"].get("remainingItemCount"), page["kind"]))
+        await client.create(GADGET, run.gadget(f"aa{uuid.uuid4().hex[:6]}"))
+    accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+    partial = orjson.loads(
+        await client.request("GET", GADGET.path(namespace), params={"labelSelector": "n=0"}, accept=accept)
+    )
+    run.answers.append([(item["kind"], item["apiVersion"], sorted(item)) for item in partial["items"]])
+    await run.do(client.request("GET", GADGET.path(namespace), params={"labelSelector": "a=b=c"}))
+
+
+async def namespaces(run: Run) -> None:
+    """A namespace that ends takes no new objects."""
+    name = f"ending-{uuid.uuid4().hex[:8]}"
+    await run.client.create(NAMESPACE, {"metadata": {"name": name}})
+    await run.client.create(CONFIG_MAP, {"metadata": {"namespace": name, "name": "c", "finalizers": ["a.io/x"]}})
+    await run.client.delete(NAMESPACE, "", name)
+    found = await run.client.get(NAMESPACE, "", name)
+    run.answers.append((found["status"]["phase"], found["spec"], "deletionTimestamp" in found["metadata"]))
+    await run.do(run.client.create(CONFIG_MAP, {"metadata": {"namespace": name, "name": "late"}}))
+
+
+async def generations(run: Run) -> None:
+    """Which built-in kinds count changes."""
+    meta = {"namespace": run.namespace, "name": "x"}
+    template: JsonObject = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    selector = {"matchLabels": {"a": "b"}}
+    job = {**template["spec"], "restartPolicy": "Never"}
+    claim: JsonObject = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    volume: JsonObject = {**claim, "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
+    volume.pop("resources")
+    name = f"x-{uuid.uuid4().hex[:8]}"
+    attachment = {"attacher": "a", "nodeName": "n", "source": {"persistentVolumeName": "v"}}
+    made: list[tuple[Resource, JsonObject]] = [
+        (kube.POD, {"metadata": meta, "spec": template["spec"]}),
+        (kube.SERVICE, {"metadata": meta, "spec": {"ports": [{"port": 1}]}}),
+        (kube.SERVICE_ACCOUNT, {"metadata": meta}),
+        (kube.SECRET, {"metadata": meta}),
+        (kube.PVC, {"metadata": meta, "spec": claim}),
+        (kube.PV, {"metadata": {"name": name}, "spec": volume}),
+        (kube.DEPLOYMENT, {"metadata": meta, "spec": {"selector": selector, "template": template}}),
+        (kube.DAEMONSET, {"metadata": meta, "spec": {"selector": selector, "template": template}}),
+        (kube.STATEFULSET, {"metadata": meta, "spec": {"selector": selector, "template": template}}),
+        (kube.JOB, {"metadata": meta, "spec": {"template": {"spec": job}}}),
+        (kube.PDB, {"metadata": meta, "spec": {"minAvailable": 1, "selector": selector}}),
+        (kube.LEASE, {"metadata": meta, "spec": {}}),
+        (NODE, {"metadata": {"name": name}, "spec": {}}),
+        (kube.STORAGE_CLASS, {"metadata": {"name": name}, "provisioner": "p"}),
+        (kube.VOLUME_ATTACHMENT, {"metadata": {"name": name}, "spec": attachment}),
+        (kube.CSI_DRIVER, {"metadata": {"name": name}, "spec": {}}),
+        (kube.CSI_NODE, {"metadata": {"name": name}, "spec": {"drivers": []}}),
+    ]
+    for resource, obj in made:
+        found = await run.client.create(resource, obj)
+        patch: JsonObject = {"status": {}}
+        path = resource.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"], "status")
+        try:
+            await run.client.request("PATCH", path, body=patch, content_type=MERGE_PATCH)
+            has_status = True
+        except ApiError as error:
+            has_status = not error.is_not_found
+        if resource == kube.CSI_NODE:  # the types are of a newer version than the server, and have one
+            has_status = True
+        run.answers.append((resource.kind, found["metadata"].get("generation"), has_status))
+    assert {resource for resource, _ in made} == set(kube.BUILT_IN.values()) - {NAMESPACE, CONFIG_MAP, kube.EVENT}
+
+
+@pytest.fixture
+async def real(client: Client, namespace: str) -> Run:
+    try:
+        await client.create(CRDS, CRD)
+    except ApiError as error:
+        if not error.is_already_exists:
+            raise
+    with anyio.fail_after(30):
+        while True:
+            try:
+                await client.list(GADGET, namespace)
+                return Run(client, namespace)
+            except ApiError:
+                await anyio.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        creating,
+        replacing,
+        patching,
+        applying,
+        applying_lists,
+        applying_status,
+        applying_built_in_lists,
+        deleting,
+        watching,
+        listing,
+        namespaces,
+        generations,
+    ],
+)
+async def test_answers_as_a_real_server_does(scenario: Scenario, real: Run) -> None:
+    server = ApiServer(namespaces=("default", real.namespace), collects=False)
+    server.install(CRD)
+    kit = Run(server.client(manager="tests"), real.namespace)
+
+    await scenario(real)
+    await scenario(kit)
+
+    for number, (ours, theirs) in enumerate(zip(kit.answers, real.answers, strict=True)):
+        assert ours == theirs, f"answer {number} of {scenario.__name__}"
+
+
+async def test_how_fields_are_merged_is_what_a_real_server_publishes(client: Client) -> None:
+    file = Path(controller.testkit.__file__).with_name("topology.json")
+    assert file.read_text() == text(table(await published(client))), "run: python -m tests.integration.topology"
