@@ -1,9 +1,7 @@
 """Informers and the queue against a real API server that is killed, restarted, compacted and cut off."""
 
 import asyncio
-import contextlib
 import itertools
-import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -21,7 +19,7 @@ from informers.outage import PAUSES
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain
-from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue
+from workqueue import ItemExponentialBackoff, QueueShutDown, WorkQueue
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
@@ -32,7 +30,6 @@ PODS = Resource("", "v1", "Pod", "pods")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "Role", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
 
-DOCS = Path(__file__).parents[2] / "docs/runtime.md"
 MERGE = "application/merge-patch+json"
 CATCH_UP = 90.0
 """Seconds in which an informer must have caught up; a busy machine and the longest backoffs are within."""
@@ -479,23 +476,3 @@ async def test_rights_in_one_namespace_are_enough_and_may_come_later(
                 await informer.wait_synced()
             assert informer.trouble == ""
             tasks.cancel_scope.cancel()
-
-
-async def test_the_example_in_the_docs(
-    apiserver: ApiServer, client: Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    code = re.search(r"## Informers.*?```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code[1], str(DOCS), "exec"), names)  # noqa: S102  # our own documentation
-    monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
-    with contextlib.suppress(ApiError):  # another test may have made it
-        await client.create(NAMESPACES, {"metadata": {"name": "rook-ceph"}})
-    spec = {"nodeName": "worker-1", "containers": [{"name": "osd", "image": "example.org/ceph:1"}]}
-    metadata = {"namespace": "rook-ceph", "name": "osd-0", "labels": {"app": "rook-ceph-osd"}}
-    await client.create(PODS, {"metadata": metadata, "spec": spec})
-    queue: WorkQueue[Key] = WorkQueue("example")
-    await names["watch_pods"](queue)
-    assert capsys.readouterr().out.endswith("1 OSDs on worker-1\n")
-    assert queue.depths() == {LOW_PRIORITY: 1}
-    assert await queue.get() == ("rook-ceph", "osd-0")
