@@ -190,11 +190,15 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     here = attachment.spec.node_name
     node = seen.nodes.get(here)
     detach = Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it")
-    # A node that is gone is told from the others by elimination: nobody else's address, nobody else's client.
+    # Addresses may be translated on the way to the storage system, and a node that is gone has none. Such a client is
+    # told by elimination: it is no other node's, and nobody else has the volume attached.
     others = [other for name, other in seen.nodes.items() if name != here]
+    alone = node is None or not any(a.status.attached and a.spec.node_name != here for a in seen.others)
 
     def is_here(holder: Holder) -> bool:
-        return holder.is_on(node) if node is not None else not any(holder.is_on(other) for other in others)
+        if node is not None and holder.is_on(node):
+            return True
+        return alone and not any(holder.is_on(other) for other in others)
 
     held = [holder for holder in seen.holders if is_here(holder)]
     out_of_service = node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)

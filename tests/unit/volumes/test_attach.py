@@ -232,6 +232,20 @@ def test_a_node_that_is_gone_is_fenced_by_elimination() -> None:
     assert detach == Detach()
 
 
+def test_a_client_whose_address_was_translated_is_the_node_s_that_alone_has_it_attached() -> None:
+    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
+    translated = Holder(address="10.0.0.254", client="10.0.0.254:0/7")
+    assert Detach() not in actions(leaving, seen(holders=[translated]))
+    nodes = {**NODES, "a": node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))}
+    for found in (seen(nodes=nodes, holders=[translated]), seen(nodes=nodes, absent=[translated])):
+        fence, detach = actions(leaving, found)
+        assert isinstance(fence, Fence)
+        assert (fence.holder, detach) == (translated, Detach())
+    elsewhere = attachment("b", attached=True)
+    shared = seen(nodes=nodes, holders=[translated], others=[elsewhere])
+    assert actions(leaving, shared) == [Detach()], "it may be node b's"
+
+
 FIRST, SECOND = "csi-a-is-first-by-name", "csi-b"
 
 
