@@ -19,7 +19,7 @@ from bench.cluster import machine
 from bench.runtime import measures, programs
 from bench.runtime.load import Load
 from bench.runtime.protocol import PeerError
-from bench.runtime.report import MAIN, from_json, merge, record, table, to_json
+from bench.runtime.report import LOAD, MAIN, from_json, merge, record, table, to_json
 from e2e.progress import say
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = measures.resized(plan, tuple(sorted(arguments.sizes)))
     versions = {runtime.name: runtime.version() for runtime in runtimes}
     at = datetime.now(UTC).strftime("%Y-%m-%d")
-    where = f"{machine()}, load {os.getloadavg()[0]:.1f} when it began"
+    where = f"{machine()}{LOAD}{os.getloadavg()[0]:.1f} when it began"
     records: list[Record] = []
     failures: list[str] = []
     for values in run(plan, set(arguments.only), runtimes, arguments.runs or (1 if arguments.quick else 5), failures):
@@ -145,7 +145,7 @@ def publish(new: list[Record]) -> None:
     versions = {found.runtime: found.version for found in records}
     said = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     when = ", ".join(sorted({found.at for found in records}))
-    where = "; ".join(sorted({found.machine for found in records}))
+    where = "; ".join(sorted({found.machine.partition(LOAD)[0] for found in records}))
     insert(PAGE, f"Measured {when} on {where}: {said}. Median (least to most) of the runs.\n\n{table(records, names)}")
     main = [found for found in records if found.measure in MAIN and not found.runtime.startswith("bytes-")]
     insert(README, f"{table(main, names, spread=False)}\n\nMedians, measured {when} on {where}.")

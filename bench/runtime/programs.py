@@ -153,8 +153,13 @@ def _package_version(name: str) -> Callable[[], str]:
 
 
 def _our_version() -> str:
-    result = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CHECKOUT, capture_output=True, text=True)
-    return result.stdout.strip() or "unknown"
+    """The commit; "dirty" if the code differs from it. What a bench writes is no code."""
+    code = ["workqueue", "informers", "controller", "bench", ":!bench/*.json"]
+    commit = subprocess.run(["git", "describe", "--always"], cwd=CHECKOUT, capture_output=True, text=True)
+    if commit.returncode:
+        return "unknown"
+    same = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], cwd=CHECKOUT)
+    return commit.stdout.strip() + ("-dirty" if same.returncode else "")
 
 
 RUNTIMES = (

@@ -111,6 +111,9 @@ TITLES = {
 """What the table says for each measure, in its order."""
 
 
+LOAD = ", load "
+"""Between the machine and its load in a record; pages leave the load out, which differs from part to part."""
+
 MAIN = (
     "sync_s",
     "sync_cpu_s",
