@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.plan import Handler
     from controller.runtime import Manager
-    from controller.runtime.kube import JsonObject
-    from informers import Client, Resource
+    from informers import Client, JsonObject, Resource
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 

@@ -69,8 +69,6 @@ SOONEST, LATEST = 1.0, 15.0
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
-type JsonObject = dict[str, Any]
-
 
 def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     """The plan for a cluster. Pure.

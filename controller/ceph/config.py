@@ -35,7 +35,6 @@ DEFAULTS: Mapping[tuple[str, str], str] = {
 }
 """What the operator sets unless the spec says otherwise, as upstream does."""
 
-type JsonObject = dict[str, Any]
 type Name = tuple[str, str]
 """Section (with mask, as in "osd/class:ssd") and name of a setting."""
 

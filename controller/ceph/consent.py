@@ -5,13 +5,11 @@ A cache may be behind: consent may have been withdrawn a moment ago, or the obje
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from controller.runtime.kube import HasMetadata
-    from informers import Client, Resource
-
-type JsonObject = dict[str, Any]
+    from informers import Client, JsonObject, Resource
 
 
 class NoConsentError(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.keys import secret
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from controller.framework.children import Live
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
+    from informers import JsonObject
 
 PROVISIONER, NODE = "csi-rbd-provisioner", "csi-rbd-node"
 
@@ -31,8 +32,6 @@ CAPS: Mapping[str, Mapping[str, str]] = {
     NODE: {"mgr": "allow rw", "mon": "profile rbd", "osd": "profile rbd"},
 }
 """What each user may do, by its name without "client."."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.ceph.releases import CephVersion
+    from informers import JsonObject
 
 CLUSTER_LABEL = "rook_cluster"
 MON_CONFIG = "rook-ceph-config"  # the Secret's name
@@ -52,8 +53,6 @@ size, = struct.unpack('>I', daemon.recv(4, socket.MSG_WAITALL))
 daemon.recv(size, socket.MSG_WAITALL)
 """
 """Asks a daemon by its admin socket whether it lives, for a tenth of the CPU time that `ceph daemon` takes to start."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

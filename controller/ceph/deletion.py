@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph import mon_objects
 from controller.ceph.daemon import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.observation import Observation
-    from informers import Resource
+    from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
 CONFIRMATION = "yes-really-destroy-data"
@@ -68,8 +68,6 @@ for entry in /sys/class/block/*; do
 done
 """
 """Removes mon stores and OSDs by the fsid written in them, so that nothing of another cluster is touched."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ import struct
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from informers import JsonObject
 
 IDENTITY = "rook-ceph-mon"  # the Secret's name
 MONS_KEYRING = "rook-ceph-mons-keyring"
@@ -27,8 +29,6 @@ ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets
 
 _KEY_TYPE_AES = 1
 _KEY_LENGTH = 16
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

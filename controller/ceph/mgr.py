@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Pod
+    from informers import JsonObject
 
 APP = "rook-ceph-mgr"
 BUDGET = "rook-ceph-mgr-pdb"
@@ -44,8 +45,6 @@ ACTIVE, STANDBY = "active", "standby"
 METRICS_PORT = 9283
 CAPS = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
 BALANCER = "balancer"
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network
 from controller.ceph.members import Endpoints, Mon, MonState, id_name, id_number
@@ -38,13 +38,12 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Node, Pod
+    from informers import JsonObject
 
 NOT_IN_QUORUM = "not in quorum"
 """Reason of the step that waits for a mon; how long it has been waiting decides about its replacement."""
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import (
     CLUSTER_LABEL,
@@ -39,6 +39,7 @@ from controller.framework.placement import HOSTNAME_LABEL, keep_apart
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
+    from informers import JsonObject
 
 APP = "rook-ceph-mon"
 BUDGET = "rook-ceph-mon-pdb"
@@ -46,7 +47,6 @@ MAX_ID_ANNOTATION = "rook.io/max-mon-id"
 DATA_ROOT = "/var/lib/ceph/mon"
 DEFAULT_CLAIM_SIZE = "10Gi"
 
-type JsonObject = dict[str, Any]
 
 PREPARE_STORE = """\
 set -eu

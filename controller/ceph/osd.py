@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
     from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
-    from informers import Client
+    from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
@@ -64,8 +64,6 @@ MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 LEAST_FOR_CHECKS = 3
 """OSDs below which none can be restarted without a pause in service, so that asking is of no use; upstream's number."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

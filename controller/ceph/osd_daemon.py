@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Node
+    from informers import JsonObject
 
 APP = "rook-ceph-osd"
 RECORD_ANNOTATION = "rook.io/osd"
@@ -47,8 +48,6 @@ MIN_MEMORY_TARGET = 896 * 1024**2
 
 SETTINGS = ("crushRoot", "deviceClass", "initialWeight")
 """Settings of a device that its OSD keeps."""
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Job, Pod
+    from informers import JsonObject
 
 APP = "rook-ceph-osd-prepare"
 TYPE = "osd-prepare"
@@ -51,8 +52,6 @@ MAX_DEVICES = 16
 """Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
 MAX_RETRIES = 3
 NAME_LIMIT = 63
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,14 +36,13 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephBlockPool
     from controller.ceph.rados import Cluster, RadosCluster
     from controller.framework.plan import Handler
+    from informers import JsonObject
 
 log = structlog.get_logger(__name__)
 
 OWNED_PREFIX = "rook/pool/"
 LISTING_TIMEOUT = 60.0
 """Seconds that it may take to see what is in a pool."""
-
-type JsonObject = dict[str, Any]
 
 
 async def observe(ceph: Cluster, pool: CephBlockPool) -> PoolObservation:

@@ -31,8 +31,6 @@ GRACE = 1.0
 MAX_CALLS = 4
 """librados calls in flight per cluster, so that a cluster that does not answer holds few threads."""
 
-type JsonObject = dict[str, Any]
-
 
 class CephError(Exception):
     """A command that the cluster refused, or that it did not answer in time.

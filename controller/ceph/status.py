@@ -7,7 +7,7 @@ Phases and states are upstream's words.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
-
-type JsonObject = dict[str, Any]
 
 
 def timestamp(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import Release, cluster_labels, metadata
 from controller.ceph.releases import CephVersion, refusal
@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Pod
+    from informers import JsonObject
 
 NAME = "rook-ceph-detect-version"
 SUBJECT = "Ceph version"
 IMAGE_ANNOTATION = "rook.io/image"
-
-type JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,7 @@ from typing import Any
 
 from controller.framework.plan import Handler, Step
 from controller.runtime.apply import Applier, pending
-from informers import ApiError, Client, Informer, Resource
-
-type JsonObject = dict[str, Any]
+from informers import ApiError, Client, Informer, JsonObject, Resource
 
 type Live = Mapping[tuple[str, str], JsonObject]
 """The objects of one namespace as the caches have them, by (kind, name)."""

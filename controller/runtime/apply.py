@@ -25,8 +25,8 @@ from informers import ApiError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from controller.runtime.kube import HasMetadata, JsonObject
-    from informers import Client, Informer, InformerFactory, Resource
+    from controller.runtime.kube import HasMetadata
+    from informers import Client, Informer, InformerFactory, JsonObject, Resource
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.runtime.controller import Controller
-    from controller.runtime.kube import JsonObject
-    from informers import InformerFactory
+    from informers import InformerFactory, JsonObject
     from informers.cache import Cache
     from informers.watcher import Watcher
 

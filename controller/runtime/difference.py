@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from controller.runtime.kube import JsonObject
+    from informers import JsonObject
 
 NOT_COMPARED = frozenset({"apiVersion", "kind", "status"})
 """Top level fields that say where the object is served, or that an apply of the object cannot set."""

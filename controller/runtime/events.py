@@ -29,8 +29,7 @@ from workqueue import loop_clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from controller.runtime.kube import JsonObject
-    from informers import Client
+    from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from informers import ApiError
 
 if TYPE_CHECKING:
-    from controller.runtime.kube import HasMetadata, JsonObject
-    from informers import Client, Resource
+    from controller.runtime.kube import HasMetadata
+    from informers import Client, JsonObject, Resource
 
 
 async def add_finalizer(client: Client, resource: Resource, obj: HasMetadata, name: str) -> bool:

@@ -7,7 +7,7 @@ shared by all controllers: add a field here, never a second view.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -17,7 +17,6 @@ from controller.apis.meta import ObjectMeta as ObjectMeta
 from controller.apis.meta import OwnerReference as OwnerReference
 from informers import Resource
 
-type JsonObject = dict[str, Any]
 type IntOrString = int | str
 
 POD = Resource(group="", version="v1", kind="Pod", plural="pods")

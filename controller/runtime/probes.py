@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import CollectorRegistry
 
-    from controller.runtime.kube import JsonObject
+    from informers import JsonObject
 
 type Address = tuple[str, int]
 """Host and port; port 0 takes a free one."""

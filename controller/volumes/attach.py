@@ -26,9 +26,9 @@ from informers import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from controller.runtime.kube import JsonObject, Node, PersistentVolume, VolumeAttachment
+    from controller.runtime.kube import Node, PersistentVolume, VolumeAttachment
     from controller.volumes.backend import Holder, VolumeBackend
-    from informers import Client, Informer
+    from informers import Client, Informer, JsonObject
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """The taint by which an administrator says that a node is down and stays down."""

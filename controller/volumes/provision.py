@@ -28,9 +28,9 @@ from informers import ApiError
 if TYPE_CHECKING:
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
-    from controller.runtime.kube import JsonObject, PersistentVolume, PersistentVolumeClaim, StorageClass
+    from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
     from controller.volumes.backend import Description, VolumeBackend
-    from informers import Client, Informer
+    from informers import Client, Informer, JsonObject
 
 _log = structlog.get_logger(__name__)
 

@@ -5,6 +5,7 @@ python -m tests.integration.replica KUBECONFIG NAMESPACE NAME
 
 import asyncio
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from controller.runtime import Controller, LeaderElection, LeadershipLostError, Manager, Request, Result
@@ -95,11 +96,21 @@ def election(namespace: str) -> LeaderElection:
     )
 
 
-async def main(kubeconfig: str, namespace: str, name: str) -> int:
-    """Runs until told to stop."""
+async def replicate(
+    kubeconfig: str, lease_kubeconfig: str, namespace: str, name: str, set_up: Callable[[Manager], object]
+) -> int:
+    """Runs a manager that stands for the lease until told to stop. Returns the exit status.
+
+    Args:
+        kubeconfig: Of its client.
+        lease_kubeconfig: Of its client for the lease.
+        namespace: What it serves, and where the lease is.
+        name: Of the replica.
+        set_up: Gives the manager its work.
+    """
     async with (
-        Client.connect(kubeconfig=kubeconfig, user_agent="replica") as client,
-        Client.connect(kubeconfig=kubeconfig, user_agent="replica-lease") as lease_client,
+        Client.connect(kubeconfig=kubeconfig, user_agent=name) as client,
+        Client.connect(kubeconfig=lease_kubeconfig, user_agent=f"{name}-lease") as lease_client,
     ):
         manager = Manager(
             client,
@@ -110,7 +121,7 @@ async def main(kubeconfig: str, namespace: str, name: str) -> int:
             metrics_address=("127.0.0.1", 0),
             debug_address=None,
         )
-        add_copier(manager)
+        set_up(manager)
         try:
             await manager.run()
         except LeadershipLostError:
@@ -118,5 +129,10 @@ async def main(kubeconfig: str, namespace: str, name: str) -> int:
     return 0
 
 
+def main(kubeconfig: str, namespace: str, name: str) -> int:
+    """Runs until told to stop."""
+    return asyncio.run(replicate(kubeconfig, kubeconfig, namespace, name, add_copier))
+
+
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(*sys.argv[1:])))
+    sys.exit(main(*sys.argv[1:]))

@@ -10,12 +10,12 @@ from functools import partial
 import anyio
 import structlog
 
-from controller.runtime import LeadershipLostError, Manager, NotLeaderError
+from controller.runtime import Manager, NotLeaderError
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from informers import ApiError, Client, Informer, JsonObject, TransportError
 from tests.integration.replica import LEASE_DURATION as LEASE_DURATION
 from tests.integration.replica import LOST as LOST
-from tests.integration.replica import election
+from tests.integration.replica import replicate
 
 log = structlog.get_logger(__name__)
 
@@ -44,30 +44,16 @@ async def stamp(client: Client, informer: Informer[ConfigMap], namespace: str, n
         await anyio.sleep(PAUSE)
 
 
-async def main(kubeconfig: str, lease_kubeconfig: str, namespace: str, name: str) -> int:
+def main(kubeconfig: str, lease_kubeconfig: str, namespace: str, name: str) -> int:
     """Runs until the lease is lost."""
-    async with (
-        Client.connect(kubeconfig=kubeconfig, user_agent=name) as client,
-        Client.connect(kubeconfig=lease_kubeconfig, user_agent=f"{name}-lease") as lease_client,
-    ):
-        manager = Manager(
-            client,
-            namespaces=(namespace,),
-            identity=name,
-            leader_election=election(namespace),
-            lease_client=lease_client,
-            metrics_address=("127.0.0.1", 0),
-            debug_address=None,
-        )
+
+    def set_up(manager: Manager) -> None:
         informer = manager.informers.informer(CONFIG_MAP, ConfigMap)
         for guarded in (False, True):
-            manager.add_runnable(partial(stamp, client, informer, namespace, name, guarded=guarded))
-        try:
-            await manager.run()
-        except LeadershipLostError:
-            return LOST
-    return 0
+            manager.add_runnable(partial(stamp, manager.client, informer, namespace, name, guarded=guarded))
+
+    return asyncio.run(replicate(kubeconfig, lease_kubeconfig, namespace, name, set_up))
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(*sys.argv[1:])))
+    sys.exit(main(*sys.argv[1:]))

@@ -24,20 +24,11 @@ from informers import Client, ConfigurationError, InformerFactory, JsonObject, T
 from informers.client import HttpTransport
 from informers.configuration import kubeconfig
 from informers.watcher import Backoff
+from tests.clock import Clock
 from tests.integration.proxy import Proxy
 
 REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 SOURCE = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential"}
-
-
-class Clock:
-    """A clock that tests move on."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager

@@ -18,8 +18,8 @@ from controller.runtime.kube import Deployment, Node, Pod
 
 if TYPE_CHECKING:
     from controller.framework.plan import Step
+    from informers import JsonObject
 
-type JsonObject = dict[str, Any]
 
 FSID = "5f6a64d9-1b6c-4d0a-9b0e-1f6a1f3c2a10"
 RELEASE = Release("ceph:v18", CephVersion(18, 2, 7))

@@ -32,6 +32,7 @@ from informers import (
 from informers.client import HttpTransport
 from informers.configuration import discover, in_cluster, kubeconfig
 from informers.credentials import environment_proxy
+from tests.clock import Clock
 
 CONFIG_MAPS = Resource("", "v1", "ConfigMap", "configmaps")
 
@@ -112,16 +113,6 @@ def write_kubeconfig(path: Path, server: Server, user: JsonObject, /, **cluster:
     }
     path.write_text(json.dumps(config))
     return str(path)
-
-
-class Clock:
-    """A clock that tests move."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @asynccontextmanager

@@ -11,7 +11,6 @@ import msgspec
 from controller.runtime.kube import (
     PV,
     PVC,
-    JsonObject,
     Node,
     PersistentVolume,
     PersistentVolumeClaim,
@@ -19,7 +18,7 @@ from controller.runtime.kube import (
     VolumeAttachment,
 )
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
-from informers import ApiError, Resource
+from informers import ApiError, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
 type Key = tuple[str, str, str]
