@@ -170,5 +170,10 @@ RUNTIMES = (
     Runtime("kopf", _python("kopf_peer"), _package_version("kopf"), passes=False, limits_workers=False),
     Runtime("kubernetes-asyncio", _python("kubernetes_asyncio_peer"), _package_version("kubernetes-asyncio")),
     Runtime("bytes-json", _python("bytes"), _our_version, measures=("sync", "sync-custom")),
-    Runtime("bytes-protobuf", lambda: [*_python("bytes")(), "--protobuf"], _our_version, measures=("sync",)),
+    Runtime(
+        "bytes-protobuf",
+        lambda: [*_python("bytes")(), "--protobuf"],
+        _our_version,
+        measures=("sync", "latency", "burst"),
+    ),
 )
