@@ -104,7 +104,8 @@ def ensure(*names: str) -> Path:
         raise ValueError(f"no recipe in {RECIPES_DIRECTORY} builds {', '.join(sorted(unknown))}")
     keys = {name: key(recipe, name) for recipe in RECIPES for name in recipe.programs}
     for recipe in RECIPES:
-        _build(recipe, {name: keys[name] for name in recipe.programs if name in wanted})
+        if asked := {name: keys[name] for name in recipe.programs if name in wanted}:
+            _build(recipe, asked)
     return store.artifact("bin", store.digest(*sorted(keys.values())), lambda path: _link(path, keys))
 
 
