@@ -59,7 +59,7 @@ class AttachmentObservation:
         others: Other attachments of the same volume. From the API server where clients may be fenced.
         holders: Who has the volume open. Looked up only where it matters.
         absent: Who never gave it back, though it is not open there any more. Looked up only for a detachment.
-        nodes: All nodes by name. From the API server: for a detachment its node, all where clients may be fenced.
+        nodes: All nodes by name. From the API server: its own where that matters, all where clients may be fenced.
         metadata: What the node must know to map the volume.
         age: Seconds since the attachment was asked for.
         trouble: Why the storage system cannot be asked; empty when it can.
@@ -330,14 +330,14 @@ class Attachments:
             trouble = str(error)
         same_volume = self.attachments.by_index(BY_VOLUME, name)
         nodes = {node.metadata.name: node for node in self.nodes.list()}
-        if deleting:  # after the storage system was asked, which may take long
+        if deleting or holders:  # after the storage system was asked, which may take long
             here = attachment.spec.node_name
             node = await self._node(here)
             nodes = {
                 **{other: cached for other, cached in nodes.items() if other != here},
                 **({here: node} if node else {}),
             }
-            if is_out_of_service(node) and (holders or absent):
+            if deleting and is_out_of_service(node) and (holders or absent):
                 # A client of a node, or of an attachment, that a cache lacks could be taken for this node's.
                 same_volume = await self._same_volume(name)
                 nodes = {n.metadata.name: n for n in msgspec.convert(await self.client.list(NODE), list[Node])}

@@ -232,6 +232,18 @@ async def test_a_client_may_be_anothers_whose_attachment_the_cache_does_not_show
 
 
 @virtual_time
+async def test_a_client_on_the_machine_that_had_the_nodes_name_before_is_another() -> None:
+    server = with_nodes()
+    put_attachment(server, FIRST, "a")
+    async with operator(server, Backend(ON_A)) as one:
+        server.stall()
+        server.delete(NODE, "", "a")
+        put(server, NODE, node("a", "10.0.0.3"))
+        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert attached(server) == []
+
+
+@virtual_time
 async def test_a_new_leader_whose_cache_lacks_an_attachment_does_not_give_the_volume_twice() -> None:
     server = with_nodes()
     put_attachment(server, FIRST, "a")
