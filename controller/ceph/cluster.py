@@ -273,7 +273,9 @@ class ClusterReconciler:
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:
             meta = cluster.metadata
-            await self._manager.applier.apply_status(CLUSTERS, meta.namespace, meta.name, msgspec.to_builtins(shown))
+            await self._manager.applier.apply_status(
+                CLUSTERS, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
+            )
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:

@@ -167,7 +167,9 @@ class PoolReconciler:
         now = timestamp(self._clock())
         shown = status(pool, seen, outcome, mode=mode, unserved=unserved(raw.get("spec", {})), now=now)
         if shown != pool.status:
-            await self._manager.applier.apply_status(POOLS, meta.namespace, meta.name, msgspec.to_builtins(shown))
+            await self._manager.applier.apply_status(
+                POOLS, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
+            )
 
 
 def with_consent(client: Client, pool: CephBlockPool, delete: Handler) -> Handler:

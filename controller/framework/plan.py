@@ -17,6 +17,7 @@ import anyio
 
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
+from controller.runtime.leader import is_lost
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -148,6 +149,8 @@ async def execute(
         What became of each step. Errors of actions are in it, not raised, so that one bad lane never stops another.
 
     Raises:
+        ExceptionGroup: With a `NotLeaderError` in it: an action was refused because this process is the leader no more.
+            That is no failure of the step: it is not recorded, and every lane is cancelled. Let it pass.
         KeyError: A step's action has no handler; nothing was done.
     """
     for step in plan.steps:
@@ -184,6 +187,8 @@ async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> StepResult
     except TimeoutError:
         return StepResult(step=step, state=StepState.FAILED, error=f"not done within {step.deadline:g} s")
     except Exception as error:  # any failure of an action is that lane's, reported in the outcome
+        if is_lost(error):
+            raise
         return StepResult(step=step, state=StepState.FAILED, error=str(error) or type(error).__name__)
     return StepResult(step=step, state=StepState.DONE)
 

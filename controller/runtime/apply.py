@@ -38,6 +38,9 @@ APPLY = "application/apply-patch+yaml"
 REMEMBERED = 4096
 """Objects of which the last apply is remembered; more only cost further applies."""
 
+CONFLICTS = 5
+"""Times that a status is applied anew because the object has changed; more would be a fight with somebody else."""
+
 _IMMUTABLE = re.compile(
     r"immutable|may not change|cannot change|can not be (un)?set|updates to .* are forbidden", re.IGNORECASE
 )
@@ -143,46 +146,73 @@ class Applier:
         self.stats.applied += 1
         return True
 
-    async def apply_status(self, resource: Resource, namespace: str, name: str, status: JsonObject) -> bool:
+    async def apply_status(
+        self, resource: Resource, namespace: str, name: str, status: JsonObject, *, uid: str
+    ) -> bool:
         """Makes the object's status have every field of `status`; fields that an earlier call set are unset.
+
+        The status is written to the object with that uid only, never to one that was made since under the same name: it
+        is applied to one version of the object, since an API server does not check `metadata.uid` when it applies the
+        status of a custom kind. When the object has changed since the cache saw it, it is read from the API server, and
+        the status is applied to that version.
+
+        Args:
+            resource: The object's kind.
+            namespace: Its namespace.
+            name: Its name.
+            status: Every field that is wanted.
+            uid: Its uid, as it was when `status` was made up.
 
         Returns:
             Whether something was written: False when nothing differs, or the object is gone.
 
         Raises:
-            ApiError, TransportError: The write failed.
+            ApiError: The write failed. A conflict: the object changed each of the `CONFLICTS` times that it was read.
+            TransportError: The write failed.
         """
-        live = await self._live(resource, namespace, name)
-        if live is None:
-            return False
-        uid = live["metadata"]["uid"]
-        digest = _digest(status)
+        manager, digest = f"{self._field_manager}-status", _digest(status)
         key = (str(resource), namespace, name, "status", uid)
+        conflicts = 0
+        live = await self._live(resource, namespace, name)
+        while live is not None and live["metadata"]["uid"] == uid:
+            if self._has_status(live, status, key, digest):
+                self.stats.skipped += 1
+                return False
+            body: JsonObject = {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "metadata": {
+                    "name": name,
+                    **({"namespace": namespace} if namespace else {}),
+                    "resourceVersion": live["metadata"]["resourceVersion"],
+                },
+                "status": status,
+            }
+            try:
+                made = await self._patch(resource, namespace, name, body, manager, "status")
+            except ApiError as error:
+                if error.is_not_found:
+                    return False
+                if not error.is_conflict or conflicts == CONFLICTS:
+                    raise
+                conflicts += 1
+                live = await self._read(resource, namespace, name)
+                continue
+            present = made.get("status") or {}
+            self._remember(key, digest, None if covers(present, status) else _digest(present))
+            self.stats.applied += 1
+            return True
+        return False
+
+    def _has_status(self, live: JsonObject, status: JsonObject, key: tuple[str, ...], digest: str) -> bool:
+        """Whether an apply of `status` would change nothing."""
         present = live.get("status") or {}
         known = self._applied.get(key)
         # After a restart nothing is remembered. Then fields that are there and not wanted may be ours of old, and one
         # apply finds out; the server leaves alone what others own.
         same = known.digest == digest if known is not None else present.keys() <= status.keys()
         left = None if covers(present, status) else _digest(present)
-        if same and (left is None or known == _Applied(digest, left)):
-            self.stats.skipped += 1
-            return False
-        body: JsonObject = {
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": name, **({"namespace": namespace} if namespace else {}), "uid": uid},
-            "status": status,
-        }
-        try:
-            made = await self._patch(resource, namespace, name, body, f"{self._field_manager}-status", "status")
-        except ApiError as error:
-            if error.is_not_found:
-                return False
-            raise
-        present = made.get("status") or {}
-        self._remember(key, digest, None if covers(present, status) else _digest(present))
-        self.stats.applied += 1
-        return True
+        return same and (left is None or known == _Applied(digest, left))
 
     async def prune[T: HasMetadata](
         self,
@@ -241,6 +271,10 @@ class Applier:
                 return cache.whole(entry.data)
             if not cache.selective:
                 return None
+        return await self._read(resource, namespace, name)
+
+    async def _read(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        """The object as the API server has it; None if there is none."""
         try:
             return await self._client.get(resource, namespace, name)
         except ApiError as error:

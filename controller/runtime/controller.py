@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 import structlog
 
-from controller.runtime.leader import NotLeaderError
+from controller.runtime.leader import causes, is_lost
 from controller.runtime.reconciler import Reconcile, Reconciler, Request, TerminalError, Write, current_reconcile
 from informers import ApiError
 from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
@@ -277,24 +277,24 @@ class Controller:
         return False
 
     def _failed(self, request: Request, error: Exception) -> None:
-        stats, causes = self.stats, _causes(error)
-        if any(isinstance(cause, NotLeaderError) for cause in causes):
+        stats, found = self.stats, causes(error)
+        if is_lost(error):
             # Not the request's fault, and this process is about to end.
             log.info("Reconcile stopped: not the leader any more")
             self.queue.add_rate_limited(request)
             return
         stats.error += 1
-        text = "; ".join(str(cause) or type(cause).__name__ for cause in causes)
-        if all(isinstance(cause, TerminalError) for cause in causes):
+        text = "; ".join(str(cause) or type(cause).__name__ for cause in found)
+        if all(isinstance(cause, TerminalError) for cause in found):
             stats.terminal += 1
             self.queue.forget(request)
             log.error("Reconcile failed; not tried again until a change", error=text)
             return
-        programming_error = any(isinstance(cause, PROGRAMMING_ERRORS) for cause in causes)
+        programming_error = any(isinstance(cause, PROGRAMMING_ERRORS) for cause in found)
         if programming_error:
             stats.panics += 1
         self.queue.add_rate_limited(request)
-        conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in causes)
+        conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in found)
         log.log(
             20 if conflict else 40,
             "Reconcile failed; tried again",
@@ -310,13 +310,6 @@ class Controller:
             slowest.append(SlowReconcile(seconds, datetime.now(UTC), reconcile.request, reconcile.id))
             slowest.sort(key=lambda slow: -slow.seconds)
             del slowest[SLOWEST_KEPT:]
-
-
-def _causes(error: Exception) -> tuple[Exception, ...]:
-    """The errors that a group from the reconciler's task groups has in it; of any other error, itself."""
-    if isinstance(error, ExceptionGroup):
-        return tuple(cause for part in error.exceptions for cause in _causes(part))
-    return (error,)
 
 
 def _being_cancelled() -> bool:

@@ -55,6 +55,18 @@ class NotLeaderError(Exception):
     """A write was refused because this process does not hold the lease, or has not renewed it in time."""
 
 
+def causes(error: Exception) -> tuple[Exception, ...]:
+    """The errors that a group from task groups has in it; of any other error, itself."""
+    if isinstance(error, ExceptionGroup):
+        return tuple(cause for part in error.exceptions for cause in causes(part))
+    return (error,)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether an error is a `NotLeaderError`, or a group with one in it: then no object is at fault."""
+    return any(isinstance(cause, NotLeaderError) for cause in causes(error))
+
+
 class LeadershipLostError(Exception):
     """The lease could not be renewed in time, or another holds it. The process must end."""
 

@@ -480,12 +480,14 @@ class ApiServer:
         """The new object with what a write cannot change as it was, but for its owners."""
         before, metadata = live["metadata"], dict(new["metadata"])
         name = before["name"]
-        if not subresource and metadata.get("uid", before["uid"]) != before["uid"]:
-            message = f"Invalid value: {metadata['uid']}: field is immutable, it is {before['uid']}"
-            raise _invalid(served, name, "metadata.uid", message)
         if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
             message = "the object has been modified; please apply your changes to the latest version and try again"
             raise _conflict(served, name, message)
+        # The status of a custom kind is taken from what was sent, and all the rest, uid included, from what is stored.
+        checks_uid = not (subresource and served.custom)
+        if checks_uid and metadata.get("uid", before["uid"]) != before["uid"]:
+            message = f"Invalid value: {metadata['uid']}: field is immutable, it is {before['uid']}"
+            raise _invalid(served, name, "metadata.uid", message)
         if subresource:
             new = {**live, **{name: new[name] for name in ("status",) if name in new}}
             metadata = dict(before)

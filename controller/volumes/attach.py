@@ -4,6 +4,10 @@ An attachment here is a permission: the node maps the volume itself. It is given
 write to when no other node has it, by Kubernetes' own account (VolumeAttachments) and by the storage system's (who has
 it open). It ends when the node has let go, or, for a node that is out of service, when the node's clients are fenced.
 
+Caches tell when to look, and what to wait for. What could cost data is decided by what the API server says at that
+moment: whether a node is out of service, whose clients are fenced, and to whom a volume is given, which is noted in its
+PersistentVolume, one version after the other, so that of several operators one can give it.
+
 Names are those of the external-attacher (https://kubernetes-csi.github.io/docs/external-attacher.html).
 """
 
@@ -15,9 +19,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from controller.framework.plan import Plan, PlanError, Step, execute
 from controller.runtime.finalizers import add_finalizer, remove_finalizer
-from controller.runtime.kube import VOLUME_ATTACHMENT
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
 from controller.volumes.reclaim import BY_VOLUME
@@ -26,12 +32,16 @@ from informers import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from controller.runtime.kube import Node, PersistentVolume, VolumeAttachment
+    from controller.runtime.kube import PersistentVolume
     from controller.volumes.backend import Holder, VolumeBackend
     from informers import Client, Informer, JsonObject
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """The taint by which an administrator says that a node is down and stays down."""
+
+GIVEN_TO = "volumes.rook.io/given-to"
+"""Annotation of a PersistentVolume that one node may have at a time: the uid of the VolumeAttachment that has it.
+While that VolumeAttachment exists, no other node's gets the volume."""
 
 GRACE = 10.0
 """Seconds for which another holder is waited for in silence: each error that Kubernetes sees doubles its next delay."""
@@ -46,14 +56,14 @@ class AttachmentObservation:
 
     Attributes:
         volume: The PersistentVolume; None when it does not exist.
-        others: Other attachments of the same volume.
+        others: Other attachments of the same volume. From the API server where clients may be fenced.
         holders: Who has the volume open. Looked up only where it matters.
         absent: Who never gave it back, though it is not open there any more. Looked up only for a detachment.
-        nodes: All nodes by name.
+        nodes: All nodes by name. From the API server: its own where that matters, all where clients may be fenced.
         metadata: What the node must know to map the volume.
         age: Seconds since the attachment was asked for.
         trouble: Why the storage system cannot be asked; empty when it can.
-        given: Whether the permission was sent before, whatever became of it: then no other goes first.
+        given: Whether the volume was given to it before, whatever became of that: then no other goes first.
     """
 
     volume: PersistentVolume | None = None
@@ -102,6 +112,10 @@ class Detach:
 
 class HeldError(Exception):
     """The volume was given to another node, which the cache did not show yet."""
+
+
+class InServiceError(Exception):
+    """The node is not out of service any more: its clients are not fenced."""
 
 
 def finalizer(driver: str) -> str:
@@ -201,7 +215,7 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
         return alone and not any(holder.is_on(other) for other in others)
 
     held = [holder for holder in seen.holders if is_here(holder)]
-    out_of_service = node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
+    out_of_service = is_out_of_service(node)
     # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
     writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
     silent = node is not None and writes and not out_of_service and _unreachable(node)
@@ -228,6 +242,11 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     return Plan(
         steps=(*steps, Step(subject=subject, reason="one writer at a time", waits_for=why)), look_again=LOOK_AGAIN
     )
+
+
+def is_out_of_service(node: Node | None) -> bool:
+    """Whether a node is down for good: it is gone, or an administrator says so. Pure."""
+    return node is None or any(taint.key == OUT_OF_SERVICE for taint in node.spec.taints)
 
 
 def _unreachable(node: Node) -> bool:
@@ -262,16 +281,11 @@ class Attachments:
     nodes: Informer[Node]
     backend: VolumeBackend
     clock: Callable[[], float] = time.time
-    _given: dict[str, str] = field(default_factory=dict, init=False)
-    """By name, the uids of the attachments for which a permission was sent, whether or not an answer came."""
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
-        if attachment is None:
-            self._given.pop(request.name, None)
-            return Result()
-        if not self.backend.serves(attachment.spec.attacher):
+        if attachment is None or not self.backend.serves(attachment.spec.attacher):
             return Result()
         seen = await self.observe(attachment)
         plan = analyze(attachment, seen)
@@ -281,7 +295,7 @@ class Attachments:
                 AddFinalizer: lambda _: self._add_finalizer(attachment),
                 Attach: lambda action: self._attach(attachment, seen, action),
                 Fail: lambda action: self._fail(attachment, action),
-                Fence: self._fence,
+                Fence: lambda action: self._fence(attachment, action),
                 Detach: lambda _: self._detach(attachment),
             },
         )
@@ -290,7 +304,11 @@ class Attachments:
         return Result(requeue_after=plan.look_again)
 
     async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
-        """What the caches and the storage system have about an attachment."""
+        """What there is to know about an attachment.
+
+        Raises:
+            ApiError, TransportError: The API server could not be asked.
+        """
         name = attachment.spec.source.persistent_volume_name or ""
         found = self.volumes.get("", name)
         volume = volume_of(attachment, found)
@@ -310,70 +328,100 @@ class Attachments:
                 metadata = await self.backend.attachment(volume)
         except BackendError as error:
             trouble = str(error)
+        same_volume = self.attachments.by_index(BY_VOLUME, name)
+        nodes = {node.metadata.name: node for node in self.nodes.list()}
+        if deleting or holders:  # after the storage system was asked, which may take long
+            here = attachment.spec.node_name
+            node = await self._node(here)
+            nodes = {
+                **{other: cached for other, cached in nodes.items() if other != here},
+                **({here: node} if node else {}),
+            }
+            if deleting and is_out_of_service(node) and (holders or absent):
+                # A client of a node, or of an attachment, that a cache lacks could be taken for this node's.
+                same_volume = await self._same_volume(name)
+                nodes = {n.metadata.name: n for n in msgspec.convert(await self.client.list(NODE), list[Node])}
         return AttachmentObservation(
             volume=found,
-            others=[
-                a for a in self.attachments.by_index(BY_VOLUME, name) if a.metadata.name != attachment.metadata.name
-            ],
+            others=[other for other in same_volume if other.metadata.name != attachment.metadata.name],
             holders=holders,
             absent=absent,
-            nodes={node.metadata.name: node for node in self.nodes.list()},
+            nodes=nodes,
             metadata=metadata,
             age=self.clock() - datetime.fromisoformat(created).timestamp() if created else 0.0,
             trouble=trouble,
-            given=self._given.get(attachment.metadata.name) == attachment.metadata.uid,
+            given=found is not None and found.metadata.annotations.get(GIVEN_TO) == attachment.metadata.uid,
         )
+
+    async def _node(self, name: str) -> Node | None:
+        """The node as the API server has it; None: it is gone."""
+        try:
+            return msgspec.convert(await self.client.get(NODE, "", name), Node)
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+
+    async def _same_volume(self, volume: str) -> list[VolumeAttachment]:
+        """The attachments of a PersistentVolume that the API server has."""
+        found = msgspec.convert(await self.client.list(VOLUME_ATTACHMENT), list[VolumeAttachment])
+        return [attachment for attachment in found if attachment.spec.source.persistent_volume_name == volume]
 
     async def _add_finalizer(self, attachment: VolumeAttachment) -> None:
         await add_finalizer(self.client, VOLUME_ATTACHMENT, attachment, finalizer(attachment.spec.attacher))
 
     async def _attach(self, attachment: VolumeAttachment, seen: AttachmentObservation, action: Any) -> None:
         if not attachment.status.attached and seen.volume is not None and exclusive(seen.volume):
-            await self._reserve(attachment)
+            await self._give(seen.volume, attachment)
         old = attachment.status.attachment_metadata
         metadata = {**dict.fromkeys(old), **action.metadata}  # a merge patch removes what is null
         await self._patch_status(attachment, {"attached": True, "attachmentMetadata": metadata, "attachError": None})
 
-    async def _reserve(self, attachment: VolumeAttachment) -> None:
-        """Makes sure that no other node has got the volume since the cache was read, or gets it from now on.
+    async def _give(self, volume: PersistentVolume, attachment: VolumeAttachment) -> None:
+        """Notes in the PersistentVolume that it is given to this attachment, unless another node's has it.
 
-        Which of two goes first is decided by what the cache has. One that is first by name, made in the same second,
-        may come into it when the other has been given the volume already.
+        Neither the cache nor this operator's being the leader is relied on: another operator may have given the volume
+        away a moment ago, and its write may still be on the way. Whoever gives it away writes the note first, to the
+        version of the PersistentVolume that was read before anything else was looked at: of two, one gets a conflict.
 
         Raises:
-            HeldError: Another node has it.
+            HeldError: Another node's has it.
+            ApiError: Among others a conflict, when the PersistentVolume was changed meanwhile: reconcile again.
         """
-        meta, name = attachment.metadata, attachment.spec.source.persistent_volume_name or ""
-        found = self.attachments.by_index(BY_VOLUME, name)
-        others = [other for other in found if other.spec.node_name != attachment.spec.node_name]
-        for other in others:
-            if self._given.get(other.metadata.name) == other.metadata.uid:
-                raise HeldError(f"PersistentVolume {name} is being attached to node {other.spec.node_name}")
-        self._given[meta.name] = meta.uid
-        try:
-            for other in others:
-                await self._refuse_if_attached(other.metadata.name, name)
-        except BaseException:
-            del self._given[meta.name]  # no permission was sent
-            raise
-
-    async def _refuse_if_attached(self, attachment: str, volume: str) -> None:
-        """Asks the API server: another operator, the leader before this one, may have attached it a moment ago."""
-        try:
-            fresh = await self.client.get(VOLUME_ATTACHMENT, "", attachment)
-        except ApiError as error:
-            if error.is_not_found:
-                return
-            raise
-        if fresh.get("status", {}).get("attached"):
-            raise HeldError(f"PersistentVolume {volume} is attached to node {fresh['spec']['nodeName']}")
+        meta, name = attachment.metadata, volume.metadata.name
+        fresh = (await self.client.get(PV, "", name))["metadata"]
+        given_to = fresh.get("annotations", {}).get(GIVEN_TO)
+        if given_to == meta.uid:
+            return
+        for other in await self._same_volume(name):
+            has_it = other.status.attached or other.metadata.uid == given_to
+            if has_it and other.spec.node_name != attachment.spec.node_name:
+                state = "is attached" if other.status.attached else "is being attached"
+                raise HeldError(f"PersistentVolume {name} {state} to node {other.spec.node_name}")
+        await self.client.patch(
+            PV,
+            "",
+            name,
+            {
+                "metadata": {
+                    "uid": volume.metadata.uid,
+                    "resourceVersion": fresh["resourceVersion"],
+                    "annotations": {GIVEN_TO: meta.uid},
+                }
+            },
+            content_type="application/merge-patch+json",
+        )
 
     async def _fail(self, attachment: VolumeAttachment, action: Any) -> None:
         error = {"time": datetime.fromtimestamp(self.clock(), UTC).isoformat(), "message": action.error}
         key = "detachError" if action.detach else "attachError"
         await self._patch_status(attachment, {"attached": attachment.status.attached, key: error})
 
-    async def _fence(self, action: Any) -> None:
+    async def _fence(self, attachment: VolumeAttachment, action: Any) -> None:
+        here = attachment.spec.node_name
+        # A fence is not taken back, and the fences before this one, or a slow storage system, may have taken long.
+        if not is_out_of_service(await self._node(here)):
+            raise InServiceError(f"node {here} is not out of service any more: {action.holder.client} is not fenced")
         await self.backend.fence(action.volume, action.holder)
 
     async def _detach(self, attachment: VolumeAttachment) -> None:

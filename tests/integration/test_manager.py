@@ -398,17 +398,22 @@ class TestApplying:
             applier = manager.applier
             await applier.apply(deployment(namespace))
             full: dict[str, Any] = {"observedGeneration": 1, "replicas": 3, "conditions": [condition]}
-            assert await applier.apply_status(DEPLOYMENT, namespace, "web", full)
-            assert not await applier.apply_status(DEPLOYMENT, namespace, "web", full)
-            assert await applier.apply_status(DEPLOYMENT, namespace, "web", {"replicas": 3})
-            assert not await applier.apply_status(DEPLOYMENT, namespace, "web", {"replicas": 3})
+            uid = (await client.get(DEPLOYMENT, namespace, "web"))["metadata"]["uid"]
+
+            async def apply_status(status: dict[str, Any]) -> bool:
+                return await applier.apply_status(DEPLOYMENT, namespace, "web", status, uid=uid)
+
+            assert await apply_status(full)
+            assert not await apply_status(full)
+            assert await apply_status({"replicas": 3})
+            assert not await apply_status({"replicas": 3})
             stored = await client.get(DEPLOYMENT, namespace, "web")
             assert stored["status"] == {"replicas": 3}
 
             drifted = {"status": {"replicas": 4}}
             await client.patch(DEPLOYMENT, namespace, "web", drifted, content_type=MERGE, subresource="status")
-            assert await applier.apply_status(DEPLOYMENT, namespace, "web", {"replicas": 3})
-            assert not await applier.apply_status(DEPLOYMENT, namespace, "missing", {"replicas": 3})
+            assert await apply_status({"replicas": 3})
+            assert not await applier.apply_status(DEPLOYMENT, namespace, "missing", {"replicas": 3}, uid=uid)
 
     async def test_status_does_not_belong_into_an_apply(self, client: Client, namespace: str) -> None:
         manager = new_manager(client, namespace)

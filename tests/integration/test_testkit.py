@@ -383,6 +383,41 @@ async def applying_status(run: Run) -> None:
     )
 
 
+async def identities(run: Run) -> None:
+    """What a uid and a version in a patch protect: not the status of a custom kind from a wrong uid."""
+    await run.do(run.client.create(GADGET, run.gadget(spec={"size": 1})))
+    made = await run.client.create(SERVICE, service(run.namespace))
+    right = await run.client.get(GADGET, run.namespace, "g")
+    wrong = {"uid": "11111111-2222-3333-4444-555555555555"}
+    old = {"resourceVersion": "1"}
+    conditions = {"conditions": [{"type": "One", **CONDITION}]}
+    for resource, obj, status in ((GADGET, right, {"phase": "A"}), (SERVICE, made, conditions)):
+        name, own = obj["metadata"]["name"], {key: obj["metadata"][key] for key in ("uid", "resourceVersion")}
+        types = [MERGE_PATCH, APPLY_PATCH, *([STRATEGIC_MERGE_PATCH] if resource == SERVICE else [])]
+        for metadata in (wrong, old, wrong | old, own, own | wrong):
+            about = {"namespace": run.namespace, "name": name, **metadata}
+            typed = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": about}
+            for content_type in types:
+                for subresource, body in (
+                    ("", {**typed, "metadata": {**about, "labels": {"a": "b"}}}),
+                    ("status", {**typed, "status": status}),
+                ):
+                    try:
+                        await run.client.patch(
+                            resource,
+                            run.namespace,
+                            name,
+                            body,
+                            content_type=content_type,
+                            subresource=subresource,
+                            params={"dryRun": "All"} | ({"fieldManager": "m"} if content_type == APPLY_PATCH else {}),
+                        )
+                        status_code = 200
+                    except ApiError as error:
+                        status_code = error.status
+                    run.answers.append((resource.kind, metadata.keys(), content_type, subresource, status_code))
+
+
 async def applying_built_in_lists(run: Run) -> None:
     """Containers, variables and ports of a Deployment; only of what was applied, since a server fills in the rest."""
 
@@ -598,6 +633,7 @@ async def real(client: Client, namespace: str) -> Run:
         applying,
         applying_lists,
         applying_status,
+        identities,
         applying_built_in_lists,
         deleting,
         watching,

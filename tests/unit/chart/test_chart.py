@@ -166,6 +166,18 @@ def test_no_account_reads_secrets_cluster_wide(render: Render, namespaces: list[
             assert "*" not in rule["apiGroups"], role["metadata"]["name"]
 
 
+def test_what_detaching_and_attaching_ask_of_the_api_server_is_allowed(render: Render) -> None:
+    verbs = {
+        resource: set(rule["verbs"])
+        for rule in rules(render(), "ClusterRole", "rook-ceph-rook-volumes")
+        for resource in rule["resources"]
+    }
+    assert verbs["nodes"] >= {"get", "list"}
+    assert verbs["volumeattachments"] >= {"list", "patch"}
+    assert verbs["volumeattachments/status"] >= {"patch"}
+    assert verbs["persistentvolumes"] >= {"get", "patch"}
+
+
 def test_no_rule_has_a_wildcard_verb_or_escalates(render: Render) -> None:
     rendered = render()
     for role in rendered.of_kind("ClusterRole") + rendered.of_kind("Role"):

@@ -20,6 +20,7 @@ from controller.framework.plan import (
     plan_status,
     preview,
 )
+from controller.runtime.leader import NotLeaderError, causes
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,28 @@ async def test_an_action_that_takes_too_long_fails() -> None:
     slow = Step(subject="a", reason="r", action=Do("a"), deadline=0.01)
     outcome = await execute(Plan(steps=(slow,)), {Do: for_ever})
     assert [r.error for r in outcome.failures] == ["not done within 0.01 s"]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_loss_of_leadership_is_no_failure_of_the_step_and_stops_every_lane(nested: bool) -> None:
+    recorded: list[StepResult] = []
+    cancelled = False
+    lost = NotLeaderError("another holds the lease")
+
+    async def do(action: Do) -> None:
+        nonlocal cancelled
+        if action.what == "a":
+            raise ExceptionGroup("of a task group", [lost]) if nested else lost
+        try:
+            await anyio.sleep_forever()
+        finally:
+            cancelled = True
+
+    with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
+        await execute(Plan(steps=(step("b"), step("a"))), {Do: do}, record=recorded.append)
+    assert causes(caught.value) == (lost,)
+    assert cancelled
+    assert recorded == []
 
 
 async def test_lanes_run_side_by_side_up_to_a_bound() -> None:

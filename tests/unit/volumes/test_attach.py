@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-import anyio
 import msgspec
 import pytest
 
 from controller.apis.meta import Condition
-from controller.framework.plan import PlanError, StepState
+from controller.framework.plan import StepState
 from controller.runtime.kube import PV, VOLUME_ATTACHMENT, Node, NodeStatus, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import (
@@ -28,12 +27,8 @@ from controller.volumes.attach import (
     finalizer,
 )
 from controller.volumes.backend import Holder
-from informers import TransportError
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, node, volume
-from tests.unit.volumes.world import FakeBackend, FakeClient, FakeInformer, World, informers
-
-if TYPE_CHECKING:
-    from informers import Client
+from tests.unit.volumes.world import FakeBackend, FakeClient, World, informers
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
 NODES = {
@@ -213,12 +208,15 @@ def test_a_client_that_was_cut_off_and_may_be_back_is_fenced_when_its_node_is_ou
 async def test_it_is_fenced_before_the_attachment_goes() -> None:
     world = World()
     world.put(PV, msgspec.to_builtins(volume()))
-    leaving = attachment("a", name=FIRST, deleting=True, attached=True, finalizers=(FINALIZER,))
+    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
     world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(leaving))
     world.absent[ATTRIBUTES["imageName"]] = (ON_A,)
-    await operator(world, FakeClient(world)).reconcile(Request("", FIRST))
+    client: Any = FakeClient(world)
+    caches = informers(world)
+    operator = Attachments(client, caches["attachments"], caches["volumes"], caches["nodes"], FakeBackend(world))
+    await operator.reconcile(Request("", leaving.metadata.name))
     assert world.absent[ATTRIBUTES["imageName"]] == ()
-    assert world.find(VOLUME_ATTACHMENT, "", FIRST) is None
+    assert world.find(VOLUME_ATTACHMENT, "", leaving.metadata.name) is None
 
 
 def test_a_node_that_is_gone_is_fenced_by_elimination() -> None:
@@ -244,88 +242,3 @@ def test_a_client_whose_address_was_translated_is_the_node_s_that_alone_has_it_a
     elsewhere = attachment("b", attached=True)
     shared = seen(nodes=nodes, holders=[translated], others=[elsewhere])
     assert actions(leaving, shared) == [Detach()], "it may be node b's"
-
-
-FIRST, SECOND = "csi-a-is-first-by-name", "csi-b"
-
-
-def two_of_the_same_second() -> World:
-    """The second by name asks first: the other is put by the test, when the second has been seen without it."""
-    world = World()
-    world.put(PV, msgspec.to_builtins(volume()))
-    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("b", name=SECOND, finalizers=(FINALIZER,))))
-    return world
-
-
-def put_first(world: World) -> None:
-    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("a", name=FIRST, finalizers=(FINALIZER,))))
-
-
-def operator(world: World, client: FakeClient) -> Attachments:
-    caches, writes = informers(world), cast("Client", client)
-    return Attachments(writes, caches["attachments"], caches["volumes"], caches["nodes"], FakeBackend(world))
-
-
-def attached(world: World) -> list[str]:
-    return [
-        name
-        for (plural, _, name), found in world.objects.items()
-        if plural == VOLUME_ATTACHMENT.plural and found["status"].get("attached")
-    ]
-
-
-async def test_one_that_is_first_by_name_does_not_get_what_is_being_given_to_the_other() -> None:
-    world, sent, answered = two_of_the_same_second(), anyio.Event(), anyio.Event()
-
-    class Slow(FakeClient):
-        async def patch(self, *args: Any, **options: Any) -> Any:
-            sent.set()
-            await answered.wait()
-            return await super().patch(*args, **options)
-
-    attachments = operator(world, Slow(world))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(attachments.reconcile, Request("", SECOND))
-        await sent.wait()
-        put_first(world)
-        with pytest.raises(PlanError, match="is being attached to node b"):
-            await attachments.reconcile(Request("", FIRST))
-        answered.set()
-    await attachments.reconcile(Request("", FIRST))
-    assert attached(world) == [SECOND]
-
-
-async def test_one_whose_permission_got_no_answer_goes_first_when_it_is_tried_again() -> None:
-    world, lost = two_of_the_same_second(), [True]
-
-    class Lossy(FakeClient):
-        async def patch(self, *args: Any, **options: Any) -> Any:
-            if lost.pop() if lost else False:
-                raise TransportError("the connection broke")
-            return await super().patch(*args, **options)
-
-    attachments = operator(world, Lossy(world))
-    with pytest.raises(PlanError, match="the connection broke"):
-        await attachments.reconcile(Request("", SECOND))
-    put_first(world)
-    with pytest.raises(PlanError, match="is being attached to node b"):
-        await attachments.reconcile(Request("", FIRST))
-    await attachments.reconcile(Request("", SECOND))
-    assert attached(world) == [SECOND]
-
-
-async def test_one_that_the_leader_before_attached_is_seen_though_the_cache_is_behind() -> None:
-    world = two_of_the_same_second()
-    put_first(world)
-    attachments = operator(world, FakeClient(world))
-    behind: Any = FakeInformer(world, VOLUME_ATTACHMENT.plural, VolumeAttachment)
-    old = [msgspec.convert(o, VolumeAttachment) for k, o in world.objects.items() if k[0] == VOLUME_ATTACHMENT.plural]
-    behind.by_index = lambda *_: old
-    attachments.attachments = behind
-    second = world.find(VOLUME_ATTACHMENT, "", SECOND)
-    assert second is not None
-    second["status"]["attached"] = True
-
-    with pytest.raises(PlanError, match="is attached to node b"):
-        await attachments.reconcile(Request("", FIRST))
-    assert attached(world) == [SECOND]

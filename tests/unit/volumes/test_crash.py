@@ -198,7 +198,7 @@ async def test_a_volume_that_somebody_has_open_is_not_destroyed() -> None:
     assert world.images == {}
 
 
-@pytest.mark.parametrize("crash_at", range(1, 13))
+@pytest.mark.parametrize("crash_at", range(1, 15))
 async def test_from_one_node_to_another(crash_at: int) -> None:
     world = world_with(
         (STORAGE_CLASS, storage_class()),

@@ -102,6 +102,9 @@ class FakeClient:
             raise ApiError(404, "NotFound", f"{resource.plural} {name} not found")
         return found
 
+    async def list(self, resource: Resource) -> list[JsonObject]:
+        return [obj for (plural, _, _), obj in self._world.objects.items() if plural == resource.plural]
+
     async def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
         with self._world.step():
             name = obj["metadata"]["name"]
