@@ -9,12 +9,12 @@ import anyio
 import msgspec
 import pytest
 
-from controller.testkit import Sent, now, virtual_time
+from controller.testkit import Sent, now, until, virtual_time
 from controller.testkit.encoding import bookmark, encode_event, partial
-from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
+from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
 from informers.decode import is_json
 from informers.errors import Cause
-from tests.mirror import plain
+from tests.mirror import Mirror, plain
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
 AHEAD = ApiError(504, "Timeout", "Too large resource version", 1.0, (Cause("ResourceVersionTooLarge"),))
@@ -239,6 +239,43 @@ async def test_a_late_answer_does_not_bring_back_what_was_deleted_since() -> Non
         await settle()
         widgets.observe_write(answer)
         assert widgets.keys() == []
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@virtual_time
+async def test_an_own_write_while_a_list_is_on_its_way_stays_shown(streaming: bool) -> None:
+    """The server has made the list before the write, and its answer comes after that of the write."""
+    api = WidgetServer(streaming=streaming)
+    for name in "ab":
+        api.write("one", name, number=0)
+    connection = api.connection()
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, dict)
+    mirror = Mirror()
+    widgets.add_handler(mirror)
+    async with running(factory):
+        await until(lambda: api.streams)
+        connection.late = 1.0
+        api.fail(ApiError(410, "Expired", "too old"))
+        asked = len(api.requests)
+        await until(lambda: any(lists(sent, streaming=streaming) for sent in api.requests[asked:]))
+        (scope,) = widgets.cache.scopes.values()
+        before = scope.begun
+        widgets.observe_write(api.write("one", "a", number=1))
+        widgets.observe_write(api.write("one", "c", number=1))
+        shown = {"a": 1, "b": 0, "c": 1}
+        while scope.version < api.version:
+            assert {obj["metadata"]["name"]: obj["spec"]["number"] for obj in widgets.list("one")} == shown
+            assert scope.shown <= before, "it was asked for before the write"
+            await asyncio.sleep(0.1)
+        assert widgets.cache.stats.lists == 2
+    assert widgets.cache.stats.handler_errors == 0
+    assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
+
+
+def lists(sent: Sent, *, streaming: bool) -> bool:
+    """Whether the request is one for a list, in the way that the server knows."""
+    return ("sendInitialEvents" if streaming else "limit") in sent.params
 
 
 @virtual_time
