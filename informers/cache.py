@@ -491,6 +491,8 @@ class Scope:
                 before = old.get(name)
                 if before is entry:
                     continue
+                if before is not None and before.version == entry.version and cache.same(before.data, entry.data):
+                    continue  # an own write, of which its answer has told since the list's object came
                 if before is not None and uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
                     changes.append(Change(namespace, name, before, None, initial=False))
                     cache.stats.tombstones += 1

@@ -278,6 +278,39 @@ def lists(sent: Sent, *, streaming: bool) -> bool:
     return ("sendInitialEvents" if streaming else "limit") in sent.params
 
 
+@pytest.mark.parametrize("compact", [True, False])
+@virtual_time
+async def test_an_own_write_whose_answer_comes_while_a_list_that_shows_it_does_is_told_once(compact: bool) -> None:
+    api = WidgetServer(streaming=False)
+    for name in "abc":
+        api.write("one", name, number=0)
+    connection = api.connection()
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, dict, compact=compact)
+    mirror = Mirror()
+    widgets.add_handler(mirror)
+    async with running(factory):
+        await until(lambda: api.streams)
+        connection.late = 1.0
+        api.cut(0)
+        answer = api.write("one", "a", number=1)
+        api.compact()
+        ((cache, (watcher,)),) = factory.caches()
+        pages = watcher.stats.pages
+        await until(lambda: watcher.stats.pages > pages)
+        seen: list[str] = []
+        widgets.add_handler(lambda delta: seen.append(f"{delta.type} {delta.name}"))
+        seen.clear()
+        widgets.observe_write(answer)
+        await until(lambda: cache.stats.lists == 2)
+        assert seen == ["updated a"]
+        entry = cache.entry("one", "a")
+        assert entry is not None
+        assert is_json(entry.data) != compact, "it is kept as the list has it"
+    assert cache.stats.handler_errors == 0
+    assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
+
+
 @virtual_time
 async def test_informers_with_selectors_ignore_own_writes() -> None:
     api = WidgetServer()
