@@ -104,7 +104,9 @@ def ensure(*names: str) -> Path:
         raise ValueError(f"no recipe in {RECIPES_DIRECTORY} builds {', '.join(sorted(unknown))}")
     keys = {name: key(recipe, name) for recipe in RECIPES for name in recipe.programs}
     for recipe in RECIPES:
-        _build(recipe, {name: keys[name] for name in recipe.programs if name in wanted})
+        needed = {name: keys[name] for name in recipe.programs if name in wanted}
+        if needed:  # else it would wait for whoever builds something else of the recipe
+            _build(recipe, needed)
     return store.artifact("bin", store.digest(*sorted(keys.values())), lambda path: _link(path, keys))
 
 
