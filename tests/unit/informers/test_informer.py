@@ -176,6 +176,28 @@ async def test_an_informer_that_comes_later_starts_at_once() -> None:
 
 
 @virtual_time
+async def test_an_index_that_comes_while_the_first_list_does_is_refused() -> None:
+    """The objects that are there already would not be in it."""
+    api = WidgetServer(streaming=False)
+    for name in "abc":
+        api.write("one", name, node="n1")
+    connection = api.connection()
+    connection.late = 1.0
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, Widget)
+    seen: list[str] = []
+    widgets.add_handler(lambda delta: seen.append(delta.name))
+    ((_, (watcher,)),) = factory.caches()
+    async with running(factory, synced=False):
+        await until(lambda: watcher.stats.pages == 1)
+        with pytest.raises(RuntimeError, match="before"):
+            widgets.add_index("node", lambda widget: [widget.spec.node])
+        await widgets.wait_synced()
+    assert seen == list("abc")
+    assert watcher.stats.troubles == 0
+
+
+@virtual_time
 async def test_only_served_namespaces_are_watched() -> None:
     api = WidgetServer()
     for namespace in ("one", "two", "three"):
