@@ -355,7 +355,7 @@ class Scope:
         namespace: Which part, or `EVERYWHERE`.
         version: Everything up to this resource version has been seen.
         synced: Whether the first list is in.
-        begun: Lists so far that show every write until they began.
+        begun: Lists so far that show every write until they were asked for.
         shown: The number among those of the one that is in.
         trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
     """
@@ -381,7 +381,7 @@ class Scope:
         return accept(protobuf=cache.compact and is_known(cache.kind), partial=cache.partial)
 
     def begin(self, *, newest: bool) -> None:
-        """A list starts. `newest`: it will show every write until now."""
+        """A list is about to be asked for. `newest`: it will show every write until now."""
         self._staged = _Staged()
         self._newest = newest
         if newest:
@@ -491,6 +491,8 @@ class Scope:
                 before = old.get(name)
                 if before is entry:
                     continue
+                if before is not None and before.version == entry.version and cache.same(before.data, entry.data):
+                    continue  # an own write, of which its answer has told since the list's object came
                 if before is not None and uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
                     changes.append(Change(namespace, name, before, None, initial=False))
                     cache.stats.tombstones += 1

@@ -456,7 +456,7 @@ class Client:
             if not error.is_not_found:
                 raise
         else:
-            self._written(resource, namespace, name, _object(answer))
+            self._written(resource, namespace, name, _deletion(resource, _object(answer)))
 
     def _written(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> JsonObject:
         if self.on_write is not None:
@@ -696,6 +696,19 @@ def _socket(address: aiohttp.AddrInfoType, delivery_deadline: float) -> socket.s
 def _object(body: bytes) -> JsonObject:
     found: JsonObject = orjson.loads(body)
     return found
+
+
+def _deletion(resource: Resource, answer: JsonObject) -> JsonObject:
+    """The answer of a deletion, a Status if the object is gone: of Services, Pods and others the server answers with
+    the object then too, in the version of its deletion."""
+    if answer.get("kind") != resource.kind:
+        return answer
+    metadata = answer["metadata"]
+    held = metadata.get("finalizers") or (resource.kind == "Namespace" and answer.get("spec", {}).get("finalizers"))
+    if held or metadata.get("deletionGracePeriodSeconds"):
+        return answer
+    details = {"name": metadata["name"], "group": resource.group, "kind": resource.plural, "uid": metadata["uid"]}
+    return {"kind": "Status", "apiVersion": "v1", "status": "Success", "details": details}
 
 
 def _selectors(label: str, field: str) -> dict[str, str]:

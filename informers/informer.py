@@ -102,7 +102,7 @@ class Informer[T]:
         """
         if name in self._indexes:
             raise ValueError(f"informer of {self.resource}: index {name!r} is there already")
-        if self.cache.stats.lists:
+        if any(scope.begun for scope in self.cache.scopes.values()):
             raise RuntimeError(f"informer of {self.resource}: index {name!r} must be added before the informer runs")
         index = Index(lambda data: function(self._decode(data)))
         self._indexes[name] = index

@@ -77,8 +77,8 @@ class Watching:
 type State = Streaming | Paging | Watching
 
 
-class Opened(NamedTuple):
-    """Input: the server has accepted the stream."""
+class Asked(NamedTuple):
+    """Input: the state's request is about to be sent."""
 
 
 class Events(NamedTuple):
@@ -109,11 +109,14 @@ class Ended(NamedTuple):
     stalled: bool = False
 
 
-type Input = Opened | Events | Page | Refused | Ended
+type Input = Asked | Events | Page | Refused | Ended
 
 
 class Begin(NamedTuple):
-    """Action: a new list starts; forget an unfinished one. `newest`: it will show whatever was written until now."""
+    """Action: a list is about to be asked for; forget an unfinished one. `newest`: it shows all that is written by now.
+
+    What is written while the answer is on its way, it may leave out.
+    """
 
     newest: bool
 
@@ -161,8 +164,8 @@ class Step(NamedTuple):
 def step(state: State, received: Input) -> Step:
     """What the input changes: the next state, and what to do on the way to it."""
     match received:
-        case Opened():
-            return Step(state, (Begin(state.since == 0),) if isinstance(state, Streaming) else ())
+        case Asked():
+            return Step(state, _begin(state))
         case Events(events):
             return _events(state, events)
         case Page():
@@ -190,6 +193,15 @@ def request(state: State) -> dict[str, str]:
             return {"limit": str(PAGE)} | ({"continue": token} if token else {})
         case Watching(version):
             return {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": str(version)}
+
+
+def _begin(state: State) -> tuple[Begin, ...]:
+    match state:
+        case Streaming(since):
+            return (Begin(newest=since == 0),)
+        case Paging(token=""):
+            return (Begin(newest=True),)
+    return ()
 
 
 def _events(state: State, events: Sequence[Event]) -> Step:
@@ -232,11 +244,10 @@ def _flush(state: State, changes: list[Upsert | Delete], actions: list[Action]) 
 
 def _page(state: State, page: Page) -> Step:
     assert isinstance(state, Paging)  # noqa: S101  # only that state asks for pages
-    actions: list[Action] = [] if state.token else [Begin(newest=True)]
-    actions.append(Stage([Upsert(found) for found in page.objects]))
+    staged = Stage([Upsert(found) for found in page.objects])
     if page.token:
-        return Step(replace(state, token=page.token), tuple(actions))
-    return Step(Watching(page.version), (*actions, Commit(page.version)))
+        return Step(replace(state, token=page.token), (staged,))
+    return Step(Watching(page.version), (staged, Commit(page.version)))
 
 
 def _refused(state: State, error: ApiError) -> Step:

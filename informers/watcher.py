@@ -19,11 +19,11 @@ from informers.errors import ApiError, RefusedError, TransportError
 from informers.media import is_protobuf
 from informers.reflector import (
     Apply,
+    Asked,
     Begin,
     Commit,
     Ended,
     Events,
-    Opened,
     Paging,
     Refused,
     Stage,
@@ -179,6 +179,7 @@ class Watcher:
         state: State = Streaming()
         while True:
             try:
+                await self._carry_out(step(state, Asked()))
                 taken = await (self._page(state) if isinstance(state, Paging) else self._watch(state))
             except RefusedError as error:
                 if self._note(str(error)):
@@ -226,7 +227,8 @@ class Watcher:
                 opened = self.clock()
                 self.stats.watches += 1
                 self.outage.over()
-                taken = await self._carry_out(step(state, Opened()))
+                if isinstance(state, Watching):
+                    self.scope.trouble = ""
                 reader = _EventReader(stream)
                 slice_ends = time.monotonic() + SLICE
                 while not taken.close and (events := await reader.read()):
@@ -262,8 +264,7 @@ class Watcher:
                     scope.begin(newest=newest)
                 case Commit(version):
                     await scope.commit(version)
-        if isinstance(taken.state, Watching) and not taken.close:
-            scope.trouble = ""
+                    scope.trouble = ""
         return taken
 
     def _note(self, trouble: str) -> bool:

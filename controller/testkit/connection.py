@@ -149,18 +149,19 @@ class Connection:
         try:
             async with asyncio.timeout(OPEN_DEADLINE):
                 await self._reachable.wait()
+                opened = self._answer_watch(path, params, accept, idle)
                 await asyncio.sleep(self.late)
         except TimeoutError as error:
             raise TransportError(f"{path}: no connection within {OPEN_DEADLINE:g} s") from error
-        self._admit("GET", path, params)
-        stream = self._open(self._target(path), params, accept, idle)
+        if not isinstance(opened, Stream):
+            raise opened
         for streams in (self._streams, self._server.streams):
-            streams.append(stream)
+            streams.append(opened)
         try:
-            yield stream
+            yield opened
         finally:
             for streams in (self._streams, self._server.streams):
-                streams.remove(stream)
+                streams.remove(opened)
 
     def _admit(self, method: str, path: str, params: Mapping[str, str]) -> None:
         self._server.requests.append(Sent(method, path, dict(params), now()))
@@ -190,6 +191,15 @@ class Connection:
             if method == "GET" and not target.name:
                 return self._list(target, params, accept)
             return orjson.dumps(self._object(method, target, params, orjson.loads(body or b"{}"), content_type))
+        except (ApiError, TransportError) as error:
+            return error
+
+    def _answer_watch(
+        self, path: str, params: Mapping[str, str], accept: str, idle: float
+    ) -> Stream | ApiError | TransportError:
+        try:
+            self._admit("GET", path, params)
+            return self._open(self._target(path), params, accept, idle)
         except (ApiError, TransportError) as error:
             return error
 

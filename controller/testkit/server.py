@@ -46,6 +46,15 @@ _WITH_GENERATION = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "PodDisru
 """Built-in kinds whose objects have a generation, among those that are served."""
 
 
+_RETURNED = frozenset(
+    {
+        *("CSIDriver", "CSINode", "PersistentVolume", "PersistentVolumeClaim", "Pod", "Service", "ServiceAccount"),
+        *("StorageClass", "VolumeAttachment"),
+    }
+)
+"""Built-in kinds of which a deletion answers with the object that is gone, in the version of its deletion."""
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """A kind that is served.
@@ -316,7 +325,7 @@ class ApiServer:
         """Delete an object, or mark it as ending if it has finalizers. Raises ApiError 404, 409.
 
         Returns:
-            The marked object, or a Status.
+            The marked object; of one that is gone, by its kind, what was deleted or a Status.
         """
         served = self._of(resource)
         key = (namespace, name)
@@ -328,9 +337,12 @@ class ApiServer:
                 raise _conflict(served, name, f"Precondition failed: {found}")
         if not dry_run:
             left = self._delete(served, key, propagation)
+            version = str(self.storage.version)
             self._collect()
             if left is not None:
                 return _copy(left)
+            if not served.custom and served.resource.kind in _RETURNED:
+                return _copy({**live, "metadata": {**metadata, "resourceVersion": version}})
         details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": metadata["uid"]}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 

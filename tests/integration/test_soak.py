@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import random
+from asyncio.constants import SSL_SHUTDOWN_TIMEOUT
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,8 @@ SECONDS = float(os.environ.get("ROOK_SOAK_SECONDS", "120"))
 SEED = int(os.environ.get("ROOK_SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 SETTLE = 120.0
 """Seconds after the last fault in which everything must have come to rest."""
+FAREWELL = SSL_SHUTDOWN_TIMEOUT
+"""Seconds for which TLS waits for a peer's farewell. One that was stranded never answers, so that its sockets stay."""
 
 GADGET = Resource("soak.example.org", "v1", "Gadget", "gadgets")
 NAMESPACES = ("soak-a", "soak-b")
@@ -457,7 +460,7 @@ def live_objects() -> int:
     return len(gc.get_objects())
 
 
-@pytest.mark.timeout(SECONDS + SETTLE + 180)
+@pytest.mark.timeout(SECONDS + SETTLE + FAREWELL + 210)
 async def test_everybody_knows_what_the_server_has_after_random_changes_and_faults(
     tmp_path: Path, mistakes: list[Exception]
 ) -> None:
@@ -474,7 +477,7 @@ async def test_everybody_knows_what_the_server_has_after_random_changes_and_faul
             config = server.write_kubeconfig(tmp_path / "proxied", url=f"https://127.0.0.1:{proxy.port}")
             async with Client.connect(kubeconfig=str(config), user_agent="soak") as proxied:
                 await soak(server, client, proxy, proxied, seed)
-            with anyio.fail_after(10):
+            with anyio.fail_after(FAREWELL + 30):
                 while proxy.open:  # noqa: ASYNC110  # the proxy tells nobody
                     await asyncio.sleep(0.05)
         assert mistakes == []

@@ -605,6 +605,11 @@ async def generations(run: Run) -> None:
         if resource == kube.CSI_NODE:  # the types are of a newer version than the server, and have one
             has_status = True
         run.answers.append((resource.kind, found["metadata"].get("generation"), has_status))
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+    for resource, obj in made:
+        path = resource.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+        answer = orjson.loads(await run.client.request("DELETE", path, body=options))
+        run.answers.append((resource.kind, answer["kind"]))
     assert {resource for resource, _ in made} == set(kube.BUILT_IN.values()) - {NAMESPACE, CONFIG_MAP, kube.EVENT}
 
 

@@ -188,6 +188,34 @@ async def test_a_list_is_read_to_its_last_page(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("metadata", "spec", "gone"),
+    [
+        ({}, {}, True),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 0}, {}, True),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}, {}, False),
+        ({"deletionGracePeriodSeconds": 0, "finalizers": ["example.org/held"]}, {}, False),
+        ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"finalizers": ["kubernetes"]}, False),
+    ],
+)
+async def test_a_deletion_that_answers_with_the_object_may_have_taken_effect(
+    tmp_path: Path, metadata: JsonObject, spec: JsonObject, gone: bool
+) -> None:
+    namespaces = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+    about = {"name": "a", "uid": "u-1", "resourceVersion": "7", **metadata}
+    answer = {"apiVersion": "v1", "kind": "Namespace", "metadata": about, "spec": spec}
+    told: list[JsonObject] = []
+    async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
+        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        await client.delete(namespaces, "", "a")
+    if gone:
+        (status_of,) = told
+        assert status_of["kind"] == "Status"
+        assert status_of["details"]["uid"] == "u-1"
+    else:
+        assert told == [answer]
+
+
 async def test_deleting_what_is_not_there_is_a_success(tmp_path: Path) -> None:
     async with plain_client(tmp_path, status(404, "NotFound")) as (client, server):
         await client.delete(CONFIG_MAPS, "one", "a")

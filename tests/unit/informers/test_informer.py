@@ -9,12 +9,12 @@ import anyio
 import msgspec
 import pytest
 
-from controller.testkit import Sent, now, virtual_time
+from controller.testkit import Sent, now, until, virtual_time
 from controller.testkit.encoding import bookmark, encode_event, partial
-from informers import ApiError, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
+from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
 from informers.decode import is_json
 from informers.errors import Cause
-from tests.mirror import plain
+from tests.mirror import Mirror, plain
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
 AHEAD = ApiError(504, "Timeout", "Too large resource version", 1.0, (Cause("ResourceVersionTooLarge"),))
@@ -176,6 +176,28 @@ async def test_an_informer_that_comes_later_starts_at_once() -> None:
 
 
 @virtual_time
+async def test_an_index_that_comes_while_the_first_list_does_is_refused() -> None:
+    """The objects that are there already would not be in it."""
+    api = WidgetServer(streaming=False)
+    for name in "abc":
+        api.write("one", name, node="n1")
+    connection = api.connection()
+    connection.late = 1.0
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, Widget)
+    seen: list[str] = []
+    widgets.add_handler(lambda delta: seen.append(delta.name))
+    ((_, (watcher,)),) = factory.caches()
+    async with running(factory, synced=False):
+        await until(lambda: watcher.stats.pages == 1)
+        with pytest.raises(RuntimeError, match="before"):
+            widgets.add_index("node", lambda widget: [widget.spec.node])
+        await widgets.wait_synced()
+    assert seen == list("abc")
+    assert watcher.stats.troubles == 0
+
+
+@virtual_time
 async def test_only_served_namespaces_are_watched() -> None:
     api = WidgetServer()
     for namespace in ("one", "two", "three"):
@@ -239,6 +261,76 @@ async def test_a_late_answer_does_not_bring_back_what_was_deleted_since() -> Non
         await settle()
         widgets.observe_write(answer)
         assert widgets.keys() == []
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@virtual_time
+async def test_an_own_write_while_a_list_is_on_its_way_stays_shown(streaming: bool) -> None:
+    """The server has made the list before the write, and its answer comes after that of the write."""
+    api = WidgetServer(streaming=streaming)
+    for name in "ab":
+        api.write("one", name, number=0)
+    connection = api.connection()
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, dict)
+    mirror = Mirror()
+    widgets.add_handler(mirror)
+    async with running(factory):
+        await until(lambda: api.streams)
+        connection.late = 1.0
+        api.fail(ApiError(410, "Expired", "too old"))
+        asked = len(api.requests)
+        await until(lambda: any(lists(sent, streaming=streaming) for sent in api.requests[asked:]))
+        (scope,) = widgets.cache.scopes.values()
+        before = scope.begun
+        widgets.observe_write(api.write("one", "a", number=1))
+        widgets.observe_write(api.write("one", "c", number=1))
+        shown = {"a": 1, "b": 0, "c": 1}
+        while scope.version < api.version:
+            assert {obj["metadata"]["name"]: obj["spec"]["number"] for obj in widgets.list("one")} == shown
+            assert scope.shown <= before, "it was asked for before the write"
+            await asyncio.sleep(0.1)
+        assert widgets.cache.stats.lists == 2
+    assert widgets.cache.stats.handler_errors == 0
+    assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
+
+
+def lists(sent: Sent, *, streaming: bool) -> bool:
+    """Whether the request is one for a list, in the way that the server knows."""
+    return ("sendInitialEvents" if streaming else "limit") in sent.params
+
+
+@pytest.mark.parametrize("compact", [True, False])
+@virtual_time
+async def test_an_own_write_whose_answer_comes_while_a_list_that_shows_it_does_is_told_once(compact: bool) -> None:
+    api = WidgetServer(streaming=False)
+    for name in "abc":
+        api.write("one", name, number=0)
+    connection = api.connection()
+    factory = InformerFactory(Client(connection))
+    widgets = factory.informer(WIDGETS, dict, compact=compact)
+    mirror = Mirror()
+    widgets.add_handler(mirror)
+    async with running(factory):
+        await until(lambda: api.streams)
+        connection.late = 1.0
+        api.cut(0)
+        answer = api.write("one", "a", number=1)
+        api.compact()
+        ((cache, (watcher,)),) = factory.caches()
+        pages = watcher.stats.pages
+        await until(lambda: watcher.stats.pages > pages)
+        seen: list[str] = []
+        widgets.add_handler(lambda delta: seen.append(f"{delta.type} {delta.name}"))
+        seen.clear()
+        widgets.observe_write(answer)
+        await until(lambda: cache.stats.lists == 2)
+        assert seen == ["updated a"]
+        entry = cache.entry("one", "a")
+        assert entry is not None
+        assert is_json(entry.data) != compact, "it is kept as the list has it"
+    assert cache.stats.handler_errors == 0
+    assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
 
 
 @virtual_time

@@ -6,12 +6,12 @@ from informers import ApiError
 from informers.errors import Cause
 from informers.reflector import (
     Apply,
+    Asked,
     Begin,
     Commit,
     Ended,
     Events,
     Input,
-    Opened,
     Paging,
     Refused,
     Stage,
@@ -46,9 +46,12 @@ BAD = ApiError(400, "BadRequest", "what?")
 @pytest.mark.parametrize(
     ("state", "received", "following", "actions"),
     [
-        (Streaming(), Opened(), Streaming(), (Begin(newest=True),)),
-        (Streaming(5), Opened(), Streaming(5), (Begin(newest=False),)),
-        (Watching(5), Opened(), Watching(5), ()),
+        (Streaming(), Asked(), Streaming(), (Begin(newest=True),)),
+        (Streaming(5), Asked(), Streaming(5), (Begin(newest=False),)),
+        (Paging(), Asked(), Paging(), (Begin(newest=True),)),
+        (Paging(whole=True), Asked(), Paging(whole=True), (Begin(newest=True),)),
+        (Paging("t"), Asked(), Paging("t"), ()),
+        (Watching(5), Asked(), Watching(5), ()),
         (Streaming(), Events([upsert(3), upsert(2)]), Streaming(), (Stage([upsert(3), upsert(2)]),)),
         # Within a streaming list versions are in no order, and only its end tells how far it reaches.
         (Streaming(), Events([Bookmark(4, initial_end=False)]), Streaming(), ()),
@@ -62,10 +65,10 @@ BAD = ApiError(400, "BadRequest", "what?")
         # An event that comes twice does not lead back.
         (Watching(8, silent=1), Events([upsert(6)]), Watching(8), (Apply([upsert(6)], 8),)),
         (Watching(5, silent=1), Events([Bookmark(5, initial_end=False)]), Watching(5), (Apply((), 5),)),
-        (Paging(), Page(7, "t", ()), Paging("t"), (Begin(newest=True), Stage([]))),
+        (Paging(), Page(7, "t", ()), Paging("t"), (Stage([]),)),
         (Paging("t"), Page(7, "u", ()), Paging("u"), (Stage([]),)),
         (Paging("t"), Page(7, "", ()), Watching(7), (Stage([]), Commit(7))),
-        (Paging(), Page(7, "", ()), Watching(7), (Begin(newest=True), Stage([]), Commit(7))),
+        (Paging(), Page(7, "", ()), Watching(7), (Stage([]), Commit(7))),
         # A server without streaming lists is asked for pages at once; that is no trouble.
         (Streaming(3), Refused(INVALID), Paging(), ()),
         (Streaming(), Refused(BAD), Paging(), ()),

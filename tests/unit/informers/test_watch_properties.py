@@ -8,9 +8,9 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.testkit import virtual_time
+from controller.testkit import Connection, virtual_time
 from controller.testkit.encoding import bookmark
-from informers import ApiError, Informer, JsonObject, Key, TransportError
+from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, TransportError
 from tests.mirror import Mirror, plain
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
@@ -25,6 +25,7 @@ class World:
     """What an operation may act on."""
 
     api: WidgetServer
+    connection: Connection
     informer: Informer[JsonObject]
 
     def write_and_observe(self, key: Key, number: int, delay: float) -> None:
@@ -53,6 +54,9 @@ class World:
 
     def set_protobuf(self, known: bool) -> None:
         self.api.protobuf = known
+
+    def set_late(self, seconds: float) -> None:
+        self.connection.late = seconds
 
     def set_chunk(self, size: int) -> None:
         self.api.chunk = size
@@ -107,6 +111,7 @@ OPERATIONS: st.SearchStrategy[Operation] = st.one_of(
     ),
     operation("streaming", World.set_streaming, st.booleans()),
     operation("protobuf", World.set_protobuf, st.booleans()),
+    operation("late", World.set_late, st.sampled_from([0.0, 0.3, 3.0])),
     operation("chunks", World.set_chunk, st.sampled_from([1, 50, 1000, 1 << 20])),
 )
 
@@ -128,7 +133,8 @@ async def test_any_history_ends_with_the_copy_equal_to_the_server(
 ) -> None:
     api = WidgetServer()
     api.write("default", "a", number=1)
-    factory = api.factory(namespaces=namespaces)
+    connection = api.connection()
+    factory = InformerFactory(Client(connection), namespaces=namespaces)
     informer: Informer[JsonObject] = factory.informer(WIDGETS, dict, compact=compact)
     informer.add_index("number", numbers)
     mirror = Mirror()
@@ -137,7 +143,7 @@ async def test_any_history_ends_with_the_copy_equal_to_the_server(
         tasks.start_soon(factory.run)
         for pause, act in operations:
             await asyncio.sleep(pause)
-            act(World(api, informer))
+            act(World(api, connection, informer))
         api.refusals.clear()
         await asyncio.sleep(HEALING_SECONDS)
         tasks.cancel_scope.cancel()

@@ -3,12 +3,13 @@
 import asyncio
 from typing import Any, cast
 
+import anyio
 import orjson
 
 from controller.runtime.consistency import WAIT, Consistency
-from controller.runtime.kube import CONFIG_MAP, POD, ConfigMap
+from controller.runtime.kube import CONFIG_MAP, POD, SERVICE, ConfigMap
 from controller.runtime.reconciler import Reconcile, Request, Write, current_reconcile
-from controller.testkit import now, virtual_time
+from controller.testkit import ApiServer, now, until, virtual_time
 from informers import InformerFactory
 from informers.client import Api
 from informers.wire import Delete, Object, Upsert
@@ -112,6 +113,33 @@ async def test_waits_until_a_deleted_object_is_gone() -> None:
     caches.told(13, "a", uid="old", deleted=True)
 
     assert await waiting
+
+
+@virtual_time
+async def test_waits_until_an_object_is_gone_whose_deletion_answers_with_it() -> None:
+    server = ApiServer()
+    client = server.client()
+    factory = InformerFactory(client)
+    services = factory.informer(SERVICE, dict)
+    consistency = Consistency(factory, clock=now)
+    client.on_write = consistency.note
+    seen: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await factory.wait_synced()
+        server.create(SERVICE, {"metadata": {"namespace": "default", "name": "a"}})
+        await until(lambda: len(services) == 1)
+        services.add_handler(lambda delta: seen.append(delta.type))
+        server.stall()
+        reconcile = begun()
+
+        await client.delete(SERVICE, "default", "a")
+
+        assert seen == ["added"], "it was not updated"
+        assert not await consistency.caught_up(reconcile.writes)
+        await until(lambda: len(services) == 0)
+        assert await consistency.caught_up(reconcile.writes)
+        tasks.cancel_scope.cancel()
 
 
 @virtual_time
