@@ -31,6 +31,9 @@ _SERVERS = frozenset(
 _UNOWNED = _SERVERS | {"name", "namespace", "resourceVersion", "uid"}
 """Metadata that nobody owns."""
 
+BEFORE_FIRST_APPLY = "before-first-apply"
+"""Owner of what an object has whose owners are not known, once it is applied."""
+
 _NODE = object()
 """Stands for a value that is merged by its parts."""
 
@@ -79,6 +82,10 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
         ApiError: 409, others own such fields.
     """
     owners = owners_of(live)
+    if live and not owners:
+        fields, _ = _compare({}, live, topology)
+        first = Owner(BEFORE_FIRST_APPLY, "Update", "", owner.api_version, owner.time, fields)
+        owners[first.key] = first
     before = owners.pop(owner.key, owner).fields
     wants = frozenset(path for path, _, own in _walk(_owned_part(wanted), topology) if own)
     merged = _merge(live, wanted, topology)
@@ -97,6 +104,8 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
 def updated(live: JsonObject, new: JsonObject, owner: Owner, topology: Topology) -> JsonObject:
     """The new object with owners as they are after any other write: who changed a field has it alone.
 
+    Of an object that was made without any field to own, nobody owns anything until it is applied for the first time.
+
     Args:
         live: As it is; without any field if it is to be made.
         new: As it will be.
@@ -104,6 +113,8 @@ def updated(live: JsonObject, new: JsonObject, owner: Owner, topology: Topology)
         topology: Of the kind.
     """
     owners = owners_of(live)
+    if live and not owners:
+        return new
     changed, removed = _compare(live, new, topology)
     mine = owners.pop(owner.key, owner)
     if changed or removed:

@@ -11,12 +11,14 @@ import orjson
 
 from controller.testkit.clock import now
 from controller.testkit.encoding import content_type as media_of
-from controller.testkit.encoding import encode_list
+from controller.testkit.encoding import encode_list, encode_object
+from controller.testkit.ending import propagation_of
+from controller.testkit.options import exact_version, initial_events_wanted, too_large, version_of
 from controller.testkit.selection import Selection
 from controller.testkit.streams import Stream
 from informers import ApiError, ClientStats, RefusedError, TransportError
 from informers.client import OPEN_DEADLINE, TRANSPORT_FAILED
-from informers.errors import INVALID, Cause
+from informers.errors import INVALID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 3600.0
 """How long a watch lasts that does not say it."""
+
+TOO_LARGE_SECONDS = 3.0
+"""How long the server waits for a version that is yet to come, before it says so."""
 
 DEFAULT_MANAGER = "testkit"
 """Owner of fields that are written without naming a field manager."""
@@ -190,7 +195,9 @@ class Connection:
             target = self._target(path)
             if method == "GET" and not target.name:
                 return self._list(target, params, accept)
-            return orjson.dumps(self._object(method, target, params, orjson.loads(body or b"{}"), content_type))
+            media = media_of(accept, target.served.resource, with_protobuf=self._server.protobuf)
+            found = self._object(method, target, params, _decoded(body, content_type), content_type)
+            return encode_object(found, media)
         except (ApiError, TransportError) as error:
             return error
 
@@ -234,27 +241,35 @@ class Connection:
                     dry_run=dry_run,
                 )
             case "DELETE" if target.name:
+                options = body or params
                 wanted = body.get("preconditions", {})
+                grace = options.get("gracePeriodSeconds")
                 return server.delete(
                     resource,
                     target.namespace,
                     target.name,
                     uid=wanted.get("uid", ""),
                     resource_version=wanted.get("resourceVersion", ""),
-                    propagation=body.get("propagationPolicy", "Background"),
-                    dry_run=dry_run,
+                    propagation=propagation_of(options),
+                    grace=None if grace is None else int(grace),
+                    dry_run=options.get("dryRun") in ("All", ["All"]),
                 )
         raise ApiError(405, "MethodNotAllowed", f"{method} {resource}: the test kit has no such request")
 
     def _list(self, target: _Target, params: Mapping[str, str], accept: str) -> bytes:
         server = self._server
-        token = params.get("continue", "")
+        token, exact = params.get("continue", ""), exact_version(params)
+        if version_of(params) > server.storage.version:
+            raise too_large(version_of(params), server.storage.version)
         if token:
+            if token not in server.pages:
+                raise ApiError(400, "BadRequest", f"continue key is not valid: {token!r}")
             version, found = server.pages[token]
-            if version < server.storage.compacted:
-                raise ApiError(410, "Expired", "The provided continue parameter is too old")
         else:
-            version, found = server.storage.version, server.matching(target.served, _selection(target, params))
+            version = server.storage.version if exact is None else exact
+            found = server.matching(target.served, _selection(target, params), exact)
+        if version < server.storage.compacted:
+            raise ApiError(410, "Expired", "The provided continue parameter or resourceVersion is too old")
         limit = min(int(params.get("limit", 0)) or len(found), server.page_limit)
         page, rest = found[:limit], found[limit:]
         metadata: JsonObject = {"resourceVersion": str(version)}
@@ -271,28 +286,38 @@ class Connection:
 
     def _open(self, target: _Target, params: Mapping[str, str], accept: str, idle: float) -> Stream:
         server = self._server
-        since = int(params.get("resourceVersion") or 0)
-        initial = params.get("sendInitialEvents") == "true"
-        if initial and not server.streaming:
+        since, streams = version_of(params), initial_events_wanted(params)
+        if "sendInitialEvents" in params and not server.streaming:
             message = "sendInitialEvents: Forbidden: the WatchList feature gate is disabled"
             raise ApiError(INVALID, "Invalid", message)
-        if initial and since > server.storage.version:
-            cause = Cause("ResourceVersionTooLarge")
-            raise ApiError(504, "Timeout", "Too large resource version", 1.0, (cause,))
+        whole = streams or (not since and "sendInitialEvents" not in params)
         selection = _selection(target, params)
         stream = Stream(
             server,
             target.served,
             selection,
-            version=server.storage.version if initial or not since else since,
+            version=server.storage.version if whole or not since else since,
             media=media_of(accept, target.served.resource, with_protobuf=server.protobuf),
             bookmarks=params.get("allowWatchBookmarks") == "true",
             seconds=float(params.get("timeoutSeconds", WATCH_SECONDS)),
             idle=idle,
         )
-        if initial or not since:
-            stream.send_initial(server.matching(target.served, selection), end=initial)
+        if streams and since > server.storage.version:
+            stream.fail_after(TOO_LARGE_SECONDS, too_large(since, server.storage.version))
+        elif whole:
+            stream.send_initial(server.matching(target.served, selection), end=server.streaming)
         return stream
+
+
+def _decoded(body: bytes | None, content_type: str) -> JsonObject:
+    """What was sent. Raises ApiError 400, 415."""
+    if "json" not in content_type and "yaml" not in content_type:
+        raise ApiError(415, "UnsupportedMediaType", f"the body is {content_type!r}, must be JSON")
+    try:
+        found: JsonObject = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, "BadRequest", f"the body is no JSON: {error}") from None
+    return found
 
 
 def _selection(target: _Target, params: Mapping[str, str]) -> Selection:

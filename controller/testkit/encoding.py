@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from controller.testkit import protobuf
+from informers import ApiError
 from informers.media import JSON, PROTOBUF, is_protobuf
 from informers.schema import PARTIAL, is_known
 
@@ -17,17 +18,39 @@ if TYPE_CHECKING:
 
 
 def content_type(accept: str, resource: Resource, *, with_protobuf: bool) -> str:
-    """The encoding of an answer: the first one asked for that the server has for the kind."""
+    """The encoding of an answer: the first one asked for that the server has for the kind.
+
+    Custom kinds have protobuf of their metadata alone. There is no YAML, and there are no tables.
+
+    Raises:
+        ApiError: 406, it has none of them.
+    """
     known = with_protobuf and is_known(f"{resource.api_version}/{resource.kind}")
-    for found in accept.split(","):
-        if not is_protobuf(found) or known or (with_protobuf and _is_partial(found)):
+    for found in map(str.strip, accept.split(",")):
+        media, *parameters = (part.strip() for part in found.split(";"))
+        kinds = [part for part in parameters if part.startswith("as=")]
+        if kinds and not _is_partial(found):
+            continue
+        if media in ("", "*/*", JSON) or (media == PROTOBUF and (known or (with_protobuf and kinds))):
             return found
-    return JSON
+    raise ApiError(406, "NotAcceptable", f"{resource}: none of the encodings {accept!r} can be had")
+
+
+def encode_object(obj: JsonObject, media: str = JSON) -> bytes:
+    """An object, or a Status, alone."""
+    if obj["kind"] == "Status":
+        return protobuf.envelope(protobuf.status(obj), "v1/Status") if is_protobuf(media) else orjson.dumps(obj)
+    if _is_partial(media):
+        obj = partial(obj)
+    if not is_protobuf(media):
+        return orjson.dumps(obj)
+    kind = f"{obj['apiVersion']}/{obj['kind']}"
+    return protobuf.envelope(protobuf.encode(obj, PARTIAL if _is_partial(media) else kind), kind)
 
 
 def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
     """An event as it stands in a watch."""
-    if _is_partial(media) and event not in ("BOOKMARK", "ERROR"):
+    if _is_partial(media) and event != "ERROR":
         obj = partial(obj)
     if not media.startswith(PROTOBUF):
         return orjson.dumps({"type": event, "object": obj}) + b"\n"
@@ -44,8 +67,10 @@ def encode_list(resource: Resource, items: Sequence[JsonObject], metadata: JsonO
     if media.startswith(PROTOBUF):
         kind = PARTIAL if _is_partial(media) else f"{resource.api_version}/{resource.kind}"
         encoded = [protobuf.encode(obj, kind) for obj in items]
-        return protobuf.page(metadata["resourceVersion"], metadata.get("continue", ""), encoded)
+        return protobuf.page(metadata, encoded, kind)
     kind, api_version = f"{resource.kind}List", resource.api_version
+    if _is_partial(media):
+        kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
     return orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
 
 

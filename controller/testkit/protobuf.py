@@ -52,19 +52,28 @@ def frame(event: str, content: bytes, kind: str) -> bytes:
     return len(body).to_bytes(4) + body
 
 
-def page(version: str, token: str, items: list[bytes]) -> bytes:
+def page(metadata: JsonObject, items: list[bytes], kind: str) -> bytes:
     """A list."""
-    metadata = text(1, b"") + text(2, version.encode()) + text(3, token.encode())
-    return envelope(text(1, metadata) + b"".join(text(2, item) for item in items), "v1/List")
+    about = (
+        text(1, b"") + text(2, metadata["resourceVersion"].encode()) + text(3, metadata.get("continue", "").encode())
+    )
+    if "remainingItemCount" in metadata:
+        about += number(4, metadata["remainingItemCount"])
+    return envelope(text(1, about) + b"".join(text(2, item) for item in items), f"{kind}List")
 
 
 def status(obj: JsonObject) -> bytes:
     """A Status."""
     details = obj.get("details", {})
-    causes = [text(1, cause.get("reason", "").encode()) for cause in details.get("causes", [])]
-    inner = b"".join(text(4, cause) for cause in causes) + number(5, details.get("retryAfterSeconds", 0))
-    texts = text(3, obj.get("message", "").encode()) + text(4, obj.get("reason", "").encode())
-    return text(1, b"") + texts + text(5, inner) + number(6, obj["code"])
+    causes = [_texts(cause, "reason", "message", "field") for cause in details.get("causes", [])]
+    inner = _texts(details, "name", "group", "kind") + b"".join(text(4, cause) for cause in causes)
+    inner += number(5, details.get("retryAfterSeconds", 0)) + text(6, details.get("uid", "").encode())
+    texts = b"".join(text(at, obj.get(name, "").encode()) for at, name in enumerate(("status", "message", "reason"), 2))
+    return text(1, b"") + texts + text(5, inner) + number(6, obj.get("code", 0))
+
+
+def _texts(obj: JsonObject, *names: str) -> bytes:
+    return b"".join(text(at, obj.get(name, "").encode()) for at, name in enumerate(names, 1))
 
 
 def _fill(made: Any, message: str, obj: JsonObject) -> None:

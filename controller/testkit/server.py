@@ -1,7 +1,7 @@
 """An API server in memory: its rules for objects, and the faults that a test may want.
 
 What it does as the real one (`tests/integration/test_testkit.py` compares them): versions, uids, generations,
-conflicts, namespaces, status apart from the rest, finalizers, owners, selectors, pages, watches, server-side apply.
+conflicts, namespaces, status apart from the rest, deletion, selectors, pages, watches, encodings, server-side apply.
 What it does not: it neither validates, fills in nor drops fields, asks for no rights, converts nothing between versions
 of a kind, and runs none of Kubernetes' controllers but the garbage collector.
 """
@@ -20,6 +20,7 @@ from controller.runtime import kube
 from controller.testkit.apply import Owner, applied, updated
 from controller.testkit.clock import wall_clock
 from controller.testkit.connection import DEFAULT_MANAGER, Connection
+from controller.testkit.ending import TIME, is_over, marked
 from controller.testkit.garbage import FINALIZERS, NAMESPACES, next_change
 from controller.testkit.patches import merge_patch, strategic_merge_patch
 from controller.testkit.selection import Selection
@@ -45,14 +46,20 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _WITH_GENERATION = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "PodDisruptionBudget", "StatefulSet"})
 """Built-in kinds whose objects have a generation, among those that are served."""
 
-
 _RETURNED = frozenset(
     {
-        *("CSIDriver", "CSINode", "PersistentVolume", "PersistentVolumeClaim", "Pod", "Service", "ServiceAccount"),
-        *("StorageClass", "VolumeAttachment"),
+        "CSIDriver",
+        "CSINode",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "StorageClass",
+        "VolumeAttachment",
     }
 )
-"""Built-in kinds of which a deletion answers with the object that is gone, in the version of its deletion."""
+"""Built-in kinds of which a deletion answers with the object, not with a Status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +214,13 @@ class ApiServer:
         found = self.storage.objects(self._of(resource).collection).get((namespace, name))
         return None if found is None else _copy(found)
 
-    def matching(self, served: Served, selection: Selection) -> list[JsonObject]:
-        """The stored objects that match, by namespace and name."""
-        objects = sorted(self.storage.objects(served.collection).items())
+    def matching(self, served: Served, selection: Selection, version: int | None = None) -> list[JsonObject]:
+        """The stored objects that match, as of a version or of now, by namespace and name."""
+        storage = self.storage
+        found = (
+            storage.objects(served.collection) if version is None else storage.objects_at(version, served.collection)
+        )
+        objects = sorted(found.items())
         return [obj for key, obj in objects if selection.matches(key, obj)]
 
     def list(
@@ -320,12 +331,26 @@ class ApiServer:
         uid: str = "",
         resource_version: str = "",
         propagation: str = "Background",
+        grace: int | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
-        """Delete an object, or mark it as ending if it has finalizers. Raises ApiError 404, 409.
+        """Delete an object, or mark it as ending if it has finalizers, or is a Pod that has time to stop.
+
+        Args:
+            resource: Which.
+            namespace: Its namespace.
+            name: Its name.
+            uid: Only the object with this uid.
+            resource_version: Only this version of it.
+            propagation: "Background", "Foreground", "Orphan"; "": as its finalizers say.
+            grace: Seconds that a Pod on a node has to stop; None: its own. There is no kubelet that would end it.
+            dry_run: Change nothing.
 
         Returns:
-            The marked object; of one that is gone, by its kind, what was deleted or a Status.
+            The object as it ends, or a Status; of which kinds the one, of which the other, is as the real server's.
+
+        Raises:
+            ApiError: 404, 409.
         """
         served = self._of(resource)
         key = (namespace, name)
@@ -335,15 +360,13 @@ class ApiServer:
             if wanted and wanted != metadata[field_name]:
                 found = f"{field_name} in precondition: {wanted}, {field_name} in object meta: {metadata[field_name]}"
                 raise _conflict(served, name, f"Precondition failed: {found}")
+        left, gone = self._delete(served, key, propagation, grace, dry_run=dry_run)
         if not dry_run:
-            left = self._delete(served, key, propagation)
-            version = str(self.storage.version)
             self._collect()
-            if left is not None:
-                return _copy(left)
-            if not served.custom and served.resource.kind in _RETURNED:
-                return _copy({**live, "metadata": {**metadata, "resourceVersion": version}})
+        if not gone or (not served.custom and resource.kind in _RETURNED):
+            return _copy(left)
         details = {"name": name, "group": resource.group, "kind": resource.plural, "uid": metadata["uid"]}
+        details = {name: value for name, value in details.items() if value}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
     # Faults.
@@ -419,7 +442,7 @@ class ApiServer:
         return Owner(manager, operation, subresource, served.resource.api_version, self._time())
 
     def _time(self) -> str:
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.now().strftime(TIME)
 
     def _apply(
         self, served: Served, key: Key, wanted: JsonObject, owner: Owner, *, force: bool, dry_run: bool
@@ -466,6 +489,7 @@ class ApiServer:
                     "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
                 )
                 raise ApiError(403, "Forbidden", message, causes=(cause,))
+        _check_metadata(served, name, new["metadata"])
         metadata = {
             **new["metadata"],
             "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, str(next(self._names)))),
@@ -475,7 +499,7 @@ class ApiServer:
             metadata.pop(given, None)
         if served.has_generation:
             metadata["generation"] = 1
-        new = {**new, "metadata": metadata}
+        new = {**new, "metadata": _without_empty(metadata)}
         if served.collection == NAMESPACES:
             new |= {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
         if owner is not None:
@@ -506,6 +530,11 @@ class ApiServer:
         elif served.has_status:
             new = {name: value for name, value in new.items() if name != "status"}
             new |= {name: live[name] for name in ("status",) if name in live}
+        for given in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+            value, now = metadata.get(given), before.get(given)
+            if value not in (None, now) and (given not in before or given == "deletionGracePeriodSeconds"):
+                raise _invalid(served, name, f"metadata.{given}", f"Invalid value: {value}: field is immutable")
+        _check_metadata(served, name, metadata)
         servers = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generation", "managedFields")
         for kept in (*servers, "deletionTimestamp", "deletionGracePeriodSeconds"):
             metadata.pop(kept, None)
@@ -517,49 +546,48 @@ class ApiServer:
             raise _invalid(served, name, "metadata.finalizers", f"Forbidden: {told}")
         if served.has_generation and not subresource and _wanted(new, served) != _wanted(live, served):
             metadata["generation"] = before["generation"] + 1
-        return {**new, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+        return {**new, "apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": _without_empty(metadata)}
 
     def _store(self, served: Served, live: JsonObject, new: JsonObject, *, dry_run: bool) -> JsonObject:
         """Put what differs; an object that ends goes with its last finalizer."""
         if dry_run or new == live:
             return _copy(new)
         key = _key(served, live)
-        if _is_over(new):
-            removed = self.storage.remove(served.collection, key)
-            version = {"resourceVersion": removed["metadata"]["resourceVersion"]}
-            stored = {**new, "metadata": {**new["metadata"], **version}}
-        else:
-            stored = self.storage.put(served.collection, key, new)
+        stored = self._removed(served, key, new) if is_over(new) else self.storage.put(served.collection, key, new)
         if {"deletionTimestamp", "ownerReferences"} & new["metadata"].keys():
             self._collect()
         return _copy(stored)
 
-    def _delete(self, served: Served, key: Key, propagation: str) -> JsonObject | None:
-        """Delete the object, or mark and return it."""
+    def _delete(
+        self, served: Served, key: Key, propagation: str, grace: int | None = None, *, dry_run: bool = False
+    ) -> tuple[JsonObject, bool]:
+        """Delete the object, or mark it; return it as it was or is then, and whether it is gone."""
         live = self.storage.objects(served.collection)[key]
-        metadata = dict(live["metadata"])
-        finalizers = [*metadata.get("finalizers", ()), *filter(None, [FINALIZERS.get(propagation)])]
-        if finalizers:
-            metadata["finalizers"] = list(dict.fromkeys(finalizers))
-        marked = {**live, "metadata": metadata}
-        if not _held(marked):
-            self.storage.remove(served.collection, key)
-            return None
-        if "deletionTimestamp" not in metadata:
-            metadata |= {"deletionTimestamp": self._time(), "deletionGracePeriodSeconds": 0}
-            if "generation" in metadata:
-                metadata["generation"] += 1
-            if served.collection == NAMESPACES:
-                marked["status"] = {"phase": "Terminating"}
-        return self.storage.put(served.collection, key, marked) if marked != live else live
+        new = marked(live, propagation, grace, self.now())
+        if served.collection == NAMESPACES:
+            new["status"] = {"phase": "Terminating"}
+        gone = is_over(new)
+        if dry_run or new == live:
+            return new, gone
+        if gone and served.resource.kind != "Pod":
+            return self._removed(served, key, new), gone
+        new = self.storage.put(served.collection, key, new)
+        return (self._removed(served, key, new) if gone else new), gone
+
+    def _removed(self, served: Served, key: Key, obj: JsonObject) -> JsonObject:
+        """Remove an object, and return its last state with the version of that."""
+        version = self.storage.remove(served.collection, key)["metadata"]["resourceVersion"]
+        return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
 
     def _collect(self) -> None:
         """Do what Kubernetes' own controllers would, until nothing is left to do."""
-        while self.collects and (change := next_change(self.storage)) is not None:
-            served = next(found for found in self._served.values() if found.collection == change.collection)
+        kinds = {f"{found.resource.api_version}/{found.resource.kind}": found for found in self._served.values()}
+        resources = {name: found.resource for name, found in kinds.items()}
+        while self.collects and (change := next_change(self.storage, resources)) is not None:
+            served = next(found for found in kinds.values() if found.collection == change.collection)
             if change.object is None:
-                self._delete(served, change.key, "Background")
-            elif _is_over(change.object):
+                self._delete(served, change.key, change.propagation)
+            elif is_over(change.object):
                 self.storage.remove(change.collection, change.key)
             else:
                 self.storage.put(change.collection, change.key, change.object)
@@ -597,16 +625,23 @@ def _wanted(obj: JsonObject, served: Served) -> JsonObject:
     return {name: value for name, value in obj.items() if name not in left}
 
 
-def _held(obj: JsonObject) -> bool:
-    """Whether something has to be done before the object can go."""
-    if obj["kind"] == "Namespace" and obj.get("spec", {}).get("finalizers"):
-        return True
-    return bool(obj["metadata"].get("finalizers"))
+def _without_empty(metadata: JsonObject) -> JsonObject:
+    """Metadata as a server in Go keeps it: without maps and lists that hold nothing."""
+    return {name: value for name, value in metadata.items() if value or not isinstance(value, dict | list)}
 
 
-def _is_over(obj: JsonObject) -> bool:
-    """Whether the object ends, and nothing holds it any more."""
-    return "deletionTimestamp" in obj["metadata"] and not _held(obj)
+def _check_metadata(served: Served, name: str, metadata: JsonObject) -> None:
+    """Refuse owners and finalizers that contradict themselves. Raises ApiError 422."""
+    references = metadata.get("ownerReferences") or []
+    for reference in references:
+        for needed in ("apiVersion", "kind", "name", "uid"):
+            if not reference.get(needed):
+                raise _invalid(served, name, f"metadata.ownerReferences.{needed}", "Invalid value: must not be empty")
+    if sum(bool(reference.get("controller")) for reference in references) > 1:
+        raise _invalid(served, name, "metadata.ownerReferences", "Invalid value: only one can be the controller")
+    if set(FINALIZERS.values()) <= set(metadata.get("finalizers") or ()):
+        told = f"{' and '.join(FINALIZERS.values())} cannot be both set"
+        raise _invalid(served, name, "metadata.finalizers", f"Invalid value: {told}")
 
 
 def _conflict(served: Served, name: str, message: str) -> ApiError:

@@ -61,6 +61,17 @@ class Storage:
         """The collection's objects; to be changed by `put` and `remove` only."""
         return self._objects.setdefault(collection, {})
 
+    def objects_at(self, version: int, collection: Collection) -> dict[Key, JsonObject]:
+        """The collection's objects as they were at a version that is in the history; else as of the compaction."""
+        found = dict(self._compacted_objects.get(collection, {}))
+        for record in self.history:
+            if record.version <= version and record.collection == collection:
+                if record.type == "DELETED":
+                    del found[record.key]
+                else:
+                    found[record.key] = record.object
+        return found
+
     def all(self) -> Iterator[tuple[Collection, Key, JsonObject]]:
         """Every object, as of now."""
         for collection, objects in list(self._objects.items()):

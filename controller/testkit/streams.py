@@ -1,8 +1,10 @@
-"""One open watch: the events after its version, a bookmark each minute, and what goes wrong with it."""
+"""One open watch: the events after its version, bookmarks in between and before the end, and what goes wrong."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 from typing import TYPE_CHECKING
 
 from controller.testkit.encoding import bookmark, encode_event
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from informers import ApiError, JsonObject
 
 BOOKMARK_SECONDS = 60.0
+"""Between bookmarks."""
+
+BOOKMARK_BEFORE_END = 2.0
+"""Seconds before the end of a watch at which it has its last one."""
 
 EXPIRED: JsonObject = {
     "kind": "Status",
@@ -65,10 +71,13 @@ class Stream:
         self._stalled = self._ended = False
         self._cut_after: int | None = None
         self._changed = asyncio.Event()
-        self._ends = asyncio.get_running_loop().time() + seconds
+        now = asyncio.get_running_loop().time()
+        self._ends = now + seconds
+        self._next_bookmark = self._bookmark_after(now)
 
     async def read(self) -> bytes:
         """See `informers.client.Stream`."""
+        stalls = asyncio.get_running_loop().time() + self._idle
         while True:
             if self._stalled:
                 await asyncio.sleep(self._idle)
@@ -80,17 +89,17 @@ class Stream:
                 return self._take()
             if self._ended:
                 return b""
-            await self._wait()
+            await self._wait(stalls)
 
     def send(self, event: str, obj: JsonObject) -> None:
         """Send an event before those that are due."""
         self._buffer += encode_event(event, obj, self.content_type)
 
     def send_initial(self, objects: Iterable[JsonObject], *, end: bool) -> None:
-        """Send what there is, and (`end`) that this was all."""
+        """Send what there is, and (`end`, if bookmarks are wanted) that this was all."""
         for obj in objects:
             self.send("ADDED", obj)
-        if end:
+        if end and self._bookmarks:
             self.send("BOOKMARK", bookmark(self.served.resource, self._version, initial_events_end=True))
 
     def tell(self, event: str, obj: JsonObject) -> None:
@@ -107,9 +116,13 @@ class Stream:
 
     def fail(self, error: ApiError) -> None:
         """End it by an error event."""
-        status = {"kind": "Status", "code": error.status, "reason": error.reason, "message": error.message}
-        self.tell("ERROR", status)
+        self.tell("ERROR", status_of(error))
         self.end()
+
+    def fail_after(self, seconds: float, error: ApiError) -> None:
+        """Send nothing, and end it by an error event after that time."""
+        self._version = sys.maxsize
+        asyncio.get_running_loop().call_later(seconds, self.fail, error)
 
     def end(self) -> None:
         """End it in good order, after the events that are due."""
@@ -162,17 +175,39 @@ class Stream:
             version = {"resourceVersion": str(record.version)}
             self.send("DELETED", {**record.previous, "metadata": {**record.previous["metadata"], **version}})
 
-    async def _wait(self) -> None:
+    def _bookmark_after(self, now: float) -> float:
+        last = self._ends - BOOKMARK_BEFORE_END
+        return last if now < last < now + BOOKMARK_SECONDS else now + BOOKMARK_SECONDS
+
+    async def _wait(self, stalls: float) -> None:
+        """Wait until something happens, at `stalls` at the latest."""
         self._changed.clear()
-        left = self._ends - asyncio.get_running_loop().time()
-        quiet = min(BOOKMARK_SECONDS, self._idle)
+        known = self._version <= self._server.storage.version
+        bookmark_at = self._next_bookmark if self._bookmarks and known else math.inf
+        due = min(bookmark_at, self._ends, stalls)
         try:
-            async with asyncio.timeout(min(quiet, max(0.0, left))):
+            async with asyncio.timeout_at(due):
                 await self._changed.wait()
         except TimeoutError:
-            if left <= quiet:
+            if due == self._ends:
                 self.end()
-            elif not self._bookmarks or self._version > self._server.storage.version or self._idle <= BOOKMARK_SECONDS:
-                self.stall()
-            else:
+            elif due == bookmark_at:
+                self._next_bookmark = self._bookmark_after(due)
                 self.send("BOOKMARK", bookmark(self.served.resource, self._server.storage.version))
+            else:
+                raise StalledError(f"no byte for {self._idle:.0f} s") from None
+
+
+def status_of(error: ApiError) -> JsonObject:
+    """The Status that says the same."""
+    causes = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in error.causes]
+    details = {"causes": causes, "retryAfterSeconds": int(error.retry_after or 0)}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "message": error.message,
+        "reason": error.reason,
+        "code": error.status,
+        **({"details": details} if causes or error.retry_after else {}),
+    }

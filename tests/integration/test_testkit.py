@@ -1,8 +1,10 @@
 """The test kit's API server beside a real one: the same requests, the same answers and events."""
 
+import asyncio
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,12 @@ from controller.runtime import kube
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, NAMESPACE, NODE, SERVICE
 from controller.testkit import ApiServer
 from controller.testkit.server import APPLY_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from e2e.apiserver import ApiServer as RealServer
 from informers import ApiError, Client, JsonObject, Resource
+from informers.decode import decoder
+from informers.fields import fields
+from informers.media import JSON, PROTOBUF, is_protobuf
+from informers.schema import PARTIAL
 from tests.integration.topology import published, table, text
 
 GADGET = Resource("testkit.rook.io", "v1", "Gadget", "gadgets")
@@ -93,11 +100,19 @@ CRDS = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "custo
 
 
 class Run:
-    """One server under the requests of a scenario, and what it answered, without what differs by chance."""
+    """One server under the requests of a scenario, and what it answered, without what differs by chance.
 
-    def __init__(self, client: Client, namespace: str) -> None:
+    `compact` drops its history. `aged` makes of a continue token one of a version that was compacted: a real server
+    serves newer ones from a cache.
+    """
+
+    def __init__(
+        self, client: Client, namespace: str, compact: Callable[[], object], aged: Callable[[str], str] = str
+    ) -> None:
         self.client = client
         self.namespace = namespace
+        self.compact = compact
+        self.aged = aged
         self.answers: list[Any] = []
         self.versions: list[str] = []
         self.uids: list[str] = []
@@ -170,19 +185,59 @@ class Run:
         )
         self.answers.append([obj["metadata"]["name"] for obj in found])
 
-    async def events(self, resource: Resource, since: str, count: int, **params: str) -> None:
-        """Note the events of a watch until so many have come."""
-        found: list[Any] = []
+    async def events(
+        self, resource: Resource, since: str, count: int, *, accept: str = JSON, **params: str
+    ) -> Sequence[JsonObject]:
+        """Note the events of a watch until so many have come, or it ends, and return their objects."""
+        found: list[tuple[str, JsonObject]] = []
         rest = b""
-        asked = {"watch": "true", "resourceVersion": since, **params}
-        with anyio.fail_after(20):
-            async with self.client.stream(resource.path(self.namespace), params=asked, idle=30.0) as stream:
-                while len(found) < count and (data := await stream.read()):
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in lines:
-                        event = orjson.loads(line)
-                        found.append((event["type"], self.plain(event["object"])))
-        self.answers.append(found)
+        asked = {"watch": "true", **({"resourceVersion": since} if since else {}), **params}
+        path = resource.path(self.namespace)
+        try:
+            with anyio.fail_after(20):
+                async with self.client.stream(path, params=asked, accept=accept, idle=30.0) as stream:
+                    while len(found) < count and (data := await stream.read()):
+                        rest = rest + data
+                        if is_protobuf(stream.content_type):
+                            while len(rest) > 4 and len(rest) >= (end := 4 + int.from_bytes(rest[:4])):
+                                event, rest = message(rest[4:end]), rest[end:]
+                                found.append((event[1].decode(), opened(message(event[2])[1])))
+                        else:
+                            *lines, rest = rest.split(b"\n")
+                            found += [(event["type"], event["object"]) for event in map(orjson.loads, lines)]
+        except ApiError as error:
+            self.answers.append((error.status, error.reason))
+            return []
+        self.answers.append([(kind, self.plain(obj)) for kind, obj in found])
+        return [obj for _, obj in found]
+
+    async def send(
+        self,
+        method: str,
+        resource: Resource,
+        name: str = "",
+        body: JsonObject | bytes | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+        token: str = "",
+        **params: str,
+    ) -> JsonObject:
+        """Note the answer to a request, and the encoding of that, or the error, and return it."""
+        path = resource.path(self.namespace, name)
+        params |= {"continue": token} if token else {}
+
+        async def decoded() -> Any:
+            answer = await self.client.request(
+                method, path, params=params, body=body, content_type=content_type, accept=accept
+            )
+            self.answers.append("protobuf" if answer.startswith(b"k8s\0") else "json")
+            return opened(answer) if answer.startswith(b"k8s\0") else orjson.loads(answer)
+
+        return await self.do(decoded())
+
+    async def delete(self, resource: Resource, name: str, **options: Any) -> JsonObject:
+        """Note what a deletion answers."""
+        return await self.send("DELETE", resource, name, {"kind": "DeleteOptions", "apiVersion": "v1", **options})
 
     def plain(self, value: Any) -> Any:
         """Without versions, uids, times, and the namespace's name."""
@@ -199,9 +254,38 @@ class Run:
             if isinstance(value.get(name), str):
                 plain[name] = bool(value[name])
         if "managedFields" in value:
-            owners = [_owner(entry) for entry in value["managedFields"]]
+            known = orjson.dumps(value["managedFields"])
+            for uid in self.uids:
+                known = known.replace(uid.encode(), b"UID")
+            owners = [_owner(entry) for entry in orjson.loads(known)]
             plain["managedFields"] = sorted((owner for owner in owners if owner[-1]), key=repr)
         return plain
+
+
+def message(data: bytes, start: int = 0) -> dict[int, Any]:
+    """The fields of a protobuf message by number, the last of each."""
+    return {number: data[at:end] if end >= 0 else at for number, at, end in fields(data, start, len(data))}
+
+
+def opened(data: bytes) -> JsonObject:
+    """The object, the list or the Status in an envelope, as JSON has it."""
+    envelope = message(data, 4)
+    api_version, kind = (message(envelope[1])[number].decode() for number in (1, 2))
+    content: bytes = envelope[2]
+    known = {"apiVersion": api_version, "kind": kind}
+    if kind == "Status":
+        parts = message(content)
+        told = {name: parts[number].decode() for number, name in ((2, "status"), (3, "message"), (4, "reason"))}
+        about = message(parts.get(5, b""))
+        details = {name: about[number].decode() for number, name in ((1, "name"), (6, "uid")) if about.get(number)}
+        return {**known, **told, "code": parts[6], "details": details}
+    if kind.endswith("List"):
+        found = [content[at:end] for number, at, end in fields(content, 0, len(content)) if number == 2]
+        about = message(message(content)[1])
+        metadata = {"resourceVersion": about[2].decode(), "continue": bool(about[3]), "remaining": about.get(4)}
+        item = PARTIAL if kind.startswith("PartialObjectMetadata") else f"{api_version}/{kind.removesuffix('List')}"
+        return {**known, "metadata": metadata, "items": [decoder(dict, item)(part) for part in found]}
+    return decoder(dict, f"{api_version}/{kind}")(content)
 
 
 def _owner(entry: JsonObject) -> Any:
@@ -418,6 +502,21 @@ async def identities(run: Run) -> None:
                     run.answers.append((resource.kind, metadata.keys(), content_type, subresource, status_code))
 
 
+async def applying_what_nobody_owns(run: Run) -> None:
+    """Objects that were made without a field, and changed, before they are applied."""
+    for resource, made in ((GADGET, run.gadget()), (CONFIG_MAP, run.config_map())):
+        await run.do(run.client.create(resource, made))
+        name, namespace = made["metadata"]["name"], run.namespace
+        for labels in ({"a": "1"}, {"b": "2"}):
+            await run.patch(resource, name, {"metadata": {"labels": labels}})
+        about = {"namespace": namespace, "name": name}
+        wanted = {**made, "metadata": {**about, "labels": {"a": "3", "c": "4"}}}
+        await run.apply(resource, wanted, "one")
+        await run.apply(resource, wanted, "one", force=True)
+        await run.patch(resource, name, {"metadata": {"labels": {"b": "5"}}})
+        await run.apply(resource, {**made, "metadata": about}, "one")
+
+
 async def applying_built_in_lists(run: Run) -> None:
     """Containers, variables and ports of a Deployment; only of what was applied, since a server fills in the rest."""
 
@@ -564,7 +663,7 @@ async def namespaces(run: Run) -> None:
 
 
 async def generations(run: Run) -> None:
-    """Which built-in kinds count changes."""
+    """Which built-in kinds count changes, and what a deletion answers."""
     meta = {"namespace": run.namespace, "name": "x"}
     template: JsonObject = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     selector = {"matchLabels": {"a": "b"}}
@@ -604,17 +703,293 @@ async def generations(run: Run) -> None:
             has_status = not error.is_not_found
         if resource == kube.CSI_NODE:  # the types are of a newer version than the server, and have one
             has_status = True
-        run.answers.append((resource.kind, found["metadata"].get("generation"), has_status))
-    options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
-    for resource, obj in made:
         path = resource.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
-        answer = orjson.loads(await run.client.request("DELETE", path, body=options))
-        run.answers.append((resource.kind, answer["kind"]))
+        free: JsonObject = {"metadata": {"finalizers": None}}  # admission protects claims and volumes by one
+        await run.client.request("PATCH", path, body=free, content_type=MERGE_PATCH)
+        ended = orjson.loads(await run.client.request("DELETE", path))
+        run.answers.append((resource.kind, found["metadata"].get("generation"), has_status, ended["kind"]))
+        run.answers.append(ended["metadata"].get("finalizers"))
     assert {resource for resource, _ in made} == set(kube.BUILT_IN.values()) - {NAMESPACE, CONFIG_MAP, kube.EVENT}
 
 
+async def expiring(run: Run) -> None:
+    """Watches and pages of versions whose history is gone."""
+    client = run.client
+    one, many = (f";as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("", "List"))
+    for name in "abcde":
+        await client.create(GADGET, run.gadget(name))
+    page = orjson.loads(await client.request("GET", GADGET.path(run.namespace), params={"limit": "2"}))
+    await client.create(CONFIG_MAP, run.config_map("late"))
+    await asyncio.to_thread(run.compact)
+    # Of a built-in kind, which it has served from the beginning, a real server's cache may still know everything.
+    await run.send("GET", GADGET, limit="2", token=run.aged(page["metadata"]["continue"]))
+    for accept in (JSON, PROTOBUF + many):
+        await run.send("GET", GADGET, accept=accept, resourceVersion="1", resourceVersionMatch="Exact")
+    for accept in (JSON, f"{PROTOBUF},{JSON}", JSON + one, PROTOBUF + one):
+        await run.events(GADGET, "1", 2, accept=accept)
+    await run.events(GADGET, "1", 2, allowWatchBookmarks="true", labelSelector="x=y")
+    initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    await run.events(GADGET, "1", 6, **initial)
+    found = await client.request("GET", GADGET.path(run.namespace), params={"resourceVersion": "1"})
+    run.answers.append([item["metadata"]["name"] for item in orjson.loads(found)["items"]])
+
+
+async def versions_asked_for(run: Run) -> None:
+    """What a list or a watch may ask for, versions to come, and one of the past."""
+    first = await run.client.create(GADGET, run.gadget("first"))
+    await run.client.create(GADGET, run.gadget("second"))
+    past = first["metadata"]["resourceVersion"]
+    match = {"resourceVersionMatch": "NotOlderThan"}
+    exact = {"resourceVersionMatch": "Exact"}
+    future = "99999999"
+    for params in (
+        exact,
+        {"resourceVersion": "abc"},
+        {"resourceVersion": past, "resourceVersionMatch": "Nonsense"},
+        {"resourceVersion": future},
+        {"resourceVersion": future, **match},
+        {"resourceVersion": future, **exact},
+    ):
+        await run.send("GET", GADGET, "", None, JSON, JSON, "", **params)
+    await run.send("GET", GADGET, token="x!")
+    found = orjson.loads(
+        await run.client.request("GET", GADGET.path(run.namespace), params={"resourceVersion": past, **exact})
+    )
+    run.answers.append([item["metadata"]["name"] for item in found["items"]])
+    run.answers.append(found["metadata"]["resourceVersion"] == past)
+    page = orjson.loads(await run.client.request("GET", GADGET.path(run.namespace), params={"limit": "1"}))
+    token = page["metadata"]["continue"]
+    await run.send("GET", GADGET, limit="1", resourceVersion=past, token=token)
+    await run.send("GET", GADGET, limit="1", token=token, resourceVersionMatch="NotOlderThan")
+    await run.events(GADGET, "abc", 1)
+    await run.events(GADGET, past, 1, **match)
+    await run.events(GADGET, past, 1, sendInitialEvents="true")
+    await run.events(GADGET, past, 1, sendInitialEvents="true", **exact)
+    await run.events(GADGET, past, 1, sendInitialEvents="false", **match)
+    await run.events(GADGET, "", 1, sendInitialEvents="false", timeoutSeconds="1", **match)
+    await run.events(GADGET, future, 1, sendInitialEvents="true", allowWatchBookmarks="true", **match)
+
+
+async def bookmarks(run: Run) -> None:
+    """That initial events have ended, where a watch is, and who does not want to know."""
+    client = run.client
+    await client.create(GADGET, run.gadget("first", metadata={"labels": {"a": "b"}}))
+    await client.create(CONFIG_MAP, run.config_map())
+    wanted = {"allowWatchBookmarks": "true"}
+    initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+    partial = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    for resource, selector in ((GADGET, ""), (GADGET, "a=b"), (GADGET, "a=c"), (CONFIG_MAP, "")):
+        count = 2 if selector != "a=c" else 1
+        found = await run.events(resource, "", count, labelSelector=selector, **initial, **wanted)
+        versions = [int(obj["metadata"]["resourceVersion"]) for obj in found]
+        run.answers.append(versions == sorted(versions))
+    for accept in (JSON + partial, PROTOBUF + partial, f"{PROTOBUF},{JSON}"):
+        for resource in (GADGET, CONFIG_MAP):
+            await run.events(resource, "", 2, accept=accept, **initial, **wanted)
+    await run.events(GADGET, "", 2, timeoutSeconds="1", **initial)
+    for since in ("", "0"):
+        await run.events(GADGET, since, 3, timeoutSeconds="1")
+        await run.events(GADGET, since, 3, timeoutSeconds="1", **wanted)
+        await run.events(GADGET, since, 2, **initial, **wanted)
+    now = (await client.get(GADGET, run.namespace, "first"))["metadata"]["resourceVersion"]
+    await run.events(GADGET, now, 2, timeoutSeconds="1", **wanted)
+    await run.events(GADGET, now, 1, timeoutSeconds="4", **wanted)
+    await run.events(GADGET, now, 2, timeoutSeconds="4")
+
+
+async def encodings(run: Run) -> None:
+    """JSON and protobuf of single objects and lists, of metadata alone, and what cannot be had."""
+    one, many = (f";as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("", "List"))
+    for name in ("c", "d"):
+        await run.client.create(GADGET, run.gadget(name, metadata={"labels": {"a": "b"}}))
+        await run.client.create(CONFIG_MAP, run.config_map(name, {"a": "1"}, annotations={"x": "y"}))
+    both = f"{PROTOBUF},{JSON}"
+    for resource in (GADGET, CONFIG_MAP):
+        for accept in (JSON, PROTOBUF, both, "text/plain", f"text/plain, {JSON}", "*/*", f"{JSON};as=Nonsense"):
+            await run.send("GET", resource, "c", accept=accept)
+        await run.send("GET", resource, "missing", accept=PROTOBUF)
+        for encoding in (JSON, PROTOBUF):
+            await run.send("GET", resource, "c", accept=encoding + one)
+        await run.send("GET", resource, accept=PROTOBUF + many, limit="1")
+        await run.send("GET", resource, accept=f"{PROTOBUF}{many},{JSON}{many}")
+        body = run.gadget("new") if resource == GADGET else run.config_map("new")
+        await run.send("POST", resource, "", body, accept=PROTOBUF)
+        await run.send("POST", resource, "", body, accept=both)
+        await run.send("PUT", resource, "new", body, "text/plain")
+        await run.send("POST", resource, "", b"no JSON")
+        await run.send("PATCH", resource, "new", {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH, both)
+        await run.send("DELETE", resource, "new", accept=both)
+        await run.send("DELETE", resource, "new", accept=both)
+        await run.events(resource, "0", 1, accept=PROTOBUF)
+    await run.send("GET", CONFIG_MAP, accept=PROTOBUF, limit="1")
+    await run.send("GET", CONFIG_MAP, accept=PROTOBUF, limit="1", labelSelector="none=there")
+
+
+async def ending(run: Run) -> None:
+    """Policies of deletion, and what becomes of finalizers and of the time at which an object ends."""
+    client = run.client
+
+    async def make(name: str, resource: Resource = GADGET, **metadata: Any) -> JsonObject:
+        obj = run.gadget(name, metadata=metadata) if resource == GADGET else run.config_map(name, **metadata)
+        return await run.do(client.create(resource, obj))
+
+    for resource in (GADGET, CONFIG_MAP):
+        for policy in ("Background", "Foreground", "Orphan", "Nonsense"):
+            await make(policy.lower(), resource)
+            await run.delete(resource, policy.lower(), propagationPolicy=policy)
+            await run.get(resource, policy.lower())
+    cases: list[tuple[list[str], JsonObject]] = [
+        (["foregroundDeletion"], {"propagationPolicy": "Background"}),
+        (["orphan", "a.io/x"], {"propagationPolicy": "Background"}),
+        (["orphan", "a.io/x"], {"propagationPolicy": "Foreground"}),
+        (["orphan"], {}),
+        (["foregroundDeletion"], {}),
+        ([], {"orphanDependents": True}),
+        ([], {"orphanDependents": False}),
+        ([], {"orphanDependents": True, "propagationPolicy": "Orphan"}),
+        ([], {"gracePeriodSeconds": 7}),
+        (["a.io/x"], {"gracePeriodSeconds": 7}),
+        (["a.io/x"], {"dryRun": ["All"]}),
+        ([], {"dryRun": ["All"]}),
+    ]
+    for number, (finalizers, options) in enumerate(cases):
+        await make(f"x{number}", finalizers=finalizers)
+        await run.delete(GADGET, f"x{number}", **options)
+        await run.get(GADGET, f"x{number}")
+    await make("again", finalizers=["a.io/x"])
+    for policy in ("Foreground", "", "Orphan", "Background"):
+        await run.delete(GADGET, "again", **({"propagationPolicy": policy} if policy else {}))
+    await make("query")
+    await run.send("DELETE", GADGET, "query", dryRun="All")
+    await run.send("DELETE", GADGET, "query", {"kind": "DeleteOptions", "apiVersion": "v1"}, dryRun="All")
+    await make("query")
+    await run.send("DELETE", GADGET, "query", propagationPolicy="Foreground", gracePeriodSeconds="3")
+    made = await make("both")
+    uid, version = made["metadata"]["uid"], made["metadata"]["resourceVersion"]
+    for preconditions in ({"uid": uid, "resourceVersion": "1"}, {"uid": "other", "resourceVersion": version}):
+        await run.delete(GADGET, "both", preconditions=preconditions)
+    for resource in (GADGET, CONFIG_MAP):
+        await make("contradicts", resource, finalizers=["orphan", "foregroundDeletion"])
+    await make("young", deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=3)
+    for change in ({"deletionTimestamp": "2026-01-01T00:00:00Z"}, {"deletionGracePeriodSeconds": 5}):
+        await run.patch(GADGET, "young", {"metadata": change})
+    await run.patch(GADGET, "x9", {"metadata": {"deletionGracePeriodSeconds": 5}})
+    await run.patch(GADGET, "x9", {"metadata": {"finalizers": None}}, subresource="status")
+    applied = run.gadget("x9", metadata={"finalizers": ["b.io/y"]})
+    await run.apply(GADGET, applied, "one")
+    await run.patch(GADGET, "x9", {"metadata": {"finalizers": []}})
+    await run.get(GADGET, "x9")
+    await run.delete(GADGET, "both", preconditions={"uid": uid, "resourceVersion": version})
+
+
+async def owners(run: Run) -> None:
+    """What a reference to an owner has to have; nobody collects garbage here."""
+    owner = await run.do(run.client.create(GADGET, run.gadget("owner")))
+    reference = {
+        "apiVersion": GADGET.api_version,
+        "kind": GADGET.kind,
+        "name": "owner",
+        "uid": owner["metadata"]["uid"],
+    }
+    for number, references in enumerate(
+        [
+            [reference],
+            [{**reference, "controller": True, "blockOwnerDeletion": True}],
+            [{**reference, "controller": True}, {**reference, "uid": "other", "controller": True}],
+            *([{**reference, name: ""}] for name in reference),
+            *([{name: value for name, value in reference.items() if name != left}] for left in reference),
+        ]
+    ):
+        name = f"d{number}"
+        await run.do(run.client.create(GADGET, run.gadget(name, metadata={"ownerReferences": references})))
+        await run.do(run.client.create(CONFIG_MAP, run.config_map(name, ownerReferences=references)))
+    await run.patch(GADGET, "d0", {"metadata": {"ownerReferences": [{**reference, "uid": ""}]}})
+    another = {**reference, "name": "other", "uid": "other"}
+    await run.apply(GADGET, run.gadget("d0", metadata={"ownerReferences": [another]}), "one")
+    await run.delete(GADGET, "owner", propagationPolicy="Foreground")
+    await run.get(GADGET, "d0")
+
+
+async def pods(run: Run) -> None:
+    """Pods on a node have time to stop; there is no kubelet that would end them."""
+    client = run.client
+    since = (await client.create(kube.POD, pod(run.namespace, "first")))["metadata"]["resourceVersion"]
+
+    async def make(name: str, seconds: int | None = None, *, finalizers: Sequence[str] = ()) -> None:
+        obj = pod(run.namespace, name, node="n", seconds=seconds)
+        await client.create(kube.POD, {**obj, "metadata": {**obj["metadata"], "finalizers": list(finalizers)}})
+
+    async def delete(name: str, **options: Any) -> None:
+        found = await client.request(
+            "DELETE",
+            kube.POD.path(run.namespace, name),
+            body={"kind": "DeleteOptions", "apiVersion": "v1", **options},
+        )
+        note(orjson.loads(found))
+        try:
+            note(await client.get(kube.POD, run.namespace, name))
+        except ApiError as error:
+            run.answers.append(error.status)
+
+    def note(obj: JsonObject) -> None:
+        """What of a pod is not filled in."""
+        shown = ("finalizers", "deletionGracePeriodSeconds", "generation")
+        run.answers.append((obj["kind"], [obj["metadata"].get(name) for name in shown]))
+
+    await delete("first")
+    await make("a")
+    for options in ({}, {"gracePeriodSeconds": 50}, {"gracePeriodSeconds": 20}, {"gracePeriodSeconds": 0}):
+        await delete("a", **options)
+    await make("b", 600)
+    await delete("b", propagationPolicy="Foreground")
+    await delete("b", propagationPolicy="Background")
+    await delete("b", gracePeriodSeconds=500, propagationPolicy="Background")
+    await make("c", 0)
+    await delete("c")
+    await make("d", finalizers=["a.io/x"])
+    await delete("d")
+    await delete("d", gracePeriodSeconds=0)
+    await client.patch(kube.POD, run.namespace, "d", {"metadata": {"finalizers": []}}, content_type=MERGE_PATCH)
+    await make("e", finalizers=["a.io/x"])
+    await delete("e")
+    await client.patch(kube.POD, run.namespace, "e", {"metadata": {"finalizers": []}}, content_type=MERGE_PATCH)
+    note(await client.get(kube.POD, run.namespace, "e"))
+    await make("f")
+    done = {"status": {"phase": "Succeeded"}}
+    await client.patch(kube.POD, run.namespace, "f", done, content_type=MERGE_PATCH, subresource="status")
+    await delete("f")
+    await make("g")
+    await delete("g", gracePeriodSeconds=-5)
+    await run.client.create(kube.POD, pod(run.namespace, "last"))
+    events: list[Any] = []
+    async with client.stream(
+        kube.POD.path(run.namespace), params={"watch": "true", "resourceVersion": since}, idle=10
+    ) as stream:
+        rest = b""
+        while not events or events[-1][1] != "last":
+            *lines, rest = (rest + await stream.read()).split(b"\n")
+            for event in map(orjson.loads, lines):
+                metadata = event["object"]["metadata"]
+                events.append((event["type"], metadata["name"], metadata.get("deletionGracePeriodSeconds")))
+    run.answers.append(events)
+
+
+def pod(namespace: str, name: str, *, node: str = "", seconds: int | None = None) -> JsonObject:
+    spec = {"containers": [{"name": "c", "image": "i"}], **({"nodeName": node} if node else {})}
+    return {
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": spec | ({} if seconds is None else {"terminationGracePeriodSeconds": seconds}),
+    }
+
+
+def older(token: str) -> str:
+    """A continue token for the same place in a list of version 1."""
+    about = orjson.loads(urlsafe_b64decode(token + "=="))
+    return urlsafe_b64encode(orjson.dumps({**about, "rv": 1})).decode().rstrip("=")
+
+
 @pytest.fixture
-async def real(client: Client, namespace: str) -> Run:
+async def real(apiserver: RealServer, client: Client, namespace: str) -> Run:
     try:
         await client.create(CRDS, CRD)
     except ApiError as error:
@@ -624,7 +999,7 @@ async def real(client: Client, namespace: str) -> Run:
         while True:
             try:
                 await client.list(GADGET, namespace)
-                return Run(client, namespace)
+                return Run(client, namespace, apiserver.compact, older)
             except ApiError:
                 await anyio.sleep(0.1)
 
@@ -639,18 +1014,26 @@ async def real(client: Client, namespace: str) -> Run:
         applying_lists,
         applying_status,
         identities,
+        applying_what_nobody_owns,
         applying_built_in_lists,
         deleting,
         watching,
         listing,
         namespaces,
         generations,
+        expiring,
+        versions_asked_for,
+        bookmarks,
+        encodings,
+        ending,
+        owners,
+        pods,
     ],
 )
 async def test_answers_as_a_real_server_does(scenario: Scenario, real: Run) -> None:
     server = ApiServer(namespaces=("default", real.namespace), collects=False)
     server.install(CRD)
-    kit = Run(server.client(manager="tests"), real.namespace)
+    kit = Run(server.client(manager="tests"), real.namespace, server.compact)
 
     await scenario(real)
     await scenario(kit)

@@ -55,7 +55,7 @@ def test_an_event_keeps_the_object_exactly_but_for_managed_fields(obj: dict[str,
 
 @given(found=st.lists(widgets(), max_size=4), token=TEXTS)
 def test_a_page(found: list[dict[str, Any]], token: str) -> None:
-    body = server.page("42", token, [server.encode(obj, KIND) for obj in found])
+    body = server.page({"resourceVersion": "42", "continue": token}, [server.encode(obj, KIND) for obj in found], KIND)
     page = protobuf.page(body)
     assert (page.version, page.token) == (42, token)
     assert [obj.name for obj in page.objects] == [obj["metadata"]["name"] for obj in found]
@@ -117,7 +117,7 @@ def test_what_is_no_event_is_refused(damaged: bytes) -> None:
         protobuf.event(damaged)
 
 
-@pytest.mark.parametrize("body", [b"", b"k8s\0", b"k8s\0\xff", server.page("x", "", [])])
+@pytest.mark.parametrize("body", [b"", b"k8s\0", b"k8s\0\xff", server.page({"resourceVersion": "x"}, [], KIND)])
 def test_what_is_no_page_is_refused(body: bytes) -> None:
     with pytest.raises(wire.DecodeError):
         protobuf.page(body)

@@ -2,9 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import anyio
@@ -12,99 +10,61 @@ import msgspec
 import pytest
 import structlog.testing
 
-from controller.runtime.kube import Lease, LeaseSpec, ObjectMeta
-from controller.runtime.leader import Elector, LeaderElection, LeadershipLostError, NotLeaderError
-from controller.testkit import now, pause, until, virtual_time
-from informers import ApiError, RefusedError, TransportError
+from controller.runtime.kube import LEASE, Lease, LeaseSpec
+from controller.runtime.leader import Elector, KubeLease, LeaderElection, LeadershipLostError, NotLeaderError
+from controller.testkit import ApiServer, now, pause, until, virtual_time
+from informers import Client, Delta, InformerFactory
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass
-class Server:
-    """Keeps one lease as an API server does: versions, conflicts. Watchers are told after each write."""
-
-    lease: Lease | None = None
-    version: int = 0
-    watchers: list[Callable[[Lease], None]] = field(default_factory=list)
-
-    def write(self, spec: LeaseSpec, resource_version: str | None) -> Lease:
-        if resource_version is None and self.lease is not None:
-            raise ApiError(409, "AlreadyExists", "there is a lease")
-        if resource_version is not None and self.lease is None:
-            raise ApiError(404, "NotFound", "there is no lease")
-        if self.lease is not None and resource_version != self.lease.metadata.resource_version:
-            raise ApiError(409, "Conflict", "the lease has changed")
-        self.version += 1
-        uid = self.lease.metadata.uid if self.lease is not None else f"uid-{self.version}"
-        self.lease = Lease(metadata=ObjectMeta(name="operator", uid=uid, resource_version=str(self.version)), spec=spec)
-        for watcher in self.watchers:
-            watcher(self.lease)
-        return self.lease
-
-    @property
-    def holder(self) -> str:
-        return (self.lease.spec.holder_identity or "") if self.lease is not None else ""
+def new_server() -> ApiServer:
+    return ApiServer(namespaces=("rook",))
 
 
-@dataclass
-class Connection:
-    """One candidate's way to the server.
-
-    `cut`: nothing arrives. `refused`: nobody listens. `late`: seconds that an answer takes to come back.
-    """
-
-    server: Server
-    late: float = 0.0
-    cut: bool = False
-    refused: bool = False
-    requests: int = 0
-
-    async def _answer[R](self, result: Callable[[], R]) -> R:
-        self.requests += 1
-        if self.refused:
-            raise RefusedError("connection refused")
-        if self.cut:
-            await asyncio.sleep(3600)
-        try:
-            return result()  # the server acts at once; the answer is on its way
-        finally:
-            await asyncio.sleep(self.late)
-
-    async def get(self) -> Lease | None:
-        return await self._answer(lambda: self.server.lease)
-
-    async def create(self, spec: LeaseSpec) -> Lease:
-        return await self._answer(lambda: self.server.write(spec, None))
-
-    async def update(self, spec: LeaseSpec, resource_version: str) -> Lease:
-        return await self._answer(lambda: self.server.write(spec, resource_version))
+def lease_of(server: ApiServer) -> Lease:
+    return msgspec.convert(server.get(LEASE, ELECTION.namespace, ELECTION.name), Lease)
 
 
 class Candidate:
-    """An elector, its connection, and the times at which it led."""
+    """An elector with its own connection for the lease, and another to watch it by, and the times at which it led."""
 
-    def __init__(self, server: Server, name: str, *, skew: timedelta = timedelta(), watch: bool = True) -> None:
-        self.connection = Connection(server)
+    def __init__(self, server: ApiServer, name: str, *, skew: timedelta = timedelta(), watch: bool = True) -> None:
+        self.connection, self._watching = server.connection(), server.connection()
         self.led_from: float | None = None
         self.ended: float | None = None
         self.error: Exception | None = None
         self.elector = Elector(
-            self.connection,
+            KubeLease(Client(self.connection), ELECTION),
             ELECTION,
             name,
             clock=now,
             now=lambda: START + skew + timedelta(seconds=now()),
             uniform=lambda: 0.5,
         )
+        self._tasks = [asyncio.create_task(self._run())]
         if watch:
-            server.watchers.append(self._seen)
-        self.task = asyncio.create_task(self._run())
+            factory = InformerFactory(Client(self._watching), namespaces=(ELECTION.namespace,))
+            factory.informer(LEASE, Lease).add_handler(self._seen)
+            self._tasks.append(asyncio.create_task(factory.run()))
 
-    def _seen(self, lease: Lease) -> None:
-        if not self.connection.cut:
-            self.elector.observe(lease)
+    @property
+    def task(self) -> asyncio.Task[None]:
+        return self._tasks[0]
+
+    @property
+    def requests(self) -> int:
+        """About the lease, the watch apart."""
+        return sum(self.connection.stats.requests.values())
+
+    def cut_off(self) -> None:
+        for connection in (self.connection, self._watching):
+            connection.cut_off()
+
+    def _seen(self, delta: Delta[Lease]) -> None:
+        if delta.new is not None:
+            self.elector.observe(delta.new)
 
     async def _run(self) -> None:
         await self.elector.acquire()
@@ -117,9 +77,10 @@ class Candidate:
             self.ended = now()
 
     async def stop(self) -> None:
-        self.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self.task
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     @property
     def may_write(self) -> bool:
@@ -130,7 +91,7 @@ class Candidate:
         return True
 
 
-async def _lead(server: Server, name: str = "a", *, watch: bool = True) -> Candidate:
+async def _lead(server: ApiServer, name: str = "a", *, watch: bool = True) -> Candidate:
     candidate = Candidate(server, name, watch=watch)
     await until(lambda: candidate.led_from is not None)
     return candidate
@@ -146,14 +107,13 @@ async def _never_two(seconds: float, *candidates: Candidate) -> None:
 
 @virtual_time
 async def test_takes_a_lease_that_nobody_has_at_once() -> None:
-    server = Server()
+    server = new_server()
 
     candidate = await _lead(server)
 
     assert candidate.may_write
     assert candidate.led_from == pytest.approx(0.0, abs=0.05)
-    assert server.lease is not None
-    assert server.lease.spec == LeaseSpec(
+    assert lease_of(server).spec == LeaseSpec(
         holder_identity="a",
         lease_duration_seconds=15,
         acquire_time="2026-01-01T00:00:00.000000Z",
@@ -165,13 +125,13 @@ async def test_takes_a_lease_that_nobody_has_at_once() -> None:
 
 @virtual_time
 async def test_renews_for_hours_with_one_request_each_time() -> None:
-    server = Server()
+    server = new_server()
     candidate = await _lead(server)
-    before = candidate.connection.requests
+    before = candidate.requests
 
     await asyncio.sleep(3600)
 
-    renewals = candidate.connection.requests - before
+    renewals = candidate.requests - before
     assert candidate.may_write
     assert 3600 / 2.0 <= renewals <= 3600 / 1.6 + 1
     assert candidate.elector.slow_path == 0
@@ -180,15 +140,15 @@ async def test_renews_for_hours_with_one_request_each_time() -> None:
 
 @virtual_time
 async def test_a_standby_that_watches_asks_nothing_while_the_lease_is_renewed() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     standby = Candidate(server, "b")
     await asyncio.sleep(1)
-    before = standby.connection.requests
+    before = standby.requests
 
     await _never_two(600, leader, standby)
 
-    assert standby.connection.requests == before
+    assert standby.requests == before
     assert standby.led_from is None
     await leader.stop()
     await standby.stop()
@@ -196,7 +156,7 @@ async def test_a_standby_that_watches_asks_nothing_while_the_lease_is_renewed() 
 
 @virtual_time
 async def test_a_released_lease_is_taken_at_once() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
     await asyncio.sleep(30)
 
@@ -207,14 +167,13 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     await until(lambda: standby.led_from is not None)
 
     assert now() - released < 0.1
-    assert server.lease is not None
-    assert server.lease.spec.lease_transitions == 1
+    assert lease_of(server).spec.lease_transitions == 1
     await standby.stop()
 
 
 @virtual_time
 async def test_a_dead_leaders_lease_is_taken_after_its_duration() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
     await asyncio.sleep(30)
 
@@ -230,7 +189,7 @@ async def test_a_dead_leaders_lease_is_taken_after_its_duration() -> None:
 def test_wall_clocks_that_differ_do_no_harm(hours: int) -> None:
     @virtual_time
     async def run() -> None:
-        server = Server()
+        server = new_server()
         leader = await _lead(server)
         standby = Candidate(server, "b", skew=timedelta(hours=hours))
 
@@ -248,11 +207,11 @@ def test_wall_clocks_that_differ_do_no_harm(hours: int) -> None:
 
 @virtual_time
 async def test_a_leader_that_is_cut_off_stops_writing_before_its_lease_can_be_taken() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
     await asyncio.sleep(30)
 
-    leader.connection.cut = True
+    leader.cut_off()
     cut = now()
     await _never_two(60, leader, standby)
 
@@ -266,7 +225,7 @@ async def test_a_leader_that_is_cut_off_stops_writing_before_its_lease_can_be_ta
 
 @virtual_time
 async def test_a_process_that_was_stopped_past_its_lease_cannot_write_when_it_comes_back() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
 
@@ -280,19 +239,19 @@ async def test_a_process_that_was_stopped_past_its_lease_cannot_write_when_it_co
 
 @virtual_time
 async def test_an_answer_that_comes_late_counts_from_when_it_was_asked_for() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
     leader.connection.late = 4.5  # within the half of the deadline that an attempt may take
 
     await asyncio.sleep(60)
     assert leader.may_write
-    leader.connection.cut = True
+    leader.cut_off()
     await until(lambda: not leader.may_write)
     stopped = now()
-    assert server.lease is not None
-    assert server.lease.spec.renew_time is not None
-    last_written = (datetime.fromisoformat(server.lease.spec.renew_time) - START).total_seconds()
+    renew_time = lease_of(server).spec.renew_time
+    assert renew_time is not None
+    last_written = (datetime.fromisoformat(renew_time) - START).total_seconds()
 
     assert stopped - last_written <= ELECTION.renew_deadline + 0.1
     await leader.task
@@ -300,17 +259,17 @@ async def test_an_answer_that_comes_late_counts_from_when_it_was_asked_for() -> 
 
 @virtual_time
 async def test_a_server_that_is_back_just_before_the_deadline_is_found() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
-    version = server.version
-    await until(lambda: server.version > version)
-    renewed, asked = now(), leader.connection.requests
+    version = server.storage.version
+    await until(lambda: server.storage.version > version)
+    renewed, asked = now(), leader.requests
 
-    leader.connection.refused = True
+    server.stop()
     await asyncio.sleep(ELECTION.renew_deadline - 0.7)
-    assert leader.connection.requests - asked <= 20, "it asks twice a second at most"
-    leader.connection.refused = False
+    assert leader.requests - asked <= 20, "it asks twice a second at most"
+    server.start()
 
     await asyncio.sleep(renewed + ELECTION.renew_deadline - now())
     assert leader.may_write
@@ -319,7 +278,7 @@ async def test_a_server_that_is_back_just_before_the_deadline_is_found() -> None
 
 @virtual_time
 async def test_answers_that_come_too_late_end_leadership_in_time_and_without_a_second_leader() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
     await asyncio.sleep(30)
 
@@ -333,7 +292,7 @@ async def test_answers_that_come_too_late_end_leadership_in_time_and_without_a_s
 
 @virtual_time
 async def test_a_lost_answer_is_no_lost_lease() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server, watch=False)
     await asyncio.sleep(30)
 
@@ -349,7 +308,7 @@ async def test_a_lost_answer_is_no_lost_lease() -> None:
 
 @virtual_time
 async def test_of_two_candidates_for_a_free_lease_one_gets_it() -> None:
-    server = Server()
+    server = new_server()
     first, second = Candidate(server, "a", watch=False), Candidate(server, "b", watch=False)
     first.connection.late = second.connection.late = 0.2
 
@@ -362,7 +321,7 @@ async def test_of_two_candidates_for_a_free_lease_one_gets_it() -> None:
 
 @virtual_time
 async def test_candidates_without_a_working_watch_still_take_over() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b", watch=False)
 
     await _never_two(120, leader, standby)
@@ -377,13 +336,11 @@ async def test_candidates_without_a_working_watch_still_take_over() -> None:
 
 @virtual_time
 async def test_steps_down_at_once_when_another_holds_the_lease() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
-    assert server.lease is not None
 
-    usurped = msgspec.structs.replace(server.lease.spec, holder_identity="b")
-    server.write(usurped, server.lease.metadata.resource_version)
+    server.patch(LEASE, ELECTION.namespace, ELECTION.name, {"spec": {"holderIdentity": "b"}})
     await leader.task
 
     assert isinstance(leader.error, LeadershipLostError)
@@ -393,24 +350,23 @@ async def test_steps_down_at_once_when_another_holds_the_lease() -> None:
 
 @virtual_time
 async def test_a_deleted_lease_is_made_again() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
 
-    server.lease = None
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
     await asyncio.sleep(30)
 
     assert leader.may_write
-    assert server.holder == "a"
+    assert lease_of(server).spec.holder_identity == "a"
     await leader.stop()
 
 
 @virtual_time
 async def test_an_older_lease_from_a_slow_watch_changes_nothing() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
-    assert server.lease is not None
-    old = msgspec.structs.replace(server.lease, spec=LeaseSpec(holder_identity="z"), metadata=server.lease.metadata)
+    old = msgspec.structs.replace(lease_of(server), spec=LeaseSpec(holder_identity="z"))
     await asyncio.sleep(30)
 
     leader.elector.observe(old)
@@ -422,30 +378,27 @@ async def test_an_older_lease_from_a_slow_watch_changes_nothing() -> None:
 
 @virtual_time
 async def test_does_not_release_what_it_does_not_hold() -> None:
-    server = Server()
+    server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
     await asyncio.sleep(5)
 
     await standby.stop()
     await standby.elector.release()
 
-    assert server.holder == "a"
+    assert lease_of(server).spec.holder_identity == "a"
     assert leader.may_write
     await leader.stop()
 
 
 @virtual_time
 async def test_survives_a_server_that_is_away_for_less_than_the_deadline() -> None:
-    server = Server()
+    server = new_server()
     leader = await _lead(server)
     await asyncio.sleep(30)
 
-    async def refuse(spec: LeaseSpec, resource_version: str) -> Lease:
-        raise TransportError("connection refused")
-
-    update, leader.connection.update = leader.connection.update, refuse  # type: ignore[method-assign]
+    server.stop()
     await asyncio.sleep(6)
-    leader.connection.update = update  # type: ignore[method-assign]
+    server.start()
     await asyncio.sleep(60)
 
     assert leader.may_write
@@ -476,7 +429,7 @@ def quick(lease_duration: float) -> LeaderElection:
 
 
 def test_the_dead_mans_switch_ends_a_process_whose_lease_has_run_out() -> None:
-    elector = Elector(Connection(Server()), quick(0.3), "a")
+    elector = Elector(KubeLease(new_server().client(), quick(0.3)), quick(0.3), "a")
     asyncio.run(elector.acquire())
     aborted = threading.Event()
 
@@ -487,7 +440,7 @@ def test_the_dead_mans_switch_ends_a_process_whose_lease_has_run_out() -> None:
 
 
 def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> None:
-    elector = Elector(Connection(Server()), quick(1.5), "a")
+    elector = Elector(KubeLease(new_server().client(), quick(1.5)), quick(1.5), "a")
     aborted = threading.Event()
 
     async def run() -> None:
@@ -502,7 +455,7 @@ def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> No
 
 @virtual_time
 async def test_candidates_that_try_at_the_same_time_are_no_trouble() -> None:
-    server = Server()
+    server = new_server()
     with structlog.testing.capture_logs() as logs:
         candidates = [Candidate(server, name) for name in "ab"]
         for candidate in candidates:

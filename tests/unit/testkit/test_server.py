@@ -8,16 +8,18 @@ import anyio
 import pytest
 
 from controller.runtime import LeaderElection, LeadershipLostError, Manager, NotLeaderError
-from controller.runtime.kube import CONFIG_MAP, LEASE, NAMESPACE
+from controller.runtime.kube import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD
 from controller.testkit import ApiServer, now, until, virtual_time
 from informers import ApiError, Client, JsonObject, TransportError
 
 
+def reference(owner: JsonObject, **more: Any) -> JsonObject:
+    about = owner["metadata"]
+    return {"apiVersion": "v1", "kind": owner["kind"], "name": about["name"], "uid": about["uid"], **more}
+
+
 def child(server: ApiServer, name: str, *owners: JsonObject, **metadata: Any) -> JsonObject:
-    references = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}
-        for owner in owners
-    ]
+    references = [reference(owner, blockOwnerDeletion=True) for owner in owners]
     about = {"namespace": "default", "name": name, "ownerReferences": references, **metadata}
     return server.create(CONFIG_MAP, {"metadata": about})
 
@@ -53,6 +55,114 @@ def test_a_foreground_deletion_waits_for_dependents_and_an_orphaning_one_lets_th
     server.delete(CONFIG_MAP, "default", "owner", propagation="Orphan")
     assert names(server) == ["child"]
     assert not server.get(CONFIG_MAP, "default", "child")["metadata"].get("ownerReferences")
+
+
+def test_a_foreground_deletion_waits_only_for_dependents_that_block_it() -> None:
+    server = ApiServer()
+    owner = child(server, "owner")
+    child(server, "child", ownerReferences=[reference(owner)], finalizers=["a.io/x"])
+    server.delete(CONFIG_MAP, "default", "owner", propagation="Foreground")
+    assert names(server) == ["child"]
+    assert "deletionTimestamp" in server.get(CONFIG_MAP, "default", "child")["metadata"]
+
+
+def test_a_foreground_deletion_goes_down_to_the_last_dependent() -> None:
+    server = ApiServer()
+    top = child(server, "a-top")
+    middle = child(server, "b-middle", top)
+    child(server, "c-bottom", middle, finalizers=["a.io/x"])
+    server.delete(CONFIG_MAP, "default", "a-top", propagation="Foreground")
+    ending = [obj["metadata"].get("finalizers") for obj in server.list(CONFIG_MAP)]
+    assert ending == [["foregroundDeletion"], ["foregroundDeletion"], ["a.io/x"]]
+    server.patch(CONFIG_MAP, "default", "c-bottom", {"metadata": {"finalizers": None}})
+    assert names(server) == []
+
+
+def test_a_dependent_with_another_owner_lets_go_of_those_that_are_gone_or_go_in_the_foreground() -> None:
+    server = ApiServer()
+    gone, waiting, stays = child(server, "gone"), child(server, "waiting"), child(server, "stays")
+    child(server, "child", gone, waiting, stays)
+    server.delete(CONFIG_MAP, "default", "gone")
+    server.delete(CONFIG_MAP, "default", "waiting", propagation="Foreground")
+    assert names(server) == ["child", "stays"]
+    references = server.get(CONFIG_MAP, "default", "child")["metadata"]["ownerReferences"]
+    assert [found["name"] for found in references] == ["stays"]
+
+
+def test_an_orphan_keeps_its_other_owners_and_goes_with_them() -> None:
+    server = ApiServer()
+    one, two = child(server, "one"), child(server, "two")
+    child(server, "child", one, two)
+    server.delete(CONFIG_MAP, "default", "one", propagation="Orphan")
+    assert names(server) == ["child", "two"]
+    server.delete(CONFIG_MAP, "default", "two")
+    assert names(server) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "left"),
+    [
+        ({}, ["child", "owner"]),
+        ({"uid": "another"}, ["owner"]),
+        ({"name": "another"}, ["owner"]),
+        ({"kind": "Secret"}, ["owner"]),
+        ({"kind": "Nothing"}, ["child", "owner"]),
+    ],
+)
+def test_an_owner_is_who_has_the_kind_the_name_and_the_uid(changes: dict[str, str], left: list[str]) -> None:
+    server = ApiServer()
+    owner = child(server, "owner")
+    child(server, "child", ownerReferences=[reference(owner) | changes])
+    assert names(server) == left
+
+
+def test_an_owner_is_in_the_same_namespace_or_in_none() -> None:
+    server = ApiServer()
+    elsewhere = server.create(CONFIG_MAP, {"metadata": {"namespace": "kube-system", "name": "owner"}})
+    node = server.create(NODE, {"metadata": {"name": "owner"}})
+    child(server, "of-elsewhere", elsewhere)
+    child(server, "of-the-node", node)
+    assert names(server) == ["of-the-node", "owner"]
+    # What is in no namespace cannot say in which its owner would be: it is left alone.
+    server.create(NODE, {"metadata": {"name": "odd", "ownerReferences": [reference(elsewhere)]}})
+    server.delete(CONFIG_MAP, "kube-system", "owner")
+    server.delete(NODE, "", "owner")
+    assert names(server) == []
+    assert server.find(NODE, "", "odd") is not None
+
+
+@virtual_time
+async def test_a_pod_on_a_node_stays_until_its_time_is_told_to_be_over() -> None:
+    server = ApiServer()
+    server.create(POD, {"metadata": {"namespace": "default", "name": "p"}, "spec": {"nodeName": "n"}})
+
+    def ends() -> str:
+        found: str = server.get(POD, "default", "p")["metadata"]["deletionTimestamp"]
+        return found
+
+    await anyio.sleep(10)
+    server.delete(POD, "default", "p")
+    assert ends() == "2026-01-01T00:00:40Z"
+    await anyio.sleep(5)
+    server.delete(POD, "default", "p", grace=20)
+    assert ends() == "2026-01-01T00:00:30Z", "counted from when it was first asked for"
+    await anyio.sleep(10)
+    server.delete(POD, "default", "p", grace=5)
+    assert ends() == "2026-01-01T00:00:25Z", "not in the past"
+    server.delete(POD, "default", "p", grace=0)
+    assert server.find(POD, "default", "p") is None
+
+
+@virtual_time
+async def test_bookmarks_come_each_minute_and_before_the_end() -> None:
+    client = ApiServer().client()
+    came: list[float] = []
+    params = {"watch": "true", "resourceVersion": "10", "allowWatchBookmarks": "true", "timeoutSeconds": "150"}
+    async with client.stream(CONFIG_MAP.path("default"), params=params, idle=90.0) as stream:
+        while await stream.read():
+            came.append(now())
+    assert came == [60.0, 120.0, 148.0]
+    assert now() == 150.0
 
 
 def test_a_namespace_takes_its_objects_with_it() -> None:

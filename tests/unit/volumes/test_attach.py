@@ -28,7 +28,7 @@ from controller.volumes.attach import (
 )
 from controller.volumes.backend import Holder
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, node, volume
-from tests.unit.volumes.world import FakeBackend, FakeClient, World, informers
+from tests.unit.volumes.world import FakeBackend, World, informers
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
 NODES = {
@@ -211,7 +211,7 @@ async def test_it_is_fenced_before_the_attachment_goes() -> None:
     leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
     world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(leaving))
     world.absent[ATTRIBUTES["imageName"]] = (ON_A,)
-    client: Any = FakeClient(world)
+    client = world.client()
     caches = informers(world)
     operator = Attachments(client, caches["attachments"], caches["volumes"], caches["nodes"], FakeBackend(world))
     await operator.reconcile(Request("", leaving.metadata.name))

@@ -16,7 +16,7 @@ from controller.volumes.provision import CLAIM_FINALIZER, CLAIM_VOLUME, Claims
 from controller.volumes.reclaim import Volumes
 from informers import Resource
 from tests.unit.volumes.objects import UID, attachment, claim, node, storage_class
-from tests.unit.volumes.world import CrashError, FakeBackend, FakeClient, FakeEvents, World, informers
+from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, informers
 
 IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
 CLAIM = Request("app", "data")
@@ -33,7 +33,7 @@ def world_with(*objects: tuple[Resource, msgspec.Struct]) -> World:
 
 def reconcilers(world: World) -> tuple[Claims, Volumes, Attachments]:
     """A fresh operator."""
-    client: Any = FakeClient(world)
+    client = world.client()
     events: Any = FakeEvents()
     caches = informers(world)
     backend = FakeBackend(world)

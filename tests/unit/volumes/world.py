@@ -1,4 +1,8 @@
-"""A small world for reconcilers of volumes: an API server that keeps objects, a storage system, and a way to crash."""
+"""A small world for reconcilers of volumes: the test kit's API server, a storage system, and a way to crash.
+
+Caches are read from the server as it is: these tests are about crashes and late caches, not about watches. The storage
+system is a fake, since the real one is tested in `e2e/`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 import msgspec
 
 from controller.runtime.kube import (
+    NAMESPACE,
     PV,
     PVC,
     Node,
@@ -17,8 +22,9 @@ from controller.runtime.kube import (
     StorageClass,
     VolumeAttachment,
 )
+from controller.testkit import ApiServer, Connection
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
-from informers import ApiError, JsonObject, Resource
+from informers import Client, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
 type Key = tuple[str, str, str]
@@ -29,28 +35,39 @@ class CrashError(BaseException):
 
 
 class World:
-    """Objects by (plural, namespace, name), images by name; everything that the operator does passes `_step`."""
+    """Objects in an API server, images by name; everything that the operator does passes `step`."""
 
     def __init__(self) -> None:
-        self.objects: dict[Key, JsonObject] = {}
+        self.server = ApiServer(namespaces=("app", "rook-ceph"), collects=False)
         self.images: dict[str, int] = {}
         self.holders: dict[str, tuple[Holder, ...]] = {}
         self.absent: dict[str, tuple[Holder, ...]] = {}
         self.steps = 0
         self.crash_at: int | None = None
         self.gone = False
-        self._version = 0
+
+    @property
+    def objects(self) -> dict[Key, JsonObject]:
+        """By (plural, namespace, name)."""
+        found = self.server.storage.all()
+        return {(plural, *key): obj for (_, plural), key, obj in found if plural != NAMESPACE.plural}
 
     def put(self, resource: Resource, obj: JsonObject) -> None:
-        self._version += 1
-        metadata = obj.setdefault("metadata", {})
-        metadata["resourceVersion"] = str(self._version)
-        metadata.setdefault("uid", f"uid-{self._version}")
-        self.objects[resource.plural, metadata.get("namespace", ""), metadata["name"]] = obj
-        self._collect()
+        """Make the object be so. A new one has the uid and the times that it says, which no client could give it."""
+        metadata = obj["metadata"]
+        key = (metadata.get("namespace", ""), metadata["name"])
+        if self.server.find(resource, *key) is not None:
+            self.server.put(resource, obj)
+            return
+        typed = {"apiVersion": resource.api_version, "kind": resource.kind}
+        about = {"uid": f"uid-{self.server.storage.version}", **metadata}
+        self.server.storage.put((resource.group, resource.plural), key, {**obj, **typed, "metadata": about})
 
     def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
-        return self.objects.get((resource.plural, namespace, name))
+        return self.server.find(resource, namespace, name)
+
+    def client(self) -> Client:
+        return Client(Mortal(self))
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -65,76 +82,34 @@ class World:
 
     def kubernetes(self) -> None:
         """What Kubernetes' own controllers do: bind claims, release volumes."""
-        for (plural, _, name), volume in list(self.objects.items()):
-            if plural != PV.plural:
-                continue
+        for volume in self.server.list(PV):
             reference = volume["spec"]["claimRef"]
             found = self.find(PVC, reference["namespace"], reference["name"])
             if found is None or found["metadata"]["uid"] != reference["uid"]:
-                volume["status"] = {"phase": "Released"}
+                self.server.put(PV, {**volume, "status": {"phase": "Released"}})
             elif not found["spec"].get("volumeName"):
-                found["spec"]["volumeName"] = name
+                found["spec"]["volumeName"] = volume["metadata"]["name"]
                 found["status"] = {"phase": "Bound", "capacity": dict(volume["spec"]["capacity"])}
-                volume["status"] = {"phase": "Bound"}
-                self.put(PVC, found)
+                self.server.put(PVC, found)
+                self.server.put(PV, {**volume, "status": {"phase": "Bound"}})
 
     def delete(self, resource: Resource, namespace: str, name: str) -> None:
-        obj = self.find(resource, namespace, name)
-        if obj is not None:
-            obj["metadata"].setdefault("deletionTimestamp", "2026-01-01T00:00:00Z")
-            self._collect()
-
-    def _collect(self) -> None:
-        for key, obj in list(self.objects.items()):
-            if obj["metadata"].get("deletionTimestamp") and not obj["metadata"].get("finalizers"):
-                del self.objects[key]
+        if self.find(resource, namespace, name) is not None:
+            self.server.delete(resource, namespace, name)
 
 
-class FakeClient:
-    """The part of `informers.Client` that the reconcilers use."""
+class Mortal(Connection):
+    """A connection of an operator that may die before or after each of its writes."""
 
     def __init__(self, world: World) -> None:
+        super().__init__(world.server, "operator")
         self._world = world
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
-        found = self._world.find(resource, namespace, name)
-        if found is None:
-            raise ApiError(404, "NotFound", f"{resource.plural} {name} not found")
-        return found
-
-    async def list(self, resource: Resource) -> list[JsonObject]:
-        return [obj for (plural, _, _), obj in self._world.objects.items() if plural == resource.plural]
-
-    async def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
+    async def request(self, method: str, path: str, **rest: Any) -> bytes:
+        if method == "GET":
+            return await super().request(method, path, **rest)
         with self._world.step():
-            name = obj["metadata"]["name"]
-            if self._world.find(resource, "", name) is not None:
-                raise ApiError(409, "AlreadyExists", f"{name} exists")
-            self._world.put(resource, msgspec.json.decode(msgspec.json.encode(obj)))
-        return obj
-
-    async def patch(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        body: JsonObject,
-        *,
-        content_type: str,
-        subresource: str = "",
-    ) -> JsonObject:
-        with self._world.step():
-            found = await self.get(resource, namespace, name)
-            version = body.get("metadata", {}).get("resourceVersion")
-            if version is not None and version != found["metadata"]["resourceVersion"]:
-                raise ApiError(409, "Conflict", "the object has been modified")
-            _merge(found, body)
-            self._world.put(resource, found)
-        return found
-
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str = "") -> None:
-        with self._world.step():
-            self._world.delete(resource, namespace, name)
+            return await super().request(method, path, **rest)
 
 
 class FakeInformer[T]:
@@ -233,13 +208,3 @@ def informers(world: World) -> dict[str, Any]:
         "attachments": FakeInformer(world, "volumeattachments", VolumeAttachment),
         "nodes": FakeInformer(world, "nodes", Node),
     }
-
-
-def _merge(target: JsonObject, patch: JsonObject) -> None:
-    for key, value in patch.items():
-        if value is None:
-            target.pop(key, None)
-        elif isinstance(value, dict):
-            _merge(target.setdefault(key, {}), value)
-        else:
-            target[key] = value
