@@ -26,6 +26,7 @@ PACKAGES = {
     "mmdebstrap": "mmdebstrap",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
 }
 """A program, or a file, and the Debian package that brings it. Docker's users need only what is not podman's."""
 PODMAN_PACKAGES = frozenset({"podman", "runc", "netavark", "aardvark-dns", "iptables"})
@@ -76,12 +77,13 @@ class Engine:
         return result
 
 
-def install() -> list[str]:
+def install(*packages: str) -> list[str]:
     """Install through apt the Debian packages that the environment needs and this machine lacks; return their names.
 
-    Raises `RuntimeError` when something is missing and cannot be installed here.
+    With names, only these of `PACKAGES` are looked at. Raises `RuntimeError` when something is missing and cannot be
+    installed here.
     """
-    wanted = missing(docker_answers())
+    wanted = [name for name in missing(docker_answers()) if not packages or name in packages]
     if not wanted:
         return []
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

@@ -11,7 +11,14 @@ import pytest
 from controller.agent import mounts
 from controller.agent.csi.calls import Volumes
 from controller.agent.csi.node import NodeService
+from e2e import host
 from tests.unit.agent.standin import FileMapper, Tasks
+
+
+@pytest.fixture(scope="session", autouse=True)
+def file_systems() -> None:
+    """The programs that the agent's image has."""
+    host.install("mount", "e2fsprogs", "xfsprogs")
 
 
 @pytest.fixture
