@@ -153,10 +153,11 @@ def _package_version(name: str) -> Callable[[], str]:
 
 
 def _our_version() -> str:
-    """The commit; "dirty" if the code differs from it. What a bench writes is no code."""
+    """The last commit of the code; "dirty" if the code differs from it. What a bench writes is no code."""
     code = ["workqueue", "informers", "controller", "bench", ":!bench/*.json"]
-    commit = subprocess.run(["git", "describe", "--always"], cwd=CHECKOUT, capture_output=True, text=True)
-    if commit.returncode:
+    last = ["git", "log", "--max-count=1", "--no-merges", "--format=%h", "--", *code]
+    commit = subprocess.run(last, cwd=CHECKOUT, capture_output=True, text=True)
+    if commit.returncode or not commit.stdout:
         return "unknown"
     same = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", *code], cwd=CHECKOUT)
     return commit.stdout.strip() + ("-dirty" if same.returncode else "")
