@@ -80,7 +80,8 @@ def packages() -> Path:
 
 
 def _python(module: str) -> Callable[[], list[str]]:
-    return lambda: [PYTHON, "-m", f"bench.runtime.peers.{module}"]
+    # Without what the machine's own site-packages would run at each start.
+    return lambda: [PYTHON, "-S", "-m", f"bench.runtime.peers.{module}"]
 
 
 @cache
