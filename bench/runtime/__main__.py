@@ -19,7 +19,7 @@ from bench.cluster import machine
 from bench.runtime import measures, programs
 from bench.runtime.load import Load
 from bench.runtime.protocol import PeerError
-from bench.runtime.report import LOAD, MAIN, from_json, merge, record, table, to_json
+from bench.runtime.report import LOAD, MAIN, from_json, merge, places, record, table, to_json
 from e2e.progress import say
 
 if TYPE_CHECKING:
@@ -145,7 +145,10 @@ def publish(new: list[Record]) -> None:
     versions = {found.runtime: found.version for found in records}
     said = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     when = ", ".join(sorted({found.at for found in records}))
-    where = "; ".join(sorted({found.machine.partition(LOAD)[0] for found in records}))
+    machines = places(records)
+    where = "; ".join(f"({number}) {place}" for number, place in enumerate(machines, 1))
+    if len(machines) == 1:
+        where = machines[0]
     insert(PAGE, f"Measured {when} on {where}: {said}. Median (least to most) of the runs.\n\n{table(records, names)}")
     main = [found for found in records if found.measure in MAIN and not found.runtime.startswith("bytes-")]
     insert(README, f"{table(main, names, spread=False)}\n\nMedians, measured {when} on {where}.")

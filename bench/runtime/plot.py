@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from bench.runtime.report import LOAD, MAIN, TITLES, Record, from_json, number
+from bench.runtime.report import MAIN, TITLES, Record, from_json, number, places
 
 COLUMNS = 3
 OURS, OTHERS = "#1b7f79", "#b8c4cc"
@@ -37,8 +37,7 @@ def draw(records: list[Record], file: Path) -> None:
         panel.locator_params(axis="x", nbins=5)
         panel.set_xlim(right=1.2 * max(bar.max for bar in bars) or 1)
         panel.spines[["top", "right"]].set_visible(False)
-    first = records[0]
-    figure.suptitle(f"{first.at}, {first.machine.partition(LOAD)[0]}", size=9)
+    figure.suptitle(f"{max(found.at for found in records)}, {'; '.join(places(records))}", size=9)
     figure.savefig(file, dpi=110)
 
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
+LOAD = ", load "
+"""Between the machine and its load in a record."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One measure of one runtime over several runs. Names end with the unit: s, mb, us, ms, per_s."""
@@ -34,6 +38,16 @@ class Record:
         """What a newer record replaces."""
         return self.runtime, self.measure, self.objects
 
+    @property
+    def row(self) -> tuple[str, int]:
+        """What is compared with it."""
+        return self.measure, self.objects
+
+    @property
+    def place(self) -> str:
+        """The machine without its load, which differs from part to part."""
+        return self.machine.partition(LOAD)[0]
+
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The smallest value that at least this share of the values do not exceed. There must be one at least."""
@@ -49,10 +63,15 @@ def record(
 
 
 def merge(old: Iterable[Record], new: Iterable[Record], runtimes: Sequence[str]) -> list[Record]:
-    """All records, of the same measure the new one, in the order of the table."""
-    order = list(TITLES)
+    """All records, of the same measure the new one, in the order of the table.
+
+    What is compared must be of one machine: a new record takes the place of all of its row from other machines.
+    """
+    order, new = list(TITLES), list(new)
+    places = {found.row: found.place for found in new}
+    kept = [found for found in old if places.get(found.row, found.place) == found.place]
     return sorted(
-        {found.key: found for found in (*old, *new)}.values(),
+        {found.key: found for found in (*kept, *new)}.values(),
         key=lambda found: (order.index(found.measure), found.objects, runtimes.index(found.runtime)),
     )
 
@@ -111,9 +130,6 @@ TITLES = {
 """What the table says for each measure, in its order."""
 
 
-LOAD = ", load "
-"""Between the machine and its load in a record; pages leave the load out, which differs from part to part."""
-
 MAIN = (
     "sync_s",
     "sync_cpu_s",
@@ -130,8 +146,15 @@ MAIN = (
 """The measures that tell most."""
 
 
+def places(records: Iterable[Record]) -> list[str]:
+    """The machines that records are of, in the order of their numbers in the table."""
+    return sorted({found.place for found in records})
+
+
 def table(records: Iterable[Record], runtimes: Sequence[str], *, spread: bool = True) -> str:
     """Records as Markdown: a row for each measure and number of objects, a column for each runtime.
+
+    With several machines there is one more column: the machine's number among `places`.
 
     Args:
         records: What to show.
@@ -140,11 +163,15 @@ def table(records: Iterable[Record], runtimes: Sequence[str], *, spread: bool = 
     """
     by_key = {found.key: found for found in records}
     present = [name for name in runtimes if any(runtime == name for runtime, _, _ in by_key)]
-    rows = sorted({(list(TITLES).index(measure), objects) for _, measure, objects in by_key})
-    lines = ["| Measure | objects | " + " | ".join(present) + " |", "| --- | ---: |" + " ---: |" * len(present)]
-    for position, objects in rows:
-        measure = list(TITLES)[position]
-        cells = (_cell(by_key.get((runtime, measure, objects)), spread=spread) for runtime in present)
+    machines = places(by_key.values())
+    numbers = {found.row: machines.index(found.place) + 1 for found in by_key.values()}
+    rows = sorted(numbers, key=lambda row: (list(TITLES).index(row[0]), row[1]))
+    columns = [*present, *(["machine"] if len(machines) > 1 else [])]
+    lines = ["| Measure | objects | " + " | ".join(columns) + " |", "| --- | ---: |" + " ---: |" * len(columns)]
+    for measure, objects in rows:
+        cells = [_cell(by_key.get((runtime, measure, objects)), spread=spread) for runtime in present]
+        if len(machines) > 1:
+            cells.append(str(numbers[measure, objects]))
         lines.append(f"| {TITLES[measure]} | {objects:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -15,8 +15,14 @@ STAT = "4711 (kube (x) y) S 1 4711 4711 0 -1 4194560 1 0 0 0 250 50 7 9 20 0 12 
 STATUS = "Name:\tbench\nVmPeak:\t  999 kB\nVmHWM:\t   2000 kB\nVmRSS:\t   1000 kB\n"
 
 
-def a_record(runtime: str = "ours", measure: str = "sync_s", objects: int = 10, median: float = 2.0) -> Record:
-    return Record(runtime, measure, objects, median, median / 2, median * 2, 3, "1.0", "2026-01-01", "a machine")
+def a_record(
+    runtime: str = "ours",
+    measure: str = "sync_s",
+    objects: int = 10,
+    median: float = 2.0,
+    machine: str = "a machine",
+) -> Record:
+    return Record(runtime, measure, objects, median, median / 2, median * 2, 3, "1.0", "2026-01-01", machine)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,23 @@ def test_stages_never_need_fewer_objects_than_those_before() -> None:
     assert {stage.name for stage in stages} == {
         *("startup", "patch", "sync", "sync-custom", "noop", "latency", "burst", "recover", "rest")
     }
+
+
+def test_what_is_compared_is_of_one_machine() -> None:
+    old = [a_record(machine="slow, load 1.0"), a_record(runtime="kopf", machine="slow, load 0.1")]
+    other = a_record(measure="noop_per_s", machine="slow, load 0.2")
+    new = a_record(machine="fast, load 0.3")
+    merged = report.merge([*old, other], [new], ["ours", "kopf"])
+    assert merged == [new, other]
+    assert report.table(merged, ["ours", "kopf"]).splitlines() == [
+        "| Measure | objects | ours | machine |",
+        "| --- | ---: | ---: | ---: |",
+        "| sync of Pods, s | 10 | 2 (1 to 4) | 1 |",
+        "| no-op reconciles per s | 10 | 2 (1 to 4) | 2 |",
+    ]
+    assert report.places(merged) == ["fast", "slow"]
+    same = a_record(machine="slow, load 3.0", median=3.0)
+    assert report.merge(old, [same], ["ours", "kopf"]) == [same, old[1]]
 
 
 def test_crates_are_pinned_without_their_registry_and_get_it_back() -> None:
