@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import structlog
 
+from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
 from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
+from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.daemon import cluster_labels
 from controller.ceph.devices import (
     DeviceVerdict,
@@ -36,7 +38,7 @@ from controller.framework.children import Apply, Live, delete, ensure, explain
 from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.kube import DEPLOYMENT, JOB
+from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
+
+CLUSTERS = resource_of(CEPH_CLUSTER)
 
 REPORT_LABEL = ("app", "rook-discover")
 """Label of the ConfigMaps in which agents report devices."""
@@ -585,8 +589,13 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids))
 
     async def remove_osd(action: RemoveOsd) -> None:
-        # The mgr looks once more whether the data is safe. The Deployment goes when the cluster has no such OSD.
-        await ceph.mgr("osd purge", id=action.osd_id, yes_i_really_mean_it=True)
+        fresh = await read_same(client, CLUSTERS, cluster)
+        if fresh["spec"].get("removeOSDsIfOutAndSafeToRemove") is not True:
+            name = f"CephCluster {namespace}/{cluster.metadata.name}"
+            raise NoConsentError(f"{name}: spec.removeOSDsIfOutAndSafeToRemove is not true any more: it stays")
+        # The mgr looks once more whether the data is safe, unless it is told "yes_i_really_mean_it", which it takes for
+        # "force". The Deployment goes when the cluster has no such OSD.
+        await ceph.mgr("osd purge", id=action.osd_id)
 
     async def set_device_class(action: SetDeviceClass) -> None:
         ids = [str(action.osd_id)]
