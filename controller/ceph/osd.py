@@ -443,8 +443,14 @@ def _daemons(
 
 
 def _differs(state: OsdState | None, wanted_class: str) -> bool:
-    """Whether an OSD has another device class than the spec gives it. One that has not started yet may have none."""
-    return bool(state is not None and state.device_class and wanted_class and state.device_class != wanted_class)
+    """Whether an OSD has another device class than the spec gives it, or has lost its own.
+
+    One that has not started yet may have none. One that is up has one, unless the operator died while it changed it: then
+    no rule that asks for a class finds the OSD.
+    """
+    if state is None or not wanted_class:
+        return False
+    return state.device_class != wanted_class and (bool(state.device_class) or state.up)
 
 
 def _outdated(

@@ -591,16 +591,23 @@ class TestDeviceClass:
 
     storage: ClassVar = {"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}}
 
-    def seen(self, spec: CephCluster, device_class: str) -> OsdObservation:
+    def seen(self, spec: CephCluster, device_class: str, *, up: bool = True) -> OsdObservation:
         deployed = running(spec, an_osd(0, settings={"deviceClass": "ssd"}))
-        return observation(deployed, states={0: state(0, device_class=device_class)}, reports={"a": (osd_disk(0),)})
+        states = {0: state(0, device_class=device_class, up=up)}
+        return observation(deployed, states=states, reports={"a": (osd_disk(0),)})
 
     def test_allowed(self) -> None:
         spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
         (step,) = analyze(spec, FSID, RELEASE, self.seen(spec, "hdd"))
         assert step.action == SetDeviceClass(0, "ssd")
         assert analyze(spec, FSID, RELEASE, self.seen(spec, "ssd")) == ()
-        assert analyze(spec, FSID, RELEASE, self.seen(spec, "")) == ()
+
+    @pytest.mark.parametrize(("up", "expected"), [(True, [SetDeviceClass(0, "ssd")]), (False, [])])
+    def test_one_that_has_none(self, up: bool, expected: list[SetDeviceClass]) -> None:
+        """The operator died after it took the one before away; or the OSD never started."""
+        spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
+        steps = analyze(spec, FSID, RELEASE, self.seen(spec, "", up=up))
+        assert [s.action for s in steps if s.action is not None] == expected
 
     def test_not_allowed_is_told(self) -> None:
         spec = cluster(storage=self.storage)
