@@ -29,8 +29,18 @@ MOUNT_DEADLINE = 60.0
 
 GROW_DEADLINE = 90.0
 
-_PROBED = 4 << 20
+_MIB = 1 << 20
+_PROBED = 4 * _MIB
 """Bytes at the start of a device that must be zero for it to count as empty."""
+
+_EXT4_BACKUPS = (8 * _MIB, 32 * _MIB, 128 * _MIB)
+"""Where ext4 has the first copy of its superblock: with blocks of 1, 2 and 4 KiB."""
+
+_XFS_GROUPS = (4, 32)
+"""Into how many equal parts mkfs.xfs divides a device; each begins with a copy of the superblock."""
+
+_XFS_ROUNDING = 4 * _MIB
+"""By so much a part may be larger or smaller, for the sake of the device's alignment."""
 
 _BLKID_NOTHING = 2
 _BLKID_AMBIVALENT = 8
@@ -122,10 +132,12 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
         raise FilesystemError(f"{device} has {content}: expected {filesystem}, or an empty device; nothing was changed")
     if read_only:
         raise FilesystemError(f"{device} has no file system, and is to be mounted read-only: expected {filesystem}")
-    if not restarted and not await anyio.to_thread.run_sync(_starts_with_zeros, device):
+    # Read in any case: to blkid a device that cannot be read is one without a file system.
+    data = await anyio.to_thread.run_sync(_find_data, device)
+    if not restarted and data is not None:
         raise FilesystemError(
-            f"{device} has data that is no known file system: expected {filesystem}, or an empty device; "
-            "nothing was changed"
+            f"{device} has data that is no known file system, at byte {data}: expected {filesystem}, or an empty "
+            "device; nothing was changed"
         )
     await anyio.to_thread.run_sync(write_durably, unfinished, device.encode())
     again = (_MAKE_AGAIN[filesystem],) if restarted else ()
@@ -207,12 +219,20 @@ def _never_used(device: str, filesystem: str) -> bool:
         os.close(descriptor)
 
 
-def _starts_with_zeros(device: str) -> bool:
+def _find_data(device: str) -> int | None:
+    """The first place that is looked at, to the MiB, where a device has data; None: it counts as empty. Blocking.
+
+    A file system that lost its start, as an image does with its first object, still has copies of its superblock.
+    """
+    total = size_of(device)
+    places = [(0, _PROBED), *((start, _MIB) for start in _EXT4_BACKUPS)]
+    places += [(max(total // parts - _XFS_ROUNDING, 0), 2 * _XFS_ROUNDING) for parts in _XFS_GROUPS]
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for offset in range(0, _PROBED, 1 << 20):
-            if any(os.pread(descriptor, 1 << 20, offset)):
-                return False
+        for start, length in places:
+            for offset in range(start, min(start + length, total), _MIB):
+                if any(os.pread(descriptor, _MIB, offset)):
+                    return offset
     finally:
         os.close(descriptor)
-    return True
+    return None

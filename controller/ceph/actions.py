@@ -10,7 +10,7 @@ from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
-from controller.ceph.members import ENDPOINTS, parse_endpoints
+from controller.ceph.members import ENDPOINTS, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
 from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET
@@ -35,7 +35,7 @@ class CreateIdentity:
 
 
 class MemberError(Exception):
-    """A mon that was to leave the monmap is a member."""
+    """A mon that was to leave the monmap is a member, or is needed for the quorum."""
 
 
 def handlers(
@@ -124,6 +124,9 @@ def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dic
         fresh = await manager.client.get(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
         if action.mon_id in parse_endpoints(fresh.get("data") or {}).ids:
             raise MemberError(f"mon {action.mon_id} is a member by ConfigMap {ENDPOINTS}: it stays in the monmap")
+        # The mons remove one without asking whether they keep their majority.
+        if not MonState.parse(await ceph.mon("quorum_status")).keeps_quorum_without(action.mon_id):
+            raise MemberError(f"mon {action.mon_id} stays in the monmap: without it there would be no quorum by now")
         await ceph.mon("mon rm", name=action.mon_id)
 
     async def create_keyring(action: mgr.CreateKeyring) -> None:

@@ -118,7 +118,7 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
         return
     if seen.identity is None:
-        if seen.mons.endpoints is not None or seen.mons.deployments:
+        if seen.mons.endpoints is not None or seen.mons.deployments or seen.mons.remnants:
             waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
             yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
             return

@@ -16,6 +16,21 @@ class NoConsentError(Exception):
     """The consent to destroy data was withdrawn, or never given."""
 
 
+async def read_same(client: Client, resource: Resource, obj: HasMetadata) -> JsonObject:
+    """`obj` as the API server has it now, for what is destroyed by a field of its spec.
+
+    Raises:
+        NoConsentError: There is another of its name.
+        ApiError: The API server does not have it, or does not answer.
+    """
+    meta = obj.metadata
+    fresh = await client.get(resource, meta.namespace, meta.name)
+    uid, name = fresh["metadata"]["uid"], f"{resource.kind} {meta.namespace}/{meta.name}"
+    if uid != meta.uid:
+        raise NoConsentError(f"{name} has uid {uid}, not {meta.uid}: it is another, and nothing is destroyed")
+    return fresh
+
+
 async def read_deleted(client: Client, resource: Resource, obj: HasMetadata) -> JsonObject:
     """`obj` as the API server has it now, for what is destroyed only on its deletion.
 
@@ -23,11 +38,8 @@ async def read_deleted(client: Client, resource: Resource, obj: HasMetadata) -> 
         NoConsentError: It is not being deleted, or there is another of its name.
         ApiError: The API server does not have it, or does not answer.
     """
-    meta = obj.metadata
-    fresh = await client.get(resource, meta.namespace, meta.name)
-    found, name = fresh["metadata"], f"{resource.kind} {meta.namespace}/{meta.name}"
-    if found["uid"] != meta.uid:
-        raise NoConsentError(f"{name} has uid {found['uid']}, not {meta.uid}: it is another, and nothing is destroyed")
-    if found.get("deletionTimestamp") is None:
+    fresh = await read_same(client, resource, obj)
+    if fresh["metadata"].get("deletionTimestamp") is None:
+        name = f"{resource.kind} {obj.metadata.namespace}/{obj.metadata.name}"
         raise NoConsentError(f"{name} is not being deleted: nothing is destroyed")
     return fresh

@@ -8,6 +8,7 @@ Format of keys and names of Secrets: https://rook.io/docs/rook/latest/Troublesho
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import struct
 import time
@@ -27,6 +28,7 @@ KEYRING_KEY = "keyring"
 ADMIN_USER = "client.admin"
 ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets
 
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _KEY_TYPE_AES = 1
 _KEY_LENGTH = 16
 
@@ -90,17 +92,21 @@ def parse_identity(data: Mapping[str, bytes]) -> Identity:
     """What the Secret `rook-ceph-mon` says, be it ours or upstream's.
 
     Raises:
-        ValueError: A key is missing; the message names it.
+        ValueError: A key is missing, or the fsid is no UUID; the message names it.
     """
-    admin_key = data.get("ceph-secret") or data.get("admin-secret")
-    missing = [name for name in ("fsid", "mon-secret") if not data.get(name)] + ([] if admin_key else ["ceph-secret"])
+    # Whoever restores a Secret by hand easily adds a line feed.
+    values = {name: value.decode().strip() for name, value in data.items()}
+    admin_key = values.get("ceph-secret") or values.get("admin-secret")
+    missing = [name for name in ("fsid", "mon-secret") if not values.get(name)] + ([] if admin_key else ["ceph-secret"])
     if missing or not admin_key:
         raise ValueError(f"Secret {IDENTITY} lacks {', '.join(missing)}: restore it from a backup")
+    if not _UUID.fullmatch(values["fsid"]):
+        raise ValueError(f"Secret {IDENTITY} has fsid {values['fsid']!r}: expected a UUID")
     return Identity(
-        fsid=data["fsid"].decode(),
-        mon_key=data["mon-secret"].decode(),
-        admin_key=admin_key.decode(),
-        admin_user=data.get("ceph-username", b"").decode() or ADMIN_USER,
+        fsid=values["fsid"],
+        mon_key=values["mon-secret"],
+        admin_key=admin_key,
+        admin_user=values.get("ceph-username") or ADMIN_USER,
     )
 
 

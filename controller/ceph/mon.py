@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network
-from controller.ceph.members import Endpoints, Mon, MonState, id_name, id_number
+from controller.ceph.members import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
     MAX_ID_ANNOTATION,
@@ -58,6 +58,7 @@ class MonObservation:
         pods: The mons' pods by mon id.
         live: The objects of the cluster's namespace.
         seconds_out: For how long each mon has been out of quorum, as far as is known.
+        remnants: What there is of the cluster beside its mons, in words: it was made by mons that there were before.
     """
 
     endpoints: Endpoints | None = None
@@ -67,6 +68,7 @@ class MonObservation:
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=dict)
     seconds_out: Mapping[str, float] = field(default_factory=dict)
+    remnants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,11 @@ def analyze(
     if problem:
         return (Step(subject="mons", reason="the spec cannot be carried out", waits_for=problem),)
     endpoints = seen.endpoints or recover(seen)
+    before = _mons_before(endpoints, seen)
+    if before:
+        reason = f"ConfigMap {ENDPOINTS} names none, and a mon made now would know nothing of the cluster's data"
+        waits_for = f"the members to be entered there again, as from a backup: there were mons before, by {before}"
+        return (Step(subject="mons", reason=reason, waits_for=waits_for),)
     steps = [*_shared_objects(cluster, endpoints, seen)]
     steps += _members(cluster, fsid, release, endpoints, seen, hold)
     steps += _leavers(cluster, endpoints, seen)
@@ -154,6 +161,17 @@ def recover(seen: MonObservation) -> Endpoints:
     claims = (name.removeprefix(prefix) for kind, name in seen.live if kind == PVC.kind and name.startswith(prefix))
     used = [int(noted.get(MAX_ID_ANNOTATION, -1)), *map(id_number, (*seen.deployments, *claims))]
     return Endpoints(tuple(mons), max(used))
+
+
+def _mons_before(endpoints: Endpoints, seen: MonObservation) -> str:
+    """How it is known that there were mons, where no member is known; empty: the cluster is new, or has members.
+
+    A first mon makes an empty map of OSDs. With the fsid and keys of those before, nothing tells it from theirs.
+    """
+    if endpoints.mons:
+        return ""
+    newest = [f"id {id_name(endpoints.max_id)}, which was given to one"] if endpoints.max_id >= 0 else []
+    return ", ".join([*newest, *seen.remnants])
 
 
 def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
@@ -231,12 +249,14 @@ def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -
     external = set(cluster.spec.mon.external_mon_ids)
     unknown = set(state.monmap) - set(endpoints.ids) - external
     ours = {mon_id for mon_id in seen.deployments if mon_id not in endpoints.ids}
+    leaving = ""
     for mon_id in sorted(unknown | ours, key=id_number):
         subject = f"mon {mon_id}"
         if mon_id in unknown:
-            waits_for = ""
+            waits_for = f"mon {leaving} to leave the monmap" if leaving else ""
             if not state.keeps_quorum_without(mon_id):
                 waits_for = "enough other mons in quorum to keep the majority without it"
+            leaving = leaving or ("" if waits_for else mon_id)
             yield Step(
                 subject=subject,
                 action=RemoveFromMonmap(mon_id),

@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
-from controller.ceph import osd, version
+from controller.ceph import mon_objects, osd, osd_daemon, version
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, VERSION_LABEL, Release
 from controller.ceph.health import Health
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
     from informers import Informer, InformerFactory, Resource
@@ -63,6 +64,10 @@ log = structlog.get_logger(__name__)
 
 QUORUM_DEADLINE = 6.0
 """Seconds for the mons to say who is in quorum: more than an election takes, less than a command may."""
+
+
+MOST_REMNANTS = 5
+"""Of what is left of a cluster, so many things are named."""
 
 
 class Caches:
@@ -208,6 +213,7 @@ class Observer:
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=seconds_out(cluster, now),
+                remnants=remnants(live, osd.read_reports(self._caches.reports.list()), identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
@@ -310,6 +316,23 @@ def _identity(secret: Secret | None) -> tuple[Identity | None, str]:
         return parse_identity(secret.data), ""
     except ValueError as error:
         return None, str(error)
+
+
+def remnants(live: Live, reports: Mapping[str, Sequence[BlockDevice]], identity: Identity | None) -> tuple[str, ...]:
+    """What only a cluster that has had mons leaves, in words: OSDs, and claims with mons' data."""
+    labels = {key: found["metadata"].get("labels", {}) for key, found in live.items()}
+    kept = [
+        f"{kind} {name}"
+        for (kind, name), own in labels.items()
+        if (kind, own.get("app")) in ((DEPLOYMENT.kind, osd_daemon.APP), (PVC.kind, mon_objects.APP))
+    ]
+    held = [
+        f"osd.{device.osd_id} on {device.path} of node {node}"
+        for node, devices in reports.items()
+        for device in devices
+        if identity is not None and device.ceph_fsid == identity.fsid and device.osd_id >= 0
+    ]
+    return tuple(sorted((*kept, *held))[:MOST_REMNANTS])
 
 
 def _may_answer(pods: Iterable[Pod]) -> bool:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import structlog
 
+from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
 from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
+from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.daemon import cluster_labels
 from controller.ceph.devices import (
     DeviceVerdict,
@@ -36,7 +38,7 @@ from controller.framework.children import Apply, Live, delete, ensure, explain
 from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.kube import DEPLOYMENT, JOB
+from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
+
+CLUSTERS = resource_of(CEPH_CLUSTER)
 
 REPORT_LABEL = ("app", "rook-discover")
 """Label of the ConfigMaps in which agents report devices."""
@@ -439,8 +443,14 @@ def _daemons(
 
 
 def _differs(state: OsdState | None, wanted_class: str) -> bool:
-    """Whether an OSD has another device class than the spec gives it. One that has not started yet may have none."""
-    return bool(state is not None and state.device_class and wanted_class and state.device_class != wanted_class)
+    """Whether an OSD has another device class than the spec gives it, or has lost its own.
+
+    One that has not started yet may have none. One that is up has one, unless the operator died while it changed it: then
+    no rule that asks for a class finds the OSD.
+    """
+    if state is None or not wanted_class:
+        return False
+    return state.device_class != wanted_class and (bool(state.device_class) or state.up)
 
 
 def _outdated(
@@ -585,8 +595,13 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids))
 
     async def remove_osd(action: RemoveOsd) -> None:
-        # The mgr looks once more whether the data is safe. The Deployment goes when the cluster has no such OSD.
-        await ceph.mgr("osd purge", id=action.osd_id, yes_i_really_mean_it=True)
+        fresh = await read_same(client, CLUSTERS, cluster)
+        if fresh["spec"].get("removeOSDsIfOutAndSafeToRemove") is not True:
+            name = f"CephCluster {namespace}/{cluster.metadata.name}"
+            raise NoConsentError(f"{name}: spec.removeOSDsIfOutAndSafeToRemove is not true any more: it stays")
+        # The mgr looks once more whether the data is safe, unless it is told "yes_i_really_mean_it", which it takes for
+        # "force". The Deployment goes when the cluster has no such OSD.
+        await ceph.mgr("osd purge", id=action.osd_id)
 
     async def set_device_class(action: SetDeviceClass) -> None:
         ids = [str(action.osd_id)]

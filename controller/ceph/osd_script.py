@@ -165,6 +165,8 @@ def prepare_device(wanted: dict[str, Any], fsid: str, mons: Mons) -> dict[str, A
             raise OSError(errno.EBUSY, f"{path} is still held by an earlier try")
         raise RefusedError(f"{path} is mounted or in use")
     if present:
+        # First the mons: a label that is whole may have been unreadable for a moment, and its OSD have run since.
+        unregister(uuid, mons)
         forget_half_made(path)
     else:
         refuse_unless_chosen(path, wanted.get("links", []), wanted.get("size", 0))
@@ -234,11 +236,16 @@ def register(uuid: str, key: str, device_class: str, mons: Mons) -> int:
     except CommandError as error:
         if error.code != errno.EEXIST:
             raise
-    # An earlier try got this far and died, and its key with it. The mons refuse this for an OSD that ever ran.
-    known = json.loads(mons.ask("osd dump"))["osds"]
-    number = next(osd["osd"] for osd in known if osd["uuid"] == uuid)
-    mons.ask("osd purge-new", id=number, yes_i_really_mean_it=True)
+    # An earlier try got this far and died, and its key with it.
+    unregister(uuid, mons)
     return int(json.loads(mons.ask("osd new", data, uuid=uuid))["osdid"])
+
+
+def unregister(uuid: str, mons: Mons) -> None:
+    """Has the mons forget an OSD that was never finished. They refuse it for one that ever ran."""
+    for osd in json.loads(mons.ask("osd dump"))["osds"]:
+        if osd["uuid"] == uuid:
+            mons.ask("osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
 
 
 def make_filesystem(path: str, osd_id: int, uuid: str, key: str, monmap: bytes) -> None:

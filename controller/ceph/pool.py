@@ -60,7 +60,7 @@ from controller.runtime import (
 from controller.runtime.conditions import remove_condition, set_conditions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from controller.ceph.rados import Connections
     from controller.framework.plan import Handler
@@ -158,7 +158,7 @@ class PoolReconciler:
         ceph = self._connections.get(pool.metadata.namespace)
         if ceph is not None:
             ways |= handlers(ceph)
-            ways[DeletePool] = with_consent(client, pool, ways[DeletePool])
+            ways[DeletePool] = with_consent(client, pool, lambda: contents_of(ceph, pool_name(pool)), ways[DeletePool])
         return ways
 
     async def _show(self, pool: CephBlockPool, seen: PoolObservation, outcome: Outcome, *, mode: str) -> None:
@@ -172,14 +172,26 @@ class PoolReconciler:
             )
 
 
-def with_consent(client: Client, pool: CephBlockPool, delete: Handler) -> Handler:
-    """`delete` for a pool that the API server, too, still has as one to be deleted, if need be with its images."""
+def with_consent(
+    client: Client, pool: CephBlockPool, contents: Callable[[], Awaitable[tuple[str, ...]]], delete: Handler
+) -> Handler:
+    """`delete` for a pool that is empty, or is to go with its images, at that moment.
+
+    Args:
+        client: Asks the API server whether it, too, has the CephBlockPool as one that is to go.
+        pool: The CephBlockPool.
+        contents: Asks the cluster what is in the pool.
+        delete: Deletes the pool.
+    """
 
     async def delete_pool(action: DeletePool) -> None:
         meta = (await read_deleted(client, POOLS, pool))["metadata"]
+        name = f"CephBlockPool {meta['namespace']}/{meta['name']}"
         if action.forced and meta.get("annotations", {}).get(FORCE_ANNOTATION) != "true":
-            name = f"CephBlockPool {meta['namespace']}/{meta['name']}"
             raise NoConsentError(f'{name}: annotation {FORCE_ANNOTATION} is not "true" any more: the images stay')
+        found = () if action.forced else await contents()
+        if found:
+            raise NoConsentError(f"{name}: the pool has {named(found)} by now: it stays")
         await delete(action)
 
     return delete_pool

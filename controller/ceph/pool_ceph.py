@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 OWNED_PREFIX = "rook/pool/"
+BOOKKEEPING = ("rbd_", "csi.", "journal.", "journal_data.")
+"""How the names of objects begin that are of no value without images: RBD's own, and those of Ceph's CSI driver."""
 LISTING_TIMEOUT = 60.0
 """Seconds that it may take to see what is in a pool."""
 
@@ -121,9 +123,19 @@ def _contents(handle: Any, name: str) -> tuple[str, ...]:
             found += [f"image {prefix}{image}" for image in rbd.RBD().list(pool)]
             found += [f"image {prefix}{entry['name']} in the trash" for entry in rbd.RBD().trash_list(pool)]
         pool.set_namespace(rados.LIBRADOS_ALL_NSPACES)
-        if not found and any(item.key.startswith("rbd_data.") for item in pool.list_objects()):
-            found.append("data of images that another pool lists")
+        if not found:
+            found += valuables(item.key for item in pool.list_objects())
     return tuple(found)
+
+
+def valuables(objects: Iterable[str]) -> tuple[str, ...]:
+    """What of value is in a pool that lists no image, in words, by the names of its objects; the first find counts."""
+    for name in objects:
+        if name.startswith("rbd_data."):
+            return ("data of images that another pool lists",)
+        if not name.startswith(BOOKKEEPING):
+            return (f"objects that are not an image's, such as {name}",)
+    return ()
 
 
 def handlers(ceph: Cluster) -> dict[type, Handler]:

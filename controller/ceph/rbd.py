@@ -8,6 +8,8 @@ parameters of the Flexvolume driver that came before it (`ceph.rook.io/block`) a
 from __future__ import annotations
 
 import errno
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -22,7 +24,7 @@ from controller.volumes import system
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, ParameterError, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Set
+    from collections.abc import Callable, Collection, Iterator, Mapping, Set
     from types import ModuleType
 
     from controller.ceph.rados import Connections, RadosCluster
@@ -85,6 +87,35 @@ class PoolMissingError(BackendError):
     """There is no pool of that name, and so no image in it."""
 
 
+class Growths:
+    """Images that are being grown: by one call at a time, and that may be one that nobody waits for any more.
+
+    Of two at once, the one that asks for less could be carried out last, and librbd would cut the image to that size.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images: set[tuple[str, str]] = set()
+
+    @contextmanager
+    def alone(self, volume: Volume) -> Iterator[None]:
+        """Until the block is left, nobody else in this process grows the volume's image.
+
+        Raises:
+            CephError: Somebody does already (`errno.EBUSY`).
+        """
+        image = (volume.attributes.get("clusterID", ""), _named(volume))
+        with self._lock:
+            if image in self._images:
+                raise CephError(errno.EBUSY, "it is being grown, by a call that has not ended")
+            self._images.add(image)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._images.discard(image)
+
+
 class RbdBackend:
     """Serves RBD images as volumes. Implements `controller.volumes.backend.VolumeBackend`.
 
@@ -101,6 +132,7 @@ class RbdBackend:
         self._clusters = clusters
         self._namespaces = namespaces
         self._removals = anyio.CapacityLimiter(MAX_REMOVALS)
+        self._growths = Growths()
 
     def serves(self, driver: str) -> bool:
         """Drivers are named after the namespaces that are served."""
@@ -125,7 +157,9 @@ class RbdBackend:
 
     async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
         """Creates the image."""
-        found, pool_id = await self._on_pool(volume, lambda ioctx, _: _create(ioctx, volume, size, options))
+        found, pool_id = await self._on_pool(
+            volume, lambda ioctx, _: _create(ioctx, volume, size, options, self._growths)
+        )
         return Created(handle=volume_handle(volume.attributes, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
@@ -148,7 +182,7 @@ class RbdBackend:
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
-        return await self._on_pool(volume, lambda ioctx, _: _grow(ioctx, image_name(volume.attributes), size))
+        return await self._on_pool(volume, lambda ioctx, _: _grow(ioctx, volume, size, self._growths))
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death."""
@@ -383,11 +417,11 @@ def _with_ioctx[T](handle: Any, volume: Volume, work: Callable[[Any, Volume], T]
         ioctx.close()
 
 
-def _create(ioctx: Any, volume: Volume, size: int, options: Mapping[str, str]) -> tuple[int, int]:
+def _create(ioctx: Any, volume: Volume, size: int, options: Mapping[str, str], growths: Growths) -> tuple[int, int]:
     rbd = _rbd()
     name = image_name(volume.attributes)
     try:
-        return _grow(ioctx, name, size), ioctx.get_pool_id()
+        return _grow(ioctx, volume, size, growths), ioctx.get_pool_id()
     except rbd.ImageNotFound:
         pass
     features = volume.attributes.get("imageFeatures", "")
@@ -408,14 +442,15 @@ def _create(ioctx: Any, volume: Volume, size: int, options: Mapping[str, str]) -
     return size, ioctx.get_pool_id()
 
 
-def _grow(ioctx: Any, name: str, size: int) -> int:
-    rbd = _rbd()
+def _grow(ioctx: Any, volume: Volume, size: int, growths: Growths) -> int:
+    rbd, name = _rbd(), image_name(volume.attributes)
     with rbd.Image(ioctx, name, read_only=True) as image:
         present: int = image.size()
     if present >= size:
         return present
-    with rbd.Image(ioctx, name) as image:
-        image.resize(size)
+    with growths.alone(volume), rbd.Image(ioctx, name) as image:
+        if image.size() < size:
+            image.resize(size, allow_shrink=False)
         grown: int = image.size()
     return grown
 

@@ -194,7 +194,8 @@ def _provision(
 def _discard(claim: PersistentVolumeClaim, subject: str) -> tuple[Step, ...]:
     release = Step(subject=subject, action=ReleaseClaim(), reason="it is being deleted, and has no volume")
     noted = claim.metadata.annotations.get(CLAIM_VOLUME)
-    if not noted:
+    # One that was bound had a PersistentVolume; whoever deleted that decided about the volume.
+    if not noted or claim.spec.volume_name:
         return (release,)
     volume = msgspec.json.decode(noted, type=Volume)
     discard = Step(
@@ -467,7 +468,10 @@ class Claims:
             name = f"{claim.metadata.namespace}/{claim.metadata.name}"
             _log.warning("claim names a volume that was not made for it: left alone", claim=name)
             return
-        # The cache may be older than a PersistentVolume that was made a moment ago.
+        # The cache may be older than a PersistentVolume that was made a moment ago, or made, bound and deleted.
+        fresh = await self.client.get(PVC, claim.metadata.namespace, claim.metadata.name)
+        if fresh["metadata"]["uid"] != claim.metadata.uid or fresh["spec"].get("volumeName"):
+            return
         try:
             await self.client.get(PV, "", volume_name(claim))
         except ApiError as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from controller.framework.plan import Plan, PlanError, Step, StepState, execute
 from controller.runtime.finalizers import remove_finalizer
-from controller.runtime.kube import PV
+from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
 from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, reference
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
-    from controller.runtime.kube import Node, PersistentVolume, VolumeAttachment
+    from controller.runtime.kube import Node, VolumeAttachment
     from controller.volumes.backend import VolumeBackend
     from informers import Client, Informer
 
@@ -27,6 +29,9 @@ UNCLAIMED = ("Available", "Released", "Failed")
 
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
+
+BY_HANDLE = "handle"
+"""The index of PersistentVolumes by `handle_of`."""
 
 
 DESTROY_DEADLINE = 540.0
@@ -75,6 +80,38 @@ def analyze(volume: PersistentVolume, attachments: Sequence[VolumeAttachment]) -
     return Plan(steps=(destroy, delete))
 
 
+def reprieve(planned: PersistentVolume, now: PersistentVolume, others: Sequence[PersistentVolume]) -> str:
+    """Why a volume that was to be destroyed is kept after all; empty: it is not. Pure.
+
+    Args:
+        planned: Its PersistentVolume as it was when that was decided.
+        now: The same as it is now.
+        others: Other PersistentVolumes of the volume, such as one by which another namespace has it.
+    """
+    if now.metadata.uid != planned.metadata.uid:
+        return f"has uid {now.metadata.uid}, not {planned.metadata.uid}: it is another"
+    if not _is_doomed(now):
+        return f"has reclaim policy {now.spec.persistent_volume_reclaim_policy} and phase {now.status.phase} by now"
+    if _claim_uid(now) != _claim_uid(planned):
+        return "is for another claim, or for any, by now"
+    users = sorted(other.metadata.name for other in others if not _is_doomed(other))
+    return f"has the same volume as PersistentVolume {', '.join(users)}" if users else ""
+
+
+def _is_doomed(volume: PersistentVolume) -> bool:
+    return any(isinstance(step.action, DestroyVolume) for step in analyze(volume, ()).steps)
+
+
+def _claim_uid(volume: PersistentVolume) -> str:
+    return volume.spec.claim_ref.uid if volume.spec.claim_ref is not None else ""
+
+
+def handle_of(volume: PersistentVolume) -> str:
+    """What tells that two PersistentVolumes are of one volume; empty for one that no CSI driver serves."""
+    csi = volume.spec.csi
+    return f"{csi.driver} {csi.volume_handle}" if csi is not None else ""
+
+
 @dataclass(slots=True)
 class Volumes:
     """The reconciler of PersistentVolumes that this operator has made.
@@ -82,7 +119,7 @@ class Volumes:
     Attributes:
         client: Writes.
         events: Tells users.
-        volumes: All PersistentVolumes.
+        volumes: All PersistentVolumes, with the index `BY_HANDLE`.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
         nodes: All nodes.
         backend: The storage system.
@@ -117,15 +154,12 @@ class Volumes:
         return Result(requeue_after=plan.look_again)
 
     async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
-        # Asked of the API server, not of a cache: the volume may have been retained a moment ago.
-        fresh = await self.client.get(PV, "", volume.metadata.name)
-        policy = fresh["spec"].get("persistentVolumeReclaimPolicy", "Retain")
-        phase = fresh.get("status", {}).get("phase", "")
-        if fresh["metadata"]["uid"] != volume.metadata.uid or policy != "Delete" or phase not in UNCLAIMED:
-            name = volume.metadata.name
-            raise BackendError(
-                f"PersistentVolume {name} has reclaim policy {policy} and phase {phase} by now: it is not destroyed"
-            )
+        # Asked of the API server, not of a cache: the volume may have been retained, or claimed, a moment ago.
+        name = volume.metadata.name
+        now = msgspec.convert(await self.client.get(PV, "", name), PersistentVolume)
+        others = [v for v in self.volumes.by_index(BY_HANDLE, handle_of(volume)) if v.metadata.name != name]
+        if why := reprieve(volume, now, others):
+            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
         holders = await self.backend.holders(action.volume)
         if holders:
             nodes = self.nodes.list()

@@ -21,7 +21,7 @@ from controller.runtime.kube import (
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import Attachments
 from controller.volumes.provision import Claims
-from controller.volumes.reclaim import BY_VOLUME, Volumes
+from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, Volumes, handle_of
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def register(manager: Manager, name: str, backend: VolumeBackend) -> Registered:
     attachments = informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
     nodes = informers.informer(NODE, Node)
     claims.add_index(BY_CLASS, lambda claim: (claim.spec.storage_class_name or "",))
+    volumes.add_index(BY_HANDLE, lambda volume: (handle_of(volume),))
     attachments.add_index(BY_VOLUME, lambda attachment: (attachment.spec.source.persistent_volume_name or "",))
     attachments.add_index(BY_NODE, lambda attachment: (attachment.spec.node_name,))
     client, events = manager.client, manager.events

@@ -95,6 +95,12 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
         async def stage() -> None:
             mapped = await self._mapped(request.volume_id)
+            if mapped is not None and not mapped.problem and mapped.image != str(image):
+                raise CsiError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"volume {request.volume_id} is image {image}, and is mapped here as another volume of the same "
+                    f"handle, image {mapped.image}: that one has to be unstaged first",
+                )
             table = await mounts.table()
             mount = mounts.at(request.staging_target_path, table)
             if mount is not None and mapped is None:

@@ -16,7 +16,7 @@ from controller.agent.csi import csi_pb2
 from controller.agent.csi.calls import CsiError, Volumes, status_of
 from controller.agent.csi.node import NodeService
 from controller.agent.files import file_name
-from controller.agent.filesystem import FilesystemError
+from controller.agent.filesystem import FilesystemError, prepare
 from tests.unit.agent.standin import GIB, FileMapper, needs_loop_devices
 
 pytestmark = needs_loop_devices
@@ -207,6 +207,47 @@ async def test_other_content_is_never_formatted(
         await kubelet.stage()
     assert status_of(refused.value)[0] is grpc.StatusCode.FAILED_PRECONDITION
     assert head(path, 1 << 20) == before
+
+
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+@pytest.mark.parametrize("size", [GIB // 2, 3 * GIB + 12345 * 512])
+async def test_a_file_system_that_lost_its_start_is_not_made_over(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, filesystem: str, size: int
+) -> None:
+    """As an image does whose first object is lost: what is not there is read as zeros."""
+    path = mapper.create("image", size)
+    kubelet = Kubelet(node, tmp_path, fs_type=filesystem)
+    await kubelet.stage()
+    await kubelet.unstage()
+    overwrite(path, bytes(4 << 20))
+    with pytest.raises(FilesystemError, match=r"has data that is no known file system, at byte \d+"):
+        await kubelet.stage()
+
+
+async def test_a_device_that_cannot_be_read_is_not_formatted(tmp_path: Path) -> None:
+    """Not even where a file system was being made: somebody else may have finished it."""
+    asked: list[str] = []
+
+    async def finds_nothing(*argv: str, deadline: float = 30.0, ok: Any = (0,)) -> Done:
+        asked.append(argv[0])
+        return Done(2)
+
+    unfinished = tmp_path / "unfinished"
+    unfinished.touch()
+    with pytest.raises(OSError, match="No such"):
+        await prepare(finds_nothing, str(tmp_path / "gone"), "ext4", unfinished=unfinished, read_only=False)
+    assert asked == ["blkid"]
+
+
+async def test_another_volume_of_the_same_handle_is_not_taken_for_it(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    mapper.create("another")
+    kubelet.publish_context["imageName"] = "another"
+    with pytest.raises(CsiError, match=r"is image p/another, and is mapped here .* image p/image"):
+        await kubelet.stage()
+    await kubelet.unstage()
+    await kubelet.stage()
+    assert mapper.mapped[kubelet.volume].image == "p/another"
 
 
 async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, tmp_path: Path) -> None:

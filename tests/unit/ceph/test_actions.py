@@ -99,12 +99,25 @@ async def test_nothing_goes_when_the_consent_was_withdrawn_or_is_anothers(
 
 
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
-    api, ceph = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}}), FakeCeph()
+    api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
+    ceph = FakeCeph({"quorum_status": quorum_status("abc", "abc")})
     with pytest.raises(MemberError, match="mon b is a member"):
         await carry_out(api, RemoveFromMonmap("b"), Reached(ceph))
     assert ceph.asked == []
     await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
-    assert ceph.asked == [("mon rm", {"name": "c"})]
+    assert ceph.asked[-1] == ("mon rm", {"name": "c"})
+
+
+async def test_a_mon_that_is_needed_for_the_quorum_by_now_stays_in_the_monmap() -> None:
+    api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
+    ceph = FakeCeph({"quorum_status": quorum_status("abc", "ac")})
+    with pytest.raises(MemberError, match="without it there would be no quorum"):
+        await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
+    assert [command for command, _ in ceph.asked] == ["quorum_status"]
+
+
+def quorum_status(monmap: str, quorum: str) -> dict[str, Any]:
+    return {"monmap": {"mons": [{"name": name} for name in monmap]}, "quorum_names": list(quorum)}
 
 
 async def test_an_identity_that_exists_is_kept() -> None:

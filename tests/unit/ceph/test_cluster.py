@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from controller.apis.ceph.status import CephHealthMessage
+from controller.apis.node import BlockDevice
 from controller.ceph import osd
 from controller.ceph.cluster import analyze
 from controller.ceph.config import DEFAULTS, ConfigState, Owned, digest
@@ -16,7 +18,8 @@ from controller.ceph.health import Health
 from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mon import MonObservation
-from controller.ceph.observation import Observation
+from controller.ceph.mon_objects import claim
+from controller.ceph.observation import Observation, remnants
 from controller.ceph.releases import CephVersion
 from controller.ceph.version import Detection
 from controller.framework.plan import Plan
@@ -198,3 +201,28 @@ def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str
 def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at() -> None:
     cluster = cluster_of({"healthCheck": {"daemonHealth": {"status": {"interval": "10s"}}}})
     assert analyze(cluster, at_rest(cluster), NOW).look_again == 10.0
+
+
+def test_what_only_a_cluster_that_had_mons_leaves() -> None:
+    cluster = cluster_of()
+    ours, others = BlockDevice(osd_id=3, ceph_fsid=FSID), BlockDevice(osd_id=4, ceph_fsid="another")
+    labels = {"app": "rook-ceph-osd"}
+    live = live_objects(
+        {"kind": "Deployment", "metadata": {"name": "rook-ceph-osd-0", "namespace": "rook-ceph", "labels": labels}},
+        claim(a_cluster({"mon": {"volumeClaimTemplate": {"spec": {}}}}), "a"),
+        *keyrings(cluster).values(),
+        *running_mons(cluster, "abc").live.values(),
+    )
+    reports = {"n1": (msgspec.structs.replace(ours, path="/dev/sdb"), others)}
+    assert remnants(live, reports, IDENTITY) == (
+        "Deployment rook-ceph-osd-0",
+        "PersistentVolumeClaim rook-ceph-mon-a",
+        "osd.3 on /dev/sdb of node n1",
+    )
+    assert remnants({}, reports, None) == ()
+
+
+def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
+    seen = Observation(mons=MonObservation(remnants=("Deployment rook-ceph-osd-0",)), live=live_objects(OVERRIDE))
+    (step,) = analyze(cluster_of(), seen, NOW).steps
+    assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup")

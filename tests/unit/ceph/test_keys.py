@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from controller.ceph.keys import (
+    Identity,
     generate_identity,
     generate_key,
     identity_secret,
@@ -15,6 +16,8 @@ from controller.ceph.keys import (
     mons_keyring,
     parse_identity,
 )
+
+FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
 
 
 def test_a_key_is_what_ceph_authtool_makes() -> None:
@@ -33,7 +36,7 @@ def test_an_identity_survives_its_secret() -> None:
 
 
 def test_upstreams_secret_is_understood() -> None:
-    data = {"fsid": b"f", "mon-secret": b"m", "admin-secret": b"a", "cluster-name": b"rook-ceph"}
+    data = {"fsid": FSID.encode(), "mon-secret": b"m", "admin-secret": b"a", "cluster-name": b"rook-ceph"}
     assert parse_identity(data).admin_key == "a"
     assert parse_identity(data).admin_user == "client.admin"
 
@@ -41,6 +44,18 @@ def test_upstreams_secret_is_understood() -> None:
 def test_a_damaged_secret_is_an_error_that_names_what_is_missing() -> None:
     with pytest.raises(ValueError, match="Secret rook-ceph-mon lacks mon-secret, ceph-secret"):
         parse_identity({"fsid": b"f"})
+
+
+def test_a_line_feed_that_was_added_by_hand_is_not_taken_for_a_part() -> None:
+    """In the script that removes a cluster's data, an fsid of two lines would match the label of any cluster's OSD."""
+    data = {"fsid": f"{FSID}\n".encode(), "mon-secret": b"m\n", "ceph-secret": b"a\n", "ceph-username": b"\n"}
+    assert parse_identity(data) == Identity(FSID, "m", "a", "client.admin")
+
+
+@pytest.mark.parametrize("fsid", ["x", f"{FSID}\nx", f"{FSID[:-1]}"])
+def test_an_fsid_is_a_uuid(fsid: str) -> None:
+    with pytest.raises(ValueError, match="expected a UUID"):
+        parse_identity({"fsid": fsid.encode(), "mon-secret": b"m", "ceph-secret": b"a"})
 
 
 def test_keys_are_not_shown() -> None:

@@ -282,6 +282,14 @@ def test_the_monmap_keeps_a_mon_without_which_there_is_no_majority() -> None:
     )
 
 
+def test_mons_leave_the_monmap_one_at_a_time() -> None:
+    """Without either of b and c the others would still have a majority; without both of them they would not."""
+    cluster = a_cluster({"mon": {"count": 2}})
+    found = plan(cluster, running_mons(cluster, "ad", monmap="abcd", quorum="abc"))
+    assert "mon b: RemoveFromMonmap" in found
+    assert "mon c: RemoveFromMonmap <- mon b to leave the monmap" in found
+
+
 def test_mons_run_by_others_stay_in_the_monmap() -> None:
     cluster = a_cluster({"mon": {"count": 3, "externalMonIDs": ["x"]}})
     assert plan(cluster, running_mons(cluster, "abc", monmap="abcx", quorum="abcx")) == []
@@ -397,6 +405,35 @@ def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_aga
         deployments["d"] = deployment_view(mon_deployment(cluster, FSID, RELEASE, member("d")))
     found = recover(replace(seen, endpoints=None, live=live, deployments=deployments))
     assert (found.ids, found.max_id) == (("a", "b", "c"), 3)
+
+
+EMPTIED = Endpoints((), 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "known_by"),
+    [
+        ({"endpoints": EMPTIED}, "id c, which was given to one"),
+        ({"endpoints": None, "remnants": ("Deployment rook-ceph-osd-0",)}, "Deployment rook-ceph-osd-0"),
+        (
+            {"endpoints": Endpoints(), "remnants": ("osd.0 on /dev/sdb of node n1",)},
+            "osd.0 on /dev/sdb of node n1",
+        ),
+    ],
+)
+def test_no_first_mon_is_made_where_there_were_mons_before(changes: dict[str, Any], known_by: str) -> None:
+    """It would make an empty map of OSDs for the same fsid, to which the OSDs that there are do not belong."""
+    cluster = a_cluster()
+    seen = MonObservation(nodes=nodes("n1", "n2", "n3"), live=live_services(cluster, "a"), **changes)
+    (step,) = analyze(cluster, FSID, RELEASE, seen)
+    assert step.action is None
+    assert step.waits_for.endswith(f"there were mons before, by {known_by}")
+
+
+def test_members_that_run_are_found_again_whatever_else_there_is() -> None:
+    cluster = a_cluster()
+    seen = replace(running_mons(cluster, "abc"), endpoints=None, remnants=("Deployment rook-ceph-osd-0",))
+    assert plan(cluster, replace(seen, nodes={m: a_node(m) for m in ("n1", "n2", "n3")})) == []
 
 
 def test_quorum_is_read_from_the_mons_answer() -> None:

@@ -15,6 +15,7 @@ import pytest
 from controller.apis.ceph import CephCluster
 from controller.apis.node import BlockDevice
 from controller.ceph import osd, osd_prepare
+from controller.ceph.consent import NoConsentError
 from controller.ceph.daemon import Release
 from controller.ceph.devices import DeviceVerdict, Verdict
 from controller.ceph.mgr import CreateKeyring
@@ -38,6 +39,7 @@ from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
 from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
@@ -376,6 +378,34 @@ class TestRemovals:
         steps = analyze(cluster(removeOSDsIfOutAndSafeToRemove=allowed), FSID, RELEASE, seen)
         assert [s.action for s in steps if isinstance(s.action, RemoveOsd)] == expected
 
+    async def test_the_mgr_is_not_told_to_purge_come_what_may(self) -> None:
+        """It takes each of these two for a user's word that the data may be lost."""
+        ceph = Answers()
+        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph)[RemoveOsd](RemoveOsd(3))
+        ((command, arguments),) = ceph.asked
+        assert command == "osd purge"
+        assert not {"force", "yes_i_really_mean_it"} & set(arguments)
+
+    @pytest.mark.parametrize(
+        ("server", "why"), [((False, "c1"), "is not true any more"), ((True, "another"), "it is another")]
+    )
+    async def test_consent_is_asked_for_at_the_moment_of_the_act(self, server: tuple[bool, str], why: str) -> None:
+        ceph = Answers()
+        ways = handlers(cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph)
+        with pytest.raises(NoConsentError, match=why):
+            await ways[RemoveOsd](RemoveOsd(3))
+        assert ceph.asked == []
+
+
+class OnTheServer(Client):
+    """An API server that has the CephCluster."""
+
+    def __init__(self, allowed: bool, uid: str = "c1") -> None:
+        self.cluster = {"metadata": {"uid": uid}, "spec": {"removeOSDsIfOutAndSafeToRemove": allowed}}
+
+    async def get(self, *_: Any, **__: Any) -> Any:
+        return self.cluster
+
 
 class TestUpgradeEnd:
     @pytest.mark.parametrize(
@@ -561,16 +591,23 @@ class TestDeviceClass:
 
     storage: ClassVar = {"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}}
 
-    def seen(self, spec: CephCluster, device_class: str) -> OsdObservation:
+    def seen(self, spec: CephCluster, device_class: str, *, up: bool = True) -> OsdObservation:
         deployed = running(spec, an_osd(0, settings={"deviceClass": "ssd"}))
-        return observation(deployed, states={0: state(0, device_class=device_class)}, reports={"a": (osd_disk(0),)})
+        states = {0: state(0, device_class=device_class, up=up)}
+        return observation(deployed, states=states, reports={"a": (osd_disk(0),)})
 
     def test_allowed(self) -> None:
         spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
         (step,) = analyze(spec, FSID, RELEASE, self.seen(spec, "hdd"))
         assert step.action == SetDeviceClass(0, "ssd")
         assert analyze(spec, FSID, RELEASE, self.seen(spec, "ssd")) == ()
-        assert analyze(spec, FSID, RELEASE, self.seen(spec, "")) == ()
+
+    @pytest.mark.parametrize(("up", "expected"), [(True, [SetDeviceClass(0, "ssd")]), (False, [])])
+    def test_one_that_has_none(self, up: bool, expected: list[SetDeviceClass]) -> None:
+        """The operator died after it took the one before away; or the OSD never started."""
+        spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
+        steps = analyze(spec, FSID, RELEASE, self.seen(spec, "", up=up))
+        assert [s.action for s in steps if s.action is not None] == expected
 
     def test_not_allowed_is_told(self) -> None:
         spec = cluster(storage=self.storage)

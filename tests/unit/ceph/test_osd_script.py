@@ -61,8 +61,8 @@ class Node:
 class Mons:
     """The mons, which may know the OSD already, with another key."""
 
-    def __init__(self, *, known: bool = False) -> None:
-        self.known = known
+    def __init__(self, *, known: bool = False, ran: bool = False) -> None:
+        self.known, self.ran = known, ran
         self.asked: list[str] = []
 
     def ask(self, prefix: str, data: bytes = b"", **args: Any) -> bytes:
@@ -77,6 +77,8 @@ class Mons:
                 return json.dumps({"osds": [{"osd": 4, "uuid": THEIRS}, {"osd": 5, "uuid": OURS}]}).encode()
             case "osd purge-new":
                 assert args["id"] == 5
+                if self.ran:
+                    raise CommandError(prefix, errno.EPERM, "osd.5 is not new")
                 self.known = False
         return b"monmap"
 
@@ -155,6 +157,17 @@ class TestPrepare:
     def test_half_made_osd_of_this_job_is_made_again(self, node: Node, device: Path) -> None:
         node.label(device, OURS)
         assert prepare(device)["uuid"] == OURS
+
+    def test_osd_of_this_job_that_ran_since_is_kept_whatever_its_label_looks_like(
+        self, node: Node, device: Path
+    ) -> None:
+        """Another device of the Job failed, so it is tried again; this one's label cannot be read just now."""
+        node.label(device, OURS)
+        del node.labels[str(device)]
+        before = device.read_bytes()
+        with pytest.raises(CommandError, match="is not new"):
+            prepare(device, Mons(known=True, ran=True))
+        assert device.read_bytes() == before
 
     def test_half_made_osd_that_an_earlier_try_still_holds(
         self, node: Node, device: Path, monkeypatch: pytest.MonkeyPatch

@@ -392,14 +392,34 @@ class TestDeletion:
         assert (consent == "") is forced
         assert action == DeletePool("replicapool", rule="replicapool", profile="", forced=True)
 
-    async def carry_out(self, *, forced: bool, **found: Any) -> list[Any]:
+    async def carry_out(self, *, forced: bool, image: str | None = None, **found: Any) -> list[Any]:
         """What is deleted when the API server has a pool of this metadata by then."""
         meta = {"name": "replicapool", "namespace": "rook-ceph", "uid": "p1", "deletionTimestamp": NOW, **found}
         client = SimpleNamespace(get=AsyncMock(return_value={"metadata": meta}))
         delete = AsyncMock()
         action = DeletePool("replicapool", rule="replicapool", profile="", forced=forced)
-        await with_consent(cast("Client", client), pool(deleting=True), delete)(action)
+        contents = AsyncMock(return_value=() if image is None else (f"image {image}",))
+        await with_consent(cast("Client", client), pool(deleting=True), contents, delete)(action)
         return [call.args for call in delete.await_args_list]
+
+    async def test_an_image_that_was_made_meanwhile_keeps_the_pool(self) -> None:
+        with pytest.raises(NoConsentError, match="has image csi-vol-1 by now: it stays"):
+            await self.carry_out(forced=False, image="csi-vol-1")
+        sure = {"rook.io/force-deletion": "true"}
+        assert len(await self.carry_out(forced=True, image="csi-vol-1", annotations=sure)) == 1
+
+    @pytest.mark.parametrize(
+        ("objects", "expected"),
+        [
+            ([], ()),
+            (["rbd_directory", "rbd_info", "csi.volumes.default", "journal.1"], ()),
+            (["rbd_info", "rbd_data.7.1.0"], ("data of images that another pool lists",)),
+            (["rbd_info", "bucket_index"], ("objects that are not an image's, such as bucket_index",)),
+        ],
+    )
+    def test_what_is_of_value_without_images(self, objects: list[str], expected: tuple[str, ...]) -> None:
+        """A CephBlockPool may have been given the name of a pool that somebody else made for something else."""
+        assert pool_ceph.valuables(objects) == expected
 
     async def test_consent_that_was_withdrawn(self) -> None:
         with pytest.raises(NoConsentError, match="the images stay"):

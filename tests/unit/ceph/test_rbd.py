@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from types import SimpleNamespace
+from typing import Any, Self
 
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
+from controller.ceph import rbd
 from controller.ceph.rados import Connections
 from controller.ceph.rbd import RbdBackend, address_of, lost, mon_addresses, volume_handle
 from controller.runtime.kube import ObjectMeta, StorageClass
@@ -160,3 +166,71 @@ async def test_without_a_cluster() -> None:
     here = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
     with pytest.raises(BackendError, match="has not been reached yet"):
         await backend().holders(here)
+
+
+class Pool:
+    """A cluster with one image, whose size changes only when it is let (`may_resize`), as that of a slow cluster.
+
+    It stands for librbd, too. A call that is given up on goes on, as in its thread.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.asked, self.may_resize = size, threading.Event(), threading.Event()
+
+    async def handle(self) -> Any:
+        return SimpleNamespace(open_ioctx=lambda _: self)
+
+    async def call(self, function: Any, *, seconds: float) -> Any:
+        return await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+    def set_namespace(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Image:
+    """The image of a `Pool`, with what of `rbd.Image` growing it takes."""
+
+    def __init__(self, pool: Pool, name: str, *, read_only: bool = False) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def size(self) -> int:
+        return self._pool.size
+
+    def resize(self, size: int, *, allow_shrink: bool = True) -> None:
+        self._pool.asked.set()
+        assert self._pool.may_resize.wait(10)
+        self._pool.size = size
+
+
+async def test_an_expansion_that_was_given_up_on_does_not_shrink_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim was made larger again while the first call hung; the second must not overtake it."""
+    pool, found = Pool(5), backend()
+    monkeypatch.setattr(rbd, "_rbd", lambda: SimpleNamespace(Image=Image))
+    monkeypatch.setattr(found, "_connections", {"rook-ceph": pool})
+    volume = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(found.expand, volume, 10)
+        await anyio.to_thread.run_sync(pool.asked.wait, 10)
+        tasks.cancel_scope.cancel()
+    with pytest.raises(BackendError, match="image p/i: it is being grown"):
+        await found.expand(volume, 20)
+    pool.may_resize.set()
+    with anyio.fail_after(10):
+        while await grown(found, volume, 20) < 20:
+            pass
+    assert pool.size == 20
+
+
+async def grown(found: RbdBackend, volume: Volume, size: int) -> int:
+    """The size by another try; 0 while there cannot be one."""
+    try:
+        return await found.expand(volume, size)
+    except BackendError:
+        await anyio.lowlevel.checkpoint()
+        return 0

@@ -112,6 +112,17 @@ async def test_a_claim_whose_note_names_anothers_volume_destroys_nothing() -> No
     assert world.find(PVC, "app", "data") is None
 
 
+async def test_a_claim_that_was_bound_by_now_leaves_its_volume_to_the_reclaim_policy() -> None:
+    note = msgspec.json.encode(FakeBackend(World()).describe(storage_class(), UID, filesystem=True).volume).decode()
+    kept: dict[str, Any] = {"finalizers": (CLAIM_FINALIZER,), "annotations": {CLAIM_VOLUME: note}, "deleting": True}
+    world = world_with((PVC, claim(**kept, volume_name=VOLUME, phase="Lost")))
+    world.images[IMAGE] = GIB
+    operator, _, _ = reconcilers(world)
+    operator.claims = Stale(claim(**kept))  # type: ignore[assignment]
+    await operator.reconcile(CLAIM)
+    assert world.images == {IMAGE: GIB}
+
+
 async def test_a_volume_that_is_to_be_retained_by_now_is_not_destroyed() -> None:
     world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
     await settle(world)
@@ -130,6 +141,57 @@ async def test_a_volume_that_is_to_be_retained_by_now_is_not_destroyed() -> None
     assert world.images == {IMAGE: GIB}
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"claimRef": {"namespace": "app", "name": "data"}}, id="any claim of the name may have it"),
+        pytest.param({"claimRef": {"namespace": "app", "name": "data", "uid": "new"}}, id="another claim has it"),
+    ],
+)
+async def test_a_volume_that_was_saved_for_another_claim_is_not_destroyed(changes: dict[str, Any]) -> None:
+    """Kubernetes writes the new phase only after it has seen the change."""
+    await saved(spec=changes)
+
+
+async def test_a_volume_that_is_available_by_now_is_not_destroyed() -> None:
+    await saved(status={"phase": "Available"})
+
+
+async def saved(**changes: dict[str, Any]) -> None:
+    """A volume was released; then, which the cache does not show, these fields were changed: its image stays."""
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    _, volumes, _ = reconcilers(world)
+    volumes.volumes = Stale(volumes.volumes.get("", VOLUME))  # type: ignore[assignment]
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    world.put(PV, {**found, **{part: {**found[part], **fields} for part, fields in changes.items()}})
+    with pytest.raises(PlanError, match="by now: it is not destroyed"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+
+
+async def test_a_volume_that_another_namespace_has_too_is_not_destroyed() -> None:
+    """Somebody copied the PersistentVolume to have the volume elsewhere, and deleted the first claim."""
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    world.put(PV, {**found, "metadata": {**found["metadata"], "name": "copy", "uid": "copy"}})
+    world.delete(PVC, "app", "data")
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    world.put(PV, {**found, "status": {"phase": "Released"}})
+    _, volumes, _ = reconcilers(world)
+    with pytest.raises(PlanError, match="has the same volume as PersistentVolume copy: it is not destroyed"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+    await settle(world)  # both are released now
+    assert world.images == {}
+
+
 class Stale:
     """A cache that has one object, of a while ago."""
 
@@ -138,6 +200,9 @@ class Stale:
 
     def get(self, *_: str) -> object:
         return self._obj
+
+    def by_index(self, *_: str) -> list[object]:
+        return [self._obj]
 
 
 @pytest.mark.parametrize("crash_at", range(1, 9))

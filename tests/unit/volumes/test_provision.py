@@ -76,6 +76,8 @@ def test_a_claim_that_goes_before_it_has_a_volume_takes_the_image_with_it() -> N
 def test_a_claim_that_goes_after_it_has_a_volume_leaves_it_to_the_reclaim_policy() -> None:
     going = claim(deleting=True, finalizers=(CLAIM_FINALIZER,), annotations=NOTE)
     assert actions(going, seen(volume=volume())) == [ReleaseClaim()]
+    lost = claim(deleting=True, finalizers=(CLAIM_FINALIZER,), annotations=NOTE, phase="Lost", volume_name="pvc-1")
+    assert actions(lost, seen(volume=None)) == [ReleaseClaim()], "it was retained, and its PersistentVolume deleted"
 
 
 @pytest.mark.parametrize(

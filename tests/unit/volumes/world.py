@@ -6,7 +6,7 @@ system is a fake, since the real one is tested in `e2e/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ from controller.runtime.kube import (
 )
 from controller.testkit import ApiServer, Connection
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
+from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
 from informers import Client, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
@@ -125,12 +126,11 @@ class FakeInformer[T]:
         return None if found is None else msgspec.convert(found, self._view)
 
     def by_index(self, index: str, value: str) -> list[T]:
-        assert index == "volume"
-        return [
-            msgspec.convert(o, self._view)
-            for key, o in self._world.objects.items()
-            if key[0] == self._plural and o["spec"]["source"]["persistentVolumeName"] == value
-        ]
+        indexed: dict[str, Callable[[Any], str]] = {
+            BY_VOLUME: lambda attachment: attachment.spec.source.persistent_volume_name,
+            BY_HANDLE: handle_of,
+        }
+        return [obj for obj in self.list() if indexed[index](obj) == value]
 
     def list(self, namespace: str | None = None) -> list[T]:
         return [msgspec.convert(o, self._view) for key, o in self._world.objects.items() if key[0] == self._plural]
