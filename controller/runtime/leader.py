@@ -55,14 +55,14 @@ class NotLeaderError(Exception):
     """A write was refused because this process does not hold the lease, or has not renewed it in time."""
 
 
-def causes(error: Exception) -> tuple[Exception, ...]:
+def causes(error: BaseException) -> tuple[BaseException, ...]:
     """The errors that a group from task groups has in it; of any other error, itself."""
-    if isinstance(error, ExceptionGroup):
+    if isinstance(error, BaseExceptionGroup):
         return tuple(cause for part in error.exceptions for cause in causes(part))
     return (error,)
 
 
-def is_lost(error: Exception) -> bool:
+def is_lost(error: BaseException) -> bool:
     """Whether an error is a `NotLeaderError`, or a group with one in it: then no object is at fault."""
     return any(isinstance(cause, NotLeaderError) for cause in causes(error))
 
