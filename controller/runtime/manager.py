@@ -132,6 +132,8 @@ class Manager:
         def observe(delta: Delta[Lease]) -> None:
             if delta.new is not None:
                 elector.observe(delta.new)
+            elif delta.old is not None:
+                elector.observe_deletion(delta.old)
 
         leases = self.informers.informer(
             LEASE, Lease, field_selector=f"metadata.name={election.name}", namespaces=(election.namespace,)
@@ -202,12 +204,20 @@ class Manager:
         if not await self._unless_stopping(elector.acquire):
             await elector.release()  # the lease may have come in the moment of stopping
             return
+        lost = False
         with elector.dead_mans_switch():
-            async with anyio.create_task_group() as leading:
-                leading.start_soon(elector.hold)
-                await self._act()
-                leading.cancel_scope.cancel()
-            await elector.release()
+            try:
+                async with anyio.create_task_group() as leading:
+                    leading.start_soon(elector.hold)
+                    await self._act()
+                    leading.cancel_scope.cancel()
+            except BaseExceptionGroup as group:
+                lost = group.subgroup(LeadershipLostError) is not None
+                raise
+            finally:
+                if not lost:  # whatever the end was, nothing acts any more
+                    with anyio.CancelScope(shield=True):  # bounded by `release` itself
+                        await elector.release()
 
     async def _act(self) -> None:
         """Runs what needs leadership until told to stop."""
