@@ -172,7 +172,13 @@ async def test_with_an_api_server_that_is_away_it_ends_within_a_pods_time_and_le
     replica.controller.queue.add(Request("rook", "x"))
     await until(lambda: replica.controller.stats.active)
     for number in range(50):
-        regarding = {"apiVersion": "v1", "kind": "Pod", "namespace": "rook", "name": f"pod-{number}", "uid": str(number)}
+        regarding = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": "rook",
+            "name": f"pod-{number}",
+            "uid": str(number),
+        }
         replica.manager.events.event(regarding, "Normal", "Tested", "note")
     server.stop()
     await asyncio.sleep(1)
