@@ -694,7 +694,10 @@ def _socket(address: aiohttp.AddrInfoType, delivery_deadline: float) -> socket.s
 
 
 def _object(body: bytes) -> JsonObject:
-    found: JsonObject = orjson.loads(body)
+    try:
+        found: JsonObject = orjson.loads(body)
+    except orjson.JSONDecodeError as error:  # of something in between, such as a portal's page
+        raise TransportError(f"the answer is no JSON: {error}") from error
     return found
 
 

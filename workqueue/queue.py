@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import math
 from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -27,8 +28,17 @@ if TYPE_CHECKING:
 LOW_PRIORITY: Final = -100
 """For keys of an initial list and of unchanged objects: a restart never delays a fresh edit (controller-runtime)."""
 
+SHARE: Final = 10
+"""Of so many keys that are handed out while keys of a lower priority wait, one is of a lower priority.
+
+Else a steady flow of changes, or of keys that fail, would keep the keys of an initial list waiting for ever.
+"""
+
 SLICE: Final = 0.01
 """Seconds for which workers that never suspend may draw keys before `get` lets the rest of the event loop run."""
+
+_LONGEST_TIMER: Final = 86400.0
+"""Seconds; what is due later, or never, is looked at again then: event loops have no timers of any length."""
 
 _COMPACT_ABOVE: Final = 64
 """Superseded timers that are left alone; more of them than live ones are cleared away."""
@@ -88,6 +98,8 @@ class WorkQueue[K: Hashable]:
         self._shut_down = False
         self._draining = False
         self._slice_ends = 0.0
+        self._passed_over = 0
+        """Keys that were handed out since one of a lower priority began to wait, or had its turn."""
 
     def __len__(self) -> int:
         """Keys that are ready, dirty ones included; neither delayed ones nor those in process."""
@@ -110,7 +122,7 @@ class WorkQueue[K: Hashable]:
         return len(self._delayed)
 
     def next_ready(self, limit: int) -> list[tuple[K, int]]:
-        """The ready keys that come first, at most `limit`, with their priorities; last those that are in process."""
+        """The ready keys by priority, at most `limit`, with their priorities; last those that are in process."""
         lines = ((key, priority) for priority, line in self._lines.items() for key in line)
         dirty = ((key, priority) for key, priority in self._ready.items() if key in self._processing)
         return list(itertools.islice(itertools.chain(lines, dirty), limit))
@@ -144,7 +156,12 @@ class WorkQueue[K: Hashable]:
         """Make the key ready after `delay` seconds; at the earliest time that was asked for, if it was added before.
 
         A key that is ready already stays so: its run is to come, and decides anew when to look again.
+
+        Raises:
+            ValueError: The delay is not a number.
         """
+        if math.isnan(delay):
+            raise ValueError(f"queue {self.name}: the delay of {key} is not a number")
         if delay <= 0:
             self.add(key, priority=priority)
             return
@@ -185,19 +202,21 @@ class WorkQueue[K: Hashable]:
     async def get(self) -> K:
         """The next key: of the highest priority, the one that has waited longest. The caller owes a `done` for it.
 
+        Each `SHARE`-th time that keys of lower priorities wait too, one of theirs is next.
+
         Raises:
             QueueShutDown: `shut_down` was called and, when draining, no key is ready.
         """
         if self._clock() >= self._slice_ends:
             await self._begin_slice()
         while True:
-            for line in self._lines.values():
-                if line:
-                    key, entered = line.popitem(last=False)
-                    del self._ready[key]
-                    self._processing[key] = now = self._clock()
-                    self.stats.queue_duration.observe(now - entered)
-                    return key
+            line = self._next_line()
+            if line is not None:
+                key, entered = line.popitem(last=False)
+                del self._ready[key]
+                self._processing[key] = now = self._clock()
+                self.stats.queue_duration.observe(now - entered)
+                return key
             # With nothing to hand out a dirty key may remain: it comes back at its `done`, and is waited for.
             if self._shut_down and not (self._draining and self._ready):
                 raise QueueShutDown(self.name)
@@ -270,6 +289,17 @@ class WorkQueue[K: Hashable]:
             self._lines = dict(sorted(self._lines.items(), reverse=True))
         return line
 
+    def _next_line(self) -> OrderedDict[K, float] | None:
+        waiting = [line for line in self._lines.values() if line]
+        if len(waiting) < 2:
+            self._passed_over = 0
+            return waiting[0] if waiting else None
+        self._passed_over += 1
+        if self._passed_over < SHARE:
+            return waiting[0]
+        self._passed_over = 0
+        return min(waiting[1:], key=lambda line: next(iter(line.values())))
+
     async def _begin_slice(self) -> None:
         """Let the loop run: leases and streams go on though the workers find a key each time that they ask."""
         await asyncio.sleep(0)
@@ -316,7 +346,8 @@ class WorkQueue[K: Hashable]:
                 if self._timer is None or due < self._rings_at:
                     if self._timer is not None:
                         self._timer.cancel()
-                    self._timer = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._ring)
+                    wait = min(max(0.0, due - self._clock()), _LONGEST_TIMER)
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._ring)
                     self._rings_at = due
                 return
             heapq.heappop(self._timers)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from controller.runtime.difference import covers, difference
+from controller.runtime.difference import covers, difference, differences
 from controller.runtime.kube import BUILT_IN
 from informers import ApiError
 
@@ -76,10 +76,10 @@ class ApplyStats:
 
 @dataclass(frozen=True, slots=True)
 class _Applied:
-    """What the server made of the last apply of an object: the digest asked for, and the difference that it left.
+    """What the server made of the last apply of an object: the digest asked for, and one of the differences it left.
 
-    Where it left one, it spells a value in a way that `difference` does not know; the same difference is no reason to
-    apply again.
+    Where it left some, it spells values in a way that `difference` does not know; the same differences are no reason to
+    apply again, any other is.
     """
 
     digest: str
@@ -131,7 +131,7 @@ class Applier:
         live = await self._live(resource, namespace, name)
         key = (str(resource), namespace, name)
         change = "it is missing" if live is None else pending(obj, live)
-        if change is None or self._applied.get(key) == _Applied(digest, change):
+        if change is None or (live is not None and self._applied.get(key) == _Applied(digest, _left(wanted, live))):
             self.stats.skipped += 1
             return False
         try:
@@ -142,7 +142,11 @@ class Applier:
                 raise ImmutableFieldError(resource, namespace, name, fields, change) from error
             raise
         log.info("Applied", object=_named(obj), change=change)
-        self._remember(key, digest, pending(obj, made))
+        left = _left(wanted, made)
+        if left is not None:
+            field = pending(obj, made)
+            log.warning("The API server stores an applied field otherwise than asked", object=_named(obj), field=field)
+        self._remember(key, digest, left)
         self.stats.applied += 1
         return True
 
@@ -225,18 +229,22 @@ class Applier:
     ) -> list[str]:
         """Deletes objects that their owner no longer wants.
 
+        Each is deleted in the version that the cache shows: one that was made anew, or given to another owner since, is
+        not.
+
         Args:
             informer: Holds the objects.
             namespace: Where to look.
             labels: Only objects that carry all of them.
-            owner_uid: Only objects that have this owner.
+            owner_uid: Only objects that have this owner, and no other: what several own goes with the last of them.
             keep: Names of those that are wanted.
 
         Returns:
             The names of those that are now being deleted.
 
         Raises:
-            ApiError, TransportError: A deletion failed; further ones were not tried.
+            ApiError, TransportError: A deletion failed; further ones were not tried. A conflict: the object has
+                changed since the cache saw it; reconcile again.
         """
         deleted: list[str] = []
         for obj in informer.list(namespace):
@@ -245,10 +253,16 @@ class Applier:
                 metadata.name in keep
                 or metadata.deletion_timestamp is not None
                 or not labels.items() <= metadata.labels.items()
-                or all(owner.uid != owner_uid for owner in metadata.owner_references)
+                or {owner.uid for owner in metadata.owner_references} != {owner_uid}
             ):
                 continue
-            await self._client.delete(informer.resource, metadata.namespace, metadata.name, uid=metadata.uid)
+            await self._client.delete(
+                informer.resource,
+                metadata.namespace,
+                metadata.name,
+                uid=metadata.uid,
+                resource_version=metadata.resource_version,
+            )
             log.info("Pruned", object=f"{informer.resource.kind} {metadata.namespace}/{metadata.name}")
             self.stats.pruned += 1
             deleted.append(metadata.name)
@@ -296,8 +310,6 @@ class Applier:
         )
 
     def _remember(self, key: tuple[str, ...], digest: str, left: str | None) -> None:
-        if left is not None and len(key) == 3:
-            log.warning("The API server stores an applied field otherwise than asked", object="/".join(key), field=left)
         self._applied[key] = _Applied(digest, left)
         self._applied.move_to_end(key)
         if len(self._applied) > REMEMBERED:
@@ -322,6 +334,12 @@ def pending(obj: JsonObject, live: JsonObject) -> str | None:
     if digest is None:
         return "it is as wanted, but was not applied by this operator"
     return None if digest == _digest(wanted) else "what was applied before is not wanted any more"
+
+
+def _left(wanted: JsonObject, live: JsonObject) -> str | None:
+    """A digest of everything in which `live` differs from `wanted`, which has its own digest; None: nothing."""
+    found = [(path, value) for path, _, value in differences(wanted, live)]
+    return _digest(found) if found else None
 
 
 def as_applied(obj: JsonObject) -> JsonObject:

@@ -186,6 +186,9 @@ class Controller:
 
         Args:
             caught_up: Asked before a request is reconciled again whose last reconcile has written something.
+
+        Raises:
+            RuntimeError: A worker was cancelled by something else than this method's own cancellation.
         """
         async with anyio.create_task_group() as watchdog:
             watchdog.start_soon(self._enforce_timeout)
@@ -193,6 +196,9 @@ class Controller:
                 for _ in range(self.workers):
                     workers.start_soon(self._work, caught_up)
             watchdog.cancel_scope.cancel()
+        if not self.queue.shutting_down:
+            # A task that is cancelled from outside of its scope ends its group without a word.
+            raise RuntimeError(f"controller {self.name}: a worker was ended by something that is not its manager")
 
     def shut_down(self) -> None:
         """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
@@ -234,11 +240,14 @@ class Controller:
                 stats.timeouts += 1
                 self._failed(request, TimeoutError(f"not done within {self._reconcile_timeout:g} s"))
             elif not _being_cancelled():
-                # Something that the reconciler waited for was cancelled, not this worker: it must live on.
+                # What the reconciler waited for was cancelled, or it has cancelled itself: the worker must live on.
+                _uncancel()
                 self._failed(request, RuntimeError("something that the reconcile waited for was cancelled"))
                 return
             raise
-        except Exception as error:  # whatever it is, the other requests go on
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # whatever it is (libraries in Rust panic with their own), the others go on
             self._failed(request, error)
         finally:
             if reconcile.writes:
@@ -276,7 +285,7 @@ class Controller:
         self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
         return False
 
-    def _failed(self, request: Request, error: Exception) -> None:
+    def _failed(self, request: Request, error: BaseException) -> None:
         stats, found = self.stats, causes(error)
         if is_lost(error):
             # Not the request's fault, and this process is about to end.
@@ -284,13 +293,15 @@ class Controller:
             self.queue.add_rate_limited(request)
             return
         stats.error += 1
-        text = "; ".join(str(cause) or type(cause).__name__ for cause in found)
+        text = "; ".join(map(_text, found))
         if all(isinstance(cause, TerminalError) for cause in found):
             stats.terminal += 1
             self.queue.forget(request)
             log.error("Reconcile failed; not tried again until a change", error=text)
             return
-        programming_error = any(isinstance(cause, PROGRAMMING_ERRORS) for cause in found)
+        programming_error = any(
+            isinstance(cause, PROGRAMMING_ERRORS) or not isinstance(cause, Exception) for cause in found
+        )
         if programming_error:
             stats.panics += 1
         self.queue.add_rate_limited(request)
@@ -313,5 +324,18 @@ class Controller:
 
 
 def _being_cancelled() -> bool:
+    """Whether this task is to end: workers are cancelled by their scopes alone."""
+    return anyio.current_effective_deadline() == -math.inf
+
+
+def _uncancel() -> None:
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # its own text fails, and must not take the worker with it
+        return type(error).__name__

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,6 +77,20 @@ _SUFFIXES: Mapping[str, Decimal] = {
 }
 
 
+class Difference(NamedTuple):
+    """One difference.
+
+    Attributes:
+        path: Where, by names of fields and keys of elements.
+        wanted: What is wanted there.
+        found: What is there; None: nothing.
+    """
+
+    path: tuple[str, ...]
+    wanted: Any
+    found: Any
+
+
 def quantity(text: str | float) -> Decimal | None:
     """The number that a Kubernetes quantity such as "500m" or "10Gi" stands for; None if it is not one.
 
@@ -103,62 +117,60 @@ def difference(desired: JsonObject, live: JsonObject) -> str | None:
         desired: The object as wanted, with the fields that are ours and no others.
         live: The object as it is.
     """
-    secret = desired.get("kind") == "Secret"
+    found = differences(desired, live)
+    if not found:
+        return None
+    secret = desired.get("kind") == "Secret" and found[0].path[0] == "data"
+    return _words(found[0], show=not secret)
+
+
+def differences(desired: JsonObject, live: JsonObject) -> list[Difference]:
+    """All differences that an apply of `desired` would put right."""
+    found: list[Difference] = []
     for name, wanted in desired.items():
         if name not in NOT_COMPARED:
-            found = _compare(wanted, live.get(name), (name,), show=not (secret and name == "data"))
-            if found is not None:
-                return found
-    return None
+            _compare(wanted, live.get(name), (name,), found)
+    return found
 
 
 def covers(live: Any, desired: Any) -> bool:
     """Whether `live` has everything that `desired` asks for, by the same rules."""
-    return _compare(desired, live, (), show=False) is None
+    found: list[Difference] = []
+    _compare(desired, live, (), found)
+    return not found
 
 
-def _compare(wanted: Any, found: Any, path: tuple[str, ...], *, show: bool) -> str | None:
+def _compare(wanted: Any, found: Any, path: tuple[str, ...], into: list[Difference]) -> None:
     if wanted == found or (_is_zero(wanted) and _is_zero(found)):
-        return None
+        return
     if isinstance(wanted, dict) and isinstance(found, dict):
-        return _compare_objects(wanted, found, path, show=show)
+        for name, value in wanted.items():
+            _compare(value, found.get(name), (*path, name), into)
+        return
     if isinstance(wanted, list) and isinstance(found, list):
-        return _compare_lists(wanted, found, path, show=show)
+        _compare_lists(wanted, found, path, into)
+        return
     if _is_quantity(path):
         amount = quantity(wanted) if isinstance(wanted, str | int | float) else None
         if amount is not None and isinstance(found, str | int | float) and amount == quantity(found):
-            return None
-    return _words(wanted, found, path, show=show)
+            return
+    into.append(Difference(path, wanted, found))
 
 
-def _compare_objects(wanted: JsonObject, found: JsonObject, path: tuple[str, ...], *, show: bool) -> str | None:
-    for name, value in wanted.items():
-        difference = _compare(value, found.get(name), (*path, name), show=show)
-        if difference is not None:
-            return difference
-    return None
-
-
-def _compare_lists(wanted: list[Any], found: list[Any], path: tuple[str, ...], *, show: bool) -> str | None:
-    if path[-1:] and path[-1] in SETS:
-        missing = next((element for element in wanted if element not in found), None)
-        return None if missing is None else _words(missing, None, path, show=show)
+def _compare_lists(wanted: list[Any], found: list[Any], path: tuple[str, ...], into: list[Difference]) -> None:
     keys = _keys(wanted, path)
-    if keys:
+    if path[-1:] and path[-1] in SETS:
+        into.extend(Difference(path, element, None) for element in wanted if element not in found)
+    elif keys:
         by_key = {_key(element, keys): element for element in found if isinstance(element, dict)}
         for element in wanted:
             key = _key(element, keys)
-            difference = _compare(element, by_key.get(key), _element(path, key), show=show)
-            if difference is not None:
-                return difference
-        return None
-    if len(wanted) != len(found):
-        return f"{_dotted(path)} has {len(found)} elements, wanted {len(wanted)}"
-    for index, (element, other) in enumerate(zip(wanted, found, strict=True)):
-        difference = _compare(element, other, _element(path, (str(index),)), show=show)
-        if difference is not None:
-            return difference
-    return None
+            _compare(element, by_key.get(key), _element(path, key), into)
+    elif len(wanted) != len(found):
+        into.append(Difference(path, wanted, found))
+    else:
+        for index, (element, other) in enumerate(zip(wanted, found, strict=True)):
+            _compare(element, other, _element(path, (str(index),)), into)
 
 
 def _keys(elements: list[Any], path: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,8 +206,11 @@ def _is_quantity(path: tuple[str, ...]) -> bool:
     return bool(path) and (path[-1] in QUANTITY or (len(path) > 1 and path[-2] in QUANTITIES))
 
 
-def _words(wanted: Any, found: Any, path: tuple[str, ...], *, show: bool) -> str:
+def _words(difference: Difference, *, show: bool) -> str:
+    path, wanted, found = difference
     where = _dotted(path)
+    if isinstance(wanted, list) and isinstance(found, list):
+        return f"{where} has {len(found)} elements, wanted {len(wanted)}"
     if not show:
         return f"{where} differs" if found is not None else f"{where} is missing"
     if found is None:

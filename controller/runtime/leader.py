@@ -55,14 +55,14 @@ class NotLeaderError(Exception):
     """A write was refused because this process does not hold the lease, or has not renewed it in time."""
 
 
-def causes(error: Exception) -> tuple[Exception, ...]:
+def causes(error: BaseException) -> tuple[BaseException, ...]:
     """The errors that a group from task groups has in it; of any other error, itself."""
-    if isinstance(error, ExceptionGroup):
+    if isinstance(error, BaseExceptionGroup):
         return tuple(cause for part in error.exceptions for cause in causes(part))
     return (error,)
 
 
-def is_lost(error: Exception) -> bool:
+def is_lost(error: BaseException) -> bool:
     """Whether an error is a `NotLeaderError`, or a group with one in it: then no object is at fault."""
     return any(isinstance(cause, NotLeaderError) for cause in causes(error))
 
@@ -131,7 +131,7 @@ class KubeLease:
             if error.is_not_found:
                 return None
             raise
-        return msgspec.convert(found, Lease)
+        return _lease(found)
 
     async def create(self, spec: LeaseSpec) -> Lease:
         """Makes the lease."""
@@ -141,7 +141,7 @@ class KubeLease:
             "metadata": {"namespace": self._namespace, "name": self._name},
             "spec": msgspec.to_builtins(spec),
         }
-        return msgspec.convert(await self._client.create(LEASE, body), Lease)
+        return _lease(await self._client.create(LEASE, body))
 
     async def update(self, spec: LeaseSpec, resource_version: str) -> Lease:
         """Changes the lease's spec; labels and annotations that others have set stay."""
@@ -152,7 +152,17 @@ class KubeLease:
         changed = await self._client.patch(
             LEASE, self._namespace, self._name, body, content_type="application/merge-patch+json"
         )
-        return msgspec.convert(changed, Lease)
+        return _lease(changed)
+
+
+def _lease(answer: JsonObject) -> Lease:
+    try:
+        lease = msgspec.convert(answer, Lease)
+    except msgspec.ValidationError as error:
+        raise TransportError(f"the answer is no Lease: {error}") from error
+    if not lease.metadata.resource_version.isdecimal():
+        raise TransportError(f"the answer is no Lease: its version is {lease.metadata.resource_version!r}")
+    return lease
 
 
 _LEASE_FIELDS = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(LeaseSpec))
@@ -199,12 +209,14 @@ class Elector:
         self._seen_at = -math.inf
         self._leading = False
         self._renewed = -math.inf
+        self._next_renewal = -math.inf
         self._changed = anyio.Event()
 
     @property
     def leading(self) -> bool:
         """Whether this process may act now."""
-        return self._leading and self._clock() < self._renewed + self.election.renew_deadline
+        held = self._lease is None or self.holder == self.identity
+        return self._leading and held and self._clock() < self._renewed + self.election.renew_deadline
 
     @property
     def holder(self) -> str:
@@ -238,17 +250,23 @@ class Elector:
     def observe(self, lease: Lease) -> None:
         """Takes note of the lease as a watch or an answer shows it. What is older than what is known is ignored."""
         known = self._lease
-        if known is not None and known.metadata.uid == lease.metadata.uid:
-            if int(lease.metadata.resource_version) <= int(known.metadata.resource_version):
-                return
-            renewed = lease.spec != known.spec
-        else:
-            renewed = True
+        if known is not None and _version(lease) <= _version(known):
+            return
         self._lease = lease
-        if renewed:
+        if known is None or (lease.metadata.uid, lease.spec) != (known.metadata.uid, known.spec):
             self._seen_at = self._clock()
-            self._changed.set()
-            self._changed = anyio.Event()
+            self._tell()
+
+    def observe_deletion(self, lease: Lease) -> None:
+        """Takes note that the lease is not there any more.
+
+        Its leader makes it again at once, so that nobody finds it free; a standby waits as if it were still there.
+        """
+        known = self._lease
+        if self._leading and known is not None and known.metadata.uid == lease.metadata.uid:
+            self._lease = None
+            self._next_renewal = -math.inf
+            self._tell()
 
     async def acquire(self) -> None:
         """Returns once this process holds the lease; until then it waits, for as long as another renews it."""
@@ -277,7 +295,7 @@ class Elector:
         Raises:
             LeadershipLostError: It could not be renewed in time, or another holds it. No write is let through any more.
         """
-        next_attempt = self._renewed + self.election.retry_period
+        self._next_renewal = self._renewed + self.election.retry_period
         try:
             while True:
                 if self._lease is not None and self.holder != self.identity:
@@ -287,7 +305,7 @@ class Elector:
                     raise LeadershipLostError(
                         f"lease {self.election.name} could not be renewed for {self.election.renew_deadline:g} s"
                     )
-                wait = next_attempt - self._clock()
+                wait = self._next_renewal - self._clock()
                 if wait > 0:
                     with anyio.move_on_after(min(wait, remaining)):
                         await self._changed.wait()
@@ -296,7 +314,7 @@ class Elector:
                 began = self._clock()
                 await self._try_to_renew(remaining)
                 period = self.election.retry_period * (1 if self._renewed >= began else FAILED_PERIOD)
-                next_attempt = began + period * (1 - JITTER * self._uniform())
+                self._next_renewal = began + period * (1 - JITTER * self._uniform())
         finally:
             self._leading = False
 
@@ -350,15 +368,12 @@ class Elector:
         """Seconds until the lease may be taken, as far as is known."""
         if self._lease is None or self.holder in ("", self.identity):
             return 0.0
-        duration = self._lease.spec.lease_duration_seconds or self.election.lease_duration
+        # Never sooner than by the own settings: whoever holds it may not know yet what others have written into it.
+        duration = max(self._lease.spec.lease_duration_seconds or 0, self.election.lease_duration)
         return self._seen_at + duration - self._clock()
 
     async def _try_to_acquire(self) -> bool:
-        found = await self._leases.get()
-        if found is None:
-            self._lease = None
-        else:
-            self.observe(found)
+        await self._read()
         if self._free_in() > 0:
             return False
         await self._write()
@@ -372,16 +387,12 @@ class Elector:
                 try:
                     await self._write()
                 except ApiError as error:
-                    if not (error.is_conflict or error.is_not_found):
+                    if not (error.is_conflict or error.is_already_exists or error.is_not_found):
                         raise
                     self.slow_path += 1
-                    found = await self._leases.get()
-                    if found is None:
-                        self._lease = None
-                    else:
-                        self.observe(found)
-                        if self.holder != self.identity:
-                            return  # `hold` sees it too
+                    await self._read()
+                    if self._lease is not None and self.holder != self.identity:
+                        return  # `hold` sees it too
                     await self._write()
         except (ApiError, TransportError, TimeoutError) as error:
             log.warning(
@@ -390,6 +401,16 @@ class Elector:
                 seconds_left=round(self._renewed + self.election.renew_deadline - self._clock(), 1),
                 error=str(error) or type(error).__name__,
             )
+
+    async def _read(self) -> None:
+        """Takes note of the lease as the API server has it."""
+        known = self._lease
+        found = await self._leases.get()
+        if found is None or (known is not None and _version(found) < _version(known)):
+            # It was deleted; or the server's data were restored from a backup: a read shows all that was known before.
+            self._lease = None
+        if found is not None:
+            self.observe(found)
 
     async def _write(self) -> None:
         """Writes the lease in this candidate's name, over what was last seen."""
@@ -411,5 +432,13 @@ class Elector:
         self._renewed = sent
         self.observe(written)
 
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
     def _timestamp(self) -> str:
         return self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _version(lease: Lease) -> int:
+    return int(lease.metadata.resource_version)

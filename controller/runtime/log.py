@@ -7,9 +7,11 @@ wherever they occur, are replaced before anything is written.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import orjson
@@ -80,15 +82,31 @@ def _add_reconcile(_logger: Any, _method: str, entry: MutableMapping[str, Any]) 
 
 
 def _render_json(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(dict(entry), default=str).decode()
+    try:
+        return orjson.dumps(dict(entry), default=str).decode()
+    except TypeError:  # a file name that is no text, a number beyond 64 bits, a value whose own text fails
+        return json.dumps({str(key): _plain(value) for key, value in entry.items()})
+
+
+def _plain(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"[{type(value).__name__}]"
 
 
 class _Logger(structlog.WriteLogger):
-    """Writes lines, and knows the name of the logger that it stands for."""
+    """Writes lines, and knows the name of the logger that it stands for. What cannot be written is lost, no more."""
 
     def __init__(self, file: TextIO, name: str) -> None:
         super().__init__(file)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):  # a full disk, a pipe that nobody reads, a closed file
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def _add_logger_name(logger: Any, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

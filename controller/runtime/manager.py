@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import uuid
 from collections import deque
@@ -60,6 +61,9 @@ MAX_LOOP_LAG = 5.0
 EVENTS_DEADLINE = 3.0
 """Seconds for writing the events that are left at the end."""
 
+ENDING_DEADLINE = 9.0
+"""Seconds after that of draining in which the process must have ended: events, lease and open connections."""
+
 
 class Manager:
     """Runs controllers.
@@ -74,6 +78,8 @@ class Manager:
         metrics_address: Host and port for metrics and probes.
         debug_address: Host and port for debug endpoints, a loopback address; None: none.
         drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
+            A process that `ENDING_DEADLINE` later has not ended after a signal, since something does not heed that,
+            is ended with exit code 1.
         tracer: Makes spans of reconciles and of their requests; None: there are none. See `tracing.process_tracer`.
 
     Attributes:
@@ -115,6 +121,7 @@ class Manager:
         self._stopping = anyio.Event()
         self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
         self._tracer = tracer
+        self._last_resort: threading.Timer | None = None
         client.on_write = self._consistency.note
         client.transport.tracer = tracer
         if leader_election is not None:
@@ -132,6 +139,8 @@ class Manager:
         def observe(delta: Delta[Lease]) -> None:
             if delta.new is not None:
                 elector.observe(delta.new)
+            elif delta.old is not None:
+                elector.observe_deletion(delta.old)
 
         leases = self.informers.informer(
             LEASE, Lease, field_selector=f"metadata.name={election.name}", namespaces=(election.namespace,)
@@ -179,6 +188,9 @@ class Manager:
                 # Task groups wrap what ended them; the loss of the lease outranks whatever else came of it.
                 lost = group.subgroup(LeadershipLostError)
                 raise _innermost(lost or group) from group
+            finally:
+                if self._last_resort is not None:
+                    self._last_resort.cancel()
         log.info("Stopped", identity=self.identity)
 
     async def _run(self, *, signals: bool) -> None:
@@ -202,12 +214,20 @@ class Manager:
         if not await self._unless_stopping(elector.acquire):
             await elector.release()  # the lease may have come in the moment of stopping
             return
+        lost = False
         with elector.dead_mans_switch():
-            async with anyio.create_task_group() as leading:
-                leading.start_soon(elector.hold)
-                await self._act()
-                leading.cancel_scope.cancel()
-            await elector.release()
+            try:
+                async with anyio.create_task_group() as leading:
+                    leading.start_soon(elector.hold)
+                    await self._act()
+                    leading.cancel_scope.cancel()
+            except BaseExceptionGroup as group:
+                lost = group.subgroup(LeadershipLostError) is not None
+                raise
+            finally:
+                if not lost:  # whatever the end was, nothing acts any more
+                    with anyio.CancelScope(shield=True):  # bounded by `release` itself
+                        await elector.release()
 
     async def _act(self) -> None:
         """Runs what needs leadership until told to stop."""
@@ -254,7 +274,16 @@ class Manager:
                     log.warning("Ended by a second signal", signal=number.name)
                     os._exit(128 + number)
                 log.info("Told to stop", signal=number.name)
+                # A thread, as for the lease: what does not heed its cancellation may hold up the event loop as well.
+                self._last_resort = threading.Timer(self._drain_deadline + ENDING_DEADLINE, self._give_up)
+                self._last_resort.daemon = True
+                self._last_resort.start()
                 self.stop()
+
+    def _give_up(self) -> None:
+        hanging = [str(request) for controller in self.controllers for request, _ in controller.active]
+        log.error("Ended by force: something goes on though it was cancelled", reconciles=hanging)
+        os._exit(1)
 
     async def _measure_lag(self) -> None:
         while True:

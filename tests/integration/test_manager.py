@@ -26,6 +26,7 @@ from controller.runtime.kube import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
+    LEASE,
     SECRET,
     SERVICE,
     ConfigMap,
@@ -345,6 +346,27 @@ class TestApplying:
         secret = await client.get(SECRET, namespace, "key")
         assert secret["data"] == {"key": "bm90IHRvIGJlIHNob3du"}
         assert (await client.get(SERVICE, namespace, "mon"))["spec"]["clusterIP"]
+
+    async def test_drift_is_seen_beside_a_field_that_the_server_spells_in_its_own_way(
+        self, client: Client, namespace: str
+    ) -> None:
+        wanted: dict[str, Any] = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"namespace": namespace, "name": "spelled"},
+            "spec": {"renewTime": "2026-01-01T01:00:00.000000+01:00", "holderIdentity": "a"},  # stored in UTC
+        }
+        manager = new_manager(client, namespace)
+        async with running(manager):
+            assert await manager.applier.apply(wanted)
+            assert not await manager.applier.apply(wanted)
+
+            body = {"spec": {"holderIdentity": "b"}}
+            await client.patch(LEASE, namespace, "spelled", body, content_type=MERGE)
+            assert await manager.applier.apply(wanted)
+            assert not await manager.applier.apply(wanted)
+
+        assert (await client.get(LEASE, namespace, "spelled"))["spec"]["holderIdentity"] == "a"
 
     async def test_a_field_that_nobody_may_change_is_named(self, client: Client, namespace: str) -> None:
         job: dict[str, Any] = {

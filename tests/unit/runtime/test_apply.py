@@ -1,4 +1,4 @@
-"""Whose status is written: that of the object that it is about, whatever has become of its name since."""
+"""What is written or deleted: the object that it is about, whatever has become of its name or owners since."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def bear(server: ApiServer) -> JsonObject:
     return server.get(TOY, "default", "bear")
 
 
-def toys() -> ApiServer:
-    server = ApiServer()
+def toys(*, collects: bool = True) -> ApiServer:
+    server = ApiServer(collects=collects)
     server.serve(TOY)
     return server
 
@@ -122,3 +122,53 @@ async def test_one_that_changes_all_the_time_is_given_up() -> None:
             await apply_status(manager, uid)
         assert caught.value.is_conflict
         assert reads == CONFLICTS
+
+
+def owner(uid: str) -> JsonObject:
+    return {"apiVersion": "example.com/v1", "kind": "Toy", "name": f"owner-{uid}", "uid": uid}
+
+
+def child(server: ApiServer, *owners: str) -> None:
+    metadata = {"namespace": "default", "name": "bear", "ownerReferences": [owner(uid) for uid in owners]}
+    server.create(TOY, {"metadata": metadata, "spec": {"size": 1}})
+
+
+async def prune(manager: Manager) -> list[str]:
+    informer = manager.informers.informer(TOY, Toy, cluster_wide=True)
+    return await manager.applier.prune(informer, "default", labels={}, owner_uid="1", keep=())
+
+
+@virtual_time
+async def test_what_another_owns_too_is_not_pruned() -> None:
+    server = toys(collects=False)
+    child(server, "1", "2")
+    async with over(server) as manager:
+        assert await prune(manager) == []
+    assert bear(server)
+
+
+@pytest.mark.parametrize("owners", [[], [owner("2")]])
+def test_what_was_given_away_since_is_not_pruned(owners: list[JsonObject]) -> None:
+    @virtual_time
+    async def run() -> None:
+        server = toys(collects=False)
+        child(server, "1")
+        async with over(server) as manager:
+            server.patch(TOY, "default", "bear", {"metadata": {"ownerReferences": owners}})
+            with pytest.raises(ApiError, match="Conflict"):
+                await prune(manager)
+        assert bear(server)
+
+    run()
+
+
+@virtual_time
+async def test_what_was_made_anew_since_is_not_pruned() -> None:
+    server = toys(collects=False)
+    child(server, "1")
+    async with over(server) as manager:
+        server.delete(TOY, "default", "bear")
+        child(server, "1")
+        with pytest.raises(ApiError, match="Conflict"):
+            await prune(manager)
+    assert bear(server)

@@ -346,6 +346,43 @@ class TestResults:
         run()
 
 
+class PanicError(BaseException):
+    """As those of libraries in Rust, which no `except Exception` catches."""
+
+
+class NamelessError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("error", "panics"),
+    [
+        (PanicError("index out of bounds"), 1),
+        (BaseExceptionGroup("tasks", [PanicError("x"), ValueError("y")]), 1),
+        (NamelessError(), 0),
+    ],
+)
+def test_no_failure_of_one_request_ends_the_worker(error: BaseException, panics: int) -> None:
+    @virtual_time
+    async def run() -> None:
+        async def work(request: Request) -> None:
+            if request.name == "a" and len(reconciler.times("a")) == 1:
+                raise error
+
+        reconciler = Recording(work)
+        controller = new(reconciler)
+        async with running(controller):
+            controller.queue.add(Request("ns", "a"))
+            controller.queue.add(Request("ns", "b"))
+            await until(lambda: controller.stats.success == 2, within=60)
+
+        assert (controller.stats.error, controller.stats.panics) == (1, panics)
+        assert len(reconciler.times("a")) == 2
+
+    run()
+
+
 class TestTimeout:
     @virtual_time
     async def test_a_reconcile_that_takes_too_long_is_cut_off_and_tried_again(self) -> None:
@@ -421,6 +458,42 @@ class TestTimeout:
 
         assert len(reconciler.times("a")) == 2
         assert (controller.stats.success, controller.stats.error, controller.stats.timeouts) == (2, 1, 0)
+
+    @virtual_time
+    async def test_a_reconciler_that_cancels_its_own_task_does_not_end_the_worker(self) -> None:
+        async def work(request: Request) -> None:
+            if request.name == "a" and len(reconciler.times("a")) == 1:
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(1)
+            if request.name == "b" and len(reconciler.times("b")) == 1:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(fail())
+
+        async def fail() -> None:
+            raise ConnectionError("a TaskGroup tells its own cancellation from another's by the task's count")
+
+        reconciler = Recording(work)
+        controller = new(reconciler)
+        async with running(controller):
+            controller.queue.add(Request("ns", "a"))
+            controller.queue.add(Request("ns", "b"))
+            await asyncio.sleep(10)
+
+            assert len(reconciler.times("a")) == len(reconciler.times("b")) == 2
+            assert (controller.stats.success, controller.stats.error, controller.stats.timeouts) == (2, 2, 0)
+
+    @virtual_time
+    async def test_a_worker_that_something_else_ends_is_not_missing_in_silence(self) -> None:
+        controller = new(Recording())
+        before = asyncio.all_tasks()
+        with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="controller test: a worker was ended")):
+            async with running(controller):
+                await asyncio.sleep(1)
+                (worker,) = (task for task in asyncio.all_tasks() - before if "_work" in task.get_name())
+                worker.cancel()
+                await asyncio.sleep(1)
 
     @virtual_time
     async def test_the_end_of_the_manager_is_no_timeout(self) -> None:

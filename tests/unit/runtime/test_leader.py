@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import msgspec
@@ -12,8 +13,8 @@ import structlog.testing
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
 from controller.runtime.leader import Elector, KubeLease, LeaderElection, LeadershipLostError, NotLeaderError
-from controller.testkit import ApiServer, now, pause, until, virtual_time
-from informers import Client, Delta, InformerFactory
+from controller.testkit import ApiServer, Connection, now, pause, until, virtual_time
+from informers import ApiError, Client, Delta, InformerFactory
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,11 +28,23 @@ def lease_of(server: ApiServer) -> Lease:
     return msgspec.convert(server.get(LEASE, ELECTION.namespace, ELECTION.name), Lease)
 
 
+class Path(Connection):
+    """A way to the server on which something in between may answer."""
+
+    answer: bytes | ApiError | None = None
+
+    async def request(self, method: str, path: str, **options: Any) -> bytes:
+        if isinstance(self.answer, ApiError):
+            self.stats.answered(method, self.answer.status, 0.0)
+            raise self.answer
+        return await super().request(method, path, **options) if self.answer is None else self.answer
+
+
 class Candidate:
     """An elector with its own connection for the lease, and another to watch it by, and the times at which it led."""
 
     def __init__(self, server: ApiServer, name: str, *, skew: timedelta = timedelta(), watch: bool = True) -> None:
-        self.connection, self._watching = server.connection(), server.connection()
+        self.connection, self._watching = Path(server, "test"), server.connection()
         self.led_from: float | None = None
         self.ended: float | None = None
         self.error: Exception | None = None
@@ -65,6 +78,8 @@ class Candidate:
     def _seen(self, delta: Delta[Lease]) -> None:
         if delta.new is not None:
             self.elector.observe(delta.new)
+        elif delta.old is not None:
+            self.elector.observe_deletion(delta.old)
 
     async def _run(self) -> None:
         await self.elector.acquire()
@@ -360,6 +375,144 @@ async def test_a_deleted_lease_is_made_again() -> None:
     assert leader.may_write
     assert lease_of(server).spec.holder_identity == "a"
     await leader.stop()
+
+
+@virtual_time
+async def test_a_deleted_lease_is_made_again_before_another_finds_it_free() -> None:
+    server = new_server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
+    await asyncio.sleep(0.01)
+    fresh = Candidate(server, "b")
+    await _never_two(60, leader, fresh)
+
+    assert leader.may_write
+    assert fresh.led_from is None
+    await leader.stop()
+    await fresh.stop()
+
+
+@virtual_time
+async def test_a_leader_that_may_not_make_its_lease_again_asks_no_more_often_and_steps_down_in_time() -> None:
+    server = new_server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    before = leader.requests
+    leader.connection.answer = ApiError(403, "Forbidden", "namespace rook is being terminated")
+
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
+    await leader.task
+
+    assert isinstance(leader.error, LeadershipLostError)
+    assert leader.requests - before < 50
+    await leader.stop()
+
+
+@virtual_time
+async def test_a_leader_without_a_working_watch_finds_out_that_its_lease_was_deleted_and_made_by_another() -> None:
+    server = new_server()
+    leader = await _lead(server, watch=False)
+    await asyncio.sleep(30)
+
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
+    fresh = await _lead(server, "b")
+    await until(lambda: leader.ended is not None)
+
+    assert isinstance(leader.error, LeadershipLostError)
+    assert now() - (fresh.led_from or 0) < ELECTION.retry_period
+    await fresh.stop()
+
+
+@virtual_time
+async def test_of_a_lease_that_is_made_while_the_leader_makes_it_again_it_reads_whose_it_is() -> None:
+    server = new_server()
+    leader = await _lead(server, watch=False)
+    await asyncio.sleep(30)
+    deleted = lease_of(server)
+
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
+    metadata = {"namespace": ELECTION.namespace, "name": ELECTION.name}
+    server.create(LEASE, {"metadata": metadata, "spec": {"holderIdentity": "b", "leaseDurationSeconds": 15}})
+    leader.elector.observe_deletion(deleted)
+    taken = now()
+    await until(lambda: leader.ended is not None)
+
+    assert "held by b" in str(leader.error)
+    assert now() - taken < 0.1
+
+
+@virtual_time
+async def test_a_server_whose_data_were_restored_keeps_its_leader_and_the_standby_can_take_over() -> None:
+    server = new_server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+    backup = server.storage.version
+    await asyncio.sleep(3600)
+
+    server.restore(backup)
+    await _never_two(120, leader, standby)
+    assert leader.may_write
+    await leader.stop()
+    died = now()
+    await until(lambda: standby.led_from is not None)
+
+    assert now() - died <= (15 * 1.2 + 2) * 2
+    await standby.stop()
+
+
+@virtual_time
+async def test_a_lease_that_is_given_a_short_duration_by_hand_is_not_taken_from_its_leader() -> None:
+    server = new_server()
+    leader, standby = await _lead(server), Candidate(server, "b")
+    await asyncio.sleep(30)
+
+    for _ in range(5):
+        server.patch(LEASE, ELECTION.namespace, ELECTION.name, {"spec": {"leaseDurationSeconds": 1}})
+        await _never_two(7, leader, standby)
+
+    assert leader.may_write
+    await leader.stop()
+    await standby.stop()
+
+
+@virtual_time
+async def test_nothing_is_written_between_seeing_another_holder_and_stepping_down() -> None:
+    server = new_server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    lease = lease_of(server)
+    metadata = msgspec.structs.replace(lease.metadata, resource_version=str(server.storage.version + 1))
+
+    leader.elector.observe(msgspec.structs.replace(lease, metadata=metadata, spec=LeaseSpec(holder_identity="b")))
+
+    assert not leader.may_write
+    await leader.stop()
+
+
+@pytest.mark.parametrize("answer", [b"<html>log in</html>", b"{}", b'{"metadata": [], "spec": {}}'])
+def test_an_answer_that_is_no_lease_is_a_failed_attempt(answer: bytes) -> None:
+    @virtual_time
+    async def run() -> None:
+        server = new_server()
+        leader = await _lead(server)
+        standby = Candidate(server, "b")
+        await asyncio.sleep(30)
+
+        for candidate in (leader, standby):
+            candidate.connection.answer = answer
+        await _never_two(6, leader, standby)
+        assert leader.may_write
+        for candidate in (leader, standby):
+            candidate.connection.answer = None
+        await _never_two(60, leader, standby)
+
+        assert leader.may_write
+        await leader.stop()
+        await standby.stop()
+
+    run()
 
 
 @virtual_time

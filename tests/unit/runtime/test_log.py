@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import structlog
@@ -64,6 +68,32 @@ def test_entries_of_libraries_go_the_same_way(capsys: pytest.CaptureFixture[str]
         "aiohttp.server",
         "warning",
     )
+
+
+class Nameless:
+    def __str__(self) -> str:
+        raise RuntimeError("no name")
+
+
+@pytest.mark.parametrize("value", [os.fsdecode(b"/data/\xff"), 2**70, Nameless(), {"deep": [2**70]}])
+def test_no_value_keeps_an_entry_from_being_written(capsys: pytest.CaptureFixture[str], value: object) -> None:
+    configure_logging()
+    structlog.get_logger("x").error("Failed", value=value)
+
+    (entry,) = entries(capsys)
+    assert (entry["event"], entry["level"]) == ("Failed", "error")
+    assert entry["value"]
+
+
+def test_an_entry_that_cannot_be_written_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure_logging()
+        for level in ("debug", "info", "warning", "error", "critical", "exception"):
+            getattr(structlog.get_logger("x"), level)("Failed")
+        monkeypatch.undo()
+        with suppress(OSError):  # of what is left in the file's buffer
+            full.close()
 
 
 def test_no_secret_is_written(capsys: pytest.CaptureFixture[str]) -> None:

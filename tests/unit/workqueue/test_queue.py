@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
-from controller.testkit import now, virtual_time
+from controller.testkit import VirtualLoop, now, virtual_time
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, QueueShutDown, WorkQueue
+from workqueue.queue import SHARE
 
 
 def make_queue() -> WorkQueue[str]:
@@ -73,6 +76,70 @@ async def test_higher_priorities_come_first() -> None:
     assert queue.depths() == {10: 1, 0: 1, LOW_PRIORITY: 2}
     assert await drain(queue) == ["urgent", "edit", "initial-1", "initial-2"]
     assert queue.depths() == {10: 0, 0: 0, LOW_PRIORITY: 0}
+
+
+@virtual_time
+async def test_a_steady_flow_of_changes_does_not_keep_the_initial_list_waiting_for_ever() -> None:
+    queue = make_queue()
+    for key in ("initial-1", "initial-2"):
+        queue.add(key, priority=LOW_PRIORITY)
+    handed_out = []
+    for number in range(2 * SHARE):
+        queue.add(f"edit-{number}")
+        queue.add(f"edit-{number + 1}")  # there is always one more
+        handed_out.append(await queue.get())
+        queue.done(handed_out[-1])
+    assert [index for index, key in enumerate(handed_out) if key.startswith("initial")] == [SHARE - 1, 2 * SHARE - 1]
+
+
+@virtual_time
+async def test_of_several_lower_priorities_the_key_that_has_waited_longest_has_its_turn() -> None:
+    queue = make_queue()
+    queue.add("lowest", priority=LOW_PRIORITY)
+    await asyncio.sleep(1)
+    queue.add("low", priority=-1)
+    for number in range(2 * SHARE):
+        queue.add(f"edit-{number}")
+    handed_out = await drain(queue)
+    assert (handed_out[SHARE - 1], handed_out[2 * SHARE - 1]) == ("lowest", "low")
+
+
+@virtual_time
+async def test_a_restart_delays_a_fresh_edit_by_no_more_than_the_key_in_process() -> None:
+    queue = make_queue()
+    for number in range(100):
+        queue.add(f"initial-{number}", priority=LOW_PRIORITY)
+    for number in range(5 * SHARE):
+        queue.add(f"edit-{number}")
+        assert await queue.get() == f"edit-{number}"
+        queue.done(f"edit-{number}")
+        queue.done(await queue.get())
+
+
+@pytest.mark.parametrize("delay", [float("inf"), 1e300])
+@pytest.mark.parametrize("loop_factory", [VirtualLoop, uvloop.new_event_loop])
+def test_a_delay_of_any_length_stands_in_nobodys_way(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], delay: float
+) -> None:
+    async def run() -> None:
+        queue: WorkQueue[str] = WorkQueue("test")
+        queue.add_after("never", delay)
+        queue.add_after("soon", 0.01)
+        assert await queue.get() == "soon"
+        queue.done("soon")
+        queue.add("never")
+        assert await queue.get() == "never"
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(run())
+
+
+@virtual_time
+async def test_a_delay_that_is_no_number_is_refused() -> None:
+    queue = make_queue()
+    with pytest.raises(ValueError, match="the delay of a is not a number"):
+        queue.add_after("a", float("nan"))
+    assert queue.delayed() == 0
 
 
 @virtual_time

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from controller.testkit import VirtualLoop, now, virtual_time
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff, WorkQueue
+from workqueue.queue import SHARE
 
 KEYS = st.sampled_from("abcdef")
 PRIORITIES = st.sampled_from([LOW_PRIORITY, 0, 0, 7])
@@ -26,6 +27,9 @@ class Model:
     processing: set[str] = field(default_factory=set)
     delayed: dict[str, tuple[float, int]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    entered: dict[str, float] = field(default_factory=dict)
+    passed_over: int = 0
+    now: float = 0.0
 
     def add(self, key: str, priority: int) -> None:
         _, promised = self.delayed.pop(key, (0.0, priority))
@@ -38,6 +42,7 @@ class Model:
         queued = next((found for name, found in self.line if name == key), None)
         if queued is None:
             self.line.append((key, priority))
+            self.entered[key] = self.now
         elif priority > queued:
             self.line.remove((key, queued))
             self.line.append((key, priority))
@@ -55,11 +60,18 @@ class Model:
         for key, (due, priority) in sorted(self.delayed.items(), key=lambda item: item[1][0]):
             if due <= time:
                 del self.delayed[key]
+                self.now = due
                 self.make_ready(key, priority)
+        self.now = time
 
     def get(self) -> str:
-        highest = max(priority for _, priority in self.line)
-        found = next(entry for entry in self.line if entry[1] == highest)
+        by_priority = sorted({priority for _, priority in self.line}, reverse=True)
+        heads = [next(entry for entry in self.line if entry[1] == priority) for priority in by_priority]
+        found = heads[0]
+        self.passed_over = self.passed_over + 1 if len(heads) > 1 else 0
+        if self.passed_over == SHARE:
+            self.passed_over = 0
+            found = min(heads[1:], key=lambda entry: self.entered[entry[0]])
         self.line.remove(found)
         self.processing.add(found[0])
         return found[0]
@@ -68,6 +80,7 @@ class Model:
         self.processing.remove(key)
         if key in self.dirty:
             self.line.append((key, self.dirty.pop(key)))
+            self.entered[key] = self.now
 
 
 class QueueMachine(RuleBasedStateMachine):
