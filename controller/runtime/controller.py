@@ -13,6 +13,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -44,6 +45,9 @@ WAIT_FOR_CACHE_AGAIN = 1.0
 TELL_OF_CACHE = 120.0
 """Seconds between warnings that caches do not show writes; bookmarks move a live cache on within about 60 s."""
 
+HEEDED_WITHIN = 60.0
+"""Seconds that a reconcile which was cancelled may take to come to its end."""
+
 SLOWEST_KEPT = 10
 
 PROGRAMMING_ERRORS = (
@@ -61,6 +65,8 @@ PROGRAMMING_ERRORS = (
 
 type CaughtUp = Callable[[Sequence[Write]], Awaitable[bool]]
 """Waits, for a bounded time, until the caches have seen the writes; says whether they have."""
+
+_FORMS = (attrgetter("old"), attrgetter("new"))
 
 _numbers = itertools.count(1)
 
@@ -158,20 +164,31 @@ class Controller:
             informer: The cache to watch.
             to_requests: Which requests an object stands for: by default itself. Asked for the old and the new form of
                 an object, so that an object that changes hands wakes both sides.
-            predicate: Which changes matter: by default all.
+            predicate: Which changes matter: by default all. One for which it raises does.
         """
 
         def enqueue(delta: Delta[T]) -> None:
-            if predicate is not None and not predicate(delta):
-                return
+            # What one of them makes of an odd object must not lose what the others say: an object that could not be
+            # read is one that somebody puts right, and then its old form cannot be read either.
+            failed: Exception | None = None
+            try:
+                if predicate is not None and not predicate(delta):
+                    return
+            except Exception as error:  # raised again below: the cache logs and counts it
+                failed = error
             priority = LOW_PRIORITY if delta.initial else 0
             if to_requests is None:
                 self.queue.add(Request(delta.namespace, delta.name), priority=priority)
-                return
-            for obj in (delta.old, delta.new):
-                if obj is not None:
-                    for request in to_requests(obj):
-                        self.queue.add(request, priority=priority)
+            else:
+                for form in _FORMS:
+                    try:
+                        obj = form(delta)
+                        for request in () if obj is None else to_requests(obj):
+                            self.queue.add(request, priority=priority)
+                    except Exception as error:  # the same
+                        failed = error
+            if failed is not None:
+                raise failed
 
         informer.add_handler(enqueue)
 
@@ -180,6 +197,12 @@ class Controller:
         """What is being reconciled now, and for how many seconds."""
         now = self._clock()
         return [(worker.request, now - worker.since) for worker in self._busy if worker.request is not None]
+
+    @property
+    def stuck(self) -> list[tuple[Request, float]]:
+        """What goes on though it was cancelled long ago, and for how many seconds: its worker is lost."""
+        within = self._reconcile_timeout + HEEDED_WITHIN
+        return [(request, seconds) for request, seconds in self.active if seconds > within]
 
     async def run(self, caught_up: CaughtUp) -> None:
         """Runs the workers until `shut_down` was called and they have finished what they were at.

@@ -1,9 +1,9 @@
 """Events that people read with `kubectl describe`: events.k8s.io/v1, aggregated, rate-limited, and never in the way.
 
 `EventRecorder.event` only puts a note into a bounded buffer. Its own task writes: the first occurrence at once, further
-ones of the same kind as a series on the same Event object, at most once a minute. Each object has a token bucket, so
-that a reconciler in trouble cannot flood the API server. What is left out is counted, and missed by nobody who looks
-at the metrics.
+ones of the same kind as a series on the same Event object, at most once a minute. Each object has a token bucket for
+warnings and one for the rest, so that a reconciler in trouble cannot flood the API server. What is left out is counted,
+and missed by nobody who looks at the metrics.
 
 Source: https://github.com/kubernetes/enhancements/tree/master/keps/sig-instrumentation/383-new-event-api-ga-graduation
 """
@@ -49,7 +49,7 @@ SERIES_WRITTEN_EVERY = 60.0
 
 BURST = 25
 REFILL = 30.0
-"""New Events for one object: so many at once, then one in so many seconds."""
+"""New Events of one type for one object: so many at once, then one in so many seconds."""
 
 ATTEMPTS = 3
 RETRY_DELAY = 1.0
@@ -130,7 +130,7 @@ class EventRecorder:
         self._now = now
         self._buffer: deque[tuple[_Kind, JsonObject, datetime]] = deque()
         self._series: OrderedDict[_Kind, _Series] = OrderedDict()
-        self._buckets: OrderedDict[tuple[str, str, str, str], _Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, ...], _Bucket] = OrderedDict()
         self._wake = anyio.Event()
         self._closing = False
         self._closed = anyio.Event()
@@ -159,7 +159,7 @@ class EventRecorder:
             series.count += 1
             series.last, series.observed = self._clock(), self._now()
             self._series.move_to_end(kind)
-        elif not self._take_token(key):
+        elif not self._take_token((*key, type)):
             self.stats.dropped_rate_limited += 1
             return
         elif len(self._buffer) >= BUFFER:
@@ -188,7 +188,7 @@ class EventRecorder:
         self._wake.set()
         await self._closed.wait()
 
-    def _take_token(self, key: tuple[str, str, str, str]) -> bool:
+    def _take_token(self, key: tuple[str, ...]) -> bool:
         now = self._clock()
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -211,12 +211,14 @@ class EventRecorder:
             known.count += 1
             known.last, known.observed = self._clock(), observed
             return
-        name = f"{reference.get('name', 'unknown')[:200]}.{uuid.uuid4().hex[:16]}"
+        # Where a long name is cut, it must not end as no part of a name may.
+        name = f"{reference.get('name', 'unknown')[:200].rstrip('.-')}.{uuid.uuid4().hex[:16]}"
         # Set before the write, so that occurrences that come meanwhile join it.
         series = self._series[kind] = _Series(name, last=self._clock(), observed=observed, written=self._clock())
         self._series.move_to_end(kind)
         if len(self._series) > SERIES_KEPT:
-            self._series.popitem(last=False)
+            _, forgotten = self._series.popitem(last=False)
+            self.stats.dropped_buffer_full += forgotten.count - forgotten.written_count
         body: JsonObject = {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,

@@ -322,6 +322,12 @@ class Manager:
         """Checks for `/healthz`."""
         lag = self.loop_lag
         checks = {"event-loop": OK if lag < MAX_LOOP_LAG else f"was blocked for {lag:.1f} s"}
+        stuck = [
+            f"{controller.name} {request} goes on after {seconds:.0f} s though it was cancelled"
+            for controller in self.controllers
+            for request, seconds in controller.stuck
+        ]
+        checks["workers"] = stuck[0] if stuck else OK
         if self.elector is not None:
             overdue = self.elector.overdue
             checks["leader-election"] = OK if overdue == 0 else f"lease not renewed, {overdue:.0f} s past the deadline"

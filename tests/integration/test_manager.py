@@ -488,6 +488,14 @@ class TestObserving:
         assert down["reportingInstance"] == manager.identity
         assert "series" not in events["Created"]
 
+    async def test_events_about_objects_with_long_names(self, client: Client, namespace: str) -> None:
+        obj = await client.create(CONFIG_MAP, source(namespace, "a" * 199 + ".b" + "c" * 20))
+        manager = new_manager(client, namespace)
+        async with running(manager):
+            manager.events.event(obj, "Normal", "Tested", "note")
+            await until(lambda: manager.events.stats.written == 1)
+        assert manager.events.stats.dropped_failed == 0
+
     async def test_metrics_have_the_names_that_dashboards_know(self, client: Client, namespace: str) -> None:
         manager = new_manager(client, namespace)
         add_copier(manager)

@@ -157,6 +157,22 @@ class TestWatching:
         assert [request.name for _, request in reconciler.calls] == ["a", "b", "a", "b", "a"]
 
     @virtual_time
+    async def test_an_object_that_could_not_be_read_is_looked_at_when_it_is_put_right(self) -> None:
+        pods, reconciler = Pods(), Recording()
+        own, labelled = new(reconciler), new(Recording())
+        own.watch(pods.informer, predicate=generation_changed)
+        labelled.watch(pods.informer, by_label("app"))
+        pods.put("a", generation=1, labels="no map")
+        assert len(own.queue) == 1
+        own.queue.done(await own.queue.get())
+
+        pods.put("a", generation=2, labels={"app": "web"})
+
+        assert [key for key, _ in own.queue.next_ready(9)] == [Request("ns", "a")]
+        assert [key for key, _ in labelled.queue.next_ready(9)] == [Request("ns", "web")]
+        assert pods.cache.stats.handler_errors == 4
+
+    @virtual_time
     async def test_an_edit_comes_before_the_rest_of_the_initial_list(self) -> None:
         pods, reconciler = Pods(), Recording()
         controller = new(reconciler)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
 
 from controller.runtime import events
 from controller.runtime.events import EventRecorder
@@ -136,6 +137,32 @@ async def test_a_flood_about_one_object_is_cut_off_and_counted_and_others_are_he
             recorder.event(CLUSTER, "Warning", "Failed", f"later error {number}")
         await asyncio.sleep(1)
         assert sum("later" in note for note in notes(server)) == 2
+
+
+@virtual_time
+async def test_a_flood_of_what_is_normal_leaves_room_for_a_warning() -> None:
+    server = new_server()
+    async with recording(server.client()) as recorder:
+        for number in range(100):
+            recorder.event(CLUSTER, "Normal", "Scaled", f"step {number}")
+        recorder.event(CLUSTER, "Warning", "Failed", "no quorum")
+        await until(lambda: "no quorum" in notes(server))
+
+
+@virtual_time
+async def test_occurrences_of_series_that_are_forgotten_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "SERIES_KEPT", 1)
+    server = new_server()
+    async with recording(server.client()) as recorder:
+        recorder.event(CLUSTER, "Normal", "Done", "x")
+        await until(lambda: notes(server) == ["x"])
+        for _ in range(3):
+            recorder.event(CLUSTER, "Normal", "Done", "x")
+        recorder.event(CLUSTER, "Normal", "Done", "y")
+        await asyncio.sleep(120)
+
+    assert notes(server) == ["x", "y"]
+    assert recorder.stats.dropped_buffer_full == 3
 
 
 @virtual_time

@@ -13,7 +13,7 @@ import pytest
 
 from controller.runtime import Controller, LeaderElection, LeadershipLostError, Manager, Request, Result
 from controller.runtime.kube import LEASE, POD, Lease, Pod
-from controller.testkit import ApiServer, now, until, virtual_time
+from controller.testkit import ApiServer, new_manager, now, running, until, virtual_time
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
 
@@ -96,11 +96,11 @@ async def test_told_to_stop_while_the_lease_comes_it_lets_it_go_and_starts_nothi
     server = new_server()
     replica = Replica(server)
     replica.lease_connection.late = 0.2  # the server has acted long before its answer is there
-    running = replica.start()
+    task = replica.start()
     await until(lambda: holder(server))
 
     replica.manager.stop()
-    await running
+    await task
 
     assert (holder(server), replica.acted) == ("", [])
 
@@ -115,11 +115,11 @@ async def test_a_runnable_that_fails_leaves_the_lease_to_another_at_once() -> No
 
     failing, standby = Replica(server), Replica(server, "b")
     failing.manager.add_runnable(fail)
-    running = failing.start()
+    task = failing.start()
     await until(lambda: failing.leading)
     standing_by = standby.start()
     with pytest.raises(RuntimeError, match="on fire"):
-        await running
+        await task
     ended = now()
 
     await until(lambda: standby.acted)
@@ -134,13 +134,13 @@ async def test_what_is_cancelled_from_outside_leaves_neither_the_lease_nor_a_tas
     server = new_server()
     before = asyncio.all_tasks()
     replica = Replica(server)
-    running = replica.start()
+    task = replica.start()
     replica.controller.queue.add(Request("rook", "x"))
     await until(lambda: replica.controller.stats.active)
 
-    running.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await task
 
     assert holder(server) == ""
     assert asyncio.all_tasks() == before
@@ -151,13 +151,13 @@ async def test_a_lost_lease_is_not_let_go_and_leaves_no_task() -> None:
     server = new_server()
     before = asyncio.all_tasks()
     replica = Replica(server)
-    running = replica.start()
+    task = replica.start()
     replica.controller.queue.add(Request("rook", "x"))
     await until(lambda: replica.controller.stats.active)
 
     server.patch(LEASE, ELECTION.namespace, ELECTION.name, {"spec": {"holderIdentity": "b"}})
     with pytest.raises(LeadershipLostError):
-        await running
+        await task
 
     assert holder(server) == "b"
     assert asyncio.all_tasks() == before
@@ -168,7 +168,7 @@ async def test_with_an_api_server_that_is_away_it_ends_within_a_pods_time_and_le
     server = new_server()
     before = asyncio.all_tasks()
     replica = Replica(server)
-    running = replica.start()
+    task = replica.start()
     replica.controller.queue.add(Request("rook", "x"))
     await until(lambda: replica.controller.stats.active)
     for number in range(50):
@@ -186,10 +186,30 @@ async def test_with_an_api_server_that_is_away_it_ends_within_a_pods_time_and_le
     stopped = now()
     replica.manager.stop()
     with pytest.raises(LeadershipLostError):
-        await running
+        await task
 
     assert now() - stopped < 30
     assert asyncio.all_tasks() == before
+
+
+@virtual_time
+async def test_a_worker_that_is_lost_makes_the_process_not_alive() -> None:
+    async def deaf() -> None:
+        with anyio.CancelScope(shield=True):
+            await asyncio.sleep(1000)
+
+    server = new_server()
+    manager = new_manager(server)
+    controller = Controller("test", Work(deaf), reconcile_timeout=100)
+    manager.add(controller)
+    async with running(manager):
+        controller.queue.add(Request("rook", "x"))
+        await asyncio.sleep(150)
+        assert manager.live()["workers"] == "ok"
+        await asyncio.sleep(50)
+        assert manager.live()["workers"] == "test rook/x goes on after 200 s though it was cancelled"
+        await asyncio.sleep(850)
+        assert manager.live()["workers"] == "ok"
 
 
 HANGING = """
