@@ -445,8 +445,8 @@ def _daemons(
 def _differs(state: OsdState | None, wanted_class: str) -> bool:
     """Whether an OSD has another device class than the spec gives it, or has lost its own.
 
-    One that has not started yet may have none. One that is up has one, unless the operator died while it changed it: then
-    no rule that asks for a class finds the OSD.
+    One that has not started yet may have none. One that is up has one, unless the operator died while it changed it:
+    then no rule that asks for a class finds the OSD.
     """
     if state is None or not wanted_class:
         return False
