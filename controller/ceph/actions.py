@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
-from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
+from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
 from controller.ceph.members import ENDPOINTS, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET
+from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET, PartialObject
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -77,7 +79,15 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:
         await confirm()
-        await client.delete(action.resource, namespace, action.name, uid=action.uid)
+        try:
+            found = msgspec.convert(await client.get(action.resource, namespace, action.name), PartialObject)
+        except ApiError as error:
+            if error.is_not_found:
+                return
+            raise
+        if found.metadata.uid == action.uid:
+            await remove_finalizer(client, action.resource, found, PROTECTION)
+            await client.delete(action.resource, namespace, action.name, uid=action.uid)
 
     async def let_go(_: deletion.LetGo) -> None:
         await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)

@@ -19,7 +19,7 @@ from controller.ceph.daemon import (
     metadata,
 )
 from controller.ceph.devices import Verdict
-from controller.ceph.keys import IDENTITY
+from controller.ceph.keys import IDENTITY, PROTECTION
 from controller.ceph.members import ENDPOINTS
 from controller.framework.children import delete
 from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
@@ -150,7 +150,8 @@ def _identity(seen: Observation) -> Iterator[Step]:
         resource = named.get((kind, name))
         if resource is None and meta.get("labels", {}).get("app") == mon_objects.APP:
             resource = of_mons.get(kind)
-        if resource is not None and meta.get("deletionTimestamp") is None:
+        stays = meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ())
+        if resource is not None and stays:
             action = DestroyIdentity(resource, name, meta["uid"])
             yield Step(subject=f"{kind} {name}", action=action, reason="the data that it belongs to is gone")
 

@@ -23,7 +23,7 @@ from controller.ceph.daemon import (
     volume_mounts,
     volumes,
 )
-from controller.ceph.keys import MONS_KEYRING, secret
+from controller.ceph.keys import MONS_KEYRING, PROTECTION, secret
 from controller.ceph.members import (
     ENDPOINTS,
     PORT_V1,
@@ -79,7 +79,7 @@ def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObje
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False),
+        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False, finalizers=[PROTECTION]),
         "data": render_endpoints(endpoints, cluster),
     }
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
-from controller.ceph.actions import CreateIdentity, MemberError, handlers
+from controller.apis.ceph import CephCluster
+from controller.ceph import deletion
+from controller.ceph.actions import CLUSTERS, CreateIdentity, MemberError, handlers
+from controller.ceph.cluster import analyze
 from controller.ceph.consent import NoConsentError
 from controller.ceph.deletion import DestroyData, DestroyIdentity
 from controller.ceph.mon import RemoveFromMonmap
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
-from controller.runtime.kube import PVC
-from informers import ApiError
+from controller.runtime.kube import PVC, SECRET
+from controller.testkit import ApiServer
+from informers import ApiError, Client
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
 
@@ -32,8 +37,8 @@ class FakeApi:
         self.created: list[dict[str, Any]] = []
         self.deleted: list[tuple[str, str]] = []
 
-    async def get(self, *_: Any) -> dict[str, Any]:
-        return self.cluster
+    async def get(self, resource: Any, *_: Any) -> dict[str, Any]:
+        return {"metadata": {"uid": "c1"}} if resource == PVC else self.cluster
 
     async def create(self, _: Any, obj: dict[str, Any]) -> dict[str, Any]:
         if self.exists:
@@ -56,10 +61,12 @@ class Reached(Connections):
         return self._ceph
 
 
-async def carry_out(api: FakeApi, action: Any, connections: Connections | None = None) -> None:
+async def carry_out(
+    api: FakeApi | Client, action: Any, connections: Connections | None = None, cluster: CephCluster | None = None
+) -> None:
     manager = cast("Manager", SimpleNamespace(client=api, applier=None))
     caches = cast("Caches", SimpleNamespace(children=()))
-    ways = handlers(a_cluster(), Observation(), manager, caches, connections or Connections())
+    ways = handlers(cluster or a_cluster(), Observation(), manager, caches, connections or Connections())
     await ways[type(action)](action)
 
 
@@ -133,3 +140,27 @@ async def test_an_identity_that_exists_is_kept() -> None:
         "fsid",
         "mon-secret",
     ]
+
+
+async def test_an_identity_outlives_a_mistaken_deletion_and_goes_with_consent() -> None:
+    server = ApiServer(namespaces=("rook-ceph",))
+    server.serve(CLUSTERS)
+    meta = {"name": "my-cluster", "namespace": "rook-ceph", "finalizers": ["cephcluster.ceph.rook.io"]}
+    consent = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
+    cluster = msgspec.convert(server.create(CLUSTERS, {"metadata": meta, "spec": consent}), CephCluster)
+    live = {("ConfigMap", "rook-config-override"): {"metadata": {"name": "rook-config-override"}}}
+    create = next(
+        s.action for s in analyze(cluster, Observation(live=live), 0.0).steps if isinstance(s.action, CreateIdentity)
+    )
+    await carry_out(server.client(), create, cluster=cluster)
+    made = server.get(SECRET, "rook-ceph", "rook-ceph-mon")
+
+    server.delete(SECRET, "rook-ceph", "rook-ceph-mon")
+    marked = server.get(SECRET, "rook-ceph", "rook-ceph-mon")
+    assert marked["data"] == made["data"]
+
+    server.delete(CLUSTERS, "rook-ceph", "my-cluster")
+    (step,) = deletion.analyze(cluster, Observation(live={("Secret", "rook-ceph-mon"): marked})).steps
+    await carry_out(server.client(), step.action, cluster=cluster)
+    assert server.find(SECRET, "rook-ceph", "rook-ceph-mon") is None
+    await carry_out(server.client(), step.action, cluster=cluster)  # as when the answer was lost

@@ -407,6 +407,17 @@ def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_aga
     assert (found.ids, found.max_id) == (("a", "b", "c"), 3)
 
 
+def test_the_list_of_members_outlives_a_mistaken_deletion() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    key = ("ConfigMap", "rook-ceph-mon-endpoints")
+    without = {k: v for k, v in seen.live[key]["metadata"].items() if k != "finalizers"}
+    live = {**seen.live, key: {**seen.live[key], "metadata": without}}
+    (step,) = analyze(cluster, FSID, RELEASE, replace(seen, live=live))
+    assert isinstance(step.action, Apply), "one that was made before there was the finalizer gets it"
+    assert step.action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
+
+
 EMPTIED = Endpoints((), 2)
 
 
