@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph import mon_objects
 from controller.ceph.daemon import (
+    MON_CONFIG,
     Release,
     cluster_labels,
     image_fields,
@@ -143,7 +144,12 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
 
 def _identity(seen: Observation) -> Iterator[Step]:
     """Removes what was kept so that the data could be used again."""
-    named = {(SECRET.kind, IDENTITY): SECRET, (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP}
+    # The last one would go with the CephCluster, but for `--cascade=orphan`; the mon ids in it are this cluster's.
+    named = {
+        (SECRET.kind, IDENTITY): SECRET,
+        (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP,
+        (SECRET.kind, MON_CONFIG): SECRET,
+    }
     of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
     for (kind, name), found in seen.live.items():
         meta = found["metadata"]

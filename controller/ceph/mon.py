@@ -170,7 +170,8 @@ def _mons_before(endpoints: Endpoints, seen: MonObservation) -> str:
     """
     if endpoints.mons:
         return ""
-    newest = [f"id {id_name(endpoints.max_id)}, which was given to one"] if endpoints.max_id >= 0 else []
+    noted = f"ConfigMap {ENDPOINTS}, Secret {MON_CONFIG} or what is left of it"
+    newest = [f"id {id_name(endpoints.max_id)} (by {noted})"] if endpoints.max_id >= 0 else []
     return ", ".join([*newest, *seen.remnants])
 
 

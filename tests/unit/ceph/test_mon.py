@@ -424,7 +424,10 @@ EMPTIED = Endpoints((), 2)
 @pytest.mark.parametrize(
     ("changes", "known_by"),
     [
-        ({"endpoints": EMPTIED}, "id c, which was given to one"),
+        (
+            {"endpoints": EMPTIED},
+            "id c (by ConfigMap rook-ceph-mon-endpoints, Secret rook-ceph-config or what is left of it)",
+        ),
         ({"endpoints": None, "remnants": ("Deployment rook-ceph-osd-0",)}, "Deployment rook-ceph-osd-0"),
         (
             {"endpoints": Endpoints(), "remnants": ("osd.0 on /dev/sdb of node n1",)},
