@@ -14,10 +14,11 @@ from controller.ceph.actions import CLUSTERS, CreateIdentity, MemberError, handl
 from controller.ceph.cluster import analyze
 from controller.ceph.consent import NoConsentError
 from controller.ceph.deletion import DestroyData, DestroyIdentity
-from controller.ceph.mon import RemoveFromMonmap
+from controller.ceph.members import Endpoints, Mon
+from controller.ceph.mon import MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
-from controller.runtime.kube import PVC, SECRET
+from controller.runtime.kube import CONFIG_MAP, PVC, SECRET
 from controller.testkit import ApiServer
 from informers import ApiError, Client
 from tests.unit.ceph.answers import FakeCeph
@@ -108,7 +109,7 @@ async def test_nothing_goes_when_the_consent_was_withdrawn_or_is_anothers(
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
     api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
     ceph = FakeCeph({"quorum_status": quorum_status("abc", "abc")})
-    with pytest.raises(MemberError, match="mon b is a member"):
+    with pytest.raises(MemberError, match=r"mon b stays in the monmap: .* has it as a member"):
         await carry_out(api, RemoveFromMonmap("b"), Reached(ceph))
     assert ceph.asked == []
     await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
@@ -121,6 +122,47 @@ async def test_a_mon_that_is_needed_for_the_quorum_by_now_stays_in_the_monmap() 
     with pytest.raises(MemberError, match="without it there would be no quorum"):
         await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
     assert [command for command, _ in ceph.asked] == ["quorum_status"]
+
+
+class Applied:
+    """An applier that notes what it was given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def apply(self, obj: dict[str, Any]) -> None:
+        self.names.append(obj["metadata"]["name"])
+
+
+@pytest.mark.parametrize("kind", [StartMon, RetireMon])
+@pytest.mark.parametrize(
+    ("cached", "listed", "written"),
+    [
+        (Endpoints((Mon("a", "10.0.0.1"),), 0), "a=10.0.0.1:6789", True),
+        (Endpoints((Mon("a", "10.0.0.1"),), 0), "a=10.0.0.1:6789,b=10.0.0.2:6789", False),
+        (None, None, True),
+        (None, "a=10.0.0.1:6789", False),
+    ],
+)
+async def test_members_are_not_overwritten_that_the_cache_lacks(
+    kind: type, cached: Endpoints | None, listed: str | None, written: bool
+) -> None:
+    server, applied = ApiServer(namespaces=("rook-ceph",)), Applied()
+    if listed is not None:
+        meta = {"name": "rook-ceph-mon-endpoints", "namespace": "rook-ceph"}
+        server.create(CONFIG_MAP, {"metadata": meta, "data": {"data": listed}})
+    manager = cast("Manager", SimpleNamespace(client=server.client(), applier=applied))
+    caches = cast("Caches", SimpleNamespace(children=()))
+    seen = Observation(mons=MonObservation(endpoints=cached))
+    way = handlers(a_cluster(), seen, manager, caches, Connections())[kind]
+    objects = ({"kind": "ConfigMap", "metadata": {"name": "rook-ceph-mon-endpoints"}},)
+    action = StartMon("b", "n1", objects) if kind is StartMon else RetireMon("b", objects)
+    if not written:
+        with pytest.raises(MemberError, match="have changed meanwhile"):
+            await way(action)
+    else:
+        await way(action)
+    assert applied.names == (["rook-ceph-mon-endpoints"] if written else [])
 
 
 def quorum_status(monmap: str, quorum: str) -> dict[str, Any]:
