@@ -82,6 +82,8 @@ class OsdState:
     store: str = ""
     release: str = ""
     """The release that it ran when it started last; empty where it never did."""
+    new: bool = False
+    """Whether it never ran: it was only registered, or its number is kept for another disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,6 +265,7 @@ async def _states(ceph: Cluster) -> _Map | None:
             device_class=classes.get(osd["osd"], ""),
             store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
             release=details.get(osd["osd"], {}).get("ceph_release", ""),
+            new="new" in osd.get("state", ()),
         )
         for osd in dump["osds"]
     }
@@ -275,7 +278,8 @@ async def _ask_about_restarts(
 ) -> OsdObservation:
     removable = []
     if cluster.spec.remove_osds_if_out_and_safe_to_remove:
-        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in)
+        # One that was just made is down and out, too, until it starts.
+        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
         removable = [osd_id for osd_id in gone if not await _refusal(ceph, "osd safe-to-destroy", (osd_id,))]
     seen = replace(seen, removable=frozenset(removable))
     batch = next_batch(cluster, fsid, release, seen)

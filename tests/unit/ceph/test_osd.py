@@ -82,8 +82,8 @@ def an_osd(number: int, node_name: str = "a", **fields: Any) -> Osd:
     return Osd(**{"osd_id": number, "uuid": UUIDS[number], "node": node_name, "path": "/dev/sdb", **fields})
 
 
-def state(number: int, *, up: bool = True, is_in: bool = True, **fields: str) -> OsdState:
-    return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, **fields)
+def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: str) -> OsdState:
+    return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, new=new, **fields)
 
 
 def running(spec: CephCluster, one: Osd, release: Release = RELEASE, *, rolled_out: bool = True) -> dict[str, Any]:
@@ -472,7 +472,16 @@ class FakeCeph:
             raise CephError(110, "no answer")
         if prefix == "osd dump":
             return {
-                "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states],
+                "osds": [
+                    {
+                        "osd": s.osd_id,
+                        "uuid": s.uuid,
+                        "up": int(s.up),
+                        "in": int(s.is_in),
+                        "state": ["exists", *(["new"] if s.new else [])],
+                    }
+                    for s in self.states
+                ],
                 "require_osd_release": "quincy",
                 **({} if self.max_osd is None else {"max_osd": self.max_osd}),
             }
@@ -545,6 +554,13 @@ class TestObservation:
         ceph = FakeCeph(*gone, state(2), refuses={("osd safe-to-destroy", ("1",)): "has data"})
         seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
         assert seen.removable == frozenset({0})
+
+    async def test_one_that_was_just_made_is_not_removed(self) -> None:
+        """It is down and out until it starts, and no placement group is on it."""
+        ceph = FakeCeph(state(0, up=False, is_in=False, new=True), state(1))
+        seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
+        assert seen.removable == frozenset()
+        assert ceph.asked == []
 
     async def test_storage_status(self) -> None:
         status = storage_status(await self.look(FakeCeph(*(state(n) for n in range(3))), RELEASE))
