@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.ceph import CEPH_CLUSTER
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
 from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
@@ -15,7 +15,7 @@ from controller.ceph.keys import PROTECTION, generate_identity, identity_secret,
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET, PartialObject
+from controller.runtime.kube import CONFIG_MAP, JOB, POD, PV, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from informers import Client, JsonObject, Resource
 
-CLUSTERS = resource_of(CEPH_CLUSTER)
+CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,11 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_data(action: deletion.DestroyData) -> None:
         await confirm()
+        pools = msgspec.convert(await client.list(POOLS, namespace), list[CephBlockPool])
+        volumes = msgspec.convert(await client.list(PV), list[PersistentVolume])
+        users = deletion.dependents(cluster, pools, volumes)
+        if users:
+            raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
         await _create(client, JOB, action.job)
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:

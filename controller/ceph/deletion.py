@@ -30,10 +30,11 @@ from controller.framework.resources import requirements
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph import CephBlockPool, CephCluster
     from controller.ceph.observation import Observation
+    from controller.runtime.kube import PersistentVolume
     from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
@@ -73,7 +74,10 @@ done
 
 @dataclass(frozen=True, slots=True)
 class DestroyData:
-    """Start the Job that removes the cluster's data from a node. Its handler asks for the consent once more."""
+    """Start the Job that removes the cluster's data from a node.
+
+    Its handler asks once more for the consent, and whether something uses the cluster.
+    """
 
     node: str
     job: JsonObject = field(repr=False)
@@ -103,6 +107,27 @@ def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     steps = tuple(_destroy(cluster, seen)) if destroys else ()
     let_go = Step(subject=SUBJECT, action=LetGo(), reason="it is being deleted, and nothing holds it")
     return Plan(steps=steps or (let_go,), look_again=LOOK_AGAIN)
+
+
+def dependents(
+    cluster: CephCluster, pools: Iterable[CephBlockPool], volumes: Iterable[PersistentVolume]
+) -> tuple[str, ...]:
+    """What has to go before the cluster may, in words. Pure.
+
+    Args:
+        cluster: The cluster.
+        pools: The CephBlockPools of its namespace.
+        volumes: All PersistentVolumes.
+    """
+    namespace = cluster.metadata.namespace
+    found = [f"CephBlockPool {pool.metadata.name}" for pool in pools]
+    if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
+        found += [
+            f"PersistentVolume {volume.metadata.name}"
+            for volume in volumes
+            if volume.spec.csi is not None and volume.spec.csi.volume_attributes.get("clusterID") == namespace
+        ]
+    return tuple(sorted(found))
 
 
 def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:

@@ -35,11 +35,15 @@ class FakeApi:
 
     def __init__(self, cluster: dict[str, Any] | None = None, *, exists: bool = False) -> None:
         self.cluster, self.exists = cluster or {}, exists
+        self.users: dict[str, list[dict[str, Any]]] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[tuple[str, str]] = []
 
     async def get(self, resource: Any, *_: Any) -> dict[str, Any]:
         return {"metadata": {"uid": "c1"}} if resource == PVC else self.cluster
+
+    async def list(self, resource: Any, _: str = "") -> list[dict[str, Any]]:
+        return self.users.get(resource.kind, [])
 
     async def create(self, _: Any, obj: dict[str, Any]) -> dict[str, Any]:
         if self.exists:
@@ -104,6 +108,25 @@ async def test_nothing_goes_when_the_consent_was_withdrawn_or_is_anothers(
     with pytest.raises(NoConsentError, match=why):
         await carry_out(api, action)
     assert (api.created, api.deleted) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "why"),
+    [
+        ("CephBlockPool", {"metadata": {"name": "p"}}, "used by CephBlockPool p"),
+        (
+            "PersistentVolume",
+            {"metadata": {"name": "v"}, "spec": {"csi": {"volumeAttributes": {"clusterID": "rook-ceph"}}}},
+            "used by PersistentVolume v",
+        ),
+    ],
+)
+async def test_no_data_goes_that_something_uses_which_the_cache_lacks(kind: str, obj: dict[str, Any], why: str) -> None:
+    api = FakeApi(on_the_server("yes-really-destroy-data"))
+    api.users = {kind: [obj]}
+    with pytest.raises(NoConsentError, match=why):
+        await carry_out(api, DestroyData("n1", JOB))
+    assert api.created == []
 
 
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
