@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from controller.apis.ceph import CEPH_CLUSTER
+import msgspec
+
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
 from controller.ceph import config, csi, deletion, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
-from controller.ceph.keys import generate_identity, identity_secret, keyring, keyring_secret
-from controller.ceph.members import ENDPOINTS, MonState, parse_endpoints
+from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
+from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, JOB, POD, SECRET
+from controller.runtime.kube import CONFIG_MAP, JOB, POD, PV, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from informers import Client, JsonObject, Resource
 
-CLUSTERS = resource_of(CEPH_CLUSTER)
+CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class CreateIdentity:
 
 
 class MemberError(Exception):
-    """A mon that was to leave the monmap is a member, or is needed for the quorum."""
+    """A mon that was to leave the monmap is a member, or is needed for the quorum; or the members have changed."""
 
 
 def handlers(
@@ -45,7 +47,7 @@ def handlers(
     ways = {
         **children.handlers(manager.applier, manager.client, caches.children),
         **_cluster_handlers(cluster, manager),
-        **_member_handlers(manager),
+        **_member_handlers(cluster, seen, manager),
     }
     ceph = connections.get(cluster.metadata.namespace)
     if ceph is not None:
@@ -73,11 +75,24 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_data(action: deletion.DestroyData) -> None:
         await confirm()
+        pools = msgspec.convert(await client.list(POOLS, namespace), list[CephBlockPool])
+        volumes = msgspec.convert(await client.list(PV), list[PersistentVolume])
+        users = deletion.dependents(cluster, pools, volumes)
+        if users:
+            raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
         await _create(client, JOB, action.job)
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:
         await confirm()
-        await client.delete(action.resource, namespace, action.name, uid=action.uid)
+        try:
+            found = msgspec.convert(await client.get(action.resource, namespace, action.name), PartialObject)
+        except ApiError as error:
+            if error.is_not_found:
+                return
+            raise
+        if found.metadata.uid == action.uid:
+            await remove_finalizer(client, action.resource, found, PROTECTION)
+            await client.delete(action.resource, namespace, action.name, uid=action.uid)
 
     async def let_go(_: deletion.LetGo) -> None:
         await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
@@ -104,8 +119,11 @@ async def _create(client: Client, resource: Resource, obj: JsonObject) -> None:
             raise
 
 
-def _member_handlers(manager: Manager) -> dict[type, Handler]:
+def _member_handlers(cluster: CephCluster, seen: Observation, manager: Manager) -> dict[type, Handler]:
     async def apply_all(objects: tuple[JsonObject, ...]) -> None:
+        # The list is written as a whole: one that was changed meanwhile, which the cache does not show, would be lost.
+        if await _members(manager.client, cluster) != seen.mons.endpoints:
+            raise MemberError(f"the members in ConfigMap {ENDPOINTS} have changed meanwhile")
         for obj in objects:
             await manager.applier.apply(obj)
 
@@ -118,12 +136,24 @@ def _member_handlers(manager: Manager) -> dict[type, Handler]:
     return {mon.StartMon: start_mon, mon.RetireMon: retire_mon}
 
 
+async def _members(client: Client, cluster: CephCluster) -> Endpoints | None:
+    """The members as the API server has them; None: they are not listed."""
+    try:
+        fresh = await client.get(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
+    except ApiError as error:
+        if error.is_not_found:
+            return None
+        raise
+    return parse_endpoints(fresh.get("data") or {})
+
+
 def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dict[type, Handler]:
     async def remove_from_monmap(action: mon.RemoveFromMonmap) -> None:
         # Asked of the API server, not of a cache: an operator before this one may have made it a member a moment ago.
-        fresh = await manager.client.get(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
-        if action.mon_id in parse_endpoints(fresh.get("data") or {}).ids:
-            raise MemberError(f"mon {action.mon_id} is a member by ConfigMap {ENDPOINTS}: it stays in the monmap")
+        members = await _members(manager.client, cluster)
+        if members is None or action.mon_id in members.ids:
+            why = "does not exist" if members is None else "has it as a member"
+            raise MemberError(f"mon {action.mon_id} stays in the monmap: ConfigMap {ENDPOINTS} {why}")
         # The mons remove one without asking whether they keep their majority.
         if not MonState.parse(await ceph.mon("quorum_status")).keeps_quorum_without(action.mon_id):
             raise MemberError(f"mon {action.mon_id} stays in the monmap: without it there would be no quorum by now")

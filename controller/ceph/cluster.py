@@ -18,7 +18,15 @@ from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, statu
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
-from controller.ceph.keys import ADMIN_KEYRING, IDENTITY, MONS_KEYRING, keyring, keyring_secret, mons_keyring
+from controller.ceph.keys import (
+    ADMIN_KEYRING,
+    IDENTITY,
+    MONS_KEYRING,
+    PROTECTION,
+    keyring,
+    keyring_secret,
+    mons_keyring,
+)
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unserved
 from controller.framework.children import ensure
@@ -125,7 +133,7 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         labels = cluster_labels(cluster, "rook-ceph-mon")
         yield Step(
             subject="cluster",
-            action=actions.CreateIdentity(metadata(cluster, IDENTITY, labels, owned=False)),
+            action=actions.CreateIdentity(metadata(cluster, IDENTITY, labels, owned=False, finalizers=[PROTECTION])),
             reason="the cluster has no fsid and no keys yet",
         )
         return

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 from controller.ceph import mon_objects
 from controller.ceph.daemon import (
+    MON_CONFIG,
     Release,
     cluster_labels,
     image_fields,
     metadata,
 )
 from controller.ceph.devices import Verdict
-from controller.ceph.keys import IDENTITY
+from controller.ceph.keys import IDENTITY, PROTECTION
 from controller.ceph.members import ENDPOINTS
 from controller.framework.children import delete
 from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
@@ -29,10 +30,11 @@ from controller.framework.resources import requirements
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph import CephBlockPool, CephCluster
     from controller.ceph.observation import Observation
+    from controller.runtime.kube import PersistentVolume
     from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
@@ -72,7 +74,10 @@ done
 
 @dataclass(frozen=True, slots=True)
 class DestroyData:
-    """Start the Job that removes the cluster's data from a node. Its handler asks for the consent once more."""
+    """Start the Job that removes the cluster's data from a node.
+
+    Its handler asks once more for the consent, and whether something uses the cluster.
+    """
 
     node: str
     job: JsonObject = field(repr=False)
@@ -102,6 +107,27 @@ def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     steps = tuple(_destroy(cluster, seen)) if destroys else ()
     let_go = Step(subject=SUBJECT, action=LetGo(), reason="it is being deleted, and nothing holds it")
     return Plan(steps=steps or (let_go,), look_again=LOOK_AGAIN)
+
+
+def dependents(
+    cluster: CephCluster, pools: Iterable[CephBlockPool], volumes: Iterable[PersistentVolume]
+) -> tuple[str, ...]:
+    """What has to go before the cluster may, in words. Pure.
+
+    Args:
+        cluster: The cluster.
+        pools: The CephBlockPools of its namespace.
+        volumes: All PersistentVolumes.
+    """
+    namespace = cluster.metadata.namespace
+    found = [f"CephBlockPool {pool.metadata.name}" for pool in pools]
+    if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
+        found += [
+            f"PersistentVolume {volume.metadata.name}"
+            for volume in volumes
+            if volume.spec.csi is not None and volume.spec.csi.volume_attributes.get("clusterID") == namespace
+        ]
+    return tuple(sorted(found))
 
 
 def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -143,14 +169,20 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
 
 def _identity(seen: Observation) -> Iterator[Step]:
     """Removes what was kept so that the data could be used again."""
-    named = {(SECRET.kind, IDENTITY): SECRET, (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP}
+    # The last one would go with the CephCluster, but for `--cascade=orphan`; the mon ids in it are this cluster's.
+    named = {
+        (SECRET.kind, IDENTITY): SECRET,
+        (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP,
+        (SECRET.kind, MON_CONFIG): SECRET,
+    }
     of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
     for (kind, name), found in seen.live.items():
         meta = found["metadata"]
         resource = named.get((kind, name))
         if resource is None and meta.get("labels", {}).get("app") == mon_objects.APP:
             resource = of_mons.get(kind)
-        if resource is not None and meta.get("deletionTimestamp") is None:
+        stays = meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ())
+        if resource is not None and stays:
             action = DestroyIdentity(resource, name, meta["uid"])
             yield Step(subject=f"{kind} {name}", action=action, reason="the data that it belongs to is gone")
 

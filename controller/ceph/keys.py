@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 IDENTITY = "rook-ceph-mon"  # the Secret's name
 MONS_KEYRING = "rook-ceph-mons-keyring"
 ADMIN_KEYRING = "rook-ceph-admin-keyring"
+PROTECTION = "ceph.rook.io/disaster-protection"
+"""Finalizer, upstream's, of what opens the data and cannot be made again: by a mistaken deletion, as of the whole
+namespace, it is marked, but stays to be read until somebody takes the finalizer away."""
+
 KEYRING_KEY = "keyring"
 ADMIN_USER = "client.admin"
 ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets

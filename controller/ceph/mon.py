@@ -10,6 +10,7 @@ A mon's identity is the address of its Service (the node's with host networking)
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network
 from controller.ceph.members import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
+    JOINED,
     MAX_ID_ANNOTATION,
     budget,
     claim,
@@ -170,7 +172,8 @@ def _mons_before(endpoints: Endpoints, seen: MonObservation) -> str:
     """
     if endpoints.mons:
         return ""
-    newest = [f"id {id_name(endpoints.max_id)}, which was given to one"] if endpoints.max_id >= 0 else []
+    noted = f"ConfigMap {ENDPOINTS}, Secret {MON_CONFIG} or what is left of it"
+    newest = [f"id {id_name(endpoints.max_id)} (by {noted})"] if endpoints.max_id >= 0 else []
     return ", ".join([*newest, *seen.remnants])
 
 
@@ -178,13 +181,20 @@ def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObserva
     if not endpoints.mons:
         return
     yield from ensure(seen.live, endpoints_config_map(cluster, endpoints), subject="mons", lane="mon endpoints")
-    yield from ensure(seen.live, config_secret(cluster, endpoints), subject="mons", lane="mon endpoints")
+    yield from ensure(seen.live, config_secret(cluster, endpoints, _joined(seen)), subject="mons", lane="mon endpoints")
     wanted = budget(cluster, endpoints, seen.state)
     found = seen.live.get(("PodDisruptionBudget", BUDGET))
     if wanted is not None:
         yield from ensure(seen.live, wanted, subject="mons", lane="mon disruption budget")
     elif found is not None:
         yield delete(PDB, found, subject="mons", reason="too few mons to lose one", lane="mon disruption budget")
+
+
+def _joined(seen: MonObservation) -> frozenset[str]:
+    """The mons that have been in quorum: that are now, or were once by the Secret that says so."""
+    noted = seen.live.get(("Secret", MON_CONFIG), {}).get("data", {}).get(JOINED, "")
+    in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
+    return in_quorum | set(base64.b64decode(noted).decode().split(","))
 
 
 def _members(
@@ -333,7 +343,7 @@ def _grow(
             own_claim = None if mon.node else claim(cluster, mon_id)
             objects = (
                 endpoints_config_map(cluster, grown),
-                config_secret(cluster, grown),
+                config_secret(cluster, grown, _joined(seen)),
                 *(() if own_claim is None else (own_claim,)),
                 mon_deployment(cluster, fsid, release, mon),
             )
@@ -369,7 +379,7 @@ def _shrink(
     victim = lost[0] if lost else _surplus(cluster, endpoints, seen.nodes)
     reason = f"{len(endpoints.mons)} mons exist, {wanted} are wanted"
     rest = endpoints.without(victim)
-    action = RetireMon(victim, (endpoints_config_map(cluster, rest), config_secret(cluster, rest)))
+    action = RetireMon(victim, (endpoints_config_map(cluster, rest), config_secret(cluster, rest, _joined(seen))))
     yield Step(
         subject=f"mon {victim}",
         action=action,

@@ -23,7 +23,7 @@ from controller.ceph.daemon import (
     volume_mounts,
     volumes,
 )
-from controller.ceph.keys import MONS_KEYRING, secret
+from controller.ceph.keys import MONS_KEYRING, PROTECTION, secret
 from controller.ceph.members import (
     ENDPOINTS,
     PORT_V1,
@@ -38,11 +38,15 @@ from controller.ceph.members import (
 from controller.framework.placement import HOSTNAME_LABEL, keep_apart
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from controller.apis.ceph import CephCluster
     from informers import JsonObject
 
 APP = "rook-ceph-mon"
 BUDGET = "rook-ceph-mon-pdb"
+JOINED = "mons_joined"
+"""Key of Secret `rook-ceph-config`: the mons that have been in quorum."""
 MAX_ID_ANNOTATION = "rook.io/max-mon-id"
 DATA_ROOT = "/var/lib/ceph/mon"
 DEFAULT_CLAIM_SIZE = "10Gi"
@@ -50,7 +54,7 @@ DEFAULT_CLAIM_SIZE = "10Gi"
 
 PREPARE_STORE = """\
 set -eu
-store=$1 fsid=$2; shift 2
+store=$1 fsid=$2 id=$3; shift 3
 chown ceph:ceph /run/ceph /var/log/ceph /var/lib/ceph/crash "$(dirname "$store")"
 if [ -e "$store/kv_backend" ]; then
     found=$(cat "$store/rook-fsid" 2>/dev/null || echo "$fsid")
@@ -62,6 +66,14 @@ if [ -e "$store/kv_backend" ]; then
     [ "$(stat -c %U "$store")" = ceph ] || chown -R ceph:ceph "$store"
     exit 0
 fi
+case ",${ROOK_MONS_JOINED:-}," in *",$id,"*)
+    # Its store is lost. The others have what was in it, as long as they have a quorum.
+    if ! ceph --connect-timeout 20 --name mon. quorum_status >/dev/null; then
+        echo "mon $id has lost its store ($DATA_PLACE is empty), and no other mons have a quorum, from which it could" \
+            "get it again: an empty one would make an empty cluster. Bring the others back, or the store" >&2
+        exit 1
+    fi
+esac
 rm -rf "$store.new"
 mkdir "$store.new"
 chown ceph:ceph "$store.new"
@@ -71,7 +83,11 @@ sync -f "$store.new"
 if [ -d "$store" ]; then rmdir "$store"; fi
 mv "$store.new" "$store"
 """
-"""Makes a mon's store where there is none: whole or not at all, since it only gets its name when it is complete."""
+"""Makes a mon's store where there is none: whole or not at all, since it only gets its name when it is complete.
+
+Mons that are all new make a cluster without pools and OSDs. So one that had a store before gets a new one only to fill
+it from others.
+"""
 
 
 def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
@@ -79,17 +95,26 @@ def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObje
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False),
+        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False, finalizers=[PROTECTION]),
         "data": render_endpoints(endpoints, cluster),
     }
 
 
-def config_secret(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
-    """The Secret from which daemons learn at their start where the mons are.
+def config_secret(cluster: CephCluster, endpoints: Endpoints, joined: Collection[str]) -> JsonObject:
+    """The Secret from which daemons learn at their start where the mons are, and mons whether they have a store.
 
     It has the newest mon id a second time, so that ids are not used again when the ConfigMap is lost.
+
+    Args:
+        cluster: The cluster.
+        endpoints: The members.
+        joined: Those of them that have been in quorum.
     """
-    data = {"mon_host": ",".join(hosts(cluster, endpoints)), "mon_initial_members": ",".join(endpoints.ids)}
+    data = {
+        "mon_host": ",".join(hosts(cluster, endpoints)),
+        "mon_initial_members": ",".join(endpoints.ids),
+        JOINED: ",".join(mon_id for mon_id in endpoints.ids if mon_id in joined),
+    }
     annotations = {MAX_ID_ANNOTATION: str(endpoints.max_id)}
     return secret(metadata(cluster, MON_CONFIG, cluster_labels(cluster, APP), annotations=annotations), data)
 
@@ -183,10 +208,17 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
         main["ports"].insert(0, {"name": "tcp-msgr1", "containerPort": PORT_V1, "protocol": "TCP"})
     prepare = {
         "name": "init-mon-fs",
-        "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, fsid],
+        "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, fsid, mon.id],
         "args": [flag for flag in common if flag != "--foreground"],
         **container,
-        "env": [*environment(), {"name": "DATA_PLACE", "value": place}],
+        "env": [
+            *environment(),
+            {"name": "DATA_PLACE", "value": place},
+            {
+                "name": "ROOK_MONS_JOINED",
+                "valueFrom": {"secretKeyRef": {"name": MON_CONFIG, "key": JOINED, "optional": True}},
+            },
+        ],
     }
     pod: JsonObject = {
         "initContainers": [prepare],

@@ -14,7 +14,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
-from controller.ceph import mon_objects, osd, osd_daemon, version
+from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, VERSION_LABEL, Release
 from controller.ceph.health import Health
@@ -267,15 +267,8 @@ class Observer:
     def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
         if cluster.metadata.deletion_timestamp is None:
             return ()
-        namespace = cluster.metadata.namespace
-        found = [f"CephBlockPool {pool.metadata.name}" for pool in self._caches.pools.list(namespace)]
-        if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
-            found += [
-                f"PersistentVolume {volume.metadata.name}"
-                for volume in self._caches.volumes.list()
-                if volume.spec.csi is not None and volume.spec.csi.volume_attributes.get("clusterID") == namespace
-            ]
-        return tuple(sorted(found))
+        pools = self._caches.pools.list(cluster.metadata.namespace)
+        return deletion.dependents(cluster, pools, self._caches.volumes.list())
 
 
 @dataclass(frozen=True, slots=True)

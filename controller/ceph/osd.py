@@ -82,6 +82,8 @@ class OsdState:
     store: str = ""
     release: str = ""
     """The release that it ran when it started last; empty where it never did."""
+    new: bool = False
+    """Whether it never ran: it was only registered, or its number is kept for another disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class OsdObservation:
         refused: What they did not use.
         states: The cluster's OSDs by number; None while the cluster does not answer.
         required: The release that OSDs must have at least to join the cluster.
+        ever: Whether the cluster ever had an OSD, by its map.
         stoppable: OSDs that the cluster can do without for a moment, of those that have to be restarted next.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
@@ -117,6 +120,7 @@ class OsdObservation:
     refused: tuple[prepare.Refusal, ...] = ()
     states: Mapping[int, OsdState] | None = None
     required: str = ""
+    ever: bool = True
     stoppable: frozenset[int] = frozenset()
     unstoppable: str = ""
     removable: frozenset[int] = frozenset()
@@ -124,8 +128,10 @@ class OsdObservation:
 
     @property
     def registered(self) -> frozenset[str] | None:
-        """UUIDs of the cluster's OSDs; None while it does not answer."""
-        return None if self.states is None else frozenset(state.uuid for state in self.states.values())
+        """UUIDs of the cluster's OSDs; None while it does not answer, or cannot know."""
+        if self.states is None or not self.ever:
+            return None
+        return frozenset(state.uuid for state in self.states.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +224,21 @@ async def observe(
     answer = await _states(ceph)
     if answer is None:
         return seen
-    states, required = answer
-    seen = replace(seen, states=states, required=required)
+    seen = replace(seen, states=answer.states, required=answer.required, ever=answer.ever)
     return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
 
 
-async def _states(ceph: Cluster) -> tuple[dict[int, OsdState], str] | None:
-    """The cluster's OSDs, and the release that they must have; None where the mons do not answer."""
+@dataclass(frozen=True, slots=True)
+class _Map:
+    """What the cluster's map says: its OSDs, the release that they must have, and whether it ever had one."""
+
+    states: Mapping[int, OsdState]
+    required: str
+    ever: bool
+
+
+async def _states(ceph: Cluster) -> _Map | None:
+    """The cluster's map of OSDs; None where the mons do not answer."""
     answers: dict[str, Any] = {}
 
     async def ask(prefix: str) -> None:
@@ -251,10 +265,12 @@ async def _states(ceph: Cluster) -> tuple[dict[int, OsdState], str] | None:
             device_class=classes.get(osd["osd"], ""),
             store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
             release=details.get(osd["osd"], {}).get("ceph_release", ""),
+            new="new" in osd.get("state", ()),
         )
         for osd in dump["osds"]
     }
-    return states, dump.get("require_osd_release", "")
+    # The numbers end there that were ever given to an OSD; those that were purged count.
+    return _Map(states, dump.get("require_osd_release", ""), ever=dump.get("max_osd") != 0)
 
 
 async def _ask_about_restarts(
@@ -262,7 +278,8 @@ async def _ask_about_restarts(
 ) -> OsdObservation:
     removable = []
     if cluster.spec.remove_osds_if_out_and_safe_to_remove:
-        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in)
+        # One that was just made is down and out, too, until it starts.
+        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
         removable = [osd_id for osd_id in gone if not await _refusal(ceph, "osd safe-to-destroy", (osd_id,))]
     seen = replace(seen, removable=frozenset(removable))
     batch = next_batch(cluster, fsid, release, seen)
@@ -299,6 +316,10 @@ def analyze(
     """
     if seen.states is None:
         return (Step(subject="osds", reason="devices are to be prepared", waits_for="a mon to be in quorum"),)
+    if not seen.ever and (unknown := _unknown_to_the_mons(fsid, seen)):
+        reason = f"the mons know of no OSD, not even of one that was purged, but there are {', '.join(unknown)}"
+        waits_for = "the mons' stores, which were made anew, to be restored; or these OSDs to be wiped and deleted"
+        return (Step(subject="osds", reason=reason, waits_for=waits_for),)
     verdicts = judged(cluster, fsid, seen)
     osds = known_osds(seen, verdicts)
     wanted = any(v.verdict is Verdict.ACCEPTED for v in verdicts)
@@ -309,6 +330,18 @@ def analyze(
         *_removals(cluster, seen, osds),
         *_upgrade_end(release, seen),
     )
+
+
+def _unknown_to_the_mons(fsid: str, seen: OsdObservation) -> list[str]:
+    """OSDs of this cluster by its Deployments and by the labels of devices, in words."""
+    deployed = [f"Deployment {d.metadata.name}" for _, d in sorted(seen.deployments.items())]
+    labelled = [
+        f"osd.{device.osd_id} on {device.path} of node {node}"
+        for node, devices in sorted(seen.reports.items())
+        for device in devices
+        if device.ceph_fsid == fsid and device.osd_id >= 0
+    ]
+    return [*deployed, *labelled]
 
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:

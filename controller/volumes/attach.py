@@ -26,11 +26,11 @@ from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
-from controller.volumes.reclaim import BY_VOLUME
+from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
 from informers import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from controller.runtime.kube import PersistentVolume
     from controller.volumes.backend import Holder, VolumeBackend
@@ -269,7 +269,7 @@ class Attachments:
     Attributes:
         client: Writes.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
-        volumes: All PersistentVolumes.
+        volumes: All PersistentVolumes, with the index `BY_HANDLE`.
         nodes: All nodes.
         backend: The storage system.
         clock: Seconds since the epoch.
@@ -328,7 +328,8 @@ class Attachments:
                 metadata = await self.backend.attachment(volume)
         except BackendError as error:
             trouble = str(error)
-        same_volume = self.attachments.by_index(BY_VOLUME, name)
+        names = self._names(found) or {name}
+        same_volume = [a for each in sorted(names) for a in self.attachments.by_index(BY_VOLUME, each)]
         nodes = {node.metadata.name: node for node in self.nodes.list()}
         if deleting or holders:  # after the storage system was asked, which may take long
             here = attachment.spec.node_name
@@ -339,7 +340,7 @@ class Attachments:
             }
             if deleting and is_out_of_service(node) and (holders or absent):
                 # A client of a node, or of an attachment, that a cache lacks could be taken for this node's.
-                same_volume = await self._same_volume(name)
+                same_volume = await self._same_volume(names)
                 nodes = {n.metadata.name: n for n in msgspec.convert(await self.client.list(NODE), list[Node])}
         return AttachmentObservation(
             volume=found,
@@ -362,10 +363,16 @@ class Attachments:
                 return None
             raise
 
-    async def _same_volume(self, volume: str) -> list[VolumeAttachment]:
-        """The attachments of a PersistentVolume that the API server has."""
+    def _names(self, volume: PersistentVolume | None) -> set[str]:
+        """The PersistentVolumes of the same volume: its own, and any by which another namespace has it."""
+        if volume is None:
+            return set()
+        return {volume.metadata.name, *(v.metadata.name for v in self.volumes.by_index(BY_HANDLE, handle_of(volume)))}
+
+    async def _same_volume(self, names: Collection[str]) -> list[VolumeAttachment]:
+        """The attachments of these PersistentVolumes that the API server has."""
         found = msgspec.convert(await self.client.list(VOLUME_ATTACHMENT), list[VolumeAttachment])
-        return [attachment for attachment in found if attachment.spec.source.persistent_volume_name == volume]
+        return [attachment for attachment in found if attachment.spec.source.persistent_volume_name in names]
 
     async def _add_finalizer(self, attachment: VolumeAttachment) -> None:
         await add_finalizer(self.client, VOLUME_ATTACHMENT, attachment, finalizer(attachment.spec.attacher))
@@ -393,7 +400,7 @@ class Attachments:
         given_to = fresh.get("annotations", {}).get(GIVEN_TO)
         if given_to == meta.uid:
             return
-        for other in await self._same_volume(name):
+        for other in await self._same_volume(self._names(volume)):
             has_it = other.status.attached or other.metadata.uid == given_to
             if has_it and other.spec.node_name != attachment.spec.node_name:
                 state = "is attached" if other.status.attached else "is being attached"

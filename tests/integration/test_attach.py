@@ -13,7 +13,7 @@ from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, Persisten
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import GIVEN_TO, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder
-from controller.volumes.reclaim import BY_VOLUME
+from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
 from informers import Client
 from tests.integration.test_manager import new_manager, running
 from tests.unit.volumes.objects import DRIVER
@@ -49,6 +49,7 @@ def operator(manager: Any, backend: FakeBackend, *, sees: str = "") -> Attachmen
     found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment, label_selector=f"node={sees}" if sees else "")
     found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
     volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
+    volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
     return Attachments(manager.client, found, volumes, nodes, backend)
 
 

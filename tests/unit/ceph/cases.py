@@ -99,6 +99,7 @@ def running_mons(
     *,
     quorum: str | None = None,
     monmap: str | None = None,
+    joined: str | None = None,
     **changes: Any,
 ) -> MonObservation:
     """Mons that run as they should.
@@ -108,6 +109,7 @@ def running_mons(
         members: Their ids, as in "abc".
         quorum: Who is in quorum; by default all of them.
         monmap: Who is in the monmap; by default all of them.
+        joined: Who was noted to have been in quorum; by default all of them.
         changes: Other attributes of the observation.
     """
     endpoints = Endpoints(tuple(member(m) for m in members), max((id_number(m) for m in members), default=-1))
@@ -121,7 +123,7 @@ def running_mons(
         "deployments": {mon_id: deployment_view(obj) for mon_id, obj in deployments.items()},
         "live": live_objects(
             endpoints_config_map(cluster, endpoints),
-            config_secret(cluster, endpoints),
+            config_secret(cluster, endpoints, members if joined is None else joined),
             mon_budget(cluster, endpoints, state),
             *deployments.values(),
         )

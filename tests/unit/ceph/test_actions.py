@@ -5,16 +5,22 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
-from controller.ceph.actions import CreateIdentity, MemberError, handlers
+from controller.apis.ceph import CephCluster
+from controller.ceph import deletion
+from controller.ceph.actions import CLUSTERS, CreateIdentity, MemberError, handlers
+from controller.ceph.cluster import analyze
 from controller.ceph.consent import NoConsentError
 from controller.ceph.deletion import DestroyData, DestroyIdentity
-from controller.ceph.mon import RemoveFromMonmap
+from controller.ceph.members import Endpoints, Mon
+from controller.ceph.mon import MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
-from controller.runtime.kube import PVC
-from informers import ApiError
+from controller.runtime.kube import CONFIG_MAP, PVC, SECRET
+from controller.testkit import ApiServer
+from informers import ApiError, Client
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
 
@@ -29,11 +35,15 @@ class FakeApi:
 
     def __init__(self, cluster: dict[str, Any] | None = None, *, exists: bool = False) -> None:
         self.cluster, self.exists = cluster or {}, exists
+        self.users: dict[str, list[dict[str, Any]]] = {}
         self.created: list[dict[str, Any]] = []
         self.deleted: list[tuple[str, str]] = []
 
-    async def get(self, *_: Any) -> dict[str, Any]:
-        return self.cluster
+    async def get(self, resource: Any, *_: Any) -> dict[str, Any]:
+        return {"metadata": {"uid": "c1"}} if resource == PVC else self.cluster
+
+    async def list(self, resource: Any, _: str = "") -> list[dict[str, Any]]:
+        return self.users.get(resource.kind, [])
 
     async def create(self, _: Any, obj: dict[str, Any]) -> dict[str, Any]:
         if self.exists:
@@ -56,10 +66,12 @@ class Reached(Connections):
         return self._ceph
 
 
-async def carry_out(api: FakeApi, action: Any, connections: Connections | None = None) -> None:
+async def carry_out(
+    api: FakeApi | Client, action: Any, connections: Connections | None = None, cluster: CephCluster | None = None
+) -> None:
     manager = cast("Manager", SimpleNamespace(client=api, applier=None))
     caches = cast("Caches", SimpleNamespace(children=()))
-    ways = handlers(a_cluster(), Observation(), manager, caches, connections or Connections())
+    ways = handlers(cluster or a_cluster(), Observation(), manager, caches, connections or Connections())
     await ways[type(action)](action)
 
 
@@ -98,10 +110,29 @@ async def test_nothing_goes_when_the_consent_was_withdrawn_or_is_anothers(
     assert (api.created, api.deleted) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "obj", "why"),
+    [
+        ("CephBlockPool", {"metadata": {"name": "p"}}, "used by CephBlockPool p"),
+        (
+            "PersistentVolume",
+            {"metadata": {"name": "v"}, "spec": {"csi": {"volumeAttributes": {"clusterID": "rook-ceph"}}}},
+            "used by PersistentVolume v",
+        ),
+    ],
+)
+async def test_no_data_goes_that_something_uses_which_the_cache_lacks(kind: str, obj: dict[str, Any], why: str) -> None:
+    api = FakeApi(on_the_server("yes-really-destroy-data"))
+    api.users = {kind: [obj]}
+    with pytest.raises(NoConsentError, match=why):
+        await carry_out(api, DestroyData("n1", JOB))
+    assert api.created == []
+
+
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
     api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
     ceph = FakeCeph({"quorum_status": quorum_status("abc", "abc")})
-    with pytest.raises(MemberError, match="mon b is a member"):
+    with pytest.raises(MemberError, match=r"mon b stays in the monmap: .* has it as a member"):
         await carry_out(api, RemoveFromMonmap("b"), Reached(ceph))
     assert ceph.asked == []
     await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
@@ -114,6 +145,47 @@ async def test_a_mon_that_is_needed_for_the_quorum_by_now_stays_in_the_monmap() 
     with pytest.raises(MemberError, match="without it there would be no quorum"):
         await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
     assert [command for command, _ in ceph.asked] == ["quorum_status"]
+
+
+class Applied:
+    """An applier that notes what it was given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    async def apply(self, obj: dict[str, Any]) -> None:
+        self.names.append(obj["metadata"]["name"])
+
+
+@pytest.mark.parametrize("kind", [StartMon, RetireMon])
+@pytest.mark.parametrize(
+    ("cached", "listed", "written"),
+    [
+        (Endpoints((Mon("a", "10.0.0.1"),), 0), "a=10.0.0.1:6789", True),
+        (Endpoints((Mon("a", "10.0.0.1"),), 0), "a=10.0.0.1:6789,b=10.0.0.2:6789", False),
+        (None, None, True),
+        (None, "a=10.0.0.1:6789", False),
+    ],
+)
+async def test_members_are_not_overwritten_that_the_cache_lacks(
+    kind: type, cached: Endpoints | None, listed: str | None, written: bool
+) -> None:
+    server, applied = ApiServer(namespaces=("rook-ceph",)), Applied()
+    if listed is not None:
+        meta = {"name": "rook-ceph-mon-endpoints", "namespace": "rook-ceph"}
+        server.create(CONFIG_MAP, {"metadata": meta, "data": {"data": listed}})
+    manager = cast("Manager", SimpleNamespace(client=server.client(), applier=applied))
+    caches = cast("Caches", SimpleNamespace(children=()))
+    seen = Observation(mons=MonObservation(endpoints=cached))
+    way = handlers(a_cluster(), seen, manager, caches, Connections())[kind]
+    objects = ({"kind": "ConfigMap", "metadata": {"name": "rook-ceph-mon-endpoints"}},)
+    action = StartMon("b", "n1", objects) if kind is StartMon else RetireMon("b", objects)
+    if not written:
+        with pytest.raises(MemberError, match="have changed meanwhile"):
+            await way(action)
+    else:
+        await way(action)
+    assert applied.names == (["rook-ceph-mon-endpoints"] if written else [])
 
 
 def quorum_status(monmap: str, quorum: str) -> dict[str, Any]:
@@ -133,3 +205,27 @@ async def test_an_identity_that_exists_is_kept() -> None:
         "fsid",
         "mon-secret",
     ]
+
+
+async def test_an_identity_outlives_a_mistaken_deletion_and_goes_with_consent() -> None:
+    server = ApiServer(namespaces=("rook-ceph",))
+    server.serve(CLUSTERS)
+    meta = {"name": "my-cluster", "namespace": "rook-ceph", "finalizers": ["cephcluster.ceph.rook.io"]}
+    consent = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
+    cluster = msgspec.convert(server.create(CLUSTERS, {"metadata": meta, "spec": consent}), CephCluster)
+    live = {("ConfigMap", "rook-config-override"): {"metadata": {"name": "rook-config-override"}}}
+    create = next(
+        s.action for s in analyze(cluster, Observation(live=live), 0.0).steps if isinstance(s.action, CreateIdentity)
+    )
+    await carry_out(server.client(), create, cluster=cluster)
+    made = server.get(SECRET, "rook-ceph", "rook-ceph-mon")
+
+    server.delete(SECRET, "rook-ceph", "rook-ceph-mon")
+    marked = server.get(SECRET, "rook-ceph", "rook-ceph-mon")
+    assert marked["data"] == made["data"]
+
+    server.delete(CLUSTERS, "rook-ceph", "my-cluster")
+    (step,) = deletion.analyze(cluster, Observation(live={("Secret", "rook-ceph-mon"): marked})).steps
+    await carry_out(server.client(), step.action, cluster=cluster)
+    assert server.find(SECRET, "rook-ceph", "rook-ceph-mon") is None
+    await carry_out(server.client(), step.action, cluster=cluster)  # as when the answer was lost

@@ -104,6 +104,7 @@ def test_the_identity_goes_last() -> None:
     assert len(gone) == len(steps)
     assert gone == {
         ("Secret", "rook-ceph-mon"),
+        ("Secret", "rook-ceph-config"),
         ("ConfigMap", "rook-ceph-mon-endpoints"),
         ("Service", "rook-ceph-mon-a"),
         ("Service", "rook-ceph-mon-b"),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,7 +22,7 @@ from controller.ceph.members import (
     render_endpoints,
 )
 from controller.ceph.mon import MonObservation, RetireMon, StartMon, analyze, recover
-from controller.ceph.mon_objects import budget, claim, config_secret, mon_deployment, service
+from controller.ceph.mon_objects import PREPARE_STORE, budget, claim, config_secret, mon_deployment, service
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from tests.unit.ceph.cases import (
@@ -398,7 +402,7 @@ def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_aga
     live, deployments = dict(seen.live), dict(seen.deployments)
     if known_by == "Secret":
         assert seen.endpoints is not None
-        live |= live_objects(config_secret(cluster, replace(seen.endpoints, max_id=3)))
+        live |= live_objects(config_secret(cluster, replace(seen.endpoints, max_id=3), ()))
     elif known_by == "PersistentVolumeClaim":
         live |= live_objects({"kind": known_by, "metadata": {"name": "rook-ceph-mon-d", "namespace": "rook-ceph"}})
     else:
@@ -407,13 +411,103 @@ def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_aga
     assert (found.ids, found.max_id) == (("a", "b", "c"), 3)
 
 
+def test_the_list_of_members_outlives_a_mistaken_deletion() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc")
+    key = ("ConfigMap", "rook-ceph-mon-endpoints")
+    without = {k: v for k, v in seen.live[key]["metadata"].items() if k != "finalizers"}
+    live = {**seen.live, key: {**seen.live[key], "metadata": without}}
+    (step,) = analyze(cluster, FSID, RELEASE, replace(seen, live=live))
+    assert isinstance(step.action, Apply), "one that was made before there was the finalizer gets it"
+    assert step.action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
+
+
+# ---- Stores
+
+
+class Pod:
+    """A mon's pod that is about to make its store, on a machine whose tools of Ceph are stand-ins."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = directory / "data"
+        self.tools = directory / "bin"
+        self.tools.mkdir()
+        self.tool("chown", "exit 0")
+        self.tool("ceph-mon", 'for flag; do case $flag in --mon-data=*) touch "${flag#*=}/kv_backend";; esac; done')
+        self.quorum(True)
+
+    def tool(self, name: str, script: str) -> None:
+        path = self.tools / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def quorum(self, answers: bool) -> None:
+        self.tool("ceph", f"exit {int(not answers)}")
+
+    def prepare(self, joined: str | None) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": f"{self.tools}:{os.environ['PATH']}", "DATA_PLACE": "claim x"}
+        environment |= {} if joined is None else {"ROOK_MONS_JOINED": joined}
+        command = ["sh", "-c", PREPARE_STORE, "init-mon-fs", str(self.store), FSID, "b", "--id=b"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    @property
+    def has_store(self) -> bool:
+        return (self.store / "kv_backend").exists() and (self.store / "rook-fsid").read_text() == f"{FSID}\n"
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("joined", "quorum", "made"),
+    [
+        pytest.param(None, False, True, id="the Secret is of an operator that did not note it"),
+        pytest.param("", False, True, id="a new cluster"),
+        pytest.param("a,bb,c", False, True, id="a new mon"),
+        pytest.param("a,b,c", True, True, id="it is filled from the others"),
+        pytest.param("a,b,c", False, False, id="there are no others"),
+        pytest.param("b", False, False, id="the only one"),
+    ],
+)
+def test_a_lost_store_is_made_anew_only_to_be_filled_from_others(
+    pod: Pod, joined: str | None, quorum: bool, made: bool
+) -> None:
+    pod.quorum(quorum)
+    done = pod.prepare(joined)
+    assert (done.returncode == 0, pod.has_store) == (made, made), done.stderr
+    assert made or "mon b has lost its store (claim x is empty)" in done.stderr
+
+
+def test_a_store_that_is_there_needs_no_quorum(pod: Pod) -> None:
+    pod.prepare("")
+    pod.tool("stat", "echo ceph")
+    pod.quorum(False)
+    assert pod.prepare("a,b,c").returncode == 0
+
+
+def test_a_mon_that_joined_is_noted_and_not_forgotten_while_it_is_out() -> None:
+    cluster = a_cluster()
+    (step,) = analyze(cluster, FSID, RELEASE, running_mons(cluster, "abc", joined="ab"))
+    assert isinstance(step.action, Apply)
+    assert base64.b64decode(step.action.obj["data"]["mons_joined"]) == b"a,b,c"
+    out = analyze(cluster, FSID, RELEASE, running_mons(cluster, "abc", quorum="ab"))
+    assert [s for s in out if s.action is not None and s.subject == "mons" and isinstance(s.action, Apply)] == [
+        s for s in out if s.lane == "mon disruption budget"
+    ]
+
+
 EMPTIED = Endpoints((), 2)
 
 
 @pytest.mark.parametrize(
     ("changes", "known_by"),
     [
-        ({"endpoints": EMPTIED}, "id c, which was given to one"),
+        (
+            {"endpoints": EMPTIED},
+            "id c (by ConfigMap rook-ceph-mon-endpoints, Secret rook-ceph-config or what is left of it)",
+        ),
         ({"endpoints": None, "remnants": ("Deployment rook-ceph-osd-0",)}, "Deployment rook-ceph-osd-0"),
         (
             {"endpoints": Endpoints(), "remnants": ("osd.0 on /dev/sdb of node n1",)},

@@ -82,8 +82,8 @@ def an_osd(number: int, node_name: str = "a", **fields: Any) -> Osd:
     return Osd(**{"osd_id": number, "uuid": UUIDS[number], "node": node_name, "path": "/dev/sdb", **fields})
 
 
-def state(number: int, *, up: bool = True, is_in: bool = True, **fields: str) -> OsdState:
-    return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, **fields)
+def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: str) -> OsdState:
+    return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, new=new, **fields)
 
 
 def running(spec: CephCluster, one: Osd, release: Release = RELEASE, *, rolled_out: bool = True) -> dict[str, Any]:
@@ -358,6 +358,24 @@ class TestRemovals:
         steps = analyze(cluster(), FSID, RELEASE, observation(running(cluster(), an_osd(0)), states={}))
         assert [(s.subject, type(s.action)) for s in steps] == [("osd.0", Delete)]
 
+    @pytest.mark.parametrize("known_by", ["Deployment rook-ceph-osd-0", "osd.0 on /dev/sdb of node a"])
+    def test_mons_that_know_of_no_osd_do_not_decide_that_there_is_none(self, known_by: str) -> None:
+        """Their stores were made anew, by the keys that there are. Nobody is told to wipe a device."""
+        spec = cluster()
+        seen = (
+            observation(running(spec, an_osd(0)), ever=False)
+            if known_by.startswith("Deployment")
+            else observation(reports={"a": (osd_disk(0), disk("sdc"))}, ever=False)
+        )
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        assert step.action is None
+        assert step.reason.endswith(f"there are {known_by}")
+        assert not any("wipe" in verdict.reason for verdict in osd.judged(spec, FSID, seen))
+
+    def test_a_new_cluster_never_had_an_osd(self) -> None:
+        seen = observation(reports={"a": (disk(), disk("sdc", ceph_fsid="another", osd_id=1))}, ever=False)
+        assert any(isinstance(s.action, PrepareDevices) for s in analyze(cluster(), FSID, RELEASE, seen))
+
     def test_number_used_again(self) -> None:
         """osd.0 was purged, and a new disk got its number: the Deployment of the old one becomes that of the new."""
         label = {"ceph_fsid": FSID, "osd_id": 0, "osd_uuid": UUIDS[5]}
@@ -446,6 +464,7 @@ class FakeCeph:
         self.refuses = refuses or {}
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.silent = False
+        self.max_osd: int | None = None
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
         assert not args
@@ -453,8 +472,18 @@ class FakeCeph:
             raise CephError(110, "no answer")
         if prefix == "osd dump":
             return {
-                "osds": [{"osd": s.osd_id, "uuid": s.uuid, "up": int(s.up), "in": int(s.is_in)} for s in self.states],
+                "osds": [
+                    {
+                        "osd": s.osd_id,
+                        "uuid": s.uuid,
+                        "up": int(s.up),
+                        "in": int(s.is_in),
+                        "state": ["exists", *(["new"] if s.new else [])],
+                    }
+                    for s in self.states
+                ],
                 "require_osd_release": "quincy",
+                **({} if self.max_osd is None else {"max_osd": self.max_osd}),
             }
         if prefix == "osd tree":
             return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
@@ -509,6 +538,12 @@ class TestObservation:
         assert seen.states == {n: state(n, device_class="ssd", store="bluestore", release="reef") for n in range(3)}
         assert seen.required == "quincy"
 
+    @pytest.mark.parametrize(("max_osd", "ever"), [(0, False), (1, True), (None, True)])
+    async def test_whether_the_cluster_ever_had_an_osd(self, max_osd: int | None, ever: bool) -> None:
+        ceph = FakeCeph()
+        ceph.max_osd = max_osd
+        assert (await self.look(ceph)).ever is ever
+
     async def test_mons_that_stop_answering(self) -> None:
         ceph = FakeCeph()
         ceph.silent = True
@@ -519,6 +554,13 @@ class TestObservation:
         ceph = FakeCeph(*gone, state(2), refuses={("osd safe-to-destroy", ("1",)): "has data"})
         seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
         assert seen.removable == frozenset({0})
+
+    async def test_one_that_was_just_made_is_not_removed(self) -> None:
+        """It is down and out until it starts, and no placement group is on it."""
+        ceph = FakeCeph(state(0, up=False, is_in=False, new=True), state(1))
+        seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
+        assert seen.removable == frozenset()
+        assert ceph.asked == []
 
     async def test_storage_status(self) -> None:
         status = storage_status(await self.look(FakeCeph(*(state(n) for n in range(3))), RELEASE))

@@ -17,9 +17,9 @@ from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
 from controller.volumes.attach import GIVEN_TO, LOOK_AGAIN, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder, Volume
-from controller.volumes.reclaim import BY_VOLUME
+from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
 from informers import Client, TransportError
-from tests.unit.volumes.objects import ATTRIBUTES, UID, attachment, node, volume
+from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, volume
 from tests.unit.volumes.world import FakeBackend, World
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Operator:
         found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment)
         found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
         volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
+        volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
         self.attachments = Attachments(self.client or self.manager.client, found, volumes, nodes, self.backend)
 
     async def reconcile(self, name: str) -> float | None:
@@ -320,6 +321,31 @@ async def test_the_next_gets_it_when_the_one_that_had_it_is_gone() -> None:
         await one.reconcile(SECOND)
         assert attached(server) == [SECOND]
         assert server.get(PV, "", f"pvc-{UID}")["metadata"]["annotations"][GIVEN_TO] == uid_of(server, SECOND)
+
+
+@virtual_time
+@pytest.mark.parametrize("behind", [False, True])
+async def test_another_persistent_volume_of_the_same_volume_has_it(behind: bool) -> None:
+    """Of an image without a lock, Ceph tells nothing of a client that was cut off for 30 s."""
+    server, this = with_nodes(), msgspec.to_builtins(volume())
+    put(server, PV, {**this, "metadata": {**this["metadata"], "name": "copy"}})
+    spec = {"attacher": DRIVER, "nodeName": "b", "source": {"persistentVolumeName": "copy"}}
+    put_attachment(server, FIRST, "a")
+
+    def attach_copy() -> None:
+        put(server, VOLUME_ATTACHMENT, {"metadata": {"name": SECOND}, "spec": spec, "status": {"attached": True}})
+
+    if not behind:
+        attach_copy()
+    async with operator(server) as one:
+        if behind:
+            server.stall()
+            attach_copy()
+            with pytest.raises(PlanError, match="is attached to node b"):
+                await one.reconcile(FIRST)
+        else:
+            assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert attached(server) == [SECOND]
 
 
 @virtual_time
