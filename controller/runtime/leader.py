@@ -207,6 +207,8 @@ class Elector:
         self._uniform = uniform
         self._lease: Lease | None = None
         self._seen_at = -math.inf
+        self._missing = False
+        """Whether the lease of another was found to be deleted; `_seen_at` is when."""
         self._leading = False
         self._renewed = -math.inf
         self._next_renewal = -math.inf
@@ -252,7 +254,7 @@ class Elector:
         known = self._lease
         if known is not None and _version(lease) <= _version(known):
             return
-        self._lease = lease
+        self._lease, self._missing = lease, False
         if known is None or (lease.metadata.uid, lease.spec) != (known.metadata.uid, known.spec):
             self._seen_at = self._clock()
             self._tell()
@@ -406,6 +408,10 @@ class Elector:
         """Takes note of the lease as the API server has it."""
         known = self._lease
         found = await self._leases.get()
+        if found is None and self.holder not in ("", self.identity) and not self._missing:
+            # Who holds it may not know, and may have renewed it just before: it has as long as after a renewal.
+            self._missing, self._seen_at = True, self._clock()
+            return
         if found is None or (known is not None and _version(found) < _version(known)):
             # It was deleted; or the server's data were restored from a backup: a read shows all that was known before.
             self._lease = None

@@ -75,6 +75,10 @@ class Candidate:
         for connection in (self.connection, self._watching):
             connection.cut_off()
 
+    def mend(self) -> None:
+        for connection in (self.connection, self._watching):
+            connection.mend()
+
     def _seen(self, delta: Delta[Lease]) -> None:
         if delta.new is not None:
             self.elector.observe(delta.new)
@@ -392,6 +396,21 @@ async def test_a_deleted_lease_is_made_again_before_another_finds_it_free() -> N
     assert fresh.led_from is None
     await leader.stop()
     await fresh.stop()
+
+
+@virtual_time
+async def test_a_standby_that_finds_the_lease_deleted_waits_as_after_a_renewal() -> None:
+    server = new_server()
+    leader, standby = await _lead(server), Candidate(server, "b", watch=False)
+    await asyncio.sleep(15)  # of the last renewals the standby knows nothing
+
+    leader.cut_off()
+    server.delete(LEASE, ELECTION.namespace, ELECTION.name)
+    await _never_two(40, leader, standby)
+
+    assert standby.may_write
+    await leader.stop()
+    await standby.stop()
 
 
 @virtual_time
