@@ -495,6 +495,7 @@ class HttpTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sessions, self._sessions = self._sessions, None
+        await self._credentials.close()
         for session in sessions or ():
             await session.close()
 

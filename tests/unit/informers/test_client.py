@@ -630,6 +630,31 @@ async def test_credentials_that_do_not_come_are_given_up(monkeypatch: pytest.Mon
         await peer_of(hanging)
 
 
+async def test_requests_go_on_with_the_credentials_that_there_are_while_reading_them_again_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(credentials, "PATIENCE", 0.05)
+    clock, hangs, reads = Clock(), asyncio.Event(), 0
+    async with Server().serve() as server:
+        source = kubeconfig(write_kubeconfig(tmp_path / "config", server, {"token": "t"}))
+
+        async def plugin(refused: bool) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                await hangs.wait()
+            return await source(refused)
+
+        async with Client(HttpTransport(plugin, user_agent="test", clock=clock)) as client:
+            clock.now += 61
+            for _ in range(3):
+                await client.request("GET", "/x", deadline=10.0)
+            assert reads == 2, "all wait for the same"
+            hangs.set()
+            await client.request("GET", "/x")
+    assert server.authorizations == ["Bearer t"] * 4
+
+
 def write_service_account(directory: Path, certificates: Path, token: str) -> None:
     (directory / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
     (directory / "token").write_text(token)
