@@ -408,7 +408,7 @@ class Client:
             body: The patch.
             content_type: "application/merge-patch+json", "application/apply-patch+yaml" (JSON is YAML) and so on.
             subresource: "status", for example.
-            params: Query parameters: "fieldManager", "force".
+            params: Query parameters: "fieldManager", "force", "dryRun"; a dry run does not count as a write.
             deadline: Seconds.
 
         Raises like `request`.
@@ -417,7 +417,8 @@ class Client:
         answer = _object(
             await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
         )
-        return self._written(resource, namespace, name, answer)
+        # What was only tried is no object of the server, though the answer has a version.
+        return answer if params and params.get("dryRun") else self._written(resource, namespace, name, answer)
 
     async def delete(
         self,

@@ -655,6 +655,16 @@ async def test_requests_go_on_with_the_credentials_that_there_are_while_reading_
     assert server.authorizations == ["Bearer t"] * 4
 
 
+async def test_a_dry_run_is_no_write(tmp_path: Path) -> None:
+    answer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}}
+    told: list[JsonObject] = []
+    async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
+        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        merge = "application/merge-patch+json"
+        await client.patch(CONFIG_MAPS, "one", "a", {}, content_type=merge, params={"dryRun": "All"})
+    assert told == []
+
+
 def write_service_account(directory: Path, certificates: Path, token: str) -> None:
     (directory / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
     (directory / "token").write_text(token)
