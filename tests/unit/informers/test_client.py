@@ -655,6 +655,29 @@ async def test_requests_go_on_with_the_credentials_that_there_are_while_reading_
     assert server.authorizations == ["Bearer t"] * 4
 
 
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST"])
+async def test_a_write_is_not_sent_again_when_its_connection_breaks(tmp_path: Path, method: str) -> None:
+    """The server may have carried it out."""
+    received: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.read(1 << 16)).decode():
+            received.append(head.split()[0])
+            if received[-1] != "GET":
+                break
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = write_kubeconfig(tmp_path / "config", Server(url=f"http://127.0.0.1:{port}"), {"token": "t"})
+    async with server, Client(HttpTransport(kubeconfig(config), user_agent="test")) as client:
+        await client.request("GET", "/x")
+        with pytest.raises(TransportError, match="ServerDisconnected"):
+            await client.request(method, "/x")
+    assert received == ["GET", method]
+
+
 async def test_a_dry_run_is_no_write(tmp_path: Path) -> None:
     answer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}}
     told: list[JsonObject] = []
