@@ -279,8 +279,8 @@ class Cache:
                 self._call(listener, change)
 
     def same(self, data: bytes, other: bytes) -> bool:
-        """Whether these are the same object, be they in different encodings."""
-        return data == other or (is_json(data) != is_json(other) and self.whole(data) == self.whole(other))
+        """Whether these are the same object, however each is written: Go escapes what we do not, for one."""
+        return data == other or self.whole(data) == self.whole(other)
 
     def values(self, index: Index, entry: Entry) -> tuple[str, ...]:
         """The entry's values for an index; none where they cannot be computed."""

@@ -14,6 +14,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
@@ -68,6 +69,10 @@ _TOO_MANY_REQUESTS: Final = 429
 _UNAVAILABLE: Final = 503
 _READ_BUFFER: Final = 256 * 1024
 _SENT_AT_ONCE: Final = 1 << 20  # bytes; aiohttp demands that what is longer is sent piece by piece
+
+
+_sent: ContextVar[bool] = ContextVar("_sent", default=False)
+"""Whether the write that the task is about to send was sent already."""
 
 
 class StalledError(TransportError):
@@ -408,7 +413,7 @@ class Client:
             body: The patch.
             content_type: "application/merge-patch+json", "application/apply-patch+yaml" (JSON is YAML) and so on.
             subresource: "status", for example.
-            params: Query parameters: "fieldManager", "force".
+            params: Query parameters: "fieldManager", "force", "dryRun"; a dry run does not count as a write.
             deadline: Seconds.
 
         Raises like `request`.
@@ -417,7 +422,8 @@ class Client:
         answer = _object(
             await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
         )
-        return self._written(resource, namespace, name, answer)
+        # What was only tried is no object of the server, though the answer has a version.
+        return answer if params and params.get("dryRun") else self._written(resource, namespace, name, answer)
 
     async def delete(
         self,
@@ -495,6 +501,7 @@ class HttpTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sessions, self._sessions = self._sessions, None
+        await self._credentials.close()
         for session in sessions or ():
             await session.close()
 
@@ -553,11 +560,19 @@ class HttpTransport:
         transport = self
 
         class Request(aiohttp.ClientRequest):
-            """Passes the gate when its connection is there: waiting for one may have taken longer than the lease."""
+            """Passes the gate when its connection is there: waiting for one may have taken longer than the lease.
+
+            A write is sent once: aiohttp sends PUT and DELETE again where a connection that was used before breaks,
+            though the server may have carried them out.
+            """
 
             async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-                if transport.write_gate is not None and self.method != "GET":
-                    transport.write_gate()
+                if self.method != "GET":
+                    if transport.write_gate is not None:
+                        transport.write_gate()
+                    if _sent.get():
+                        raise aiohttp.ServerDisconnectedError
+                    _sent.set(True)
                 return await super().send(conn)
 
         connector = aiohttp.TCPConnector(
@@ -646,6 +661,7 @@ class HttpTransport:
         options: dict[str, Any] = {"ssl": access.tls} if access.tls is not None else {}
         started = time.perf_counter()
         code: int | str = TRANSPORT_FAILED
+        _sent.set(False)
         try:
             response = await self._sessions[session].request(
                 method,

@@ -33,6 +33,9 @@ REFRESH_AFTER: Final = 60.0
 READ_DEADLINE: Final = 30.0
 """Seconds that reading may take, a credential plugin's run included."""
 
+PATIENCE: Final = 1.0
+"""Seconds that a request waits for credentials to be read again; then it goes with those that there are."""
+
 _log = structlog.get_logger("informers")
 
 
@@ -67,25 +70,37 @@ class Credentials:
         self._source = source
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._access: Access | None = None
         self._due = 0.0
         self._tls: ssl.SSLContext | None = None
         self._tls_made_of: object = None
 
     async def current(self) -> Access:
-        """Access of which nothing is older than a minute. What cannot be read again stays in use, with a warning.
+        """Access of which nothing is older than a minute, unless reading it again takes long or fails.
 
         Raises:
             ConfigurationError: It could not be read the first time.
         """
-        access = self._access
-        if access is None or self._clock() >= self._due:
+        if self._access is None:
             async with self._lock:
-                if self._access is access:
+                if self._access is None:
                     await self._read(refused=False)
-                access = self._access
-        assert access is not None  # noqa: S101  # _read has set it or raised
-        return access
+        elif self._clock() >= self._due:
+            # In a task of its own: it ends by its own deadline, not by that of the request which was the first to ask.
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read_again())
+            done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
+            for reading in done:
+                reading.result()  # raises what was not foreseen
+        assert self._access is not None  # noqa: S101  # _read has set it or raised
+        return self._access
+
+    async def close(self) -> None:
+        """Leave off reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
 
     def doubt(self) -> None:
         """Read the configuration anew for the next request: with this one no TLS connection could be made."""
@@ -98,6 +113,11 @@ class Credentials:
                 await self._read(refused=True)
             assert self._access is not None  # noqa: S101
             return self._access
+
+    async def _read_again(self) -> None:
+        async with self._lock:
+            if self._clock() >= self._due:
+                await self._read(refused=False)
 
     async def _read(self, *, refused: bool) -> None:
         try:

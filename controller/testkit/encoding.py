@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from informers import JsonObject, Resource
 
 
+_ESCAPES = [(character.encode(), rb"\u%04x" % ord(character)) for character in "<>&\u2028\u2029"]
+
+
 def content_type(accept: str, resource: Resource, *, with_protobuf: bool) -> str:
     """The encoding of an answer: the first one asked for that the server has for the kind.
 
@@ -39,13 +42,21 @@ def content_type(accept: str, resource: Resource, *, with_protobuf: bool) -> str
 def encode_object(obj: JsonObject, media: str = JSON) -> bytes:
     """An object, or a Status, alone."""
     if obj["kind"] == "Status":
-        return protobuf.envelope(protobuf.status(obj), "v1/Status") if is_protobuf(media) else orjson.dumps(obj)
+        return protobuf.envelope(protobuf.status(obj), "v1/Status") if is_protobuf(media) else to_json(obj)
     if _is_partial(media):
         obj = partial(obj)
     if not is_protobuf(media):
-        return orjson.dumps(obj)
+        return to_json(obj)
     kind = f"{obj['apiVersion']}/{obj['kind']}"
     return protobuf.envelope(protobuf.encode(obj, PARTIAL if _is_partial(media) else kind), kind)
+
+
+def to_json(value: JsonObject) -> bytes:
+    """JSON as servers in Go write it, with escapes that HTML needs."""
+    encoded = orjson.dumps(value)
+    for character, escape in _ESCAPES:
+        encoded = encoded.replace(character, escape)
+    return encoded
 
 
 def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
@@ -53,7 +64,7 @@ def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
     if _is_partial(media) and event != "ERROR":
         obj = partial(obj)
     if not media.startswith(PROTOBUF):
-        return orjson.dumps({"type": event, "object": obj}) + b"\n"
+        return to_json({"type": event, "object": obj}) + b"\n"
     if event == "ERROR":
         return protobuf.frame(event, protobuf.status(obj), "v1/Status")
     kind = PARTIAL if _is_partial(media) else f"{obj['apiVersion']}/{obj['kind']}"
@@ -71,7 +82,7 @@ def encode_list(resource: Resource, items: Sequence[JsonObject], metadata: JsonO
     kind, api_version = f"{resource.kind}List", resource.api_version
     if _is_partial(media):
         kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
-    return orjson.dumps({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
+    return to_json({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
 
 
 def partial(obj: JsonObject) -> JsonObject:

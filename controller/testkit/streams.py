@@ -46,6 +46,11 @@ class Stream:
         bookmarks: Whether the client wants bookmarks.
         seconds: After how long the server ends it in good order.
         idle: Seconds without a byte after which the client gives it up.
+
+    Attributes:
+        content_type: The encoding.
+        served: What is watched.
+        selection: Which objects of it.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class Stream:
         self.content_type = media
         self.served = served
         self._server = server
-        self._selection = selection
+        self.selection = selection
         self._version = version
         self._bookmarks = bookmarks
         self._idle = idle
@@ -167,8 +172,8 @@ class Stream:
 
     def _send_record(self, record: Record) -> None:
         """The event as it is for who sees only what he selected."""
-        after = record.type != "DELETED" and self._selection.matches(record.key, record.object)
-        before = record.previous is not None and self._selection.matches(record.key, record.previous)
+        after = record.type != "DELETED" and self.selection.matches(record.key, record.object)
+        before = record.previous is not None and self.selection.matches(record.key, record.previous)
         if after:
             self.send("MODIFIED" if before else "ADDED", record.object)
         elif before and record.previous is not None:

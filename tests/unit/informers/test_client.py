@@ -630,6 +630,64 @@ async def test_credentials_that_do_not_come_are_given_up(monkeypatch: pytest.Mon
         await peer_of(hanging)
 
 
+async def test_requests_go_on_with_the_credentials_that_there_are_while_reading_them_again_hangs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(credentials, "PATIENCE", 0.05)
+    clock, hangs, reads = Clock(), asyncio.Event(), 0
+    async with Server().serve() as server:
+        source = kubeconfig(write_kubeconfig(tmp_path / "config", server, {"token": "t"}))
+
+        async def plugin(refused: bool) -> Any:
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                await hangs.wait()
+            return await source(refused)
+
+        async with Client(HttpTransport(plugin, user_agent="test", clock=clock)) as client:
+            clock.now += 61
+            for _ in range(3):
+                await client.request("GET", "/x", deadline=10.0)
+            assert reads == 2, "all wait for the same"
+            hangs.set()
+            await client.request("GET", "/x")
+    assert server.authorizations == ["Bearer t"] * 4
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "POST"])
+async def test_a_write_is_not_sent_again_when_its_connection_breaks(tmp_path: Path, method: str) -> None:
+    """The server may have carried it out."""
+    received: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := (await reader.read(1 << 16)).decode():
+            received.append(head.split()[0])
+            if received[-1] != "GET":
+                break
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = write_kubeconfig(tmp_path / "config", Server(url=f"http://127.0.0.1:{port}"), {"token": "t"})
+    async with server, Client(HttpTransport(kubeconfig(config), user_agent="test")) as client:
+        await client.request("GET", "/x")
+        with pytest.raises(TransportError, match="ServerDisconnected"):
+            await client.request(method, "/x")
+    assert received == ["GET", method]
+
+
+async def test_a_dry_run_is_no_write(tmp_path: Path) -> None:
+    answer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}}
+    told: list[JsonObject] = []
+    async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
+        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        merge = "application/merge-patch+json"
+        await client.patch(CONFIG_MAPS, "one", "a", {}, content_type=merge, params={"dryRun": "All"})
+    assert told == []
+
+
 def write_service_account(directory: Path, certificates: Path, token: str) -> None:
     (directory / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
     (directory / "token").write_text(token)

@@ -295,6 +295,22 @@ async def test_an_own_write_while_a_list_is_on_its_way_stays_shown(streaming: bo
     assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
 
 
+@virtual_time
+async def test_a_list_does_not_tell_an_own_write_again_that_it_spells_in_another_way() -> None:
+    """Servers in Go escape what is special in HTML."""
+    api = WidgetServer()
+    told: list[str] = []
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, dict)
+    widgets.add_handler(lambda delta: told.append(delta.type))
+    async with running(factory):
+        await until(lambda: widgets.synced)
+        widgets.observe_write(api.write("one", "a", node="a && b > c"))
+        api.fail(ApiError(410, "Expired", "too old"))
+        await until(lambda: widgets.cache.stats.lists == 2)
+    assert told == ["added"]
+
+
 def lists(sent: Sent, *, streaming: bool) -> bool:
     """Whether the request is one for a list, in the way that the server knows."""
     return ("sendInitialEvents" if streaming else "limit") in sent.params
