@@ -343,6 +343,15 @@ class Client:
         """Read one object. Raises like `request`."""
         return _object(await self.request("GET", resource.path(namespace, name), deadline=deadline))
 
+    async def find(self, resource: Resource, namespace: str, name: str, *, deadline: float = 30.0) -> JsonObject | None:
+        """Read one object, None if the server has none. Raises like `request`."""
+        try:
+            return await self.get(resource, namespace, name, deadline=deadline)
+        except ApiError as error:
+            if error.is_not_found:
+                return None
+            raise
+
     async def list(
         self,
         resource: Resource,

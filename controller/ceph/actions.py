@@ -84,14 +84,9 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:
         await confirm()
-        try:
-            found = msgspec.convert(await client.get(action.resource, namespace, action.name), PartialObject)
-        except ApiError as error:
-            if error.is_not_found:
-                return
-            raise
-        if found.metadata.uid == action.uid:
-            await remove_finalizer(client, action.resource, found, PROTECTION)
+        found = await client.find(action.resource, namespace, action.name)
+        if found is not None and found["metadata"]["uid"] == action.uid:
+            await remove_finalizer(client, action.resource, msgspec.convert(found, PartialObject), PROTECTION)
             await client.delete(action.resource, namespace, action.name, uid=action.uid)
 
     async def let_go(_: deletion.LetGo) -> None:
@@ -138,13 +133,8 @@ def _member_handlers(cluster: CephCluster, seen: Observation, manager: Manager) 
 
 async def _members(client: Client, cluster: CephCluster) -> Endpoints | None:
     """The members as the API server has them; None: they are not listed."""
-    try:
-        fresh = await client.get(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
-    except ApiError as error:
-        if error.is_not_found:
-            return None
-        raise
-    return parse_endpoints(fresh.get("data") or {})
+    fresh = await client.find(CONFIG_MAP, cluster.metadata.namespace, ENDPOINTS)
+    return None if fresh is None else parse_endpoints(fresh.get("data") or {})
 
 
 def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dict[type, Handler]:

@@ -319,12 +319,7 @@ def remnants(live: Live, reports: Mapping[str, Sequence[BlockDevice]], identity:
         for (kind, name), own in labels.items()
         if (kind, own.get("app")) in ((DEPLOYMENT.kind, osd_daemon.APP), (PVC.kind, mon_objects.APP))
     ]
-    held = [
-        f"osd.{device.osd_id} on {device.path} of node {node}"
-        for node, devices in reports.items()
-        for device in devices
-        if identity is not None and device.ceph_fsid == identity.fsid and device.osd_id >= 0
-    ]
+    held = osd.labelled(identity.fsid, reports) if identity is not None else []
     return tuple(sorted((*kept, *held))[:MOST_REMNANTS])
 
 

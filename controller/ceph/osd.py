@@ -335,13 +335,17 @@ def analyze(
 def _unknown_to_the_mons(fsid: str, seen: OsdObservation) -> list[str]:
     """OSDs of this cluster by its Deployments and by the labels of devices, in words."""
     deployed = [f"Deployment {d.metadata.name}" for _, d in sorted(seen.deployments.items())]
-    labelled = [
+    return [*deployed, *labelled(fsid, seen.reports)]
+
+
+def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[str]:
+    """OSDs of a cluster by the labels of devices, in words."""
+    return [
         f"osd.{device.osd_id} on {device.path} of node {node}"
-        for node, devices in sorted(seen.reports.items())
+        for node, devices in sorted(reports.items())
         for device in devices
         if device.ceph_fsid == fsid and device.osd_id >= 0
     ]
-    return [*deployed, *labelled]
 
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:

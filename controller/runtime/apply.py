@@ -200,7 +200,7 @@ class Applier:
                 if not error.is_conflict or conflicts == CONFLICTS:
                     raise
                 conflicts += 1
-                live = await self._read(resource, namespace, name)
+                live = await self._client.find(resource, namespace, name)
                 continue
             present = made.get("status") or {}
             self._remember(key, digest, None if covers(present, status) else _digest(present))
@@ -285,16 +285,7 @@ class Applier:
                 return cache.whole(entry.data)
             if not cache.selective:
                 return None
-        return await self._read(resource, namespace, name)
-
-    async def _read(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
-        """The object as the API server has it; None if there is none."""
-        try:
-            return await self._client.get(resource, namespace, name)
-        except ApiError as error:
-            if error.is_not_found:
-                return None
-            raise
+        return await self._client.find(resource, namespace, name)
 
     async def _patch(
         self, resource: Resource, namespace: str, name: str, body: JsonObject, field_manager: str, subresource: str = ""

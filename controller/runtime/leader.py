@@ -125,13 +125,8 @@ class KubeLease:
 
     async def get(self) -> Lease | None:
         """The lease as it is now, None if there is none."""
-        try:
-            found = await self._client.get(LEASE, self._namespace, self._name)
-        except ApiError as error:
-            if error.is_not_found:
-                return None
-            raise
-        return _lease(found)
+        found = await self._client.find(LEASE, self._namespace, self._name)
+        return None if found is None else _lease(found)
 
     async def create(self, spec: LeaseSpec) -> Lease:
         """Makes the lease."""

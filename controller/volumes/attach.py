@@ -27,7 +27,6 @@ from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAtt
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Volume
 from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
-from informers import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -356,12 +355,8 @@ class Attachments:
 
     async def _node(self, name: str) -> Node | None:
         """The node as the API server has it; None: it is gone."""
-        try:
-            return msgspec.convert(await self.client.get(NODE, "", name), Node)
-        except ApiError as error:
-            if error.is_not_found:
-                return None
-            raise
+        found = await self.client.find(NODE, "", name)
+        return None if found is None else msgspec.convert(found, Node)
 
     def _names(self, volume: PersistentVolume | None) -> set[str]:
         """The PersistentVolumes of the same volume: its own, and any by which another namespace has it."""

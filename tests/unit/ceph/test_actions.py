@@ -42,6 +42,8 @@ class FakeApi:
     async def get(self, resource: Any, *_: Any) -> dict[str, Any]:
         return {"metadata": {"uid": "c1"}} if resource == PVC else self.cluster
 
+    find = get
+
     async def list(self, resource: Any, _: str = "") -> list[dict[str, Any]]:
         return self.users.get(resource.kind, [])
 

@@ -110,10 +110,10 @@ async def test_one_that_changes_all_the_time_is_given_up() -> None:
         get = manager.client.get
         reads = 0
 
-        async def changing(resource: Resource, namespace: str, name: str) -> JsonObject:
+        async def changing(resource: Resource, namespace: str, name: str, *, deadline: float) -> JsonObject:
             nonlocal reads
             reads += 1
-            found = await get(resource, namespace, name)
+            found = await get(resource, namespace, name, deadline=deadline)
             server.patch(TOY, "default", "bear", {"spec": {"size": 2 + reads}})
             return found
 

@@ -67,6 +67,15 @@ def new_server() -> ApiServer:
     return ApiServer(namespaces=("rook",))
 
 
+async def reconciling(server: ApiServer) -> tuple[Replica, asyncio.Task[None]]:
+    """A replica that leads, in the middle of a reconcile."""
+    replica = Replica(server)
+    task = replica.start()
+    replica.controller.queue.add(Request("rook", "x"))
+    await until(lambda: replica.controller.stats.active)
+    return replica, task
+
+
 def holder(server: ApiServer) -> str:
     found = server.find(LEASE, ELECTION.namespace, ELECTION.name)
     return msgspec.convert(found, Lease).spec.holder_identity or "" if found else ""
@@ -133,10 +142,7 @@ async def test_a_runnable_that_fails_leaves_the_lease_to_another_at_once() -> No
 async def test_what_is_cancelled_from_outside_leaves_neither_the_lease_nor_a_task() -> None:
     server = new_server()
     before = asyncio.all_tasks()
-    replica = Replica(server)
-    task = replica.start()
-    replica.controller.queue.add(Request("rook", "x"))
-    await until(lambda: replica.controller.stats.active)
+    _, task = await reconciling(server)
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -150,10 +156,7 @@ async def test_what_is_cancelled_from_outside_leaves_neither_the_lease_nor_a_tas
 async def test_a_lost_lease_is_not_let_go_and_leaves_no_task() -> None:
     server = new_server()
     before = asyncio.all_tasks()
-    replica = Replica(server)
-    task = replica.start()
-    replica.controller.queue.add(Request("rook", "x"))
-    await until(lambda: replica.controller.stats.active)
+    _, task = await reconciling(server)
 
     server.patch(LEASE, ELECTION.namespace, ELECTION.name, {"spec": {"holderIdentity": "b"}})
     with pytest.raises(LeadershipLostError):
@@ -167,10 +170,7 @@ async def test_a_lost_lease_is_not_let_go_and_leaves_no_task() -> None:
 async def test_with_an_api_server_that_is_away_it_ends_within_a_pods_time_and_leaves_no_task() -> None:
     server = new_server()
     before = asyncio.all_tasks()
-    replica = Replica(server)
-    task = replica.start()
-    replica.controller.queue.add(Request("rook", "x"))
-    await until(lambda: replica.controller.stats.active)
+    replica, task = await reconciling(server)
     for number in range(50):
         regarding = {
             "apiVersion": "v1",
