@@ -101,11 +101,14 @@ def available(wanted: list[Runtime]) -> list[Runtime]:
 def run(
     plan: measures.Plan, only: set[str], runtimes: list[Runtime], runs: int, failures: list[str]
 ) -> Iterator[Values]:
-    """The values of all runs, one measure after the other. The runtimes take turns, so that they share luck.
+    """The values of all runs, one measure after the other. What failed is added to `failures`.
 
-    What failed is added to `failures`.
+    The runtimes take turns, so that they share luck, and each run begins with another of them.
     """
-    with tempfile.TemporaryDirectory(prefix="rook-bench-") as scratch, measures.server(Path(scratch)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="rook-bench-", dir=measures.memory()) as scratch,
+        measures.server(Path(scratch)) as server,
+    ):
         bench = measures.Bench(server, Load(server), plan)
         asyncio.run(bench.load.prepare())
         for stage in measures.stages(plan):
@@ -116,7 +119,9 @@ def run(
             values: Values = defaultdict(list)
             for number in range(runs):
                 say(f"==> {stage.name}, {stage.objects:,} objects, run {number + 1} of {runs}")
-                for name, figures in one_run(bench, stage, runtimes, failures).items():
+                first = number % len(runtimes)
+                turns = [*runtimes[first:], *runtimes[:first]]
+                for name, figures in one_run(bench, stage, turns, failures).items():
                     say(f"    {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
                     for measure, value in figures.items():
                         values[name, measure, stage.objects].append(value)

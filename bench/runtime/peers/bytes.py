@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 END = b"k8s.io/initial-events-end"
-READ = 1 << 20
+READ = 1 << 14
+"""A record of TLS, of which one is read at a time. To make room for more costs more than all the rest."""
 PATHS = {"pods": "/api/v1/pods", "widgets": f"/apis/{GROUP}/{VERSION}/widgets"}
 QUERY = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
 ANNOTATION = re.compile(re.escape(SEQUENCE.encode()) + rb"\x12.(\d+)(?=\D)", re.DOTALL)
