@@ -101,10 +101,7 @@ def available(wanted: list[Runtime]) -> list[Runtime]:
 def run(
     plan: measures.Plan, only: set[str], runtimes: list[Runtime], runs: int, failures: list[str]
 ) -> Iterator[Values]:
-    """The values of all runs, one measure after the other. What failed is added to `failures`.
-
-    The runtimes take turns, so that they share luck, and each run begins with another of them.
-    """
+    """The values of all runs, one measure after the other. What failed is added to `failures`."""
     with (
         tempfile.TemporaryDirectory(prefix="rook-bench-", dir=measures.memory()) as scratch,
         measures.server(Path(scratch)) as server,
@@ -119,20 +116,27 @@ def run(
             values: Values = defaultdict(list)
             for number in range(runs):
                 say(f"==> {stage.name}, {stage.objects:,} objects, run {number + 1} of {runs}")
-                first = number % len(runtimes)
-                turns = [*runtimes[first:], *runtimes[:first]]
-                for name, figures in one_run(bench, stage, turns, failures).items():
+                for name, figures in one_run(bench, stage, turns(stage, runtimes, number), failures).items():
                     say(f"    {name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
                     for measure, value in figures.items():
                         values[name, measure, stage.objects].append(value)
             yield values
 
 
-def one_run(bench: Bench, stage: Stage, runtimes: list[Runtime], failures: list[str]) -> dict[str, Figures]:
-    """One run of a measure for the runtimes for which it makes sense: figures by runtime."""
-    found: dict[str, Figures] = {}
+def turns(stage: Stage, runtimes: Sequence[Runtime], number: int) -> list[Runtime]:
+    """The runtimes for which a measure makes sense, in the order of one of its runs.
+
+    They take turns, so that they share luck, and each run begins with another of them.
+    """
     measured = [runtime for runtime in runtimes if not runtime.measures or stage.name in runtime.measures]
-    for group in [measured] if stage.together else [[runtime] for runtime in measured]:
+    first = number % max(1, len(measured))
+    return [*measured[first:], *measured[:first]]
+
+
+def one_run(bench: Bench, stage: Stage, runtimes: list[Runtime], failures: list[str]) -> dict[str, Figures]:
+    """One run of a measure: figures by runtime."""
+    found: dict[str, Figures] = {}
+    for group in [runtimes] if stage.together else [[runtime] for runtime in runtimes]:
         try:
             found |= stage.measure(bench, group)
         except PeerError as error:
@@ -147,8 +151,10 @@ def publish(new: list[Record]) -> None:
     names = [runtime.name for runtime in programs.RUNTIMES]
     records = merge(old, new, names)
     RESULTS.write_text(to_json(records))
-    versions = {found.runtime: found.version for found in records}
-    said = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    versions: dict[str, set[str]] = defaultdict(set)
+    for found in records:
+        versions[found.runtime].add(found.version)
+    said = ", ".join(f"{name} {' and '.join(sorted(versions[name]))}" for name in names if name in versions)
     when = ", ".join(sorted({found.at for found in records}))
     machines = places(records)
     where = "; ".join(f"({number}) {place}" for number, place in enumerate(machines, 1))

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 CRD = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 AT_ONCE = 100
 """Objects of one transaction; etcd takes 128."""
-SERVED_DEADLINE = 60.0
+SERVED_DEADLINE = 120.0
 """Seconds in which the server must show what is in etcd."""
 LOOK_SECONDS = 0.1
+TOO_NEW = 504
+"""The answer of a server whose cache has not come to the resource version that was asked for."""
 MERGE = "application/merge-patch+json"
 
 type Sample = Callable[[int], dict[str, Any]]
@@ -106,11 +108,13 @@ class Load:
         return f"{prefix}/{samples.namespace(number)}/{samples.name(number)}", stored
 
     async def _wait_until_served(self, resource: str, count: int) -> None:
+        """Wait until the server has them in its cache too, or the first program would wait for that."""
+        kind = samples.RESOURCES[resource]
         async with self._client() as client, asyncio.timeout(SERVED_DEADLINE):
-            while True:
-                if await _count(client, samples.RESOURCES[resource]) >= count:
-                    return
+            found, version = await _count(client, kind)
+            while found < count or not await _is_cached(client, kind, version):
                 await asyncio.sleep(LOOK_SECONDS)
+                found, version = await _count(client, kind)
 
     def _client(self) -> Client:
         return Client.connect(kubeconfig=str(self._server.kubeconfig), user_agent="bench")
@@ -130,7 +134,20 @@ async def _until_served(client: Client, kind: Resource) -> None:
                 return
 
 
-async def _count(client: Client, kind: Resource) -> int:
-    """Objects of a kind, without reading them."""
+async def _count(client: Client, kind: Resource) -> tuple[int, str]:
+    """Objects of a kind, without reading them, and the resource version at which there were so many."""
     answer = json.loads(await client.request("GET", kind.path(), params={"limit": "1"}))
-    return len(answer["items"]) + int(answer["metadata"].get("remainingItemCount", 0))
+    metadata = answer["metadata"]
+    return len(answer["items"]) + int(metadata.get("remainingItemCount", 0)), metadata["resourceVersion"]
+
+
+async def _is_cached(client: Client, kind: Resource, version: str) -> bool:
+    """Whether the server's cache is as new as a resource version. It waits some seconds before it says no."""
+    params = {"limit": "1", "resourceVersion": version, "resourceVersionMatch": "NotOlderThan"}
+    try:
+        await client.request("GET", kind.path(), params=params)
+    except ApiError as error:
+        if error.status != TOO_NEW:
+            raise
+        return False
+    return True

@@ -49,6 +49,19 @@ def test_json_is_read_back_and_is_a_list_of_what_was_asked_for() -> None:
     assert '"runtime": "kopf", "measure": "sync_s", "objects": 10, "median": 3.5, "min": 1.75, "max": 7.0' in text
 
 
+def test_each_run_begins_with_another_of_the_runtimes_that_are_measured() -> None:
+    runtimes = [found for found in programs.RUNTIMES if found.name in {"ours", "kube-rs", "bytes-json"}]
+    sync, noop = (next(s for s in measures.stages(measures.QUICK) if s.name == name) for name in ("sync", "noop"))
+    orders = [[found.name for found in command.turns(sync, runtimes, number)] for number in range(4)]
+    assert [order[0] for order in orders] == ["ours", "kube-rs", "bytes-json", "ours"]
+    assert {frozenset(order) for order in orders} == {frozenset({"ours", "kube-rs", "bytes-json"})}
+    assert [[found.name for found in command.turns(noop, runtimes, number)] for number in (0, 1)] == [
+        ["ours", "kube-rs"],
+        ["kube-rs", "ours"],
+    ]
+    assert command.turns(noop, [found for found in runtimes if found.name == "bytes-json"], 1) == []
+
+
 def test_new_records_replace_those_of_the_same_measure_alone() -> None:
     old = [a_record(), a_record(objects=50), a_record(runtime="kopf")]
     new = [a_record(median=9.0)]
