@@ -151,10 +151,8 @@ def publish(new: list[Record]) -> None:
     names = [runtime.name for runtime in programs.RUNTIMES]
     records = merge(old, new, names)
     RESULTS.write_text(to_json(records))
-    versions: dict[str, set[str]] = defaultdict(set)
-    for found in records:
-        versions[found.runtime].add(found.version)
-    said = ", ".join(f"{name} {' and '.join(sorted(versions[name]))}" for name in names if name in versions)
+    versions = {name: sorted({found.version for found in records if found.runtime == name}) for name in names}
+    said = ", ".join(f"{name} {' and '.join(found)}" for name, found in versions.items() if found)
     when = ", ".join(sorted({found.at for found in records}))
     machines = places(records)
     where = "; ".join(f"({number}) {place}" for number, place in enumerate(machines, 1))

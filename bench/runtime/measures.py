@@ -138,7 +138,7 @@ def server(directory: Path) -> ApiServer:
     """An API server that notes which lists and watches of Pods were asked for.
 
     It leaves out what it does every five minutes by itself, for that would fall to some programs and not to others:
-    it does not compact etcd, and does not compare its cache with etcd, which takes seconds for so many objects.
+    it does not compact etcd, and does not compare its cache with etcd, for which it would list all objects of a kind.
     """
     policy = directory / "audit-policy.json"
     policy.write_text(json.dumps(AUDIT_POLICY))
