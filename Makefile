@@ -22,7 +22,7 @@ test: lint ## every test: lint, types, unit, integration, end to end
 	@$(RUN) e2e images >/dev/null
 	@$(RUN) pytest
 
-test-long: stubs ## random search for histories that break an invariant: other ones each time, some hours
+test-long: stubs ## random search for histories that break an invariant: other ones each time
 	@$(RUN) pytest tests/unit -m hypothesis --hypothesis-profile=long --timeout=14400 $(ARGS)
 
 check: lint unit ## what needs no cluster: lint, types, layering, unit tests

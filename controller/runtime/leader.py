@@ -360,7 +360,9 @@ class Elector:
             while not ended.wait(max(0.0, self._taken_from - self._clock())):
                 if self._clock() >= self._taken_from:
                     # Not by the log: whoever holds its lock may be what is stuck.
-                    os.write(2, f"{self.identity}: lease {self.election.name} ran out, process ended by force\n".encode())
+                    os.write(
+                        2, f"{self.identity}: lease {self.election.name} ran out, process ended by force\n".encode()
+                    )
                     abort(1)
                     return
 
