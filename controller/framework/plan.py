@@ -111,6 +111,11 @@ class Outcome:
         return any(result.state is StepState.DONE for result in self.results)
 
     @property
+    def held(self) -> tuple[StepResult, ...]:
+        """The steps that wait, lack consent or failed."""
+        return tuple(r for r in self.results if r.state not in (StepState.DONE, StepState.PENDING))
+
+    @property
     def failures(self) -> tuple[StepResult, ...]:
         """The steps whose action failed or ran into its deadline."""
         return tuple(result for result in self.results if result.state is StepState.FAILED)
