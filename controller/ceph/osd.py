@@ -287,7 +287,7 @@ async def _ask_the_mgr(
 ) -> OsdObservation:
     """What may be restarted and what may be removed; `ceph` None: no mgr is there to say.
 
-    The number of questions does not grow with that of the OSDs. They are asked side by side and within `MGR_SECONDS`, so
+    The number of questions does not grow with that of the OSDs. They are asked side by side, within `MGR_SECONDS`, so
     that a mgr that does not answer keeps nothing else from being looked at, least of all the mgr.
     """
     asked = bool(batch) and _asks(cluster, seen)
