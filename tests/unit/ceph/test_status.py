@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from controller.apis.ceph.status import CephHealthMessage
+from controller.ceph.health import Health
 from controller.ceph.members import MonState
 from controller.ceph.mon import MonObservation
 from controller.ceph.observation import Observation
@@ -142,3 +144,14 @@ def test_fields_that_are_not_served_are_a_condition() -> None:
 )
 def test_which_fields_are_not_served(spec: dict[str, Any], paths: tuple[str, ...]) -> None:
     assert unserved(spec) == paths
+
+
+def test_ready_beside_an_error_says_so() -> None:
+    error = CephHealthMessage(severity="HEALTH_ERR", message="why")
+    health = Health("f", "HEALTH_ERR", {"AUTH_INSECURE_SERVICE_KEY_TYPE": error})
+    status = shown(a_cluster(), seen=Observation(mons=QUORUM, health=health))
+    (ready,) = [c for c in status.conditions if c.type == "Ready"]
+    assert (ready.status, ready.message) == (
+        "True",
+        "Cluster created successfully; Ceph reports HEALTH_ERR (AUTH_INSECURE_SERVICE_KEY_TYPE)",
+    )
