@@ -199,6 +199,7 @@ class Observer:
                 jobs=jobs,
                 pods=pods,
                 ceph=ceph if answers.mgrs is not None else None,
+                mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
             )
         return Observation(
