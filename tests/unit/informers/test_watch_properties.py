@@ -15,7 +15,7 @@ from controller.runtime.consistency import Consistency
 from controller.runtime.kube import SERVICE_ACCOUNT
 from controller.testkit import now, virtual_time
 from controller.testkit.encoding import bookmark
-from informers import ApiError, Client, InformerFactory, JsonObject, Key, Resource, TransportError, cache
+from informers import ApiError, Client, InformerFactory, JsonObject, Key, Resource, TransportError, turns
 from tests.unit.informers.watch_model import Ledger, Moment, Times, World, views_of
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
@@ -236,7 +236,7 @@ async def test_any_history_shows_no_wrong_state_and_ends_with_the_copies_equal_t
     ledger = Ledger(api, resource)
     views = views_of(factory, resource, ledger, compact=compact)
     with pytest.MonkeyPatch.context() as patched, capture_logs():
-        patched.setattr(cache, "SLICE", slice_seconds)
+        patched.setattr(turns, "SLICE", slice_seconds)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(factory.run)
             world = World(api, connection, resource, views, Consistency(factory, clock=now), ledger, tasks)
