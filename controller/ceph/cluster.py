@@ -28,7 +28,7 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.observation import Caches, Observer
-from controller.ceph.served import unserved
+from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
 from controller.framework.journal import journal
@@ -96,6 +96,9 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    yield from _intents(cluster)
+    if seen.identity is None and unmendable_intents(cluster.spec):
+        return
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
@@ -118,6 +121,15 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
+
+
+def _intents(cluster: CephCluster) -> Iterator[Step]:
+    for path in unserved_intents(cluster.spec):
+        yield Step(
+            subject=f"spec.{path}",
+            reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
+            waits_for="it to be taken out of the spec",
+        )
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
