@@ -21,12 +21,13 @@ from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
-from controller.ceph.mon import MonObservation
+from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
 from controller.ceph.rados import Access, CephError
 from controller.ceph.releases import CephVersion
-from controller.ceph.status import seconds_out
+from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
+from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -212,7 +213,7 @@ class Observer:
                 deployments=_daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
-                seconds_out=seconds_out(cluster, now),
+                seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
                 remnants=remnants(live, osd.read_reports(self._caches.reports.list()), identity),
             ),
             mgrs=MgrObservation(

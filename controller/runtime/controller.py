@@ -20,7 +20,15 @@ import anyio
 import structlog
 
 from controller.runtime.leader import causes, is_lost
-from controller.runtime.reconciler import Reconcile, Reconciler, Request, TerminalError, Write, current_reconcile
+from controller.runtime.reconciler import (
+    Reconcile,
+    Reconciler,
+    Request,
+    RetryAfterError,
+    TerminalError,
+    Write,
+    current_reconcile,
+)
 from informers import ApiError
 from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
 
@@ -327,7 +335,11 @@ class Controller:
         )
         if programming_error:
             stats.panics += 1
-        self.queue.add_rate_limited(request)
+        if isinstance(error, RetryAfterError):
+            self.queue.forget(request)
+            self.queue.add_after(request, error.retry_after)
+        else:
+            self.queue.add_rate_limited(request)
         conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in found)
         log.log(
             20 if conflict else 40,
