@@ -24,8 +24,8 @@ class PlanStep(ApiStruct, frozen=True, kw_only=True):
     """What went wrong when it was last tried."""
     since: str = ""
     """When it came into this state."""
-    count: Annotated[Int32, Schema(minimum=1)] = 1
-    """How many steps the row stands for, which differ in nothing but their subjects: the first few are named."""
+    count: Int32 = 0
+    """How many steps the row stands for, which differ in nothing but their subjects; 0: it stands for one."""
 
 
 class PlanStatus(ApiStruct, frozen=True, kw_only=True):

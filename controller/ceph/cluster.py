@@ -34,9 +34,9 @@ from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
 from controller.framework.journal import journal
 from controller.framework.plan import (
-    SOON,
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
     Plan,
     Step,
@@ -44,7 +44,6 @@ from controller.framework.plan import (
     carry_out,
     conclude,
     is_plan_only,
-    preview,
 )
 from controller.runtime import (
     Controller,
@@ -149,13 +148,11 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
 
 def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
     """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
-    upgrading = seen.running is not None and seen.running != seen.release
+    upgrading = any(release != seen.release for release in seen.running)
     if not upgrading or cluster.spec.skip_upgrade_checks:
         return ""
-    if seen.health is not None and seen.health.status == HEALTH_ERR:
-        codes = ", ".join(code for code, check in seen.health.checks.items() if check.severity == HEALTH_ERR)
-        return f"the cluster to leave HEALTH_ERR ({codes}), or spec.skipUpgradeChecks"
-    return ""
+    codes = ", ".join(seen.health.obstacles) if seen.health is not None else ""
+    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
 
 
 def _behind(kind: str, seen: Observation) -> str:
@@ -237,12 +234,9 @@ class ClusterReconciler:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
-        if plan_only:
-            outcome = preview(plan)
-        else:
-            ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
-            record = journal(self._manager.events, CLUSTERS, cluster.metadata)
-            outcome = await carry_out(plan, ways, request, self._backoffs, record=record)
+        ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
+        record = journal(self._manager.events, CLUSTERS, cluster.metadata)
+        outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()

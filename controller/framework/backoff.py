@@ -90,6 +90,11 @@ class Backoffs:
         self._clock = clock
         self._objects: dict[Request, LaneBackoff] = {}
 
+    @property
+    def tracked(self) -> int:
+        """How many objects have lanes that failed."""
+        return len(self._objects)
+
     def of(self, request: Request) -> LaneBackoff:
         """The lanes of an object; `keep` says when they have been changed."""
         found = self._objects.get(request)

@@ -10,7 +10,7 @@ no coroutine is parked until a daemon answers; the reconciler looks again when a
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -67,6 +67,7 @@ class Step:
         waits_for: What has to happen first, and nothing is done until then. Empty: the step may be carried out now.
         consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or given.
         deadline: Seconds that the action may take.
+        observes: The action only finds something out, and is carried out also where the plan is only shown.
     """
 
     subject: str
@@ -76,6 +77,7 @@ class Step:
     waits_for: str = ""
     consent: str = ""
     deadline: float = 60.0
+    observes: bool = False
 
     def __post_init__(self) -> None:
         if self.action is None and not self.waits_for:
@@ -137,6 +139,11 @@ class Outcome:
         return any(result.state is StepState.DONE for result in self.results)
 
     @property
+    def held(self) -> tuple[StepResult, ...]:
+        """The steps that wait, lack consent or failed."""
+        return tuple(r for r in self.results if r.state not in (StepState.DONE, StepState.PENDING))
+
+    @property
     def failures(self) -> tuple[StepResult, ...]:
         """The steps whose action failed or ran into its deadline, now or when they were tried last."""
         return tuple(result for result in self.results if result.state is StepState.FAILED)
@@ -168,6 +175,7 @@ async def execute(
     *,
     record: Callable[[StepResult], None] | None = None,
     lanes: LaneBackoff | None = None,
+    only_observing: bool = False,
 ) -> Outcome:
     """Carries out the steps of `plan` that are permitted now.
 
@@ -176,6 +184,7 @@ async def execute(
         handlers: For each action type, what carries it out.
         record: Called with each step that was carried out or failed, at once: for events and metrics.
         lanes: Which lanes of the object failed before; brought up to date. None: every lane is tried.
+        only_observing: Carry out only what finds something out; the rest is as `preview` shows it.
 
     Returns:
         What became of each step. Errors of actions are in it, not raised, so that one bad lane never stops another.
@@ -190,39 +199,29 @@ async def execute(
             raise KeyError(f"no handler for action {step.title} of {step.subject}")
     backoff = lanes if lanes is not None else LaneBackoff()
     backoff.keep(step.key for step in plan.steps)
-    by_lane: dict[str, list[int]] = {}
-    for index, step in enumerate(plan.steps):
-        by_lane.setdefault(step.lane or step.subject, []).append(index)
     results = list(preview(plan).results)
 
     async def run_lane(indexes: list[int]) -> None:
         for index in indexes:
             step = plan.steps[index]
-            if step.held_by is not None:
+            if step.held_by is not None or (only_observing and not step.observes):
                 return
-            error = backoff.held(step.key, step.action)
-            if error:
-                results[index] = StepResult(step=step, state=StepState.FAILED, error=error)
-                return
-            results[index] = await _carry_out(step, handlers)
-            if results[index].state is StepState.FAILED:
-                backoff.failed(step.key, step.action, results[index].error)
-            else:
-                backoff.succeeded(step.key)
-            if record is not None:
-                record(results[index])
-            if results[index].state is StepState.FAILED:
+            results[index] = result = await _try(step, handlers, backoff)
+            if record is not None and result.tried:
+                record(result)
+            if result.state is StepState.FAILED:
                 return
 
     # Workers take lanes from one iterator: ten thousand lanes are not ten thousand tasks.
-    ready = iter([indexes for indexes in by_lane.values() if plan.steps[indexes[0]].held_by is None])
+    ready = [lane for lane in _lanes(plan) if plan.steps[lane[0]].held_by is None]
+    lanes_left = iter(ready)
 
     async def work() -> None:
-        for indexes in ready:
+        for indexes in lanes_left:
             await run_lane(indexes)
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(min(MAX_CONCURRENT_LANES, len(by_lane))):
+        for _ in range(min(MAX_CONCURRENT_LANES, len(ready))):
             tasks.start_soon(work)
     return Outcome(results=tuple(results), retry_after=backoff.retry_after())
 
@@ -234,11 +233,12 @@ async def carry_out(
     backoffs: Backoffs,
     *,
     record: Callable[[StepResult], None] | None = None,
+    only_observing: bool = False,
 ) -> Outcome:
     """`execute` for an object whose failed lanes are remembered in `backoffs`."""
     lanes = backoffs.of(request)
     try:
-        return await execute(plan, handlers, record=record, lanes=lanes)
+        return await execute(plan, handlers, record=record, lanes=lanes, only_observing=only_observing)
     finally:
         backoffs.keep(request, lanes)
 
@@ -260,18 +260,36 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
     return Result(requeue_after=max(min(waits), SOON) if waits else None)
 
 
-async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> StepResult:
+def _lanes(plan: Plan) -> Iterable[list[int]]:
+    """The indexes of each lane's steps."""
+    lanes: dict[str, list[int]] = {}
+    for index, step in enumerate(plan.steps):
+        lanes.setdefault(step.lane or step.subject, []).append(index)
+    return lanes.values()
+
+
+async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff) -> StepResult:
+    error = lanes.held(step.key, step.action)
+    if error:
+        return StepResult(step=step, state=StepState.FAILED, error=error)
+    error = await _carry_out(step, handlers)
+    if error:
+        lanes.failed(step.key, step.action, error)
+        return StepResult(step=step, state=StepState.FAILED, error=error, tried=True)
+    lanes.succeeded(step.key)
+    return StepResult(step=step, state=StepState.DONE, tried=True)
+
+
+async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> str:
+    """Carries out an action, and returns the error where it failed; empty: it is done."""
     try:
         with anyio.move_on_after(step.deadline) as scope:
             await handlers[type(step.action)](step.action)
     except Exception as error:  # any failure of an action is that lane's, reported in the outcome
         if is_lost(error):
             raise
-        return StepResult(step=step, state=StepState.FAILED, error=str(error) or type(error).__name__, tried=True)
-    if scope.cancelled_caught:
-        error = f"not done within {step.deadline:g} s; it may have been carried out all the same"
-        return StepResult(step=step, state=StepState.FAILED, error=error, tried=True)
-    return StepResult(step=step, state=StepState.DONE, tried=True)
+        return str(error) or type(error).__name__
+    return f"not done within {step.deadline:g} s" if scope.cancelled_caught else ""
 
 
 def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> tuple[PlanStep, ...]:
@@ -296,7 +314,7 @@ def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> t
     if rest:
         count = sum(map(len, rest))
         row = _row([result for group in rest for result in group])
-        rows.append(msgspec.structs.replace(row, reason=f"{count} more steps like these", waits_for="", error=""))
+        rows.append(msgspec.structs.replace(row, reason=f"{count} more steps", waits_for="", error=""))
     since = {_identity(row): row.since for row in previous}
     return tuple(msgspec.structs.replace(row, since=since.get(_identity(row)) or now) for row in rows)
 
@@ -322,13 +340,13 @@ def _row(alike: Sequence[StepResult]) -> PlanStep:
         waits_for=_cut(step.waits_for),
         consent=_cut(step.consent),
         error=_cut(first.error),
-        count=len(alike),
+        count=len(alike) if len(alike) > 1 else 0,
     )
 
 
 def _identity(row: PlanStep) -> tuple[str, ...]:
     """What tells a row from others from one look to the next: of many steps, the subjects come and go."""
-    return (row.subject if row.count == 1 else row.reason, row.action, row.state)
+    return (row.reason if row.count else row.subject, row.action, row.state)
 
 
 def _cut(text: str) -> str:
