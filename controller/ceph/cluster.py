@@ -28,7 +28,7 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.observation import Caches, Observer
-from controller.ceph.served import unserved
+from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
 from controller.framework.journal import journal
@@ -42,7 +42,6 @@ from controller.framework.plan import (
     StepState,
     execute,
     is_plan_only,
-    preview,
 )
 from controller.framework.reports import devices_changed
 from controller.runtime import (
@@ -98,6 +97,9 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    yield from _intents(cluster)
+    if seen.identity is None and unmendable_intents(cluster.spec):
+        return
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
@@ -120,6 +122,15 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
+
+
+def _intents(cluster: CephCluster) -> Iterator[Step]:
+    for path in unserved_intents(cluster.spec):
+        yield Step(
+            subject=f"spec.{path}",
+            reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
+            waits_for="it to be taken out of the spec",
+        )
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -148,13 +159,11 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
 
 def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
     """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
-    upgrading = seen.running is not None and seen.running != seen.release
+    upgrading = any(release != seen.release for release in seen.running)
     if not upgrading or cluster.spec.skip_upgrade_checks:
         return ""
-    if seen.health is not None and seen.health.status == HEALTH_ERR:
-        codes = ", ".join(code for code, check in seen.health.checks.items() if check.severity == HEALTH_ERR)
-        return f"the cluster to leave HEALTH_ERR ({codes}), or spec.skipUpgradeChecks"
-    return ""
+    codes = ", ".join(seen.health.obstacles) if seen.health is not None else ""
+    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
 
 
 def _behind(kind: str, seen: Observation) -> str:
@@ -234,11 +243,9 @@ class ClusterReconciler:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
-        if plan_only:
-            outcome = preview(plan)
-        else:
-            ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
-            outcome = await execute(plan, ways, record=journal(self._manager.events, CLUSTERS, cluster.metadata))
+        ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
+        record = journal(self._manager.events, CLUSTERS, cluster.metadata)
+        outcome = await execute(plan, ways, record=record, only_observing=plan_only)
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()

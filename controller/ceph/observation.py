@@ -16,14 +16,14 @@ import structlog
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
 from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
 from controller.ceph.config import OWNED_PREFIX, ConfigState
-from controller.ceph.daemon import CLUSTER_LABEL, VERSION_LABEL, Release
+from controller.ceph.daemon import CLUSTER_LABEL, Release
 from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import MonObservation
 from controller.ceph.rados import Access, CephError
-from controller.ceph.releases import CephVersion
+from controller.ceph.releases import Running
 from controller.ceph.status import seconds_out
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
@@ -117,7 +117,7 @@ class Observation:
         pods: The pods in its namespace that belong to it.
         detection: What is known of the release in the image.
         jobs: The Jobs there, by name.
-        running: What its daemons run, the oldest where they differ; None when there are none.
+        running: The releases that its daemons' Deployments have.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
         config: Settings in the mons' database; None while the mons do not answer, as of `health`.
@@ -133,7 +133,7 @@ class Observation:
     pods: tuple[Pod, ...] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     detection: Detection = field(default_factory=Detection)
-    running: Release | None = None
+    running: frozenset[Release] = frozenset()
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
@@ -167,9 +167,7 @@ class Observer:
         pods = tuple(self._caches.pods.list(namespace))
         deployments = self._caches.deployments.list(namespace)
         jobs = self._caches.jobs.list(namespace)
-        running = running_release(deployments)
-        detection = version.analyze(cluster, live, [p for p in pods if p.metadata.labels.get("app") == version.NAME])
-        release = version.intended(cluster, detection, running)
+        running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         state: MonState | None = None
@@ -177,6 +175,13 @@ class Observer:
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
         reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
+        detection = version.analyze(
+            cluster,
+            live,
+            [p for p in pods if p.metadata.labels.get("app") == version.NAME],
+            _running(cluster, answers.health, running),
+        )
+        release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
         seen_osds = osd.OsdObservation(now=now)
@@ -193,6 +198,7 @@ class Observer:
                 jobs=jobs,
                 pods=pods,
                 ceph=ceph if answers.mgrs is not None else None,
+                mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
             )
         return Observation(
@@ -343,12 +349,8 @@ def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deploymen
     return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
 
 
-def running_release(deployments: Iterable[Deployment]) -> Release | None:
-    """The oldest release among the mons' Deployments: what the cluster as a whole runs while it is upgraded."""
-    found: list[Release] = []
-    for deployment in deployments:
-        labels = deployment.metadata.labels
-        containers = deployment.spec.template.spec.containers
-        if labels.get("app") == "rook-ceph-mon" and labels.get(VERSION_LABEL) and containers:
-            found.append(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
-    return min(found, key=lambda release: release.version, default=None)
+def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Release]) -> Running:
+    """What daemons run, by what the mons report, or reported when they last answered."""
+    versions = health.versions if health is not None else cluster.status.ceph.versions
+    reported = {*versions.mon, *versions.mgr, *versions.osd}
+    return Running.of(reported, [release.version for release in declared])

@@ -15,9 +15,11 @@ from controller.apis.ceph.status import ClusterVersion
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import osd
-from controller.ceph.health import ceph_status
+from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM
-from controller.framework.plan import APPLY, Outcome, StepResult, StepState, plan_status
+from controller.ceph.served import absent
+from controller.framework import honoured
+from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
@@ -71,9 +73,9 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(_fields_honoured(unserved, generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation))
     version = previous.version
-    if seen.detection.version is not None and not seen.detection.refusal and mode == APPLY:
+    if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
     fsid = seen.identity.fsid if seen.identity is not None else ""
     status = msgspec.structs.replace(
@@ -147,7 +149,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     elif waiting:
         ready = ("False", "ClusterProgressing", waiting)
     else:
-        ready = ("True", "ClusterCreated", "Cluster created successfully")
+        ready = ("True", "ClusterCreated", f"Cluster created successfully{_beside(seen)}")
     progressing = (
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
@@ -164,17 +166,11 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
-def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:
-    if unserved:
-        message = f"set in the spec, but not served by this operator: {_named(unserved)}"
-        return Condition(
-            type="FieldsHonoured",
-            status="False",
-            reason="FieldsNotServed",
-            message=message,
-            observed_generation=generation,
-        )
-    return Condition(type="FieldsHonoured", status="True", reason="AllFieldsServed", observed_generation=generation)
+def _beside(seen: Observation) -> str:
+    """What a cluster that is as its spec wants it reports all the same."""
+    if seen.health is None or seen.health.status != HEALTH_ERR:
+        return ""
+    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ class Step:
         waits_for: What has to happen first, and nothing is done until then. Empty: the step may be carried out now.
         consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or given.
         deadline: Seconds that the action may take.
+        observes: The action only finds something out, and is carried out also where the plan is only shown.
     """
 
     subject: str
@@ -62,6 +63,7 @@ class Step:
     waits_for: str = ""
     consent: str = ""
     deadline: float = 60.0
+    observes: bool = False
 
     def __post_init__(self) -> None:
         if self.action is None and not self.waits_for:
@@ -109,6 +111,11 @@ class Outcome:
         return any(result.state is StepState.DONE for result in self.results)
 
     @property
+    def held(self) -> tuple[StepResult, ...]:
+        """The steps that wait, lack consent or failed."""
+        return tuple(r for r in self.results if r.state not in (StepState.DONE, StepState.PENDING))
+
+    @property
     def failures(self) -> tuple[StepResult, ...]:
         """The steps whose action failed or ran into its deadline."""
         return tuple(result for result in self.results if result.state is StepState.FAILED)
@@ -137,6 +144,7 @@ async def execute(
     handlers: Mapping[type, Handler],
     *,
     record: Callable[[StepResult], None] | None = None,
+    only_observing: bool = False,
 ) -> Outcome:
     """Carries out the steps of `plan` that are permitted now.
 
@@ -144,6 +152,7 @@ async def execute(
         plan: What to do.
         handlers: For each action type, what carries it out.
         record: Called with each step that was carried out or failed, at once: for events and metrics.
+        only_observing: Carry out only what finds something out; the rest is as `preview` shows it.
 
     Returns:
         What became of each step. Errors of actions are in it, not raised, so that one bad lane never stops another.
@@ -166,7 +175,7 @@ async def execute(
         async with limiter:
             for index in indexes:
                 step = plan.steps[index]
-                if step.held_by is not None:
+                if step.held_by is not None or (only_observing and not step.observes):
                     return
                 results[index] = await _carry_out(step, handlers)
                 if record is not None:

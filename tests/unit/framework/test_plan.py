@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import pytest
@@ -182,3 +182,11 @@ def test_what_is_done_is_not_shown() -> None:
     assert shown == (
         PlanStep(subject="a", action="Wait", reason="r", state="Waiting", waits_for="rain", since="09:00"),
     )
+
+
+async def test_what_only_finds_something_out_is_done_for_a_plan_that_is_only_shown() -> None:
+    doer = Doer()
+    steps = (replace(step("look"), observes=True), step("change"), replace(step("wait", waits_for="x"), observes=True))
+    outcome = await execute(Plan(steps=steps), {Do: doer}, only_observing=True)
+    assert doer.done == ["look"]
+    assert states(outcome) == ["Done", "Pending", "Waiting"]

@@ -92,7 +92,7 @@ async def _fail_when_cancelled() -> None:
 KEYS = st.sampled_from("abcd")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     workers=st.integers(1, 3),
     changes=st.lists(

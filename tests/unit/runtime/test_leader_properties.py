@@ -98,7 +98,7 @@ FAULTS = st.sampled_from(
 PAUSES = st.sampled_from([0.3, 1.7, 3.1, 4.9, 9.9, 14.9, 21.0])
 
 
-@settings(max_examples=60, deadline=None, phases=(Phase.reuse, Phase.generate))
+@settings(max_examples=60, phases=(Phase.reuse, Phase.generate))
 @given(
     skews=st.lists(st.sampled_from([-3600, 0, 3600]), min_size=2, max_size=3),
     steps=st.lists(st.tuples(FAULTS, st.integers(0, 9), PAUSES), min_size=4, max_size=16),
