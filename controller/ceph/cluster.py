@@ -28,7 +28,7 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.observation import Caches, Observer
-from controller.ceph.served import unserved
+from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
@@ -45,6 +45,7 @@ from controller.framework.plan import (
     conclude,
     is_plan_only,
 )
+from controller.framework.reports import devices_changed
 from controller.runtime import (
     Controller,
     Request,
@@ -98,6 +99,9 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    yield from _intents(cluster)
+    if seen.identity is None and unmendable_intents(cluster.spec):
+        return
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
@@ -120,6 +124,15 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
+
+
+def _intents(cluster: CephCluster) -> Iterator[Step]:
+    for path in unserved_intents(cluster.spec):
+        yield Step(
+            subject=f"spec.{path}",
+            reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
+            waits_for="it to be taken out of the spec",
+        )
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -302,7 +315,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         controller.watch(informer, in_namespace)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
-    controller.watch(caches.reports, every)
+    controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 

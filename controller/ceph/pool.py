@@ -34,6 +34,7 @@ from controller.ceph.pool_plan import (
 )
 from controller.ceph.rados import CephError
 from controller.ceph.status import timestamp
+from controller.framework import honoured
 from controller.framework.backoff import Backoffs
 from controller.framework.journal import journal
 from controller.framework.plan import (
@@ -220,7 +221,7 @@ def status(
     """
     previous, generation = pool.status, pool.metadata.generation
     phase, ready = _phase(pool, outcome, mode)
-    found = [ready, _fields_honoured(unserved, kept(pool, seen))]
+    found = [ready, _fields_honoured(unserved, kept(pool, seen), generation)]
     conditions = previous.conditions
     if pool.metadata.deletion_timestamp is not None:
         found += _blocked(seen, outcome)
@@ -264,12 +265,12 @@ def _phase(pool: CephBlockPool, outcome: Outcome, mode: str) -> tuple[str, Condi
     return phase, Condition(type="Ready", status=ready, reason=reason, message=message)
 
 
-def _fields_honoured(unserved: Sequence[str], differing: Sequence[str]) -> Condition:
-    found = [*([f"not served: {', '.join(unserved)}"] if unserved else []), *differing]
-    if not found:
-        return Condition(type="FieldsHonoured", status="True", reason="AllFieldsHonoured", message="")
-    reason = "ImmutableFieldsDiffer" if differing else "FieldsNotServed"
-    return Condition(type="FieldsHonoured", status="False", reason=reason, message="; ".join(found))
+def _fields_honoured(unserved: Sequence[str], differing: Sequence[str], generation: int) -> Condition:
+    found = honoured.condition(unserved, (), generation)
+    if not differing:
+        return found
+    message = "; ".join([*differing, *([found.message] if found.message else [])])
+    return msgspec.structs.replace(found, status="False", reason="ImmutableFieldsDiffer", message=message)
 
 
 def _blocked(seen: PoolObservation, outcome: Outcome) -> list[Condition]:

@@ -17,6 +17,8 @@ from controller.apis.plan import PlanStatus
 from controller.ceph import osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
+from controller.ceph.served import absent
+from controller.framework import honoured
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
@@ -78,7 +80,7 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(_fields_honoured(unserved, generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation))
     version = previous.version
     if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
@@ -177,19 +179,6 @@ def _beside(seen: Observation) -> str:
     if seen.health is None or seen.health.status != HEALTH_ERR:
         return ""
     return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
-
-
-def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:
-    if unserved:
-        message = f"set in the spec, but not served by this operator: {_named(unserved)}"
-        return Condition(
-            type="FieldsHonoured",
-            status="False",
-            reason="FieldsNotServed",
-            message=message,
-            observed_generation=generation,
-        )
-    return Condition(type="FieldsHonoured", status="True", reason="AllFieldsServed", observed_generation=generation)
 
 
 def _named(names: Sequence[str]) -> str:

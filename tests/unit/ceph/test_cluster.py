@@ -248,3 +248,27 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
     seen = Observation(mons=MonObservation(remnants=("Deployment rook-ceph-osd-0",)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster_of(), seen, NOW).steps
     assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup")
+
+
+INTENTS: list[tuple[dict[str, Any], str, bool]] = [
+    ({"network": {"provider": "multus", "selectors": {"public": "x"}}}, "spec.network.provider=multus", False),
+    ({"network": {"dualStack": True}}, "spec.network.dualStack", False),
+    ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, "spec.mon.stretchCluster", False),
+    (
+        {"storage": {"storageClassDeviceSets": [{"name": "set1", "count": 1, "volumeClaimTemplates": []}]}},
+        "spec.storage.storageClassDeviceSets",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "subject", "is_made"), INTENTS, ids=[subject for _, subject, _ in INTENTS])
+def test_what_changes_the_cluster_and_is_not_served_keeps_it_from_ready_and_from_being_made_where_it_could_not_change(
+    spec: dict[str, Any], subject: str, *, is_made: bool
+) -> None:
+    cluster = cluster_of(spec)
+    new = [step.subject for step in analyze(cluster, Observation(detection=DETECTED), NOW).steps]
+    assert subject in new
+    assert (set(new) != {subject}) is is_made
+    running = [step.subject for step in analyze(cluster, at_rest(cluster_of()), NOW).steps]
+    assert subject in running

@@ -134,21 +134,40 @@ def test_fields_that_are_not_served_are_a_condition() -> None:
     status = shown(a_cluster(), unserved=("dashboard.ssl", "external"))
     (honoured,) = [c for c in status.conditions if c.type == "FieldsHonoured"]
     assert honoured.status == "False"
-    assert honoured.message.endswith("dashboard.ssl, external")
+    assert "not served by this operator: dashboard.ssl, external;" in honoured.message
+
+
+def test_what_upstream_runs_by_default_is_named_unless_it_is_switched_off() -> None:
+    def message(spec: dict[str, Any]) -> str:
+        (honoured,) = [c for c in shown(a_cluster(spec)).conditions if c.type == "FieldsHonoured"]
+        assert (honoured.status, honoured.reason) == ("True", "AllFieldsHonoured")
+        return honoured.message
+
+    assert "crash collectors" in message({})
+    assert "exporters" in message({})
+    assert message({"crashCollector": {"disable": True}, "monitoring": {"metricsDisabled": True}}) == ""
 
 
 @pytest.mark.parametrize(
     ("spec", "paths"),
     [
         ({"mon": {"count": 3}, "dashboard": {"enabled": False}, "crashCollector": {"disable": True}}, ()),
-        ({"dashboard": {"enabled": True}}, ("dashboard",)),
-        ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, ("mon.stretchCluster",)),
+        ({"dashboard": {"enabled": True, "ssl": False}}, ("dashboard.enabled", "dashboard.ssl")),
+        ({"dashboard": {"enabled": False, "ssl": False}}, ()),
+        ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, ("mon.stretchCluster.zones",)),
         ({"mon": {"zones": [{"name": "a"}, {"name": "b", "arbiter": True}]}}, ("mon.zones[1].arbiter",)),
         (
             {"network": {"provider": "multus", "selectors": {"public": "x"}}},
-            ("network.selectors", "network.provider=multus"),
+            ("network.provider=multus", "network.selectors"),
         ),
         ({"placement": {"mds": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": []}}}, ("placement.mds",)),
+        ({"mgr": {"hostNetwork": False}, "network": {"provider": "host"}}, ("mgr.hostNetwork",)),
+        ({"storage": {"config": {"osdsPerDevice": "1", "encryptedDevice": "false", "storeType": "bluestore"}}}, ()),
+        ({"storage": {"config": {"osdsPerDevice": "2"}}}, ("storage.config.osdsPerDevice=2",)),
+        ({"storage": {"store": {"type": "bluestore-rdr"}}}, ("storage.store.type=bluestore-rdr",)),
+        ({"resources": {"osd-ssd": {"limits": {"memory": "4Gi"}}}}, ()),
+        ({"security": {"cephx": {"csi": {"keyType": "aes"}}}, "waitTimeoutForHealthyOSDInMinutes": 10}, ()),
+        ({"storage": {"flappingRestartIntervalHours": 0, "fullRatio": 0}}, ("storage.fullRatio",)),
     ],
 )
 def test_which_fields_are_not_served(spec: dict[str, Any], paths: tuple[str, ...]) -> None:
