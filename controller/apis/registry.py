@@ -5,9 +5,10 @@ from types import MappingProxyType
 
 import msgspec
 
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
 from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
+from controller.apis.served import Honoured
 
 KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
     {
@@ -16,3 +17,8 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_V1BETA1_CLUSTER: Cluster,
     }
 )
+
+SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
+    {CEPH_CLUSTER: served.CLUSTER, CEPH_BLOCK_POOL: served.POOL},
+)
+"""The fields of a kind's spec that are served; of a kind that is not here, all."""
