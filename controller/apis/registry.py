@@ -8,11 +8,13 @@ import msgspec
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
 from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
+from controller.apis.node import NODE_REPORT, NodeReport
 
 KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
     {
         CEPH_CLUSTER: CephCluster,
         CEPH_BLOCK_POOL: CephBlockPool,
         CEPH_V1BETA1_CLUSTER: Cluster,
+        NODE_REPORT: NodeReport,
     }
 )

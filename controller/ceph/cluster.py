@@ -43,6 +43,7 @@ from controller.framework.plan import (
     execute,
     is_plan_only,
 )
+from controller.framework.reports import devices_changed
 from controller.runtime import (
     Controller,
     Request,
@@ -312,7 +313,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         controller.watch(informer, in_namespace)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
-    controller.watch(caches.reports, every)
+    controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 

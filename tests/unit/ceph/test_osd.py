@@ -42,7 +42,7 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -815,15 +815,6 @@ class TestResults:
     @pytest.mark.parametrize("message", ["", "Killed", "{"])
     def test_no_report(self, message: str) -> None:
         assert read_results([prepare_pod("p", message)]) == ((), ())
-
-    def test_agents_reports(self) -> None:
-        devices = msgspec.json.encode([disk()]).decode()
-        maps = [
-            {"metadata": {"labels": {"app": "rook-discover", "rook.io/node": "a"}}, "data": {"devices": devices}},
-            {"metadata": {"labels": {"app": "rook-discover"}}, "data": {"devices": "x"}},
-            {"metadata": {"labels": {"rook.io/node": "b"}}, "data": {"devices": "x"}},
-        ]
-        assert osd.read_reports(msgspec.convert(maps, list[ConfigMap])) == {"a": (disk(),)}
 
 
 class TestStatus:
