@@ -35,7 +35,7 @@ from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
@@ -378,9 +378,7 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
-    if cluster.spec.storage.only_apply_osd_placement:
-        placement = cluster.spec.placement.get("osd", {})
+    placement = prepare.osd_placement(cluster)
     nodes = [
         NodeDevices(
             node=node.metadata.name,
@@ -436,7 +434,10 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+    states = seen.states or {}
+    classes = {number: state.device_class for number, state in states.items()}
+    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
+    return tuple(sorted(named, key=lambda osd: osd.osd_id))
 
 
 def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
