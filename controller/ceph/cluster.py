@@ -29,20 +29,23 @@ from controller.ceph.keys import (
 )
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
+from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
     Plan,
-    PlanError,
     Step,
     StepState,
-    execute,
+    carry_out,
+    conclude,
     is_plan_only,
 )
+from controller.framework.reports import devices_changed
 from controller.runtime import (
     Controller,
     Request,
@@ -220,11 +223,13 @@ class ClusterReconciler:
         self._connections = connections
         self._observer = Observer(caches, connections, settings)
         self._clock = clock
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
+            self._backoffs.forget(request)
             await self._connections.close(request.namespace)
             return Result()
         rival = self._rival(cluster)
@@ -236,15 +241,15 @@ class ClusterReconciler:
             return Result()
         if not plan_only and not deleting:
             await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
-        return await self._carry_out(cluster, plan_only=plan_only)
+        return await self._carry_out(request, cluster, plan_only=plan_only)
 
-    async def _carry_out(self, cluster: CephCluster, *, plan_only: bool) -> Result:
+    async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
-        outcome = await execute(plan, ways, record=record, only_observing=plan_only)
+        outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()
@@ -252,10 +257,8 @@ class ClusterReconciler:
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        if outcome.failures:
-            raise PlanError(outcome.failures)
         # The next look comes when the caches have seen what was written.
-        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+        return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""
@@ -312,7 +315,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         controller.watch(informer, in_namespace)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
-    controller.watch(caches.reports, every)
+    controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 

@@ -18,7 +18,6 @@ import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
-from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.crush import place, places, spelled
@@ -26,7 +25,7 @@ from controller.ceph.daemon import cluster_labels
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
-    NodeReport,
+    NodeDevices,
     Occupancy,
     Verdict,
     judge,
@@ -36,7 +35,7 @@ from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
@@ -45,20 +44,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
-    from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+    from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
-
-REPORT_LABEL = ("app", "rook-discover")
-"""Label of the ConfigMaps in which agents report devices."""
-NODE_LABEL = "rook.io/node"
-REPORT_KEY = "devices"
 
 SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 """On an OSD's Deployment: leave it alone."""
@@ -159,18 +154,6 @@ class RequireRelease:
     release: str
 
 
-def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
-    """The devices of each node, as agents report them in ConfigMaps."""
-    label, value = REPORT_LABEL
-    return {
-        config_map.metadata.labels[NODE_LABEL]: tuple(DEVICES.decode(config_map.data[REPORT_KEY]))
-        for config_map in config_maps
-        if config_map.metadata.labels.get(label) == value
-        and NODE_LABEL in config_map.metadata.labels
-        and REPORT_KEY in config_map.data
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class SetDeviceClass:
     """Give an OSD another device class, which can move data between pools' OSDs."""
@@ -203,7 +186,7 @@ async def observe(
         release: What its daemons should run.
         now: Seconds since the epoch.
         nodes: Every node.
-        reports: What `read_reports` found.
+        reports: What agents reported, by node.
         live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
         deployments: The Deployments there.
         jobs: The Jobs there.
@@ -395,11 +378,9 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
-    if cluster.spec.storage.only_apply_osd_placement:
-        placement = cluster.spec.placement.get("osd", {})
+    placement = prepare.osd_placement(cluster)
     nodes = [
-        NodeReport(
+        NodeDevices(
             node=node.metadata.name,
             hostname=_hostname(node),
             kernel=node.status.node_info.boot_id,
@@ -453,7 +434,10 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+    states = seen.states or {}
+    classes = {number: state.device_class for number, state in states.items()}
+    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
+    return tuple(sorted(named, key=lambda osd: osd.osd_id))
 
 
 def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:

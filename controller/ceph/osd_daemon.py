@@ -20,13 +20,14 @@ from controller.ceph.daemon import (
     environment,
     flags,
     image_fields,
+    ip_flags,
     pod_template,
     probes,
     security_context,
     volume_mounts,
     volumes,
 )
-from controller.ceph.osd_prepare import device_mounts, device_volumes, script_command
+from controller.ceph.osd_prepare import device_mounts, device_volumes, osd_placement, script_command
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.resources import memory_bytes, requirements
 
@@ -62,6 +63,7 @@ class Osd:
         path: Where the device was when the OSD was first seen there.
         settings: What the spec says of the device, of `SETTINGS`.
         place: Where it is in CRUSH, below the root: names by level. Empty: nowhere yet, so that its node's labels say.
+        found_class: The device class that it has in Ceph; empty where it has none yet.
     """
 
     osd_id: int
@@ -70,6 +72,7 @@ class Osd:
     path: str
     settings: Mapping[str, str] = field(default_factory=dict)
     place: Mapping[str, str] = field(default_factory=dict)
+    found_class: str = ""
 
     @property
     def daemon(self) -> Daemon:
@@ -140,7 +143,7 @@ def osd_deployment(
     container: JsonObject = {
         "name": "osd",
         "command": script_command("run"),
-        "args": [*flags(own, fsid), f"{LOCATION_FLAG}{spelled(where)}", *_tuning(osd, limits)],
+        "args": [*flags(own, fsid), *ip_flags(cluster), f"{LOCATION_FLAG}{spelled(where)}", *_tuning(osd, limits)],
         **image_fields(cluster, release),
         "env": [
             *environment(),
@@ -168,11 +171,7 @@ def osd_deployment(
             {"name": "data", "emptyDir": {}},
         ],
     }
-    template = pod_template(cluster, own, pod)
-    if cluster.spec.storage.only_apply_osd_placement:
-        osd_only = {"osd": cluster.spec.placement.get("osd", {})}
-        only = msgspec.structs.replace(cluster, spec=msgspec.structs.replace(cluster.spec, placement=osd_only))
-        template = pod_template(only, own, pod)
+    template = pod_template(cluster, own, pod, placement=osd_placement(cluster))
     labels = {
         "ceph-osd-id": str(osd.osd_id),
         "failure-domain": where["host"],
@@ -191,7 +190,7 @@ def osd_deployment(
 
 
 def _resources(cluster: CephCluster, osd: Osd) -> JsonObject:
-    device_class = osd.settings.get("deviceClass")
+    device_class = osd.settings.get("deviceClass") or osd.found_class
     keys = (f"osd-{device_class}", "osd") if device_class else ("osd",)
     return requirements(cluster.spec.resources, *keys)
 

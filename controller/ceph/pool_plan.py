@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph.pool import NamedBlockPoolSpec
+from controller.apis.ceph.served import POOL
 from controller.ceph.crush import Rule
-from controller.framework.honoured import Honoured, Moot, only, unhonoured
+from controller.framework.honoured import unhonoured
 from controller.framework.plan import Plan, Step
 from controller.runtime.difference import quantity
 
@@ -36,27 +37,6 @@ FOLLOWED = frozenset({"pg_num", "pgp_num"})
 """Parameters that the autoscaler moves on: set when the spec changes, and not put back."""
 IN_ORDER = ("pg_autoscale_mode", "pg_num", "pgp_num", "pg_num_min", "pg_num_max")
 """Parameters that Ceph checks against each other, in the order in which they can be set."""
-
-HONOURED: Mapping[str, Honoured] = {
-    "name": None,
-    "application": None,
-    "failureDomain": None,
-    "crushRoot": None,
-    "deviceClass": None,
-    "enableCrushUpdates": None,
-    "compressionMode": None,
-    "parameters": None,
-    "quotas": None,
-    "replicated": {
-        "size": None,
-        "requireSafeReplicaSize": None,
-        "targetSizeRatio": None,
-        "replicasPerFailureDomain": only(1),
-    },
-    "erasureCoded": {"dataChunks": None, "codingChunks": None, "algorithm": None, "stripeUnit": None},
-    "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
-}
-"""The fields of a CephBlockPool's spec that are served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +222,7 @@ def problems(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
 
 def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """The paths of the spec, as the user wrote it, that are set and not served."""
-    return unhonoured(spec, HONOURED, NamedBlockPoolSpec)
+    return unhonoured(spec, POOL, NamedBlockPoolSpec)
 
 
 def unserved_placement(spec: NamedBlockPoolSpec) -> tuple[str, ...]:

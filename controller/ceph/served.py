@@ -1,85 +1,20 @@
-"""Which fields of CephCluster's spec are served; what else is set is named in the condition FieldsHonoured."""
+"""What a CephCluster's spec asks for that is not served, and which of it the cluster is nothing without."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CephClusterSpec
-from controller.framework.honoured import Honoured, Moot, only, unhonoured
+from controller.apis.ceph.served import CLUSTER
+from controller.framework.honoured import unhonoured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BY_DAEMON: Mapping[str, Honoured] = dict.fromkeys(("all", "mon", "mgr", "osd", "prepareosd", "cleanup"))
-_DAEMON_PROBES: Mapping[str, Honoured] = dict.fromkeys(("mon", "mgr", "osd"))
-_CONFIG_OF_DEVICES: Mapping[str, Honoured] = {
-    **dict.fromkeys(("deviceClass", "crushRoot", "initialWeight")),
-    "osdsPerDevice": only("1"),
-    "encryptedDevice": only("false"),
-    "storeType": only("bluestore"),
-}
-_DEVICE: Mapping[str, Honoured] = {"name": None, "fullpath": None, "config": _CONFIG_OF_DEVICES}
-_SELECTION: Mapping[str, Honoured] = {
-    "useAllDevices": None,
-    "deviceFilter": None,
-    "devicePathFilter": None,
-    "devices": _DEVICE,
-    "config": _CONFIG_OF_DEVICES,
-}
-
-SERVED: Mapping[str, Honoured] = {
-    "cephVersion": None,
-    "dataDirHostPath": None,
-    "mon": {
-        "count": None,
-        "allowMultiplePerNode": None,
-        "failureDomainLabel": None,
-        "volumeClaimTemplate": None,
-        "zones": {"name": None},
-        "externalMonIDs": None,
-    },
-    "mgr": {"count": None, "allowMultiplePerNode": None, "modules": {"name": None, "enabled": None}},
-    "storage": {
-        **_SELECTION,
-        "useAllNodes": None,
-        "nodes": {**_SELECTION, "name": None, "resources": None},
-        "onlyApplyOSDPlacement": None,
-        "allowDeviceClassUpdate": None,
-        "osdMaxUpdatesInParallel": None,
-        "store": {"type": only("bluestore")},
-    },
-    "network": {
-        "provider": None,
-        "hostNetwork": None,
-        "connections": None,
-        "ipFamily": None,
-    },
-    "placement": _BY_DAEMON,
-    "resources": {**dict.fromkeys(("mon", "mgr", "osd", "osd-*", "prepareosd", "cleanup", "cmd-reporter"))},
-    "annotations": _BY_DAEMON,
-    "labels": _BY_DAEMON,
-    "priorityClassNames": _BY_DAEMON,
-    "cephConfig": None,
-    "cephConfigFromSecret": None,
-    "monitoring": {"metricsDisabled": None},
-    "crashCollector": {"disable": Moot("none is run")},
-    "healthCheck": {
-        "daemonHealth": {"mon": None, "osd": {"interval": None}, "status": {"interval": None}},
-        "livenessProbe": _DAEMON_PROBES,
-        "startupProbe": _DAEMON_PROBES,
-    },
-    "disruptionManagement": {"managePodBudgets": None},
-    "cleanupPolicy": {"confirmation": None, "sanitizeDisks": None, "allowUninstallWithVolumes": None},
-    "skipUpgradeChecks": None,
-    "removeOSDsIfOutAndSafeToRemove": None,
-    "csi": {"skipUserCreation": None},
-    "security": {"cephx": {"csi": {"keyType": only("aes")}}},
-}
-
 
 def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """The paths of the spec, as the user wrote it, that are set and not served; the most important first."""
-    found = unhonoured(spec, SERVED, CephClusterSpec)
+    found = unhonoured(spec, CLUSTER, CephClusterSpec)
     if spec.get("network", {}).get("provider") == "multus":
         found = ("network.provider=multus", *found)
     return found

@@ -16,10 +16,11 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
-from controller.ceph.mon import NOT_IN_QUORUM
+from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster, CephClusterStatus
     from controller.ceph.observation import Observation
+    from controller.framework.timers import Facts
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
@@ -37,14 +39,19 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds_out(cluster: CephCluster, now: float) -> dict[str, float]:
-    """For how long each mon has been out of quorum, by the plan in the status, which outlives the operator."""
-    found: dict[str, float] = {}
-    for step in cluster.status.plan.steps:
-        kind, _, mon_id = step.subject.partition(" ")
-        if kind == "mon" and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since:
-            found[mon_id] = now - datetime.fromisoformat(step.since).timestamp()
-    return found
+def timers(cluster: CephCluster) -> dict[str, str]:
+    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
+    waiting = {
+        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
+        for step in cluster.status.plan.steps
+        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
+    }
+    return {**waiting, **cluster.status.timers}
+
+
+def facts(seen: Observation) -> Facts:
+    """What the timers of a cluster's status measure."""
+    return {OUT_OF_QUORUM: out_of_quorum(seen.mons)}
 
 
 def build(
@@ -88,6 +95,7 @@ def build(
         ceph=ceph_status(seen.health, previous.ceph, fsid, now),
         version=version,
         plan=PlanStatus(mode=mode, observed_generation=generation, steps=steps),
+        timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
         verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)

@@ -7,7 +7,6 @@ be worth an alert. What a field would be anyway is the default that its type dec
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -15,39 +14,13 @@ import msgspec
 import msgspec.inspect
 
 from controller.apis.meta import Condition
+from controller.apis.served import Honoured, Moot, Only, find
 
 TYPE = "FieldsHonoured"
 HONOURED, NOT_SERVED = "AllFieldsHonoured", "FieldsNotServed"
 """Reasons of the condition."""
 MAX_NAMED = 20
 """Fields that the condition names; more are counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Only:
-    """Served with these values, as the user may write them; any other is named with its value."""
-
-    values: frozenset[object]
-
-
-@dataclass(frozen=True, slots=True)
-class Moot:
-    """Has no effect for a reason that needs no telling: the field that would give it one is named, or is off."""
-
-    reason: str
-
-
-type Honoured = Mapping[str, Honoured] | Only | Moot | None
-"""The served fields below a field, or None: everything below it is served.
-
-The name "*" stands for every key of a map, and one that ends in it for keys that begin so; lists are looked through, so
-a list of objects has the tree of one of them.
-"""
-
-
-def only(*values: object) -> Only:
-    """Served with these values."""
-    return Only(frozenset(values))
 
 
 def unhonoured(
@@ -92,31 +65,12 @@ def _walk(
         field = fields.get(name)
         if _asks_for_nothing(child, field):
             continue
-        below = _find(honoured, name)
+        served, below = find(honoured, name)
         kind = field.type if field is not None else _values(known)
-        if below is _UNSERVED:
-            yield from _set_below(child, kind, path)
-        else:
-            yield from _descend(child, below, kind, path)
+        yield from _descend(child, below, kind, path) if served else _set_below(child, kind, path)
 
 
-class _Unserved:
-    """The mark of a name that is not in a tree, where None means something else."""
-
-
-_UNSERVED = _Unserved()
-
-
-def _find(honoured: Mapping[str, Honoured], name: str) -> Honoured | _Unserved:
-    if name in honoured:
-        return honoured[name]
-    for pattern, below in honoured.items():
-        if pattern.endswith("*") and name.startswith(pattern[:-1]):
-            return below
-    return _UNSERVED
-
-
-def _descend(value: object, honoured: Honoured | _Unserved, known: msgspec.inspect.Type, path: str) -> Iterator[str]:
+def _descend(value: object, honoured: Honoured, known: msgspec.inspect.Type, path: str) -> Iterator[str]:
     match honoured:
         case None | Moot():
             return

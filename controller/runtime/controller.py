@@ -25,6 +25,7 @@ from controller.runtime.reconciler import (
     Reconciler,
     Request,
     Result,
+    RetryAfterError,
     TerminalError,
     Write,
     current_reconcile,
@@ -344,7 +345,12 @@ class Controller:
         )
         if programming_error:
             stats.panics += 1
-        self.queue.add_rate_limited(request, priority=self.queue.priority(request))
+        priority = self.queue.priority(request)
+        if isinstance(error, RetryAfterError):
+            self.queue.forget(request)
+            self.queue.add_after(request, error.retry_after, priority=priority)
+        else:
+            self.queue.add_rate_limited(request, priority=priority)
         conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in found)
         log.log(
             20 if conflict else 40,

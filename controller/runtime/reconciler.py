@@ -72,6 +72,7 @@ class Reconciler(Protocol):
             When to look again. None says the same as `Result()`.
 
         Raises:
+            RetryAfterError: A failure that is tried again after the time that it says.
             TerminalError: Trying again is of no use until something changes.
         """
         ...
@@ -79,6 +80,18 @@ class Reconciler(Protocol):
 
 class TerminalError(Exception):
     """A failure that stays until the object changes; the request is not tried again by itself."""
+
+
+class RetryAfterError(Exception):
+    """A failure that says itself when to try again; it counts as one, but not towards the request's backoff.
+
+    Attributes:
+        retry_after: Seconds after which to reconcile again; more than zero.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

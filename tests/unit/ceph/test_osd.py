@@ -42,7 +42,7 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -816,15 +816,6 @@ class TestResults:
     def test_no_report(self, message: str) -> None:
         assert read_results([prepare_pod("p", message)]) == ((), ())
 
-    def test_agents_reports(self) -> None:
-        devices = msgspec.json.encode([disk()]).decode()
-        maps = [
-            {"metadata": {"labels": {"app": "rook-discover", "rook.io/node": "a"}}, "data": {"devices": devices}},
-            {"metadata": {"labels": {"app": "rook-discover"}}, "data": {"devices": "x"}},
-            {"metadata": {"labels": {"rook.io/node": "b"}}, "data": {"devices": "x"}},
-        ]
-        assert osd.read_reports(msgspec.convert(maps, list[ConfigMap])) == {"a": (disk(),)}
-
 
 class TestStatus:
     def test_rows(self) -> None:
@@ -920,6 +911,51 @@ class TestManifests:
         placement = {"all": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": [{"key": "y"}]}}
         spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": True})
         assert running(spec, an_osd(0))["spec"]["template"]["spec"]["tolerations"] == [{"key": "y"}]
+
+    def test_only_osd_placement_of_the_job_that_prepares(self) -> None:
+        placement = {
+            "all": {"tolerations": [{"key": "x"}]},
+            "osd": {"tolerations": [{"key": "y"}]},
+            "prepareosd": {"tolerations": [{"key": "z"}]},
+        }
+        action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
+        for only, expected in ((True, ["y", "z"]), (False, ["x", "y", "z"])):
+            spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": only})
+            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1])["spec"]["template"]["spec"]
+            assert [t["key"] for t in pod["tolerations"]] == expected
+
+    def test_osds_run_where_all_and_osd_let_them(self) -> None:
+        def requires(key: str) -> dict[str, Any]:
+            terms = [{"matchExpressions": [{"key": key, "operator": "Exists"}]}]
+            return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+        spec = cluster(
+            placement={"all": requires("storage"), "osd": requires("disks")},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        nodes = (node("a", disks="x"), node("b", disks="x", storage="x"))
+        seen = observation(nodes=nodes, reports={"a": (disk(),), "b": (disk(),)})
+        assert [s.subject for s in analyze(spec, FSID, RELEASE, seen)] == ["devices of node b"]
+
+    def test_resources_of_a_device_class_that_ceph_found(self) -> None:
+        spec = cluster(
+            resources={"osd": {"limits": {"cpu": "1"}}, "osd-ssd": {"limits": {"cpu": "2"}}},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        seen = observation(running(spec, an_osd(0)), states={0: state(0, device_class="ssd")})
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        container = step.action.obj["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"] == {"limits": {"cpu": "2"}}
+        settled = observation(as_applied(step.action.obj), states={0: state(0, device_class="ssd")})
+        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, Apply)] == []
+
+    @pytest.mark.parametrize(("family", "expected"), [("IPv6", ["false", "true"]), ("IPv4", [])])
+    def test_ip_family(self, family: str, expected: list[str]) -> None:
+        args = running(cluster(network={"ipFamily": family}), an_osd(0))["spec"]["template"]["spec"]["containers"][0][
+            "args"
+        ]
+        assert [a.partition("=")[2] for a in args if a.startswith("--ms-bind-ipv")] == expected
 
     def test_names_of_jobs_are_short_enough_and_distinct(self) -> None:
         names = [job_name(f"{'n' * 70}-{i}.example.org") for i in range(3)]

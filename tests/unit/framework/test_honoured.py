@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from controller.apis.meta import Nullable, SpecStruct
-from controller.framework.honoured import MAX_NAMED, Honoured, Moot, condition, only, unhonoured
+from controller.apis.served import Honoured, Moot, only
+from controller.framework.honoured import MAX_NAMED, condition, unhonoured
 
 
 class Item(SpecStruct, frozen=True, kw_only=True):
