@@ -12,12 +12,10 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.to_thread
-
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.members import ENDPOINTS
 from controller.ceph.rados import CephError
+from controller.ceph.threads import Lane
 from controller.runtime.kube import CONFIG_MAP, VOLUME_ATTACHMENT, ConfigMap, VolumeAttachment, resource_of
 from controller.runtime.reconciler import Request
 from controller.volumes import system
@@ -79,8 +77,8 @@ write when it is back. It can never be fenced for longer than it should: a new c
 """
 
 _CALL_SECONDS = 60.0
-MAX_REMOVALS = 2
-"""Images removed at the same time. They have threads of their own: the removal of a large one takes minutes."""
+_REMOVAL_SECONDS = 540.0
+"""The removal of a large image takes minutes, object by object; it goes on where it was cut off."""
 
 
 class PoolMissingError(BackendError):
@@ -131,7 +129,6 @@ class RbdBackend:
         self._connections = connections
         self._clusters = clusters
         self._namespaces = namespaces
-        self._removals = anyio.CapacityLimiter(MAX_REMOVALS)
         self._growths = Growths()
 
     def serves(self, driver: str) -> bool:
@@ -169,9 +166,8 @@ class RbdBackend:
         """
         cluster = self._cluster(volume)
         try:
-            handle = await cluster.handle()
-            await anyio.to_thread.run_sync(
-                lambda: _with_ioctx(handle, volume, _remove), limiter=self._removals, abandon_on_cancel=True
+            await cluster.use(
+                lambda handle: _with_ioctx(handle, volume, _remove), lane=Lane.LONG, seconds=_REMOVAL_SECONDS
             )
         except PoolMissingError:
             return
@@ -249,8 +245,9 @@ class RbdBackend:
         """Runs `work` in a worker thread, with an I/O context of the volume's pool and namespace."""
         cluster = self._cluster(volume)
         try:
-            handle = await cluster.handle()
-            return await cluster.call(lambda: _with_ioctx(handle, volume, work), seconds=_CALL_SECONDS)
+            return await cluster.use(
+                lambda handle: _with_ioctx(handle, volume, work), lane=Lane.IMAGES, seconds=_CALL_SECONDS
+            )
         except CephError as error:
             raise BackendError(f"image {_named(volume)}: {error}") from error
 
