@@ -17,6 +17,7 @@ from controller.apis.plan import PlanStatus
 from controller.ceph import osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM
+from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
@@ -166,9 +167,14 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
 
 def _beside(seen: Observation) -> str:
     """What a cluster that is as its spec wants it reports all the same."""
-    if seen.health is None or seen.health.status != HEALTH_ERR:
-        return ""
-    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    told = ""
+    if seen.health is not None and seen.health.status == HEALTH_ERR:
+        told = f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    others = altered(seen.live)
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+    return told
 
 
 def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:

@@ -18,6 +18,7 @@ import anyio
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
 from controller.runtime.leader import is_lost
+from controller.runtime.log import redact_text
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -198,7 +199,8 @@ async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> StepResult
     except Exception as error:  # any failure of an action is that lane's, reported in the outcome
         if is_lost(error):
             raise
-        return StepResult(step=step, state=StepState.FAILED, error=str(error) or type(error).__name__)
+        # It goes into events and statuses, which more people may read than may read Secrets.
+        return StepResult(step=step, state=StepState.FAILED, error=redact_text(str(error)) or type(error).__name__)
     return StepResult(step=step, state=StepState.DONE)
 
 
