@@ -16,6 +16,7 @@ from controller.ceph.daemon import CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.rados import CephError
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
+from controller.runtime.log import looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -145,7 +145,7 @@ def quantity(text: str | float) -> Decimal | None:
 def difference(desired: JsonObject, live: JsonObject) -> str | None:
     """The first difference that an apply of `desired` would put right, in words; None if there is none.
 
-    Values of a Secret are not shown, only their names; nor is what goes by a secret's name elsewhere, such as a variable.
+    Values of a Secret are not shown, only their names; nor is what goes by the name of a secret, such as a variable.
 
     Args:
         desired: The object as wanted, with the fields that are ours and no others.
@@ -269,6 +269,8 @@ def _words(difference: Difference, *, show: bool) -> str:
         return f"{where} differs" if found is not None else f"{where} is missing"
     if found is None:
         return f"{where} is missing, wanted {_shown(wanted)}"
+    if _shown(found) == _shown(wanted):  # a secret, or the end of a long text
+        return f"{where} differs"
     return f"{where} is {_shown(found)}, wanted {_shown(wanted)}"
 
 
