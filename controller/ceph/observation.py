@@ -21,12 +21,14 @@ from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
-from controller.ceph.mon import MonObservation
+from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
 from controller.ceph.rados import Access, CephError
 from controller.ceph.releases import Running
-from controller.ceph.status import seconds_out
+from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
+from controller.framework.reports import reports_of
+from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
-    from controller.apis.node import BlockDevice
+    from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
     from controller.runtime.apply import Applier
@@ -90,10 +92,7 @@ class Caches:
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
-        label, value = osd.REPORT_LABEL
-        self.reports: Informer[ConfigMap] = factory.informer(
-            CONFIG_MAP, ConfigMap, namespaces=(operator_namespace,), label_selector=f"{label}={value}"
-        )
+        self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -179,6 +178,7 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
+        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
         detection = version.analyze(
             cluster,
             live,
@@ -196,7 +196,7 @@ class Observer:
                 release,
                 now=now,
                 nodes=self._caches.nodes.list(),
-                reports=osd.read_reports(self._caches.reports.list()),
+                reports=reports,
                 live=live,
                 deployments=deployments,
                 jobs=jobs,
@@ -221,8 +221,8 @@ class Observer:
                 deployments=_daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
-                seconds_out=seconds_out(cluster, now),
-                remnants=remnants(live, osd.read_reports(self._caches.reports.list()), identity),
+                seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
+                remnants=remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,

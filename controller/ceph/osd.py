@@ -18,14 +18,14 @@ import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
-from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
+from controller.ceph.crush import place, places, spelled
 from controller.ceph.daemon import cluster_labels
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
-    NodeReport,
+    NodeDevices,
     Occupancy,
     Verdict,
     judge,
@@ -35,7 +35,7 @@ from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
@@ -44,20 +44,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
-    from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+    from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
-
-REPORT_LABEL = ("app", "rook-discover")
-"""Label of the ConfigMaps in which agents report devices."""
-NODE_LABEL = "rook.io/node"
-REPORT_KEY = "devices"
 
 SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 """On an OSD's Deployment: leave it alone."""
@@ -68,6 +64,8 @@ MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 MAX_NAMED = 10
 """OSDs that a message names."""
+MOVE_ANNOTATION = "rook.io/allow-osd-move"
+"""On a CephCluster, "true": OSDs go where the labels of their nodes say by now, and data with them."""
 LEAST_FOR_CHECKS = 3
 """OSDs below which none can be restarted without a pause in service, so that asking is of no use; upstream's number."""
 MGR_SECONDS = 20.0
@@ -90,6 +88,8 @@ class OsdState:
     """The release that it ran when it started last; empty where it never did."""
     new: bool = False
     """Whether it never ran: it was only registered, or its number is kept for another disk."""
+    place: Mapping[str, str] = field(default_factory=dict)
+    """Where it is in CRUSH, below the root; empty where it is nowhere yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,18 +154,6 @@ class RequireRelease:
     release: str
 
 
-def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
-    """The devices of each node, as agents report them in ConfigMaps."""
-    label, value = REPORT_LABEL
-    return {
-        config_map.metadata.labels[NODE_LABEL]: tuple(DEVICES.decode(config_map.data[REPORT_KEY]))
-        for config_map in config_maps
-        if config_map.metadata.labels.get(label) == value
-        and NODE_LABEL in config_map.metadata.labels
-        and REPORT_KEY in config_map.data
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class SetDeviceClass:
     """Give an OSD another device class, which can move data between pools' OSDs."""
@@ -198,7 +186,7 @@ async def observe(
         release: What its daemons should run.
         now: Seconds since the epoch.
         nodes: Every node.
-        reports: What `read_reports` found.
+        reports: What agents reported, by node.
         live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
         deployments: The Deployments there.
         jobs: The Jobs there.
@@ -265,6 +253,7 @@ async def _states(ceph: Cluster) -> _Map | None:
     dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
     details = {entry["id"]: entry for entry in metadata or ()}
+    where = places(tree)
     states = {
         osd["osd"]: OsdState(
             osd_id=osd["osd"],
@@ -275,6 +264,7 @@ async def _states(ceph: Cluster) -> _Map | None:
             store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
             release=details.get(osd["osd"], {}).get("ceph_release", ""),
             new="new" in osd.get("state", ()),
+            place=where.get(osd["osd"], {}),
         )
         for osd in dump["osds"]
     }
@@ -364,6 +354,7 @@ def analyze(
         *(_shared_objects(cluster, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
         *_daemons(cluster, fsid, release, seen, osds, hold),
+        *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
         *_upgrade_end(release, seen),
     )
@@ -387,11 +378,9 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
-    if cluster.spec.storage.only_apply_osd_placement:
-        placement = cluster.spec.placement.get("osd", {})
+    placement = prepare.osd_placement(cluster)
     nodes = [
-        NodeReport(
+        NodeDevices(
             node=node.metadata.name,
             hostname=_hostname(node),
             kernel=node.status.node_info.boot_id,
@@ -414,6 +403,7 @@ def _on_record(seen: OsdObservation) -> dict[str, Osd]:
             node=p.node,
             path=p.path,
             settings={"deviceClass": p.device_class} if p.device_class else {},
+            place=_in_crush(seen, p.osd_id),
         )
         for p in seen.prepared
     }
@@ -439,10 +429,21 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             place = by_node[min(by_node, key=lambda node: (by_node[node].config is None, node))]
             path = place.report.path if place.report is not None else ""
             settings = osd.settings if osd is not None else {}
-            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings)
+            # Whoever carries a disk elsewhere means it to be there.
+            at = _in_crush(seen, place.osd_id) if osd is None else {}
+            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+    states = seen.states or {}
+    classes = {number: state.device_class for number, state in states.items()}
+    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
+    return tuple(sorted(named, key=lambda osd: osd.osd_id))
+
+
+def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
+    """Where an OSD without a Deployment is, by the cluster's own map."""
+    state = (seen.states or {}).get(osd_id)
+    return state.place if state is not None else {}
 
 
 def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
@@ -542,6 +543,8 @@ def _outdated(
         if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
             continue
         resources = overrides.get(_hostname(node), {})
+        if _may_move(cluster):
+            osd = replace(osd, place={})
         wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
         why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
         if why:
@@ -592,6 +595,29 @@ def _is_returning(deployment: Deployment, state: OsdState, now: float) -> bool:
     if state.up or deployment.spec.replicas == 0 or progress is None or not progress.last_update_time:
         return False
     return now - datetime.fromisoformat(progress.last_update_time).timestamp() < RETURN_SECONDS
+
+
+def _may_move(cluster: CephCluster) -> bool:
+    return cluster.metadata.annotations.get(MOVE_ANNOTATION) == "true"
+
+
+def _moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+    """What has to be agreed to: OSDs that are elsewhere in CRUSH than the labels of their nodes say by now."""
+    if _may_move(cluster):
+        return
+    places = {node.metadata.name: place(node.metadata.labels) for node in seen.nodes}
+    moves: dict[tuple[str, str, str], list[int]] = {}
+    for osd in osds:
+        there = places.get(osd.node, {})
+        if osd.place and "host" in there and dict(osd.place) != there:
+            moves.setdefault((osd.node, spelled(osd.place), spelled(there)), []).append(osd.osd_id)
+    for (node, at, by_labels), ids in sorted(moves.items()):
+        yield Step(
+            subject=f"OSDs of node {node}",
+            reason=f"{_named(ids)} at {at}, and the node's labels say {by_labels} by now: data would move",
+            waits_for="the labels to be as they were, or consent",
+            consent=f'annotation {MOVE_ANNOTATION}: "true"',
+        )
 
 
 def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: Sequence[int]) -> str:

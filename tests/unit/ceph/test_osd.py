@@ -42,7 +42,7 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -89,7 +89,7 @@ def an_osd(number: int, node_name: str = "a", **fields: Any) -> Osd:
     return Osd(**{"osd_id": number, "uuid": UUIDS[number], "node": node_name, "path": "/dev/sdb", **fields})
 
 
-def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: str) -> OsdState:
+def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: Any) -> OsdState:
     return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, new=new, **fields)
 
 
@@ -259,7 +259,7 @@ class TestDaemons:
         (step,) = analyze(cluster(), FSID, RELEASE, observation(states={0: state(0, up=False)}, **fields))
         assert (step.subject, step.reason) == ("osd.0", "Deployment rook-ceph-osd-0 does not exist")
         assert isinstance(step.action, Apply)
-        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"host": "a"})
 
     def test_settled(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0),)})
@@ -462,6 +462,69 @@ class TestRestarts:
         assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
 
 
+class TestPlaces:
+    """Data moves when somebody says so, not when a label comes or goes."""
+
+    zone: ClassVar = {"topology.kubernetes.io/zone": "z1"}
+
+    def seen(self, before: Node, now: Node, *, up: bool = True) -> tuple[CephCluster, OsdObservation]:
+        spec = cluster()
+        found = as_applied(osd_deployment(spec, FSID, RELEASE, an_osd(0, "a"), before, {}))
+        found["metadata"] |= {"uid": "d0", "generation": 2}
+        return spec, observation(found, nodes=(now,), states={0: state(0, up=up)})
+
+    @pytest.mark.parametrize("up", [True, False])
+    @pytest.mark.parametrize("label", ["appears", "goes"])
+    def test_a_changed_label_needs_consent(self, label: str, up: bool) -> None:
+        before, now = node("a"), node("a", **self.zone)
+        spec, seen = self.seen(*((before, now) if label == "appears" else (now, before)), up=up)
+        steps = [s for s in analyze(spec, FSID, RELEASE, seen) if s.consent]
+        assert [s.subject for s in steps] == ["OSDs of node a"]
+        assert steps[0].consent == 'annotation rook.io/allow-osd-move: "true"'
+        assert not any(isinstance(s.action, Apply) for s in analyze(spec, FSID, RELEASE, seen))
+
+    def test_consent(self) -> None:
+        spec, seen = self.seen(node("a"), node("a", **self.zone))
+        meta = msgspec.structs.replace(spec.metadata, annotations={"rook.io/allow-osd-move": "true"})
+        (step,) = analyze(msgspec.structs.replace(spec, metadata=meta), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
+
+    def test_other_changes_leave_it_where_it_is(self) -> None:
+        spec, seen = self.seen(node("a", **self.zone), node("a"))
+        (step,) = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, Apply)]
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
+
+    def test_all_of_a_node_are_one_step(self) -> None:
+        spec = cluster()
+        deployed = [running(spec, an_osd(n)) for n in range(3)]
+        seen = observation(*deployed, nodes=(node("a", **self.zone),), states={n: state(n) for n in range(3)})
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        where = "osd.0, osd.1, osd.2 at host=a, and the node's labels say zone=z1 host=a by now: data would move"
+        assert step.reason == where
+
+    @pytest.mark.parametrize("known_by", ["job", "label of the device"])
+    def test_one_without_a_deployment_goes_where_the_cluster_has_it(self, known_by: str) -> None:
+        seen = observation(
+            states={0: state(0, up=False, place={"rack": "r1", "host": "a"})},
+            prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),) if known_by == "job" else (),
+            reports={"a": (osd_disk(0),)} if known_by != "job" else {},
+        )
+        step, _ = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"rack": "r1", "host": "a"})
+
+    def test_a_disk_that_was_carried_elsewhere_goes_there(self) -> None:
+        deployed = running(cluster(), an_osd(0))
+        seen = observation(
+            deployed, nodes=("a", "b"), states={0: state(0)}, reports={"a": (), "b": (osd_disk(0, "sdx"),)}
+        )
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert "--crush-location=root=default host=b" in str(step.action.obj)
+
+
 class TestRemovals:
     def test_purged_from_the_cluster(self) -> None:
         steps = analyze(cluster(), FSID, RELEASE, observation(running(cluster(), an_osd(0)), states={}))
@@ -495,7 +558,9 @@ class TestRemovals:
         )
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
         assert isinstance(step.action, Apply)
-        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, uuid=UUIDS[5], path="/dev/sdc")
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(
+            0, uuid=UUIDS[5], path="/dev/sdc", place={"host": "a"}
+        )
 
     @pytest.mark.parametrize(("allowed", "expected"), [(True, [RemoveOsd(0)]), (False, [])])
     def test_out_and_safe(self, allowed: bool, expected: list[RemoveOsd]) -> None:
@@ -751,15 +816,6 @@ class TestResults:
     def test_no_report(self, message: str) -> None:
         assert read_results([prepare_pod("p", message)]) == ((), ())
 
-    def test_agents_reports(self) -> None:
-        devices = msgspec.json.encode([disk()]).decode()
-        maps = [
-            {"metadata": {"labels": {"app": "rook-discover", "rook.io/node": "a"}}, "data": {"devices": devices}},
-            {"metadata": {"labels": {"app": "rook-discover"}}, "data": {"devices": "x"}},
-            {"metadata": {"labels": {"rook.io/node": "b"}}, "data": {"devices": "x"}},
-        ]
-        assert osd.read_reports(msgspec.convert(maps, list[ConfigMap])) == {"a": (disk(),)}
-
 
 class TestStatus:
     def test_rows(self) -> None:
@@ -855,6 +911,51 @@ class TestManifests:
         placement = {"all": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": [{"key": "y"}]}}
         spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": True})
         assert running(spec, an_osd(0))["spec"]["template"]["spec"]["tolerations"] == [{"key": "y"}]
+
+    def test_only_osd_placement_of_the_job_that_prepares(self) -> None:
+        placement = {
+            "all": {"tolerations": [{"key": "x"}]},
+            "osd": {"tolerations": [{"key": "y"}]},
+            "prepareosd": {"tolerations": [{"key": "z"}]},
+        }
+        action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
+        for only, expected in ((True, ["y", "z"]), (False, ["x", "y", "z"])):
+            spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": only})
+            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1])["spec"]["template"]["spec"]
+            assert [t["key"] for t in pod["tolerations"]] == expected
+
+    def test_osds_run_where_all_and_osd_let_them(self) -> None:
+        def requires(key: str) -> dict[str, Any]:
+            terms = [{"matchExpressions": [{"key": key, "operator": "Exists"}]}]
+            return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+        spec = cluster(
+            placement={"all": requires("storage"), "osd": requires("disks")},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        nodes = (node("a", disks="x"), node("b", disks="x", storage="x"))
+        seen = observation(nodes=nodes, reports={"a": (disk(),), "b": (disk(),)})
+        assert [s.subject for s in analyze(spec, FSID, RELEASE, seen)] == ["devices of node b"]
+
+    def test_resources_of_a_device_class_that_ceph_found(self) -> None:
+        spec = cluster(
+            resources={"osd": {"limits": {"cpu": "1"}}, "osd-ssd": {"limits": {"cpu": "2"}}},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        seen = observation(running(spec, an_osd(0)), states={0: state(0, device_class="ssd")})
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        container = step.action.obj["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"] == {"limits": {"cpu": "2"}}
+        settled = observation(as_applied(step.action.obj), states={0: state(0, device_class="ssd")})
+        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, Apply)] == []
+
+    @pytest.mark.parametrize(("family", "expected"), [("IPv6", ["false", "true"]), ("IPv4", [])])
+    def test_ip_family(self, family: str, expected: list[str]) -> None:
+        args = running(cluster(network={"ipFamily": family}), an_osd(0))["spec"]["template"]["spec"]["containers"][0][
+            "args"
+        ]
+        assert [a.partition("=")[2] for a in args if a.startswith("--ms-bind-ipv")] == expected
 
     def test_names_of_jobs_are_short_enough_and_distinct(self) -> None:
         names = [job_name(f"{'n' * 70}-{i}.example.org") for i in range(3)]

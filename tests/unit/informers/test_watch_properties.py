@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -210,7 +210,6 @@ STEPS = st.tuples(
 
 
 @pytest.mark.timeout(900)  # for hypothesis to make a history that fails short
-@settings(max_examples=200)
 @given(
     operations=st.one_of(st.lists(STEPS, max_size=5), st.lists(STEPS, min_size=20, max_size=40)),
     resource=st.sampled_from([WIDGETS, SERVICE_ACCOUNT]),
