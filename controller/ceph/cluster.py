@@ -72,10 +72,11 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; where it stands still later and later, in the end as
+seldom as at one at rest."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -184,6 +185,7 @@ def _interval(cluster: CephCluster) -> float:
     health = cluster.spec.health_check.daemon_health
     return min(
         parse_duration(health.mon.interval, default=MON_INTERVAL),
+        parse_duration(health.osd.interval, default=OSD_INTERVAL),
         parse_duration(health.status.interval, default=STATUS_INTERVAL),
     )
 
@@ -192,7 +194,7 @@ def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:

@@ -509,13 +509,32 @@ def _daemons(
             wanted, why = changes[osd.osd_id]
             waits_for = _restart_waits_for(seen, osd, hold, before)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-        elif state is not None and not state.up and osd.osd_id in seen.deployments:
-            waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
-            yield Step(subject=subject, reason="down", waits_for=waits_for)
+        elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
+            yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
         if cluster.spec.storage.allow_device_class_update and _differs(state, wanted_class):
             reason = f"its device class should be {wanted_class}"
             yield Step(subject=subject, action=SetDeviceClass(osd.osd_id, wanted_class), reason=reason)
+
+
+def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD that is down is about to come up, by what was done for it: it never ran, or was restarted."""
+    deployment, state = seen.deployments.get(osd_id), (seen.states or {}).get(osd_id)
+    return deployment is not None and state is not None and (state.new or _is_returning(deployment, state, seen.now))
+
+
+def _why_down(seen: OsdObservation, osd_id: int) -> str:
+    return trouble(seen.pods.get(osd_id, ())) or "the OSD to report to the mons"
+
+
+def lost(seen: OsdObservation) -> dict[int, str]:
+    """The OSDs that are down and for which there is nothing to do but what a person may do, with what they wait for."""
+    states = seen.states or {}
+    return {
+        number: _why_down(seen, number)
+        for number in sorted(seen.deployments)
+        if number in states and not states[number].up and not _is_on_its_way(seen, number)
+    }
 
 
 def _differs(state: OsdState | None, wanted_class: str) -> bool:

@@ -42,7 +42,7 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod, PodStatus
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -269,10 +269,25 @@ class TestDaemons:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)})
         assert analyze(cluster(), FSID, RELEASE, seen) == ()
 
-    def test_not_up_yet(self) -> None:
-        seen = observation(running(cluster(), an_osd(0)), states={0: state(0, up=False)})
+    @pytest.mark.parametrize(("new", "progress"), [(True, ""), (False, "ReplicaSetUpdated")])
+    def test_not_up_yet(self, new: bool, progress: str) -> None:
+        deployed = running(cluster(), an_osd(0), progress=progress)
+        seen = observation(deployed, states={0: state(0, up=False, new=new)})
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert shown(steps) == [("osd.0", "Wait", "the OSD to report to the mons")]
+        assert osd.lost(seen) == {}
+
+    def test_one_that_went_down_is_nothing_to_wait_for(self) -> None:
+        """Its disk may be dead for weeks: the cluster is degraded, and has nothing to do."""
+        pod = prepare_pod("p", "")
+        waiting = {"name": "osd", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "no device"}}}
+        pod = msgspec.structs.replace(pod, status=msgspec.convert({"containerStatuses": [waiting]}, PodStatus))
+        deployed = running(cluster(), an_osd(0), rolled_out=False, progress="NewReplicaSetAvailable")
+        seen = observation(deployed, states={0: state(0, up=False)}, pods={0: (pod,)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        ((number, why),) = osd.lost(seen).items()
+        assert number == 0
+        assert "no device" in why
 
     def test_device_under_another_name_restarts_nothing(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0, "sdq"),)})
@@ -315,7 +330,8 @@ class TestDaemons:
 
     def test_node_is_gone(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), nodes=(), states={0: state(0, up=False)})
-        assert shown(analyze(cluster(), FSID, RELEASE, seen)) == [("osd.0", "Wait", "the OSD to report to the mons")]
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert list(osd.lost(seen)) == [0]
 
     def test_left_alone_by_label(self) -> None:
         deployed = running(cluster(), an_osd(0))
