@@ -63,6 +63,7 @@ def build(
     mode: str,
     unserved: Sequence[str],
     now: str,
+    invalid: Sequence[str] = (),
 ) -> CephClusterStatus:
     """The status to show, equal to the present one where nothing changed.
 
@@ -73,6 +74,7 @@ def build(
         mode: "apply" or "plan".
         unserved: Paths of the spec that are set but not served.
         now: RFC 3339 time.
+        invalid: Values of the spec that mean nothing, in words.
     """
     previous, generation = cluster.status, cluster.metadata.generation
     steps = plan_status(outcome, previous.plan.steps, now)
@@ -81,7 +83,7 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(honoured.condition(unserved, absent(cluster.spec), generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid))
     version = previous.version
     if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
