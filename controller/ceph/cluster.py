@@ -243,7 +243,7 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
 

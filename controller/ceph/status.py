@@ -20,6 +20,7 @@ from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
+from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
@@ -191,6 +192,10 @@ def _beside(seen: Observation) -> str:
     told = f"; {down} OSDs are down (condition Degraded)" if down else ""
     if seen.health is not None and seen.health.status == HEALTH_ERR:
         told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    others = altered(seen.live)
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
     return told
 
 
