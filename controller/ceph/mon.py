@@ -29,7 +29,7 @@ from controller.ceph.mon_objects import (
     service,
 )
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 NOT_IN_QUORUM = "not in quorum"
-"""Reason of the step that waits for a mon; how long it has been waiting decides about its replacement."""
+"""Reason of the step that waits for a mon."""
+OUT_OF_QUORUM = "MonOutOfQuorum"
+"""Topic of the timers by which mons are replaced."""
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
 
@@ -222,6 +224,13 @@ def _members(
             yield _wait_for_quorum(mon, seen)
 
 
+def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
+    """The members that are not in quorum, whatever else is to be done for them; None while the mons do not answer."""
+    if seen.state is None or seen.endpoints is None:
+        return None
+    return frozenset(seen.endpoints.ids) - seen.state.in_quorum
+
+
 def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:
     if restarting not in ("", mon.id):
         return f"mon {restarting} to be restarted"
@@ -301,7 +310,7 @@ def _change(
 def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
     """Members that another mon should take the place of: out of quorum for too long, or without their node."""
     health = cluster.spec.health_check.daemon_health.mon
-    timeout = parse_duration(health.timeout, default=FAILOVER_TIMEOUT)
+    timeout = duration_or(health.timeout, FAILOVER_TIMEOUT)
     if seen.state is None or health.disabled or timeout == 0:
         return []
     found: list[str] = []

@@ -21,13 +21,14 @@ from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
-from controller.ceph.mon import MonObservation
+from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
 from controller.ceph.rados import Access, CephError
 from controller.ceph.releases import Running
-from controller.ceph.status import seconds_out
+from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
 from controller.framework.reports import reports_of
+from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
+    from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
@@ -152,17 +154,19 @@ class Observer:
         caches: What the API server has.
         connections: Ways to the clusters.
         settings: Of the operator.
+        applier: Applies what is wanted of the clusters' objects.
     """
 
-    def __init__(self, caches: Caches, connections: Connections, settings: Settings) -> None:
+    def __init__(self, caches: Caches, connections: Connections, settings: Settings, applier: Applier) -> None:
         self._caches = caches
         self._connections = connections
         self._settings = settings
+        self._applier = applier
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
         namespace = cluster.metadata.namespace
-        live = snapshot(self._caches.children, namespace)
+        live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
         pods = tuple(self._caches.pods.list(namespace))
         deployments = self._caches.deployments.list(namespace)
@@ -218,7 +222,7 @@ class Observer:
                 deployments=_daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
-                seconds_out=seconds_out(cluster, now),
+                seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
                 remnants=remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(

@@ -35,14 +35,16 @@ from controller.ceph.pool_plan import (
 from controller.ceph.rados import CephError
 from controller.ceph.status import timestamp
 from controller.framework import honoured
+from controller.framework.backoff import Backoffs
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
-    PlanError,
     StepState,
-    execute,
+    carry_out,
+    conclude,
     is_plan_only,
     plan_status,
     preview,
@@ -103,11 +105,13 @@ class PoolReconciler:
         self._clusters = clusters
         self._connections = connections
         self._clock = clock
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         pool = self._pools.get(request.namespace, request.name)
         if pool is None:
+            self._backoffs.forget(request)
             return Result()
         deleting = pool.metadata.deletion_timestamp is not None
         if deleting and FINALIZER not in pool.metadata.finalizers:
@@ -120,14 +124,12 @@ class PoolReconciler:
         if plan_only:
             outcome = preview(plan)
         else:
-            outcome = await execute(plan, self._ways(pool), record=journal(self._manager.events, POOLS, pool.metadata))
-        if not _released(outcome):
-            await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        if outcome.failures:
-            raise PlanError(outcome.failures)
+            record = journal(self._manager.events, POOLS, pool.metadata)
+            outcome = await carry_out(plan, self._ways(pool), request, self._backoffs, record=record)
         if _released(outcome):
             return Result()
-        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+        await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
+        return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
     async def _observe(self, pool: CephBlockPool) -> PoolObservation:
         namespace = pool.metadata.namespace

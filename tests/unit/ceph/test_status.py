@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,13 +9,11 @@ import pytest
 
 from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.health import Health
-from controller.ceph.members import MonState
-from controller.ceph.mon import MonObservation
 from controller.ceph.observation import Observation
 from controller.ceph.served import unserved
-from controller.ceph.status import build, seconds_out, timestamp
+from controller.ceph.status import build, timers, timestamp
 from controller.framework.plan import Outcome, Step, StepResult, StepState
-from tests.unit.ceph.cases import a_cluster
+from tests.unit.ceph.cases import a_cluster, running_mons
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster, CephClusterStatus
@@ -29,7 +26,9 @@ DONE = StepResult(step=Step(subject="mon b", reason="is missing", action=object(
 FAILED = StepResult(
     step=Step(subject="mon b", reason="is missing", action=object()), state=StepState.FAILED, error="no"
 )
-QUORUM = MonObservation(state=MonState({"a": "1", "b": "2", "c": "3"}, frozenset("ab")))
+OUT = Observation(mons=running_mons(a_cluster(), "abc", quorum="ac"))
+WELL = Observation(mons=running_mons(a_cluster(), "abc"))
+QUORUM = running_mons(a_cluster(), "abc", quorum="ab")
 
 
 def shown(
@@ -112,9 +111,19 @@ def test_what_blocks_a_deletion_is_named() -> None:
 
 
 def test_for_how_long_a_mon_is_out_outlives_the_operator() -> None:
-    status = shown(a_cluster(), WAITING)
-    later = datetime.datetime.fromisoformat(NOW).timestamp() + 90
-    assert seconds_out(a_cluster(status=msgspec.to_builtins(status)), later) == {"b": 90.0}
+    status = shown(a_cluster(), seen=OUT)
+    later = shown(a_cluster(status=msgspec.to_builtins(status)), WAITING, seen=OUT, now="2026-01-01T00:01:30Z")
+    assert later.timers == {"MonOutOfQuorum/b": NOW}, "a plan that says nothing of it stops no clock"
+    unknown = shown(a_cluster(status=msgspec.to_builtins(later)), seen=Observation())
+    assert unknown.timers == {"MonOutOfQuorum/b": NOW}, "nor do mons that do not answer"
+    assert shown(a_cluster(status=msgspec.to_builtins(later)), seen=WELL).timers == {}
+
+
+def test_a_clock_of_an_operator_that_kept_it_in_the_plan_goes_on() -> None:
+    step = {"subject": "mon b", "action": "Wait", "reason": "not in quorum", "state": "Waiting", "since": NOW}
+    before = a_cluster(status={"plan": {"steps": [step]}})
+    assert timers(before) == {"MonOutOfQuorum/b": NOW}
+    assert shown(before, seen=OUT, now="2026-01-01T00:01:30Z").timers == {"MonOutOfQuorum/b": NOW}
 
 
 def test_times_are_rfc_3339() -> None:

@@ -75,7 +75,7 @@ async def test_a_failure_holds_back_its_lane_only_and_is_told() -> None:
     outcome = await execute(Plan(steps=steps), {Do: doer})
     assert sorted(doer.done) == ["a", "d"]
     assert states(outcome) == ["Done", "Failed", "Pending", "Done"]
-    assert str(PlanError(outcome.failures)) == "Do b: b cannot be done"
+    assert str(PlanError(outcome.failures, 1.0)) == "Do b: b cannot be done"
 
 
 async def test_the_subject_is_the_lane_where_none_is_named() -> None:
