@@ -73,7 +73,8 @@ def test_the_message_says_what_is_waited_for() -> None:
 
 def test_a_dead_disk_makes_a_cluster_degraded_and_leaves_it_ready() -> None:
     """It may be dead for weeks, and tools wait for Ready."""
-    deployment = msgspec.convert({"metadata": {"name": "rook-ceph-osd-3"}}, Deployment)
+    ran = {"conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]}
+    deployment = msgspec.convert({"metadata": {"name": "rook-ceph-osd-3"}, "status": ran}, Deployment)
     states = {
         3: OsdState(osd_id=3, uuid="u3", up=False, is_in=False),
         4: OsdState(osd_id=4, uuid="u4", up=True, is_in=True),
