@@ -204,6 +204,7 @@ class Observer:
                 ceph=ceph if answers.mgrs is not None else None,
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
+                script_image=self._settings.operator_image,
             )
         return Observation(
             live=live,
