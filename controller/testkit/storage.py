@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from controller.testkit.relations import Relations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from informers import JsonObject, Key
 
@@ -75,6 +75,12 @@ class Storage:
                 else:
                     found[record.key] = record.object
         return found
+
+    def all(self) -> Iterator[tuple[Collection, Key, JsonObject]]:
+        """Every object, as of now."""
+        for collection, objects in list(self._objects.items()):
+            for key, obj in list(objects.items()):
+                yield collection, key, obj
 
     def put(self, collection: Collection, key: Key, obj: JsonObject) -> JsonObject:
         """Store an object, and return it with its version."""
