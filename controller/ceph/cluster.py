@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
@@ -31,7 +31,7 @@ from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
@@ -72,10 +72,12 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+LEAST_INTERVAL = 1.0
+"""Seconds; a spec that asks for a look more often gets one as often as this."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; later and later where it stands still."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -135,6 +137,23 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
         )
 
 
+def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
+    """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
+    health = spec.health_check.daemon_health
+    path = "healthCheck.daemonHealth"
+    found = [
+        duration_problem(f"{path}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{path}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{path}.status.interval", health.status.interval, STATUS_INTERVAL),
+    ]
+    if spec.mon.count % 2 == 0 and not spec.external.enable:
+        better = spec.mon.count - 1
+        found.append(
+            f"mon.count: {spec.mon.count} mons can lose no more of them than {better}: an odd number is better"
+        )
+    return tuple(filter(None, found))
+
+
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     if seen.identity_problem:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
@@ -181,18 +200,21 @@ def _behind(kind: str, seen: Observation) -> str:
 
 
 def _interval(cluster: CephCluster) -> float:
+    """Seconds between two looks at rest. Zero is no interval: `disabled` switches a check off."""
     health = cluster.spec.health_check.daemon_health
-    return min(
-        parse_duration(health.mon.interval, default=MON_INTERVAL),
-        parse_duration(health.status.interval, default=STATUS_INTERVAL),
+    found = (
+        duration_or(health.mon.interval, MON_INTERVAL) or MON_INTERVAL,
+        duration_or(health.osd.interval, OSD_INTERVAL) or OSD_INTERVAL,
+        duration_or(health.status.interval, STATUS_INTERVAL) or STATUS_INTERVAL,
     )
+    return max(min(found), LEAST_INTERVAL)
 
 
 def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:
@@ -221,7 +243,7 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
 
@@ -289,6 +311,7 @@ class ClusterReconciler:
             outcome,
             mode=mode,
             unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
+            invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, shown)

@@ -29,7 +29,7 @@ from controller.ceph.mon_objects import (
     service,
 )
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
@@ -310,7 +310,7 @@ def _change(
 def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
     """Members that another mon should take the place of: out of quorum for too long, or without their node."""
     health = cluster.spec.health_check.daemon_health.mon
-    timeout = parse_duration(health.timeout, default=FAILOVER_TIMEOUT)
+    timeout = duration_or(health.timeout, FAILOVER_TIMEOUT)
     if seen.state is None or health.disabled or timeout == 0:
         return []
     found: list[str] = []
