@@ -1,4 +1,4 @@
-"""Reaching a cluster: from its Secret and ConfigMap alone, and for as long as any CephCluster of the namespace is there."""
+"""Reaching a cluster: from its Secret and ConfigMap alone, and while any CephCluster of the namespace is there."""
 
 from __future__ import annotations
 
