@@ -75,12 +75,12 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
 LEAST_INTERVAL = 1.0
 """Seconds; a spec that asks for a look more often gets one as often as this."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; later and later where it stands still."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -212,6 +212,7 @@ def _interval(cluster: CephCluster) -> float:
     health = cluster.spec.health_check.daemon_health
     found = (
         duration_or(health.mon.interval, MON_INTERVAL) or MON_INTERVAL,
+        duration_or(health.osd.interval, OSD_INTERVAL) or OSD_INTERVAL,
         duration_or(health.status.interval, STATUS_INTERVAL) or STATUS_INTERVAL,
     )
     return max(min(found), LEAST_INTERVAL)
@@ -221,7 +222,7 @@ def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:
@@ -250,7 +251,7 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
+    from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
@@ -153,17 +154,19 @@ class Observer:
         caches: What the API server has.
         connections: Ways to the clusters.
         settings: Of the operator.
+        applier: Applies what is wanted of the clusters' objects.
     """
 
-    def __init__(self, caches: Caches, connections: Connections, settings: Settings) -> None:
+    def __init__(self, caches: Caches, connections: Connections, settings: Settings, applier: Applier) -> None:
         self._caches = caches
         self._connections = connections
         self._settings = settings
+        self._applier = applier
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
         namespace = cluster.metadata.namespace
-        live = snapshot(self._caches.children, namespace)
+        live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
         pods = tuple(self._caches.pods.list(namespace))
         deployments = self._caches.deployments.list(namespace)
@@ -201,6 +204,7 @@ class Observer:
                 ceph=ceph if answers.mgrs is not None else None,
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
+                script_image=self._settings.operator_image,
             )
         return Observation(
             live=live,

@@ -211,7 +211,7 @@ def test_a_cluster_that_runs_elsewhere_is_not_served() -> None:
 
 @pytest.mark.parametrize(
     ("since", "pause"),
-    [(None, 1.0), ("2027-01-15T07:59:50Z", 1.0), ("2027-01-15T07:58:20Z", 5.0), ("2027-01-15T07:00:00Z", 15.0)],
+    [(None, 1.0), ("2027-01-15T07:59:50Z", 1.0), ("2027-01-15T07:58:20Z", 5.0), ("2027-01-15T07:00:00Z", 45.0)],
 )
 def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str | None, pause: float) -> None:
     steps = [{"subject": "mon a", "action": "Wait", "state": "Waiting", "since": since}] if since else []
@@ -220,8 +220,9 @@ def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str
     assert analyze(cluster, seen, NOW).look_again == pause
 
 
-def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at() -> None:
-    cluster = cluster_of({"healthCheck": {"daemonHealth": {"status": {"interval": "10s"}}}})
+@pytest.mark.parametrize("daemon", ["mon", "osd", "status"])
+def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at(daemon: str) -> None:
+    cluster = cluster_of({"healthCheck": {"daemonHealth": {daemon: {"interval": "10s"}}}})
     assert analyze(cluster, at_rest(cluster), NOW).look_again == 10.0
 
 
