@@ -67,7 +67,7 @@ async def test_a_cluster_is_located_by_its_secret_and_its_endpoints() -> None:
 @pytest.mark.parametrize("others", [["first"], []])
 async def test_a_rival_that_is_deleted_leaves_the_first_ones_connection(others: list[str]) -> None:
     clusters: Any = SimpleNamespace(get=lambda *_: None, keys=lambda namespace: [(namespace, name) for name in others])
-    nothing: Any = SimpleNamespace()
+    nothing: Any = SimpleNamespace(applier=None)
     connections = Connections()
     kept = connections.cluster(NAMESPACE, Access(("a",), FSID, "client.admin", "k"))
     settings = Settings(operator_namespace=NAMESPACE)
