@@ -14,6 +14,7 @@ import pytest
 from controller.ceph import rbd
 from controller.ceph.rados import Connections
 from controller.ceph.rbd import RbdBackend, address_of, lost, mon_addresses, volume_handle
+from controller.ceph.threads import Lane
 from controller.runtime.kube import ObjectMeta, StorageClass
 from controller.volumes.backend import BackendError, ParameterError, Volume
 
@@ -177,11 +178,9 @@ class Pool:
     def __init__(self, size: int) -> None:
         self.size, self.asked, self.may_resize = size, threading.Event(), threading.Event()
 
-    async def handle(self) -> Any:
-        return SimpleNamespace(open_ioctx=lambda _: self)
-
-    async def call(self, function: Any, *, seconds: float) -> Any:
-        return await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+    async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
+        handle = SimpleNamespace(open_ioctx=lambda _: self)
+        return await anyio.to_thread.run_sync(lambda: function(handle), abandon_on_cancel=True)
 
     def set_namespace(self, _: str) -> None: ...
 
