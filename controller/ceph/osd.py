@@ -21,7 +21,7 @@ from controller.apis.ceph import status as api
 from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
-from controller.ceph.daemon import cluster_labels
+from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
@@ -58,9 +58,6 @@ REPORT_LABEL = ("app", "rook-discover")
 """Label of the ConfigMaps in which agents report devices."""
 NODE_LABEL = "rook.io/node"
 REPORT_KEY = "devices"
-
-SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
-"""On an OSD's Deployment: leave it alone."""
 
 RETRY_AFTER = 300.0
 """Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
@@ -501,7 +498,7 @@ def _outdated(
         deployment = seen.deployments.get(osd.osd_id)
         if node is None or HOSTNAME_LABEL not in node.metadata.labels:
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
-        if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
+        if is_kept(deployment):
             continue
         resources = overrides.get(_hostname(node), {})
         wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
