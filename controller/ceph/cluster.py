@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
@@ -28,21 +28,24 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.observation import Caches, Observer
-from controller.ceph.served import unserved
+from controller.ceph.served import unmendable_intents, unserved, unserved_intents
+from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
     Plan,
-    PlanError,
     Step,
     StepState,
-    execute,
+    carry_out,
+    conclude,
     is_plan_only,
 )
+from controller.framework.reports import devices_changed
 from controller.runtime import (
     Controller,
     Request,
@@ -69,10 +72,12 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+LEAST_INTERVAL = 1.0
+"""Seconds; a spec that asks for a look more often gets one as often as this."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; later and later where it stands still."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -96,6 +101,9 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    yield from _intents(cluster)
+    if seen.identity is None and unmendable_intents(cluster.spec):
+        return
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
@@ -118,6 +126,32 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
+
+
+def _intents(cluster: CephCluster) -> Iterator[Step]:
+    for path in unserved_intents(cluster.spec):
+        yield Step(
+            subject=f"spec.{path}",
+            reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
+            waits_for="it to be taken out of the spec",
+        )
+
+
+def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
+    """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
+    health = spec.health_check.daemon_health
+    path = "healthCheck.daemonHealth"
+    found = [
+        duration_problem(f"{path}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{path}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{path}.status.interval", health.status.interval, STATUS_INTERVAL),
+    ]
+    if spec.mon.count % 2 == 0 and not spec.external.enable:
+        better = spec.mon.count - 1
+        found.append(
+            f"mon.count: {spec.mon.count} mons can lose no more of them than {better}: an odd number is better"
+        )
+    return tuple(filter(None, found))
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -166,18 +200,21 @@ def _behind(kind: str, seen: Observation) -> str:
 
 
 def _interval(cluster: CephCluster) -> float:
+    """Seconds between two looks at rest. Zero is no interval: `disabled` switches a check off."""
     health = cluster.spec.health_check.daemon_health
-    return min(
-        parse_duration(health.mon.interval, default=MON_INTERVAL),
-        parse_duration(health.status.interval, default=STATUS_INTERVAL),
+    found = (
+        duration_or(health.mon.interval, MON_INTERVAL) or MON_INTERVAL,
+        duration_or(health.osd.interval, OSD_INTERVAL) or OSD_INTERVAL,
+        duration_or(health.status.interval, STATUS_INTERVAL) or STATUS_INTERVAL,
     )
+    return max(min(found), LEAST_INTERVAL)
 
 
 def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:
@@ -206,13 +243,15 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
+            self._backoffs.forget(request)
             await self._connections.close(request.namespace)
             return Result()
         rival = self._rival(cluster)
@@ -224,15 +263,15 @@ class ClusterReconciler:
             return Result()
         if not plan_only and not deleting:
             await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
-        return await self._carry_out(cluster, plan_only=plan_only)
+        return await self._carry_out(request, cluster, plan_only=plan_only)
 
-    async def _carry_out(self, cluster: CephCluster, *, plan_only: bool) -> Result:
+    async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
-        outcome = await execute(plan, ways, record=record, only_observing=plan_only)
+        outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()
@@ -240,10 +279,8 @@ class ClusterReconciler:
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        if outcome.failures:
-            raise PlanError(outcome.failures)
         # The next look comes when the caches have seen what was written.
-        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+        return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""
@@ -269,6 +306,7 @@ class ClusterReconciler:
             outcome,
             mode=mode,
             unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
+            invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, shown)
@@ -300,7 +338,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         controller.watch(informer, in_namespace)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
-    controller.watch(caches.reports, every)
+    controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 

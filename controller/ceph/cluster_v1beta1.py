@@ -12,8 +12,9 @@ import msgspec
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, MADE_FROM, Cluster, ClusterStatus, left_out, to_v1
 from controller.framework import children
+from controller.framework.backoff import Backoffs
 from controller.framework.journal import journal
-from controller.framework.plan import Outcome, Plan, PlanError, Step, execute
+from controller.framework.plan import Outcome, Plan, Step, carry_out, conclude
 from controller.runtime import Controller, Request, Result, annotations_changed, any_of, generation_changed, resource_of
 
 if TYPE_CHECKING:
@@ -70,24 +71,25 @@ class ClusterReconciler:
         self._manager = manager
         self._olds = olds
         self._news = news
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._olds.get(request.namespace, request.name)
         if cluster is None:
+            self._backoffs.forget(request)
             return Result()
         plan = analyze(cluster, self._news.raw(request.namespace, request.name))
         ways = children.handlers(self._manager.applier, self._manager.client, (self._news,))
-        outcome = await execute(plan, ways, record=journal(self._manager.events, OLD, cluster.metadata))
+        record = journal(self._manager.events, OLD, cluster.metadata)
+        outcome = await carry_out(plan, ways, request, self._backoffs, record=record)
         shown = status(cluster, self._news.get(request.namespace, request.name), outcome)
         if shown != cluster.status:
             meta = cluster.metadata
             await self._manager.applier.apply_status(
                 OLD, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
             )
-        if outcome.failures:
-            raise PlanError(outcome.failures)
-        return Result()
+        return conclude(outcome, plan.look_again)
 
 
 def register(manager: Manager, settings: Settings) -> None:

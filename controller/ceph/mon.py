@@ -29,7 +29,7 @@ from controller.ceph.mon_objects import (
     service,
 )
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or
 from controller.framework.membership import Add, Members, Remove, next_change
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
 from controller.framework.plan import Step
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 NOT_IN_QUORUM = "not in quorum"
-"""Reason of the step that waits for a mon; how long it has been waiting decides about its replacement."""
+"""Reason of the step that waits for a mon."""
+OUT_OF_QUORUM = "MonOutOfQuorum"
+"""Topic of the timers by which mons are replaced."""
 MAJORITY = "enough other mons in quorum to keep the majority without it"
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
@@ -225,8 +227,19 @@ def _members(
             if not waits_for:
                 restarting = restarting or mon.id
         if mon.id in outside:
-            # Also where it is about to be restarted, or that has to wait: this step is the clock of its replacement.
+            # Also where it is about to be restarted, or that has to wait.
             yield _wait_for_quorum(mon, seen)
+
+
+def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
+    """The members that are not in quorum, whatever else is to be done for them; None while the mons do not answer.
+
+    One that somebody works on does not count: it gets its time to come back from when that ends.
+    """
+    if seen.state is None or seen.endpoints is None:
+        return None
+    kept = {mon_id for mon_id, found in seen.deployments.items() if is_kept(found)}
+    return frozenset(seen.endpoints.ids) - seen.state.in_quorum - kept
 
 
 def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:
@@ -327,7 +340,7 @@ def _standing(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) 
 def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
     """Members that another mon should take the place of: out of quorum for too long, or without their node."""
     health = cluster.spec.health_check.daemon_health.mon
-    timeout = parse_duration(health.timeout, default=FAILOVER_TIMEOUT)
+    timeout = duration_or(health.timeout, FAILOVER_TIMEOUT)
     if seen.state is None or health.disabled or timeout == 0:
         return []
     found: list[str] = []

@@ -21,12 +21,14 @@ from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
-from controller.ceph.mon import MonObservation
+from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
 from controller.ceph.rados import Access, CephError
 from controller.ceph.releases import Running
-from controller.ceph.status import seconds_out
+from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
+from controller.framework.reports import reports_of
+from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -55,9 +57,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
-    from controller.apis.node import BlockDevice
+    from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
+    from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
@@ -89,10 +92,7 @@ class Caches:
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
-        label, value = osd.REPORT_LABEL
-        self.reports: Informer[ConfigMap] = factory.informer(
-            CONFIG_MAP, ConfigMap, namespaces=(operator_namespace,), label_selector=f"{label}={value}"
-        )
+        self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -154,17 +154,19 @@ class Observer:
         caches: What the API server has.
         connections: Ways to the clusters.
         settings: Of the operator.
+        applier: Applies what is wanted of the clusters' objects.
     """
 
-    def __init__(self, caches: Caches, connections: Connections, settings: Settings) -> None:
+    def __init__(self, caches: Caches, connections: Connections, settings: Settings, applier: Applier) -> None:
         self._caches = caches
         self._connections = connections
         self._settings = settings
+        self._applier = applier
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
         namespace = cluster.metadata.namespace
-        live = snapshot(self._caches.children, namespace)
+        live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
         pods = tuple(self._caches.pods.list(namespace))
         deployments = self._caches.deployments.list(namespace)
@@ -176,6 +178,7 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
+        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
         detection = version.analyze(
             cluster,
             live,
@@ -193,13 +196,15 @@ class Observer:
                 release,
                 now=now,
                 nodes=self._caches.nodes.list(),
-                reports=osd.read_reports(self._caches.reports.list()),
+                reports=reports,
                 live=live,
                 deployments=deployments,
                 jobs=jobs,
                 pods=pods,
                 ceph=ceph if answers.mgrs is not None else None,
+                mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
+                script_image=self._settings.operator_image,
             )
         return Observation(
             live=live,
@@ -217,8 +222,8 @@ class Observer:
                 deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
-                seconds_out=seconds_out(cluster, now),
-                remnants=remnants(live, osd.read_reports(self._caches.reports.list()), identity),
+                seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
+                remnants=remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,

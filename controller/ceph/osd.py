@@ -18,14 +18,14 @@ import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
-from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
+from controller.ceph.crush import place, places, spelled
 from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
-    NodeReport,
+    NodeDevices,
     Occupancy,
     Verdict,
     judge,
@@ -34,37 +34,43 @@ from controller.ceph.mgr import CreateKeyring
 from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
-from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.ceph.script_image import kept_image
+from controller.framework.children import Apply, Live, delete, explain
+from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
-    from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+    from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-REPORT_LABEL = ("app", "rook-discover")
-"""Label of the ConfigMaps in which agents report devices."""
-NODE_LABEL = "rook.io/node"
-REPORT_KEY = "devices"
 
 RETRY_AFTER = 300.0
 """Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
+MAX_NAMED = 10
+"""OSDs that a message names."""
+MOVE_ANNOTATION = "rook.io/allow-osd-move"
+"""On a CephCluster, "true": OSDs go where the labels of their nodes say by now, and data with them."""
 LEAST_FOR_CHECKS = 3
 """OSDs below which none can be restarted without a pause in service, so that asking is of no use; upstream's number."""
+MGR_SECONDS = 20.0
+"""How long the mgr may take to answer all that is asked of it in one look."""
+RETURN_SECONDS = 600.0
+"""How long the others wait for an OSD that was restarted to be up again; as long as Kubernetes waits for its pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +87,8 @@ class OsdState:
     """The release that it ran when it started last; empty where it never did."""
     new: bool = False
     """Whether it never ran: it was only registered, or its number is kept for another disk."""
+    place: Mapping[str, str] = field(default_factory=dict)
+    """Where it is in CRUSH, below the root; empty where it is nowhere yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +108,11 @@ class OsdObservation:
         states: The cluster's OSDs by number; None while the cluster does not answer.
         required: The release that OSDs must have at least to join the cluster.
         ever: Whether the cluster ever had an OSD, by its map.
-        stoppable: OSDs that the cluster can do without for a moment, of those that have to be restarted next.
+        stoppable: OSDs that may be restarted now: the next batch, as far as the cluster can do without it for a moment.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        script_image: The operator's image, from which new pods get their script; empty: not known.
     """
 
     now: float
@@ -122,6 +131,7 @@ class OsdObservation:
     unstoppable: str = ""
     removable: frozenset[int] = frozenset()
     allow_loop_devices: bool = False
+    script_image: str = ""
 
     @property
     def registered(self) -> frozenset[str] | None:
@@ -145,18 +155,6 @@ class RequireRelease:
     release: str
 
 
-def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
-    """The devices of each node, as agents report them in ConfigMaps."""
-    label, value = REPORT_LABEL
-    return {
-        config_map.metadata.labels[NODE_LABEL]: tuple(DEVICES.decode(config_map.data[REPORT_KEY]))
-        for config_map in config_maps
-        if config_map.metadata.labels.get(label) == value
-        and NODE_LABEL in config_map.metadata.labels
-        and REPORT_KEY in config_map.data
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class SetDeviceClass:
     """Give an OSD another device class, which can move data between pools' OSDs."""
@@ -178,7 +176,9 @@ async def observe(
     jobs: Iterable[Job],
     pods: Sequence[Pod],
     ceph: Cluster | None,
+    mgr: bool = True,
     allow_loop_devices: bool = False,
+    script_image: str = "",
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -188,13 +188,15 @@ async def observe(
         release: What its daemons should run.
         now: Seconds since the epoch.
         nodes: Every node.
-        reports: What `read_reports` found.
+        reports: What agents reported, by node.
         live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
         deployments: The Deployments there.
         jobs: The Jobs there.
         pods: The pods there, of OSDs and of Jobs.
         ceph: The cluster's answers; None while it has no quorum.
+        mgr: Whether a mgr is there to answer, too.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        script_image: The operator's image.
     """
     by_app: dict[str, list[Pod]] = {}
     for pod in pods:
@@ -215,6 +217,7 @@ async def observe(
         prepared=prepared,
         refused=refused,
         allow_loop_devices=allow_loop_devices,
+        script_image=script_image,
     )
     if ceph is None:
         return seen
@@ -222,7 +225,8 @@ async def observe(
     if answer is None:
         return seen
     seen = replace(seen, states=answer.states, required=answer.required, ever=answer.ever)
-    return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
+    batch = next_batch(cluster, fsid, release, seen)
+    return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,7 @@ async def _states(ceph: Cluster) -> _Map | None:
     dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
     details = {entry["id"]: entry for entry in metadata or ()}
+    where = places(tree)
     states = {
         osd["osd"]: OsdState(
             osd_id=osd["osd"],
@@ -263,6 +268,7 @@ async def _states(ceph: Cluster) -> _Map | None:
             store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
             release=details.get(osd["osd"], {}).get("ceph_release", ""),
             new="new" in osd.get("state", ()),
+            place=where.get(osd["osd"], {}),
         )
         for osd in dump["osds"]
     }
@@ -270,33 +276,61 @@ async def _states(ceph: Cluster) -> _Map | None:
     return _Map(states, dump.get("require_osd_release", ""), ever=dump.get("max_osd") != 0)
 
 
-async def _ask_about_restarts(
-    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, ceph: Cluster
+async def _ask_the_mgr(
+    cluster: CephCluster, seen: OsdObservation, batch: tuple[int, ...], ceph: Cluster | None
 ) -> OsdObservation:
-    removable = []
-    if cluster.spec.remove_osds_if_out_and_safe_to_remove:
-        # One that was just made is down and out, too, until it starts.
-        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
-        removable = [osd_id for osd_id in gone if not await _refusal(ceph, "osd safe-to-destroy", (osd_id,))]
-    seen = replace(seen, removable=frozenset(removable))
-    batch = next_batch(cluster, fsid, release, seen)
-    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
-        if not ids:
-            break
-        refusal = await _refusal(ceph, "osd ok-to-stop", ids)
-        if not refusal:
-            return replace(seen, stoppable=frozenset(ids), unstoppable="")
-        seen = replace(seen, unstoppable=refusal)
-    return seen
+    """What may be restarted and what may be removed; `ceph` None: no mgr is there to say.
+
+    The number of questions does not grow with that of the OSDs. They are asked side by side, within `MGR_SECONDS`, so
+    that a mgr that does not answer keeps nothing else from being looked at, least of all the mgr.
+    """
+    asked = bool(batch) and _asks(cluster, seen)
+    stoppable, unstoppable = (frozenset[int](), "no mgr answers") if asked else (frozenset(batch), "")
+    removable: frozenset[int] = frozenset()
+
+    async def ask_about_restarts(ceph: Cluster) -> None:
+        nonlocal stoppable, unstoppable
+        stoppable, unstoppable = await _stoppable(batch, ceph)
+
+    async def ask_about_removals(ceph: Cluster) -> None:
+        nonlocal removable
+        removable = await _removable(cluster, seen, ceph)
+
+    if ceph is not None:
+        with anyio.move_on_after(MGR_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                if asked:
+                    tasks.start_soon(ask_about_restarts, ceph)
+                tasks.start_soon(ask_about_removals, ceph)
+    return replace(seen, stoppable=stoppable, unstoppable=unstoppable, removable=removable)
 
 
-async def _refusal(ceph: Cluster, question: str, osd_ids: Sequence[int]) -> str:
-    """Why the answer is no, in Ceph's words; empty when it is yes."""
+async def _removable(cluster: CephCluster, seen: OsdObservation, ceph: Cluster) -> frozenset[int]:
+    """Of the OSDs that are down and out, those whose data is safe elsewhere, if the spec wants them removed."""
+    # One that was just made is down and out, too, until it starts.
+    gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
+    if not gone or not cluster.spec.remove_osds_if_out_and_safe_to_remove:
+        return frozenset()
     try:
-        await ceph.mgr(question, ids=[str(osd_id) for osd_id in osd_ids])
+        answer = await ceph.mgr("osd safe-to-destroy", ids=[str(osd_id) for osd_id in gone])
     except CephError as error:
-        return error.message
-    return ""
+        # It refuses where one of them is not safe, and says all the same which are.
+        answer = error.output
+    safe = answer.get("safe_to_destroy", ()) if isinstance(answer, dict) else ()
+    return frozenset(gone).intersection(safe)
+
+
+async def _stoppable(batch: tuple[int, ...], ceph: Cluster) -> tuple[frozenset[int], str]:
+    """Which OSDs of the batch may stop now: all of them, or the first alone, or none; then why not, in Ceph's words."""
+    refusal = ""
+    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
+        try:
+            await ceph.mgr("osd ok-to-stop", ids=[str(osd_id) for osd_id in ids])
+        except CephError as error:
+            refusal = error.message
+        else:
+            return frozenset(ids), ""
+    return frozenset(), refusal
 
 
 def analyze(
@@ -320,11 +354,16 @@ def analyze(
     verdicts = judged(cluster, fsid, seen)
     osds = known_osds(seen, verdicts)
     wanted = any(v.verdict is Verdict.ACCEPTED for v in verdicts)
+    if (wanted or osds) and not seen.script_image:
+        waits_for = "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
+        return (Step(subject="osds", reason="pods of OSDs get their script from that image", waits_for=waits_for),)
     return (
         *(_shared_objects(cluster, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
         *_daemons(cluster, fsid, release, seen, osds, hold),
+        *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
+        *_old_scripts(seen),
         *_upgrade_end(release, seen),
     )
 
@@ -347,11 +386,9 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
-    if cluster.spec.storage.only_apply_osd_placement:
-        placement = cluster.spec.placement.get("osd", {})
+    placement = prepare.osd_placement(cluster)
     nodes = [
-        NodeReport(
+        NodeDevices(
             node=node.metadata.name,
             hostname=_hostname(node),
             kernel=node.status.node_info.boot_id,
@@ -374,6 +411,7 @@ def _on_record(seen: OsdObservation) -> dict[str, Osd]:
             node=p.node,
             path=p.path,
             settings={"deviceClass": p.device_class} if p.device_class else {},
+            place=_in_crush(seen, p.osd_id),
         )
         for p in seen.prepared
     }
@@ -399,14 +437,24 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             place = by_node[min(by_node, key=lambda node: (by_node[node].config is None, node))]
             path = place.report.path if place.report is not None else ""
             settings = osd.settings if osd is not None else {}
-            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings)
+            # Whoever carries a disk elsewhere means it to be there.
+            at = _in_crush(seen, place.osd_id) if osd is None else {}
+            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+    states = seen.states or {}
+    classes = {number: state.device_class for number, state in states.items()}
+    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
+    return tuple(sorted(named, key=lambda osd: osd.osd_id))
+
+
+def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
+    """Where an OSD without a Deployment is, by the cluster's own map."""
+    state = (seen.states or {}).get(osd_id)
+    return state.place if state is not None else {}
 
 
 def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
-    yield from ensure(seen.live, prepare.scripts(cluster), subject="osds", lane="osd scripts")
     if ("Secret", prepare.BOOTSTRAP_SECRET) not in seen.live:
         action = CreateKeyring(
             prepare.BOOTSTRAP_USER, prepare.BOOTSTRAP_CAPS, prepare.BOOTSTRAP_SECRET, cluster_labels(cluster, APP)
@@ -423,8 +471,7 @@ def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Ite
             accepted.setdefault(verdict.node, []).append(target)
     hostnames = {node.metadata.name: _hostname(node) for node in seen.nodes}
     # A pod whose Secret is not there yet would be tried again late.
-    needs = (("Secret", prepare.BOOTSTRAP_SECRET), ("ConfigMap", prepare.SCRIPTS))
-    missing = ", ".join(f"{kind} {name}" for kind, name in needs if (kind, name) not in seen.live)
+    missing = "" if ("Secret", prepare.BOOTSTRAP_SECRET) in seen.live else f"Secret {prepare.BOOTSTRAP_SECRET}"
     for node, targets in accepted.items():
         step = _prepare_node(seen, node, hostnames[node], tuple(targets[: prepare.MAX_DEVICES]))
         yield replace(step, waits_for=step.waits_for or missing)
@@ -460,20 +507,40 @@ def _daemons(
     cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd], hold: str
 ) -> Iterator[Step]:
     changes = {osd.osd_id: (wanted, why) for osd, wanted, why in _outdated(cluster, fsid, release, seen, osds)}
+    before = sorted(seen.stoppable) or _returning(seen)
     for osd in osds:
         subject = osd.daemon.entity
         state = (seen.states or {}).get(osd.osd_id)
         if osd.osd_id in changes:
             wanted, why = changes[osd.osd_id]
-            waits_for = _restart_waits_for(cluster, seen, osd, hold)
+            waits_for = _restart_waits_for(seen, osd, hold, before)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-        elif state is not None and not state.up and osd.osd_id in seen.deployments:
-            waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
-            yield Step(subject=subject, reason="down", waits_for=waits_for)
+        elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
+            yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
         if cluster.spec.storage.allow_device_class_update and _differs(state, wanted_class):
             reason = f"its device class should be {wanted_class}"
             yield Step(subject=subject, action=SetDeviceClass(osd.osd_id, wanted_class), reason=reason)
+
+
+def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD that is down is about to come up, by what was done for it: it never ran, or was restarted."""
+    deployment, state = seen.deployments.get(osd_id), (seen.states or {}).get(osd_id)
+    return deployment is not None and state is not None and (state.new or _is_returning(deployment, state, seen.now))
+
+
+def _why_down(seen: OsdObservation, osd_id: int) -> str:
+    return trouble(seen.pods.get(osd_id, ())) or "the OSD to report to the mons"
+
+
+def lost(seen: OsdObservation) -> dict[int, str]:
+    """The OSDs that are down and for which there is nothing to do but what a person may do, with what they wait for."""
+    states = seen.states or {}
+    return {
+        number: _why_down(seen, number)
+        for number in sorted(seen.deployments)
+        if number in states and not states[number].up and not _is_on_its_way(seen, number)
+    }
 
 
 def _differs(state: OsdState | None, wanted_class: str) -> bool:
@@ -501,52 +568,101 @@ def _outdated(
         if is_kept(deployment):
             continue
         resources = overrides.get(_hostname(node), {})
-        wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
+        if _may_move(cluster):
+            osd = replace(osd, place={})
+        image = kept_image(deployment, seen.script_image)
+        wanted = osd_deployment(cluster, fsid, release, osd, node, resources, image)
         why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
+        if why and image != seen.script_image:
+            wanted = osd_deployment(cluster, fsid, release, osd, node, resources, seen.script_image)
         if why:
             yield osd, wanted, why
 
 
-def _needs_permission(cluster: CephCluster, seen: OsdObservation, osd_id: int) -> bool:
-    """Whether an OSD serves, so that restarting it has to be asked for."""
-    states = seen.states or {}
-    state = states.get(osd_id)
-    running = osd_id in seen.deployments and state is not None and state.up
-    return running and len(states) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
+def _serves(seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD is up, so that restarting it takes something away."""
+    state = (seen.states or {}).get(osd_id)
+    return osd_id in seen.deployments and state is not None and state.up
+
+
+def _asks(cluster: CephCluster, seen: OsdObservation) -> bool:
+    """Whether Ceph is asked if it can do without those that are to be restarted. Order and number are kept anyway."""
+    return len(seen.states or {}) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
 
 
 def next_batch(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation) -> tuple[int, ...]:
-    """The OSDs to restart next, all on one node, of which the cluster has to be asked whether they may stop. Pure."""
+    """The OSDs to restart next, all on one node; none while those before them are not back. Pure."""
     osds = known_osds(seen, judged(cluster, fsid, seen))
-    waiting = [
-        osd
-        for osd, _, _ in _outdated(cluster, fsid, release, seen, osds)
-        if _needs_permission(cluster, seen, osd.osd_id)
-    ]
-    if not waiting or _restarting(seen):
+    waiting = [osd for osd, _, _ in _outdated(cluster, fsid, release, seen, osds) if _serves(seen, osd.osd_id)]
+    if not waiting or _returning(seen):
         return ()
     node = min(osd.node for osd in waiting)
     batch = [osd.osd_id for osd in waiting if osd.node == node]
     return tuple(batch[: cluster.spec.storage.osd_max_updates_in_parallel])
 
 
-def _restarting(seen: OsdObservation) -> tuple[int, ...]:
-    """OSDs about to stop of which the cluster's map does not know yet: until it does, its answers are too good."""
+def _returning(seen: OsdObservation) -> tuple[int, ...]:
+    """OSDs that were (re)started and are not back yet.
+
+    Those too of which the cluster's map does not know yet that they stop: until it does, its answers are too good. One
+    that does not come back within `RETURN_SECONDS` is not waited for, nor one that was well and went down by itself:
+    whether others may stop beside it is Ceph's to say.
+    """
     states = seen.states or {}
-    return tuple(n for n, d in sorted(seen.deployments.items()) if not d.rolled_out and n in states and states[n].up)
+    return tuple(
+        n for n, d in sorted(seen.deployments.items()) if n in states and _is_returning(d, states[n], seen.now)
+    )
 
 
-def _restart_waits_for(cluster: CephCluster, seen: OsdObservation, osd: Osd, hold: str) -> str:
+def _is_returning(deployment: Deployment, state: OsdState, now: float) -> bool:
+    progress = next((c for c in deployment.status.conditions if c.type == "Progressing"), None)
+    if not deployment.rolled_out:
+        if deployment.status.observed_generation < deployment.metadata.generation or progress is None:
+            return True
+        return progress.reason not in ("ProgressDeadlineExceeded", "NewReplicaSetAvailable")
+    if state.up or deployment.spec.replicas == 0 or progress is None or not progress.last_update_time:
+        return False
+    return now - datetime.fromisoformat(progress.last_update_time).timestamp() < RETURN_SECONDS
+
+
+def _may_move(cluster: CephCluster) -> bool:
+    return cluster.metadata.annotations.get(MOVE_ANNOTATION) == "true"
+
+
+def _moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+    """What has to be agreed to: OSDs that are elsewhere in CRUSH than the labels of their nodes say by now."""
+    if _may_move(cluster):
+        return
+    places = {node.metadata.name: place(node.metadata.labels) for node in seen.nodes}
+    moves: dict[tuple[str, str, str], list[int]] = {}
+    for osd in osds:
+        there = places.get(osd.node, {})
+        if osd.place and "host" in there and dict(osd.place) != there:
+            moves.setdefault((osd.node, spelled(osd.place), spelled(there)), []).append(osd.osd_id)
+    for (node, at, by_labels), ids in sorted(moves.items()):
+        yield Step(
+            subject=f"OSDs of node {node}",
+            reason=f"{_named(ids)} at {at}, and the node's labels say {by_labels} by now: data would move",
+            waits_for="the labels to be as they were, or consent",
+            consent=f'annotation {MOVE_ANNOTATION}: "true"',
+        )
+
+
+def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: Sequence[int]) -> str:
     if osd.osd_id not in seen.deployments:
         return ""
     if hold:
         return hold
-    if not _needs_permission(cluster, seen, osd.osd_id) or osd.osd_id in seen.stoppable:
+    if not _serves(seen, osd.osd_id) or osd.osd_id in seen.stoppable:
         return ""
-    before = sorted(seen.stoppable) or _restarting(seen)
     if before:
-        return ", ".join(f"osd.{n}" for n in before) + " to be restarted"
+        return f"{_named(before)} to be restarted"
     return f"osd.{osd.osd_id} to be dispensable: {seen.unstoppable}" if seen.unstoppable else "its turn"
+
+
+def _named(osd_ids: Sequence[int]) -> str:
+    more = f" and {len(osd_ids) - MAX_NAMED} more" if len(osd_ids) > MAX_NAMED else ""
+    return ", ".join(f"osd.{n}" for n in osd_ids[:MAX_NAMED]) + more
 
 
 def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
@@ -561,6 +677,22 @@ def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -
         for number in sorted(seen.removable):
             reason = "down, out and safe to remove, and removeOSDsIfOutAndSafeToRemove is set"
             yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)
+
+
+def _old_scripts(seen: OsdObservation) -> Iterator[Step]:
+    """The script of an earlier release goes when no pod that runs it can be made any more."""
+    found = seen.live.get(("ConfigMap", prepare.OLD_SCRIPTS))
+    if found is None or found["metadata"].get("deletionTimestamp") is not None:
+        return
+    workloads = (o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job"))
+    used = any(
+        volume.get("configMap", {}).get("name") == prepare.OLD_SCRIPTS
+        for workload in workloads
+        if workload["kind"] == "Deployment" or not workload.get("status", {}).get("completionTime")
+        for volume in workload["spec"]["template"]["spec"].get("volumes", ())
+    )
+    if not used:
+        yield delete(CONFIG_MAP, found, subject="osds", reason="no pod runs scripts from it", lane="osd scripts")
 
 
 def _upgrade_end(release: Release, seen: OsdObservation) -> Iterator[Step]:
@@ -618,7 +750,9 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
     )
 
 
-def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster) -> dict[type, Handler]:
+def handlers(
+    cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster, script_image: str
+) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
     namespace = cluster.metadata.namespace
 
@@ -626,7 +760,7 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         if action.replaces:
             await client.delete(JOB, namespace, prepare.job_name(action.hostname), uid=action.replaces)
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
-        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids))
+        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids, script_image))
 
     async def remove_osd(action: RemoveOsd) -> None:
         fresh = await read_same(client, CLUSTERS, cluster)

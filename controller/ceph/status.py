@@ -1,6 +1,7 @@
 """`status` of a CephCluster: conditions, phase and message from the plan and what became of it, and Ceph's own health.
 
-Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for.
+Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for. What is
+broken and waits for a person, as a dead disk does for weeks, is Degraded beside it.
 Phases and states are upstream's words.
 """
 
@@ -16,8 +17,12 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
-from controller.ceph.mon import NOT_IN_QUORUM
+from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
+from controller.ceph.served import absent
+from controller.framework import honoured
+from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster, CephClusterStatus
     from controller.ceph.observation import Observation
+    from controller.framework.timers import Facts
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
@@ -35,14 +41,19 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds_out(cluster: CephCluster, now: float) -> dict[str, float]:
-    """For how long each mon has been out of quorum, by the plan in the status, which outlives the operator."""
-    found: dict[str, float] = {}
-    for step in cluster.status.plan.steps:
-        kind, _, mon_id = step.subject.partition(" ")
-        if kind == "mon" and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since:
-            found[mon_id] = now - datetime.fromisoformat(step.since).timestamp()
-    return found
+def timers(cluster: CephCluster) -> dict[str, str]:
+    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
+    waiting = {
+        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
+        for step in cluster.status.plan.steps
+        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
+    }
+    return {**waiting, **cluster.status.timers}
+
+
+def facts(seen: Observation) -> Facts:
+    """What the timers of a cluster's status measure."""
+    return {OUT_OF_QUORUM: out_of_quorum(seen.mons)}
 
 
 def build(
@@ -53,6 +64,7 @@ def build(
     mode: str,
     unserved: Sequence[str],
     now: str,
+    invalid: Sequence[str] = (),
 ) -> CephClusterStatus:
     """The status to show, equal to the present one where nothing changed.
 
@@ -63,6 +75,7 @@ def build(
         mode: "apply" or "plan".
         unserved: Paths of the spec that are set but not served.
         now: RFC 3339 time.
+        invalid: Values of the spec that mean nothing, in words.
     """
     previous, generation = cluster.status, cluster.metadata.generation
     steps = plan_status(outcome, previous.plan.steps, now)
@@ -71,7 +84,7 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(_fields_honoured(unserved, generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid))
     version = previous.version
     if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
@@ -86,6 +99,7 @@ def build(
         ceph=ceph_status(seen.health, previous.ceph, fsid, now),
         version=version,
         plan=PlanStatus(mode=mode, observed_generation=generation, steps=steps),
+        timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
         verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
@@ -152,6 +166,8 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
     found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
+    if seen.osds.states is not None:
+        found["Degraded"] = _degraded(seen)
     if failure is not None:
         found["Failure"] = ("True", "ReconcileFailed", ready[2])
     if deleting or is_true(cluster.status.conditions, "Deleting"):
@@ -164,24 +180,23 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
+def _degraded(seen: Observation) -> tuple[str, str, str]:
+    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
+    down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
+    return ("True", "OSDsDown", _shortened(_named(down))) if down else ("False", "AllOSDsUp", "")
+
+
 def _beside(seen: Observation) -> str:
     """What a cluster that is as its spec wants it reports all the same."""
-    if seen.health is None or seen.health.status != HEALTH_ERR:
-        return ""
-    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
-
-
-def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:
-    if unserved:
-        message = f"set in the spec, but not served by this operator: {_named(unserved)}"
-        return Condition(
-            type="FieldsHonoured",
-            status="False",
-            reason="FieldsNotServed",
-            message=message,
-            observed_generation=generation,
-        )
-    return Condition(type="FieldsHonoured", status="True", reason="AllFieldsServed", observed_generation=generation)
+    down = len(osd.lost(seen.osds))
+    told = f"; {down} OSDs are down (condition Degraded)" if down else ""
+    if seen.health is not None and seen.health.status == HEALTH_ERR:
+        told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    others = altered(seen.live)
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+    return told
 
 
 def _named(names: Sequence[str]) -> str:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.framework.plan import Plan, PlanError, Step, execute
+from controller.framework.backoff import Backoffs
+from controller.framework.plan import Plan, Step, carry_out, conclude
 from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request, Result
@@ -272,6 +273,7 @@ class Attachments:
         nodes: All nodes.
         backend: The storage system.
         clock: Seconds since the epoch.
+        backoffs: Which lanes failed.
     """
 
     client: Client
@@ -280,15 +282,17 @@ class Attachments:
     nodes: Informer[Node]
     backend: VolumeBackend
     clock: Callable[[], float] = time.time
+    backoffs: Backoffs = field(default_factory=Backoffs)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
         if attachment is None or not self.backend.serves(attachment.spec.attacher):
+            self.backoffs.forget(request)
             return Result()
         seen = await self.observe(attachment)
         plan = analyze(attachment, seen)
-        outcome = await execute(
+        outcome = await carry_out(
             plan,
             {
                 AddFinalizer: lambda _: self._add_finalizer(attachment),
@@ -297,10 +301,10 @@ class Attachments:
                 Fence: lambda action: self._fence(attachment, action),
                 Detach: lambda _: self._detach(attachment),
             },
+            request,
+            self.backoffs,
         )
-        if outcome.failures:
-            raise PlanError(outcome.failures)
-        return Result(requeue_after=plan.look_again)
+        return conclude(outcome, plan.look_again)
 
     async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
         """What there is to know about an attachment.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ def register(manager: Manager, name: str, backend: VolumeBackend) -> Registered:
     claiming.watch(volumes, _claim_of)
     claiming.watch(
         classes,
-        lambda found: [_request(claim) for claim in claims.by_index(BY_CLASS, found.metadata.name)],
+        lambda found: itertools.starmap(Request, claims.keys_by_index(BY_CLASS, found.metadata.name)),
     )
 
     reclaiming = Controller(
@@ -97,25 +98,21 @@ def register(manager: Manager, name: str, backend: VolumeBackend) -> Registered:
         rate_limiter=ItemExponentialBackoff(FIRST_RETRY, LAST_RETRY),
     )
 
-    def same_volume(name: str) -> list[Request]:
-        return [_request(attachment) for attachment in attachments.by_index(BY_VOLUME, name)]
+    def same_volume(name: str) -> Iterable[Request]:
+        return itertools.starmap(Request, attachments.keys_by_index(BY_VOLUME, name))
 
     attaching.watch(attachments)
     attaching.watch(attachments, lambda found: same_volume(found.spec.source.persistent_volume_name or ""))
     attaching.watch(volumes, lambda found: same_volume(found.metadata.name))
     attaching.watch(
         nodes,
-        lambda found: [_request(attachment) for attachment in attachments.by_index(BY_NODE, found.metadata.name)],
+        lambda found: itertools.starmap(Request, attachments.keys_by_index(BY_NODE, found.metadata.name)),
         _taints_changed,
     )
     registered = Registered(claiming, reclaiming, attaching)
     for controller in (claiming, reclaiming, attaching):
         manager.add(controller)
     return registered
-
-
-def _request(obj: PersistentVolumeClaim | VolumeAttachment) -> Request:
-    return Request(obj.metadata.namespace, obj.metadata.name)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:

@@ -152,8 +152,18 @@ def test_a_mgr_that_somebody_works_on_is_left_alone(known: bool) -> None:
     waits = "Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mgr-a"
     assert plan(cluster, seen) == ([] if known else [f"mgr a: {waits}"])
     assert f"mgr a: {waits}" in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
-    surplus = plan(a_cluster({"mgr": {"count": 0}}), seen)
-    assert [s for s in surplus if s.startswith("mgr a")] == [f"mgr a: {waits}"]
+
+
+def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
+    cluster = a_cluster({"mgr": {"count": 2}})
+    seen = running(cluster, "ab")
+    found = seen.deployments["b"]
+    labels = {**found.metadata.labels, "ceph.rook.io/do-not-reconcile": "true"}
+    kept = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+    steps = plan(a_cluster(), replace(seen, deployments={**seen.deployments, "b": kept}))
+    assert [s for s in steps if s.startswith("mgr b")] == [
+        "mgr b: Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mgr-b"
+    ]
 
 
 def test_a_broken_mgr_does_not_keep_its_node_from_being_drained() -> None:

@@ -22,7 +22,15 @@ from controller.ceph.members import (
     parse_endpoints,
     render_endpoints,
 )
-from controller.ceph.mon import NOT_IN_QUORUM, MonObservation, RetireMon, StartMon, analyze, recover
+from controller.ceph.mon import (
+    NOT_IN_QUORUM,
+    MonObservation,
+    RetireMon,
+    StartMon,
+    analyze,
+    out_of_quorum,
+    recover,
+)
 from controller.ceph.mon_objects import PREPARE_STORE, budget, claim, config_secret, mon_deployment, service
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
@@ -401,6 +409,7 @@ def test_a_mon_that_somebody_works_on_is_left_alone(out: bool) -> None:
     waits = "mon c: Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mon-c"
     assert plan(cluster, seen) == ([waits] if out else [])
     assert waits in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
+    assert out_of_quorum(seen) == frozenset(), "its time begins when the work is done"
 
 
 def test_a_mon_that_is_out_says_what_is_wrong_with_its_pod() -> None:
