@@ -33,6 +33,7 @@ from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from controller.apis.ceph import CephClusterStatus
+    from controller.apis.ceph.storage import Node as StorageNode
+    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.observation import Observation
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
@@ -140,12 +143,17 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
 def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
     health = spec.health_check.daemon_health
-    path = "healthCheck.daemonHealth"
+    checks = "healthCheck.daemonHealth"
     found = [
-        duration_problem(f"{path}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{path}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
-        duration_problem(f"{path}.status.interval", health.status.interval, STATUS_INTERVAL),
+        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
     ]
+    scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
+    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
+    for path, scope in scopes:
+        found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
+        found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(

@@ -294,11 +294,15 @@ def test_a_cluster_at_rest_is_looked_at_in_time_whatever_stands_in_its_intervals
 
 def test_values_that_mean_nothing_are_named() -> None:
     health = {"mon": {"interval": "45 s", "timeout": "10 min"}, "status": {"interval": "1min"}}
-    found = invalid(cluster_of({"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}}).spec)
+    storage = {"deviceFilter": "[", "nodes": [{"name": "a", "devicePathFilter": "(?=sd)"}]}
+    spec = {"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}, "storage": storage}
+    found = invalid(cluster_of(spec).spec)
     assert [problem.partition(":")[0] for problem in found] == [
         "healthCheck.daemonHealth.mon.interval",
         "healthCheck.daemonHealth.mon.timeout",
         "healthCheck.daemonHealth.status.interval",
+        "storage.deviceFilter",
+        "storage.nodes[0].devicePathFilter",
         "mon.count",
     ]
     assert invalid(cluster_of().spec) == ()
