@@ -216,7 +216,7 @@ class Observer:
                 endpoints=endpoints,
                 state=state,
                 nodes={n.metadata.name: n for n in self._caches.nodes.list()},
-                deployments=_daemons(deployments, "rook-ceph-mon"),
+                deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
@@ -224,7 +224,7 @@ class Observer:
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
-                deployments=_daemons(deployments, "rook-ceph-mgr"),
+                deployments=daemons(deployments, "rook-ceph-mgr"),
                 pods=by_id["rook-ceph-mgr"],
                 live=live,
             ),
@@ -343,8 +343,10 @@ def _by_label(pods: Iterable[Pod], app: str, label: str) -> dict[str, tuple[Pod,
     return {key: tuple(value) for key, value in found.items()}
 
 
-def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
-    return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
+def daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
+    """The daemons' Deployments by id; not one that somebody made beside a daemon's, with its labels, to work on it."""
+    ids = ((d, d.metadata.labels.get("ceph_daemon_id", "")) for d in deployments if d.metadata.labels.get("app") == app)
+    return {daemon_id: d for d, daemon_id in ids if d.metadata.name == f"{app}-{daemon_id}"}
 
 
 def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Release]) -> Running:

@@ -19,7 +19,7 @@ from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mon import MonObservation
 from controller.ceph.mon_objects import claim
-from controller.ceph.observation import Observation, remnants
+from controller.ceph.observation import Observation, daemons, remnants
 from controller.ceph.releases import CephVersion
 from controller.ceph.version import Detection
 from controller.framework.plan import Plan
@@ -249,6 +249,15 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
     seen = Observation(mons=MonObservation(remnants=("Deployment rook-ceph-osd-0",)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster_of(), seen, NOW).steps
     assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup")
+
+
+def test_a_deployment_that_somebody_made_beside_a_daemons_is_not_taken_for_it() -> None:
+    cluster = cluster_of()
+    own = deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a")))
+    meta = msgspec.structs.replace(own.metadata, name="rook-ceph-mgr-a-debug")
+    debug = msgspec.structs.replace(own, metadata=meta)
+    assert daemons([own, debug], "rook-ceph-mgr") == {"a": own}
+    assert daemons([debug], "rook-ceph-mgr") == {}
 
 
 INTENTS: list[tuple[dict[str, Any], str, bool]] = [
