@@ -19,7 +19,7 @@ def register(manager: Manager, settings: Settings) -> None:
     connections = Connections(timeout=settings.ceph_timeout)
     cluster.register(manager, settings, connections)
     pool.register(manager, settings, connections)
-    rbd.register(manager, connections)
+    rbd.register(manager, settings, connections)
 
     async def close_connections() -> None:
         try:
