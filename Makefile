@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
 SCHEMA := go -C tools/schema run .
 
-.PHONY: help demo demo-down test check lint unit integration e2e crds schema reference format docs bench bench-cluster clean venv stubs
+.PHONY: help demo demo-down test test-long check lint unit integration e2e crds schema reference format docs bench bench-cluster clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: lint ## every test: lint, types, unit, integration, end to end
 	@$(RUN) e2e binaries >/dev/null
 	@$(RUN) e2e images >/dev/null
 	@$(RUN) pytest
+
+test-long: stubs ## random search for histories that break an invariant: other ones each time
+	@$(RUN) pytest tests/unit -m hypothesis --hypothesis-profile=long --timeout=14400 $(ARGS)
 
 check: lint unit ## what needs no cluster: lint, types, layering, unit tests
 

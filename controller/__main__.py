@@ -14,6 +14,7 @@ import structlog
 import uvloop
 
 from controller.ceph import system as ceph
+from controller.framework import reports
 from controller.framework.settings import Settings
 from controller.runtime import LeaderElection, LeadershipLostError, Manager, configure_logging
 from controller.runtime.tracing import process_tracer
@@ -29,7 +30,7 @@ log = structlog.get_logger(__name__)
 LEASE = "rook-ceph-operator"
 USER_AGENT = "rook-operator"
 
-SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (ceph.register,)
+SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register, ceph.register)
 """What this operator serves: each registers its controllers."""
 
 

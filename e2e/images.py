@@ -35,6 +35,11 @@ SOURCE_PACKAGES = ("workqueue", "informers", "controller")
 
 CEPH_IMAGE = "quay.io/ceph/ceph:v18.2.7"
 """The Ceph image used where a registry can be reached; elsewhere Debian's packages of the same version are."""
+NEWEST_CEPH_IMAGE = "quay.io/ceph/ceph:v20.2.4"
+"""The same for the newest release, to which the scenarios upgrade and on which they make a new cluster."""
+
+APT_OPTIONS = {"sid": ('Acquire::Check-Valid-Until "false"',)}
+"""By suite: sid's index expires within days, and a mirror may be behind."""
 
 NODE_PROGRAMS = {
     "usr/bin": ("kubeadm", "kubectl", "kubelet"),
@@ -66,9 +71,16 @@ class Recipe:
     """The recipe of the image that it is built on."""
     upstream: Callable[[], str | None] = lambda: None
     """The reference that is pulled instead of building, where that is possible."""
+    directory: str = ""
+    """Its directory below `images/`; of the recipe's name when empty."""
     inputs: Callable[[], tuple[str | Path, ...]] = tuple
     """What goes into the image beside the recipe's own directory."""
     build: Callable[["Build"], None] = lambda build: build.containerfile()
+
+    @property
+    def files(self) -> Path:
+        """Where its own files are; it may have none."""
+        return RECIPES_DIRECTORY / (self.directory or self.name)
 
 
 @dataclass(frozen=True)
@@ -146,15 +158,14 @@ def _obtain(name: str, present: dict[str, Image]) -> Image:
 
 def key(recipe: Recipe, base: str | None) -> str:
     """What decides the content of an image: the recipe, what is added to it, and the image it is built on."""
-    directory = RECIPES_DIRECTORY / recipe.name
-    own: list[str | Path] = [directory] if directory.is_dir() else []
+    own: list[str | Path] = [recipe.files] if recipe.files.is_dir() else []
     return store.digest(recipe.version, base or "", *own, *recipe.inputs())
 
 
 def _build(recipe: Recipe, reference: str, base: str | None) -> None:
     with scratch_directory(recipe.name) as context:
-        if (RECIPES_DIRECTORY / recipe.name).is_dir():
-            shutil.copytree(RECIPES_DIRECTORY / recipe.name, context, dirs_exist_ok=True)
+        if recipe.files.is_dir():
+            shutil.copytree(recipe.files, context, dirs_exist_ok=True)
         recipe.build(Build(recipe, reference, base, context))
 
 
@@ -211,6 +222,7 @@ def _debian(build: Build) -> None:
     """A minimal Debian of the recipe's suite, like the well-known slim images: no documentation, no translations."""
     rootfs = build.context / "rootfs.tar"
     command = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates"]
+    command += [f"--aptopt={option}" for option in APT_OPTIONS.get(build.recipe.version, ())]
     excluded = ("doc", "groff", "info", "linda", "lintian", "locale", "man")
     command += [f"--dpkgopt=path-exclude=/usr/share/{directory}/*" for directory in excluded]
     command.append("--dpkgopt=path-include=/usr/share/doc/*/copyright")
@@ -370,6 +382,17 @@ RECIPES = {
         ),
         Recipe("base", "trixie", base="debian"),
         Recipe("ceph", "v18.2", base="base", upstream=lambda: CEPH_IMAGE),
+        Recipe("debian-sid", "sid", upstream=lambda: "docker.io/library/debian:sid-slim", build=_debian),
+        Recipe("base-sid", "sid", base="debian-sid", directory="base"),
+        Recipe(
+            "ceph-20",
+            "v20.2",
+            base="base-sid",
+            directory="ceph",
+            upstream=lambda: NEWEST_CEPH_IMAGE,
+            # Missing among the dependencies of Debian's package.
+            build=lambda build: build.containerfile("--build-arg", "EXTRA=libqatzip3"),
+        ),
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
         Recipe(
             "operator",

@@ -104,7 +104,7 @@ def test_a_deleted_service_of_a_mon_comes_back_with_its_address(environment: Env
             raise NotYetError("it to be created")
         assert found["spec"]["clusterIP"] == address, "the mon's identity is its address, and that has changed"
 
-    eventually(f"Service {name}", look, deadline=60)
+    eventually(f"Service {name}", look, deadline=120)
     env.wait_for_cluster(environment)
 
 
@@ -120,7 +120,7 @@ def test_plan_mode_shows_the_plan_and_does_nothing(environment: Environment, edi
             raise NotYetError(f"mode {plan.get('mode')}, generation {plan.get('observedGeneration')}")
         return plan
 
-    plan = eventually("the plan in status", look, deadline=60)
+    plan = eventually("the plan in status", look, deadline=120)
     assert any("mon" in step["subject"] for step in plan["steps"]), plan["steps"]
     assert all(step["reason"] for step in plan["steps"])
     assert {d["metadata"]["uid"]: d["metadata"]["generation"] for d in mon_deployments(environment)} == before
@@ -149,7 +149,7 @@ def test_a_field_that_is_not_served_is_named(environment: Environment, edit_clus
         if state.get("status") != "False" or "security" not in state.get("message", ""):
             raise NotYetError(f"condition FieldsHonoured is {state.get('status')}: {state.get('message')}")
 
-    eventually("spec.security to be named", look, deadline=60)
+    eventually("spec.security to be named", look, deadline=120)
 
 
 def test_an_invalid_edit_is_refused_by_the_api_server(environment: Environment) -> None:

@@ -45,7 +45,7 @@ def wait_for_rows(environment: Environment, namespace: str, *, more_than: int) -
         if postgres.rows(environment, namespace)[0] <= more_than:
             raise NotYetError(f"still {more_than}")
 
-    eventually("more rows", look, deadline=30)
+    eventually("more rows", look, deadline=120)
 
 
 def operator_pods(environment: Environment) -> list[str]:

@@ -39,7 +39,7 @@ def test_helm_test_passes(environment: Environment) -> None:
 
 
 def test_the_other_replica_takes_over_from_a_leader_that_dies(environment: Environment) -> None:
-    first = eventually("a leader", lambda: leader(environment), deadline=60)
+    first = eventually("a leader", lambda: leader(environment), deadline=120)
     environment.api.delete("Pod", first["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
 
     def look() -> Manifest:
@@ -48,7 +48,7 @@ def test_the_other_replica_takes_over_from_a_leader_that_dies(environment: Envir
             raise NotYetError("it is still the old one")
         return found
 
-    eventually("another leader", look, deadline=60)
+    eventually("another leader", look, deadline=120)
     # And it acts: it sees an edit, which changes the generation, and says so.
     environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, {"spec": {"mgr": {"allowMultiplePerNode": True}}})
     env.wait_for_cluster(environment)
@@ -65,11 +65,11 @@ def test_exactly_one_replica_says_that_it_leads(environment: Environment) -> Non
         if len(pods) != 2 or sum(leading) != 1:
             raise NotYetError(f"{sum(leading)} of {len(pods)} lead")
 
-    eventually("one leader of two", look, deadline=60)
+    eventually("one leader of two", look, deadline=120)
 
 
 def test_metrics_have_the_names_of_controller_runtime(environment: Environment) -> None:
-    text = metrics(environment, eventually("a leader", lambda: leader(environment), deadline=60))
+    text = metrics(environment, eventually("a leader", lambda: leader(environment), deadline=120))
     for name in (
         "controller_runtime_reconcile_total",
         "controller_runtime_reconcile_time_seconds_bucket",

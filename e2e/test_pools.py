@@ -46,7 +46,7 @@ def test_quotas_are_set_changed_and_unset(environment: Environment) -> None:
             if (found["quota_max_bytes"], found["quota_max_objects"]) != wanted:
                 raise NotYetError(f"{found['quota_max_bytes']} bytes, {found['quota_max_objects']} objects")
 
-        eventually(f"quotas {expected}", look, deadline=60)
+        eventually(f"quotas {expected}", look, deadline=120)
 
 
 def test_volume_with_its_data_in_an_erasure_coded_pool(environment: Environment, ec_class: str, namespace: str) -> None:
@@ -61,7 +61,7 @@ def test_volume_with_its_data_in_an_erasure_coded_pool(environment: Environment,
         if stored < 8 << 20:
             raise NotYetError(f"{stored} bytes")
 
-    eventually("8 MiB in the erasure-coded pool", look, deadline=60)
+    eventually("8 MiB in the erasure-coded pool", look, deadline=120)
     pods.delete(environment, namespace, "writer")
     environment.api.delete("PersistentVolumeClaim", "coded", namespace)
     env.gone(environment, "PersistentVolumeClaim", "coded", namespace)
@@ -80,7 +80,7 @@ def test_a_pool_with_images_is_not_deleted(environment: Environment, namespace: 
         if not any(c["type"] == "DeletionIsBlocked" and c["status"] == "True" for c in conditions):
             raise NotYetError("no condition DeletionIsBlocked")
 
-    eventually("the deletion to be blocked", blocked, deadline=60)
+    eventually("the deletion to be blocked", blocked, deadline=120)
     assert "kept" in env.ceph(environment, "osd", "pool", "ls")
     env.in_toolbox(environment, "rbd", "rm", "--no-progress", "kept/image")
     env.gone(environment, "CephBlockPool", "kept", env.NAMESPACE, deadline=120)

@@ -56,7 +56,7 @@ def test_a_claim_on_a_second_node_waits_until_the_first_lets_go(environment: Env
         if not any(event["reason"] == "FailedAttachVolume" for event in events):
             raise NotYetError("no event says that the volume cannot be attached")
 
-    eventually("the second pod to be refused", refused, deadline=60)
+    eventually("the second pod to be refused", refused, deadline=120)
     assert not env.running([environment.api.get("Pod", "waiter", namespace)])
     assert env.running([environment.api.get("Pod", "holder", namespace)])
     pods.delete(environment, namespace, "holder")
@@ -92,7 +92,7 @@ def test_the_attacher_itself_refuses_a_second_node(environment: Environment, nam
                 raise NotYetError("no attachError")
             return str(status["attachError"]["message"])
 
-        message = eventually("the refusal", look, deadline=60)
+        message = eventually("the refusal", look, deadline=120)
         assert first in message, message
     finally:
         environment.api.delete("VolumeAttachment", forced)
@@ -154,7 +154,7 @@ def test_a_retained_volume_keeps_its_image(environment: Environment, namespace: 
         if phase != "Released":
             raise NotYetError(f"it is {phase}")
 
-    eventually(f"volume {name} to be released", released, deadline=60)
+    eventually(f"volume {name} to be released", released, deadline=120)
     assert image_of(volume) in images(environment)
     environment.api.delete("PersistentVolume", name)
     env.gone(environment, "PersistentVolume", name)
@@ -234,7 +234,7 @@ def test_an_impossible_claim_says_why(environment: Environment, namespace: str) 
             if not any("no-such-pool" in (event.get("message") or "") for event in events):
                 raise NotYetError("no event names the pool that is not there")
 
-        eventually("the reason", look, deadline=60)
+        eventually("the reason", look, deadline=120)
     finally:
         environment.api.delete("StorageClass", "e2e-no-such-pool")
 

@@ -20,7 +20,7 @@ def test_deletion(environment: Environment) -> None:
     before = (env.ceph(environment, "fsid"), osds(environment))
 
     environment.api.delete("CephCluster", env.CLUSTER, env.NAMESPACE)
-    eventually("the pool to block the deletion", lambda: blocked_by(environment, env.POOL), deadline=60)
+    eventually("the pool to block the deletion", lambda: blocked_by(environment, env.POOL), deadline=120)
     assert len(env.ready_daemons(environment, "osd")) == 3
 
     environment.api.delete("CephBlockPool", env.POOL, env.NAMESPACE)

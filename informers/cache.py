@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +24,7 @@ from informers.decode import decoder, is_json
 from informers.media import accept
 from informers.schema import PARTIAL, is_known
 from informers.selector import fields_match, labels_match
+from informers.turns import Turns
 from informers.wire import Delete, Upsert
 
 if TYPE_CHECKING:
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     from informers.media import Accept
     from informers.resource import JsonObject, Key, Resource
-
-SLICE: Final = 0.005
-"""Seconds for which changes are told to listeners before the rest of the event loop gets its turn."""
 
 EVERYWHERE: Final = ""
 """The scope of all namespaces, and of cluster-scoped resources."""
@@ -320,14 +317,14 @@ class Cache:
 
     def _tell(self, listeners: Sequence[_Listener]) -> bool:
         """Tell listeners what they have not been told, for a time slice; returns whether that was all."""
-        ends = time.monotonic() + SLICE
+        turns = Turns()
         while True:
             behind = [listener for listener in listeners if listener.backlog]
             if not behind:
                 return True
             for listener in behind:
                 self._call(listener, listener.backlog.popleft())
-            if time.monotonic() >= ends:
+            if turns.over:
                 return not any(listener.backlog for listener in listeners)
 
     def _call(self, listener: _Listener, change: Change) -> None:

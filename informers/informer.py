@@ -1,54 +1,69 @@
 """A typed view of a cache: reads decode the kept bytes into the type that the reader wants, when he reads.
 
 Whoever reads gets an object of his own and may keep or change it. Decoding a Struct with the few fields that are needed
-takes microseconds; keeping decoded objects instead would take ten times the memory.
+takes microseconds; keeping decoded objects instead would take ten times the memory. So thousands of reads are work for
+many turns of the event loop: `walk` reads a collection of any size, and `keys` and `keys_by_index` decode nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from informers.cache import Cache, Change, Index
 from informers.decode import decoder
+from informers.turns import sliced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
     from informers.resource import JsonObject, Key, Resource
 
 
 class Delta[T]:
-    """One object that was added, updated or deleted, as handlers get it. What it holds is decoded when it is asked for.
+    """One object that was added, updated or deleted, as handlers get it.
+
+    What it holds is decoded when it is first asked for, once for all handlers of an informer: they do not change it.
 
     Attributes:
         namespace: Of the object.
         name: Of the object.
         initial: Whether it comes from the informer's first list: it was not made just now.
+        change: The same as bytes.
     """
 
-    __slots__ = ("_decode", "_new", "_old", "initial", "name", "namespace")
-
     def __init__(self, change: Change, decode: Callable[[bytes], T]) -> None:
-        self.namespace, self.name, self._old, self._new, self.initial = change
+        self.change = change
+        self.namespace, self.name, self.initial = change.namespace, change.name, change.initial
         self._decode = decode
 
     @property
     def type(self) -> Literal["added", "updated", "deleted"]:
         """What happened. "updated" may stand for several changes, of which the watch told only the last."""
-        if self._new is None:
+        if self.change.new is None:
             return "deleted"
-        return "added" if self._old is None else "updated"
+        return "added" if self.change.old is None else "updated"
 
-    @property
+    @cached_property
     def old(self) -> T | None:
         """The object before; of a deleted one its last state, as far as it is known. None when it was added."""
-        return None if self._old is None else self._decode(self._old.data)
+        return None if self.change.old is None else self._decode(self.change.old.data)
 
-    @property
+    @cached_property
     def new(self) -> T | None:
         """The object now. None when it was deleted."""
-        return None if self._new is None else self._decode(self._new.data)
+        return None if self.change.new is None else self._decode(self.change.new.data)
+
+
+class _Labels(msgspec.Struct, frozen=True):
+    labels: dict[str, str] = {}
+
+
+class _Labelled(msgspec.Struct, frozen=True):
+    metadata: _Labels = _Labels()
 
 
 class Informer[T]:
@@ -64,6 +79,8 @@ class Informer[T]:
         self.cache = cache
         self._decode: Callable[[bytes], T] = decoder(view, cache.kind)
         self._indexes: dict[str, Index] = {}
+        self._delta: Delta[T] | None = None
+        self._labelled: Callable[[bytes], _Labelled] = decoder(_Labelled, cache.kind)
 
     def get(self, namespace: str, name: str) -> T | None:
         """The object, None if there is none."""
@@ -88,10 +105,33 @@ class Informer[T]:
         entries = (self.cache.entry(*key) for key in self._indexes[index].keys(value))
         return [self._decode(entry.data) for entry in entries if entry is not None]
 
+    def keys_by_index(self, index: str, value: str) -> list[Key]:
+        """Keys of the objects for which the index' function gives this value; none is decoded.
+
+        Raises:
+            KeyError: No such index was added.
+        """
+        return self._indexes[index].keys(value)
+
     def list(self, namespace: str | None = None) -> list[T]:
-        """The objects of a namespace, or all (None)."""
+        """The objects of a namespace, or all (None), in one go: for collections that stay small. See `walk`."""
         decode = self._decode
         return [decode(entry.data) for _, bucket in self.cache.buckets(namespace) for entry in bucket.values()]
+
+    async def walk(self, namespace: str | None = None, *, labels: Mapping[str, str] | None = None) -> AsyncIterator[T]:
+        """The objects of a namespace, or all (None), one by one, while everything else has its turns.
+
+        Each is as it is when its turn comes. One that was made since the beginning is left out, as is one that is gone.
+
+        Args:
+            namespace: Where.
+            labels: Only those that carry all of these; the others are not decoded.
+        """
+        wanted = (labels or {}).items()
+        async for key in sliced(self.keys(namespace)):
+            entry = self.cache.entry(*key)
+            if entry is not None and (not wanted or wanted <= self._labelled(entry.data).metadata.labels.items()):
+                yield self._decode(entry.data)
 
     def add_index(self, name: str, function: Callable[[T], Iterable[str]]) -> None:
         """Let objects be found by the values that the function gives for each, such as a node's name.
@@ -114,12 +154,13 @@ class Informer[T]:
 
         It must be quick, since it holds up the stream: it adds a key to a queue. What it raises is logged and counted.
         """
-        decode = self._decode
+        self.cache.add_listener(lambda change: handler(self._told(change)))
 
-        def listen(change: Change) -> None:
-            handler(Delta(change, decode))
-
-        self.cache.add_listener(listen)
+    def _told(self, change: Change) -> Delta[T]:
+        """The change as a Delta, the same for each handler that is told of it in turn."""
+        if self._delta is None or self._delta.change is not change:
+            self._delta = Delta(change, self._decode)
+        return self._delta
 
     @property
     def synced(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +33,7 @@ from informers.reflector import (
     request,
     step,
 )
+from informers.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,9 +51,6 @@ IDLE_SECONDS: Final = (70.0, 90.0)
 
 LIST_DEADLINE: Final = 60.0
 """Seconds for one page of a list."""
-
-SLICE: Final = 0.005
-"""Seconds of work on one stream after which the rest of the event loop gets its turn."""
 
 _log = structlog.get_logger("informers")
 
@@ -230,14 +227,12 @@ class Watcher:
                 if isinstance(state, Watching):
                     self.scope.trouble = ""
                 reader = _EventReader(stream)
-                slice_ends = time.monotonic() + SLICE
+                turns = Turns()
                 while not taken.close and (events := await reader.read()):
                     self.stats.last_event = self.clock()
                     ended = Ended(alive=True)
                     taken = await self._carry_out(step(taken.state, Events(events)))
-                    if time.monotonic() >= slice_ends:
-                        await asyncio.sleep(0)
-                        slice_ends = time.monotonic() + SLICE
+                    await turns.checkpoint()
         except ApiError as error:
             return step(state, Refused(error))
         except RefusedError:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
 LOW_PRIORITY: Final = -100
-"""For keys of an initial list and of unchanged objects: a restart never delays a fresh edit (controller-runtime)."""
+"""For keys of an initial list: a restart never delays a fresh edit (controller-runtime)."""
 
 SHARE: Final = 10
 """Of so many keys that are handed out while keys of a lower priority wait, one is of a lower priority.
@@ -51,6 +51,11 @@ class QueueShutDown(Exception):  # noqa: N818  # as asyncio.QueueShutDown
 class _Delayed(NamedTuple):
     due: float
     order: int
+    priority: int
+
+
+class _InProcess(NamedTuple):
+    since: float
     priority: int
 
 
@@ -83,10 +88,9 @@ class WorkQueue[K: Hashable]:
         self._lines: dict[int, OrderedDict[K, float]] = {}
         """By priority, highest first: ready keys that may be handed out, with the time of their entry.
 
-        A line stays when it is empty: there are as many as priorities were ever used, which is a handful.
+        A line that is empty stays until a priority needs a line of its own, since most are filled again at once.
         """
-        self._processing: dict[K, float] = {}
-        """Keys that workers have, with the time of their hand-out."""
+        self._processing: dict[K, _InProcess] = {}
         self._delayed: dict[K, _Delayed] = {}
         self._timers: list[tuple[float, int, K]] = []
         """A heap of (due, order, key). An entry whose order is not that of the key's `_delayed` is superseded."""
@@ -136,7 +140,15 @@ class WorkQueue[K: Hashable]:
     def processing(self) -> dict[K, float]:
         """Keys that workers have, with the seconds since their hand-out, longest first."""
         now = self._clock()
-        return {key: now - since for key, since in self._processing.items()}
+        return {key: now - entry.since for key, entry in self._processing.items()}
+
+    def priority(self, key: K) -> int:
+        """The priority at which a key in process was handed out: one that comes again for the same reason keeps it.
+
+        Raises:
+            KeyError: The key is not in process.
+        """
+        return self._processing[key].priority
 
     def add(self, key: K, *, priority: int = 0) -> None:
         """Make the key ready. It is handed out once, however often it is added; if in process, again after `done`.
@@ -212,9 +224,9 @@ class WorkQueue[K: Hashable]:
         while True:
             line = self._next_line()
             if line is not None:
+                now = self._clock()
                 key, entered = line.popitem(last=False)
-                del self._ready[key]
-                self._processing[key] = now = self._clock()
+                self._processing[key] = _InProcess(now, self._ready.pop(key))
                 self.stats.queue_duration.observe(now - entered)
                 return key
             # With nothing to hand out a dirty key may remain: it comes back at its `done`, and is waited for.
@@ -229,7 +241,7 @@ class WorkQueue[K: Hashable]:
             KeyError: The key is not in process.
         """
         now = self._clock()
-        self.stats.work_duration.observe(now - self._processing.pop(key))
+        self.stats.work_duration.observe(now - self._processing.pop(key).since)
         priority = self._ready.get(key)
         if priority is not None:
             self._line(priority)[key] = now
@@ -285,8 +297,8 @@ class WorkQueue[K: Hashable]:
         line = self._lines.get(priority)
         if line is None:
             line = OrderedDict()
-            self._lines[priority] = line
-            self._lines = dict(sorted(self._lines.items(), reverse=True))
+            lines = [(other, waiting) for other, waiting in self._lines.items() if waiting]
+            self._lines = dict(sorted([*lines, (priority, line)], key=lambda item: -item[0]))
         return line
 
     def _next_line(self) -> OrderedDict[K, float] | None:

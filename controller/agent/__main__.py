@@ -30,6 +30,7 @@ from controller.agent.mounter import RUNTIME_DIRECTORY
 from controller.agent.protocol import SOCKET
 from controller.agent.rbd import KernelMapper, MounterClient
 from controller.agent.report import Reporter
+from controller.apis.node import Mapper as NodeMapper
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
 from informers import Client
@@ -53,7 +54,7 @@ class Settings:
 
     Attributes:
         node: The node's name.
-        namespace: Where the report about devices goes.
+        namespace: Where the node's report goes.
         drivers: Names of the CSI drivers.
         kubelet: The kubelet's directory.
         state: A directory that outlives the agent.
@@ -125,18 +126,27 @@ async def run_agent(settings: Settings) -> None:
         problems = [f"{m.name}: {problem}" for m in mappers if (problem := await m.usable())]
         return "; ".join(problems) if len(problems) == len(mappers) else ""
 
-    async def mapping() -> str:
+    async def mapping() -> NodeMapper:
+        problems: list[str] = []
         for mapper in mappers:
-            if not await mapper.usable():
-                return mapper.name
-        return await mapping_problem()
+            if not (problem := await mapper.usable()):
+                return NodeMapper(name=mapper.name, reason="; ".join(problems))
+            problems.append(f"{mapper.name}: {problem}")
+        return NodeMapper(reason="; ".join(problems))
 
     registrations: list[RegistrationService] = []
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client.connect(user_agent="rook-agent"))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)  # once the servers have stopped
-        reporter = Reporter(client, settings.namespace, settings.node, discovery, mapping, settings.interval)
+        reporter = Reporter(
+            client=client,
+            namespace=settings.namespace,
+            node=settings.node,
+            discovery=discovery,
+            mapper=mapping,
+            interval=settings.interval,
+        )
         _describe(registry, reporter)
         probes = Probes(
             registry,
@@ -163,7 +173,7 @@ async def run_agent(settings: Settings) -> None:
 def _ready(
     drivers: Sequence[str], registrations: Sequence[RegistrationService], reporter: Reporter
 ) -> Mapping[str, str]:
-    states = {"devices": OK if reporter.reported else "not reported yet"}
+    states = {"report": OK if reporter.reported else "not written yet"}
     for driver, registration in zip(drivers, registrations, strict=False):
         states[driver] = registration.problem or OK
     return states
@@ -171,7 +181,7 @@ def _ready(
 
 def _describe(registry: CollectorRegistry, reporter: Reporter) -> None:
     devices = Gauge("rook_agent_devices", "Block devices found on the node.", registry=registry)
-    devices.set_function(lambda: reporter.devices)
+    devices.set_function(lambda: len(reporter.devices or ()))
     scan = Gauge("rook_agent_scan_seconds", "Time that the last look at all devices took.", registry=registry)
     scan.set_function(lambda: reporter.scan_seconds)
 

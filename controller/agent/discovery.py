@@ -23,7 +23,7 @@ from controller.agent.command import CommandError
 from controller.apis.node import BlockDevice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from controller.agent.command import Runner
 
@@ -281,8 +281,3 @@ def _names(directory: Path) -> Sequence[str]:
         return sorted(path.name for path in directory.iterdir())
     except OSError:
         return ()
-
-
-def summary(devices: Iterable[BlockDevice]) -> str:
-    """The report as it stands in the ConfigMap."""
-    return msgspec.json.encode(list(devices), order="deterministic").decode()

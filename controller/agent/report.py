@@ -1,4 +1,4 @@
-"""What the agent tells the operator: a ConfigMap for each node, written only when what it says changes."""
+"""What the agent tells the operator: the NodeReport of its node, written when what it says changes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
+import msgspec
 import structlog
 
 from controller.agent.command import CommandError
-from controller.agent.discovery import Uevents, summary
-from controller.runtime.kube import CONFIG_MAP
+from controller.agent.discovery import Uevents
+from controller.apis.meta import ObjectMeta
+from controller.apis.node import NODE_REPORT, NodeReport
+from controller.runtime.kube import resource_of
 from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from controller.agent.discovery import Discovery
-    from informers import Client
+    from controller.apis.node import BlockDevice, ImageClient, Mapper
+    from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
 
+REPORTS = resource_of(NODE_REPORT)
 FIELD_MANAGER = "rook-agent"
 SETTLE = 0.3
 """Seconds without a device event after which the devices are looked at: they come in bursts."""
@@ -30,92 +35,103 @@ SETTLE = 0.3
 FULL_INTERVAL = 3600.0
 """Seconds after which the devices are looked at though nothing points to a change."""
 
+CONFIRM_INTERVAL = 300.0
+"""Seconds after which the report is written again though it says the same: it may have been deleted or changed."""
+
 _RETRY = (1.0, 60.0)
 """Seconds until a failed report is tried again: at first, and at most."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Reporter:
-    """Keeps the ConfigMap `local-device-<node>` up to date.
+    """Keeps the NodeReport of its node up to date.
 
     Attributes:
         client: Reaches the API server.
-        namespace: Where the ConfigMap is.
-        node: The node's name.
+        namespace: Where the report is.
+        node: The node's name, and the report's.
         discovery: Looks at the devices.
-        mapper: Tells how RBD images are mapped on this node: "krbd", "userspace", or why they cannot be.
+        mapper: Tells how RBD images are mapped on this node.
+        clients: Tells by which clients volumes are in use on this node.
         interval: Seconds between two cheap looks for changes that the kernel did not announce.
+        devices: What was found last; None: nothing was looked at yet.
+        reported: Whether a report was written.
+        scan_seconds: How long the last look at all devices took.
     """
 
     client: Client
     namespace: str
     node: str
     discovery: Discovery
-    mapper: Callable[[], Awaitable[str]]
+    mapper: Callable[[], Awaitable[Mapper]]
+    clients: Callable[[], Sequence[ImageClient]] = tuple
     interval: float
-    devices: int = 0
+    devices: tuple[BlockDevice, ...] | None = None
     reported: bool = False
     scan_seconds: float = 0.0
-    _data: dict[str, str] = field(default_factory=dict)
+    _written: JsonObject = field(default_factory=dict)
+    _written_at: float = 0.0
+    _writing: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def run(self) -> None:
         """Reports at once, and again when devices change; until cancelled."""
         uevents = Uevents()
         try:
-            self._data = await self._current()
             seen, looked_at, retry = b"", 0.0, _RETRY[0]
             while True:
-                fingerprint = await anyio.to_thread.run_sync(self.discovery.fingerprint)
                 wait = self.interval
-                if fingerprint != seen or time.monotonic() - looked_at > FULL_INTERVAL or not self.reported:
-                    try:
-                        await self._report()
-                        seen, looked_at, retry = fingerprint, time.monotonic(), _RETRY[0]
-                    except (CommandError, ApiError, TransportError, OSError) as error:
-                        _log.warning("devices not reported", error=str(error), retry_seconds=retry)
-                        wait, retry = retry, min(retry * 2, _RETRY[1])
+                try:
+                    fingerprint = await anyio.to_thread.run_sync(self.discovery.fingerprint)
+                    if fingerprint != seen or time.monotonic() - looked_at > FULL_INTERVAL:
+                        await self._look()
+                        seen, looked_at = fingerprint, time.monotonic()
+                    await self.write()
+                    retry = _RETRY[0]
+                except (CommandError, ApiError, TransportError, OSError) as error:
+                    _log.warning("node not reported", error=str(error), retry_seconds=retry)
+                    wait, retry = retry, min(retry * 2, _RETRY[1])
                 with anyio.move_on_after(wait):
                     await uevents.wait()
                     await uevents.settle(SETTLE)
         finally:
             uevents.close()
 
-    async def _current(self) -> dict[str, str]:
-        """What an earlier agent reported; nothing when that cannot be told now."""
-        try:
-            found = await self.client.get(CONFIG_MAP, self.namespace, self._name)
-        except (ApiError, TransportError):
-            return {}
-        return dict(found.get("data") or {})
+    async def write(self) -> None:
+        """Writes the report if it says something new; once this returns, the operator can read it.
 
-    async def _report(self) -> None:
-        started = time.monotonic()
-        devices = await self.discovery.devices()
-        self.scan_seconds = time.monotonic() - started
-        self.devices = len(devices)
-        data = {"devices": summary(devices), "mapper": await self.mapper()}
-        if data != self._data:
+        The devices are those that were found last: whoever changed the node's clients need not wait for a look at them.
+
+        Raises:
+            ApiError: The server refuses.
+            TransportError: The server cannot be reached.
+            CommandError, OSError: No device was looked at before, and that fails.
+        """
+        async with self._writing:
+            devices = self.devices if self.devices is not None else await self._look()
+            report = NodeReport(
+                metadata=ObjectMeta(name=self.node, namespace=self.namespace),
+                devices=devices,
+                mapper=await self.mapper(),
+                clients=tuple(self.clients()),
+            )
+            body: JsonObject = msgspec.to_builtins(report)
+            age = time.monotonic() - self._written_at
+            if body == self._written and age < CONFIRM_INTERVAL:
+                return
             await self.client.patch(
-                CONFIG_MAP,
+                REPORTS,
                 self.namespace,
-                self._name,
-                {
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "metadata": {
-                        "name": self._name,
-                        "namespace": self.namespace,
-                        "labels": {"app": "rook-discover", "rook.io/node": self.node},
-                    },
-                    "data": data,
-                },
+                self.node,
+                {"apiVersion": NODE_REPORT.api_version, "kind": NODE_REPORT.kind, **body},
                 content_type="application/apply-patch+yaml",
                 params={"fieldManager": FIELD_MANAGER, "force": "true"},
             )
-            self._data = data
-            _log.info("devices reported", devices=len(devices), seconds=round(self.scan_seconds, 3))
-        self.reported = True
+            if body != self._written:
+                _log.info("node reported", devices=len(devices), clients=len(report.clients))
+            self._written, self._written_at, self.reported = body, time.monotonic(), True
 
-    @property
-    def _name(self) -> str:
-        return f"local-device-{self.node}"
+    async def _look(self) -> tuple[BlockDevice, ...]:
+        started = time.monotonic()
+        self.devices = await self.discovery.devices()
+        self.scan_seconds = time.monotonic() - started
+        return self.devices

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from controller.apis.crd import render
 from controller.apis.docs import page_name, with_tables
-from controller.apis.registry import KINDS
+from controller.apis.registry import KINDS, SERVED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,14 +33,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 def crd_files(directory: Path) -> dict[Path, str]:
     """The text of each CRD's file, named as `kubectl` names the CRD's group and plural."""
-    return {directory / f"{kind.group}_{kind.plural}.yaml": render(kind, struct) for kind, struct in KINDS.items()}
+    return {
+        directory / f"{kind.group}_{kind.plural}.yaml": render(kind, struct, SERVED.get(kind))
+        for kind, struct in KINDS.items()
+    }
 
 
 def doc_pages(directory: Path) -> dict[Path, str]:
     """The text of each kind's page in the documentation, for the kinds that have one."""
-    pages = {directory / page_name(struct): struct for struct in KINDS.values()}
+    pages = {directory / page_name(struct): (struct, SERVED.get(kind)) for kind, struct in KINDS.items()}
     return {
-        path: with_tables(path.read_text(encoding="utf-8"), struct) for path, struct in pages.items() if path.exists()
+        path: with_tables(path.read_text(encoding="utf-8"), *about) for path, about in pages.items() if path.exists()
     }
 
 

@@ -3,7 +3,7 @@
 Fields: https://github.com/rook/rook/blob/v0.9.3/pkg/apis/ceph.rook.io/v1beta1/types.go
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from msgspec import field
@@ -25,7 +25,13 @@ CEPH_V1BETA1_CLUSTER = Kind(
     ),
 )
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+MADE_FROM = "ceph.rook.io/made-from"
+"""The annotation of a CephCluster that was made from a Cluster, and follows it."""
+DATA_DIRECTORY = "/var/lib/rook"
+"""Where mons keep their data when the Cluster does not say; Clusters of 2018 often left it out."""
+
+TOOLS = ("kubectl.kubernetes.io", "argocd.argoproj.io", "meta.helm.sh", "helm.sh", "app.kubernetes.io", ".fluxcd.io")
+"""Whose labels and annotations stay behind: a tool takes an object that has them for its own, and may delete it."""
 
 
 class Device(SpecStruct, frozen=True, kw_only=True):
@@ -147,7 +153,7 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
     ceph_version: CephVersionSpec = CephVersionSpec()
     """The Ceph release, as a container image."""
     data_dir_host_path: str = ""
-    """Directory on each node for the mons' data, logs and crash reports."""
+    """Directory on each node for the mons' data; /var/lib/rook when not set."""
     mon: MonSpec = MonSpec()
     """The monitors."""
     storage: StorageScopeSpec = StorageScopeSpec()
@@ -174,7 +180,7 @@ class ClusterStatus(SpecStruct, frozen=True, kw_only=True):
 
 
 class Cluster(SpecStruct, frozen=True, kw_only=True, omit_defaults=False):
-    """A Ceph cluster in the API of 2018. The operator makes a CephCluster of it; use that one from then on."""
+    """A Ceph cluster in the API of 2018. The operator makes a CephCluster of it and keeps that in step with it."""
 
     api_version: str = "ceph.rook.io/v1beta1"
     kind: str = "Cluster"
@@ -184,7 +190,10 @@ class Cluster(SpecStruct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def to_v1(cluster: Cluster) -> JsonObject:
-    """The `CephCluster` that asks for the same; `left_out` names what it cannot ask for."""
+    """The `CephCluster` that asks for the same; `left_out` names what it cannot ask for.
+
+    Labels and annotations come along, but for those by which deployment tools track their objects.
+    """
     metadata = cluster.metadata
     spec = cluster.spec
     return {
@@ -193,12 +202,12 @@ def to_v1(cluster: Cluster) -> JsonObject:
         "metadata": _set_only(
             name=metadata.name,
             namespace=metadata.namespace,
-            labels=metadata.labels,
-            annotations={name: value for name, value in metadata.annotations.items() if name != LAST_APPLIED},
+            labels=_not_of_tools(metadata.labels),
+            annotations={**_not_of_tools(metadata.annotations), MADE_FROM: "v1beta1"},
         ),
         "spec": _set_only(
             cephVersion=_set_only(image=spec.ceph_version.image, allowUnsupported=spec.ceph_version.allow_unsupported),
-            dataDirHostPath=spec.data_dir_host_path,
+            dataDirHostPath=spec.data_dir_host_path or DATA_DIRECTORY,
             mon=_set_only(count=spec.mon.count, allowMultiplePerNode=spec.mon.allow_multiple_per_node),
             storage=_selection(spec.storage)
             | _set_only(
@@ -216,6 +225,10 @@ def to_v1(cluster: Cluster) -> JsonObject:
 def left_out(cluster: Cluster) -> tuple[str, ...]:
     """Paths of the fields that are set and that a `CephCluster` has nothing for, for the user to be told."""
     return tuple(_left_out(cluster.spec))
+
+
+def _not_of_tools(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if not name.partition("/")[0].endswith(TOOLS)}
 
 
 def _node(node: Node) -> JsonObject:

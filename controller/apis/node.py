@@ -1,53 +1,98 @@
-"""What the agent on each node reports: its block devices. Reports live in ConfigMaps, so they have no CRD."""
+"""`NodeReport`: what the agent of a node tells the operator. Group `rook.io` is of all storage systems, not of one."""
 
-import msgspec
+from typing import Annotated
 
-from controller.apis.meta import ApiStruct
+from controller.apis.meta import ApiStruct, Column, Int64, Kind, ObjectMeta, Schema
 
 
 class BlockDevice(ApiStruct, frozen=True, kw_only=True):
-    """A block device as the agent found it. Empty text and 0 mean: not known, or none.
+    """A block device as the agent found it. Empty text and 0 mean: not known, or none."""
 
-    Attributes:
-        name: The kernel's name: "sdb", "loop3", "dm-0".
-        path: The device file, "/dev/sdb".
-        dev_links: Stable paths of the same device below /dev/disk.
-        size: Bytes.
-        type: As lsblk names it: disk, part, loop, lvm, mpath, rom or crypt.
-        rotational: Whether it spins.
-        read_only: Whether the kernel refuses writes to it.
-        parent: Name of the disk that a partition belongs to.
-        children: Names of its partitions.
-        holders: Names of the devices that are made from it (device mapper, md).
-        filesystem: The file system that blkid finds on it.
-        signatures: Every signature found on it: file systems, partition tables, "ceph_bluestore", "LVM2_member".
-        mountpoints: Where it, or a partition of it, is mounted on the node.
-        ceph_fsid: From the BlueStore label: the Ceph cluster that it belongs to.
-        osd_id: From the BlueStore label: the OSD's number; -1 without a label.
-        osd_uuid: From the BlueStore label: the OSD's UUID.
-    """
-
-    name: str = ""
+    name: Annotated[str, Schema(required=True)] = ""
+    """The kernel's name: "sdb", "loop3", "dm-0"."""
     path: str = ""
+    """The device file, "/dev/sdb"."""
     dev_links: tuple[str, ...] = ()
-    size: int = 0
+    """Stable paths of the same device below /dev/disk."""
+    size: Int64 = 0
+    """Bytes."""
     type: str = ""
+    """As lsblk names it: disk, part, loop, lvm, mpath, rom or crypt."""
     rotational: bool = False
+    """Whether it spins."""
     read_only: bool = False
+    """Whether the kernel refuses writes to it."""
     parent: str = ""
+    """Name of the disk that a partition belongs to."""
     children: tuple[str, ...] = ()
+    """Names of its partitions."""
     holders: tuple[str, ...] = ()
+    """Names of the devices that are made from it (device mapper, md)."""
     filesystem: str = ""
+    """The file system that is found on it."""
     signatures: tuple[str, ...] = ()
+    """Every signature found on it: file systems, partition tables, "ceph_bluestore", "LVM2_member"."""
     mountpoints: tuple[str, ...] = ()
+    """Where it, or a partition of it, is mounted on the node."""
     serial: str = ""
+    """Its serial number."""
     wwn: str = ""
+    """Its World Wide Name."""
     vendor: str = ""
+    """Who made it."""
     model: str = ""
+    """What its maker calls it."""
     ceph_fsid: str = ""
+    """From the BlueStore label: the Ceph cluster that it belongs to."""
     osd_id: int = -1
+    """From the BlueStore label: the OSD's number; not set without a label."""
     osd_uuid: str = ""
+    """From the BlueStore label: the OSD's UUID."""
 
 
-DEVICES = msgspec.json.Decoder(list[BlockDevice])
-"""Decodes a node's report."""
+class Mapper(ApiStruct, frozen=True, kw_only=True):
+    """By what RBD images become block devices on the node."""
+
+    name: Annotated[str, Schema(enum=("", "krbd", "userspace"))] = ""
+    """krbd (the kernel), userspace, or empty where neither can."""
+    reason: str = ""
+    """Why the kernel does not, or why neither can; empty where the kernel does."""
+
+
+class ImageClient(ApiStruct, frozen=True, kw_only=True):
+    """A client of the storage cluster by which the node uses a volume."""
+
+    driver: Annotated[str, Schema(required=True)] = ""
+    """Name of the volume's CSI driver."""
+    volume_handle: Annotated[str, Schema(required=True)] = ""
+    """The volume's handle, as its PersistentVolume has it."""
+    image: str = ""
+    """The image as "pool/namespace/image", without the namespace where it is in none."""
+    address: str = ""
+    """The client's address with its nonce, "10.0.0.1:0/3456", as the cluster knows it."""
+    cookie: str = ""
+    """The cookie of the lock that it holds on the image; empty where it is not known, or where it holds none."""
+
+
+class NodeReport(ApiStruct, frozen=True, kw_only=True):
+    """What the agent of a node found there. It has the node's name, and only that node's agent may write it."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    devices: tuple[BlockDevice, ...] = ()
+    """The node's block devices, by name."""
+    mapper: Mapper = Mapper()
+    """By what RBD images become block devices on the node."""
+    clients: tuple[ImageClient, ...] = ()
+    """The clients by which volumes are in use on the node."""
+
+
+NODE_REPORT = Kind(
+    group="rook.io",
+    version="v1alpha1",
+    kind="NodeReport",
+    plural="nodereports",
+    columns=(
+        Column("Mapper", ".mapper.name", description="By what RBD images are mapped"),
+        Column("Age", ".metadata.creationTimestamp", type="date"),
+    ),
+)

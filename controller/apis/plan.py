@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from controller.apis.meta import ApiStruct, Int64, Schema
+from controller.apis.meta import ApiStruct, Int32, Int64, Schema
 
 
 class PlanStep(ApiStruct, frozen=True, kw_only=True):
@@ -24,6 +24,8 @@ class PlanStep(ApiStruct, frozen=True, kw_only=True):
     """What went wrong when it was last tried."""
     since: str = ""
     """When it came into this state."""
+    count: Int32 = 0
+    """How many steps the row stands for, which differ in nothing but their subjects; 0: it stands for one."""
 
 
 class PlanStatus(ApiStruct, frozen=True, kw_only=True):

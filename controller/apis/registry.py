@@ -5,14 +5,22 @@ from types import MappingProxyType
 
 import msgspec
 
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
 from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
+from controller.apis.node import NODE_REPORT, NodeReport
+from controller.apis.served import Honoured
 
 KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
     {
         CEPH_CLUSTER: CephCluster,
         CEPH_BLOCK_POOL: CephBlockPool,
         CEPH_V1BETA1_CLUSTER: Cluster,
+        NODE_REPORT: NodeReport,
     }
 )
+
+SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
+    {CEPH_CLUSTER: served.CLUSTER, CEPH_BLOCK_POOL: served.POOL},
+)
+"""The fields of a kind's spec that are served; of a kind that is not here, all."""

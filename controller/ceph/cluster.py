@@ -28,22 +28,24 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.observation import Caches, Observer
-from controller.ceph.served import unserved
+from controller.ceph.served import unmendable_intents, unserved, unserved_intents
+from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
 from controller.framework.duration import parse_duration
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
     Plan,
-    PlanError,
     Step,
     StepState,
-    execute,
+    carry_out,
+    conclude,
     is_plan_only,
-    preview,
 )
+from controller.framework.reports import devices_changed
 from controller.runtime import (
     Controller,
     Request,
@@ -97,6 +99,9 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    yield from _intents(cluster)
+    if seen.identity is None and unmendable_intents(cluster.spec):
+        return
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
@@ -119,6 +124,15 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
+
+
+def _intents(cluster: CephCluster) -> Iterator[Step]:
+    for path in unserved_intents(cluster.spec):
+        yield Step(
+            subject=f"spec.{path}",
+            reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
+            waits_for="it to be taken out of the spec",
+        )
 
 
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -147,13 +161,11 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
 
 def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
     """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
-    upgrading = seen.running is not None and seen.running != seen.release
+    upgrading = any(release != seen.release for release in seen.running)
     if not upgrading or cluster.spec.skip_upgrade_checks:
         return ""
-    if seen.health is not None and seen.health.status == HEALTH_ERR:
-        codes = ", ".join(code for code, check in seen.health.checks.items() if check.severity == HEALTH_ERR)
-        return f"the cluster to leave HEALTH_ERR ({codes}), or spec.skipUpgradeChecks"
-    return ""
+    codes = ", ".join(seen.health.obstacles) if seen.health is not None else ""
+    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
 
 
 def _behind(kind: str, seen: Observation) -> str:
@@ -211,11 +223,13 @@ class ClusterReconciler:
         self._connections = connections
         self._observer = Observer(caches, connections, settings)
         self._clock = clock
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
+            self._backoffs.forget(request)
             await self._connections.close(request.namespace)
             return Result()
         rival = self._rival(cluster)
@@ -227,17 +241,15 @@ class ClusterReconciler:
             return Result()
         if not plan_only and not deleting:
             await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
-        return await self._carry_out(cluster, plan_only=plan_only)
+        return await self._carry_out(request, cluster, plan_only=plan_only)
 
-    async def _carry_out(self, cluster: CephCluster, *, plan_only: bool) -> Result:
+    async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
         plan = analyze(cluster, seen, now)
-        if plan_only:
-            outcome = preview(plan)
-        else:
-            ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
-            outcome = await execute(plan, ways, record=journal(self._manager.events, CLUSTERS, cluster.metadata))
+        ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
+        record = journal(self._manager.events, CLUSTERS, cluster.metadata)
+        outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
             await self._connections.close(cluster.metadata.namespace)
             return Result()
@@ -245,10 +257,8 @@ class ClusterReconciler:
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        if outcome.failures:
-            raise PlanError(outcome.failures)
         # The next look comes when the caches have seen what was written.
-        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+        return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""
@@ -305,7 +315,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         controller.watch(informer, in_namespace)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
-    controller.watch(caches.reports, every)
+    controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 

@@ -37,10 +37,36 @@ def normalized(name: str) -> str:
     return name.replace(".", "-")
 
 
-def location(labels: Mapping[str, str], root: str = "") -> dict[str, str]:
-    """Where the OSDs of a node with these labels are: names by level, from the root down."""
-    found = {level: normalized(labels[label]) for level, label in LEVELS.items() if labels.get(label)}
-    return {"root": root or DEFAULT_ROOT, **found}
+def place(labels: Mapping[str, str]) -> dict[str, str]:
+    """Where the OSDs of a node with these labels belong: names by level, from the highest down, without the root."""
+    return {level: normalized(labels[label]) for level, label in LEVELS.items() if labels.get(label)}
+
+
+def location(below: Mapping[str, str], root: str = "") -> dict[str, str]:
+    """A place and its root: names by level, from the root down."""
+    return {"root": root or DEFAULT_ROOT, **below}
+
+
+def spelled(where: Mapping[str, str]) -> str:
+    """A location as Ceph's options take it."""
+    return " ".join(f"{level}={name}" for level, name in where.items())
+
+
+def places(tree: Mapping[str, Any]) -> dict[int, dict[str, str]]:
+    """Where each OSD is, as `place` says it, by an answer to `osd tree`. One that is below no host is left out."""
+    nodes = {node["id"]: node for node in tree.get("nodes", ())}
+    above = {child: parent for parent, node in nodes.items() for child in node.get("children", ())}
+    buckets: dict[int, dict[str, str]] = {}
+
+    def chain(bucket: int) -> dict[str, str]:
+        if bucket not in buckets:
+            node = nodes[bucket]
+            own = {node["type"]: node["name"]} if node.get("type") in LEVELS else {}
+            buckets[bucket] = {**(chain(above[bucket]) if bucket in above else {}), **own}
+        return buckets[bucket]
+
+    found = {osd_id: chain(above[osd_id]) for osd_id in nodes if osd_id >= 0 and osd_id in above}
+    return {osd_id: where for osd_id, where in found.items() if "host" in where}
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,7 +262,7 @@ def pod_template(
     daemon: Daemon,
     pod_spec: JsonObject,
     *,
-    placement_keys: Sequence[str] = (),
+    placement: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
 
@@ -270,16 +270,14 @@ def pod_template(
         cluster: The cluster.
         daemon: Whose pod it is.
         pod_spec: Containers, volumes, and whatever binds the pod to a node.
-        placement_keys: Keys of `spec.placement` to merge over "all"; by default the daemon's type.
+        placement: Where it may run; by default, what `spec.placement` has for the daemon's type over "all".
     """
     spec = cluster.spec
     annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(daemon.type, {})}
     labels = {**spec.labels.get("all", {}), **spec.labels.get(daemon.type, {}), **daemon.labels(cluster)}
-    placement: JsonObject = {}
-    for key in placement_keys or (daemon.type,):
-        placement = merged({"all": placement or spec.placement.get("all", {}), key: spec.placement.get(key, {})}, key)
+    allowed = dict(placement) if placement is not None else merged(spec.placement, daemon.type)
     if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
-        placement["tolerations"] = [*placement.get("tolerations", ()), MOVE_SOON]
+        allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
     meta: JsonObject = {"labels": labels}
     if annotations:
         meta["annotations"] = annotations
@@ -287,7 +285,7 @@ def pod_template(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "restartPolicy": "Always",
-        **pod_fields(placement),
+        **pod_fields(allowed),
         **pod_spec,
     }
     priority_class = spec.priority_class_names.get(daemon.type) or spec.priority_class_names.get("all")
@@ -324,6 +322,11 @@ def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:
 def image_fields(cluster: CephCluster, release: Release) -> JsonObject:
     """The image fields of a container that runs the cluster's Ceph."""
     return {"image": release.image, "imagePullPolicy": cluster.spec.ceph_version.image_pull_policy}
+
+
+def ip_flags(cluster: CephCluster) -> list[str]:
+    """The flags by which a daemon listens on IPv6; by default it listens on IPv4 alone."""
+    return ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"] if cluster.spec.network.ip_family == "IPv6" else []
 
 
 def host_network(cluster: CephCluster) -> bool:

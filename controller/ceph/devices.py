@@ -52,7 +52,7 @@ class Match(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeReport:
+class NodeDevices:
     """A node and what its agent found.
 
     Attributes:
@@ -201,7 +201,7 @@ def ignored_fields(storage: StorageScopeSpec) -> tuple[str, ...]:
 
 def judge(
     storage: StorageScopeSpec,
-    nodes: Sequence[NodeReport],
+    nodes: Sequence[NodeDevices],
     occupancy: Occupancy,
     *,
     allow_loop_devices: bool = False,
@@ -239,14 +239,14 @@ def judge(
 
 
 def _judge_node(
-    report: NodeReport, selection: Selection | None, occupancy: Occupancy, allow_loop: bool
+    report: NodeDevices, selection: Selection | None, occupancy: Occupancy, allow_loop: bool
 ) -> Iterator[tuple[DeviceVerdict, Match | None]]:
     def rejected(device: str, reason: str) -> DeviceVerdict:
         return DeviceVerdict(node=report.node, device=device, verdict=Verdict.REJECTED, reason=reason)
 
     if report.devices is None:
         if selection is not None:
-            reason = f"no report yet: the rook-agent pod of node {report.node} has written no ConfigMap local-device-*"
+            reason = f"no report yet: the rook-agent pod of node {report.node} has written no NodeReport"
             yield rejected(ALL_DEVICES, reason), None
         return
     by_name = {device.name: device for device in report.devices}
@@ -305,7 +305,7 @@ def _occupied(node: str, device: BlockDevice, occupancy: Occupancy, known: Known
 
 
 def _judge_device(
-    report: NodeReport,
+    report: NodeDevices,
     device: BlockDevice,
     selection: Selection,
     by_name: Mapping[str, BlockDevice],
@@ -403,7 +403,7 @@ def unserved_config(config: Mapping[str, str]) -> Iterator[str]:
 
 
 def _without_shared(
-    verdicts: Sequence[DeviceVerdict], nodes: Sequence[NodeReport], matches: Mapping[tuple[str, str], Match]
+    verdicts: Sequence[DeviceVerdict], nodes: Sequence[NodeDevices], matches: Mapping[tuple[str, str], Match]
 ) -> Iterator[DeviceVerdict]:
     """Turns down devices that several nodes reach: two OSDs on one disk destroy each other.
 
@@ -442,7 +442,7 @@ def _without_shared(
         yield replace(verdict, verdict=Verdict.REJECTED, reason=reason)
 
 
-def _identities(report: NodeReport, device: BlockDevice) -> Iterator[str]:
+def _identities(report: NodeDevices, device: BlockDevice) -> Iterator[str]:
     """What tells that two nodes see the same physical device."""
     if report.kernel:
         yield f"kernel {report.kernel} {device.name}"

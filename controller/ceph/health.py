@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 HEALTH_ERR = "HEALTH_ERR"
 
+HARMLESS = frozenset(
+    {
+        "AUTH_INSECURE_SERVICE_KEY_TYPE",
+        "AUTH_INSECURE_ROTATING_SERVICE_KEY_TYPE",
+        "AUTH_INSECURE_SERVICE_TICKETS",
+        "MDS_ALL_DOWN",
+        "MGR_MODULE_ERROR",
+    }
+)
+"""Errors that say nothing of data, OSDs or mons: restarts and changes of pools go on beside them, as upstream's do.
+
+A cluster from before Ceph 19.2.6 or 20.2.4 has those of keys from the moment on in which its first mon runs the new
+release.
+"""
+
 SMALLEST_CHANGE = 0.01
 """Part of the total capacity by which used or available bytes must differ from those shown to be shown anew."""
 
@@ -34,6 +49,21 @@ class Health:
     checks: Mapping[str, CephHealthMessage] = field(default_factory=dict)
     capacity: Capacity = field(default_factory=Capacity)
     versions: CephDaemonsVersions = field(default_factory=CephDaemonsVersions)
+    muted: frozenset[str] = frozenset()
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The codes of the checks that make the cluster HEALTH_ERR; those that an administrator muted do not."""
+        return tuple(
+            code for code, check in self.checks.items() if check.severity == HEALTH_ERR and code not in self.muted
+        )
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """The errors beside which nothing is restarted and no pool is changed; empty: nothing stands in the way."""
+        if self.status != HEALTH_ERR:
+            return ()
+        return tuple(code for code in self.errors or (HEALTH_ERR,) if code not in HARMLESS)
 
     @classmethod
     def parse(cls, status: Mapping[str, Any], versions: Mapping[str, Any]) -> Health:
@@ -54,6 +84,7 @@ class Health:
             checks=checks,
             capacity=capacity,
             versions=msgspec.convert(versions, CephDaemonsVersions),
+            muted=frozenset(code for code, check in health.get("checks", {}).items() if check.get("muted")),
         )
 
 

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 NOT_IN_QUORUM = "not in quorum"
-"""Reason of the step that waits for a mon; how long it has been waiting decides about its replacement."""
+"""Reason of the step that waits for a mon."""
+OUT_OF_QUORUM = "MonOutOfQuorum"
+"""Topic of the timers by which mons are replaced."""
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
 
@@ -220,6 +222,13 @@ def _members(
                 restarting = restarting or mon.id
         elif mon.id in outside:
             yield _wait_for_quorum(mon, seen)
+
+
+def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
+    """The members that are not in quorum, whatever else is to be done for them; None while the mons do not answer."""
+    if seen.state is None or seen.endpoints is None:
+        return None
+    return frozenset(seen.endpoints.ids) - seen.state.in_quorum
 
 
 def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:

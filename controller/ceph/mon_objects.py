@@ -16,6 +16,7 @@ from controller.ceph.daemon import (
     flags,
     host_network,
     image_fields,
+    ip_flags,
     metadata,
     pod_template,
     probes,
@@ -239,9 +240,7 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
 
 def _network_flags(cluster: CephCluster) -> list[str]:
     found = ["--ms-bind-msgr1=false"] if requires_msgr2(cluster) else []
-    if cluster.spec.network.ip_family == "IPv6":
-        found += ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"]
-    return found
+    return [*found, *ip_flags(cluster)]
 
 
 def budget(cluster: CephCluster, endpoints: Endpoints, state: MonState | None) -> JsonObject | None:

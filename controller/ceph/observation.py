@@ -16,17 +16,19 @@ import structlog
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
 from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
 from controller.ceph.config import OWNED_PREFIX, ConfigState
-from controller.ceph.daemon import CLUSTER_LABEL, VERSION_LABEL, Release
+from controller.ceph.daemon import CLUSTER_LABEL, Release
 from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
-from controller.ceph.mon import MonObservation
+from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
 from controller.ceph.rados import Access, CephError
-from controller.ceph.releases import CephVersion
-from controller.ceph.status import seconds_out
+from controller.ceph.releases import Running
+from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
+from controller.framework.reports import reports_of
+from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
-    from controller.apis.node import BlockDevice
+    from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
     from informers import Informer, InformerFactory, Resource
@@ -89,10 +91,7 @@ class Caches:
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
-        label, value = osd.REPORT_LABEL
-        self.reports: Informer[ConfigMap] = factory.informer(
-            CONFIG_MAP, ConfigMap, namespaces=(operator_namespace,), label_selector=f"{label}={value}"
-        )
+        self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -119,7 +118,7 @@ class Observation:
         pods: The pods in its namespace that belong to it.
         detection: What is known of the release in the image.
         jobs: The Jobs there, by name.
-        running: What its daemons run, the oldest where they differ; None when there are none.
+        running: The releases that its daemons' Deployments have.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
         config: Settings in the mons' database; None while the mons do not answer, as of `health`.
@@ -135,7 +134,7 @@ class Observation:
     pods: tuple[Pod, ...] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
     detection: Detection = field(default_factory=Detection)
-    running: Release | None = None
+    running: frozenset[Release] = frozenset()
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
@@ -169,15 +168,21 @@ class Observer:
         pods = tuple(self._caches.pods.list(namespace))
         deployments = self._caches.deployments.list(namespace)
         jobs = self._caches.jobs.list(namespace)
-        running = running_release(deployments)
-        detection = version.analyze(cluster, live, [p for p in pods if p.metadata.labels.get("app") == version.NAME])
-        release = version.intended(cluster, detection, running)
+        running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         state: MonState | None = None
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
+        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
+        detection = version.analyze(
+            cluster,
+            live,
+            [p for p in pods if p.metadata.labels.get("app") == version.NAME],
+            _running(cluster, answers.health, running),
+        )
+        release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
         seen_osds = osd.OsdObservation(now=now)
@@ -188,12 +193,13 @@ class Observer:
                 release,
                 now=now,
                 nodes=self._caches.nodes.list(),
-                reports=osd.read_reports(self._caches.reports.list()),
+                reports=reports,
                 live=live,
                 deployments=deployments,
                 jobs=jobs,
                 pods=pods,
                 ceph=ceph if answers.mgrs is not None else None,
+                mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
             )
         return Observation(
@@ -212,8 +218,8 @@ class Observer:
                 deployments=_daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
-                seconds_out=seconds_out(cluster, now),
-                remnants=remnants(live, osd.read_reports(self._caches.reports.list()), identity),
+                seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
+                remnants=remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
@@ -344,12 +350,8 @@ def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deploymen
     return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
 
 
-def running_release(deployments: Iterable[Deployment]) -> Release | None:
-    """The oldest release among the mons' Deployments: what the cluster as a whole runs while it is upgraded."""
-    found: list[Release] = []
-    for deployment in deployments:
-        labels = deployment.metadata.labels
-        containers = deployment.spec.template.spec.containers
-        if labels.get("app") == "rook-ceph-mon" and labels.get(VERSION_LABEL) and containers:
-            found.append(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
-    return min(found, key=lambda release: release.version, default=None)
+def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Release]) -> Running:
+    """What daemons run, by what the mons report, or reported when they last answered."""
+    versions = health.versions if health is not None else cluster.status.ceph.versions
+    reported = {*versions.mon, *versions.mgr, *versions.osd}
+    return Running.of(reported, [release.version for release in declared])

@@ -18,14 +18,14 @@ import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
-from controller.apis.node import DEVICES, BlockDevice
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
+from controller.ceph.crush import place, places, spelled
 from controller.ceph.daemon import cluster_labels
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
-    NodeReport,
+    NodeDevices,
     Occupancy,
     Verdict,
     judge,
@@ -35,7 +35,7 @@ from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import HOSTNAME_LABEL, merged, rejection
+from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
@@ -44,20 +44,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
-    from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+    from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
-
-REPORT_LABEL = ("app", "rook-discover")
-"""Label of the ConfigMaps in which agents report devices."""
-NODE_LABEL = "rook.io/node"
-REPORT_KEY = "devices"
 
 SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 """On an OSD's Deployment: leave it alone."""
@@ -66,8 +62,16 @@ RETRY_AFTER = 300.0
 """Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
+MAX_NAMED = 10
+"""OSDs that a message names."""
+MOVE_ANNOTATION = "rook.io/allow-osd-move"
+"""On a CephCluster, "true": OSDs go where the labels of their nodes say by now, and data with them."""
 LEAST_FOR_CHECKS = 3
 """OSDs below which none can be restarted without a pause in service, so that asking is of no use; upstream's number."""
+MGR_SECONDS = 20.0
+"""How long the mgr may take to answer all that is asked of it in one look."""
+RETURN_SECONDS = 600.0
+"""How long the others wait for an OSD that was restarted to be up again; as long as Kubernetes waits for its pod."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +88,8 @@ class OsdState:
     """The release that it ran when it started last; empty where it never did."""
     new: bool = False
     """Whether it never ran: it was only registered, or its number is kept for another disk."""
+    place: Mapping[str, str] = field(default_factory=dict)
+    """Where it is in CRUSH, below the root; empty where it is nowhere yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +109,7 @@ class OsdObservation:
         states: The cluster's OSDs by number; None while the cluster does not answer.
         required: The release that OSDs must have at least to join the cluster.
         ever: Whether the cluster ever had an OSD, by its map.
-        stoppable: OSDs that the cluster can do without for a moment, of those that have to be restarted next.
+        stoppable: OSDs that may be restarted now: the next batch, as far as the cluster can do without it for a moment.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
         allow_loop_devices: Whether loop devices may be used when they are named.
@@ -148,18 +154,6 @@ class RequireRelease:
     release: str
 
 
-def read_reports(config_maps: Iterable[ConfigMap]) -> dict[str, tuple[BlockDevice, ...]]:
-    """The devices of each node, as agents report them in ConfigMaps."""
-    label, value = REPORT_LABEL
-    return {
-        config_map.metadata.labels[NODE_LABEL]: tuple(DEVICES.decode(config_map.data[REPORT_KEY]))
-        for config_map in config_maps
-        if config_map.metadata.labels.get(label) == value
-        and NODE_LABEL in config_map.metadata.labels
-        and REPORT_KEY in config_map.data
-    }
-
-
 @dataclass(frozen=True, slots=True)
 class SetDeviceClass:
     """Give an OSD another device class, which can move data between pools' OSDs."""
@@ -181,6 +175,7 @@ async def observe(
     jobs: Iterable[Job],
     pods: Sequence[Pod],
     ceph: Cluster | None,
+    mgr: bool = True,
     allow_loop_devices: bool = False,
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
@@ -191,12 +186,13 @@ async def observe(
         release: What its daemons should run.
         now: Seconds since the epoch.
         nodes: Every node.
-        reports: What `read_reports` found.
+        reports: What agents reported, by node.
         live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
         deployments: The Deployments there.
         jobs: The Jobs there.
         pods: The pods there, of OSDs and of Jobs.
         ceph: The cluster's answers; None while it has no quorum.
+        mgr: Whether a mgr is there to answer, too.
         allow_loop_devices: Whether loop devices may be used when they are named.
     """
     by_app: dict[str, list[Pod]] = {}
@@ -225,7 +221,8 @@ async def observe(
     if answer is None:
         return seen
     seen = replace(seen, states=answer.states, required=answer.required, ever=answer.ever)
-    return await _ask_about_restarts(cluster, fsid, release, seen, ceph)
+    batch = next_batch(cluster, fsid, release, seen)
+    return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +253,7 @@ async def _states(ceph: Cluster) -> _Map | None:
     dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
     details = {entry["id"]: entry for entry in metadata or ()}
+    where = places(tree)
     states = {
         osd["osd"]: OsdState(
             osd_id=osd["osd"],
@@ -266,6 +264,7 @@ async def _states(ceph: Cluster) -> _Map | None:
             store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
             release=details.get(osd["osd"], {}).get("ceph_release", ""),
             new="new" in osd.get("state", ()),
+            place=where.get(osd["osd"], {}),
         )
         for osd in dump["osds"]
     }
@@ -273,33 +272,61 @@ async def _states(ceph: Cluster) -> _Map | None:
     return _Map(states, dump.get("require_osd_release", ""), ever=dump.get("max_osd") != 0)
 
 
-async def _ask_about_restarts(
-    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, ceph: Cluster
+async def _ask_the_mgr(
+    cluster: CephCluster, seen: OsdObservation, batch: tuple[int, ...], ceph: Cluster | None
 ) -> OsdObservation:
-    removable = []
-    if cluster.spec.remove_osds_if_out_and_safe_to_remove:
-        # One that was just made is down and out, too, until it starts.
-        gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
-        removable = [osd_id for osd_id in gone if not await _refusal(ceph, "osd safe-to-destroy", (osd_id,))]
-    seen = replace(seen, removable=frozenset(removable))
-    batch = next_batch(cluster, fsid, release, seen)
-    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
-        if not ids:
-            break
-        refusal = await _refusal(ceph, "osd ok-to-stop", ids)
-        if not refusal:
-            return replace(seen, stoppable=frozenset(ids), unstoppable="")
-        seen = replace(seen, unstoppable=refusal)
-    return seen
+    """What may be restarted and what may be removed; `ceph` None: no mgr is there to say.
+
+    The number of questions does not grow with that of the OSDs. They are asked side by side, within `MGR_SECONDS`, so
+    that a mgr that does not answer keeps nothing else from being looked at, least of all the mgr.
+    """
+    asked = bool(batch) and _asks(cluster, seen)
+    stoppable, unstoppable = (frozenset[int](), "no mgr answers") if asked else (frozenset(batch), "")
+    removable: frozenset[int] = frozenset()
+
+    async def ask_about_restarts(ceph: Cluster) -> None:
+        nonlocal stoppable, unstoppable
+        stoppable, unstoppable = await _stoppable(batch, ceph)
+
+    async def ask_about_removals(ceph: Cluster) -> None:
+        nonlocal removable
+        removable = await _removable(cluster, seen, ceph)
+
+    if ceph is not None:
+        with anyio.move_on_after(MGR_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                if asked:
+                    tasks.start_soon(ask_about_restarts, ceph)
+                tasks.start_soon(ask_about_removals, ceph)
+    return replace(seen, stoppable=stoppable, unstoppable=unstoppable, removable=removable)
 
 
-async def _refusal(ceph: Cluster, question: str, osd_ids: Sequence[int]) -> str:
-    """Why the answer is no, in Ceph's words; empty when it is yes."""
+async def _removable(cluster: CephCluster, seen: OsdObservation, ceph: Cluster) -> frozenset[int]:
+    """Of the OSDs that are down and out, those whose data is safe elsewhere, if the spec wants them removed."""
+    # One that was just made is down and out, too, until it starts.
+    gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
+    if not gone or not cluster.spec.remove_osds_if_out_and_safe_to_remove:
+        return frozenset()
     try:
-        await ceph.mgr(question, ids=[str(osd_id) for osd_id in osd_ids])
+        answer = await ceph.mgr("osd safe-to-destroy", ids=[str(osd_id) for osd_id in gone])
     except CephError as error:
-        return error.message
-    return ""
+        # It refuses where one of them is not safe, and says all the same which are.
+        answer = error.output
+    safe = answer.get("safe_to_destroy", ()) if isinstance(answer, dict) else ()
+    return frozenset(gone).intersection(safe)
+
+
+async def _stoppable(batch: tuple[int, ...], ceph: Cluster) -> tuple[frozenset[int], str]:
+    """Which OSDs of the batch may stop now: all of them, or the first alone, or none; then why not, in Ceph's words."""
+    refusal = ""
+    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
+        try:
+            await ceph.mgr("osd ok-to-stop", ids=[str(osd_id) for osd_id in ids])
+        except CephError as error:
+            refusal = error.message
+        else:
+            return frozenset(ids), ""
+    return frozenset(), refusal
 
 
 def analyze(
@@ -327,6 +354,7 @@ def analyze(
         *(_shared_objects(cluster, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
         *_daemons(cluster, fsid, release, seen, osds, hold),
+        *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
         *_upgrade_end(release, seen),
     )
@@ -350,11 +378,9 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    placement: Mapping[str, Any] = merged(cluster.spec.placement, "osd")
-    if cluster.spec.storage.only_apply_osd_placement:
-        placement = cluster.spec.placement.get("osd", {})
+    placement = prepare.osd_placement(cluster)
     nodes = [
-        NodeReport(
+        NodeDevices(
             node=node.metadata.name,
             hostname=_hostname(node),
             kernel=node.status.node_info.boot_id,
@@ -377,6 +403,7 @@ def _on_record(seen: OsdObservation) -> dict[str, Osd]:
             node=p.node,
             path=p.path,
             settings={"deviceClass": p.device_class} if p.device_class else {},
+            place=_in_crush(seen, p.osd_id),
         )
         for p in seen.prepared
     }
@@ -402,10 +429,21 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             place = by_node[min(by_node, key=lambda node: (by_node[node].config is None, node))]
             path = place.report.path if place.report is not None else ""
             settings = osd.settings if osd is not None else {}
-            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings)
+            # Whoever carries a disk elsewhere means it to be there.
+            at = _in_crush(seen, place.osd_id) if osd is None else {}
+            osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    return tuple(sorted(found.values(), key=lambda osd: osd.osd_id))
+    states = seen.states or {}
+    classes = {number: state.device_class for number, state in states.items()}
+    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
+    return tuple(sorted(named, key=lambda osd: osd.osd_id))
+
+
+def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
+    """Where an OSD without a Deployment is, by the cluster's own map."""
+    state = (seen.states or {}).get(osd_id)
+    return state.place if state is not None else {}
 
 
 def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
@@ -463,12 +501,13 @@ def _daemons(
     cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd], hold: str
 ) -> Iterator[Step]:
     changes = {osd.osd_id: (wanted, why) for osd, wanted, why in _outdated(cluster, fsid, release, seen, osds)}
+    before = sorted(seen.stoppable) or _returning(seen)
     for osd in osds:
         subject = osd.daemon.entity
         state = (seen.states or {}).get(osd.osd_id)
         if osd.osd_id in changes:
             wanted, why = changes[osd.osd_id]
-            waits_for = _restart_waits_for(cluster, seen, osd, hold)
+            waits_for = _restart_waits_for(seen, osd, hold, before)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
         elif state is not None and not state.up and osd.osd_id in seen.deployments:
             waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
@@ -504,52 +543,98 @@ def _outdated(
         if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
             continue
         resources = overrides.get(_hostname(node), {})
+        if _may_move(cluster):
+            osd = replace(osd, place={})
         wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
         why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
         if why:
             yield osd, wanted, why
 
 
-def _needs_permission(cluster: CephCluster, seen: OsdObservation, osd_id: int) -> bool:
-    """Whether an OSD serves, so that restarting it has to be asked for."""
-    states = seen.states or {}
-    state = states.get(osd_id)
-    running = osd_id in seen.deployments and state is not None and state.up
-    return running and len(states) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
+def _serves(seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD is up, so that restarting it takes something away."""
+    state = (seen.states or {}).get(osd_id)
+    return osd_id in seen.deployments and state is not None and state.up
+
+
+def _asks(cluster: CephCluster, seen: OsdObservation) -> bool:
+    """Whether Ceph is asked if it can do without those that are to be restarted. Order and number are kept anyway."""
+    return len(seen.states or {}) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
 
 
 def next_batch(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation) -> tuple[int, ...]:
-    """The OSDs to restart next, all on one node, of which the cluster has to be asked whether they may stop. Pure."""
+    """The OSDs to restart next, all on one node; none while those before them are not back. Pure."""
     osds = known_osds(seen, judged(cluster, fsid, seen))
-    waiting = [
-        osd
-        for osd, _, _ in _outdated(cluster, fsid, release, seen, osds)
-        if _needs_permission(cluster, seen, osd.osd_id)
-    ]
-    if not waiting or _restarting(seen):
+    waiting = [osd for osd, _, _ in _outdated(cluster, fsid, release, seen, osds) if _serves(seen, osd.osd_id)]
+    if not waiting or _returning(seen):
         return ()
     node = min(osd.node for osd in waiting)
     batch = [osd.osd_id for osd in waiting if osd.node == node]
     return tuple(batch[: cluster.spec.storage.osd_max_updates_in_parallel])
 
 
-def _restarting(seen: OsdObservation) -> tuple[int, ...]:
-    """OSDs about to stop of which the cluster's map does not know yet: until it does, its answers are too good."""
+def _returning(seen: OsdObservation) -> tuple[int, ...]:
+    """OSDs that were (re)started and are not back yet.
+
+    Those too of which the cluster's map does not know yet that they stop: until it does, its answers are too good. One
+    that does not come back within `RETURN_SECONDS` is not waited for, nor one that was well and went down by itself:
+    whether others may stop beside it is Ceph's to say.
+    """
     states = seen.states or {}
-    return tuple(n for n, d in sorted(seen.deployments.items()) if not d.rolled_out and n in states and states[n].up)
+    return tuple(
+        n for n, d in sorted(seen.deployments.items()) if n in states and _is_returning(d, states[n], seen.now)
+    )
 
 
-def _restart_waits_for(cluster: CephCluster, seen: OsdObservation, osd: Osd, hold: str) -> str:
+def _is_returning(deployment: Deployment, state: OsdState, now: float) -> bool:
+    progress = next((c for c in deployment.status.conditions if c.type == "Progressing"), None)
+    if not deployment.rolled_out:
+        if deployment.status.observed_generation < deployment.metadata.generation or progress is None:
+            return True
+        return progress.reason not in ("ProgressDeadlineExceeded", "NewReplicaSetAvailable")
+    if state.up or deployment.spec.replicas == 0 or progress is None or not progress.last_update_time:
+        return False
+    return now - datetime.fromisoformat(progress.last_update_time).timestamp() < RETURN_SECONDS
+
+
+def _may_move(cluster: CephCluster) -> bool:
+    return cluster.metadata.annotations.get(MOVE_ANNOTATION) == "true"
+
+
+def _moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+    """What has to be agreed to: OSDs that are elsewhere in CRUSH than the labels of their nodes say by now."""
+    if _may_move(cluster):
+        return
+    places = {node.metadata.name: place(node.metadata.labels) for node in seen.nodes}
+    moves: dict[tuple[str, str, str], list[int]] = {}
+    for osd in osds:
+        there = places.get(osd.node, {})
+        if osd.place and "host" in there and dict(osd.place) != there:
+            moves.setdefault((osd.node, spelled(osd.place), spelled(there)), []).append(osd.osd_id)
+    for (node, at, by_labels), ids in sorted(moves.items()):
+        yield Step(
+            subject=f"OSDs of node {node}",
+            reason=f"{_named(ids)} at {at}, and the node's labels say {by_labels} by now: data would move",
+            waits_for="the labels to be as they were, or consent",
+            consent=f'annotation {MOVE_ANNOTATION}: "true"',
+        )
+
+
+def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: Sequence[int]) -> str:
     if osd.osd_id not in seen.deployments:
         return ""
     if hold:
         return hold
-    if not _needs_permission(cluster, seen, osd.osd_id) or osd.osd_id in seen.stoppable:
+    if not _serves(seen, osd.osd_id) or osd.osd_id in seen.stoppable:
         return ""
-    before = sorted(seen.stoppable) or _restarting(seen)
     if before:
-        return ", ".join(f"osd.{n}" for n in before) + " to be restarted"
+        return f"{_named(before)} to be restarted"
     return f"osd.{osd.osd_id} to be dispensable: {seen.unstoppable}" if seen.unstoppable else "its turn"
+
+
+def _named(osd_ids: Sequence[int]) -> str:
+    more = f" and {len(osd_ids) - MAX_NAMED} more" if len(osd_ids) > MAX_NAMED else ""
+    return ", ".join(f"osd.{n}" for n in osd_ids[:MAX_NAMED]) + more
 
 
 def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:

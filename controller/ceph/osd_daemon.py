@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.ceph.crush import location
+from controller.ceph.crush import LEVELS, location, place, spelled
 from controller.ceph.daemon import (
     Daemon,
     Release,
@@ -20,13 +20,14 @@ from controller.ceph.daemon import (
     environment,
     flags,
     image_fields,
+    ip_flags,
     pod_template,
     probes,
     security_context,
     volume_mounts,
     volumes,
 )
-from controller.ceph.osd_prepare import device_mounts, device_volumes, script_command
+from controller.ceph.osd_prepare import device_mounts, device_volumes, osd_placement, script_command
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.resources import memory_bytes, requirements
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 APP = "rook-ceph-osd"
 RECORD_ANNOTATION = "rook.io/osd"
 DATA_ROOT = "/var/lib/ceph/osd"
+LOCATION_FLAG = "--crush-location="
 
 MEMORY_TARGET_RATIO = 0.8
 """Part of a container's memory limit that the OSD aims for; upstream's value. The rest is for what it cannot count."""
@@ -60,6 +62,8 @@ class Osd:
         node: Name of the Node that has the device.
         path: Where the device was when the OSD was first seen there.
         settings: What the spec says of the device, of `SETTINGS`.
+        place: Where it is in CRUSH, below the root: names by level. Empty: nowhere yet, so that its node's labels say.
+        found_class: The device class that it has in Ceph; empty where it has none yet.
     """
 
     osd_id: int
@@ -67,6 +71,8 @@ class Osd:
     node: str
     path: str
     settings: Mapping[str, str] = field(default_factory=dict)
+    place: Mapping[str, str] = field(default_factory=dict)
+    found_class: str = ""
 
     @property
     def daemon(self) -> Daemon:
@@ -87,9 +93,26 @@ def read_osd(found: Deployment) -> Osd | None:
     number = found.metadata.labels.get("ceph-osd-id", "")
     try:
         known = msgspec.json.decode(record, type=_Record)
-        return Osd(osd_id=int(number), uuid=known.uuid, node=known.node, path=known.path, settings=known.settings)
+        return Osd(
+            osd_id=int(number),
+            uuid=known.uuid,
+            node=known.node,
+            path=known.path,
+            settings=known.settings,
+            place=_place(found),
+        )
     except (msgspec.DecodeError, ValueError):
         return None
+
+
+def _place(found: Deployment) -> dict[str, str]:
+    """Where the OSD of a Deployment is told to be, below the root."""
+    for container in found.spec.template.spec.containers:
+        for argument in container.args:
+            if argument.startswith(LOCATION_FLAG):
+                named = (part.partition("=") for part in argument.removeprefix(LOCATION_FLAG).split())
+                return {level: name for level, _, name in named if level in LEVELS}
+    return {}
 
 
 def with_settings(osd: Osd, config: Mapping[str, str] | None) -> Osd:
@@ -114,13 +137,13 @@ def osd_deployment(
     """
     own = osd.daemon
     data = f"{DATA_ROOT}/ceph-{osd.osd_id}"
-    where = location(node.metadata.labels, osd.settings.get("crushRoot", ""))
+    where = location(osd.place or place(node.metadata.labels), osd.settings.get("crushRoot", ""))
     mounts = [*volume_mounts(), *device_mounts(), {"name": "data", "mountPath": data}]
     limits = dict(resources) or _resources(cluster, osd)
     container: JsonObject = {
         "name": "osd",
         "command": script_command("run"),
-        "args": [*flags(own, fsid), f"--crush-location={_spelled(where)}", *_tuning(osd, limits)],
+        "args": [*flags(own, fsid), *ip_flags(cluster), f"{LOCATION_FLAG}{spelled(where)}", *_tuning(osd, limits)],
         **image_fields(cluster, release),
         "env": [
             *environment(),
@@ -148,11 +171,7 @@ def osd_deployment(
             {"name": "data", "emptyDir": {}},
         ],
     }
-    template = pod_template(cluster, own, pod)
-    if cluster.spec.storage.only_apply_osd_placement:
-        osd_only = {"osd": cluster.spec.placement.get("osd", {})}
-        only = msgspec.structs.replace(cluster, spec=msgspec.structs.replace(cluster.spec, placement=osd_only))
-        template = pod_template(only, own, pod)
+    template = pod_template(cluster, own, pod, placement=osd_placement(cluster))
     labels = {
         "ceph-osd-id": str(osd.osd_id),
         "failure-domain": where["host"],
@@ -171,13 +190,9 @@ def osd_deployment(
 
 
 def _resources(cluster: CephCluster, osd: Osd) -> JsonObject:
-    device_class = osd.settings.get("deviceClass")
+    device_class = osd.settings.get("deviceClass") or osd.found_class
     keys = (f"osd-{device_class}", "osd") if device_class else ("osd",)
     return requirements(cluster.spec.resources, *keys)
-
-
-def _spelled(where: Mapping[str, str]) -> str:
-    return " ".join(f"{level}={name}" for level, name in where.items())
 
 
 def _tuning(osd: Osd, resources: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,7 +27,7 @@ from controller.ceph.daemon import (
     volume_mounts,
     volumes,
 )
-from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
 
 if TYPE_CHECKING:
@@ -200,9 +200,19 @@ def prepare_job(
         "metadata": metadata(cluster, job_name(action.hostname), own.labels(cluster)),
         "spec": {
             "backoffLimit": MAX_RETRIES,
-            "template": pod_template(cluster, own, pod, placement_keys=("osd", "prepareosd")),
+            "template": pod_template(
+                cluster, own, pod, placement=over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
+            ),
         },
     }
+
+
+def osd_placement(cluster: CephCluster) -> dict[str, Any]:
+    """Where OSDs may run: on nodes that both `all` and `osd` of `spec.placement` allow, or `osd` alone."""
+    own = cluster.spec.placement.get("osd", {})
+    if cluster.spec.storage.only_apply_osd_placement:
+        return dict(own)
+    return within(cluster.spec.placement.get("all", {}), own)
 
 
 def targets_of(job: Job) -> tuple[str, ...]:

@@ -34,14 +34,17 @@ from controller.ceph.pool_plan import (
 )
 from controller.ceph.rados import CephError
 from controller.ceph.status import timestamp
+from controller.framework import honoured
+from controller.framework.backoff import Backoffs
 from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
+    SOON,
     Outcome,
-    PlanError,
     StepState,
-    execute,
+    carry_out,
+    conclude,
     is_plan_only,
     plan_status,
     preview,
@@ -102,11 +105,13 @@ class PoolReconciler:
         self._clusters = clusters
         self._connections = connections
         self._clock = clock
+        self._backoffs = Backoffs()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         pool = self._pools.get(request.namespace, request.name)
         if pool is None:
+            self._backoffs.forget(request)
             return Result()
         deleting = pool.metadata.deletion_timestamp is not None
         if deleting and FINALIZER not in pool.metadata.finalizers:
@@ -119,14 +124,12 @@ class PoolReconciler:
         if plan_only:
             outcome = preview(plan)
         else:
-            outcome = await execute(plan, self._ways(pool), record=journal(self._manager.events, POOLS, pool.metadata))
-        if not _released(outcome):
-            await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        if outcome.failures:
-            raise PlanError(outcome.failures)
+            record = journal(self._manager.events, POOLS, pool.metadata)
+            outcome = await carry_out(plan, self._ways(pool), request, self._backoffs, record=record)
         if _released(outcome):
             return Result()
-        return Result(requeue_after=0.0 if outcome.changed else plan.look_again)
+        await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
+        return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
     async def _observe(self, pool: CephBlockPool) -> PoolObservation:
         namespace = pool.metadata.namespace
@@ -218,7 +221,7 @@ def status(
     """
     previous, generation = pool.status, pool.metadata.generation
     phase, ready = _phase(pool, outcome, mode)
-    found = [ready, _fields_honoured(unserved, kept(pool, seen))]
+    found = [ready, _fields_honoured(unserved, kept(pool, seen), generation)]
     conditions = previous.conditions
     if pool.metadata.deletion_timestamp is not None:
         found += _blocked(seen, outcome)
@@ -262,12 +265,12 @@ def _phase(pool: CephBlockPool, outcome: Outcome, mode: str) -> tuple[str, Condi
     return phase, Condition(type="Ready", status=ready, reason=reason, message=message)
 
 
-def _fields_honoured(unserved: Sequence[str], differing: Sequence[str]) -> Condition:
-    found = [*([f"not served: {', '.join(unserved)}"] if unserved else []), *differing]
-    if not found:
-        return Condition(type="FieldsHonoured", status="True", reason="AllFieldsHonoured", message="")
-    reason = "ImmutableFieldsDiffer" if differing else "FieldsNotServed"
-    return Condition(type="FieldsHonoured", status="False", reason=reason, message="; ".join(found))
+def _fields_honoured(unserved: Sequence[str], differing: Sequence[str], generation: int) -> Condition:
+    found = honoured.condition(unserved, (), generation)
+    if not differing:
+        return found
+    message = "; ".join([*differing, *([found.message] if found.message else [])])
+    return msgspec.structs.replace(found, status="False", reason="ImmutableFieldsDiffer", message=message)
 
 
 def _blocked(seen: PoolObservation, outcome: Outcome) -> list[Condition]:

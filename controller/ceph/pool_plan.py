@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.apis.ceph.pool import NamedBlockPoolSpec
+from controller.apis.ceph.served import POOL
 from controller.ceph.crush import Rule
-from controller.framework.honoured import Honoured, unhonoured
+from controller.framework.honoured import unhonoured
 from controller.framework.plan import Plan, Step
 from controller.runtime.difference import quantity
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.ceph import CephBlockPool
-    from controller.apis.ceph.pool import NamedBlockPoolSpec
 
 FORCE_ANNOTATION = "rook.io/force-deletion"
 """With the value "true" on a CephBlockPool: delete the pool though it has images. This destroys their data."""
@@ -36,21 +37,6 @@ FOLLOWED = frozenset({"pg_num", "pgp_num"})
 """Parameters that the autoscaler moves on: set when the spec changes, and not put back."""
 IN_ORDER = ("pg_autoscale_mode", "pg_num", "pgp_num", "pg_num_min", "pg_num_max")
 """Parameters that Ceph checks against each other, in the order in which they can be set."""
-
-HONOURED: Mapping[str, Honoured] = {
-    "name": None,
-    "application": None,
-    "failureDomain": None,
-    "crushRoot": None,
-    "deviceClass": None,
-    "enableCrushUpdates": None,
-    "compressionMode": None,
-    "parameters": None,
-    "quotas": None,
-    "replicated": {"size": None, "requireSafeReplicaSize": None, "targetSizeRatio": None},
-    "erasureCoded": {"dataChunks": None, "codingChunks": None, "algorithm": None, "stripeUnit": None},
-}
-"""The fields of a CephBlockPool's spec that are served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +222,25 @@ def problems(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
 
 def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """The paths of the spec, as the user wrote it, that are set and not served."""
-    found = unhonoured(spec, HONOURED)
-    if spec.get("replicated", {}).get("replicasPerFailureDomain") == 1:
-        return tuple(path for path in found if path != "replicated.replicasPerFailureDomain")
-    return found
+    return unhonoured(spec, POOL, NamedBlockPoolSpec)
+
+
+def unserved_placement(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
+    """The fields that are set, are not served, and say where data goes: a pool made without them has to be emptied."""
+    replicated, coded = spec.replicated, spec.erasure_coded
+    found = {
+        "replicated.hybridStorage": replicated.hybrid_storage is not None,
+        "replicated.replicasPerFailureDomain": replicated.replicas_per_failure_domain > 1,
+        "replicated.subFailureDomain": bool(replicated.sub_failure_domain),
+        "erasureCoded.crushNumFailureDomains": coded.crush_num_failure_domains is not None,
+        "erasureCoded.crushOSDsPerFailureDomain": coded.crush_osds_per_failure_domain is not None,
+    }
+    return tuple(path for path, is_set in found.items() if is_set)
+
+
+def unserved_intents(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
+    """The fields that are set, are not served, and without which the pool is not what was asked for."""
+    return (*unserved_placement(spec), *(("mirroring",) if spec.mirroring.enabled else ()))
 
 
 def kept(pool: CephBlockPool, seen: PoolObservation) -> tuple[str, ...]:
@@ -337,6 +338,11 @@ def _steps(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
     invalid = problems(spec)
     if invalid:
         yield Step(subject=subject, reason="the spec cannot be carried out", waits_for="; ".join(invalid))
+        return
+    for path in unserved_intents(spec):
+        reason = "this operator does not serve it, and without it the pool is not what the spec asks for"
+        yield Step(subject=f"spec.{path}", reason=reason, waits_for="it to be taken out of the spec")
+    if state is None and unserved_placement(spec):
         return
     if seen.waits_for:
         yield Step(subject=subject, reason="to be compared with the cluster", waits_for=seen.waits_for)

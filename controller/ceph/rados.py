@@ -38,12 +38,14 @@ class CephError(Exception):
     Attributes:
         errno: The positive error number, such as `errno.ENOENT`.
         message: What the cluster said.
+        output: What it answered all the same, decoded; None where it answered nothing.
     """
 
-    def __init__(self, number: int, message: str) -> None:
+    def __init__(self, number: int, message: str, output: Any = None) -> None:
         super().__init__(f"{message} ({errno.errorcode.get(number, number)})")
         self.errno = number
         self.message = message
+        self.output = output
 
     @property
     def is_not_found(self) -> bool:
@@ -143,7 +145,7 @@ class RadosCluster:
         seconds = int(self._timeout)
         number, output, message = await self._call(lambda: getattr(handle, method)(command, b"", seconds))
         if number:
-            raise CephError(abs(number), f"{prefix}: {message or 'failed'}")
+            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
         return _decode(output)
 
     async def _call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:

@@ -567,23 +567,19 @@ def _check(volume: Volume) -> None:
     Raises:
         IncompleteError: It names the attribute.
     """
-    values = {key: volume.attributes.get(key, "") for key in ("clusterID", "pool")} | {"imageName": image_name(volume)}
-    expected = {
-        "clusterID": "the namespace of the CephCluster",
-        "pool": "the pool of the image",
-        "imageName": "the image",
-    }
-    for key, value in values.items():
+    given, image = volume.attributes, image_name(volume)
+    attributes = f"volume {volume.handle}: spec.csi.volumeAttributes"
+    for key, value, expected in (
+        ("clusterID", given.get("clusterID"), "the namespace of the CephCluster"),
+        ("pool", given.get("pool"), "the pool of the image"),
+        ("imageName", image, "the name of the image"),
+    ):
         if not value:
-            raise BackendError(
-                f"volume {volume.handle}: spec.csi.volumeAttributes has no {key!r}: expected {expected[key]}"
-            )
-    values["radosNamespace"] = volume.attributes.get("radosNamespace", "")
-    for key, value in values.items():
+            raise IncompleteError(f"{attributes} has no {key!r}: expected {expected}")
+    for key, value in (("pool", given["pool"]), ("radosNamespace", given.get("radosNamespace")), ("imageName", image)):
         if value and not _NAME.fullmatch(value):
-            raise BackendError(
-                f"volume {volume.handle}: spec.csi.volumeAttributes has {key!r} {value!r}: expected a name without "
-                "spaces, commas, slashes and @"
+            raise IncompleteError(
+                f"{attributes} has {key!r} {value!r}: expected a name without spaces, commas, slashes and @"
             )
 
 

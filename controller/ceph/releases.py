@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:-(\d+))?")
 
@@ -43,23 +46,52 @@ class CephVersion:
         return f"{self.major}.{self.minor}.{self.extra}-{self.build}"
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The oldest and the newest version that daemons run; None while none is known."""
+
+    oldest: CephVersion | None = None
+    newest: CephVersion | None = None
+
+    @classmethod
+    def of(cls, reported: Iterable[str], declared: Iterable[CephVersion]) -> Self:
+        """What runs.
+
+        Args:
+            reported: Versions as the mons report them of the daemons that are up; those of no release are left out.
+            declared: Versions of the daemons' Deployments. They count for the oldest, as a daemon that is down still
+                has data of its version; not for the newest unless nothing was reported, as one that was only asked
+                for may never have run.
+        """
+        up = [CephVersion.parse(text) for text in reported if _VERSION.search(text)]
+        asked = list(declared)
+        return cls(min([*up, *asked], default=None), max(up or asked, default=None))
+
+
 RELEASES = {(16, 2): "pacific", (17, 2): "quincy", (18, 2): "reef", (19, 2): "squid", (20, 2): "tentacle"}
 """The stable releases that this operator runs."""
 
 
-def refusal(version: CephVersion, *, allow_unsupported: bool, running: CephVersion | None = None) -> str:
+def refusal(version: CephVersion, *, allow_unsupported: bool, running: Running | None = None) -> str:
     """Why the operator does not run `version`, in words; empty when it does.
 
     Args:
         version: What the image holds.
         allow_unsupported: `spec.cephVersion.allowUnsupported`.
-        running: What the cluster runs now. A release further than two away is refused, as Ceph itself does not
-            support to skip more; allowUnsupported does not change that.
+        running: What daemons run now. A release further than two after the oldest is refused, as Ceph itself does
+            not support to skip more, and one before the newest, whose data it cannot read; allowUnsupported does not
+            change that.
     """
-    if running is not None and version.major - running.major > 2:
+    oldest, newest = (running.oldest, running.newest) if running is not None else (None, None)
+    if oldest is not None and version.major - oldest.major > 2:
         return (
-            f"Ceph {version} is more than two releases after {running}, which the cluster runs: "
-            f"upgrade to {RELEASES.get((running.major + 2, 2), f'{running.major + 2}.2')} first"
+            f"Ceph {version} is more than two releases after {oldest}, which the cluster runs: "
+            f"upgrade to {RELEASES.get((oldest.major + 2, 2), f'{oldest.major + 2}.2')} first"
+        )
+    if newest is not None and version.major < newest.major:
+        return (
+            f"Ceph {version} is of a release before that of {newest}, which daemons run: their data cannot go back, "
+            f"so choose a cephVersion.image of {newest.major}.{newest.minor} or later"
         )
     if version.release in RELEASES or allow_unsupported:
         return ""

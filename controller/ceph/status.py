@@ -15,9 +15,12 @@ from controller.apis.ceph.status import ClusterVersion
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import osd
-from controller.ceph.health import ceph_status
-from controller.ceph.mon import NOT_IN_QUORUM
-from controller.framework.plan import APPLY, Outcome, StepResult, StepState, plan_status
+from controller.ceph.health import HEALTH_ERR, ceph_status
+from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
+from controller.ceph.served import absent
+from controller.framework import honoured
+from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster, CephClusterStatus
     from controller.ceph.observation import Observation
+    from controller.framework.timers import Facts
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
@@ -35,14 +39,19 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def seconds_out(cluster: CephCluster, now: float) -> dict[str, float]:
-    """For how long each mon has been out of quorum, by the plan in the status, which outlives the operator."""
-    found: dict[str, float] = {}
-    for step in cluster.status.plan.steps:
-        kind, _, mon_id = step.subject.partition(" ")
-        if kind == "mon" and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since:
-            found[mon_id] = now - datetime.fromisoformat(step.since).timestamp()
-    return found
+def timers(cluster: CephCluster) -> dict[str, str]:
+    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
+    waiting = {
+        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
+        for step in cluster.status.plan.steps
+        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
+    }
+    return {**waiting, **cluster.status.timers}
+
+
+def facts(seen: Observation) -> Facts:
+    """What the timers of a cluster's status measure."""
+    return {OUT_OF_QUORUM: out_of_quorum(seen.mons)}
 
 
 def build(
@@ -71,9 +80,9 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(_fields_honoured(unserved, generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation))
     version = previous.version
-    if seen.detection.version is not None and not seen.detection.refusal and mode == APPLY:
+    if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
     fsid = seen.identity.fsid if seen.identity is not None else ""
     status = msgspec.structs.replace(
@@ -86,6 +95,7 @@ def build(
         ceph=ceph_status(seen.health, previous.ceph, fsid, now),
         version=version,
         plan=PlanStatus(mode=mode, observed_generation=generation, steps=steps),
+        timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
         verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
@@ -147,7 +157,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     elif waiting:
         ready = ("False", "ClusterProgressing", waiting)
     else:
-        ready = ("True", "ClusterCreated", "Cluster created successfully")
+        ready = ("True", "ClusterCreated", f"Cluster created successfully{_beside(seen)}")
     progressing = (
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
@@ -164,17 +174,11 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
-def _fields_honoured(unserved: Sequence[str], generation: int) -> Condition:
-    if unserved:
-        message = f"set in the spec, but not served by this operator: {_named(unserved)}"
-        return Condition(
-            type="FieldsHonoured",
-            status="False",
-            reason="FieldsNotServed",
-            message=message,
-            observed_generation=generation,
-        )
-    return Condition(type="FieldsHonoured", status="True", reason="AllFieldsServed", observed_generation=generation)
+def _beside(seen: Observation) -> str:
+    """What a cluster that is as its spec wants it reports all the same."""
+    if seen.health is None or seen.health.status != HEALTH_ERR:
+        return ""
+    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from controller.ceph import cluster, pool, rbd
+from controller.ceph import cluster, cluster_v1beta1, pool, rbd
 from controller.ceph.rados import Connections
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def register(manager: Manager, settings: Settings) -> None:
     """Has `manager` serve every kind of Ceph's; the connections to clusters are closed when it stops."""
     connections = Connections(timeout=settings.ceph_timeout)
     cluster.register(manager, settings, connections)
+    cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
     rbd.register(manager, settings, connections)
 

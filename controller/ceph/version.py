@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from controller.ceph.daemon import Release, cluster_labels, metadata
-from controller.ceph.releases import CephVersion, refusal
-from controller.framework.children import Live, delete, ensure
+from controller.ceph.daemon import VERSION_LABEL, Release, cluster_labels, metadata
+from controller.ceph.releases import CephVersion, Running, refusal
+from controller.framework.children import Apply, Live, delete
 from controller.framework.placement import merged, pod_fields
 from controller.framework.plan import Step
 from controller.framework.pods import termination_message, trouble
@@ -15,10 +15,10 @@ from controller.framework.resources import requirements
 from controller.runtime.kube import JOB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from controller.apis.ceph import CephCluster
-    from controller.runtime.kube import Pod
+    from controller.runtime.kube import Deployment, Pod
     from informers import JsonObject
 
 NAME = "rook-ceph-detect-version"
@@ -38,13 +38,16 @@ class Detection:
     steps: tuple[Step, ...] = field(default=())
 
 
-def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod]) -> Detection:
+def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Running | None = None) -> Detection:
     """What release `spec.cephVersion.image` holds, by the status or by the Job that looks. Pure.
+
+    Its steps only find something out, so they are carried out also where the plan is only shown.
 
     Args:
         cluster: The cluster; its status remembers the last answer, so that a restarted operator needs no Job.
         live: The objects of the cluster's namespace.
         pods: The pods of the Job.
+        running: What daemons run, by which it is judged whether they may run that release.
     """
     spec, known = cluster.spec.ceph_version, cluster.status.version
     if not spec.image:
@@ -55,36 +58,50 @@ def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod]) -> Detection:
         done = (
             () if job is None or job["metadata"].get("deletionTimestamp") else (_removal(job, "the version is known"),)
         )
-        return _judged(cluster, CephVersion.parse(known.version), done)
+        return _judged(cluster, CephVersion.parse(known.version), running, done)
     if job is not None and job["metadata"].get("annotations", {}).get(IMAGE_ANNOTATION) != spec.image:
         return Detection(steps=(_removal(job, "it looks into another image"),))
     if job is None:
-        return Detection(steps=ensure(live, detection_job(cluster), subject=SUBJECT, reason="the image is new"))
+        look = Step(subject=SUBJECT, action=Apply(detection_job(cluster)), reason="the image is new", observes=True)
+        return Detection(steps=(look,))
     own = [p for p in pods if p.metadata.deletion_timestamp is None]
     for pod in own:
         message = termination_message(pod)
         if message:
-            return _judged(cluster, CephVersion.parse(message), ())
+            return _judged(cluster, CephVersion.parse(message), running, ())
     waits_for = trouble(own) or f"Job {NAME} to look into the image"
     return Detection(steps=(Step(subject=SUBJECT, reason="the image is new", waits_for=waits_for),))
 
 
-def intended(cluster: CephCluster, detection: Detection, running: Release | None) -> Release | None:
-    """What daemons should run: the image's release once it is known and not refused, until then what runs."""
+def intended(cluster: CephCluster, detection: Detection, declared: Collection[Release]) -> Release | None:
+    """What daemons should run: the image's release once it is known and not refused.
+
+    Until then it is the newest of `declared`, what Deployments of daemons have: an upgrade that was under way goes on,
+    as no daemon can go back.
+    """
     if detection.version is not None and not detection.refusal:
         return Release(cluster.spec.ceph_version.image, detection.version)
-    return running
+    accepted = cluster.status.version.image
+    return max(declared, key=lambda release: (release.version, release.image == accepted, release.image), default=None)
 
 
-def _judged(cluster: CephCluster, version: CephVersion, steps: tuple[Step, ...]) -> Detection:
-    known = cluster.status.version
-    running = CephVersion.parse(known.version) if known.version else None
+def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
+    """The releases that the Deployments of daemons have."""
+    found: set[Release] = set()
+    for deployment in deployments:
+        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
+        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
+            found.add(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
+    return frozenset(found)
+
+
+def _judged(cluster: CephCluster, version: CephVersion, running: Running | None, steps: tuple[Step, ...]) -> Detection:
     problem = refusal(version, allow_unsupported=cluster.spec.ceph_version.allow_unsupported, running=running)
     return Detection(version=version, refusal=problem, steps=steps)
 
 
 def _removal(job: JsonObject, reason: str) -> Step:
-    return delete(JOB, job, subject=SUBJECT, reason=reason)
+    return replace(delete(JOB, job, subject=SUBJECT, reason=reason), observes=True)
 
 
 def detection_job(cluster: CephCluster) -> JsonObject:

@@ -1,1 +1,1 @@
-"""What every storage system shares: plans and their execution, placement, resources, devices, deletion."""
+"""What every storage system shares: plans and their execution, timers, placement, resources, labels."""

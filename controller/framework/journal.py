@@ -37,7 +37,10 @@ def journal(events: EventRecorder, resource: Resource, metadata: ObjectMeta) -> 
 
     def record(result: StepResult) -> None:
         step, failed = result.step, result.state is StepState.FAILED
-        log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
+        if failed:
+            log.warning("Step failed", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
+        else:
+            log.info("Step carried out", subject=step.subject, action=step.title, reason=step.reason)
         note = f"{step.subject}: {step.reason}" + (f"; failed: {result.error}" if failed else "")
         reason = f"{step.title}Failed" if failed else step.title
         events.event(regarding, "Warning" if failed else "Normal", reason, note, step.title)

@@ -2,25 +2,39 @@
 
 An analysis returns a `Plan`; `execute` carries out what is permitted now. Steps of one lane run in order, and a step
 that waits, lacks consent or fails holds back the rest of its lane only: a stuck node or daemon never blocks another
-lane. Waiting is data: no coroutine is parked until a daemon answers; the reconciler looks again when an event arrives
-or after `Plan.look_again` seconds.
+lane. A lane that failed backs off alone: the object is looked at again as soon as any lane wants it. Waiting is data:
+no coroutine is parked until a daemon answers; the reconciler looks again when an event arrives or after
+`Plan.look_again` seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import anyio
+import msgspec
 
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
+from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
+from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
+
+MAX_NAMED = 10
+"""Failures that an error names."""
+
+MAX_ROWS, MAX_SUBJECTS, MAX_TEXT = 50, 5, 400
+"""Rows of a plan's public form, subjects that a row names, and characters of each of its texts."""
+
+SOON = 0.05
+"""Seconds after which to look again at an object that was just changed: its own writes bring the next look anyway."""
 
 MODE_ANNOTATION = "rook.io/mode"
 """The annotation by which a user asks to see the plan for an object first."""
@@ -53,6 +67,7 @@ class Step:
         waits_for: What has to happen first, and nothing is done until then. Empty: the step may be carried out now.
         consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or given.
         deadline: Seconds that the action may take.
+        observes: The action only finds something out, and is carried out also where the plan is only shown.
     """
 
     subject: str
@@ -62,10 +77,16 @@ class Step:
     waits_for: str = ""
     consent: str = ""
     deadline: float = 60.0
+    observes: bool = False
 
     def __post_init__(self) -> None:
         if self.action is None and not self.waits_for:
             raise ValueError(f"step for {self.subject} has neither an action nor something that it waits for")
+
+    @property
+    def key(self) -> StepKey:
+        """What tells the step from the others of its object, from one look to the next."""
+        return self.lane or self.subject, self.subject, self.title
 
     @property
     def title(self) -> str:
@@ -90,18 +111,27 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """A step, what became of it, and the error where it failed."""
+    """A step, what became of it, and the error where it failed.
+
+    `tried`: whether its action was carried out in this look; a step that failed before and may not be tried again yet
+    was not.
+    """
 
     step: Step
     state: StepState
     error: str = ""
+    tried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of each step of a plan, in the plan's order."""
+    """What became of each step of a plan, in the plan's order.
+
+    `retry_after`: seconds until the first lane that failed may be tried again; None when none failed.
+    """
 
     results: tuple[StepResult, ...] = ()
+    retry_after: float | None = None
 
     @property
     def changed(self) -> bool:
@@ -109,16 +139,23 @@ class Outcome:
         return any(result.state is StepState.DONE for result in self.results)
 
     @property
+    def held(self) -> tuple[StepResult, ...]:
+        """The steps that wait, lack consent or failed."""
+        return tuple(r for r in self.results if r.state not in (StepState.DONE, StepState.PENDING))
+
+    @property
     def failures(self) -> tuple[StepResult, ...]:
-        """The steps whose action failed or ran into its deadline."""
+        """The steps whose action failed or ran into its deadline, now or when they were tried last."""
         return tuple(result for result in self.results if result.state is StepState.FAILED)
 
 
-class PlanError(Exception):
-    """Steps of a plan failed; the message names each with its error. The rest of the plan was carried out."""
+class PlanError(RetryAfterError):
+    """Steps of a plan failed; the message names some with their errors. The rest of the plan was carried out."""
 
-    def __init__(self, failures: tuple[StepResult, ...]) -> None:
-        super().__init__("; ".join(f"{f.step.title} {f.step.subject}: {f.error}" for f in failures))
+    def __init__(self, failures: tuple[StepResult, ...], retry_after: float) -> None:
+        told = [f"{f.step.title} {f.step.subject}: {f.error}" for f in failures[:MAX_NAMED]]
+        more = len(failures) - MAX_NAMED
+        super().__init__("; ".join(told) + (f" and {more} more" if more > 0 else ""), retry_after)
         self.failures = failures
 
 
@@ -137,6 +174,8 @@ async def execute(
     handlers: Mapping[type, Handler],
     *,
     record: Callable[[StepResult], None] | None = None,
+    lanes: LaneBackoff | None = None,
+    only_observing: bool = False,
 ) -> Outcome:
     """Carries out the steps of `plan` that are permitted now.
 
@@ -144,6 +183,8 @@ async def execute(
         plan: What to do.
         handlers: For each action type, what carries it out.
         record: Called with each step that was carried out or failed, at once: for events and metrics.
+        lanes: Which lanes of the object failed before; brought up to date. None: every lane is tried.
+        only_observing: Carry out only what finds something out; the rest is as `preview` shows it.
 
     Returns:
         What became of each step. Errors of actions are in it, not raised, so that one bad lane never stops another.
@@ -156,65 +197,157 @@ async def execute(
     for step in plan.steps:
         if step.action is not None and type(step.action) not in handlers:
             raise KeyError(f"no handler for action {step.title} of {step.subject}")
+    backoff = lanes if lanes is not None else LaneBackoff()
+    backoff.keep(step.key for step in plan.steps)
+    results = list(preview(plan).results)
+
+    async def run_lane(indexes: list[int]) -> None:
+        for index in indexes:
+            step = plan.steps[index]
+            if step.held_by is not None or (only_observing and not step.observes):
+                return
+            results[index] = result = await _try(step, handlers, backoff)
+            if record is not None and result.tried:
+                record(result)
+            if result.state is StepState.FAILED:
+                return
+
+    # Workers take lanes from one iterator: ten thousand lanes are not ten thousand tasks.
+    ready = [lane for lane in _lanes(plan) if plan.steps[lane[0]].held_by is None]
+    lanes_left = iter(ready)
+
+    async def work() -> None:
+        for indexes in lanes_left:
+            await run_lane(indexes)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(MAX_CONCURRENT_LANES, len(ready))):
+            tasks.start_soon(work)
+    return Outcome(results=tuple(results), retry_after=backoff.retry_after())
+
+
+async def carry_out(
+    plan: Plan,
+    handlers: Mapping[type, Handler],
+    request: Request,
+    backoffs: Backoffs,
+    *,
+    record: Callable[[StepResult], None] | None = None,
+    only_observing: bool = False,
+) -> Outcome:
+    """`execute` for an object whose failed lanes are remembered in `backoffs`."""
+    lanes = backoffs.of(request)
+    try:
+        return await execute(plan, handlers, record=record, lanes=lanes, only_observing=only_observing)
+    finally:
+        backoffs.keep(request, lanes)
+
+
+def conclude(outcome: Outcome, look_again: float | None) -> Result:
+    """What a reconcile that carried out a plan returns: when to look again, for whichever reason comes first.
+
+    Args:
+        outcome: What became of the plan.
+        look_again: Seconds after which to look again but for failures; None: only after a change.
+
+    Raises:
+        PlanError: Steps were tried and failed.
+    """
+    waits = [seconds for seconds in (look_again, outcome.retry_after) if seconds is not None]
+    failed = tuple(result for result in outcome.failures if result.tried)
+    if failed:
+        raise PlanError(failed, max(min(waits, default=SOON), SOON))
+    return Result(requeue_after=max(min(waits), SOON) if waits else None)
+
+
+def _lanes(plan: Plan) -> Iterable[list[int]]:
+    """The indexes of each lane's steps."""
     lanes: dict[str, list[int]] = {}
     for index, step in enumerate(plan.steps):
         lanes.setdefault(step.lane or step.subject, []).append(index)
-    results = list(preview(plan).results)
-    limiter = anyio.CapacityLimiter(MAX_CONCURRENT_LANES)
-
-    async def run_lane(indexes: list[int]) -> None:
-        async with limiter:
-            for index in indexes:
-                step = plan.steps[index]
-                if step.held_by is not None:
-                    return
-                results[index] = await _carry_out(step, handlers)
-                if record is not None:
-                    record(results[index])
-                if results[index].state is StepState.FAILED:
-                    return
-
-    async with anyio.create_task_group() as tasks:
-        for indexes in lanes.values():
-            tasks.start_soon(run_lane, indexes)
-    return Outcome(results=tuple(results))
+    return lanes.values()
 
 
-async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> StepResult:
+async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff) -> StepResult:
+    error = lanes.held(step.key, step.action)
+    if error:
+        return StepResult(step=step, state=StepState.FAILED, error=error)
+    error = await _carry_out(step, handlers)
+    if error:
+        lanes.failed(step.key, step.action, error)
+        return StepResult(step=step, state=StepState.FAILED, error=error, tried=True)
+    lanes.succeeded(step.key)
+    return StepResult(step=step, state=StepState.DONE, tried=True)
+
+
+async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> str:
+    """Carries out an action, and returns the error where it failed; empty: it is done."""
     try:
-        with anyio.fail_after(step.deadline):
+        with anyio.move_on_after(step.deadline) as scope:
             await handlers[type(step.action)](step.action)
-    except TimeoutError:
-        return StepResult(step=step, state=StepState.FAILED, error=f"not done within {step.deadline:g} s")
     except Exception as error:  # any failure of an action is that lane's, reported in the outcome
         if is_lost(error):
             raise
-        return StepResult(step=step, state=StepState.FAILED, error=str(error) or type(error).__name__)
-    return StepResult(step=step, state=StepState.DONE)
+        return str(error) or type(error).__name__
+    return f"not done within {step.deadline:g} s" if scope.cancelled_caught else ""
 
 
 def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> tuple[PlanStep, ...]:
     """The steps as status shows them: what is not done yet, with the time since when each has been in its state.
 
     Steps that are done are left out: events tell of them, and a status that listed them would change once more, for
-    nothing, at the next look.
+    nothing, at the next look. Steps that differ in nothing but their subject are one row, and there are never more than
+    `MAX_ROWS` rows: what a plan of ten thousand steps shows stays a few KiB.
     """
-    since = {(s.subject, s.action, s.state): s.since for s in previous}
-    shown: list[PlanStep] = []
+    alike: dict[tuple[str, ...], list[StepResult]] = {}
     for result in outcome.results:
-        step = result.step
-        if result.state is StepState.DONE:
-            continue
-        shown.append(
-            PlanStep(
-                subject=step.subject,
-                action=step.title,
-                reason=step.reason,
-                state=result.state.value,
-                waits_for=step.waits_for,
-                consent=step.consent,
-                error=result.error,
-                since=since.get((step.subject, step.title, result.state.value)) or now,
-            )
-        )
-    return tuple(shown)
+        if result.state is not StepState.DONE:
+            alike.setdefault(_kind(result), []).append(result)
+    groups = list(alike.values())
+    rest: list[list[StepResult]] = []
+    if len(groups) > MAX_ROWS:
+        failed_first = sorted(range(len(groups)), key=lambda i: groups[i][0].state is not StepState.FAILED)
+        shown = frozenset(failed_first[: MAX_ROWS - 1])
+        rest = [group for i, group in enumerate(groups) if i not in shown]
+        groups = [group for i, group in enumerate(groups) if i in shown]
+    rows = [_row(group) for group in groups]
+    if rest:
+        count = sum(map(len, rest))
+        row = _row([result for group in rest for result in group])
+        rows.append(msgspec.structs.replace(row, reason=f"{count} more steps", waits_for="", error=""))
+    since = {_identity(row): row.since for row in previous}
+    return tuple(msgspec.structs.replace(row, since=since.get(_identity(row)) or now) for row in rows)
+
+
+def _kind(result: StepResult) -> tuple[str, ...]:
+    """What alike steps have in common: everything but their subjects."""
+    step = result.step
+    own = re.compile(rf"(?<!\w){re.escape(step.subject)}(?!\w)")
+    texts = (step.reason, step.waits_for, step.consent, result.error)
+    return step.title, result.state, *(own.sub("", text) if step.subject in text else text for text in texts)
+
+
+def _row(alike: Sequence[StepResult]) -> PlanStep:
+    first = alike[0]
+    step = first.step
+    names = list(dict.fromkeys(result.step.subject for result in alike[: MAX_SUBJECTS + 1]))
+    more = len(alike) - MAX_SUBJECTS
+    return PlanStep(
+        subject=_cut(", ".join(names[:MAX_SUBJECTS]) + (f" and {more} more" if more > 0 else "")),
+        action=step.title,
+        reason=_cut(step.reason),
+        state=first.state.value,
+        waits_for=_cut(step.waits_for),
+        consent=_cut(step.consent),
+        error=_cut(first.error),
+        count=len(alike) if len(alike) > 1 else 0,
+    )
+
+
+def _identity(row: PlanStep) -> tuple[str, ...]:
+    """What tells a row from others from one look to the next: of many steps, the subjects come and go."""
+    return (row.reason if row.count else row.subject, row.action, row.state)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

@@ -29,7 +29,7 @@ from controller.runtime.mapping import (
     labels_changed,
     owned_by,
 )
-from controller.runtime.reconciler import Reconciler, Request, Result, TerminalError
+from controller.runtime.reconciler import Reconciler, Request, Result, RetryAfterError, TerminalError
 from controller.runtime.tracing import process_tracer
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "Reconciler",
     "Request",
     "Result",
+    "RetryAfterError",
     "TerminalError",
     "add_finalizer",
     "annotations_changed",

@@ -20,7 +20,16 @@ import anyio
 import structlog
 
 from controller.runtime.leader import causes, is_lost
-from controller.runtime.reconciler import Reconcile, Reconciler, Request, TerminalError, Write, current_reconcile
+from controller.runtime.reconciler import (
+    Reconcile,
+    Reconciler,
+    Request,
+    Result,
+    RetryAfterError,
+    TerminalError,
+    Write,
+    current_reconcile,
+)
 from informers import ApiError
 from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
 
@@ -69,6 +78,8 @@ type CaughtUp = Callable[[Sequence[Write]], Awaitable[bool]]
 _FORMS = (attrgetter("old"), attrgetter("new"))
 
 _numbers = itertools.count(1)
+
+_NOTHING_MORE = Result()
 
 
 class SlowReconcile(NamedTuple):
@@ -251,13 +262,7 @@ class Controller:
         try:
             if request in unseen and not await self._seen(request, caught_up):
                 return
-            result = await self.reconciler.reconcile(request)
-            self.queue.forget(request)
-            if result.requeue_after is None:
-                stats.success += 1
-            else:
-                stats.requeue_after += 1
-                self.queue.add_after(request, result.requeue_after)
+            self._ended(request, await self.reconciler.reconcile(request) or _NOTHING_MORE)
         except asyncio.CancelledError:
             if self._timed_out(worker):
                 stats.timeouts += 1
@@ -308,12 +313,25 @@ class Controller:
         self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
         return False
 
+    def _ended(self, request: Request, result: Result) -> None:
+        wait, priority = result.requeue_after, self.queue.priority(request)
+        if wait is None:
+            self.queue.forget(request)
+            self.stats.success += 1
+        elif wait > 0:
+            self.queue.forget(request)
+            self.stats.requeue_after += 1
+            self.queue.add_after(request, wait, priority=priority)
+        else:
+            self.stats.requeue_after += 1
+            self.queue.add_rate_limited(request, priority=priority)
+
     def _failed(self, request: Request, error: BaseException) -> None:
         stats, found = self.stats, causes(error)
         if is_lost(error):
             # Not the request's fault, and this process is about to end.
             log.info("Reconcile stopped: not the leader any more")
-            self.queue.add_rate_limited(request)
+            self.queue.add_rate_limited(request, priority=self.queue.priority(request))
             return
         stats.error += 1
         text = "; ".join(map(_text, found))
@@ -327,7 +345,12 @@ class Controller:
         )
         if programming_error:
             stats.panics += 1
-        self.queue.add_rate_limited(request)
+        priority = self.queue.priority(request)
+        if isinstance(error, RetryAfterError):
+            self.queue.forget(request)
+            self.queue.add_after(request, error.retry_after, priority=priority)
+        else:
+            self.queue.add_rate_limited(request, priority=priority)
         conflict = all(isinstance(cause, ApiError) and cause.is_conflict for cause in found)
         log.log(
             20 if conflict else 40,

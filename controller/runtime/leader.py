@@ -165,7 +165,11 @@ _LEASE_FIELDS = tuple((field.name, field.encode_name) for field in msgspec.struc
 
 def boot_time() -> float:
     """Monotonic seconds that go on while the machine is suspended: the others' clocks do not stop then either."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(_BOOT_CLOCK)
+
+
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux has one of its own; macOS' monotonic clock goes on while the machine sleeps."""
 
 
 class Elector:
@@ -219,11 +223,6 @@ class Elector:
     def holder(self) -> str:
         """Who held the lease when it was last seen; empty for nobody."""
         return (self._lease.spec.holder_identity or "") if self._lease is not None else ""
-
-    @property
-    def transitions(self) -> int:
-        """How often the lease has changed hands: a fencing token, higher for each later leader."""
-        return (self._lease.spec.lease_transitions or 0) if self._lease is not None else 0
 
     @property
     def overdue(self) -> float:
@@ -293,6 +292,7 @@ class Elector:
             LeadershipLostError: It could not be renewed in time, or another holds it. No write is let through any more.
         """
         self._next_renewal = self._renewed + self.election.retry_period
+        failed = False
         try:
             while True:
                 if self._lease is not None and self.holder != self.identity:
@@ -309,8 +309,9 @@ class Elector:
                     continue
                 # Counted from the beginning of this attempt, so that slow answers do not eat up the deadline.
                 began = self._clock()
-                await self._try_to_renew(remaining)
-                period = self.election.retry_period * (1 if self._renewed >= began else FAILED_PERIOD)
+                await self._try_to_renew(self._patience(remaining, failed=failed))
+                failed = self._renewed < began
+                period = self.election.retry_period * (FAILED_PERIOD if failed else 1)
                 self._next_renewal = began + period * (1 - JITTER * self._uniform())
         finally:
             self._leading = False
@@ -323,30 +324,46 @@ class Elector:
         self._leading = False
         if self._lease is None or self.holder != self.identity:
             return
-        spec = msgspec.structs.replace(
-            self._lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=self._timestamp()
-        )
         try:
             with anyio.fail_after(self.election.retry_period * 2):
-                self.observe(await self._leases.update(spec, self._lease.metadata.resource_version))
+                await self._let_go()
             log.info("Released the lease", identity=self.identity, lease=self.election.name)
         except (ApiError, TransportError, TimeoutError) as error:
             reason = str(error) or type(error).__name__
             log.warning("Could not release the lease", lease=self.election.name, error=reason)
 
+    async def _let_go(self) -> None:
+        while self._lease is not None and self.holder == self.identity:
+            spec = msgspec.structs.replace(
+                self._lease.spec, holder_identity="", lease_duration_seconds=1, renew_time=self._timestamp()
+            )
+            try:
+                self.observe(await self._leases.update(spec, self._lease.metadata.resource_version))
+            except ApiError as error:
+                if not error.is_conflict:
+                    raise
+                await self._read()  # a renewal that was cancelled under way may have arrived, or is about to
+
     @contextmanager
-    def dead_mans_switch(self, abort: Callable[[], None] = lambda: os._exit(1)) -> Iterator[None]:
+    def dead_mans_switch(self, abort: Callable[[int], object] = os._exit) -> Iterator[None]:
         """While the context lasts, ends the process when another may have taken the lease.
 
         For a leader that neither renews nor comes to an end: its event loop is stuck, a worker thread does not return,
         or the process was stopped for a while. A thread of its own does this, since nothing else can be relied on then.
+
+        Args:
+            abort: Ends the process with an exit code, from whichever thread calls it, and whatever the others do.
         """
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(max(0.0, self._taken_from - self._clock())):
                 if self._clock() >= self._taken_from:
-                    abort()
+                    # Not by the log: whoever holds its lock may be what is stuck.
+                    os.write(
+                        2, f"{self.identity}: lease {self.election.name} ran out, process ended by force\n".encode()
+                    )
+                    abort(1)
                     return
 
         thread = threading.Thread(target=watch, name="dead-mans-switch", daemon=True)
@@ -377,10 +394,18 @@ class Elector:
         self._leading = True
         return True
 
-    async def _try_to_renew(self, remaining: float) -> None:
-        # Half of the deadline at most, so that an attempt that hangs on a dead connection leaves time for another.
+    def _patience(self, remaining: float, *, failed: bool) -> float:
+        """Seconds that an attempt may take, which leave time for another: it may hang on a connection that is dead.
+
+        A server that is slow has half of the deadline. After a failure it is half of what remains, so that a network
+        which comes back shortly before the deadline is found by an attempt that begins then.
+        """
+        half = (remaining if failed else self.election.renew_deadline) / 2
+        return min(remaining, max(half, self.election.retry_period * FAILED_PERIOD))
+
+    async def _try_to_renew(self, patience: float) -> None:
         try:
-            with anyio.fail_after(min(remaining, self.election.renew_deadline / 2)):
+            with anyio.fail_after(patience):
                 try:
                     await self._write()
                 except ApiError as error:

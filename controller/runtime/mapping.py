@@ -51,13 +51,15 @@ def by_label(label: str, *, namespaced: bool = True) -> ToRequests[HasMetadata]:
 def generation_changed(delta: Delta[HasMetadata]) -> bool:
     """Lets through what changes a spec or begins a deletion; not changes of status, labels or annotations.
 
-    The API server counts `metadata.generation` up for these. Additions and deletions pass.
+    The API server counts `metadata.generation` up for these. Additions and deletions pass, and every change of a kind
+    without generations: ConfigMaps, Secrets, Services, Nodes, claims and volumes, StorageClasses.
     """
     old, new = delta.old, delta.new
     if old is None or new is None:
         return True
     return (
-        old.metadata.generation != new.metadata.generation
+        not (old.metadata.generation and new.metadata.generation)
+        or old.metadata.generation != new.metadata.generation
         or old.metadata.uid != new.metadata.uid
         or old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
     )

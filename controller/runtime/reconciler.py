@@ -6,6 +6,7 @@ mislead it, and running it twice does no harm.
 
 from __future__ import annotations
 
+import math
 import secrets
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -44,21 +45,34 @@ class Result:
     """What to do after a reconcile that found no error.
 
     Attributes:
-        requeue_after: Seconds after which to reconcile again though nothing changed. None: only after a change.
+        requeue_after: Seconds after which to reconcile again though nothing changed. None: only after a change. Zero or
+            less (a moment that has passed): as soon as the controller's rate limiter allows, which is at once the first
+            time, and takes longer from time to time until a reconcile ends with another result.
+
+    Raises:
+        ValueError: `requeue_after` is not a number.
     """
 
     requeue_after: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.requeue_after is not None and math.isnan(self.requeue_after):
+            raise ValueError("Result: requeue_after is not a number, must be seconds or None")
 
 
 class Reconciler(Protocol):
     """Reconciles objects of one kind. The controller never runs it for the same request twice at the same time."""
 
-    async def reconcile(self, request: Request) -> Result:
+    async def reconcile(self, request: Request) -> Result | None:
         """Brings the object that `request` names closer to its desired state.
 
         The object may be gone. Any exception counts as a failure: the request is tried again with exponential backoff.
 
+        Returns:
+            When to look again. None says the same as `Result()`.
+
         Raises:
+            RetryAfterError: A failure that is tried again after the time that it says.
             TerminalError: Trying again is of no use until something changes.
         """
         ...
@@ -66,6 +80,18 @@ class Reconciler(Protocol):
 
 class TerminalError(Exception):
     """A failure that stays until the object changes; the request is not tried again by itself."""
+
+
+class RetryAfterError(Exception):
+    """A failure that says itself when to try again; it counts as one, but not towards the request's backoff.
+
+    Attributes:
+        retry_after: Seconds after which to reconcile again; more than zero.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class _Traced:
         self._reconciler = reconciler
         self._tracer = tracer
 
-    async def reconcile(self, request: Request) -> Result:
+    async def reconcile(self, request: Request) -> Result | None:
         from opentelemetry.trace import StatusCode
 
         now = current_reconcile.get()
@@ -68,7 +68,7 @@ class _Traced:
                 span.set_attribute("error.type", type(error).__name__)
                 span.set_status(StatusCode.ERROR, redact_text(str(error)))
                 raise
-            if result.requeue_after is None:
+            if result is None or result.requeue_after is None:
                 span.set_attribute("rook.reconcile.result", "success")
             else:
                 span.set_attribute("rook.reconcile.result", "requeue_after")

@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.apis.node import NODE_REPORT, NodeReport
-from controller.framework.plan import Plan, PlanError, Step, execute
+from controller.apis.node import NodeReport
+from controller.framework.backoff import Backoffs
+from controller.framework.plan import Plan, Step, carry_out, conclude
+from controller.framework.reports import REPORTS
 from controller.framework.text import brief
 from controller.runtime.finalizers import add_finalizer, remove_finalizer
-from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment, resource_of
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.leader import is_lost
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Holder, Volume, volume_from
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from informers import Client, Informer, JsonObject
 
 _log = structlog.get_logger(__name__)
-
-REPORTS = resource_of(NODE_REPORT)
 
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 """The taint by which an administrator says that a node is down and stays down."""
@@ -240,7 +240,8 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
     writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
     silent = node is not None and writes and _unreachable(node)
-    if not held and not seen.trouble and not silent:
+    mounted = node is not None and _is_in_use(node, seen.volume)
+    if not held and not seen.trouble and not silent and not mounted:
         return Plan(steps=(Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it"),))
     known = ", ".join(holder.client for holder in held if here in holder.nodes)
     unknown = ", ".join(holder.client for holder in held if here not in holder.nodes)
@@ -248,8 +249,10 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
         state = f"node {here} still has the volume open ({known}): it has to let go"
     elif unknown:
         state = f"no node's agent accounts for {unknown}, which may be node {here}'s: it has to close the volume"
-    else:
+    elif silent:
         state = f"node {here} does not answer: it has to be back"
+    else:
+        state = f"node {here} still has the volume mounted, says its kubelet: it has to let go"
     why = seen.trouble or f"{state}, or, if the node is down for good, it has to get the taint {OUT_OF_SERVICE}"
     return _detach_later(attachment, subject, why)
 
@@ -339,6 +342,12 @@ def _unreachable(node: Node) -> bool:
     return any(c.type == "Ready" and c.status == "Unknown" for c in node.status.conditions)
 
 
+def _is_in_use(node: Node, volume: PersistentVolume | None) -> bool:
+    """Whether the node's kubelet has the volume mounted, or is about to."""
+    csi = volume.spec.csi if volume is not None else None
+    return csi is not None and f"kubernetes.io/csi/{csi.driver}^{csi.volume_handle}" in node.status.volumes_in_use
+
+
 def volume_of(attachment: VolumeAttachment, volume: PersistentVolume | None) -> Volume | None:
     """The volume of an attachment, also after its PersistentVolume has gone: what we told the node says which it is."""
     if volume is not None and volume.spec.csi is not None:
@@ -362,6 +371,7 @@ class Attachments:
         namespace: Where the reports are.
         backend: The storage system.
         clock: Seconds since the epoch.
+        backoffs: Which lanes failed.
     """
 
     client: Client
@@ -373,15 +383,17 @@ class Attachments:
     namespace: str
     backend: VolumeBackend
     clock: Callable[[], float] = time.time
+    backoffs: Backoffs = field(default_factory=Backoffs)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
         if attachment is None or not self.backend.serves(attachment.spec.attacher):
+            self.backoffs.forget(request)
             return Result()
         seen = await self.observe(attachment)
         plan = analyze(attachment, seen)
-        outcome = await execute(
+        outcome = await carry_out(
             plan,
             {
                 AddFinalizer: lambda _: self._add_finalizer(attachment),
@@ -390,11 +402,12 @@ class Attachments:
                 Fence: lambda action: self._fence(attachment, action),
                 Detach: lambda _: self._detach(attachment),
             },
+            request,
+            self.backoffs,
         )
         if outcome.failures:
             await self._tell(attachment, seen, outcome.failures)
-            raise PlanError(outcome.failures)
-        return Result(requeue_after=plan.look_again)
+        return conclude(outcome, plan.look_again)
 
     async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
         """What there is to know about an attachment.

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.framework.plan import Plan, PlanError, Step, StepState, execute
+from controller.framework.backoff import Backoffs
+from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
 from controller.framework.text import brief
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
@@ -390,6 +391,7 @@ class Claims:
         volumes: All PersistentVolumes.
         classes: All StorageClasses.
         backend: The storage system.
+        backoffs: Which lanes failed.
     """
 
     client: Client
@@ -398,6 +400,7 @@ class Claims:
     volumes: Informer[PersistentVolume]
     classes: Informer[StorageClass]
     backend: VolumeBackend
+    backoffs: Backoffs = field(default_factory=Backoffs)
     _told: dict[str, str] = field(default_factory=dict)
 
     async def reconcile(self, request: Request) -> Result:
@@ -405,6 +408,7 @@ class Claims:
         claim = self.claims.get(request.namespace, request.name)
         if claim is None:
             self._told.pop(str(request), None)
+            self.backoffs.forget(request)
             return Result()
         try:
             seen = self.observe(claim)
@@ -412,7 +416,7 @@ class Claims:
         except Exception as error:  # whatever it is, who waits for the volume is told
             self._event(claim, "Warning", "ProvisioningFailed", brief(error))
             raise
-        outcome = await execute(
+        outcome = await carry_out(
             plan,
             {
                 ProtectClaim: lambda action: self._protect(claim, action),
@@ -423,11 +427,11 @@ class Claims:
                 ExpandVolume: lambda action: self._expand(seen.volume, action),
                 AnnounceExpansion: lambda action: self._announce(claim, action),
             },
+            request,
+            self.backoffs,
             record=lambda result: self._record(claim, result),
         )
-        if outcome.failures:
-            raise PlanError(outcome.failures)
-        return Result(requeue_after=plan.look_again)
+        return conclude(outcome, plan.look_again)
 
     def observe(self, claim: PersistentVolumeClaim) -> ClaimObservation:
         """What the caches have about a claim."""

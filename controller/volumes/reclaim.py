@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.framework.plan import Plan, PlanError, Step, StepState, execute
+from controller.framework.backoff import Backoffs
+from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
 from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV, PersistentVolume
@@ -128,6 +129,7 @@ class Volumes:
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the index `BY_CLIENT`.
         backend: The storage system.
+        backoffs: Which lanes failed.
     """
 
     client: Client
@@ -137,27 +139,29 @@ class Volumes:
     nodes: Informer[Node]
     reports: Informer[NodeReport]
     backend: VolumeBackend
+    backoffs: Backoffs = field(default_factory=Backoffs)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         volume = self.volumes.get("", request.name)
         if volume is None or volume.spec.csi is None or not self.backend.serves(volume.spec.csi.driver):
+            self.backoffs.forget(request)
             return Result()
         if PROVISIONED_BY not in volume.metadata.annotations:  # made by hand: not ours to destroy
             return Result()
         plan = analyze(volume, self.attachments.by_index(BY_VOLUME, request.name))
-        outcome = await execute(
+        outcome = await carry_out(
             plan,
             {
                 DestroyVolume: lambda action: self._destroy(volume, action),
                 DeletePersistentVolume: lambda _: self._delete(volume),
                 ReleasePersistentVolume: lambda _: self._release(volume),
             },
+            request,
+            self.backoffs,
             record=lambda result: self._record(volume, result),
         )
-        if outcome.failures:
-            raise PlanError(outcome.failures)
-        return Result(requeue_after=plan.look_again)
+        return conclude(outcome, plan.look_again)
 
     async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
         # Asked of the API server, not of a cache: the volume may have been retained, or claimed, a moment ago.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.apis.node import NodeReport
+from controller.framework.reports import reports_of
 from controller.runtime.controller import Controller
 from controller.runtime.kube import (
     NODE,
@@ -20,7 +22,7 @@ from controller.runtime.kube import (
     VolumeAttachment,
 )
 from controller.runtime.reconciler import Request
-from controller.volumes.attach import REPORTS, Attachments
+from controller.volumes.attach import Attachments
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.provision import Claims, class_name
 from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, Volumes, handle_of
@@ -55,7 +57,7 @@ class Registered:
     claims: Controller
     volumes: Controller
     attachments: Controller
-    claims_of: Callable[[StorageClass], list[Request]]
+    claims_of: Callable[[StorageClass], Iterable[Request]]
 
 
 def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str) -> Registered:
@@ -78,13 +80,13 @@ def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str
     attachments.add_index(BY_VOLUME, lambda attachment: (attachment.spec.source.persistent_volume_name or "",))
     attachments.add_index(BY_NODE, lambda attachment: (attachment.spec.node_name,))
     nodes.add_index(BY_ADDRESS, addresses_of)
-    reports = informers.informer(REPORTS, NodeReport, namespaces=(namespace,))
+    reports = reports_of(informers, namespace)
     reports.add_index(BY_CLIENT, clients_of)
     reports.add_index(BY_MAPPED, mapped_by)
     client, events = manager.client, manager.events
 
-    def claims_of(found: StorageClass) -> list[Request]:
-        return [_request(claim) for claim in claims.by_index(BY_CLASS, found.metadata.name)]
+    def claims_of(found: StorageClass) -> Iterable[Request]:
+        return itertools.starmap(Request, claims.keys_by_index(BY_CLASS, found.metadata.name))
 
     claiming = Controller(
         f"{name}-claims",
@@ -112,13 +114,13 @@ def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str
         rate_limiter=ItemExponentialBackoff(FIRST_RETRY, LAST_RETRY),
     )
 
-    def same_volume(name: str) -> list[Request]:
-        return [_request(attachment) for attachment in attachments.by_index(BY_VOLUME, name)]
+    def same_volume(name: str) -> Iterable[Request]:
+        return itertools.starmap(Request, attachments.keys_by_index(BY_VOLUME, name))
 
     def on_node(found: Node | NodeReport) -> list[Request]:
         """Those that are not settled: what a node has attached does not change with it."""
         return [
-            _request(attachment)
+            Request("", attachment.metadata.name)
             for attachment in attachments.by_index(BY_NODE, found.metadata.name)
             if attachment.metadata.deletion_timestamp is not None or not attachment.status.attached
         ]
@@ -132,10 +134,6 @@ def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str
     for controller in (claiming, reclaiming, attaching):
         manager.add(controller)
     return registered
-
-
-def _request(obj: PersistentVolumeClaim | VolumeAttachment) -> Request:
-    return Request(obj.metadata.namespace, obj.metadata.name)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:

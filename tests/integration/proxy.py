@@ -48,8 +48,8 @@ class Proxy:
         self._login = login
         self._open: set[_Connection] = set()
         self._allowance: int | None = None
-        self._flow = asyncio.Event()
-        self._flow.set()
+        self._requests, self._answers = asyncio.Event(), asyncio.Event()
+        self.release()
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator["Proxy"]:
@@ -86,13 +86,20 @@ class Proxy:
         """Break the connection over which the server's next `count` bytes have come, in the midst of whatever it is."""
         self._allowance = count
 
-    def hold(self) -> None:
-        """Let nothing through, neither way, without a word to anybody. What is sent meanwhile comes at `release`."""
-        self._flow.clear()
+    def hold(self, *, answers: bool = True) -> None:
+        """Let nothing through, without a word to anybody. What is sent meanwhile comes at `release`.
+
+        Args:
+            answers: Hold back what the server sends too.
+        """
+        self._requests.clear()
+        if answers:
+            self._answers.clear()
 
     def release(self) -> None:
         """End `hold`: what was held back is delivered, also for those who have gone since."""
-        self._flow.set()
+        self._requests.set()
+        self._answers.set()
 
     def strand(self) -> None:
         """Let nothing more through on the connections that are open now, as if a router had forgotten them."""
@@ -133,12 +140,13 @@ class Proxy:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: _Connection, *, answers: bool
     ) -> None:
+        flow = self._answers if answers else self._requests
         while data := await reader.read(65536):
             if self.latency:
                 await asyncio.sleep(self.latency)
             self.held += not answers
             try:
-                await self._flow.wait()
+                await flow.wait()
             finally:
                 self.held -= not answers
             if connection.lost:
@@ -153,7 +161,7 @@ class Proxy:
                     raise ConnectionResetError
             writer.write(data)
             await writer.drain()
-        await self._flow.wait()
+        await flow.wait()
         if not answers:
             await asyncio.sleep(self.linger)
         raise ConnectionResetError  # one side has closed: close the other

@@ -42,7 +42,7 @@ async def install(server: ApiServer) -> None:
             name = definition["metadata"]["name"]
             params = {"fieldManager": "test", "fieldValidation": "Strict"}
             await client.patch(CRD, "", name, definition, content_type=APPLY, params=params)
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             for kind in KINDS:
                 await wait_served(client, kind)
 

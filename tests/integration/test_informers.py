@@ -426,7 +426,7 @@ def crd_of(resource: Resource) -> JsonObject:
 
 async def until_created(client: Client, resource: Resource, obj: JsonObject) -> JsonObject:
     """Create the object as soon as the server serves its new resource."""
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while True:
             try:
                 return await client.create(resource, obj)

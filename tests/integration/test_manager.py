@@ -55,7 +55,7 @@ def new_manager(client: Client, namespace: str) -> Manager:
 async def running(manager: Manager) -> AsyncIterator[Manager]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: manager.run(signals=False))
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await until(lambda: bool(manager.addresses))
             await manager.informers.wait_synced()
         yield manager
@@ -648,7 +648,7 @@ class TestEnding:
 
         manager = new_manager(client, namespace)
         manager.add_runnable(fail)
-        with anyio.fail_after(20), pytest.raises(RuntimeError, match="on fire"):
+        with anyio.fail_after(60), pytest.raises(RuntimeError, match="on fire"):
             await manager.run(signals=False)
 
     async def test_two_controllers_of_one_name_are_refused(self, client: Client) -> None:

@@ -194,7 +194,7 @@ class Run:
         asked = {"watch": "true", **({"resourceVersion": since} if since else {}), **params}
         path = resource.path(self.namespace)
         try:
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 async with self.client.stream(path, params=asked, accept=accept, idle=30.0) as stream:
                     while len(found) < count and (data := await stream.read()):
                         rest = rest + data
@@ -995,7 +995,7 @@ async def real(apiserver: RealServer, client: Client, namespace: str) -> Run:
     except ApiError as error:
         if not error.is_already_exists:
             raise
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         while True:
             try:
                 await client.list(GADGET, namespace)

@@ -192,6 +192,8 @@ class CephClusterStatus(SpecStruct, frozen=True, kw_only=True):
     """The Ceph release of the image."""
     plan: PlanStatus = PlanStatus()
     """What the operator is about to do, in its order."""
+    timers: dict[str, str] = field(default_factory=dict)
+    """Since when facts have been true that decide about failovers, by topic and name, such as MonOutOfQuorum/b."""
     devices: tuple[DeviceVerdict, ...] = ()
     """Every device that was looked at: whether it becomes an OSD, and why."""
 

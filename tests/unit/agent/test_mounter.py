@@ -50,7 +50,7 @@ async def running(directory: Path) -> AsyncIterator[tuple[Mounter, MounterClient
         mounter.load()
         tasks.start_soon(serve, mounter, socket)
         client = MounterClient(socket)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while await client.usable():  # noqa: ASYNC110
                 await anyio.sleep(0.01)
         try:
@@ -73,7 +73,7 @@ def write(device: str) -> None:
 
 
 async def eventually[T](look: Callable[[], T]) -> T:
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not (found := look()):  # noqa: ASYNC110
             await anyio.sleep(0.01)
     return found
@@ -93,7 +93,7 @@ async def test_a_volume_comes_and_goes(directory: Path) -> None:
         await client.unmap("v")
         assert not list((directory / "run").iterdir())
         assert not list((directory / RECORDS).iterdir())
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await mounter.drained()
         with pytest.raises(MappingError, match="ending"):
             await client.map("v", IMAGE, KEY, read_only=False)

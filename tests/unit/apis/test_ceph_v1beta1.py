@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from controller.apis.ceph import CephCluster
-from controller.apis.ceph_v1beta1 import Cluster, left_out, to_v1
+from controller.apis.ceph_v1beta1 import MADE_FROM, Cluster, left_out, to_v1
 from controller.apis.schema import schema_of
 from tests.unit.apis.structural import violations
 
@@ -25,9 +25,10 @@ def test_the_talks_manifest() -> None:
     assert to_v1(talk) == {
         "apiVersion": "ceph.rook.io/v1",
         "kind": "CephCluster",
-        "metadata": {"name": "rook-ceph"},
+        "metadata": {"name": "rook-ceph", "annotations": {MADE_FROM: "v1beta1"}},
         "spec": {
             "cephVersion": {"image": "ceph/ceph:v13"},
+            "dataDirHostPath": "/var/lib/rook",
             "mon": {"count": 3},
             "storage": {"useAllNodes": True, "deviceFilter": "^sd."},
         },
@@ -113,7 +114,7 @@ def test_the_result_is_a_valid_ceph_cluster(spec: dict[str, Any]) -> None:
     assert violations(to_v1(cluster(**spec)), schema_of(CephCluster)) == []
 
 
-def test_keeps_labels_and_annotations_but_not_kubectls_copy_of_the_old_manifest() -> None:
+def test_labels_and_annotations_come_along_but_for_those_that_tools_know_their_objects_by() -> None:
     old = msgspec.convert(
         {
             "metadata": {
@@ -121,8 +122,18 @@ def test_keeps_labels_and_annotations_but_not_kubectls_copy_of_the_old_manifest(
                 "namespace": "ns",
                 "uid": "1",
                 "resourceVersion": "2",
-                "labels": {"team": "storage"},
-                "annotations": {"note": "keep", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+                "labels": {
+                    "team": "storage",
+                    "app.kubernetes.io/instance": "storage",
+                    "kustomize.toolkit.fluxcd.io/name": "storage",
+                },
+                "annotations": {
+                    "note": "keep",
+                    "rook.io/mode": "plan",
+                    "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                    "argocd.argoproj.io/tracking-id": "storage:ceph.rook.io/Cluster:ns/c",
+                    "meta.helm.sh/release-name": "storage",
+                },
             }
         },
         Cluster,
@@ -132,7 +143,7 @@ def test_keeps_labels_and_annotations_but_not_kubectls_copy_of_the_old_manifest(
         "name": "c",
         "namespace": "ns",
         "labels": {"team": "storage"},
-        "annotations": {"note": "keep"},
+        "annotations": {"note": "keep", "rook.io/mode": "plan", MADE_FROM: "v1beta1"},
     }
 
 

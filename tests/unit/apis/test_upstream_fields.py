@@ -44,7 +44,13 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
-OURS = ("status.plan", "status.devices", "status.conditions[].observedGeneration", "spec.cephConfigFromSecret.*.*.")
+OURS = (
+    "status.plan",
+    "status.timers",
+    "status.devices",
+    "status.conditions[].observedGeneration",
+    "spec.cephConfigFromSecret.*.*.",
+)
 
 
 def type_name(schema: dict[str, Any]) -> str:

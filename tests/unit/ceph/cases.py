@@ -100,6 +100,7 @@ def running_mons(
     quorum: str | None = None,
     monmap: str | None = None,
     joined: str | None = None,
+    release: Release = RELEASE,
     **changes: Any,
 ) -> MonObservation:
     """Mons that run as they should.
@@ -110,12 +111,13 @@ def running_mons(
         quorum: Who is in quorum; by default all of them.
         monmap: Who is in the monmap; by default all of them.
         joined: Who was noted to have been in quorum; by default all of them.
+        release: What they run.
         changes: Other attributes of the observation.
     """
     endpoints = Endpoints(tuple(member(m) for m in members), max((id_number(m) for m in members), default=-1))
     in_quorum = members if quorum is None else quorum
     state = MonState({m: member(m).address for m in (members if monmap is None else monmap)}, frozenset(in_quorum))
-    deployments = {m.id: mon_deployment(cluster, FSID, RELEASE, m) for m in endpoints.mons}
+    deployments = {m.id: mon_deployment(cluster, FSID, release, m) for m in endpoints.mons}
     found: dict[str, Any] = {
         "endpoints": endpoints,
         "state": state if in_quorum else None,

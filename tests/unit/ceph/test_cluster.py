@@ -14,7 +14,7 @@ from controller.ceph import osd
 from controller.ceph.cluster import analyze
 from controller.ceph.config import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.daemon import Daemon, Release, cluster_labels, metadata
-from controller.ceph.health import Health
+from controller.ceph.health import HARMLESS, Health
 from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mon import MonObservation
@@ -70,7 +70,7 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
         "live": live,
         "identity": IDENTITY,
         "detection": DETECTED,
-        "running": RELEASE,
+        "running": frozenset({RELEASE}),
         "release": RELEASE,
         "mons": replace(mons, live=live),
         "mgrs": MgrObservation(
@@ -165,6 +165,28 @@ def test_an_upgrade_waits_while_the_cluster_is_in_error() -> None:
     ]
 
 
+def test_an_error_holds_an_upgrade_until_the_last_daemon_of_the_last_kind() -> None:
+    cluster = cluster_of()
+    mons = running_mons(cluster, "abc", release=NEWER)
+    seen = upgrading(cluster, health=ERROR, running=frozenset({NEWER, RELEASE}))
+    seen = replace(seen, mons=replace(mons, live={**seen.live, **mons.live}))
+    waits = "the cluster to leave HEALTH_ERR (OSD_FULL), or spec.skipUpgradeChecks"
+    assert plan(cluster, seen) == [f"mgr a: Apply <- {waits}"]
+
+
+@pytest.mark.parametrize("code", sorted(HARMLESS))
+def test_errors_of_other_things_hold_no_upgrade(code: str) -> None:
+    cluster = cluster_of()
+    message = CephHealthMessage(severity="HEALTH_ERR", message="why")
+    warning = CephHealthMessage(severity="HEALTH_WARN", message="slow")
+    harmless = Health(FSID, "HEALTH_ERR", {code: message, "SLOW_OPS": warning})
+    assert plan(cluster, upgrading(cluster, health=harmless))[0] == "mon a: Apply"
+    both = Health(FSID, "HEALTH_ERR", {code: message, "PG_DAMAGED": message})
+    assert plan(cluster, upgrading(cluster, health=both))[0] == (
+        "mon a: Apply <- the cluster to leave HEALTH_ERR (PG_DAMAGED), or spec.skipUpgradeChecks"
+    )
+
+
 def test_the_check_can_be_skipped() -> None:
     cluster = cluster_of({"skipUpgradeChecks": True})
     assert plan(cluster, upgrading(cluster, health=ERROR))[0] == "mon a: Apply"
@@ -226,3 +248,27 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
     seen = Observation(mons=MonObservation(remnants=("Deployment rook-ceph-osd-0",)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster_of(), seen, NOW).steps
     assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup")
+
+
+INTENTS: list[tuple[dict[str, Any], str, bool]] = [
+    ({"network": {"provider": "multus", "selectors": {"public": "x"}}}, "spec.network.provider=multus", False),
+    ({"network": {"dualStack": True}}, "spec.network.dualStack", False),
+    ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, "spec.mon.stretchCluster", False),
+    (
+        {"storage": {"storageClassDeviceSets": [{"name": "set1", "count": 1, "volumeClaimTemplates": []}]}},
+        "spec.storage.storageClassDeviceSets",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "subject", "is_made"), INTENTS, ids=[subject for _, subject, _ in INTENTS])
+def test_what_changes_the_cluster_and_is_not_served_keeps_it_from_ready_and_from_being_made_where_it_could_not_change(
+    spec: dict[str, Any], subject: str, *, is_made: bool
+) -> None:
+    cluster = cluster_of(spec)
+    new = [step.subject for step in analyze(cluster, Observation(detection=DETECTED), NOW).steps]
+    assert subject in new
+    assert (set(new) != {subject}) is is_made
+    running = [step.subject for step in analyze(cluster, at_rest(cluster_of()), NOW).steps]
+    assert subject in running

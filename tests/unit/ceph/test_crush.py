@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.ceph.crush import Rule, location, parse_rule
+from controller.ceph.crush import Rule, location, parse_rule, place, places, spelled
 
 
 def test_location() -> None:
@@ -17,7 +17,7 @@ def test_location() -> None:
         "topology.rook.io/rack": "r1",
         "other": "x",
     }
-    assert list(location(labels).items()) == [
+    assert list(location(place(labels)).items()) == [
         ("root", "default"),
         ("region", "eu"),
         ("zone", "eu-1"),
@@ -25,6 +25,23 @@ def test_location() -> None:
         ("host", "n1-example-org"),
     ]
     assert location({}, "fast") == {"root": "fast"}
+    assert spelled(location({"host": "a"}, "fast")) == "root=fast host=a"
+
+
+def test_places() -> None:
+    """As `osd tree` lists buckets: each names its children. What is below no host is nowhere."""
+    tree = {
+        "nodes": [
+            {"id": -1, "type": "root", "name": "default", "children": [-3, -5, 4]},
+            {"id": -5, "type": "custom", "name": "c", "children": [-6]},
+            {"id": -6, "type": "host", "name": "b", "children": [2]},
+            {"id": -3, "type": "zone", "name": "z1", "children": [-4]},
+            {"id": -4, "type": "host", "name": "a", "children": [1, 0]},
+            *({"id": n, "type": "osd", "name": f"osd.{n}"} for n in range(5)),
+        ],
+        "stray": [{"id": 3, "type": "osd"}],
+    }
+    assert places(tree) == {0: {"zone": "z1", "host": "a"}, 1: {"zone": "z1", "host": "a"}, 2: {"host": "b"}}
 
 
 def dump(*steps: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from controller.ceph.devices import (
     ALL_DEVICES,
     DeviceVerdict,
     KnownOsd,
-    NodeReport,
+    NodeDevices,
     Occupancy,
     Verdict,
     ignored_fields,
@@ -40,8 +40,8 @@ def loop(name: str, **fields: Any) -> BlockDevice:
     return disk(name, type="loop", **fields)
 
 
-def node(name: str, *devices: BlockDevice, **fields: Any) -> NodeReport:
-    return NodeReport(**{"node": name, "hostname": name, "kernel": f"boot-{name}", "devices": devices, **fields})
+def node(name: str, *devices: BlockDevice, **fields: Any) -> NodeDevices:
+    return NodeDevices(**{"node": name, "hostname": name, "kernel": f"boot-{name}", "devices": devices, **fields})
 
 
 def one(spec: StorageScopeSpec, device: BlockDevice, **options: Any) -> DeviceVerdict:
@@ -322,7 +322,7 @@ class TestNodes:
 class TestSharedDevices:
     """One device that several nodes reach: containers on one machine, or a storage network."""
 
-    def verdicts(self, spec: StorageScopeSpec, *nodes: NodeReport) -> dict[str, tuple[Verdict, str]]:
+    def verdicts(self, spec: StorageScopeSpec, *nodes: NodeDevices) -> dict[str, tuple[Verdict, str]]:
         found = judge(spec, nodes, EMPTY, allow_loop_devices=True)
         return {f"{v.node}/{v.device}": (v.verdict, v.reason) for v in found}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.apis.ceph.status import Capacity, CephDaemonsVersions, CephHealthMessage, CephStatus
-from controller.ceph.health import Health, ceph_status
+from controller.ceph.health import HARMLESS, Health, ceph_status
 
 GIB = 1024**3
 HEALTH = Health(
@@ -91,3 +91,30 @@ def test_health_is_read_from_the_mons_answers() -> None:
 def test_a_cluster_without_osds_has_no_capacity() -> None:
     status = {"fsid": "f", "health": {"status": "HEALTH_OK", "checks": {}}, "pgmap": {"num_pgs": 0}}
     assert Health.parse(status, {}).capacity == Capacity()
+
+
+def broken(*codes: str, muted: frozenset[str] = frozenset(), status: str = "HEALTH_ERR") -> Health:
+    checks = {code: CephHealthMessage(severity="HEALTH_ERR", message="why") for code in codes}
+    checks["SLOW_OPS"] = CephHealthMessage(severity="HEALTH_WARN", message="slow")
+    return Health("f", status, checks, muted=muted)
+
+
+@pytest.mark.parametrize(
+    ("health", "obstacles"),
+    [
+        (broken(status="HEALTH_WARN"), ()),
+        (broken("PG_DAMAGED", "OSD_FULL"), ("PG_DAMAGED", "OSD_FULL")),
+        (broken(*HARMLESS), ()),
+        (broken("MDS_ALL_DOWN", "PG_DAMAGED"), ("PG_DAMAGED",)),
+        (broken("MDS_ALL_DOWN", "PG_DAMAGED", muted=frozenset({"PG_DAMAGED"})), ()),
+        pytest.param(broken(), ("HEALTH_ERR",), id="no check says why"),
+    ],
+)
+def test_only_errors_of_data_and_daemons_stand_in_the_way(health: Health, obstacles: tuple[str, ...]) -> None:
+    assert health.obstacles == obstacles
+
+
+def test_checks_that_are_muted_are_read() -> None:
+    check = {"severity": "HEALTH_ERR", "summary": {"message": "why"}, "muted": True}
+    status = {"health": {"status": "HEALTH_OK", "checks": {"PG_DAMAGED": check}}}
+    assert Health.parse(status, {}).muted == {"PG_DAMAGED"}

@@ -6,11 +6,15 @@ import ast
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import anyio
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
 from controller.apis.node import BlockDevice
@@ -38,10 +42,13 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import ConfigMap, Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
 UUIDS = tuple(f"354e9e31-3991-4647-ad71-9e21444f95c{n}" for n in range(10))
@@ -82,16 +89,38 @@ def an_osd(number: int, node_name: str = "a", **fields: Any) -> Osd:
     return Osd(**{"osd_id": number, "uuid": UUIDS[number], "node": node_name, "path": "/dev/sdb", **fields})
 
 
-def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: str) -> OsdState:
+def state(number: int, *, up: bool = True, is_in: bool = True, new: bool = False, **fields: Any) -> OsdState:
     return OsdState(osd_id=number, uuid=UUIDS[number], up=up, is_in=is_in, new=new, **fields)
 
 
-def running(spec: CephCluster, one: Osd, release: Release = RELEASE, *, rolled_out: bool = True) -> dict[str, Any]:
-    """An OSD's Deployment as the API server has it."""
+def running(
+    spec: CephCluster,
+    one: Osd,
+    release: Release = RELEASE,
+    *,
+    rolled_out: bool = True,
+    progress: str = "",
+    since: float = NOW,
+) -> dict[str, Any]:
+    """An OSD's Deployment as the API server has it.
+
+    Args:
+        spec: The cluster.
+        one: The OSD.
+        release: What it is to run.
+        rolled_out: Whether its pod is there.
+        progress: The reason of its condition Progressing, written `since` then.
+        since: Seconds since the epoch.
+    """
     found = as_applied(osd_deployment(spec, FSID, release, one, node(one.node), {}))
     found["metadata"] |= {"uid": f"d{one.osd_id}", "generation": 2}
     replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     found["status"] = {"observedGeneration": 2, **(replicas if rolled_out else {})}
+    if progress:
+        updated = datetime.fromtimestamp(since, UTC).isoformat()
+        found["status"]["conditions"] = [
+            {"type": "Progressing", "status": "True", "reason": progress, "lastUpdateTime": updated}
+        ]
     return found
 
 
@@ -230,7 +259,7 @@ class TestDaemons:
         (step,) = analyze(cluster(), FSID, RELEASE, observation(states={0: state(0, up=False)}, **fields))
         assert (step.subject, step.reason) == ("osd.0", "Deployment rook-ceph-osd-0 does not exist")
         assert isinstance(step.action, Apply)
-        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"host": "a"})
 
     def test_settled(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0),)})
@@ -324,11 +353,91 @@ class TestRestarts:
         seen = self.seen(*self.three, stoppable=frozenset({0, 1}))
         assert set(self.waits(seen, hold="the mons to be updated").values()) == {"the mons to be updated"}
 
-    def test_skip_upgrade_checks(self) -> None:
-        assert set(self.waits(self.seen(*self.three), skipUpgradeChecks=True).values()) == {""}
+    @given(
+        nodes=st.lists(st.sampled_from("abc"), min_size=1, max_size=9),
+        limit=st.integers(1, 4),
+        skip=st.booleans(),
+        answers=st.lists(st.booleans(), max_size=40),
+        broken=st.integers(-1, 8),
+    )
+    async def test_every_upgrade_goes_node_by_node_and_ends_whatever_the_flags(
+        self, nodes: list[str], limit: int, skip: bool, answers: list[bool], broken: int
+    ) -> None:
+        """Ceph refuses as often as `answers` says. The pod of one OSD does not come back after its restart."""
+        spec = cluster(
+            skipUpgradeChecks=skip,
+            storage={"useAllNodes": True, "useAllDevices": True, "osdMaxUpdatesInParallel": limit},
+        )
+        ones = [an_osd(number, name) for number, name in enumerate(nodes)]
+        ceph = FakeCeph(*(state(one.osd_id) for one in ones))
+        ceph.answers = iter(answers)
+        deployed = {one.osd_id: running(spec, one) for one in ones}
+        now = NOW
+        for _ in range(len(ones) * 3 + len(answers)):
+            seen = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
+            steps = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, Apply)]
+            if not steps:
+                break
+            up = {s.osd_id for s in ceph.states if s.up}
+            now_down = [int(s.subject.removeprefix("osd.")) for s in steps if not s.waits_for]
+            stopped = [number for number in now_down if number in up]
+            assert len({nodes[number] for number in stopped}) <= 1
+            assert len(stopped) <= limit
+            assert not stopped or up | {broken} >= set(deployed), (
+                "those before are up again, but one that never will be"
+            )
+            # Before they are back, nobody else stops.
+            for number in now_down:
+                deployed[number] = running(
+                    spec, ones[number], NEXT_RELEASE, rolled_out=False, progress="ReplicaSetUpdated"
+                )
+            between = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
+            assert not stopped or between.stoppable == frozenset()
+            now += osd.RETURN_SECONDS
+            for number in now_down:
+                lost = number == broken
+                reason = "ProgressDeadlineExceeded" if lost else "NewReplicaSetAvailable"
+                deployed[number] = running(spec, ones[number], NEXT_RELEASE, rolled_out=not lost, progress=reason)
+                ceph.states = tuple(replace(s, up=not lost) if s.osd_id == number else s for s in ceph.states)
+        else:
+            pytest.fail("the upgrade does not end")
 
-    def test_too_few_to_ask(self) -> None:
-        assert set(self.waits(self.seen(*self.three[:2])).values()) == {""}
+    async def test_skipped_checks_skip_the_question_alone(self) -> None:
+        deployed = [running(cluster(), one) for one in self.three]
+        ceph = FakeCeph(*(state(n) for n in range(3)))
+        seen = await look(cluster(skipUpgradeChecks=True), NEXT_RELEASE, ceph, deployed)
+        assert self.waits(seen, skipUpgradeChecks=True) == {
+            "osd.0": "",
+            "osd.1": "",
+            "osd.2": "osd.0, osd.1 to be restarted",
+        }
+        assert ceph.asked == []
+
+    async def test_too_few_to_ask_are_restarted_in_order(self) -> None:
+        deployed = [running(cluster(), an_osd(0, "a")), running(cluster(), an_osd(1, "b"))]
+        ceph = FakeCeph(state(0), state(1))
+        seen = await look(cluster(), NEXT_RELEASE, ceph, deployed)
+        assert self.waits(seen) == {"osd.0": "", "osd.1": "osd.0 to be restarted"}
+        assert ceph.asked == []
+
+    @pytest.mark.parametrize(
+        ("rolled_out", "progress", "seconds_ago", "waits"),
+        [
+            pytest.param(True, "NewReplicaSetAvailable", 5, True, id="its pod is there, the mons have not heard of it"),
+            pytest.param(True, "NewReplicaSetAvailable", 601, False, id="it does not come back"),
+            pytest.param(False, "ReplicaSetUpdated", 5, True, id="its pod is being made"),
+            pytest.param(False, "ProgressDeadlineExceeded", 5, False, id="its pod does not start"),
+            pytest.param(False, "NewReplicaSetAvailable", 5, False, id="it went down by itself"),
+        ],
+    )
+    def test_who_is_waited_for(self, rolled_out: bool, progress: str, seconds_ago: float, waits: bool) -> None:
+        first = running(
+            cluster(), an_osd(0, "a"), NEXT_RELEASE, rolled_out=rolled_out, progress=progress, since=NOW - seconds_ago
+        )
+        states = {0: state(0, up=False), 1: state(1), 2: state(2)}
+        others = [running(cluster(), one) for one in self.three[1:]]
+        seen = observation(first, *others, nodes=("a", "b"), states=states)
+        assert osd.next_batch(cluster(), FSID, NEXT_RELEASE, seen) == (() if waits else (1,))
 
     def test_one_that_is_down_needs_no_permission(self) -> None:
         seen = self.seen(*self.three, down=(2,), unstoppable="no")
@@ -351,6 +460,69 @@ class TestRestarts:
         seen = observation(*deployed, nodes=("a", "b"), states={n: state(n) for n in range(3)})
         assert osd.next_batch(cluster(), FSID, NEXT_RELEASE, seen) == ()
         assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
+
+
+class TestPlaces:
+    """Data moves when somebody says so, not when a label comes or goes."""
+
+    zone: ClassVar = {"topology.kubernetes.io/zone": "z1"}
+
+    def seen(self, before: Node, now: Node, *, up: bool = True) -> tuple[CephCluster, OsdObservation]:
+        spec = cluster()
+        found = as_applied(osd_deployment(spec, FSID, RELEASE, an_osd(0, "a"), before, {}))
+        found["metadata"] |= {"uid": "d0", "generation": 2}
+        return spec, observation(found, nodes=(now,), states={0: state(0, up=up)})
+
+    @pytest.mark.parametrize("up", [True, False])
+    @pytest.mark.parametrize("label", ["appears", "goes"])
+    def test_a_changed_label_needs_consent(self, label: str, up: bool) -> None:
+        before, now = node("a"), node("a", **self.zone)
+        spec, seen = self.seen(*((before, now) if label == "appears" else (now, before)), up=up)
+        steps = [s for s in analyze(spec, FSID, RELEASE, seen) if s.consent]
+        assert [s.subject for s in steps] == ["OSDs of node a"]
+        assert steps[0].consent == 'annotation rook.io/allow-osd-move: "true"'
+        assert not any(isinstance(s.action, Apply) for s in analyze(spec, FSID, RELEASE, seen))
+
+    def test_consent(self) -> None:
+        spec, seen = self.seen(node("a"), node("a", **self.zone))
+        meta = msgspec.structs.replace(spec.metadata, annotations={"rook.io/allow-osd-move": "true"})
+        (step,) = analyze(msgspec.structs.replace(spec, metadata=meta), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
+
+    def test_other_changes_leave_it_where_it_is(self) -> None:
+        spec, seen = self.seen(node("a", **self.zone), node("a"))
+        (step,) = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, Apply)]
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
+
+    def test_all_of_a_node_are_one_step(self) -> None:
+        spec = cluster()
+        deployed = [running(spec, an_osd(n)) for n in range(3)]
+        seen = observation(*deployed, nodes=(node("a", **self.zone),), states={n: state(n) for n in range(3)})
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        where = "osd.0, osd.1, osd.2 at host=a, and the node's labels say zone=z1 host=a by now: data would move"
+        assert step.reason == where
+
+    @pytest.mark.parametrize("known_by", ["job", "label of the device"])
+    def test_one_without_a_deployment_goes_where_the_cluster_has_it(self, known_by: str) -> None:
+        seen = observation(
+            states={0: state(0, up=False, place={"rack": "r1", "host": "a"})},
+            prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),) if known_by == "job" else (),
+            reports={"a": (osd_disk(0),)} if known_by != "job" else {},
+        )
+        step, _ = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"rack": "r1", "host": "a"})
+
+    def test_a_disk_that_was_carried_elsewhere_goes_there(self) -> None:
+        deployed = running(cluster(), an_osd(0))
+        seen = observation(
+            deployed, nodes=("a", "b"), states={0: state(0)}, reports={"a": (), "b": (osd_disk(0, "sdx"),)}
+        )
+        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        assert "--crush-location=root=default host=b" in str(step.action.obj)
 
 
 class TestRemovals:
@@ -386,7 +558,9 @@ class TestRemovals:
         )
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
         assert isinstance(step.action, Apply)
-        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, uuid=UUIDS[5], path="/dev/sdc")
+        assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(
+            0, uuid=UUIDS[5], path="/dev/sdc", place={"host": "a"}
+        )
 
     @pytest.mark.parametrize(("allowed", "expected"), [(True, [RemoveOsd(0)]), (False, [])])
     def test_out_and_safe(self, allowed: bool, expected: list[RemoveOsd]) -> None:
@@ -463,6 +637,8 @@ class FakeCeph:
         self.states = states
         self.refuses = refuses or {}
         self.asked: list[tuple[str, tuple[str, ...]]] = []
+        self.outputs: dict[str, Any] = {}
+        self.answers: Iterator[bool] = iter(())
         self.silent = False
         self.max_osd: int | None = None
 
@@ -496,27 +672,44 @@ class FakeCeph:
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         question = (prefix, tuple(args["ids"]))
         self.asked.append(question)
-        refusal = self.refuses.get(question)
+        refusal = self.refuses.get(question) or ("" if next(self.answers, True) else "not now")
         if refusal:
-            raise CephError(16, refusal)
-        return {}
+            raise CephError(16, refusal, self.outputs.get(prefix))
+        return self.outputs.get(prefix, {})
+
+
+async def look(
+    spec: CephCluster,
+    release: Release,
+    ceph: Any,
+    deployed: Sequence[dict[str, Any]],
+    *,
+    now: float = NOW,
+    mgr: bool = True,
+) -> OsdObservation:
+    """What is observed of a cluster on nodes a, b and c with these Deployments."""
+    return await observe(
+        spec,
+        FSID,
+        release,
+        now=now,
+        nodes=[node(n) for n in "abc"],
+        reports={},
+        live={**SHARED, **{("Deployment", d["metadata"]["name"]): d for d in deployed}},
+        deployments=[msgspec.convert(d, Deployment) for d in deployed],
+        jobs=[],
+        pods=[],
+        ceph=ceph,
+        mgr=mgr,
+    )
 
 
 class TestObservation:
-    async def look(self, ceph: FakeCeph, release: Release = NEXT_RELEASE, **spec: Any) -> OsdObservation:
-        deployed = [running(cluster(), one) for one in TestRestarts.three]
-        return await observe(
-            cluster(**spec),
-            FSID,
-            release,
-            now=NOW,
-            nodes=[node(n) for n in "abc"],
-            reports={},
-            live={("Deployment", d["metadata"]["name"]): d for d in deployed},
-            deployments=[msgspec.convert(d, Deployment) for d in deployed],
-            jobs=[],
-            pods=[],
-            ceph=ceph,
+    async def look(
+        self, ceph: Any, release: Release = NEXT_RELEASE, *, mgr: bool = True, **spec: Any
+    ) -> OsdObservation:
+        return await look(
+            cluster(**spec), release, ceph, [running(cluster(), one) for one in TestRestarts.three], mgr=mgr
         )
 
     async def test_asks_for_a_node_and_then_for_one(self) -> None:
@@ -549,11 +742,38 @@ class TestObservation:
         ceph.silent = True
         assert (await self.look(ceph)).states is None
 
-    async def test_asks_one_by_one_what_may_be_removed(self) -> None:
-        gone = [state(n, up=False, is_in=False) for n in (0, 1)]
-        ceph = FakeCeph(*gone, state(2), refuses={("osd safe-to-destroy", ("1",)): "has data"})
+    async def test_asks_once_what_may_be_removed(self) -> None:
+        """Refused for one of them, the answer still says which are safe."""
+        gone = [state(n, up=False, is_in=False) for n in range(7)]
+        question = ("osd safe-to-destroy", tuple("0123456"))
+        ceph = FakeCeph(*gone, refuses={question: "OSD(s) 1 have 4 pgs currently mapped to them."})
+        ceph.outputs["osd safe-to-destroy"] = {"safe_to_destroy": [0, 2], "active": [1], "missing_stats": []}
         seen = await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)
-        assert seen.removable == frozenset({0})
+        assert seen.removable == frozenset({0, 2})
+        assert ceph.asked == [question]
+
+    async def test_what_is_not_said_to_be_safe_stays(self) -> None:
+        ceph = FakeCeph(*(state(n, up=False, is_in=False) for n in range(3)))
+        assert (await self.look(ceph, RELEASE, removeOSDsIfOutAndSafeToRemove=True)).removable == frozenset()
+
+    async def test_nothing_is_asked_of_a_mgr_that_is_away(self) -> None:
+        ceph = FakeCeph(state(0, up=False, is_in=False), *(state(n) for n in range(1, 3)))
+        seen = await self.look(ceph, removeOSDsIfOutAndSafeToRemove=True, mgr=False)
+        assert ceph.asked == []
+        assert (seen.removable, seen.stoppable, seen.unstoppable) == (frozenset(), frozenset(), "no mgr answers")
+        assert seen.states is not None
+
+    async def test_a_mgr_that_does_not_answer_holds_nothing_up_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Hung(FakeCeph):
+            async def mgr(self, prefix: str, /, **args: Any) -> Any:
+                self.asked.append((prefix, tuple(args["ids"])))
+                await anyio.sleep_forever()
+
+        monkeypatch.setattr(osd, "MGR_SECONDS", 0.01)
+        ceph = Hung(state(0, up=False, is_in=False), *(state(n) for n in range(1, 3)))
+        seen = await self.look(ceph, removeOSDsIfOutAndSafeToRemove=True)
+        assert sorted(question for question, _ in ceph.asked) == ["osd ok-to-stop", "osd safe-to-destroy"]
+        assert (seen.removable, seen.stoppable, seen.unstoppable) == (frozenset(), frozenset(), "no mgr answers")
 
     async def test_one_that_was_just_made_is_not_removed(self) -> None:
         """It is down and out until it starts, and no placement group is on it."""
@@ -595,15 +815,6 @@ class TestResults:
     @pytest.mark.parametrize("message", ["", "Killed", "{"])
     def test_no_report(self, message: str) -> None:
         assert read_results([prepare_pod("p", message)]) == ((), ())
-
-    def test_agents_reports(self) -> None:
-        devices = msgspec.json.encode([disk()]).decode()
-        maps = [
-            {"metadata": {"labels": {"app": "rook-discover", "rook.io/node": "a"}}, "data": {"devices": devices}},
-            {"metadata": {"labels": {"app": "rook-discover"}}, "data": {"devices": "x"}},
-            {"metadata": {"labels": {"rook.io/node": "b"}}, "data": {"devices": "x"}},
-        ]
-        assert osd.read_reports(msgspec.convert(maps, list[ConfigMap])) == {"a": (disk(),)}
 
 
 class TestStatus:
@@ -700,6 +911,51 @@ class TestManifests:
         placement = {"all": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": [{"key": "y"}]}}
         spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": True})
         assert running(spec, an_osd(0))["spec"]["template"]["spec"]["tolerations"] == [{"key": "y"}]
+
+    def test_only_osd_placement_of_the_job_that_prepares(self) -> None:
+        placement = {
+            "all": {"tolerations": [{"key": "x"}]},
+            "osd": {"tolerations": [{"key": "y"}]},
+            "prepareosd": {"tolerations": [{"key": "z"}]},
+        }
+        action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
+        for only, expected in ((True, ["y", "z"]), (False, ["x", "y", "z"])):
+            spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": only})
+            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1])["spec"]["template"]["spec"]
+            assert [t["key"] for t in pod["tolerations"]] == expected
+
+    def test_osds_run_where_all_and_osd_let_them(self) -> None:
+        def requires(key: str) -> dict[str, Any]:
+            terms = [{"matchExpressions": [{"key": key, "operator": "Exists"}]}]
+            return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}
+
+        spec = cluster(
+            placement={"all": requires("storage"), "osd": requires("disks")},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        nodes = (node("a", disks="x"), node("b", disks="x", storage="x"))
+        seen = observation(nodes=nodes, reports={"a": (disk(),), "b": (disk(),)})
+        assert [s.subject for s in analyze(spec, FSID, RELEASE, seen)] == ["devices of node b"]
+
+    def test_resources_of_a_device_class_that_ceph_found(self) -> None:
+        spec = cluster(
+            resources={"osd": {"limits": {"cpu": "1"}}, "osd-ssd": {"limits": {"cpu": "2"}}},
+            storage={"useAllNodes": True, "useAllDevices": True},
+        )
+        seen = observation(running(spec, an_osd(0)), states={0: state(0, device_class="ssd")})
+        (step,) = analyze(spec, FSID, RELEASE, seen)
+        assert isinstance(step.action, Apply)
+        container = step.action.obj["spec"]["template"]["spec"]["containers"][0]
+        assert container["resources"] == {"limits": {"cpu": "2"}}
+        settled = observation(as_applied(step.action.obj), states={0: state(0, device_class="ssd")})
+        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, Apply)] == []
+
+    @pytest.mark.parametrize(("family", "expected"), [("IPv6", ["false", "true"]), ("IPv4", [])])
+    def test_ip_family(self, family: str, expected: list[str]) -> None:
+        args = running(cluster(network={"ipFamily": family}), an_osd(0))["spec"]["template"]["spec"]["containers"][0][
+            "args"
+        ]
+        assert [a.partition("=")[2] for a in args if a.startswith("--ms-bind-ipv")] == expected
 
     def test_names_of_jobs_are_short_enough_and_distinct(self) -> None:
         names = [job_name(f"{'n' * 70}-{i}.example.org") for i in range(3)]

@@ -480,7 +480,8 @@ class TestStatus:
         shown = self.shown(pool(spec), seen(present()), unserved=("mirroring.enabled",))
         condition = self.conditions(shown)["FieldsHonoured"]
         assert condition[:2] == ("False", "ImmutableFieldsDiffer")
-        assert "not served: mirroring.enabled; the pool has failureDomain host, not zone" in condition[2]
+        assert condition[2].startswith("the pool has failureDomain host, not zone")
+        assert condition[2].endswith("not served by this operator: mirroring.enabled")
 
     def test_blocked_deletion_names_what_blocks(self) -> None:
         observation = seen(present(), contents=("image csi-vol-1",))
@@ -507,16 +508,40 @@ class TestStatus:
     [
         (replicated(failureDomain="host", deviceClass="ssd", quotas={"maxSize": "1Gi"}, name=".nfs"), ()),
         ({"replicated": {"size": 3, "replicasPerFailureDomain": 1}}, ()),
-        ({"replicated": {"size": 4, "replicasPerFailureDomain": 2}}, ("replicated.replicasPerFailureDomain",)),
+        ({"replicated": {"size": 4, "replicasPerFailureDomain": 2}}, ("replicated.replicasPerFailureDomain=2",)),
         (
             replicated(mirroring={"enabled": True, "mode": "image"}, enableRBDStats=True),
-            ("mirroring", "enableRBDStats"),
+            ("mirroring.enabled", "mirroring.mode", "enableRBDStats"),
         ),
-        (replicated(mirroring={"enabled": False}), ()),
+        (replicated(mirroring={"enabled": False, "mode": "image"}), ()),
+        (replicated(statusCheck={"mirror": {"disabled": False, "interval": "60s"}}), ()),
     ],
 )
 def test_fields_that_are_not_served(spec: dict[str, Any], expected: tuple[str, ...]) -> None:
     assert unserved(spec) == expected
+
+
+PLACEMENT = [
+    {"replicated": {"size": 4, "replicasPerFailureDomain": 2}},
+    {"replicated": {"size": 3, "subFailureDomain": "host"}},
+    {"replicated": {"size": 3, "hybridStorage": {"primaryDeviceClass": "ssd", "secondaryDeviceClass": "hdd"}}},
+    {"erasureCoded": {"dataChunks": 4, "codingChunks": 2, "crushNumFailureDomains": 3, "crushOSDsPerFailureDomain": 2}},
+]
+
+
+@pytest.mark.parametrize("spec", PLACEMENT)
+def test_a_pool_whose_data_would_be_elsewhere_than_asked_is_not_made(spec: dict[str, Any]) -> None:
+    plan = analyze(pool(spec), seen(None))
+    assert plan.steps
+    assert all(step.subject.startswith("spec.") and step.waits_for for step in plan.steps)
+
+
+def test_a_pool_that_should_be_mirrored_is_made_and_not_ready() -> None:
+    spec = replicated(mirroring={"enabled": True, "mode": "image"})
+    subjects = [step.subject for step in analyze(pool(spec), seen(None)).steps]
+    assert subjects[0] == "spec.mirroring"
+    assert "pool replicapool" in subjects
+    assert [step.subject for step in analyze(pool(spec), seen(present())).steps] == ["spec.mirroring"]
 
 
 class FakeCeph:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.ceph.releases import CephVersion, refusal
+from controller.ceph.releases import CephVersion, Running, refusal
 
 
 @pytest.mark.parametrize(
@@ -30,20 +30,41 @@ def test_a_version_as_text_can_be_read_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "allow", "running", "refused"),
+    ("version", "allow", "runs", "refused"),
     [
-        (CephVersion(18, 2, 7), False, None, ""),
-        (CephVersion(20, 2, 0), False, CephVersion(18, 2, 7), ""),
-        (CephVersion(15, 2, 1), False, None, "is not a release that this operator knows"),
-        (CephVersion(19, 3, 0), False, None, "is not a release that this operator knows"),
-        (CephVersion(19, 3, 0), True, None, ""),
-        (CephVersion(20, 2, 0), True, CephVersion(17, 2, 0), "is more than two releases after"),
-        (CephVersion(17, 2, 9), False, CephVersion(18, 2, 7), ""),
+        (CephVersion(18, 2, 7), False, [], ""),
+        (CephVersion(20, 2, 0), False, ["18.2.7"], ""),
+        (CephVersion(20, 2, 0), False, ["20.2.0", "18.2.7"], ""),
+        (CephVersion(20, 2, 0), False, ["18.2.7", "17.2.9"], "is more than two releases after 17.2.9-0"),
+        (CephVersion(15, 2, 1), False, [], "is not a release that this operator knows"),
+        (CephVersion(19, 3, 0), False, [], "is not a release that this operator knows"),
+        (CephVersion(19, 3, 0), True, [], ""),
+        (CephVersion(20, 2, 0), True, ["17.2.0"], "is more than two releases after"),
+        (CephVersion(18, 2, 4), False, ["18.2.7"], ""),
+        (CephVersion(17, 2, 9), False, ["18.2.7"], "their data cannot go back"),
+        (CephVersion(18, 2, 7), True, ["20.2.4", "18.2.7"], "choose a cephVersion.image of 20.2 or later"),
     ],
 )
-def test_only_known_releases_are_run(
-    version: CephVersion, allow: bool, running: CephVersion | None, refused: str
-) -> None:
-    answer = refusal(version, allow_unsupported=allow, running=running)
+def test_only_known_releases_are_run(version: CephVersion, allow: bool, runs: list[str], refused: str) -> None:
+    answer = refusal(version, allow_unsupported=allow, running=Running.of(runs, ()))
     assert refused in answer
     assert bool(answer) is bool(refused)
+
+
+@pytest.mark.parametrize(
+    ("reported", "declared", "oldest", "newest"),
+    [
+        pytest.param([], [], None, None, id="a new cluster"),
+        pytest.param(["18.2.7"], [(17, 2, 0), (19, 2, 0)], (17, 2, 0), (18, 2, 7), id="one is down, one never ran"),
+        pytest.param([], [(18, 2, 7), (19, 2, 0)], (18, 2, 7), (19, 2, 0), id="nothing was ever reported"),
+        pytest.param(["ceph version Development (no_version)"], [(18, 2, 7)], (18, 2, 7), (18, 2, 7), id="no release"),
+    ],
+)
+def test_what_runs_is_what_is_reported_and_the_oldest_also_what_is_down(
+    reported: list[str],
+    declared: list[tuple[int, int, int]],
+    oldest: tuple[int, int, int] | None,
+    newest: tuple[int, int, int] | None,
+) -> None:
+    found = Running.of(reported, [CephVersion(*d) for d in declared])
+    assert found == Running(oldest and CephVersion(*oldest), newest and CephVersion(*newest))

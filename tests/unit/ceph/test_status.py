@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from controller.ceph.members import MonState
-from controller.ceph.mon import MonObservation
+from controller.apis.ceph.status import CephHealthMessage
+from controller.ceph.health import Health
 from controller.ceph.observation import Observation
 from controller.ceph.served import unserved
-from controller.ceph.status import build, seconds_out, timestamp
+from controller.ceph.status import build, timers, timestamp
 from controller.framework.plan import Outcome, Step, StepResult, StepState
-from tests.unit.ceph.cases import a_cluster
+from tests.unit.ceph.cases import a_cluster, running_mons
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster, CephClusterStatus
@@ -27,7 +26,9 @@ DONE = StepResult(step=Step(subject="mon b", reason="is missing", action=object(
 FAILED = StepResult(
     step=Step(subject="mon b", reason="is missing", action=object()), state=StepState.FAILED, error="no"
 )
-QUORUM = MonObservation(state=MonState({"a": "1", "b": "2", "c": "3"}, frozenset("ab")))
+OUT = Observation(mons=running_mons(a_cluster(), "abc", quorum="ac"))
+WELL = Observation(mons=running_mons(a_cluster(), "abc"))
+QUORUM = running_mons(a_cluster(), "abc", quorum="ab")
 
 
 def shown(
@@ -110,9 +111,19 @@ def test_what_blocks_a_deletion_is_named() -> None:
 
 
 def test_for_how_long_a_mon_is_out_outlives_the_operator() -> None:
-    status = shown(a_cluster(), WAITING)
-    later = datetime.datetime.fromisoformat(NOW).timestamp() + 90
-    assert seconds_out(a_cluster(status=msgspec.to_builtins(status)), later) == {"b": 90.0}
+    status = shown(a_cluster(), seen=OUT)
+    later = shown(a_cluster(status=msgspec.to_builtins(status)), WAITING, seen=OUT, now="2026-01-01T00:01:30Z")
+    assert later.timers == {"MonOutOfQuorum/b": NOW}, "a plan that says nothing of it stops no clock"
+    unknown = shown(a_cluster(status=msgspec.to_builtins(later)), seen=Observation())
+    assert unknown.timers == {"MonOutOfQuorum/b": NOW}, "nor do mons that do not answer"
+    assert shown(a_cluster(status=msgspec.to_builtins(later)), seen=WELL).timers == {}
+
+
+def test_a_clock_of_an_operator_that_kept_it_in_the_plan_goes_on() -> None:
+    step = {"subject": "mon b", "action": "Wait", "reason": "not in quorum", "state": "Waiting", "since": NOW}
+    before = a_cluster(status={"plan": {"steps": [step]}})
+    assert timers(before) == {"MonOutOfQuorum/b": NOW}
+    assert shown(before, seen=OUT, now="2026-01-01T00:01:30Z").timers == {"MonOutOfQuorum/b": NOW}
 
 
 def test_times_are_rfc_3339() -> None:
@@ -123,22 +134,52 @@ def test_fields_that_are_not_served_are_a_condition() -> None:
     status = shown(a_cluster(), unserved=("dashboard.ssl", "external"))
     (honoured,) = [c for c in status.conditions if c.type == "FieldsHonoured"]
     assert honoured.status == "False"
-    assert honoured.message.endswith("dashboard.ssl, external")
+    assert "not served by this operator: dashboard.ssl, external;" in honoured.message
+
+
+def test_what_upstream_runs_by_default_is_named_unless_it_is_switched_off() -> None:
+    def message(spec: dict[str, Any]) -> str:
+        (honoured,) = [c for c in shown(a_cluster(spec)).conditions if c.type == "FieldsHonoured"]
+        assert (honoured.status, honoured.reason) == ("True", "AllFieldsHonoured")
+        return honoured.message
+
+    assert "crash collectors" in message({})
+    assert "exporters" in message({})
+    assert message({"crashCollector": {"disable": True}, "monitoring": {"metricsDisabled": True}}) == ""
 
 
 @pytest.mark.parametrize(
     ("spec", "paths"),
     [
         ({"mon": {"count": 3}, "dashboard": {"enabled": False}, "crashCollector": {"disable": True}}, ()),
-        ({"dashboard": {"enabled": True}}, ("dashboard",)),
-        ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, ("mon.stretchCluster",)),
+        ({"dashboard": {"enabled": True, "ssl": False}}, ("dashboard.enabled", "dashboard.ssl")),
+        ({"dashboard": {"enabled": False, "ssl": False}}, ()),
+        ({"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, ("mon.stretchCluster.zones",)),
         ({"mon": {"zones": [{"name": "a"}, {"name": "b", "arbiter": True}]}}, ("mon.zones[1].arbiter",)),
         (
             {"network": {"provider": "multus", "selectors": {"public": "x"}}},
-            ("network.selectors", "network.provider=multus"),
+            ("network.provider=multus", "network.selectors"),
         ),
         ({"placement": {"mds": {"tolerations": [{"key": "x"}]}, "osd": {"tolerations": []}}}, ("placement.mds",)),
+        ({"mgr": {"hostNetwork": False}, "network": {"provider": "host"}}, ("mgr.hostNetwork",)),
+        ({"storage": {"config": {"osdsPerDevice": "1", "encryptedDevice": "false", "storeType": "bluestore"}}}, ()),
+        ({"storage": {"config": {"osdsPerDevice": "2"}}}, ("storage.config.osdsPerDevice=2",)),
+        ({"storage": {"store": {"type": "bluestore-rdr"}}}, ("storage.store.type=bluestore-rdr",)),
+        ({"resources": {"osd-ssd": {"limits": {"memory": "4Gi"}}}}, ()),
+        ({"security": {"cephx": {"csi": {"keyType": "aes"}}}, "waitTimeoutForHealthyOSDInMinutes": 10}, ()),
+        ({"storage": {"flappingRestartIntervalHours": 0, "fullRatio": 0}}, ("storage.fullRatio",)),
     ],
 )
 def test_which_fields_are_not_served(spec: dict[str, Any], paths: tuple[str, ...]) -> None:
     assert unserved(spec) == paths
+
+
+def test_ready_beside_an_error_says_so() -> None:
+    error = CephHealthMessage(severity="HEALTH_ERR", message="why")
+    health = Health("f", "HEALTH_ERR", {"AUTH_INSECURE_SERVICE_KEY_TYPE": error})
+    status = shown(a_cluster(), seen=Observation(mons=QUORUM, health=health))
+    (ready,) = [c for c in status.conditions if c.type == "Ready"]
+    assert (ready.status, ready.message) == (
+        "True",
+        "Cluster created successfully; Ceph reports HEALTH_ERR (AUTH_INSECURE_SERVICE_KEY_TYPE)",
+    )

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.ceph.daemon import Release
-from controller.ceph.releases import CephVersion
-from controller.ceph.version import analyze, detection_job, intended
-from controller.runtime.kube import Pod
-from tests.unit.ceph.cases import RELEASE, a_cluster, live_objects, told
+from controller.ceph.daemon import Daemon, Release
+from controller.ceph.mgr import mgr_deployment
+from controller.ceph.mon_objects import mon_deployment
+from controller.ceph.releases import CephVersion, Running
+from controller.ceph.version import Detection, analyze, declared, detection_job, intended
+from controller.runtime.kube import Deployment, Pod
+from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, deployment_view, live_objects, member, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 KNOWN = {"version": {"image": RELEASE.image, "version": "18.2.7-0"}}
@@ -70,15 +72,52 @@ def test_no_image_is_a_problem_of_the_spec() -> None:
 
 def test_an_upgrade_goes_on_with_what_runs_until_the_new_release_is_known_and_accepted() -> None:
     running = Release("ceph:v17", CephVersion(17, 2, 9))
+    runs = Running(running.version, running.version)
     cluster = a_cluster(status={"version": {"image": "ceph:v17", "version": "17.2.9-0"}})
-    unknown = analyze(cluster, {}, ())
-    assert intended(cluster, unknown, running) == running
+    unknown = analyze(cluster, {}, (), runs)
+    assert intended(cluster, unknown, [running]) == running
     live = live_objects(detection_job(cluster))
-    accepted = analyze(cluster, live, [a_job_pod("ceph version 18.2.7 (abc)")])
-    assert intended(cluster, accepted, running) == RELEASE
-    refused = analyze(cluster, live, [a_job_pod("ceph version 20.2.0 (abc)")])
+    accepted = analyze(cluster, live, [a_job_pod("ceph version 18.2.7 (abc)")], runs)
+    assert intended(cluster, accepted, [running]) == RELEASE
+    refused = analyze(cluster, live, [a_job_pod("ceph version 20.2.0 (abc)")], runs)
     assert refused.refusal.startswith("Ceph 20.2.0-0 is more than two releases after 17.2.9-0")
-    assert intended(cluster, refused, running) == running
+    assert intended(cluster, refused, [running]) == running
+
+
+def test_an_upgrade_that_was_under_way_goes_on_and_not_back_while_another_image_is_looked_into() -> None:
+    old, new = Release("ceph:v17", CephVersion(17, 2, 9)), Release("ceph:v19", CephVersion(19, 2, 3))
+    assert intended(a_cluster(), Detection(), [old, new]) == new
+    rebuilt = Release("ceph:v19-again", new.version)
+    accepted = a_cluster(status={"version": {"image": rebuilt.image, "version": "19.2.3-0"}})
+    assert intended(accepted, Detection(), [new, rebuilt]) == rebuilt
+
+
+def test_an_image_is_judged_by_what_runs_and_not_by_the_image_before() -> None:
+    """The image before may have been accepted and held: no daemon ran it."""
+    cluster = a_cluster({"cephVersion": {"image": "ceph:v20"}}, status=KNOWN)
+    live, runs = live_objects(detection_job(cluster)), CephVersion(16, 2, 15)
+    found = analyze(cluster, live, [a_job_pod("ceph version 20.2.4 (abc)")], Running(runs, runs))
+    assert found.refusal.startswith("Ceph 20.2.4-0 is more than two releases after 16.2.15-0")
+
+
+def test_looking_into_an_image_changes_nothing_so_it_is_done_for_a_plan_that_is_only_shown_too() -> None:
+    job = detection_job(a_cluster())
+    (look,) = analyze(a_cluster(), {}, ()).steps
+    (away,) = analyze(a_cluster(status=KNOWN), live_objects(job), ()).steps
+    assert (look.observes, away.observes) == (True, True)
+
+
+def test_the_releases_of_all_daemons_count() -> None:
+    cluster = a_cluster()
+    newer = Release("ceph:v19", CephVersion(19, 2, 3))
+    found = declared(
+        [
+            deployment_view(mon_deployment(cluster, FSID, newer, member("a"))),
+            deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a"))),
+            msgspec.convert({"metadata": {"name": "rook-ceph-tools"}}, Deployment),
+        ]
+    )
+    assert found == {newer, RELEASE}
 
 
 def test_detection_job() -> None:

@@ -264,9 +264,14 @@ def test_types_can_be_left_out(render: Render) -> None:
 # Nodes
 
 
-def test_a_driver_is_registered_for_each_served_namespace(render: Render) -> None:
-    drivers = {o["metadata"]["name"]: o["spec"] for o in render(clusterNamespaces=["one", "two"]).of_kind("CSIDriver")}
-    assert set(drivers) == {"one.rbd.csi.ceph.com", "two.rbd.csi.ceph.com"}
+def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    drivers = {o["metadata"]["name"]: o["spec"] for o in rendered.of_kind("CSIDriver")}
+    (namespace,) = {o["metadata"]["namespace"] for o in rendered.of_kind("DaemonSet")}
+    assert set(drivers) == {f"{name}.rbd.csi.ceph.com" for name in ("one", "two", namespace)}
+    environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
+    (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
+    assert set(served.split(",")) == set(drivers)
     for spec in drivers.values():
         assert spec["attachRequired"] is True
         assert spec["fsGroupPolicy"] == "File"
@@ -306,17 +311,30 @@ def test_agent_serves_the_drivers_that_are_registered(render: Render) -> None:
     assert drivers == [o["metadata"]["name"] for o in rendered.of_kind("CSIDriver")]
 
 
-def test_agent_may_write_config_maps_of_its_namespace_and_nothing_else(render: Render) -> None:
+def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
     rendered = render()
     bound = [
         (b["roleRef"]["kind"], b["roleRef"]["name"])
         for b in rendered.of_kind("RoleBinding") + rendered.of_kind("ClusterRoleBinding")
         if {("rook-ceph", "rook-agent"), ("rook-ceph", "rook-mounter")} & subjects_of(b)
     ]
-    assert bound == [("Role", "rook-agent")]
+    assert bound == [("Role", "rook-agent"), ("ClusterRole", "rook-ceph-rook-agent")]
     assert rules(rendered, "Role", "rook-agent") == [
-        {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "patch"]}
+        {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "create", "patch"]}
     ]
+    assert rules(rendered, "ClusterRole", "rook-ceph-rook-agent") == [
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "watch"]},
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+    ]
+
+
+def test_an_agent_is_held_to_the_report_of_its_node(render: Render) -> None:
+    """What the policy lets through is shown on a real API server, in tests/integration."""
+    rendered = render()
+    (binding,) = rendered.of_kind("ValidatingAdmissionPolicyBinding")
+    policy = rendered.get("ValidatingAdmissionPolicy", binding["spec"]["policyName"])
+    assert binding["spec"]["validationActions"] == ["Deny"]
+    assert policy["spec"]["failurePolicy"] == "Fail"
 
 
 def test_agent_port_is_one_value(render: Render) -> None:

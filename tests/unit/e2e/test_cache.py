@@ -104,7 +104,7 @@ def test_callers_at_the_same_time_build_it_once_and_all_get_it() -> None:
     def build(directory: Path) -> None:
         calls.append(directory)
         building.set()
-        assert proceed.wait(10)
+        assert proceed.wait(60)
 
     def call() -> None:
         results.append(cache.artifact("tool", "k1", build))
@@ -112,10 +112,10 @@ def test_callers_at_the_same_time_build_it_once_and_all_get_it() -> None:
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert building.wait(10)
+    assert building.wait(60)
     proceed.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(calls) == 1
     assert results == [cache.location("tool", "k1")] * 4
 

@@ -20,7 +20,7 @@ def test_every_base_is_a_recipe_and_every_built_image_has_a_containerfile() -> N
     for recipe in images.RECIPES.values():
         if recipe.base is not None:
             assert recipe.base in images.RECIPES
-            assert (images.RECIPES_DIRECTORY / recipe.name / "Containerfile").is_file()
+            assert (recipe.files / "Containerfile").is_file()
 
 
 def test_an_unknown_image_is_named_in_the_error() -> None:

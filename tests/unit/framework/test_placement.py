@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.framework.placement import eligible, merged, pod_fields, rejection, tolerates
+from controller.framework.placement import eligible, merged, pod_fields, rejection, tolerates, within
 from controller.runtime.kube import Node, Taint
 
 
@@ -109,6 +109,34 @@ def test_the_specific_placement_goes_before_the_general_and_tolerations_add_up()
     }
     assert merged(placements, "mgr") == placements["all"]
     assert merged({}, "mgr") == {}
+
+
+BY_NAME = {"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["abc"]}]}
+
+
+@pytest.mark.parametrize(
+    ("general", "specific", "fit"),
+    [
+        (affinity(expression("a", "Exists")), affinity(expression("b", "Exists")), ["ab", "abc"]),
+        (affinity(expression("a", "Exists")), {}, ["a", "ab", "abc"]),
+        ({}, affinity(expression("b", "Exists")), ["ab", "abc", "b"]),
+        (
+            affinity(expression("a", "Exists"), expression("c", "Exists")),
+            affinity(expression("b", "Exists")),
+            ["ab", "abc"],
+        ),
+        (affinity(expression("b", "Exists")), affinity(BY_NAME), ["abc"]),
+        (affinity(expression("a", "Exists")), {"nodeAffinity": {"preferred": []}}, ["a", "ab", "abc"]),
+        ({}, {}, ["a", "ab", "abc", "b"]),
+    ],
+)
+def test_what_two_placements_require_holds_both(
+    general: dict[str, Any], specific: dict[str, Any], fit: list[str]
+) -> None:
+    meta = [{"name": name, "labels": dict.fromkeys(name, "true")} for name in ("a", "ab", "abc", "b")]
+    nodes = msgspec.convert([{"metadata": m} for m in meta], list[Node])
+    found, _ = eligible(nodes, within(general, specific))
+    assert [node.metadata.name for node in found] == fit
 
 
 def test_fields_of_a_pod() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import pytest
@@ -75,7 +75,7 @@ async def test_a_failure_holds_back_its_lane_only_and_is_told() -> None:
     outcome = await execute(Plan(steps=steps), {Do: doer})
     assert sorted(doer.done) == ["a", "d"]
     assert states(outcome) == ["Done", "Failed", "Pending", "Done"]
-    assert str(PlanError(outcome.failures)) == "Do b: b cannot be done"
+    assert str(PlanError(outcome.failures, 1.0)) == "Do b: b cannot be done"
 
 
 async def test_the_subject_is_the_lane_where_none_is_named() -> None:
@@ -109,7 +109,7 @@ async def test_a_loss_of_leadership_is_no_failure_of_the_step_and_stops_every_la
         finally:
             cancelled = True
 
-    with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
+    with anyio.fail_after(60), pytest.raises(ExceptionGroup) as caught:
         await execute(Plan(steps=(step("b"), step("a"))), {Do: do}, record=recorded.append)
     assert causes(caught.value) == (lost,)
     assert cancelled
@@ -130,7 +130,7 @@ async def test_lanes_run_side_by_side_up_to_a_bound() -> None:
         running -= 1
 
     steps = tuple(step(str(n)) for n in range(MAX_CONCURRENT_LANES + 3))
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await execute(Plan(steps=steps), {Do: count})
     assert most == MAX_CONCURRENT_LANES
 
@@ -182,3 +182,11 @@ def test_what_is_done_is_not_shown() -> None:
     assert shown == (
         PlanStep(subject="a", action="Wait", reason="r", state="Waiting", waits_for="rain", since="09:00"),
     )
+
+
+async def test_what_only_finds_something_out_is_done_for_a_plan_that_is_only_shown() -> None:
+    doer = Doer()
+    steps = (replace(step("look"), observes=True), step("change"), replace(step("wait", waits_for="x"), observes=True))
+    outcome = await execute(Plan(steps=steps), {Do: doer}, only_observing=True)
+    assert doer.done == ["look"]
+    assert states(outcome) == ["Done", "Pending", "Waiting"]

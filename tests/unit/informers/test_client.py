@@ -395,10 +395,8 @@ async def test_a_silent_stream_is_given_up(tmp_path: Path) -> None:
         client.stream("/x", params={"hang": "1"}, idle=0.2) as stream,
     ):
         assert await stream.read() == b"one\n"
-        start = time.monotonic()
-        with pytest.raises(StalledError):
+        with pytest.raises(StalledError):  # the server would be silent for a minute, and then end the stream
             await stream.read()
-        assert 0.1 < time.monotonic() - start < 5.0
 
 
 async def test_a_stream_that_breaks(tmp_path: Path) -> None:

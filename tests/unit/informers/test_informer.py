@@ -15,6 +15,7 @@ from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonOb
 from informers.decode import is_json
 from informers.errors import Cause
 from tests.mirror import Mirror, plain
+from tests.turns import LOOKS, counted_turns
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
 AHEAD = ApiError(504, "Timeout", "Too large resource version", 1.0, (Cause("ResourceVersionTooLarge"),))
@@ -55,6 +56,58 @@ async def settle() -> None:
     """Let every task run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+@virtual_time
+async def test_a_collection_of_any_size_is_walked_through_in_slices() -> None:
+    api = WidgetServer()
+    for number in range(200):
+        labels = {"app": "even"} if number % 2 == 0 else {}
+        metadata = {"namespace": "one", "name": f"w{number:03}", "labels": labels}
+        api.put(WIDGETS, {"metadata": metadata, "spec": {"node": "n1"}})
+    api.write("two", "a", node="n2")
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        async with counted_turns() as had:
+            found = [widget.metadata.name async for widget in widgets.walk()]
+            assert found == [f"w{number:03}" for number in range(200)] + ["a"]
+            assert had[0] >= len(found) // LOOKS - 1
+        assert [widget.spec.node async for widget in widgets.walk("two")] == ["n2"]
+        even = [widget.metadata.name async for widget in widgets.walk(labels={"app": "even"})]
+        assert even == [f"w{number:03}" for number in range(0, 200, 2)]
+        left: list[str] = []
+        async for widget in widgets.walk("one"):
+            left.append(widget.metadata.name)
+            if len(left) == 1:
+                api.remove("one", "w001")
+                await until(lambda: widgets.get("one", "w001") is None)
+        assert left == [f"w{number:03}" for number in range(200) if number != 1], "what is gone is left out"
+
+
+@virtual_time
+async def test_a_change_is_decoded_once_for_all_handlers() -> None:
+    api = WidgetServer()
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    told: list[Delta[Widget]] = []
+    for _ in range(3):
+        widgets.add_handler(told.append)
+    async with running(factory):
+        api.write("one", "a", node="n1")
+        await until(lambda: len(told) == 3)
+        api.write("one", "a", node="n2")
+        await until(lambda: len(told) == 6)
+    assert [(d.old.spec.node if d.old else "", d.new.spec.node if d.new else "") for d in told] == [
+        ("", "n1"),
+        ("", "n1"),
+        ("", "n1"),
+        ("n1", "n2"),
+        ("n1", "n2"),
+        ("n1", "n2"),
+    ]
+    assert told[3].new is told[3].new is told[4].new is told[5].new
+    assert told[3].old is told[5].old
 
 
 @virtual_time

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -15,7 +15,7 @@ from controller.runtime.consistency import Consistency
 from controller.runtime.kube import SERVICE_ACCOUNT
 from controller.testkit import now, virtual_time
 from controller.testkit.encoding import bookmark
-from informers import ApiError, Client, InformerFactory, JsonObject, Key, Resource, TransportError, cache
+from informers import ApiError, Client, InformerFactory, JsonObject, Key, Resource, TransportError, turns
 from tests.unit.informers.watch_model import Ledger, Moment, Times, World, views_of
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
 
@@ -210,7 +210,6 @@ STEPS = st.tuples(
 
 
 @pytest.mark.timeout(900)  # for hypothesis to make a history that fails short
-@settings(max_examples=200, deadline=None)
 @given(
     operations=st.one_of(st.lists(STEPS, max_size=5), st.lists(STEPS, min_size=20, max_size=40)),
     resource=st.sampled_from([WIDGETS, SERVICE_ACCOUNT]),
@@ -237,7 +236,7 @@ async def test_any_history_shows_no_wrong_state_and_ends_with_the_copies_equal_t
     ledger = Ledger(api, resource)
     views = views_of(factory, resource, ledger, compact=compact)
     with pytest.MonkeyPatch.context() as patched, capture_logs():
-        patched.setattr(cache, "SLICE", slice_seconds)
+        patched.setattr(turns, "SLICE", slice_seconds)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(factory.run)
             world = World(api, connection, resource, views, Consistency(factory, clock=now), ledger, tasks)

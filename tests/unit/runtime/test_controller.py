@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -157,6 +158,20 @@ class TestWatching:
         assert [request.name for _, request in reconciler.calls] == ["a", "b", "a", "b", "a"]
 
     @virtual_time
+    async def test_of_a_kind_without_generations_every_change_matters(self) -> None:
+        pods, reconciler = Pods(), Recording()
+        controller = new(reconciler)
+        controller.watch(pods.informer, predicate=generation_changed)
+
+        async with running(controller):
+            pods.put("a")
+            await until(lambda: len(reconciler.calls) == 1)
+            pods.put("a", labels={"x": "y"})
+            await until(lambda: len(reconciler.calls) == 2)
+
+        assert [request.name for _, request in reconciler.calls] == ["a", "a"]
+
+    @virtual_time
     async def test_an_object_that_could_not_be_read_is_looked_at_when_it_is_put_right(self) -> None:
         pods, reconciler = Pods(), Recording()
         own, labelled = new(reconciler), new(Recording())
@@ -281,6 +296,88 @@ class TestResults:
             assert 0.9 * 0.005 * 2**number <= pause <= 0.005 * 2**number + 0.001
         assert (controller.stats.error, controller.stats.success) == (7, 1)
         assert controller.queue.requeues(Request("ns", "a")) == 0
+
+    @pytest.mark.parametrize(
+        ("outcome", "growing", "errors"),
+        [
+            (lambda: None, False, False),
+            (Result, False, False),
+            (lambda: Result(requeue_after=0.5), False, False),
+            (lambda: Result(requeue_after=math.inf), False, False),
+            (lambda: Result(requeue_after=0), True, False),
+            (lambda: Result(requeue_after=-3.0), True, False),
+            (lambda: Result(requeue_after=math.nan), True, True),
+            (lambda: 5.0, True, True),
+        ],
+    )
+    def test_what_a_result_leads_to(self, outcome: Callable[[], Any], growing: bool, errors: bool) -> None:
+        @virtual_time
+        async def run() -> None:
+            class Answering(Recording):
+                async def reconcile(self, request: Request) -> Result:
+                    self.calls.append((now(), request))
+                    answer: Result = outcome()
+                    return answer
+
+            reconciler = Answering()
+            controller = new(reconciler)
+            with capture_logs():
+                async with running(controller):
+                    controller.queue.add(Request("ns", "a"))
+                    await asyncio.sleep(600)
+
+            times = reconciler.times("a")
+            pauses = [after - before for before, after in itertools.pairwise(times)]
+            if growing:
+                assert 15 <= len(times) <= 20
+                assert pauses == sorted(pauses)
+            else:
+                assert all(pause == pytest.approx(0.5) for pause in pauses)
+            assert (controller.stats.error == len(times)) == errors
+            assert controller.queue.requeues(Request("ns", "a")) == (len(times) if growing else 0)
+
+        run()
+
+    @virtual_time
+    async def test_another_result_ends_the_growth_of_one_that_asks_for_more_at_once(self) -> None:
+        async def work(_request: Request) -> Result:
+            return Result(requeue_after=100 if len(reconciler.calls) % 8 == 0 else 0)
+
+        reconciler = Recording(work)
+        controller = new(reconciler)
+        async with running(controller):
+            controller.queue.add(Request("ns", "a"))
+            await asyncio.sleep(1000)
+
+        assert 72 <= len(reconciler.calls) <= 80
+        assert controller.stats.error == 0
+
+    @pytest.mark.parametrize(
+        "outcome", [ApiError(503, "ServiceUnavailable", "not now"), Result(requeue_after=1), Result(requeue_after=0)]
+    )
+    def test_what_comes_again_by_itself_keeps_its_priority(self, outcome: Result | Exception) -> None:
+        @virtual_time
+        async def run() -> None:
+            async def work(request: Request) -> Result:
+                await asyncio.sleep(1)
+                if request.name == "edited" or len(reconciler.times(request.name)) > 1:
+                    return Result()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return outcome
+
+            reconciler = Recording(work)
+            controller = new(reconciler)
+            for name in "abc":
+                controller.queue.add(Request("ns", name), priority=LOW_PRIORITY)
+            async with running(controller):
+                await asyncio.sleep(3.5)  # all have come once, and wait again
+                controller.queue.add(Request("ns", "edited"))
+                await asyncio.sleep(10)
+
+            assert [request.name for _, request in reconciler.calls[3:]].index("edited") <= 1
+
+        run()
 
     @virtual_time
     async def test_one_that_fails_does_not_hold_up_others(self) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import anyio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.runtime import Controller, NotLeaderError, Request, Result, TerminalError
@@ -92,7 +92,6 @@ async def _fail_when_cancelled() -> None:
 KEYS = st.sampled_from("abcd")
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     workers=st.integers(1, 3),
     changes=st.lists(

@@ -296,6 +296,24 @@ async def test_a_server_that_is_back_just_before_the_deadline_is_found() -> None
 
 
 @virtual_time
+async def test_a_network_that_is_back_shortly_before_the_deadline_is_found_though_attempts_hang_until_then() -> None:
+    server = new_server()
+    leader = await _lead(server)
+    await asyncio.sleep(30)
+    version = server.storage.version
+    await until(lambda: server.storage.version > version)
+    renewed = now()
+
+    leader.cut_off()  # nobody refuses: each attempt waits for an answer
+    await asyncio.sleep(ELECTION.renew_deadline - 1.5)
+    leader.mend()
+
+    await asyncio.sleep(renewed + ELECTION.renew_deadline - now())
+    assert leader.may_write
+    await leader.stop()
+
+
+@virtual_time
 async def test_answers_that_come_too_late_end_leadership_in_time_and_without_a_second_leader() -> None:
     server = new_server()
     leader, standby = await _lead(server), Candidate(server, "b")
@@ -600,15 +618,38 @@ def quick(lease_duration: float) -> LeaderElection:
     )
 
 
-def test_the_dead_mans_switch_ends_a_process_whose_lease_has_run_out() -> None:
+def test_the_dead_mans_switch_ends_a_process_whose_lease_has_run_out_and_says_so(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     elector = Elector(KubeLease(new_server().client(), quick(0.3)), quick(0.3), "a")
     asyncio.run(elector.acquire())
     aborted = threading.Event()
+    codes: list[int] = []
 
-    with elector.dead_mans_switch(aborted.set):
-        assert aborted.wait(10)  # the event loop does not even run any more
+    def abort(code: int) -> None:
+        codes.append(code)
+        aborted.set()
+
+    with elector.dead_mans_switch(abort):
+        assert aborted.wait(100)  # the event loop does not even run any more
 
     assert not elector.leading
+    assert codes == [1]
+    assert "a: lease operator ran out, process ended by force\n" in capfd.readouterr().err
+
+
+@virtual_time
+async def test_lets_the_lease_go_that_a_renewal_under_way_has_changed() -> None:
+    server = new_server()
+    leader = await _lead(server, watch=False)
+    leader.connection.late = 0.5
+    version = server.storage.version
+    await until(lambda: server.storage.version > version)  # the renewal has arrived, its answer has not
+    await leader.stop()
+
+    await leader.elector.release()
+
+    assert lease_of(server).spec.holder_identity == ""
 
 
 def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> None:
@@ -617,7 +658,7 @@ def test_the_dead_mans_switch_lets_a_process_be_that_renews_or_has_ended() -> No
 
     async def run() -> None:
         await elector.acquire()
-        with elector.dead_mans_switch(aborted.set), anyio.move_on_after(2.0):
+        with elector.dead_mans_switch(lambda _: aborted.set()), anyio.move_on_after(2.0):
             await elector.hold()
 
     asyncio.run(run())

@@ -72,7 +72,7 @@ async def reconcile_once(client: Client, tracer: Tracer | None, work: Work) -> s
     controller.queue.add(Request("ns", "one"))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(controller.run, always)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             await controller.queue.wait_idle()
         controller.shut_down()
     return reconciler.ids[0]

@@ -430,3 +430,31 @@ async def test_what_comes_next_is_shown_as_far_as_asked_for() -> None:
     await asyncio.sleep(1.0)
     assert dict(queue.next_delayed(2)) == pytest.approx({"in 3": 2.0, "in 6": 5.0})
     assert (len(queue), queue.delayed()) == (4, 3)
+
+
+@virtual_time
+async def test_a_key_in_process_has_the_priority_at_which_it_was_handed_out() -> None:
+    queue: WorkQueue[str] = WorkQueue("test", clock=now)
+    queue.add("a", priority=-100)
+    queue.add("b", priority=7)
+
+    assert [await queue.get(), await queue.get()] == ["b", "a"]
+
+    queue.add("a", priority=9)
+    assert (queue.priority("a"), queue.priority("b")) == (-100, 7)
+    queue.done("a")
+    assert await queue.get() == "a"
+    assert queue.priority("a") == 9
+    queue.done("b")
+    with pytest.raises(KeyError):
+        queue.priority("b")
+
+
+@virtual_time
+async def test_priorities_that_are_used_no_more_leave_nothing() -> None:
+    queue: WorkQueue[int] = WorkQueue("test", clock=now)
+    for number in range(1000):
+        queue.add(number, priority=number)
+        queue.done(await queue.get())
+
+    assert queue.depths() == {999: 0}

@@ -165,10 +165,9 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestQueueMachine.settings = settings(stateful_step_count=40)
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     workers=st.integers(1, 4),
     adds=st.lists(st.tuples(KEYS, PRIORITIES, st.sampled_from([0.0, 0.0, 0.3, 1.0]), DELAYS), min_size=1, max_size=40),

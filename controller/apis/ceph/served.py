@@ -1,0 +1,95 @@
+"""Which fields of Ceph's kinds are served; what else is set is named in the condition FieldsHonoured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.apis.served import Honoured, Moot, only
+
+_BY_DAEMON: Mapping[str, Honoured] = dict.fromkeys(("all", "mon", "mgr", "osd", "prepareosd", "cleanup"))
+_DAEMON_PROBES: Mapping[str, Honoured] = dict.fromkeys(("mon", "mgr", "osd"))
+_CONFIG_OF_DEVICES: Mapping[str, Honoured] = {
+    **dict.fromkeys(("deviceClass", "crushRoot", "initialWeight")),
+    "osdsPerDevice": only("1"),
+    "encryptedDevice": only("false"),
+    "storeType": only("bluestore"),
+}
+_DEVICE: Mapping[str, Honoured] = {"name": None, "fullpath": None, "config": _CONFIG_OF_DEVICES}
+_SELECTION: Mapping[str, Honoured] = {
+    "useAllDevices": None,
+    "deviceFilter": None,
+    "devicePathFilter": None,
+    "devices": _DEVICE,
+    "config": _CONFIG_OF_DEVICES,
+}
+
+CLUSTER: Mapping[str, Honoured] = {
+    "cephVersion": None,
+    "dataDirHostPath": None,
+    "mon": {
+        "count": None,
+        "allowMultiplePerNode": None,
+        "failureDomainLabel": None,
+        "volumeClaimTemplate": None,
+        "zones": {"name": None},
+        "externalMonIDs": None,
+    },
+    "mgr": {"count": None, "allowMultiplePerNode": None, "modules": {"name": None, "enabled": None}},
+    "storage": {
+        **_SELECTION,
+        "useAllNodes": None,
+        "nodes": {**_SELECTION, "name": None, "resources": None},
+        "onlyApplyOSDPlacement": None,
+        "allowDeviceClassUpdate": None,
+        "osdMaxUpdatesInParallel": None,
+        "store": {"type": only("bluestore")},
+    },
+    "network": {
+        "provider": None,
+        "hostNetwork": None,
+        "connections": None,
+        "ipFamily": None,
+    },
+    "placement": _BY_DAEMON,
+    "resources": {**dict.fromkeys(("mon", "mgr", "osd", "osd-*", "prepareosd", "cleanup", "cmd-reporter"))},
+    "annotations": _BY_DAEMON,
+    "labels": _BY_DAEMON,
+    "priorityClassNames": _BY_DAEMON,
+    "cephConfig": None,
+    "cephConfigFromSecret": None,
+    "monitoring": {"metricsDisabled": None},
+    "crashCollector": {"disable": Moot("none is run")},
+    "healthCheck": {
+        "daemonHealth": {"mon": None, "osd": {"interval": None}, "status": {"interval": None}},
+        "livenessProbe": _DAEMON_PROBES,
+        "startupProbe": _DAEMON_PROBES,
+    },
+    "disruptionManagement": {"managePodBudgets": None},
+    "cleanupPolicy": {"confirmation": None, "sanitizeDisks": None, "allowUninstallWithVolumes": None},
+    "skipUpgradeChecks": None,
+    "removeOSDsIfOutAndSafeToRemove": None,
+    "csi": {"skipUserCreation": None},
+    "security": {"cephx": {"csi": {"keyType": only("aes")}}},
+}
+"""The fields of a CephCluster's spec that are served."""
+
+POOL: Mapping[str, Honoured] = {
+    "name": None,
+    "application": None,
+    "failureDomain": None,
+    "crushRoot": None,
+    "deviceClass": None,
+    "enableCrushUpdates": None,
+    "compressionMode": None,
+    "parameters": None,
+    "quotas": None,
+    "replicated": {
+        "size": None,
+        "requireSafeReplicaSize": None,
+        "targetSizeRatio": None,
+        "replicasPerFailureDomain": only(1),
+    },
+    "erasureCoded": {"dataChunks": None, "codingChunks": None, "algorithm": None, "stripeUnit": None},
+    "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
+}
+"""The fields of a CephBlockPool's spec that are served."""

@@ -1,0 +1,112 @@
+"""The health of lanes: which steps failed, and when each may be tried again.
+
+A step that fails is tried again after a delay that doubles with every failure, up to a bound; the object's other lanes
+do not wait for it. Only lanes that fail are remembered, until their step succeeds or leaves the plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workqueue import ItemExponentialBackoff, loop_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from controller.runtime import Request
+
+FIRST_RETRY, LAST_RETRY = 0.5, 30.0
+"""Seconds until a failed step is tried again: at first, and at most."""
+JITTER = 0.2
+"""Part of a delay that is random, so that lanes which failed together come back apart."""
+
+type StepKey = tuple[str, str, str]
+"""Lane, subject and title of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    action: object
+    due: float
+    error: str
+
+
+class LaneBackoff:
+    """Which lanes of one object failed.
+
+    Args:
+        clock: Seconds that only move forward; the event loop's by default.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or loop_clock()
+        self._delays = ItemExponentialBackoff[StepKey](FIRST_RETRY, LAST_RETRY, jitter=JITTER)
+        self._failing: dict[StepKey, _Failed] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any lane failed."""
+        return bool(self._failing)
+
+    def held(self, key: StepKey, action: object) -> str:
+        """The last error of a step that may not be tried again yet; empty when it may.
+
+        A step whose action is another than the one that failed may be tried at once: the spec may have been mended.
+        """
+        found = self._failing.get(key)
+        if found is None or found.action != action or self._clock() >= found.due:
+            return ""
+        return found.error
+
+    def failed(self, key: StepKey, action: object, error: str) -> None:
+        """Counts a failure of a step."""
+        self._failing[key] = _Failed(action, self._clock() + self._delays.when(key), error)
+
+    def succeeded(self, key: StepKey) -> None:
+        """Forgets a step that was carried out."""
+        if self._failing.pop(key, None) is not None:
+            self._delays.forget(key)
+
+    def keep(self, keys: Iterable[StepKey]) -> None:
+        """Forgets the steps that are not among `keys`: they left the plan."""
+        if self._failing:
+            for key in self._failing.keys() - frozenset(keys):
+                self.succeeded(key)
+
+    def retry_after(self) -> float | None:
+        """Seconds until the first lane may be tried again; None when none failed."""
+        due = min((found.due for found in self._failing.values()), default=None)
+        return None if due is None else max(due - self._clock(), 0.0)
+
+
+class Backoffs:
+    """Which lanes failed, for every object of a reconciler; kept only for objects that have such lanes.
+
+    Args:
+        clock: Seconds that only move forward; the event loop's by default.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._objects: dict[Request, LaneBackoff] = {}
+
+    @property
+    def tracked(self) -> int:
+        """How many objects have lanes that failed."""
+        return len(self._objects)
+
+    def of(self, request: Request) -> LaneBackoff:
+        """The lanes of an object; `keep` says when they have been changed."""
+        found = self._objects.get(request)
+        return found if found is not None else LaneBackoff(self._clock)
+
+    def keep(self, request: Request, lanes: LaneBackoff) -> None:
+        """Remembers the lanes of an object where any failed, and forgets the object otherwise."""
+        if lanes:
+            self._objects[request] = lanes
+        else:
+            self._objects.pop(request, None)
+
+    def forget(self, request: Request) -> None:
+        """Forgets an object that is gone."""
+        self._objects.pop(request, None)
