@@ -54,7 +54,7 @@ def handlers(
         ways |= _ceph_handlers(cluster, manager, ceph)
         ways |= csi.handlers(cluster, ceph, manager.applier)
     if ceph is not None and seen.release is not None and seen.identity is not None:
-        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph)
+        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph, seen.osds.script_image)
     return ways
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
@@ -31,8 +31,9 @@ from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
-from controller.framework.duration import parse_duration
+from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from controller.apis.ceph import CephClusterStatus
+    from controller.apis.ceph.storage import Node as StorageNode
+    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.observation import Observation
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
@@ -72,10 +75,12 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+LEAST_INTERVAL = 1.0
+"""Seconds; a spec that asks for a look more often gets one as often as this."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; later and later where it stands still."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -135,6 +140,28 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
         )
 
 
+def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
+    """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
+    health = spec.health_check.daemon_health
+    checks = "healthCheck.daemonHealth"
+    found = [
+        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
+    ]
+    scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
+    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
+    for path, scope in scopes:
+        found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
+        found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
+    if spec.mon.count % 2 == 0 and not spec.external.enable:
+        better = spec.mon.count - 1
+        found.append(
+            f"mon.count: {spec.mon.count} mons can lose no more of them than {better}: an odd number is better"
+        )
+    return tuple(filter(None, found))
+
+
 def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     if seen.identity_problem:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
@@ -181,18 +208,21 @@ def _behind(kind: str, seen: Observation) -> str:
 
 
 def _interval(cluster: CephCluster) -> float:
+    """Seconds between two looks at rest. Zero is no interval: `disabled` switches a check off."""
     health = cluster.spec.health_check.daemon_health
-    return min(
-        parse_duration(health.mon.interval, default=MON_INTERVAL),
-        parse_duration(health.status.interval, default=STATUS_INTERVAL),
+    found = (
+        duration_or(health.mon.interval, MON_INTERVAL) or MON_INTERVAL,
+        duration_or(health.osd.interval, OSD_INTERVAL) or OSD_INTERVAL,
+        duration_or(health.status.interval, STATUS_INTERVAL) or STATUS_INTERVAL,
     )
+    return max(min(found), LEAST_INTERVAL)
 
 
 def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:
@@ -221,7 +251,7 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
 
@@ -230,7 +260,7 @@ class ClusterReconciler:
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
-            await self._connections.close(request.namespace)
+            self._close(request.namespace)
             return Result()
         rival = self._rival(cluster)
         if rival is not None:
@@ -251,7 +281,7 @@ class ClusterReconciler:
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
-            await self._connections.close(cluster.metadata.namespace)
+            self._close(request.namespace)
             return Result()
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
@@ -259,6 +289,11 @@ class ClusterReconciler:
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
+
+    def _close(self, namespace: str) -> None:
+        """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""
+        if not self._clusters.keys(namespace):
+            self._connections.close(namespace)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""
@@ -284,6 +319,7 @@ class ClusterReconciler:
             outcome,
             mode=mode,
             unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
+            invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, shown)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import anyio.to_thread
 from anyio import current_time
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.members import ENDPOINTS, requires_msgr2
 from controller.ceph.rados import CephError
+from controller.ceph.threads import Lane
 from controller.runtime.kube import (
     CONFIG_MAP,
     STORAGE_CLASS,
@@ -98,8 +98,9 @@ write when it is back. It can never be fenced for longer than it should: a new c
 _CALL_SECONDS = 60.0
 _WAY_SECONDS = 5.0
 """How long what a cluster says of the way to it holds, and how long it is not asked again after it did not answer."""
-MAX_REMOVALS = 2
-"""Images removed at the same time. They have threads of their own: the removal of a large one takes minutes."""
+
+_REMOVAL_SECONDS = 540.0
+"""The removal of a large image takes minutes, object by object; it goes on where it was cut off."""
 
 
 class PoolMissingError(BackendError):
@@ -193,7 +194,6 @@ class RbdBackend:
         self._config_maps = config_maps
         self._namespaces = namespaces
         self._home = home
-        self._removals = anyio.CapacityLimiter(MAX_REMOVALS)
         self._changes = Changes()
         self._asking: dict[str, anyio.Lock] = {}
         self._asked: dict[str, _Asked] = {}
@@ -259,9 +259,8 @@ class RbdBackend:
                 _remove(ioctx, volume)
 
         try:
-            handle = await cluster.handle()
-            await anyio.to_thread.run_sync(
-                lambda: _with_ioctx(handle, volume, remove), limiter=self._removals, abandon_on_cancel=True
+            await cluster.use(
+                lambda handle: _with_ioctx(handle, volume, remove), lane=Lane.LONG, seconds=_REMOVAL_SECONDS
             )
         except PoolMissingError:
             return
@@ -345,8 +344,9 @@ class RbdBackend:
         _check(volume)
         cluster = self._cluster(volume)
         try:
-            handle = await cluster.handle()
-            return await cluster.call(lambda: _with_ioctx(handle, volume, work), seconds=_CALL_SECONDS)
+            return await cluster.use(
+                lambda handle: _with_ioctx(handle, volume, work), lane=Lane.IMAGES, seconds=_CALL_SECONDS
+            )
         except CephError as error:
             raise BackendError(f"image {_named(volume)}: {error}") from error
 

@@ -1,6 +1,7 @@
 """`status` of a CephCluster: conditions, phase and message from the plan and what became of it, and Ceph's own health.
 
-Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for.
+Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for. What is
+broken and waits for a person, as a dead disk does for weeks, is Degraded beside it.
 Phases and states are upstream's words.
 """
 
@@ -19,6 +20,7 @@ from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
+from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
@@ -62,6 +64,7 @@ def build(
     mode: str,
     unserved: Sequence[str],
     now: str,
+    invalid: Sequence[str] = (),
 ) -> CephClusterStatus:
     """The status to show, equal to the present one where nothing changed.
 
@@ -72,6 +75,7 @@ def build(
         mode: "apply" or "plan".
         unserved: Paths of the spec that are set but not served.
         now: RFC 3339 time.
+        invalid: Values of the spec that mean nothing, in words.
     """
     previous, generation = cluster.status, cluster.metadata.generation
     steps = plan_status(outcome, previous.plan.steps, now)
@@ -80,7 +84,7 @@ def build(
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
     found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(honoured.condition(unserved, absent(cluster.spec), generation))
+    found.append(honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid))
     version = previous.version
     if seen.detection.version is not None and not seen.detection.refusal:
         version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
@@ -162,6 +166,8 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
     found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
+    if seen.osds.states is not None:
+        found["Degraded"] = _degraded(seen)
     if failure is not None:
         found["Failure"] = ("True", "ReconcileFailed", ready[2])
     if deleting or is_true(cluster.status.conditions, "Deleting"):
@@ -174,11 +180,23 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
+def _degraded(seen: Observation) -> tuple[str, str, str]:
+    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
+    down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
+    return ("True", "OSDsDown", _shortened(_named(down))) if down else ("False", "AllOSDsUp", "")
+
+
 def _beside(seen: Observation) -> str:
     """What a cluster that is as its spec wants it reports all the same."""
-    if seen.health is None or seen.health.status != HEALTH_ERR:
-        return ""
-    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    down = len(osd.lost(seen.osds))
+    told = f"; {down} OSDs are down (condition Degraded)" if down else ""
+    if seen.health is not None and seen.health.status == HEALTH_ERR:
+        told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    others = altered(seen.live)
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+    return told
 
 
 def _named(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from controller.apis.meta import Condition
 from controller.apis.served import Honoured, Moot, Only, find
 
 TYPE = "FieldsHonoured"
-HONOURED, NOT_SERVED = "AllFieldsHonoured", "FieldsNotServed"
+HONOURED, NOT_SERVED, INVALID = "AllFieldsHonoured", "FieldsNotServed", "FieldsInvalid"
 """Reasons of the condition."""
 MAX_NAMED = 20
 """Fields that the condition names; more are counted."""
@@ -38,13 +38,16 @@ def unhonoured(
     return tuple(_walk(spec, honoured, msgspec.inspect.type_info(struct), ""))
 
 
-def condition(unserved: Sequence[str], absent: Sequence[str], generation: int) -> Condition:
+def condition(
+    unserved: Sequence[str], absent: Sequence[str], generation: int, *, invalid: Sequence[str] = ()
+) -> Condition:
     """Condition FieldsHonoured.
 
     Args:
         unserved: What is set and not served, the most important first.
         absent: What upstream does where nothing is set, and this operator does not.
         generation: The object's.
+        invalid: Values that mean nothing: each with its path and what counts instead.
     """
     told = f"not run by this operator, though upstream does by default: {', '.join(absent)}" if absent else ""
     status, reason = "True", HONOURED
@@ -53,6 +56,9 @@ def condition(unserved: Sequence[str], absent: Sequence[str], generation: int) -
         more = f" and {len(unserved) - MAX_NAMED} more" if len(unserved) > MAX_NAMED else ""
         named = f"set in the spec, but not served by this operator: {', '.join(unserved[:MAX_NAMED])}{more}"
         told = f"{named}; {told}" if told else named
+    if invalid:
+        status, reason = "False", INVALID
+        told = "; ".join([*invalid, *([told] if told else [])])
     return Condition(type=TYPE, status=status, reason=reason, message=told, observed_generation=generation)
 
 

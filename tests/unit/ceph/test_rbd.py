@@ -17,6 +17,7 @@ from controller.apis.ceph import CephCluster
 from controller.ceph import rbd
 from controller.ceph.rados import CephError, Connections
 from controller.ceph.rbd import RbdBackend, address_of, image_name, lost, mon_addresses, ms_mode, volume_handle
+from controller.ceph.threads import Lane
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, Holder, ParameterError, Volume
@@ -269,11 +270,8 @@ class Pool:
         self.opened = self.dumps = self.removals = 0
         self.down = False
 
-    async def handle(self) -> Any:
-        return self
-
-    async def call(self, function: Any, *, seconds: float) -> Any:
-        return await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+    async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
+        return await anyio.to_thread.run_sync(lambda: function(self), abandon_on_cancel=True)
 
     async def mon(self, prefix: str) -> Any:
         assert prefix == "mon dump"

@@ -9,7 +9,7 @@ import pytest
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.meta import ObjectMeta
-from controller.framework.duration import parse_duration
+from controller.framework.duration import DurationError, duration_or, duration_problem, parse_duration
 from controller.framework.labels import owner_reference, selects
 from controller.framework.pods import termination_message, trouble
 from controller.framework.resources import memory_bytes, requirements
@@ -18,16 +18,41 @@ from controller.runtime.kube import Pod
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("45s", 45), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("90", 90), ("0", 0), ("", 7), ("250ms", 0.25)],
+    [
+        ("45s", 45),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        (".5h", 1800),
+        ("90", 90),
+        ("0", 0),
+        ("250ms", 0.25),
+        ("100us", 1e-4),
+        (" 10s ", 10),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text, default=7) == seconds
+    assert parse_duration(text) == pytest.approx(seconds)
+    assert duration_or(text, 7) == pytest.approx(seconds)
+    assert duration_problem("spec.interval", text, 7) == ""
 
 
-@pytest.mark.parametrize("text", ["soon", "10 minutes", "5x", "m5", "-5s"])
-def test_what_is_no_duration_is_an_error_that_shows_it(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a duration"):
-        parse_duration(text, default=7)
+NO_DURATIONS = ["soon", "10 minutes", "45 s", "1min", "10M", "1h 30m", "5x", "m5", "-5s", ".", "²"]
+
+
+@pytest.mark.parametrize("text", NO_DURATIONS)
+def test_what_is_no_duration_is_named_with_what_counts_instead(text: str) -> None:
+    with pytest.raises(DurationError, match="is not a duration"):
+        parse_duration(text)
+    assert duration_or(text, 7) == 7
+    problem = duration_problem("spec.interval", text, 7)
+    assert problem.startswith(f"spec.interval: {text!r} is not a duration")
+    assert problem.endswith("7 s is used")
+
+
+def test_a_duration_that_is_not_set_is_the_default_and_no_problem() -> None:
+    assert duration_or("", 7) == 7
+    assert duration_problem("spec.interval", "", 7) == ""
 
 
 def test_the_first_key_that_has_resources_counts() -> None:
