@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.ceph.releases import CephVersion
+    from controller.runtime.kube import Deployment
     from informers import JsonObject
 
 CLUSTER_LABEL = "rook_cluster"
@@ -29,6 +30,8 @@ CONFIG_DIR = "/etc/ceph"
 KEYRING_DIR = "/etc/ceph/keyring-store"
 RUN_DIR = "/run/ceph"
 VERSION_LABEL = "ceph-version"
+SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
+"""On a daemon's Deployment: leave it alone."""
 
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
@@ -313,6 +316,16 @@ def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template:
             "template": template,
         },
     }
+
+
+def is_kept(found: Deployment | None) -> bool:
+    """Whether somebody works on a daemon, by the label that keeps the operator off its Deployment."""
+    return found is not None and SKIP_LABEL in found.metadata.labels
+
+
+def kept_by(daemon: Daemon) -> str:
+    """What a daemon that somebody works on is waited for by, as `Step.waits_for`."""
+    return f"label {SKIP_LABEL} to be taken off Deployment {daemon.name}"
 
 
 def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from controller.framework.patterns import PatternError, matches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -137,7 +139,7 @@ class Selection:
         """By what the device is selected, and its settings; None when it is not selected.
 
         Raises:
-            re.error: A filter is no regular expression.
+            PatternError: A filter is no regular expression.
         """
         if self.devices:
             named = next((d for d in self.devices if _names(d, device)), None)
@@ -146,11 +148,11 @@ class Selection:
             how = Match.NAMED_FOR_NODE if self.named_for_node else Match.NAMED
             return how, {**self.config, **named.config}
         if self.name_filter:
-            found = re.search(self.name_filter, device.name) is not None
+            found = matches(self.name_filter, device.name)
             return (Match.FILTER, self.config) if found else None
         if self.path_filter:
             paths = (*device.dev_links, device.path)
-            found = any(re.search(self.path_filter, path) for path in paths)
+            found = any(matches(self.path_filter, path) for path in paths)
             return (Match.FILTER, self.config) if found else None
         return (Match.ALL, self.config) if self.use_all else None
 
@@ -275,7 +277,7 @@ def _settings(selection: Selection | None, device: BlockDevice) -> Mapping[str, 
         return None
     try:
         matched = selection.match(device)
-    except re.error:
+    except PatternError:
         return None
     return None if matched is None else matched[1]
 
@@ -320,11 +322,9 @@ def _judge_device(
 
     try:
         matched = selection.match(device)
-    except re.error as error:
-        pattern = selection.name_filter or selection.path_filter
+    except PatternError as error:
         field_name = "deviceFilter" if selection.name_filter else "devicePathFilter"
-        reason = f"spec.storage {field_name} {pattern!r} is not a regular expression: {error}"
-        return verdict(Verdict.REJECTED, reason), None
+        return verdict(Verdict.REJECTED, f"spec.storage {field_name} {error}"), None
     if matched is None:
         return verdict(Verdict.REJECTED, selection.unmatched), None
     match, config = matched

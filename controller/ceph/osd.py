@@ -21,7 +21,7 @@ from controller.apis.ceph import status as api
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.crush import place, places, spelled
-from controller.ceph.daemon import cluster_labels
+from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
@@ -57,8 +57,6 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
-"""On an OSD's Deployment: leave it alone."""
 
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
@@ -560,7 +558,7 @@ def _outdated(
         deployment = seen.deployments.get(osd.osd_id)
         if node is None or HOSTNAME_LABEL not in node.metadata.labels:
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
-        if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
+        if is_kept(deployment):
             continue
         resources = overrides.get(_hostname(node), {})
         if _may_move(cluster):
