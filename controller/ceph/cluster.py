@@ -109,6 +109,11 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    if cluster.spec.cleanup_policy.confirmation == deletion.CONFIRMATION:
+        waits_for = "the CephCluster to be deleted, or the confirmation to be taken away"
+        reason = f"nothing is reconciled: spec.cleanupPolicy.confirmation is {deletion.CONFIRMATION}"
+        yield Step(subject="cluster", reason=reason, waits_for=waits_for)
+        return
     yield from _intents(cluster)
     if seen.identity is None and unmendable_intents(cluster.spec):
         return

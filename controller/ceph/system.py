@@ -30,7 +30,7 @@ def register(manager: Manager, settings: Settings) -> None:
     cluster.register(manager, settings, connections)
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
-    rbd.register(manager, connections)
+    rbd.register(manager, settings, connections)
 
     async def close_connections() -> None:
         try:
