@@ -1,8 +1,8 @@
 """What a cluster's mons answered a moment ago, so that not every event costs the whole set of questions.
 
 `status` is asked at every look: it is short, whatever the cluster's size, and has the versions of the maps that the
-long answers are made of. An answer is remembered until the part of `status` that it depends on changes, until the operator
-changes anything in the cluster, or until it is old.
+long answers are made of. An answer is remembered until the part of `status` that it depends on changes, until the
+operator changes anything in the cluster, or until it is old.
 """
 
 from __future__ import annotations
