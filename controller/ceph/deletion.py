@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph import mon_objects
 from controller.ceph.daemon import (
+    ACCOUNTS,
     MON_CONFIG,
     Release,
     cluster_labels,
@@ -193,7 +194,7 @@ def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
     A device that was accepted may have become one since; the Job removes nothing that is not this cluster's.
     """
     endpoints = seen.mons.endpoints
-    nodes = {m.node for m in endpoints.mons if m.node} if endpoints is not None else set()
+    nodes = {m.node for m in endpoints.mons if not m.has_claim} if endpoints is not None else set()
     chosen = (Verdict.IN_USE.value, Verdict.ACCEPTED.value)
     nodes |= {row.node for row in cluster.status.devices if row.verdict in chosen and row.node}
     return tuple(sorted(nodes))
@@ -232,6 +233,7 @@ def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, ho
         "restartPolicy": "OnFailure",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "serviceAccountName": ACCOUNTS["osd"],
         **pod_fields(merged(cluster.spec.placement, "cleanup")),
         "nodeSelector": {HOSTNAME_LABEL: hostname},
         "containers": [container],
