@@ -104,6 +104,11 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    if cluster.spec.cleanup_policy.confirmation == deletion.CONFIRMATION:
+        waits_for = "the CephCluster to be deleted, or the confirmation to be taken away"
+        reason = f"nothing is reconciled: spec.cleanupPolicy.confirmation is {deletion.CONFIRMATION}"
+        yield Step(subject="cluster", reason=reason, waits_for=waits_for)
+        return
     yield from _intents(cluster)
     if seen.identity is None and unmendable_intents(cluster.spec):
         return
@@ -260,7 +265,7 @@ class ClusterReconciler:
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
-            await self._connections.close(request.namespace)
+            self._close(request.namespace)
             return Result()
         rival = self._rival(cluster)
         if rival is not None:
@@ -281,7 +286,7 @@ class ClusterReconciler:
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
-            await self._connections.close(cluster.metadata.namespace)
+            self._close(request.namespace)
             return Result()
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
@@ -289,6 +294,11 @@ class ClusterReconciler:
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
+
+    def _close(self, namespace: str) -> None:
+        """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""
+        if not self._clusters.keys(namespace):
+            self._connections.close(namespace)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""

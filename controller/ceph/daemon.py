@@ -35,7 +35,12 @@ SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 
 ACCOUNT = "rook-ceph-default"
 """Service account of Ceph's pods. It has no token in them; pull secrets and admission policies go by it."""
-ACCOUNTS: Mapping[str, str] = {"mgr": "rook-ceph-mgr", "osd": "rook-ceph-osd", "osd-prepare": "rook-ceph-osd"}
+ACCOUNTS: Mapping[str, str] = {
+    "mgr": "rook-ceph-mgr",
+    "osd": "rook-ceph-osd",
+    "osd-prepare": "rook-ceph-osd",
+    "cleanup": "rook-ceph-osd",
+}
 """Service accounts of daemons, by type, that have another one; upstream's names."""
 
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
@@ -270,6 +275,7 @@ def pod_template(
     daemon: Daemon,
     pod_spec: JsonObject,
     *,
+    key: str = "",
     placement: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
@@ -278,12 +284,13 @@ def pod_template(
         cluster: The cluster.
         daemon: Whose pod it is.
         pod_spec: Containers, volumes, and whatever binds the pod to a node.
-        placement: Where it may run; by default, what `spec.placement` has for the daemon's type over "all".
+        key: Under which the spec speaks of such daemons; by default, the daemon's type.
+        placement: Where it may run; by default, what `spec.placement` has for the key over "all".
     """
-    spec = cluster.spec
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(daemon.type, {})}
-    labels = {**spec.labels.get("all", {}), **spec.labels.get(daemon.type, {}), **daemon.labels(cluster)}
-    allowed = dict(placement) if placement is not None else merged(spec.placement, daemon.type)
+    spec, key = cluster.spec, key or daemon.type
+    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(key, {})}
+    labels = {**spec.labels.get("all", {}), **spec.labels.get(key, {}), **daemon.labels(cluster)}
+    allowed = dict(placement) if placement is not None else merged(spec.placement, key)
     if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
         allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
     meta: JsonObject = {"labels": labels}
@@ -297,7 +304,7 @@ def pod_template(
         **pod_fields(allowed),
         **pod_spec,
     }
-    priority_class = spec.priority_class_names.get(daemon.type) or spec.priority_class_names.get("all")
+    priority_class = spec.priority_class_names.get(key) or spec.priority_class_names.get("all")
     if priority_class:
         full["priorityClassName"] = priority_class
     if host_network(cluster):

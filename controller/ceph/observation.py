@@ -15,14 +15,15 @@ import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
 from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
+from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
 from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
-from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
+from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
-from controller.ceph.rados import Access, CephError
+from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
 from controller.ceph.status import timers
 from controller.ceph.version import Detection
@@ -64,10 +65,6 @@ if TYPE_CHECKING:
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
-
-QUORUM_DEADLINE = 6.0
-"""Seconds for the mons to say who is in quorum: more than an election takes, less than a command may."""
-
 
 MOST_REMNANTS = 5
 """Of what is left of a cluster, so many things are named."""
@@ -188,7 +185,7 @@ class Observer:
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
-        seen_osds = osd.OsdObservation(now=now)
+        seen_osds = osd.OsdObservation(now=now, nodes=tuple(self._caches.nodes.list()), reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
@@ -206,6 +203,7 @@ class Observer:
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
             )
+        has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
             live=live,
             identity=identity,
@@ -223,7 +221,7 @@ class Observer:
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
-                remnants=remnants(live, reports, identity),
+                remnants=() if identity is not None and has_members else remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
@@ -247,18 +245,14 @@ class Observer:
         self, cluster: CephCluster, identity: Identity, endpoints: Endpoints
     ) -> tuple[Cluster | None, MonState | None]:
         namespace = cluster.metadata.namespace
-        access = Access(hosts(cluster, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
-        ceph = await self._connections.cluster(namespace, access)
+        ceph = self._connections.cluster(namespace, access_of(cluster, identity, endpoints))
         try:
-            with anyio.fail_after(QUORUM_DEADLINE):
-                return ceph, MonState.parse(await ceph.mon("quorum_status"))
-        except TimeoutError:
-            log.info("Mons do not say who is in quorum", namespace=namespace, seconds=QUORUM_DEADLINE)
+            return ceph, MonState.parse(await ceph.mon("quorum_status"))
         except CephError as error:
             log.info("Mons do not answer", namespace=namespace, error=str(error))
             if error.errno == errno.ETIMEDOUT:
                 # The connection may know only mons that are gone; a new one starts from the present members.
-                await self._connections.close(namespace)
+                self._connections.close(namespace)
         return None, None
 
     def _secret_values(self, cluster: CephCluster) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:

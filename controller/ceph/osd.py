@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -36,6 +36,7 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
 from controller.framework.children import Apply, Live, delete, explain
+from controller.framework.jobs import next_try
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
@@ -57,8 +58,6 @@ log = structlog.get_logger(__name__)
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
 
-RETRY_AFTER = 300.0
-"""Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 MAX_NAMED = 10
@@ -489,18 +488,12 @@ def _prepare_node(seen: OsdObservation, node: str, hostname: str, targets: tuple
         return Step(subject=subject, reason=reason, waits_for=f"Job {name} to end")
     action = replace(action, replaces=job.metadata.uid)
     fresh = [t for t in targets if t.path not in prepare.targets_of(job)]
-    ended = _ended(job)
-    if fresh or ended + RETRY_AFTER <= seen.now:
+    later = next_try(job, seen.now)
+    if fresh or not later:
         return Step(subject=subject, action=action, reason=reason)
     errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
     why = "; ".join(errors) or f"Job {name} left no result"
-    again = datetime.fromtimestamp(ended + RETRY_AFTER, UTC).strftime("%H:%M:%SZ")
-    return Step(subject=subject, reason=why, waits_for=f"the next try, at {again}")
-
-
-def _ended(job: Job) -> float:
-    times = [c.last_transition_time for c in job.status.conditions if c.type in ("Complete", "Failed")]
-    return max((datetime.fromisoformat(t).timestamp() for t in times if t), default=0.0)
+    return Step(subject=subject, reason=why, waits_for=later)
 
 
 def _daemons(
