@@ -33,6 +33,7 @@ from controller.framework.backoff import Backoffs
 from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from controller.apis.ceph import CephClusterStatus
+    from controller.apis.ceph.storage import Node as StorageNode
+    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.observation import Observation
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
@@ -105,6 +108,11 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
         return
+    if cluster.spec.cleanup_policy.confirmation == deletion.CONFIRMATION:
+        waits_for = "the CephCluster to be deleted, or the confirmation to be taken away"
+        reason = f"nothing is reconciled: spec.cleanupPolicy.confirmation is {deletion.CONFIRMATION}"
+        yield Step(subject="cluster", reason=reason, waits_for=waits_for)
+        return
     yield from _intents(cluster)
     if seen.identity is None and unmendable_intents(cluster.spec):
         return
@@ -146,12 +154,17 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
 def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
     health = spec.health_check.daemon_health
-    path = "healthCheck.daemonHealth"
+    checks = "healthCheck.daemonHealth"
     found = [
-        duration_problem(f"{path}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{path}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
-        duration_problem(f"{path}.status.interval", health.status.interval, STATUS_INTERVAL),
+        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
     ]
+    scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
+    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
+    for path, scope in scopes:
+        found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
+        found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(
@@ -258,7 +271,7 @@ class ClusterReconciler:
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
-            await self._connections.close(request.namespace)
+            self._close(request.namespace)
             return Result()
         rival = self._rival(cluster)
         if rival is not None:
@@ -279,7 +292,7 @@ class ClusterReconciler:
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
-            await self._connections.close(cluster.metadata.namespace)
+            self._close(request.namespace)
             return Result()
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
@@ -287,6 +300,11 @@ class ClusterReconciler:
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
+
+    def _close(self, namespace: str) -> None:
+        """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""
+        if not self._clusters.keys(namespace):
+            self._connections.close(namespace)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.ceph.releases import CephVersion
+    from controller.runtime.kube import Deployment
     from informers import JsonObject
 
 CLUSTER_LABEL = "rook_cluster"
@@ -29,6 +30,8 @@ CONFIG_DIR = "/etc/ceph"
 KEYRING_DIR = "/etc/ceph/keyring-store"
 RUN_DIR = "/run/ceph"
 VERSION_LABEL = "ceph-version"
+SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
+"""On a daemon's Deployment: leave it alone."""
 
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
@@ -262,6 +265,7 @@ def pod_template(
     daemon: Daemon,
     pod_spec: JsonObject,
     *,
+    key: str = "",
     placement: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
@@ -270,12 +274,13 @@ def pod_template(
         cluster: The cluster.
         daemon: Whose pod it is.
         pod_spec: Containers, volumes, and whatever binds the pod to a node.
-        placement: Where it may run; by default, what `spec.placement` has for the daemon's type over "all".
+        key: Under which the spec speaks of such daemons; by default, the daemon's type.
+        placement: Where it may run; by default, what `spec.placement` has for the key over "all".
     """
-    spec = cluster.spec
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(daemon.type, {})}
-    labels = {**spec.labels.get("all", {}), **spec.labels.get(daemon.type, {}), **daemon.labels(cluster)}
-    allowed = dict(placement) if placement is not None else merged(spec.placement, daemon.type)
+    spec, key = cluster.spec, key or daemon.type
+    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(key, {})}
+    labels = {**spec.labels.get("all", {}), **spec.labels.get(key, {}), **daemon.labels(cluster)}
+    allowed = dict(placement) if placement is not None else merged(spec.placement, key)
     if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
         allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
     meta: JsonObject = {"labels": labels}
@@ -288,7 +293,7 @@ def pod_template(
         **pod_fields(allowed),
         **pod_spec,
     }
-    priority_class = spec.priority_class_names.get(daemon.type) or spec.priority_class_names.get("all")
+    priority_class = spec.priority_class_names.get(key) or spec.priority_class_names.get("all")
     if priority_class:
         full["priorityClassName"] = priority_class
     if host_network(cluster):
@@ -311,6 +316,16 @@ def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template:
             "template": template,
         },
     }
+
+
+def is_kept(found: Deployment | None) -> bool:
+    """Whether somebody works on a daemon, by the label that keeps the operator off its Deployment."""
+    return found is not None and SKIP_LABEL in found.metadata.labels
+
+
+def kept_by(daemon: Daemon) -> str:
+    """What a daemon that somebody works on is waited for by, as `Step.waits_for`."""
+    return f"label {SKIP_LABEL} to be taken off Deployment {daemon.name}"
 
 
 def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:

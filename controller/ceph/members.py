@@ -75,9 +75,9 @@ class MonState:
         monmap = {mon["name"]: _address(mon) for mon in answer["monmap"]["mons"]}
         return cls(monmap=monmap, in_quorum=frozenset(answer["quorum_names"]))
 
-    def keeps_quorum_without(self, mon_id: str) -> bool:
-        """Whether those in quorum, but for `mon_id`, are a majority once it has left the map."""
-        rest = set(self.monmap) - {mon_id}
+    def keeps_quorum_without(self, *mon_ids: str) -> bool:
+        """Whether those in quorum, but for `mon_ids`, are a majority once these have left the map."""
+        rest = set(self.monmap).difference(mon_ids)
         return len(self.in_quorum & rest) > len(rest) // 2
 
 

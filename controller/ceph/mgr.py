@@ -18,6 +18,8 @@ from controller.ceph.daemon import (
     environment,
     flags,
     image_fields,
+    is_kept,
+    kept_by,
     metadata,
     pod_template,
     probes,
@@ -226,6 +228,7 @@ def budget(cluster: CephCluster) -> JsonObject:
         "metadata": metadata(cluster, BUDGET, cluster_labels(cluster, APP)),
         "spec": {
             "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
         },
     }
@@ -245,7 +248,10 @@ def _daemons(
         wanted = mgr_deployment(cluster, fsid, release, daemon)
         why = explain(wanted, seen.live.get(("Deployment", daemon.name)))
         known = state.active == mgr_id or mgr_id in state.standbys
-        if why:
+        if is_kept(seen.deployments.get(mgr_id)):
+            if why or not known:
+                yield Step(subject=subject, reason=why or "not available", waits_for=kept_by(daemon))
+        elif why:
             waits_for = ""
             if mgr_id in seen.deployments:
                 waits_for = hold or (f"mgr {restarting} to be restarted" if restarting not in ("", mgr_id) else "")
@@ -260,6 +266,9 @@ def _surplus(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step]:
     for mgr_id in sorted(set(seen.deployments) - set(ids(cluster))):
         daemon = Daemon(type="mgr", id=mgr_id)
         reason = f"{cluster.spec.mgr.count} mgrs are wanted"
+        if is_kept(seen.deployments[mgr_id]):
+            yield Step(subject=f"mgr {mgr_id}", reason=reason, waits_for=kept_by(daemon))
+            continue
         for resource, name in ((DEPLOYMENT, daemon.name), (SECRET, keyring_name(daemon))):
             found = seen.live.get((resource.kind, name))
             if found is not None and found["metadata"].get("deletionTimestamp") is None:

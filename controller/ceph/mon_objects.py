@@ -31,7 +31,6 @@ from controller.ceph.members import (
     PORT_V2,
     Endpoints,
     Mon,
-    MonState,
     hosts,
     render_endpoints,
     requires_msgr2,
@@ -243,18 +242,22 @@ def _network_flags(cluster: CephCluster) -> list[str]:
     return [*found, *ip_flags(cluster)]
 
 
-def budget(cluster: CephCluster, endpoints: Endpoints, state: MonState | None) -> JsonObject | None:
-    """How many mons a drain may take away at once; None when there are too few to lose one, or it is not wanted."""
-    if cluster.spec.disruption_management.manage_pod_budgets is False or len(endpoints.mons) <= 2:
+def budget(cluster: CephCluster, endpoints: Endpoints) -> JsonObject | None:
+    """How many mons a drain has to leave; None when there are too few to lose one, or it is not wanted.
+
+    It counts those that run, so that one that somebody has stopped counts as lost. A mon that is broken may always be
+    drained: that takes no vote away.
+    """
+    members = len(endpoints.mons)
+    if cluster.spec.disruption_management.manage_pod_budgets is False or members <= 2:
         return None
-    down = 0 if state is None else len(set(endpoints.ids) - state.in_quorum)
-    allowed = (2 if len(endpoints.mons) >= 5 else 1) - down
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": metadata(cluster, BUDGET, cluster_labels(cluster, APP)),
         "spec": {
-            "maxUnavailable": max(allowed, 0),
+            "minAvailable": members - (2 if members >= 5 else 1),
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
         },
     }

@@ -15,14 +15,15 @@ import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
 from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
+from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
 from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
-from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
+from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
-from controller.ceph.rados import Access, CephError
+from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
 from controller.ceph.status import timers
 from controller.ceph.version import Detection
@@ -64,10 +65,6 @@ if TYPE_CHECKING:
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
-
-QUORUM_DEADLINE = 6.0
-"""Seconds for the mons to say who is in quorum: more than an election takes, less than a command may."""
-
 
 MOST_REMNANTS = 5
 """Of what is left of a cluster, so many things are named."""
@@ -193,7 +190,7 @@ class Observer:
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
-        seen_osds = osd.OsdObservation(now=now)
+        seen_osds = osd.OsdObservation(now=now, nodes=tuple(self._caches.nodes.list()), reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
@@ -211,6 +208,7 @@ class Observer:
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
             )
+        has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
             live=live,
             identity=identity,
@@ -224,15 +222,15 @@ class Observer:
                 endpoints=endpoints,
                 state=state,
                 nodes={n.metadata.name: n for n in self._caches.nodes.list()},
-                deployments=_daemons(deployments, "rook-ceph-mon"),
+                deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
-                remnants=remnants(live, reports, identity),
+                remnants=() if identity is not None and has_members else remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
-                deployments=_daemons(deployments, "rook-ceph-mgr"),
+                deployments=daemons(deployments, "rook-ceph-mgr"),
                 pods=by_id["rook-ceph-mgr"],
                 live=live,
             ),
@@ -252,18 +250,14 @@ class Observer:
         self, cluster: CephCluster, identity: Identity, endpoints: Endpoints
     ) -> tuple[Cluster | None, MonState | None]:
         namespace = cluster.metadata.namespace
-        access = Access(hosts(cluster, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
-        ceph = await self._connections.cluster(namespace, access)
+        ceph = self._connections.cluster(namespace, access_of(cluster, identity, endpoints))
         try:
-            with anyio.fail_after(QUORUM_DEADLINE):
-                return ceph, MonState.parse(await ceph.mon("quorum_status"))
-        except TimeoutError:
-            log.info("Mons do not say who is in quorum", namespace=namespace, seconds=QUORUM_DEADLINE)
+            return ceph, MonState.parse(await ceph.mon("quorum_status"))
         except CephError as error:
             log.info("Mons do not answer", namespace=namespace, error=str(error))
             if error.errno == errno.ETIMEDOUT:
                 # The connection may know only mons that are gone; a new one starts from the present members.
-                await self._connections.close(namespace)
+                self._connections.close(namespace)
         return None, None
 
     def _secret_values(self, cluster: CephCluster) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
@@ -355,8 +349,10 @@ def _by_label(pods: Iterable[Pod], app: str, label: str) -> dict[str, tuple[Pod,
     return {key: tuple(value) for key, value in found.items()}
 
 
-def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
-    return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
+def daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
+    """The daemons' Deployments by id; not one that somebody made beside a daemon's, with its labels, to work on it."""
+    ids = ((d, d.metadata.labels.get("ceph_daemon_id", "")) for d in deployments if d.metadata.labels.get("app") == app)
+    return {daemon_id: d for d, daemon_id in ids if d.metadata.name == f"{app}-{daemon_id}"}
 
 
 def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Release]) -> Running:

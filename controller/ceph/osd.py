@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,7 +21,7 @@ from controller.apis.ceph import status as api
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.crush import failure_domain, place, places, spelled
-from controller.ceph.daemon import cluster_labels
+from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
@@ -36,6 +36,7 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
 from controller.framework.children import Apply, Live, delete, explain
+from controller.framework.jobs import next_try
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
@@ -56,11 +57,7 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
-"""On an OSD's Deployment: leave it alone."""
 
-RETRY_AFTER = 300.0
-"""Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 MAX_NAMED = 10
@@ -515,18 +512,12 @@ def _prepare_node(seen: OsdObservation, node: str, hostname: str, targets: tuple
         return Step(subject=subject, reason=reason, waits_for=f"Job {name} to end")
     action = replace(action, replaces=job.metadata.uid)
     fresh = [t for t in targets if t.path not in prepare.targets_of(job)]
-    ended = _ended(job)
-    if fresh or ended + RETRY_AFTER <= seen.now:
+    later = next_try(job, seen.now)
+    if fresh or not later:
         return Step(subject=subject, action=action, reason=reason)
     errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
     why = "; ".join(errors) or f"Job {name} left no result"
-    again = datetime.fromtimestamp(ended + RETRY_AFTER, UTC).strftime("%H:%M:%SZ")
-    return Step(subject=subject, reason=why, waits_for=f"the next try, at {again}")
-
-
-def _ended(job: Job) -> float:
-    times = [c.last_transition_time for c in job.status.conditions if c.type in ("Complete", "Failed")]
-    return max((datetime.fromisoformat(t).timestamp() for t in times if t), default=0.0)
+    return Step(subject=subject, reason=why, waits_for=later)
 
 
 def _daemons(
@@ -591,7 +582,7 @@ def _outdated(
         deployment = seen.deployments.get(osd.osd_id)
         if node is None or HOSTNAME_LABEL not in node.metadata.labels:
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
-        if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
+        if is_kept(deployment):
             continue
         resources = overrides.get(_hostname(node), {})
         if _may_move(cluster):

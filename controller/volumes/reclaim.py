@@ -9,16 +9,19 @@ import msgspec
 
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
+from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
-from controller.volumes.backend import BackendError, Volume
+from controller.volumes.backend import BackendError, Volume, volume_from
+from controller.volumes.clients import around, locate
 from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, reference
 from informers import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from controller.apis.node import NodeReport
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import Node, VolumeAttachment
@@ -64,7 +67,8 @@ def analyze(volume: PersistentVolume, attachments: Sequence[VolumeAttachment]) -
     release = Step(subject=subject, action=ReleasePersistentVolume(), reason="it is being deleted")
     if deleting and not held:
         return Plan()
-    if volume.spec.persistent_volume_reclaim_policy != "Delete":
+    kept = volume.spec.csi is not None and volume_from(volume.spec.csi).is_static
+    if kept or volume.spec.persistent_volume_reclaim_policy != "Delete":
         return Plan(steps=(release,) if deleting else ())
     unclaimed = volume.status.phase == "Released" or (deleting and volume.status.phase in UNCLAIMED)
     if not unclaimed or volume.spec.csi is None:
@@ -73,8 +77,8 @@ def analyze(volume: PersistentVolume, attachments: Sequence[VolumeAttachment]) -
     if attachments:
         nodes = ", ".join(sorted(a.spec.node_name for a in attachments))
         return Plan(steps=(Step(subject=subject, reason=reason, waits_for=f"detachment from {nodes}"),))
-    served = Volume(driver=volume.spec.csi.driver, attributes=volume.spec.csi.volume_attributes)
-    destroy = Step(subject=subject, action=DestroyVolume(served), reason=reason, deadline=DESTROY_DEADLINE)
+    action = DestroyVolume(volume_from(volume.spec.csi))
+    destroy = Step(subject=subject, action=action, reason=reason, deadline=DESTROY_DEADLINE)
     if deleting:
         return Plan(steps=(destroy, release))
     delete = Step(subject=subject, action=DeletePersistentVolume(), reason="the volume is gone")
@@ -122,7 +126,8 @@ class Volumes:
         events: Tells users.
         volumes: All PersistentVolumes, with the index `BY_HANDLE`.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
-        nodes: All nodes.
+        nodes: All nodes, with the index `BY_ADDRESS`.
+        reports: The reports of all nodes' agents, with the index `BY_CLIENT`.
         backend: The storage system.
         backoffs: Which lanes failed.
     """
@@ -132,6 +137,7 @@ class Volumes:
     volumes: Informer[PersistentVolume]
     attachments: Informer[VolumeAttachment]
     nodes: Informer[Node]
+    reports: Informer[NodeReport]
     backend: VolumeBackend
     backoffs: Backoffs = field(default_factory=Backoffs)
 
@@ -166,8 +172,9 @@ class Volumes:
             raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
         holders = await self.backend.holders(action.volume)
         if holders:
-            nodes = self.nodes.list()
-            raise BackendError(f"still open: {', '.join(holder.where(nodes) for holder in holders)}")
+            nodes, reports = around(holders, self.nodes, self.reports)
+            located = locate(holders, reports, nodes)
+            raise BackendError(f"still open: {', '.join(holder.where for holder in located)}")
         await self.backend.delete(action.volume)
 
     async def _delete(self, volume: PersistentVolume) -> None:
@@ -183,4 +190,5 @@ class Volumes:
 
     def _record(self, volume: PersistentVolume, result: StepResult) -> None:
         if result.state is StepState.FAILED:
-            self.events.event(reference(PV.kind, volume.metadata), "Warning", "VolumeFailedDelete", result.error)
+            note = brief(result.error)
+            self.events.event(reference(PV.kind, volume.metadata), "Warning", "VolumeFailedDelete", note)
