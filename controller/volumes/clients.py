@@ -36,8 +36,8 @@ def addresses_of(node: Node) -> tuple[str, ...]:
 
 
 def clients_of(report: NodeReport) -> tuple[str, ...]:
-    """The clients that a report names."""
-    return tuple(client.address for client in report.clients)
+    """The clients that a report names; the agent does not know each by its address."""
+    return tuple(client.address for client in report.clients if client.address)
 
 
 def mapped_by(report: NodeReport) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def mapped_by(report: NodeReport) -> tuple[str, ...]:
 
 
 def reported_for(volume: PersistentVolume | None, report: NodeReport) -> tuple[str, ...]:
-    """The clients by which the report's node uses a volume."""
+    """The clients by which the report's node uses a volume; empty for one that its agent does not know."""
     csi = volume.spec.csi if volume is not None else None
     if csi is None:
         return ()
