@@ -34,9 +34,9 @@ from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAtt
 from controller.runtime.leader import is_lost
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Holder, Volume, volume_from
-from controller.volumes.clients import BY_MAPPED, around, locate, reported_for
+from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for
 from controller.volumes.provision import reference
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -370,7 +370,7 @@ class Attachments:
         client: Writes.
         events: Tells users.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
-        volumes: All PersistentVolumes, with the index `BY_HANDLE`.
+        volumes: All PersistentVolumes, with the index `BY_IDENTITY`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
         namespace: Where the reports are.
@@ -515,7 +515,9 @@ class Attachments:
         """The PersistentVolumes of the same volume: its own, and any by which another namespace has it."""
         if volume is None:
             return set()
-        return {volume.metadata.name, *(v.metadata.name for v in self.volumes.by_index(BY_HANDLE, handle_of(volume)))}
+        (identity, *_) = identities(self.backend)(volume) or ("",)
+        copies = self.volumes.by_index(BY_IDENTITY, identity) if identity else []
+        return {volume.metadata.name, *(copy.metadata.name for copy in copies)}
 
     async def _same_volume(self, names: Collection[str]) -> list[VolumeAttachment]:
         """The attachments of these PersistentVolumes that the API server has."""

@@ -19,7 +19,7 @@ from controller.testkit import ApiServer, new_manager, running, virtual_time
 from controller.volumes.attach import GIVEN_TO, LAST_LOOK, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder, Volume
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client, TransportError
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, report, volume
 from tests.unit.volumes.world import FakeBackend, World
@@ -98,7 +98,7 @@ class Operator:
         found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment)
         found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
         volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-        volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
+        volumes.add_index(BY_IDENTITY, identities(self.backend))
         nodes.add_index(BY_ADDRESS, addresses_of)
         reports = reports_of(caches, OPERATOR)
         reports.add_index(BY_CLIENT, clients_of)
