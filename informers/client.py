@@ -325,7 +325,7 @@ class Client:
     def stream(
         self, path: str, *, params: Mapping[str, str], accept: str = "application/json", idle: float
     ) -> AbstractAsyncContextManager[Stream]:
-        """Open a watch on a connection of its own, and close it with the context.
+        """Open a watch, or a list of any length, on a connection of its own, and close it with the context.
 
         Args:
             path: Path of a collection.

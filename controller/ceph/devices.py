@@ -110,6 +110,7 @@ class DeviceVerdict:
         report: What the agent found; None where there is no such device.
         osd_id: The OSD that is on it; -1 for none.
         osd_uuid: That OSD's UUID.
+        unseen: Whether the node has given no report, so that nobody knows what is on it.
     """
 
     node: str
@@ -120,6 +121,7 @@ class DeviceVerdict:
     report: BlockDevice | None = None
     osd_id: int = -1
     osd_uuid: str = ""
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +251,7 @@ def _judge_node(
     if report.devices is None:
         if selection is not None:
             reason = f"no report yet: the rook-agent pod of node {report.node} has written no NodeReport"
-            yield rejected(ALL_DEVICES, reason), None
+            yield replace(rejected(ALL_DEVICES, reason), unseen=True), None
         return
     by_name = {device.name: device for device in report.devices}
     seen_osds = {device.osd_uuid for device in report.devices if device.osd_uuid}

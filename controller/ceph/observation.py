@@ -143,6 +143,11 @@ class Observation:
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
 
+    @property
+    def pgs(self) -> Mapping[str, int]:
+        """Placement groups by state, as far as that is known."""
+        return self.health.pgs if self.health is not None else {}
+
 
 class Observer:
     """Observes clusters.
@@ -185,7 +190,7 @@ class Observer:
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
-        seen_osds = osd.OsdObservation(now=now)
+        seen_osds = osd.OsdObservation(now=now, nodes=tuple(self._caches.nodes.list()), reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
@@ -203,6 +208,7 @@ class Observer:
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
             )
+        has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
             live=live,
             identity=identity,
@@ -220,7 +226,7 @@ class Observer:
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
-                remnants=remnants(live, reports, identity),
+                remnants=() if identity is not None and has_members else remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,

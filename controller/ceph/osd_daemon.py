@@ -29,6 +29,7 @@ from controller.ceph.daemon import (
 )
 from controller.ceph.osd_prepare import device_mounts, device_volumes, osd_placement
 from controller.ceph.script_image import script_command, script_mount, with_script
+from controller.framework.names import label_value
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.resources import memory_bytes, requirements
 
@@ -183,13 +184,13 @@ def osd_deployment(
     template = pod_template(cluster, own, pod, placement=osd_placement(cluster))
     labels = {
         "ceph-osd-id": str(osd.osd_id),
-        "failure-domain": where["host"],
+        "failure-domain": label_value(where["host"]),
         "portable": "false",
         "encrypted": "false",
     }
-    labels |= {f"topology-location-{level}": name for level, name in where.items()}
+    labels |= {f"topology-location-{level}": label_value(name) for level, name in where.items()}
     if osd.settings.get("deviceClass"):
-        labels["device-class"] = osd.settings["deviceClass"]
+        labels["device-class"] = label_value(osd.settings["deviceClass"])
     template["metadata"]["labels"] |= labels
     result = deployment(cluster, own, release, with_script(template, script_image, limited))
     record = _Record(uuid=osd.uuid, node=osd.node, path=osd.path, settings=dict(osd.settings))

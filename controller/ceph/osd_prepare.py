@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +25,7 @@ from controller.ceph.daemon import (
     volumes,
 )
 from controller.ceph.script_image import script_command, script_mount, with_script
+from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
 
@@ -49,7 +49,6 @@ RESULT_PATH = "/tmp/result.json"  # noqa: S108  # the pod's own
 MAX_DEVICES = 16
 """Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
 MAX_RETRIES = 3
-NAME_LIMIT = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +111,12 @@ _REPORT = msgspec.json.Decoder(list[_Reported])
 
 def daemon(hostname: str) -> Daemon:
     """Stands for the preparing pod of a node where daemons have names and labels."""
-    return Daemon(type=TYPE, id=hostname)
+    return Daemon(type=TYPE, id=label_value(hostname))
 
 
 def job_name(hostname: str) -> str:
-    """The name of a node's Job; a long one is cut and told apart by a hash, since pods carry it as a label."""
-    name = daemon(hostname).name
-    if len(name) <= NAME_LIMIT:
-        return name
-    digest = sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
+    """The name of a node's Job."""
+    return object_name(f"{APP}-{hostname}")
 
 
 def device_volumes() -> list[JsonObject]:
@@ -182,7 +177,7 @@ def prepare_job(
         "volumes": [*volumes(BOOTSTRAP_SECRET), *device_volumes()],
     }
     placement = over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
-    template = pod_template(cluster, own, pod, placement=placement)
+    template = pod_template(cluster, own, pod, key="prepareosd", placement=placement)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

@@ -104,6 +104,13 @@ def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_overri
     ]
 
 
+def test_nothing_is_reconciled_once_the_destruction_of_data_is_confirmed() -> None:
+    confirmed = cluster_of({"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}})
+    wait = ["cluster: Wait <- the CephCluster to be deleted, or the confirmation to be taken away"]
+    assert told(analyze(confirmed, Observation(), NOW).steps) == wait
+    assert told(analyze(confirmed, at_rest(confirmed, live={}), NOW).steps) == wait
+
+
 def test_an_identity_is_never_made_anew_while_mons_exist() -> None:
     cluster = cluster_of()
     (step,) = analyze(cluster, at_rest(cluster, identity=None), NOW).steps
