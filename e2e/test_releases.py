@@ -1,4 +1,4 @@
-"""Releases: the cluster of 2018's manifest, its upgrade from Ceph 18.2 to 20.2 under a database, and a new one on 20.2."""
+"""Releases: the cluster of 2018, its upgrade from Ceph 18.2 to 20.2 under a database, and a new one on 20.2."""
 
 import uuid
 from collections.abc import Iterator
