@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
-from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
+from controller.ceph import actions, config, csi, deletion, disruption, mgr, mon, osd, status
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
@@ -96,7 +96,11 @@ def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     if cluster.metadata.deletion_timestamp is not None:
         return deletion.analyze(cluster, seen)
     steps = tuple(_steps(cluster, seen))
-    return Plan(steps=steps, look_again=_pause(cluster, now) if steps else _interval(cluster))
+    pauses = (
+        _pause(cluster, now) if steps else _interval(cluster),
+        disruption.look_again(cluster, disruption.scene(seen.osds, seen.pgs)),
+    )
+    return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
 
 def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -132,6 +136,8 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    if seen.osds.states is not None:
+        yield from disruption.analyze(cluster, disruption.scene(seen.osds, seen.pgs))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
 

@@ -143,6 +143,11 @@ class Observation:
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
 
+    @property
+    def pgs(self) -> Mapping[str, int]:
+        """Placement groups by state, as far as that is known."""
+        return self.health.pgs if self.health is not None else {}
+
 
 class Observer:
     """Observes clusters.
