@@ -504,7 +504,7 @@ class HttpTransport:
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
         if "send" not in vars(aiohttp.ClientRequest):
             raise RuntimeError(
-                f"aiohttp {aiohttp.__version__} sends requests without ClientRequest.send, so that a process that leads "
+                f"aiohttp {aiohttp.__version__} sends requests without ClientRequest.send, so that who leads "
                 "no more could still write; install aiohttp>=3.12,<4"
             )
         self.write_gate: Callable[[], None] | None = None
