@@ -105,7 +105,7 @@ def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Envir
 def install_chart(environment: Environment, **values: Any) -> None:
     """Install or upgrade the release, without waiting until its pods are ready."""
     # The control plane is not given the images, so nothing of ours may tolerate its taint.
-    settings: dict[str, Any] = {"allowLoopDevices": True, "discover.tolerations": [], **values}
+    settings: dict[str, Any] = {"allowLoopDevices": True, "csi.pluginTolerations": [], **values}
     for prefix, image in (("image", "operator"), ("agent.image", "agent")):
         settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
     arguments: list[str | Path] = ["upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE]
