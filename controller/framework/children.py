@@ -101,7 +101,7 @@ def handlers(applier: Applier, client: Client, informers: Iterable[Informer[Any]
     async def create(action: Create) -> None:
         informer = caches[action.obj["kind"]]
         try:
-            informer.observe_write(await client.create(informer.resource, action.obj))
+            await client.create(informer.resource, action.obj)
         except ApiError as error:
             if not error.is_already_exists:
                 raise
