@@ -53,6 +53,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         'namespaces to serve, with commas between them; "*": all of them',
     )
     add("--operator-namespace", "POD_NAMESPACE", "rook-ceph", "namespace of the operator and its agents")
+    add("--operator-image", "ROOK_OPERATOR_IMAGE", "", "image of the operator, from which OSDs get their script")
     add("--identity", "POD_NAME", socket.gethostname(), "name of this replica")
     add("--log-level", "ROOK_LOG_LEVEL", "info", "debug, info, warning or error", type=str.lower)
     add("--log-format", "ROOK_LOG_FORMAT", "json", "json or console", choices=("json", "console"))
@@ -114,6 +115,7 @@ async def run(arguments: argparse.Namespace) -> None:
     """Runs the operator until it is told to stop."""
     settings = Settings(
         operator_namespace=arguments.operator_namespace,
+        operator_image=arguments.operator_image,
         allow_loop_devices=arguments.allow_loop_devices,
         ceph_timeout=arguments.ceph_timeout,
         workers=arguments.workers,

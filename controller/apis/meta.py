@@ -87,6 +87,8 @@ class Schema:
     list_type: str = ""
     list_map_keys: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    like: type[msgspec.Struct] | None = None
+    """The type whose schema the field has, though it is decoded as plain JSON and handed on as the user wrote it."""
 
 
 if TYPE_CHECKING:
@@ -161,6 +163,19 @@ def _same(value: Any) -> Any:
 def _has_server_default(annotation: Any) -> bool:
     markers = getattr(annotation, "__metadata__", ())
     return any(isinstance(m, Schema) and m.default is not msgspec.UNSET for m in markers)
+
+
+class ResourceRequirements(SpecStruct, frozen=True, kw_only=True):
+    """Requests and limits of a container."""
+
+    limits: Nullable[dict[str, Quantity]] = msgspec.field(default_factory=dict)
+    """What it may use at most, by resource: cpu, memory, and so on."""
+    requests: Nullable[dict[str, Quantity]] = msgspec.field(default_factory=dict)
+    """What is set aside for it."""
+
+
+type Resources = Annotated[JsonObject, Schema(preserve_unknown=True, like=ResourceRequirements)]
+"""Requests and limits as the user wrote them."""
 
 
 class OwnerReference(ApiStruct, frozen=True, kw_only=True):

@@ -100,6 +100,9 @@ def _substitute(annotation: Any, arguments: dict[Any, Any]) -> Any:
 def _type_schema(bare: Any, constraints: tuple[Schema, ...]) -> JsonObject:
     if any(constraint.int_or_string for constraint in constraints):
         return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+    for constraint in constraints:
+        if constraint.like is not None:
+            return _struct_schema(constraint.like)
     if bare in _SCALARS:
         return {"type": _SCALARS[bare]}
     if bare is ObjectMeta:  # the API server has its own schema for metadata and allows no other

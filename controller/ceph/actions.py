@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
-from controller.ceph import config, csi, deletion, mgr, mon, osd
+from controller.ceph import config, csi, deletion, disruption, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, JOB, POD, PV, SECRET, PartialObject, PersistentVolume
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, POD, PV, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def handlers(
     if ceph is not None:
         ways |= _ceph_handlers(cluster, manager, ceph)
         ways |= csi.handlers(cluster, ceph, manager.applier)
+        ways |= disruption.handlers(ceph)
     if ceph is not None and seen.release is not None and seen.identity is not None:
-        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph)
+        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph, seen.osds.script_image)
     return ways
 
 
@@ -80,7 +81,14 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         users = deletion.dependents(cluster, pools, volumes)
         if users:
             raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
+        if action.replaces:
+            await client.delete(JOB, namespace, action.job["metadata"]["name"], uid=action.replaces)
         await _create(client, JOB, action.job)
+
+    async def stop(action: deletion.Stop) -> None:
+        await confirm()
+        body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
+        await client.patch(DEPLOYMENT, namespace, action.name, body, content_type="application/merge-patch+json")
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:
         await confirm()
@@ -101,6 +109,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         deletion.DestroyData: destroy_data,
         deletion.DestroyIdentity: destroy_identity,
         deletion.LetGo: let_go,
+        deletion.Stop: stop,
         mgr.LabelMgr: label_mgr,
     }
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
-from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
-from controller.ceph.daemon import cluster_labels, metadata
+from controller.ceph import actions, config, csi, deletion, disruption, mgr, mon, osd, status
+from controller.ceph.daemon import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import (
@@ -27,12 +29,16 @@ from controller.ceph.keys import (
     keyring_secret,
     mons_keyring,
 )
+from controller.ceph.members import ENDPOINTS
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.backoff import Backoffs
+from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.pace import Pace
+from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
@@ -61,23 +67,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from controller.apis.ceph import CephClusterStatus
+    from controller.apis.ceph.storage import Node as StorageNode
+    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.observation import Observation
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import HasMetadata, Node
+    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-MON_INTERVAL, STATUS_INTERVAL = 45.0, 60.0
+MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
 LEAST_INTERVAL = 1.0
 """Seconds; a spec that asks for a look more often gets one as often as this."""
-SOONEST, LATEST = 1.0, 15.0
-"""Seconds after which to look again at a cluster that is on its way somewhere: soon at first, later and later after."""
+SOONEST = 1.0
+"""Seconds after which to look again at a cluster that is on its way; later and later where it stands still."""
 PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
@@ -93,13 +101,22 @@ def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     if cluster.metadata.deletion_timestamp is not None:
         return deletion.analyze(cluster, seen)
     steps = tuple(_steps(cluster, seen))
-    return Plan(steps=steps, look_again=_pause(cluster, now) if steps else _interval(cluster))
+    pauses = (
+        _pause(cluster, now) if steps else _interval(cluster),
+        disruption.look_again(cluster, disruption.scene(seen.osds, seen.pgs)),
+    )
+    return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
 
 def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     if cluster.spec.external.enable:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
+        return
+    if cluster.spec.cleanup_policy.confirmation == deletion.CONFIRMATION:
+        waits_for = "the CephCluster to be deleted, or the confirmation to be taken away"
+        reason = f"nothing is reconciled: spec.cleanupPolicy.confirmation is {deletion.CONFIRMATION}"
+        yield Step(subject="cluster", reason=reason, waits_for=waits_for)
         return
     yield from _intents(cluster)
     if seen.identity is None and unmendable_intents(cluster.spec):
@@ -124,6 +141,8 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    if seen.osds.states is not None:
+        yield from disruption.analyze(cluster, disruption.scene(seen.osds, seen.pgs))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
 
@@ -140,12 +159,17 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
 def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
     health = spec.health_check.daemon_health
-    path = "healthCheck.daemonHealth"
+    checks = "healthCheck.daemonHealth"
     found = [
-        duration_problem(f"{path}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{path}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
-        duration_problem(f"{path}.status.interval", health.status.interval, STATUS_INTERVAL),
+        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
     ]
+    scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
+    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
+    for path, scope in scopes:
+        found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
+        found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(
@@ -204,6 +228,7 @@ def _interval(cluster: CephCluster) -> float:
     health = cluster.spec.health_check.daemon_health
     found = (
         duration_or(health.mon.interval, MON_INTERVAL) or MON_INTERVAL,
+        duration_or(health.osd.interval, OSD_INTERVAL) or OSD_INTERVAL,
         duration_or(health.status.interval, STATUS_INTERVAL) or STATUS_INTERVAL,
     )
     return max(min(found), LEAST_INTERVAL)
@@ -213,7 +238,7 @@ def _pause(cluster: CephCluster, now: float) -> float:
     """Seconds until a cluster that is on its way is looked at again, by how long its plan has been standing still."""
     since = [datetime.fromisoformat(s.since).timestamp() for s in cluster.status.plan.steps if s.since]
     newest = max(since, default=now)
-    return min(max((now - newest) / PATIENCE, SOONEST), LATEST)
+    return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
 class ClusterReconciler:
@@ -242,17 +267,22 @@ class ClusterReconciler:
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings)
+        self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
+        self._pace = Pace()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
-            await self._connections.close(request.namespace)
+            self._pace.forget(request)
+            self._close(request.namespace)
             return Result()
+        wait = self._pace.wait(request)
+        if wait:
+            return Result(requeue_after=wait)
         rival = self._rival(cluster)
         if rival is not None:
             return await self._refuse(cluster, rival)
@@ -267,12 +297,15 @@ class ClusterReconciler:
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
-        plan = analyze(cluster, seen, now)
+        # Pure, and long where there are thousands of OSDs: it leaves the event loop to leases, probes and watches.
+        begun = time.perf_counter()
+        plan = await anyio.to_thread.run_sync(analyze, cluster, seen, now)
+        self._pace.took(request, time.perf_counter() - begun)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
         if _let_go(outcome):
-            await self._connections.close(cluster.metadata.namespace)
+            self._close(request.namespace)
             return Result()
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
@@ -280,6 +313,11 @@ class ClusterReconciler:
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
+
+    def _close(self, namespace: str) -> None:
+        """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""
+        if not self._clusters.keys(namespace):
+            self._connections.close(namespace)
 
     def _rival(self, cluster: CephCluster) -> str | None:
         """An older CephCluster in the same namespace, which has the right to its names."""
@@ -299,7 +337,8 @@ class ClusterReconciler:
 
     async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
         raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
-        shown = status.build(
+        build = partial(
+            status.build,
             cluster,
             seen,
             outcome,
@@ -308,7 +347,7 @@ class ClusterReconciler:
             invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
-        await self._write_status(cluster, shown)
+        await self._write_status(cluster, await anyio.to_thread.run_sync(build))
 
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:
@@ -332,9 +371,25 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
 
     controller.watch(clusters, predicate=any_of(generation_changed, annotations_changed))
-    controller.watch(caches.pods, in_namespace)
-    for informer in caches.children:
-        controller.watch(informer, in_namespace)
+
+    def concerned(obj: ConfigMap | Secret) -> Iterable[Request]:
+        """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
+        meta = obj.metadata
+        ours = CLUSTER_LABEL in meta.labels or meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
+        return [
+            Request(meta.namespace, cluster.metadata.name)
+            for cluster in clusters.list(meta.namespace)
+            if ours or meta.name in config.secrets_of(cluster)
+        ]
+
+    controller.watch(caches.pods, in_namespace, predicate=pod_changed)
+    controller.watch(caches.deployments, in_namespace, predicate=deployment_changed)
+    controller.watch(caches.jobs, in_namespace, predicate=job_changed)
+    controller.watch(caches.services, in_namespace)
+    controller.watch(caches.claims, in_namespace, predicate=claim_changed)
+    controller.watch(caches.budgets, in_namespace, predicate=budget_changed)
+    controller.watch(caches.config_maps, concerned)
+    controller.watch(caches.secrets, concerned)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
     controller.watch(caches.reports, every, predicate=devices_changed)

@@ -16,6 +16,7 @@ from controller.ceph.daemon import CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.rados import CephError
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
+from controller.runtime.log import looks_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +73,7 @@ class SetConfig:
     name: str
     value: str = field(repr=False)
     hidden: bool = False
-    """Whether the value is a Secret's, which no message may show."""
+    """Whether the value is a Secret's, or goes by a secret's name, which no message may show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,13 @@ def desired(cluster: CephCluster, secret_values: Mapping[Name, str]) -> dict[Nam
     return settings
 
 
+def secrets_of(cluster: CephCluster) -> frozenset[str]:
+    """The names of the Secrets that `cephConfigFromSecret` refers to."""
+    return frozenset(
+        reference.name for options in cluster.spec.ceph_config_from_secret.values() for reference in options.values()
+    )
+
+
 def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapping[Name, str]) -> tuple[Step, ...]:
     """What to set and unset in the mons' database. Pure.
 
@@ -107,7 +115,9 @@ def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapp
     """
     if state is None:
         return ()
-    return tuple(_steps(desired(cluster, secret_values), state, hidden=frozenset(map(_normal, secret_values))))
+    wanted = desired(cluster, secret_values)
+    hidden = {*map(_normal, secret_values), *(name for name in wanted if looks_secret(name[1]))}
+    return tuple(_steps(wanted, state, hidden=frozenset(hidden)))
 
 
 def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Name]) -> Iterator[Step]:
@@ -115,7 +125,7 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
         owned, found = state.owned.get((who, name)), state.values.get((who, name))
         if owned == Owned(digest(value), digest(found or "")) and found is not None:
             continue
-        shown = "its Secret's value" if (who, name) in hidden else repr(value)
+        shown = "a secret value" if (who, name) in hidden else repr(value)
         reason = f"it is not set, wanted {shown}" if found is None else f"it should be {shown}"
         yield Step(
             subject=f"setting {who} {name}", action=SetConfig(who, name, value, (who, name) in hidden), reason=reason

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.keys import KEYRING_KEY
 from controller.framework.labels import owner_reference, recommended
-from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
+from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
 from controller.framework.resources import requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from controller.ceph.releases import CephVersion
+    from controller.runtime.kube import Deployment
     from informers import JsonObject
 
 CLUSTER_LABEL = "rook_cluster"
@@ -29,6 +30,18 @@ CONFIG_DIR = "/etc/ceph"
 KEYRING_DIR = "/etc/ceph/keyring-store"
 RUN_DIR = "/run/ceph"
 VERSION_LABEL = "ceph-version"
+SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
+"""On a daemon's Deployment: leave it alone."""
+
+ACCOUNT = "rook-ceph-default"
+"""Service account of Ceph's pods. It has no token in them; pull secrets and admission policies go by it."""
+ACCOUNTS: Mapping[str, str] = {
+    "mgr": "rook-ceph-mgr",
+    "osd": "rook-ceph-osd",
+    "osd-prepare": "rook-ceph-osd",
+    "cleanup": "rook-ceph-osd",
+}
+"""Service accounts of daemons, by type, that have another one; upstream's names."""
 
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
@@ -262,6 +275,7 @@ def pod_template(
     daemon: Daemon,
     pod_spec: JsonObject,
     *,
+    key: str = "",
     placement: Mapping[str, Any] | None = None,
 ) -> JsonObject:
     """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
@@ -270,12 +284,13 @@ def pod_template(
         cluster: The cluster.
         daemon: Whose pod it is.
         pod_spec: Containers, volumes, and whatever binds the pod to a node.
-        placement: Where it may run; by default, what `spec.placement` has for the daemon's type over "all".
+        key: Under which the spec speaks of such daemons; by default, the daemon's type.
+        placement: Where it may run; by default, what `spec.placement` has for the key over "all".
     """
-    spec = cluster.spec
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(daemon.type, {})}
-    labels = {**spec.labels.get("all", {}), **spec.labels.get(daemon.type, {}), **daemon.labels(cluster)}
-    allowed = dict(placement) if placement is not None else merged(spec.placement, daemon.type)
+    spec, key = cluster.spec, key or daemon.type
+    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(key, {})}
+    labels = {**spec.labels.get("all", {}), **spec.labels.get(key, {}), **daemon.labels(cluster)}
+    allowed = dict(placement) if placement is not None else merged(spec.placement, key)
     if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
         allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
     meta: JsonObject = {"labels": labels}
@@ -284,11 +299,12 @@ def pod_template(
     full: JsonObject = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "serviceAccountName": ACCOUNTS.get(daemon.type, ACCOUNT),
         "restartPolicy": "Always",
         **pod_fields(allowed),
         **pod_spec,
     }
-    priority_class = spec.priority_class_names.get(daemon.type) or spec.priority_class_names.get("all")
+    priority_class = spec.priority_class_names.get(key) or spec.priority_class_names.get("all")
     if priority_class:
         full["priorityClassName"] = priority_class
     if host_network(cluster):
@@ -311,6 +327,28 @@ def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template:
             "template": template,
         },
     }
+
+
+def family_fields(cluster: CephCluster) -> JsonObject:
+    """The fields of a Service's spec by which it has an address of the cluster's IP family."""
+    if cluster.spec.network.ip_family != "IPv6":
+        return {}
+    return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+
+
+def zone_label(cluster: CephCluster) -> str:
+    """The node label over whose values mons and mgrs are spread."""
+    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
+
+
+def is_kept(found: Deployment | None) -> bool:
+    """Whether somebody works on a daemon, by the label that keeps the operator off its Deployment."""
+    return found is not None and SKIP_LABEL in found.metadata.labels
+
+
+def kept_by(daemon: Daemon) -> str:
+    """What a daemon that somebody works on is waited for by, as `Step.waits_for`."""
+    return f"label {SKIP_LABEL} to be taken off Deployment {daemon.name}"
 
 
 def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:

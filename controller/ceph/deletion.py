@@ -7,44 +7,45 @@ Job on every node that held data removes the data, and then the identity goes to
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from controller.ceph import mon_objects
-from controller.ceph.daemon import (
-    MON_CONFIG,
-    Release,
-    cluster_labels,
-    image_fields,
-    metadata,
-)
+import msgspec
+
+from controller.ceph import mon_objects, osd, osd_daemon
+from controller.ceph.daemon import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
 from controller.ceph.devices import Verdict
 from controller.ceph.keys import IDENTITY, PROTECTION
 from controller.ceph.members import ENDPOINTS
 from controller.framework.children import delete
-from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
+from controller.framework.jobs import next_try
+from controller.framework.names import label_value, object_name
+from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
 from controller.framework.pods import trouble
 from controller.framework.resources import requirements
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from controller.apis.ceph import CephBlockPool, CephCluster
     from controller.ceph.observation import Observation
-    from controller.runtime.kube import PersistentVolume
+    from controller.runtime.kube import Job, PersistentVolume
     from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
 CONFIRMATION = "yes-really-destroy-data"
+TYPE = "cleanup"
 APP = "rook-ceph-cleanup"
 SUBJECT = "CephCluster"
 LOOK_AGAIN = 10.0
 
-MAX_NAME = 63
-"""Characters of a Job's name, which becomes a label of its pods."""
+MAX_RETRIES = 3
+"""Times that Kubernetes tries a Job again by itself."""
+
+MAX_NAMED = 20
+"""Of what uses the cluster, so many are named."""
 
 REMOVE_DATA = """\
 set -eu
@@ -52,35 +53,56 @@ for store in /data/mon-*; do
     if [ "$(cat "$store/data/rook-fsid" 2>/dev/null)" = "$FSID" ]; then rm -rf "$store"; fi
 done
 ours() { ceph-bluestore-tool show-label --dev "$1" 2>/dev/null | grep -q "\\"ceph_fsid\\": \\"$FSID\\""; }
+sanitize() {
+    if [ "$METHOD" = complete ]; then
+        pass=0
+        while [ "$pass" -lt "$ITERATIONS" ]; do
+            pass=$((pass + 1))
+            if [ "$SOURCE" = random ]; then shred -n 1 "$1" || return 1; else shred -n 0 -z "$1" || return 1; fi
+        done
+    else
+        # The places where BlueStore keeps its label, as far as the device reaches.
+        for gib in 0 1 10 100 1000; do
+            dd "if=/dev/$( [ "$SOURCE" = random ] && echo urandom || echo zero )" "of=$1" bs=1M count=10 \\
+                "seek=$((gib * 1024))" conv=fsync,nocreat,notrunc 2>/dev/null || [ "$gib" != 0 ] || return 1
+        done
+    fi
+    wipefs --all "$1" >/dev/null || return 1
+    if ours "$1"; then echo "$1 still has the label of an OSD of this cluster" >&2; return 1; fi
+}
+failed=
 for entry in /sys/class/block/*; do
     device=/dev/$(basename "$entry" | tr '!' /)
     if [ ! -b "$device" ] || ! ours "$device"; then continue; fi
     echo "removing the content of $device"
-    if [ "$METHOD" = complete ]; then
-        if [ "$SOURCE" = random ]; then shred -n "$ITERATIONS" "$device"; else shred -n 0 -z "$device"; fi
-    else
-        # The places where BlueStore keeps its label, as far as the device reaches.
-        for gib in 0 1 10 100 1000; do
-            dd "if=/dev/$( [ "$SOURCE" = random ] && echo urandom || echo zero )" "of=$device" bs=1M count=10 \\
-                "seek=$((gib * 1024))" conv=fsync,nocreat,notrunc 2>/dev/null || [ "$gib" != 0 ]
-        done
-    fi
-    wipefs --all "$device" >/dev/null
-    if ours "$device"; then echo "$device still has the label of an OSD of this cluster" >&2; exit 1; fi
+    sanitize "$device" || failed="$failed $device"
 done
+if [ -n "$failed" ]; then echo "content that cannot be removed is on$failed" >&2; exit 1; fi
 """
-"""Removes mon stores and OSDs by the fsid written in them, so that nothing of another cluster is touched."""
+"""Removes mon stores and OSDs by the fsid written in them, so that nothing of another cluster is touched.
+
+A device that fails leaves the others to be done.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class DestroyData:
-    """Start the Job that removes the cluster's data from a node.
+    """Start the Job that removes the cluster's data from a node. `replaces`: uid of an earlier one, which has failed.
 
     Its handler asks once more for the consent, and whether something uses the cluster.
     """
 
     node: str
     job: JsonObject = field(repr=False)
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a daemon for good, and keep its Deployment, which tells on which node its data is."""
+
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +122,9 @@ class LetGo:
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     """What is to do until the CephCluster may go. Pure."""
     if seen.dependents:
-        waits_for = f"these to be deleted: {', '.join(seen.dependents)}"
+        more = len(seen.dependents) - MAX_NAMED
+        named = ", ".join(seen.dependents[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+        waits_for = f"these to be deleted: {named}"
         wait = Step(subject=SUBJECT, reason="deletion is blocked by what uses the cluster", waits_for=waits_for)
         return Plan(steps=(wait,), look_again=LOOK_AGAIN)
     destroys = cluster.spec.cleanup_policy.confirmation == CONFIRMATION
@@ -132,19 +156,28 @@ def dependents(
 
 def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     daemons = [o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job") and not _is_cleanup(o)]
-    for found in daemons:
-        if found["metadata"].get("deletionTimestamp") is None:
-            resource = DEPLOYMENT if found["kind"] == "Deployment" else JOB
-            reason = "no daemon may run when its data is removed"
-            yield delete(resource, found, subject=found["metadata"]["name"], reason=reason)
     ending = sorted(p.metadata.name for p in seen.pods if p.metadata.labels.get("app") != APP)
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
     cleaning = [s for s in (_clean(cluster, seen, n, waits_for) for n in nodes_with_data(cluster, seen)) if s]
+    for found in daemons:
+        yield from _end(found, keep=bool(cleaning) and _is(found, osd_daemon.APP))
     yield from cleaning
     if waits_for and not cleaning:
         yield Step(subject=SUBJECT, reason="daemons may still use what is to be removed", waits_for=waits_for)
     if not daemons and not ending and not cleaning:
         yield from _identity(seen)
+
+
+def _end(found: JsonObject, *, keep: bool) -> Iterator[Step]:
+    """Ends a daemon; `keep`: its Deployment stays for now."""
+    meta, reason = found["metadata"], "no daemon may run when its data is removed"
+    if meta.get("deletionTimestamp") is not None:
+        return
+    if not keep:
+        resource = DEPLOYMENT if found["kind"] == "Deployment" else JOB
+        yield delete(resource, found, subject=meta["name"], reason=reason)
+    elif found["spec"].get("replicas", 1):
+        yield Step(subject=meta["name"], action=Stop(meta["name"], meta["uid"]), reason=reason)
 
 
 def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -> Step | None:
@@ -154,62 +187,75 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
     job = seen.jobs.get(job_name(node))
     if node not in seen.mons.nodes or (job is not None and job.complete):
         return None
-    if job is not None:
-        own = [p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name]
-        return Step(subject=subject, reason=reason, waits_for=trouble(own) or f"Job {job.metadata.name} to end")
+    if job is not None and (later := _job_waits_for(seen, job)):
+        return Step(subject=subject, reason=reason, waits_for=later)
     if seen.release is None or seen.identity is None:
         missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
-    node_labels = seen.mons.nodes[node].metadata.labels
-    action = DestroyData(
-        node, cleanup_job(cluster, seen.release, seen.identity.fsid, node, node_labels.get(HOSTNAME_LABEL, node))
-    )
+    hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
+    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname)
+    action = DestroyData(node, wanted, job.metadata.uid if job is not None else "")
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
 
+def _job_waits_for(seen: Observation, job: Job) -> str:
+    """What a node's Job that is there waits for; empty when it is to be made anew."""
+    why = trouble(p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
+    if not job.failed:
+        return why or f"Job {job.metadata.name} to end"
+    later = next_try(job, seen.osds.now)
+    way_on = "or spec.cleanupPolicy.confirmation to be taken away, which leaves the data where it is"
+    return f"{later}, {way_on}; Job {job.metadata.name} failed: {why or 'it does not say why'}" if later else ""
+
+
 def _identity(seen: Observation) -> Iterator[Step]:
-    """Removes what was kept so that the data could be used again."""
+    """Removes what was kept so that the data could be used again; the keys, which name the cluster, at the very end."""
     # The last one would go with the CephCluster, but for `--cascade=orphan`; the mon ids in it are this cluster's.
-    named = {
-        (SECRET.kind, IDENTITY): SECRET,
-        (CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP,
-        (SECRET.kind, MON_CONFIG): SECRET,
-    }
+    named = {(CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP, (SECRET.kind, MON_CONFIG): SECRET}
     of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
-    for (kind, name), found in seen.live.items():
-        meta = found["metadata"]
-        resource = named.get((kind, name))
-        if resource is None and meta.get("labels", {}).get("app") == mon_objects.APP:
-            resource = of_mons.get(kind)
-        stays = meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ())
-        if resource is not None and stays:
-            action = DestroyIdentity(resource, name, meta["uid"])
-            yield Step(subject=f"{kind} {name}", action=action, reason="the data that it belongs to is gone")
+    found = [
+        (resource, obj)
+        for (kind, name), obj in seen.live.items()
+        if (resource := named.get((kind, name)) or (of_mons.get(kind) if _is(obj, mon_objects.APP) else None))
+    ]
+    identity = seen.live.get((SECRET.kind, IDENTITY))
+    for resource, obj in found or ([(SECRET, identity)] if identity is not None else []):
+        meta = obj["metadata"]
+        subject = f"{resource.kind} {meta['name']}"
+        if meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ()):
+            action = DestroyIdentity(resource, meta["name"], meta["uid"])
+            yield Step(subject=subject, action=action, reason="the data that it belongs to is gone")
+        else:
+            yield Step(subject=subject, reason="it is being deleted", waits_for="it to be gone")
 
 
 def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
-    """The nodes that may hold data of the cluster: those that mons are bound to, and those with a device for an OSD.
+    """The nodes that may hold data of the cluster.
 
-    A device that was accepted may have become one since; the Job removes nothing that is not this cluster's.
+    Those that mons are bound to; those of the OSDs' Deployments; those with a device that carries this cluster's label,
+    or was to become an OSD and may have become one since; and those that the spec selects and nobody has looked at. The
+    Job removes nothing that is not this cluster's.
     """
     endpoints = seen.mons.endpoints
-    nodes = {m.node for m in endpoints.mons if m.node} if endpoints is not None else set()
-    chosen = (Verdict.IN_USE.value, Verdict.ACCEPTED.value)
-    nodes |= {row.node for row in cluster.status.devices if row.verdict in chosen and row.node}
+    nodes = {m.node for m in endpoints.mons if not m.has_claim} if endpoints is not None else set()
+    deployments = (o for (kind, _), o in seen.live.items() if kind == "Deployment" and _is(o, osd_daemon.APP))
+    nodes |= {found.node for o in deployments if (found := osd_daemon.read_osd(msgspec.convert(o, Deployment)))}
+    if seen.identity is not None:
+        fsid = seen.identity.fsid
+        nodes |= {node for node, devices in seen.osds.reports.items() if any(d.ceph_fsid == fsid for d in devices)}
+        chosen = (v for v in osd.judged(cluster, fsid, seen.osds) if v.verdict is not Verdict.REJECTED or v.unseen)
+        nodes |= {v.node for v in chosen}
     return tuple(sorted(nodes))
 
 
 def job_name(node: str) -> str:
-    """The name of a node's cleanup Job; a long node name is cut and told apart by a digest."""
-    name = f"cluster-cleanup-job-{node}"
-    if len(name) <= MAX_NAME:
-        return name
-    return f"{name[: MAX_NAME - 9]}-{hashlib.sha256(node.encode()).hexdigest()[:8]}"
+    """The name of a node's cleanup Job."""
+    return object_name(f"cluster-cleanup-job-{node}")
 
 
 def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str) -> JsonObject:
     """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node."""
-    policy, labels = cluster.spec.cleanup_policy.sanitize_disks, cluster_labels(cluster, APP)
+    policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
     volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
     container: JsonObject = {
         "name": "cleanup",
@@ -229,23 +275,25 @@ def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, ho
     if resources:
         container["resources"] = resources
     pod: JsonObject = {
-        "restartPolicy": "OnFailure",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        **pod_fields(merged(cluster.spec.placement, "cleanup")),
+        # Pods that have failed stay, and what they say with them.
+        "restartPolicy": "Never",
+        # The data is on this node and nowhere else, whatever keeps other pods off it.
+        "tolerations": [{"operator": "Exists"}],
         "nodeSelector": {HOSTNAME_LABEL: hostname},
         "containers": [container],
         "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in volumes.items()],
     }
-    # The data is on this node and nowhere else, whatever keeps other pods off it.
-    pod["tolerations"] = [{"operator": "Exists"}]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, job_name(node), labels),
-        "spec": {"template": {"metadata": {"labels": labels}, "spec": pod}},
+        "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
+        "spec": {"backoffLimit": MAX_RETRIES, "template": pod_template(cluster, own, pod)},
     }
 
 
 def _is_cleanup(obj: JsonObject) -> bool:
-    return bool(obj["metadata"].get("labels", {}).get("app") == APP)
+    return _is(obj, APP)
+
+
+def _is(obj: JsonObject, app: str) -> bool:
+    return bool(obj["metadata"].get("labels", {}).get("app") == app)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from controller.framework.patterns import PatternError, matches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -108,6 +110,7 @@ class DeviceVerdict:
         report: What the agent found; None where there is no such device.
         osd_id: The OSD that is on it; -1 for none.
         osd_uuid: That OSD's UUID.
+        unseen: Whether the node has given no report, so that nobody knows what is on it.
     """
 
     node: str
@@ -118,6 +121,7 @@ class DeviceVerdict:
     report: BlockDevice | None = None
     osd_id: int = -1
     osd_uuid: str = ""
+    unseen: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +139,7 @@ class Selection:
         """By what the device is selected, and its settings; None when it is not selected.
 
         Raises:
-            re.error: A filter is no regular expression.
+            PatternError: A filter is no regular expression.
         """
         if self.devices:
             named = next((d for d in self.devices if _names(d, device)), None)
@@ -144,11 +148,11 @@ class Selection:
             how = Match.NAMED_FOR_NODE if self.named_for_node else Match.NAMED
             return how, {**self.config, **named.config}
         if self.name_filter:
-            found = re.search(self.name_filter, device.name) is not None
+            found = matches(self.name_filter, device.name)
             return (Match.FILTER, self.config) if found else None
         if self.path_filter:
             paths = (*device.dev_links, device.path)
-            found = any(re.search(self.path_filter, path) for path in paths)
+            found = any(matches(self.path_filter, path) for path in paths)
             return (Match.FILTER, self.config) if found else None
         return (Match.ALL, self.config) if self.use_all else None
 
@@ -247,7 +251,7 @@ def _judge_node(
     if report.devices is None:
         if selection is not None:
             reason = f"no report yet: the rook-agent pod of node {report.node} has written no NodeReport"
-            yield rejected(ALL_DEVICES, reason), None
+            yield replace(rejected(ALL_DEVICES, reason), unseen=True), None
         return
     by_name = {device.name: device for device in report.devices}
     seen_osds = {device.osd_uuid for device in report.devices if device.osd_uuid}
@@ -273,7 +277,7 @@ def _settings(selection: Selection | None, device: BlockDevice) -> Mapping[str, 
         return None
     try:
         matched = selection.match(device)
-    except re.error:
+    except PatternError:
         return None
     return None if matched is None else matched[1]
 
@@ -318,11 +322,9 @@ def _judge_device(
 
     try:
         matched = selection.match(device)
-    except re.error as error:
-        pattern = selection.name_filter or selection.path_filter
+    except PatternError as error:
         field_name = "deviceFilter" if selection.name_filter else "devicePathFilter"
-        reason = f"spec.storage {field_name} {pattern!r} is not a regular expression: {error}"
-        return verdict(Verdict.REJECTED, reason), None
+        return verdict(Verdict.REJECTED, f"spec.storage {field_name} {error}"), None
     if matched is None:
         return verdict(Verdict.REJECTED, selection.unmatched), None
     match, config = matched

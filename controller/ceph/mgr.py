@@ -16,17 +16,22 @@ from controller.ceph.daemon import (
     container_resources,
     deployment,
     environment,
+    family_fields,
     flags,
     image_fields,
+    ip_flags,
+    is_kept,
+    kept_by,
     metadata,
     pod_template,
     probes,
     security_context,
     volume_mounts,
     volumes,
+    zone_label,
 )
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import keep_apart
+from controller.framework.placement import keep_apart, spread
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
@@ -44,7 +49,6 @@ ROLE_LABEL = "mgr_role"
 ACTIVE, STANDBY = "active", "standby"
 METRICS_PORT = 9283
 CAPS = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
-BALANCER = "balancer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
     container: JsonObject = {
         "name": "mgr",
         "command": ["ceph-mgr"],
-        "args": [*flags(daemon, fsid), "--public-addr=$(ROOK_POD_IP)"],
+        "args": [*flags(daemon, fsid), "--public-addr=$(ROOK_POD_IP)", *ip_flags(cluster)],
         **image_fields(cluster, release),
         "env": [*environment(), {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
         "ports": [
@@ -190,11 +194,9 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
     }
     template = pod_template(cluster, daemon, pod)
     # Also where there is only one: it need not be restarted then when another is wanted.
-    keep_apart(
-        template["spec"],
-        {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace},
-        strictly=not cluster.spec.mgr.allow_multiple_per_node,
-    )
+    mgrs = {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace}
+    keep_apart(template["spec"], mgrs, strictly=not cluster.spec.mgr.allow_multiple_per_node)
+    spread(template["spec"], mgrs, zone_label(cluster), strictly=False)
     return deployment(cluster, daemon, release, template)
 
 
@@ -205,7 +207,6 @@ def keyring_name(daemon: Daemon) -> str:
 
 def metrics_service(cluster: CephCluster) -> JsonObject:
     """The Service that Prometheus scrapes: the active mgr."""
-    port = cluster.spec.monitoring.port or METRICS_PORT
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -213,7 +214,8 @@ def metrics_service(cluster: CephCluster) -> JsonObject:
         "spec": {
             "type": "ClusterIP",
             "selector": {"app": APP, "rook_cluster": cluster.metadata.namespace, ROLE_LABEL: ACTIVE},
-            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": port, "protocol": "TCP"}],
+            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
+            **family_fields(cluster),
         },
     }
 
@@ -226,6 +228,7 @@ def budget(cluster: CephCluster) -> JsonObject:
         "metadata": metadata(cluster, BUDGET, cluster_labels(cluster, APP)),
         "spec": {
             "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
             "selector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
         },
     }
@@ -245,7 +248,10 @@ def _daemons(
         wanted = mgr_deployment(cluster, fsid, release, daemon)
         why = explain(wanted, seen.live.get(("Deployment", daemon.name)))
         known = state.active == mgr_id or mgr_id in state.standbys
-        if why:
+        if is_kept(seen.deployments.get(mgr_id)):
+            if why or not known:
+                yield Step(subject=subject, reason=why or "not available", waits_for=kept_by(daemon))
+        elif why:
             waits_for = ""
             if mgr_id in seen.deployments:
                 waits_for = hold or (f"mgr {restarting} to be restarted" if restarting not in ("", mgr_id) else "")
@@ -260,6 +266,9 @@ def _surplus(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step]:
     for mgr_id in sorted(set(seen.deployments) - set(ids(cluster))):
         daemon = Daemon(type="mgr", id=mgr_id)
         reason = f"{cluster.spec.mgr.count} mgrs are wanted"
+        if is_kept(seen.deployments[mgr_id]):
+            yield Step(subject=f"mgr {mgr_id}", reason=reason, waits_for=kept_by(daemon))
+            continue
         for resource, name in ((DEPLOYMENT, daemon.name), (SECRET, keyring_name(daemon))):
             found = seen.live.get((resource.kind, name))
             if found is not None and found["metadata"].get("deletionTimestamp") is None:

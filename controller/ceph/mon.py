@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network
+from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network, is_kept, kept_by, zone_label
 from controller.ceph.members import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
@@ -30,13 +30,14 @@ from controller.ceph.mon_objects import (
 )
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
 from controller.framework.duration import duration_or
-from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
+from controller.framework.membership import Add, Members, Remove, next_change
+from controller.framework.placement import HOSTNAME_LABEL, eligible, merged
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Set
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Node, Pod
@@ -46,6 +47,7 @@ NOT_IN_QUORUM = "not in quorum"
 """Reason of the step that waits for a mon."""
 OUT_OF_QUORUM = "MonOutOfQuorum"
 """Topic of the timers by which mons are replaced."""
+MAJORITY = "enough other mons in quorum to keep the majority without it"
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
 
@@ -159,7 +161,8 @@ def recover(seen: MonObservation) -> Endpoints:
             (a.partition("=")[2] for a in pod["containers"][0].get("args", ()) if a.startswith("--public-addr=")), ""
         )
         if address:
-            mons.append(Mon(mon_id, address, node or hostname, hostname))
+            on_claim = any("persistentVolumeClaim" in volume for volume in pod["volumes"]) and bool(hostname)
+            mons.append(Mon(mon_id, address, node or hostname, hostname, on_claim))
     noted = seen.live.get(("Secret", MON_CONFIG), {}).get("metadata", {}).get("annotations", {})
     prefix = Daemon(type="mon", id="").name
     claims = (name.removeprefix(prefix) for kind, name in seen.live if kind == PVC.kind and name.startswith(prefix))
@@ -184,7 +187,7 @@ def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObserva
         return
     yield from ensure(seen.live, endpoints_config_map(cluster, endpoints), subject="mons", lane="mon endpoints")
     yield from ensure(seen.live, config_secret(cluster, endpoints, _joined(seen)), subject="mons", lane="mon endpoints")
-    wanted = budget(cluster, endpoints, seen.state)
+    wanted = budget(cluster, endpoints)
     found = seen.live.get(("PodDisruptionBudget", BUDGET))
     if wanted is not None:
         yield from ensure(seen.live, wanted, subject="mons", lane="mon disruption budget")
@@ -215,20 +218,29 @@ def _members(
         yield from _claim_of(cluster, mon, seen.live)
         wanted = mon_deployment(cluster, fsid, release, mon)
         why = explain(wanted, seen.live.get(("Deployment", mon.daemon.name)))
+        if is_kept(seen.deployments.get(mon.id)):
+            if why or mon.id in outside:
+                yield Step(subject=subject, reason=why or NOT_IN_QUORUM, waits_for=kept_by(mon.daemon))
+            continue
         if why:
             waits_for = "" if mon.id not in seen.deployments else hold or _restart_waits_for(mon, restarting, outside)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
             if not waits_for:
                 restarting = restarting or mon.id
-        elif mon.id in outside:
+        if mon.id in outside:
+            # Also where it is about to be restarted, or that has to wait.
             yield _wait_for_quorum(mon, seen)
 
 
 def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
-    """The members that are not in quorum, whatever else is to be done for them; None while the mons do not answer."""
+    """The members that are not in quorum, whatever else is to be done for them; None while the mons do not answer.
+
+    One that somebody works on does not count: it gets its time to come back from when that ends.
+    """
     if seen.state is None or seen.endpoints is None:
         return None
-    return frozenset(seen.endpoints.ids) - seen.state.in_quorum
+    kept = {mon_id for mon_id, found in seen.deployments.items() if is_kept(found)}
+    return frozenset(seen.endpoints.ids) - seen.state.in_quorum - kept
 
 
 def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:
@@ -247,7 +259,7 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
 
 
 def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
-    wanted = None if mon.node else claim(cluster, mon.id)
+    wanted = claim(cluster, mon.id) if mon.has_claim else None
     if wanted is not None and ("PersistentVolumeClaim", mon.daemon.name) not in live:
         yield Step(
             subject=f"mon {mon.id}",
@@ -265,8 +277,7 @@ def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -
     state = seen.state
     if state is None or not endpoints.mons:
         return
-    external = set(cluster.spec.mon.external_mon_ids)
-    unknown = set(state.monmap) - set(endpoints.ids) - external
+    unknown = set(_unknown(cluster, endpoints, state))
     ours = {mon_id for mon_id in seen.deployments if mon_id not in endpoints.ids}
     leaving = ""
     for mon_id in sorted(unknown | ours, key=id_number):
@@ -274,7 +285,7 @@ def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -
         if mon_id in unknown:
             waits_for = f"mon {leaving} to leave the monmap" if leaving else ""
             if not state.keeps_quorum_without(mon_id):
-                waits_for = "enough other mons in quorum to keep the majority without it"
+                waits_for = MAJORITY
             leaving = leaving or ("" if waits_for else mon_id)
             yield Step(
                 subject=subject,
@@ -297,14 +308,34 @@ def _change(
     cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation
 ) -> Iterator[Step]:
     """The next change of the members: grow to the wanted number, shrink to it, or put one in another's place."""
-    wanted, members = cluster.spec.mon.count, len(endpoints.mons)
-    lost = _lost(cluster, endpoints, seen)
-    if members < wanted:
-        yield from _grow(cluster, fsid, release, endpoints, seen, wanted - members, f"{members} of {wanted} mons exist")
-    elif members > wanted:
-        yield from _shrink(cluster, endpoints, seen, lost, wanted)
-    elif lost:
-        yield from _grow(cluster, fsid, release, endpoints, seen, 1, f"in the place of mon {lost[0]}, which is lost")
+    standing = _standing(cluster, endpoints, seen)
+    match next_change(cluster.spec.mon.count, standing):
+        case Add(missing, instead_of):
+            exist = f"{len(endpoints.mons)} of {cluster.spec.mon.count} mons exist"
+            reason = f"in the place of mon {instead_of}, which is lost" if instead_of else exist
+            in_the_way = _in_the_way(cluster, endpoints, seen, standing)
+            if in_the_way:
+                reason = f"{reason}; no other node has room for one"
+                yield _retire(cluster, endpoints, seen, Remove(in_the_way), standing, reason)
+            else:
+                yield from _grow(cluster, fsid, release, endpoints, seen, standing, missing, reason)
+        case Remove() as change:
+            reason = f"{len(endpoints.mons)} mons exist, {cluster.spec.mon.count} are wanted"
+            yield _retire(cluster, endpoints, seen, change, standing, reason)
+
+
+def _standing(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Members:
+    """The members by how they are."""
+    state, kept = seen.state, frozenset(m.id for m in endpoints.mons if is_kept(seen.deployments.get(m.id)))
+    if state is None:
+        return Members(ids=endpoints.ids, joined=_joined(seen), kept=kept)
+    return Members(
+        ids=endpoints.ids,
+        healthy=state.in_quorum.intersection(endpoints.ids),
+        lost=frozenset(_lost(cluster, endpoints, seen)) - kept,
+        joined=_joined(seen) | set(state.monmap),
+        kept=kept,
+    )
 
 
 def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
@@ -322,16 +353,28 @@ def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> l
     return found
 
 
+def _in_the_way(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
+    """The lost mon on whose node, which is well, the next one can be, where there is no other node; else empty."""
+    if _growth_waits_for(cluster, endpoints, seen, standing) or not _choose_node(cluster, endpoints, seen)[1]:
+        return ""
+    for mon_id in standing.away:
+        node, problem = _choose_node(cluster, endpoints.without(mon_id), seen)
+        if mon_id in standing.lost and not problem and node is not None and node.ready:
+            return mon_id
+    return ""
+
+
 def _grow(
     cluster: CephCluster,
     fsid: str,
     release: Release,
     endpoints: Endpoints,
     seen: MonObservation,
+    standing: Members,
     missing: int,
     reason: str,
 ) -> Iterator[Step]:
-    waits_for = _growth_waits_for(cluster, endpoints, seen)
+    waits_for = _growth_waits_for(cluster, endpoints, seen, standing)
     planned = endpoints
     for number in range(endpoints.max_id + 1, endpoints.max_id + 1 + missing):
         mon_id = id_name(number)
@@ -345,11 +388,12 @@ def _grow(
         address = _address_for(cluster, mon_id, node, seen.live)
         mon = Mon(mon_id, address, "", "")
         if node is not None:
-            mon = Mon(mon_id, address, node.metadata.name, _hostname(node))
+            on_claim = cluster.spec.mon.volume_claim_template is not None
+            mon = Mon(mon_id, address, node.metadata.name, _hostname(node), on_claim)
         objects: tuple[JsonObject, ...] = ()
         if address and not waits_for:
             grown = endpoints.with_mon(mon)
-            own_claim = None if mon.node else claim(cluster, mon_id)
+            own_claim = claim(cluster, mon_id) if mon.has_claim else None
             objects = (
                 endpoints_config_map(cluster, grown),
                 config_secret(cluster, grown, _joined(seen)),
@@ -366,53 +410,52 @@ def _grow(
         planned = planned.with_mon(mon)
 
 
-def _growth_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> str:
+def _growth_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
     """What has to happen before one more mon may join; empty: nothing."""
     if not endpoints.mons:
         return ""
     if seen.state is None:
         return "the existing mons to form a quorum"
-    excused = set(_lost(cluster, endpoints, seen))
-    outside = sorted(set(endpoints.ids) - seen.state.in_quorum - excused)
-    if outside:
-        return f"{_named(outside)} to be in quorum, as mons join one at a time"
-    leaving = set(seen.state.monmap) - set(endpoints.ids) - set(cluster.spec.mon.external_mon_ids)
-    if leaving:
-        return f"{_named(sorted(leaving))} to leave the monmap"
-    return ""
+    if standing.starting:
+        return f"{_named(standing.starting)} to be in quorum, as mons join one at a time"
+    return _leaver(cluster, endpoints, seen.state)
 
 
-def _shrink(
-    cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, lost: Sequence[str], wanted: int
-) -> Iterator[Step]:
-    victim = lost[0] if lost else _surplus(cluster, endpoints, seen.nodes)
-    reason = f"{len(endpoints.mons)} mons exist, {wanted} are wanted"
+def _leaver(cluster: CephCluster, endpoints: Endpoints, state: MonState) -> str:
+    """The mons that may leave the monmap now, as what is waited for.
+
+    One that may not, as its vote is needed, holds up nothing: what comes next is to make it dispensable.
+    """
+    may_leave = [mon_id for mon_id in _unknown(cluster, endpoints, state) if state.keeps_quorum_without(mon_id)]
+    return f"{_named(may_leave)} to leave the monmap" if may_leave else ""
+
+
+def _unknown(cluster: CephCluster, endpoints: Endpoints, state: MonState) -> list[str]:
+    """The mons in the monmap that are not members, nor run by others."""
+    known = {*endpoints.ids, *cluster.spec.mon.external_mon_ids}
+    return sorted(set(state.monmap) - known, key=id_number)
+
+
+def _retire(
+    cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, change: Remove, standing: Members, reason: str
+) -> Step:
+    victim = change.member or _surplus(cluster, endpoints, seen.nodes, standing.spare)
     rest = endpoints.without(victim)
     action = RetireMon(victim, (endpoints_config_map(cluster, rest), config_secret(cluster, rest, _joined(seen))))
-    yield Step(
-        subject=f"mon {victim}",
-        action=action,
-        reason=reason,
-        waits_for=_shrinking_waits_for(cluster, endpoints, seen, victim),
-        lane="mon endpoints",
-    )
+    if seen.state is None:
+        waits_for = "the mons to form a quorum"
+    elif change.after:
+        waits_for = f"{_named(change.after)} to be in quorum, so that the majority is kept without mon {victim}"
+    elif _leaver(cluster, endpoints, seen.state):
+        waits_for = _leaver(cluster, endpoints, seen.state)
+    else:
+        gone = (victim, *_unknown(cluster, endpoints, seen.state))
+        needed = victim in seen.state.in_quorum and not seen.state.keeps_quorum_without(*gone)
+        waits_for = MAJORITY if needed else ""
+    return Step(subject=f"mon {victim}", action=action, reason=reason, waits_for=waits_for, lane="mon endpoints")
 
 
-def _shrinking_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, victim: str) -> str:
-    state = seen.state
-    if state is None:
-        return "the mons to form a quorum"
-    leaving = set(state.monmap) - set(endpoints.ids) - set(cluster.spec.mon.external_mon_ids)
-    if leaving:
-        return f"{_named(sorted(leaving))} to leave the monmap"
-    must_be_well = set(endpoints.ids) if len(endpoints.mons) <= 2 else set(endpoints.ids) - {victim}
-    outside = sorted(must_be_well - state.in_quorum)
-    if outside:
-        return f"{_named(outside)} to be in quorum, so that the majority is kept without mon {victim}"
-    return ""
-
-
-def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Node]) -> str:
+def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Node], healthy: Set[str]) -> str:
     """Which of too many healthy mons to let go: of the fullest zone, then of the fullest node, then the newest."""
     label = zone_label(cluster)
 
@@ -422,11 +465,15 @@ def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Nod
 
     zones = Counter(zone(m) for m in endpoints.mons)
     shared = Counter(m.node for m in endpoints.mons if m.node)
-    return max(endpoints.mons, key=lambda m: (zones[zone(m)], shared[m.node], id_number(m.id))).id
+    among = [m for m in endpoints.mons if m.id in healthy]
+    return max(among, key=lambda m: (zones[zone(m)], shared[m.node], id_number(m.id))).id
 
 
 def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> tuple[Node | None, str]:
-    """The node for the next mon (None when its data is on a claim: the scheduler decides), or why there is none."""
+    """The node for the next mon (None when it is bound to none: the scheduler decides), or why there is none.
+
+    One on a claim is bound to its node only where its address is the node's.
+    """
     spec = cluster.spec.mon
     if spec.volume_claim_template is not None and not host_network(cluster):
         return None, ""
@@ -454,11 +501,6 @@ def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservatio
             n.metadata.name,
         ),
     ), ""
-
-
-def zone_label(cluster: CephCluster) -> str:
-    """The node label over whose values mons are spread."""
-    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
 
 
 def _address_for(cluster: CephCluster, mon_id: str, node: Node | None, live: Live) -> str:

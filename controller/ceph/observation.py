@@ -15,14 +15,15 @@ import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
 from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
+from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
 from controller.ceph.health import Health
 from controller.ceph.keys import IDENTITY, Identity, parse_identity
-from controller.ceph.members import ENDPOINTS, Endpoints, MonState, hosts, parse_endpoints
+from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
-from controller.ceph.rados import Access, CephError
+from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
 from controller.ceph.status import timers
 from controller.ceph.version import Detection
@@ -60,13 +61,10 @@ if TYPE_CHECKING:
     from controller.apis.node import BlockDevice, NodeReport
     from controller.ceph.rados import Cluster, Connections
     from controller.framework.settings import Settings
+    from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource
 
 log = structlog.get_logger(__name__)
-
-QUORUM_DEADLINE = 6.0
-"""Seconds for the mons to say who is in quorum: more than an election takes, less than a command may."""
-
 
 MOST_REMNANTS = 5
 """Of what is left of a cluster, so many things are named."""
@@ -145,6 +143,11 @@ class Observation:
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
 
+    @property
+    def pgs(self) -> Mapping[str, int]:
+        """Placement groups by state, as far as that is known."""
+        return self.health.pgs if self.health is not None else {}
+
 
 class Observer:
     """Observes clusters.
@@ -153,20 +156,23 @@ class Observer:
         caches: What the API server has.
         connections: Ways to the clusters.
         settings: Of the operator.
+        applier: Applies what is wanted of the clusters' objects.
     """
 
-    def __init__(self, caches: Caches, connections: Connections, settings: Settings) -> None:
+    def __init__(self, caches: Caches, connections: Connections, settings: Settings, applier: Applier) -> None:
         self._caches = caches
         self._connections = connections
         self._settings = settings
+        self._applier = applier
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
         namespace = cluster.metadata.namespace
-        live = snapshot(self._caches.children, namespace)
+        live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
-        pods = tuple(self._caches.pods.list(namespace))
-        deployments = self._caches.deployments.list(namespace)
+        pods = tuple([pod async for pod in self._caches.pods.walk(namespace)])
+        deployments = [deployment async for deployment in self._caches.deployments.walk(namespace)]
+        nodes = tuple([node async for node in self._caches.nodes.walk()])
         jobs = self._caches.jobs.list(namespace)
         running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
@@ -175,7 +181,7 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
-        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
+        reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
         detection = version.analyze(
             cluster,
             live,
@@ -185,14 +191,14 @@ class Observer:
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
-        seen_osds = osd.OsdObservation(now=now)
+        seen_osds = osd.OsdObservation(now=now, nodes=tuple(self._caches.nodes.list()), reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
                 identity.fsid,
                 release,
                 now=now,
-                nodes=self._caches.nodes.list(),
+                nodes=nodes,
                 reports=reports,
                 live=live,
                 deployments=deployments,
@@ -201,7 +207,9 @@ class Observer:
                 ceph=ceph if answers.mgrs is not None else None,
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
+                script_image=self._settings.operator_image,
             )
+        has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
             live=live,
             identity=identity,
@@ -214,16 +222,16 @@ class Observer:
             mons=MonObservation(
                 endpoints=endpoints,
                 state=state,
-                nodes={n.metadata.name: n for n in self._caches.nodes.list()},
-                deployments=_daemons(deployments, "rook-ceph-mon"),
+                nodes={n.metadata.name: n for n in nodes},
+                deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
                 seconds_out=elapsed(timers(cluster), OUT_OF_QUORUM, now),
-                remnants=remnants(live, reports, identity),
+                remnants=() if identity is not None and has_members else remnants(live, reports, identity),
             ),
             mgrs=MgrObservation(
                 state=answers.mgrs,
-                deployments=_daemons(deployments, "rook-ceph-mgr"),
+                deployments=daemons(deployments, "rook-ceph-mgr"),
                 pods=by_id["rook-ceph-mgr"],
                 live=live,
             ),
@@ -243,18 +251,14 @@ class Observer:
         self, cluster: CephCluster, identity: Identity, endpoints: Endpoints
     ) -> tuple[Cluster | None, MonState | None]:
         namespace = cluster.metadata.namespace
-        access = Access(hosts(cluster, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
-        ceph = await self._connections.cluster(namespace, access)
+        ceph = self._connections.cluster(namespace, access_of(cluster, identity, endpoints))
         try:
-            with anyio.fail_after(QUORUM_DEADLINE):
-                return ceph, MonState.parse(await ceph.mon("quorum_status"))
-        except TimeoutError:
-            log.info("Mons do not say who is in quorum", namespace=namespace, seconds=QUORUM_DEADLINE)
+            return ceph, MonState.parse(await ceph.mon("quorum_status"))
         except CephError as error:
             log.info("Mons do not answer", namespace=namespace, error=str(error))
             if error.errno == errno.ETIMEDOUT:
                 # The connection may know only mons that are gone; a new one starts from the present members.
-                await self._connections.close(namespace)
+                self._connections.close(namespace)
         return None, None
 
     def _secret_values(self, cluster: CephCluster) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
@@ -292,8 +296,10 @@ async def _ask(ceph: Cluster) -> _Answers:
         answers[prefix] = await ceph.mon(prefix, **args)
 
     try:
+        # First: by it, the connection knows which of the other answers still hold.
+        await ask("status")
         async with anyio.create_task_group() as tasks:
-            for prefix in ("mgr dump", "status", "versions", "config dump"):
+            for prefix in ("mgr dump", "versions", "config dump"):
                 tasks.start_soon(ask, prefix)
             tasks.start_soon(lambda: ask("config-key dump", key=OWNED_PREFIX))
     except* CephError as group:
@@ -346,8 +352,10 @@ def _by_label(pods: Iterable[Pod], app: str, label: str) -> dict[str, tuple[Pod,
     return {key: tuple(value) for key, value in found.items()}
 
 
-def _daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
-    return {d.metadata.labels.get("ceph_daemon_id", ""): d for d in deployments if d.metadata.labels.get("app") == app}
+def daemons(deployments: Sequence[Deployment], app: str) -> dict[str, Deployment]:
+    """The daemons' Deployments by id; not one that somebody made beside a daemon's, with its labels, to work on it."""
+    ids = ((d, d.metadata.labels.get("ceph_daemon_id", "")) for d in deployments if d.metadata.labels.get("app") == app)
+    return {daemon_id: d for d, daemon_id in ids if d.metadata.name == f"{app}-{daemon_id}"}
 
 
 def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Release]) -> Running:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,8 +20,8 @@ from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
-from controller.ceph.crush import place, places, spelled
-from controller.ceph.daemon import cluster_labels
+from controller.ceph.crush import failure_domain, place, places, spelled
+from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     DeviceVerdict,
     KnownOsd,
@@ -34,11 +34,13 @@ from controller.ceph.mgr import CreateKeyring
 from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
-from controller.framework.children import Apply, Live, delete, ensure, explain
+from controller.ceph.script_image import kept_image
+from controller.framework.children import Apply, Live, delete, explain
+from controller.framework.jobs import next_try
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.kube import DEPLOYMENT, JOB, resource_of
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,11 +57,7 @@ log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
-SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
-"""On an OSD's Deployment: leave it alone."""
 
-RETRY_AFTER = 300.0
-"""Seconds after which a Job that failed is made anew; within a Job, Kubernetes itself tries again."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 MAX_NAMED = 10
@@ -112,7 +110,10 @@ class OsdObservation:
         stoppable: OSDs that may be restarted now: the next batch, as far as the cluster can do without it for a moment.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
+        failure_domain: The lowest level of CRUSH over which pools spread data; empty while there is no pool.
+        noout: Units of CRUSH whose OSDs are not counted out.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        script_image: The operator's image, from which new pods get their script; empty: not known.
     """
 
     now: float
@@ -130,7 +131,15 @@ class OsdObservation:
     stoppable: frozenset[int] = frozenset()
     unstoppable: str = ""
     removable: frozenset[int] = frozenset()
+    failure_domain: str = ""
+    noout: frozenset[str] = frozenset()
     allow_loop_devices: bool = False
+    script_image: str = ""
+
+    @property
+    def returning(self) -> frozenset[int]:
+        """OSDs that were (re)started and are not back yet."""
+        return frozenset(_returning(self))
 
     @property
     def registered(self) -> frozenset[str] | None:
@@ -177,6 +186,7 @@ async def observe(
     ceph: Cluster | None,
     mgr: bool = True,
     allow_loop_devices: bool = False,
+    script_image: str = "",
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -194,6 +204,7 @@ async def observe(
         ceph: The cluster's answers; None while it has no quorum.
         mgr: Whether a mgr is there to answer, too.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        script_image: The operator's image.
     """
     by_app: dict[str, list[Pod]] = {}
     for pod in pods:
@@ -214,24 +225,34 @@ async def observe(
         prepared=prepared,
         refused=refused,
         allow_loop_devices=allow_loop_devices,
+        script_image=script_image,
     )
     if ceph is None:
         return seen
     answer = await _states(ceph)
     if answer is None:
         return seen
-    seen = replace(seen, states=answer.states, required=answer.required, ever=answer.ever)
+    seen = replace(
+        seen,
+        states=answer.states,
+        required=answer.required,
+        ever=answer.ever,
+        failure_domain=answer.failure_domain,
+        noout=answer.noout,
+    )
     batch = next_batch(cluster, fsid, release, seen)
     return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """What the cluster's map says: its OSDs, the release that they must have, and whether it ever had one."""
+    """What the cluster's map says, as `OsdObservation` has it."""
 
     states: Mapping[int, OsdState]
     required: str
     ever: bool
+    failure_domain: str
+    noout: frozenset[str]
 
 
 async def _states(ceph: Cluster) -> _Map | None:
@@ -243,7 +264,7 @@ async def _states(ceph: Cluster) -> _Map | None:
 
     try:
         async with anyio.create_task_group() as tasks:
-            for prefix in ("osd dump", "osd tree", "osd metadata"):
+            for prefix in ("osd dump", "osd tree", "osd metadata", "osd crush rule dump"):
                 tasks.start_soon(ask, prefix)
     except* CephError as group:
         log.info("Mons do not say which OSDs there are", error=str(group.exceptions[0]))
@@ -269,7 +290,13 @@ async def _states(ceph: Cluster) -> _Map | None:
         for osd in dump["osds"]
     }
     # The numbers end there that were ever given to an OSD; those that were purged count.
-    return _Map(states, dump.get("require_osd_release", ""), ever=dump.get("max_osd") != 0)
+    return _Map(
+        states,
+        dump.get("require_osd_release", ""),
+        ever=dump.get("max_osd") != 0,
+        failure_domain=failure_domain(dump.get("pools", ()), answers["osd crush rule dump"] or ()),
+        noout=frozenset(unit for unit, flags in dump.get("crush_node_flags", {}).items() if "noout" in flags),
+    )
 
 
 async def _ask_the_mgr(
@@ -350,12 +377,16 @@ def analyze(
     verdicts = judged(cluster, fsid, seen)
     osds = known_osds(seen, verdicts)
     wanted = any(v.verdict is Verdict.ACCEPTED for v in verdicts)
+    if (wanted or osds) and not seen.script_image:
+        waits_for = "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
+        return (Step(subject="osds", reason="pods of OSDs get their script from that image", waits_for=waits_for),)
     return (
         *(_shared_objects(cluster, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
         *_daemons(cluster, fsid, release, seen, osds, hold),
         *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
+        *_old_scripts(seen),
         *_upgrade_end(release, seen),
     )
 
@@ -447,7 +478,6 @@ def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
 
 
 def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
-    yield from ensure(seen.live, prepare.scripts(cluster), subject="osds", lane="osd scripts")
     if ("Secret", prepare.BOOTSTRAP_SECRET) not in seen.live:
         action = CreateKeyring(
             prepare.BOOTSTRAP_USER, prepare.BOOTSTRAP_CAPS, prepare.BOOTSTRAP_SECRET, cluster_labels(cluster, APP)
@@ -464,8 +494,7 @@ def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Ite
             accepted.setdefault(verdict.node, []).append(target)
     hostnames = {node.metadata.name: _hostname(node) for node in seen.nodes}
     # A pod whose Secret is not there yet would be tried again late.
-    needs = (("Secret", prepare.BOOTSTRAP_SECRET), ("ConfigMap", prepare.SCRIPTS))
-    missing = ", ".join(f"{kind} {name}" for kind, name in needs if (kind, name) not in seen.live)
+    missing = "" if ("Secret", prepare.BOOTSTRAP_SECRET) in seen.live else f"Secret {prepare.BOOTSTRAP_SECRET}"
     for node, targets in accepted.items():
         step = _prepare_node(seen, node, hostnames[node], tuple(targets[: prepare.MAX_DEVICES]))
         yield replace(step, waits_for=step.waits_for or missing)
@@ -483,18 +512,12 @@ def _prepare_node(seen: OsdObservation, node: str, hostname: str, targets: tuple
         return Step(subject=subject, reason=reason, waits_for=f"Job {name} to end")
     action = replace(action, replaces=job.metadata.uid)
     fresh = [t for t in targets if t.path not in prepare.targets_of(job)]
-    ended = _ended(job)
-    if fresh or ended + RETRY_AFTER <= seen.now:
+    later = next_try(job, seen.now)
+    if fresh or not later:
         return Step(subject=subject, action=action, reason=reason)
     errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
     why = "; ".join(errors) or f"Job {name} left no result"
-    again = datetime.fromtimestamp(ended + RETRY_AFTER, UTC).strftime("%H:%M:%SZ")
-    return Step(subject=subject, reason=why, waits_for=f"the next try, at {again}")
-
-
-def _ended(job: Job) -> float:
-    times = [c.last_transition_time for c in job.status.conditions if c.type in ("Complete", "Failed")]
-    return max((datetime.fromisoformat(t).timestamp() for t in times if t), default=0.0)
+    return Step(subject=subject, reason=why, waits_for=later)
 
 
 def _daemons(
@@ -509,13 +532,32 @@ def _daemons(
             wanted, why = changes[osd.osd_id]
             waits_for = _restart_waits_for(seen, osd, hold, before)
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-        elif state is not None and not state.up and osd.osd_id in seen.deployments:
-            waits_for = trouble(seen.pods.get(osd.osd_id, ())) or "the OSD to report to the mons"
-            yield Step(subject=subject, reason="down", waits_for=waits_for)
+        elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
+            yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
         if cluster.spec.storage.allow_device_class_update and _differs(state, wanted_class):
             reason = f"its device class should be {wanted_class}"
             yield Step(subject=subject, action=SetDeviceClass(osd.osd_id, wanted_class), reason=reason)
+
+
+def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
+    """Whether an OSD that is down is about to come up, by what was done for it: it never ran, or was restarted."""
+    deployment, state = seen.deployments.get(osd_id), (seen.states or {}).get(osd_id)
+    return deployment is not None and state is not None and (state.new or _is_returning(deployment, state, seen.now))
+
+
+def _why_down(seen: OsdObservation, osd_id: int) -> str:
+    return trouble(seen.pods.get(osd_id, ())) or "the OSD to report to the mons"
+
+
+def lost(seen: OsdObservation) -> dict[int, str]:
+    """The OSDs that are down and for which there is nothing to do but what a person may do, with what they wait for."""
+    states = seen.states or {}
+    return {
+        number: _why_down(seen, number)
+        for number in sorted(seen.deployments)
+        if number in states and not states[number].up and not _is_on_its_way(seen, number)
+    }
 
 
 def _differs(state: OsdState | None, wanted_class: str) -> bool:
@@ -540,13 +582,16 @@ def _outdated(
         deployment = seen.deployments.get(osd.osd_id)
         if node is None or HOSTNAME_LABEL not in node.metadata.labels:
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
-        if deployment is not None and SKIP_LABEL in deployment.metadata.labels:
+        if is_kept(deployment):
             continue
         resources = overrides.get(_hostname(node), {})
         if _may_move(cluster):
             osd = replace(osd, place={})
-        wanted = osd_deployment(cluster, fsid, release, osd, node, resources)
+        image = kept_image(deployment, seen.script_image)
+        wanted = osd_deployment(cluster, fsid, release, osd, node, resources, image)
         why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
+        if why and image != seen.script_image:
+            wanted = osd_deployment(cluster, fsid, release, osd, node, resources, seen.script_image)
         if why:
             yield osd, wanted, why
 
@@ -651,6 +696,22 @@ def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -
             yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)
 
 
+def _old_scripts(seen: OsdObservation) -> Iterator[Step]:
+    """The script of an earlier release goes when no pod that runs it can be made any more."""
+    found = seen.live.get(("ConfigMap", prepare.OLD_SCRIPTS))
+    if found is None or found["metadata"].get("deletionTimestamp") is not None:
+        return
+    workloads = (o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job"))
+    used = any(
+        volume.get("configMap", {}).get("name") == prepare.OLD_SCRIPTS
+        for workload in workloads
+        if workload["kind"] == "Deployment" or not workload.get("status", {}).get("completionTime")
+        for volume in workload["spec"]["template"]["spec"].get("volumes", ())
+    )
+    if not used:
+        yield delete(CONFIG_MAP, found, subject="osds", reason="no pod runs scripts from it", lane="osd scripts")
+
+
 def _upgrade_end(release: Release, seen: OsdObservation) -> Iterator[Step]:
     """The last step of an upgrade, once no OSD, not even one that is down, would be locked out by it."""
     order, wanted = list(RELEASES.values()), RELEASES.get(release.version.release, "")
@@ -706,7 +767,9 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
     )
 
 
-def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster) -> dict[type, Handler]:
+def handlers(
+    cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster, script_image: str
+) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
     namespace = cluster.metadata.namespace
 
@@ -714,7 +777,7 @@ def handlers(cluster: CephCluster, fsid: str, release: Release, client: Client, 
         if action.replaces:
             await client.delete(JOB, namespace, prepare.job_name(action.hostname), uid=action.replaces)
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
-        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids))
+        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids, script_image))
 
     async def remove_osd(action: RemoveOsd) -> None:
         fresh = await read_same(client, CLUSTERS, cluster)

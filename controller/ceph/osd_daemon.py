@@ -27,7 +27,9 @@ from controller.ceph.daemon import (
     volume_mounts,
     volumes,
 )
-from controller.ceph.osd_prepare import device_mounts, device_volumes, osd_placement, script_command
+from controller.ceph.osd_prepare import device_mounts, device_volumes, osd_placement
+from controller.ceph.script_image import script_command, script_mount, with_script
+from controller.framework.names import label_value
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.resources import memory_bytes, requirements
 
@@ -123,7 +125,13 @@ def with_settings(osd: Osd, config: Mapping[str, str] | None) -> Osd:
 
 
 def osd_deployment(
-    cluster: CephCluster, fsid: str, release: Release, osd: Osd, node: Node, resources: Mapping[str, Any]
+    cluster: CephCluster,
+    fsid: str,
+    release: Release,
+    osd: Osd,
+    node: Node,
+    resources: Mapping[str, Any],
+    script_image: str,
 ) -> JsonObject:
     """An OSD's Deployment.
 
@@ -134,12 +142,14 @@ def osd_deployment(
         osd: The OSD.
         node: The node that has its device.
         resources: Requests and limits from `spec.storage.nodes`, which go before `spec.resources`; empty for none.
+        script_image: The image of an operator, which has the script.
     """
     own = osd.daemon
     data = f"{DATA_ROOT}/ceph-{osd.osd_id}"
     where = location(osd.place or place(node.metadata.labels), osd.settings.get("crushRoot", ""))
-    mounts = [*volume_mounts(), *device_mounts(), {"name": "data", "mountPath": data}]
+    mounts = [*volume_mounts(), *device_mounts(), script_mount(), {"name": "data", "mountPath": data}]
     limits = dict(resources) or _resources(cluster, osd)
+    limited: JsonObject = {"resources": limits} if limits else {}
     container: JsonObject = {
         "name": "osd",
         "command": script_command("run"),
@@ -158,7 +168,7 @@ def osd_deployment(
         "securityContext": security_context(privileged=True),
         "terminationMessagePath": "/run/ceph/osd.message",
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **({"resources": limits} if limits else {}),
+        **limited,
         **probes(cluster, own),
     }
     keyring = {"name": "keyring", "emptyDir": {"medium": "Memory"}}
@@ -174,15 +184,15 @@ def osd_deployment(
     template = pod_template(cluster, own, pod, placement=osd_placement(cluster))
     labels = {
         "ceph-osd-id": str(osd.osd_id),
-        "failure-domain": where["host"],
+        "failure-domain": label_value(where["host"]),
         "portable": "false",
         "encrypted": "false",
     }
-    labels |= {f"topology-location-{level}": name for level, name in where.items()}
+    labels |= {f"topology-location-{level}": label_value(name) for level, name in where.items()}
     if osd.settings.get("deviceClass"):
-        labels["device-class"] = osd.settings["deviceClass"]
+        labels["device-class"] = label_value(osd.settings["deviceClass"])
     template["metadata"]["labels"] |= labels
-    result = deployment(cluster, own, release, template)
+    result = deployment(cluster, own, release, with_script(template, script_image, limited))
     record = _Record(uuid=osd.uuid, node=osd.node, path=osd.path, settings=dict(osd.settings))
     result["metadata"]["labels"] |= labels
     result["metadata"]["annotations"] = {RECORD_ANNOTATION: msgspec.json.encode(record).decode()}

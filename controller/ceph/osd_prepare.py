@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,7 +15,6 @@ import msgspec
 from controller.ceph.daemon import (
     Daemon,
     Release,
-    cluster_labels,
     container_resources,
     environment,
     image_fields,
@@ -27,6 +24,8 @@ from controller.ceph.daemon import (
     volume_mounts,
     volumes,
 )
+from controller.ceph.script_image import script_command, script_mount, with_script
+from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
 
@@ -42,16 +41,14 @@ TYPE = "osd-prepare"
 BOOTSTRAP_USER = "client.bootstrap-osd"
 BOOTSTRAP_CAPS: Mapping[str, str] = {"mon": "allow profile bootstrap-osd"}
 BOOTSTRAP_SECRET = "rook-ceph-osd-bootstrap-keyring"  # noqa: S105  # the Secret's name
-SCRIPTS = "rook-ceph-osd-scripts"
-SCRIPT_DIR = "/opt/rook"
-SCRIPT_NAME = "osd_script.py"
+OLD_SCRIPTS = "rook-ceph-osd-scripts"
+"""The ConfigMap from which pods that an earlier release made run the script."""
 DEVICES_VARIABLE = "ROOK_DEVICES"
 RESULT_PATH = "/tmp/result.json"  # noqa: S108  # the pod's own
 
 MAX_DEVICES = 16
 """Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
 MAX_RETRIES = 3
-NAME_LIMIT = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,54 +111,39 @@ _REPORT = msgspec.json.Decoder(list[_Reported])
 
 def daemon(hostname: str) -> Daemon:
     """Stands for the preparing pod of a node where daemons have names and labels."""
-    return Daemon(type=TYPE, id=hostname)
+    return Daemon(type=TYPE, id=label_value(hostname))
 
 
 def job_name(hostname: str) -> str:
-    """The name of a node's Job; a long one is cut and told apart by a hash, since pods carry it as a label."""
-    name = daemon(hostname).name
-    if len(name) <= NAME_LIMIT:
-        return name
-    digest = sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
-
-
-def scripts(cluster: CephCluster) -> JsonObject:
-    """The ConfigMap with the script that pods of OSDs run."""
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(cluster, SCRIPTS, cluster_labels(cluster, "rook-ceph-osd")),
-        "data": {SCRIPT_NAME: files("controller.ceph").joinpath(SCRIPT_NAME).read_text()},
-    }
+    """The name of a node's Job."""
+    return object_name(f"{APP}-{hostname}")
 
 
 def device_volumes() -> list[JsonObject]:
-    """The volumes through which a pod has the node's devices and the script."""
-    return [
-        {"name": "devices", "hostPath": {"path": "/dev", "type": "Directory"}},
-        {"name": "scripts", "configMap": {"name": SCRIPTS}},
-    ]
+    """The volumes through which a pod has the node's devices."""
+    return [{"name": "devices", "hostPath": {"path": "/dev", "type": "Directory"}}]
 
 
 def device_mounts() -> list[JsonObject]:
     """Where a container sees `device_volumes`."""
-    return [
-        {"name": "devices", "mountPath": "/dev"},
-        {"name": "scripts", "mountPath": SCRIPT_DIR, "readOnly": True},
-    ]
-
-
-def script_command(what: str) -> list[str]:
-    """The command of a container that runs one of the script's functions."""
-    return ["python3", "-I", f"{SCRIPT_DIR}/{SCRIPT_NAME}", what]
+    return [{"name": "devices", "mountPath": "/dev"}]
 
 
 def prepare_job(
-    cluster: CephCluster, fsid: str, release: Release, action: PrepareDevices, uuids: tuple[str, ...]
+    cluster: CephCluster, fsid: str, release: Release, action: PrepareDevices, uuids: tuple[str, ...], image: str
 ) -> JsonObject:
-    """The Job that carries out `action`; `uuids`: those of the OSDs to be, one for each target."""
+    """The Job that carries out `action`.
+
+    Args:
+        cluster: The cluster.
+        fsid: Its identity.
+        release: What its daemons should run.
+        action: Which devices of which node.
+        uuids: Those of the OSDs to be, one for each target.
+        image: The operator's, which has the script.
+    """
     own = daemon(action.hostname)
+    resources = container_resources(cluster, "prepareosd")
     devices = [
         {
             "path": target.path,
@@ -182,11 +164,11 @@ def prepare_job(
             {"name": "ROOK_RESULT", "value": RESULT_PATH},
             {"name": DEVICES_VARIABLE, "value": json.dumps(devices)},
         ],
-        "volumeMounts": [*volume_mounts(), *device_mounts()],
+        "volumeMounts": [*volume_mounts(), *device_mounts(), script_mount()],
         # The container runtime keeps unprivileged containers from opening a node's block devices.
         "securityContext": security_context(privileged=True),
         "terminationMessagePath": RESULT_PATH,
-        **container_resources(cluster, "prepareosd"),
+        **resources,
     }
     pod: JsonObject = {
         "restartPolicy": "Never",
@@ -194,15 +176,15 @@ def prepare_job(
         "containers": [container],
         "volumes": [*volumes(BOOTSTRAP_SECRET), *device_volumes()],
     }
+    placement = over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
+    template = pod_template(cluster, own, pod, key="prepareosd", placement=placement)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata(cluster, job_name(action.hostname), own.labels(cluster)),
         "spec": {
             "backoffLimit": MAX_RETRIES,
-            "template": pod_template(
-                cluster, own, pod, placement=over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
-            ),
+            "template": with_script(template, image, resources),
         },
     }
 

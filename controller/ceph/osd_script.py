@@ -1,11 +1,10 @@
 """What runs in the Ceph image to make devices OSDs (`prepare`) and to start the daemon of one (`run`).
 
-This file stands alone: it is handed to the pods in a ConfigMap, needs nothing but Python 3.9, its module `rados` and
-Ceph's command line tools, and is not imported by the operator. Pods that an earlier release of the operator made run it
-too: its commands and variables stay as they are. On disk the result is that of `ceph-volume raw prepare`.
-Unlike that, the OSD's UUID is chosen before: whatever instruction a prepare pod dies at, the next try of its Job knows
-its own half-written label, and never mistakes another's data for it. It also looks at the given devices alone;
-`ceph-volume` scans every device of the node, and hangs where one of them does.
+This file stands alone: a container of the operator's image copies it into the pod (`install`), it needs nothing but
+Python 3.9, its module `rados` and Ceph's command line tools, and is not imported by the operator. On disk the result is
+that of `ceph-volume raw prepare`. Unlike that, the OSD's UUID is chosen before: whatever instruction a prepare pod dies
+at, the next try of its Job knows its own half-written label, and never mistakes another's data for it. It also looks at
+the given devices alone; `ceph-volume` scans every device of the node, and hangs where one of them does.
 """
 
 from __future__ import annotations
@@ -340,8 +339,11 @@ def chown_below(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "prepare":
+    if sys.argv[1] == "install":
+        shutil.copy(__file__, sys.argv[2])
+    elif sys.argv[1] == "prepare":
         sys.exit(prepare())
-    if sys.argv[1] != "run":
-        sys.exit(f"unknown command {sys.argv[1]!r}: expected prepare or run")
-    run_daemon(sys.argv[2:])
+    elif sys.argv[1] == "run":
+        run_daemon(sys.argv[2:])
+    else:
+        sys.exit(f"unknown command {sys.argv[1]!r}: expected install, prepare or run")

@@ -29,6 +29,7 @@ from controller.ceph.pool_plan import (
     profile_name,
 )
 from controller.ceph.rados import CephError
+from controller.ceph.threads import Lane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -107,8 +108,7 @@ async def contents_of(cluster: RadosCluster, name: str) -> tuple[str, ...]:
     Raises:
         CephError: The cluster does not answer in time.
     """
-    handle = await cluster.handle()
-    return await cluster.call(lambda: _contents(handle, name), seconds=LISTING_TIMEOUT)
+    return await cluster.use(lambda handle: _contents(handle, name), lane=Lane.IMAGES, seconds=LISTING_TIMEOUT)
 
 
 def _contents(handle: Any, name: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Talking to a Ceph cluster: commands to its mons and mgr through librados, without a process for each question.
 
-librados blocks, so its calls run in worker threads, few at a time, and every call has a time limit inside librados
-itself: a thread that was given up on ends soon after. The key is passed in memory only.
+librados blocks, so its calls run in worker threads, and every command has a time limit inside librados itself: a thread
+that was given up on ends soon after. Calls to librbd have no such limit and may hang for as long as OSDs do not answer;
+they have threads of their own (`controller.ceph.threads`). The key is passed in memory only.
 """
 
 from __future__ import annotations
@@ -9,12 +10,18 @@ from __future__ import annotations
 import errno
 import json
 import math
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 import anyio.to_thread
+import orjson
 import structlog
+
+from controller.ceph.memory import QUESTIONS, READS, Memory
+from controller.ceph.threads import Lane, Threads
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +35,14 @@ CONNECT_TIMEOUT = 5.0
 """Seconds to find a mon that answers. Short: who connects to a cluster that is only starting looks again soon."""
 GRACE = 1.0
 """Seconds that librados gets beyond its own time limit, since it can say better than we what it waited for."""
-MAX_CALLS = 4
-"""librados calls in flight per cluster, so that a cluster that does not answer holds few threads."""
+VITAL_TIMEOUT = 6.0
+"""Seconds for the mons to say how they and the cluster are: more than an election takes, less than a command may."""
+VITAL = frozenset({"quorum_status", "status"})
+"""The commands whose answers are needed most when everything else hangs."""
+SHORT = 1 << 16
+"""Bytes of an answer up to which decoding it takes less than handing it to a thread."""
+CLOSING_TIMEOUT = 5.0
+"""Seconds that the end of the process waits for connections to be shut."""
 
 
 class CephError(Exception):
@@ -82,19 +95,23 @@ class Access:
 
 
 class RadosCluster:
-    """A connection to one cluster by librados, made at the first command. Implements `Cluster`.
+    """A connection to one cluster by librados, made at the first use. Implements `Cluster`.
 
     Args:
         access: Where the mons are and who connects.
         timeout: Seconds that a command may take.
+        threads: Where calls run. Shared by the connections that follow each other to the same cluster.
     """
 
-    def __init__(self, access: Access, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, access: Access, *, timeout: float = DEFAULT_TIMEOUT, threads: Threads | None = None) -> None:
         self.access = access
         self._timeout = timeout
-        self._limiter = anyio.CapacityLimiter(MAX_CALLS)
-        self._connecting = anyio.Lock()
+        self._threads = threads if threads is not None else Threads()
         self._handle: Any = None
+        self._attempt: _Attempt | None = None
+        self._users = 0
+        self._closed = False
+        self._memory = Memory(loop_clock())
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,64 +119,161 @@ class RadosCluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.close()
+        await _ended(self.close())
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
-        """See `Cluster.mon`."""
-        return await self._command("mon_command", prefix, args)
+        """See `Cluster.mon`. Long answers may be those of a moment ago: see `controller.ceph.memory`."""
+        command, memory = _command(prefix, args), self._memory
+        if prefix in QUESTIONS:
+            answer = _decode(await self._ask("mon_command", prefix, command))
+            if prefix == "status":
+                memory.heard(answer)
+            return answer
+        if prefix in READS:
+            question, writes = (prefix, command), memory.writes
+            output = memory.recall(question)
+            if output is None:
+                output = await self._ask("mon_command", prefix, command)
+                memory.keep(question, output, writes)
+            return await _decoded(output)
+        try:
+            return await _decoded(await self._ask("mon_command", prefix, command))
+        finally:
+            memory.wrote()
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mgr`."""
-        return await self._command("mgr_command", prefix, args)
+        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)))
 
-    async def handle(self) -> Any:
-        """The connected `rados.Rados`, for what is not a command: I/O contexts for librbd.
-
-        Raises:
-            CephError: No mon answered in time, or the key was refused.
-        """
-        async with self._connecting:
-            if self._handle is None:
-                self._handle = await self._call(lambda: _connect(self.access, self._timeout))
-        return self._handle
-
-    async def call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:
-        """Runs a blocking librados or librbd call in one of this cluster's worker threads.
+    async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
+        """Runs a blocking call of librados or librbd in a worker thread.
 
         Args:
-            function: The call; it must itself end some time, since a thread cannot be stopped.
-            seconds: How long it may take. None: the time limit of commands.
+            function: The call; it gets the connected `rados.Rados`.
+            lane: Whose threads it may take.
+            seconds: How long it may take, from when it begins. Its thread goes on after that, and holds its place.
+
+        Raises:
+            CephError: No mon answered in time, the key was refused, the call failed or did not return in time, or too
+                many calls before it have not returned (`errno.EBUSY`).
         """
-        return await self._call(function, seconds=seconds)
+        handle = await self._connected()
+        if self._closed:
+            raise _closed()
+        self._users += 1
+        return await self._run(lane, lambda: function(handle), seconds, self._left)
 
-    async def close(self) -> None:
-        """Disconnects. Commands in flight fail."""
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(handle.shutdown, limiter=self._limiter)
+    def close(self) -> threading.Thread | None:
+        """Disconnects as soon as no call is under way any more; those that are go on. New ones fail.
 
-    async def _command(self, method: str, prefix: str, args: Mapping[str, Any]) -> Any:
-        handle = await self.handle()
-        command = json.dumps({"prefix": prefix, "format": "json", **args})
+        Returns:
+            The thread that disconnects; None where there is nothing to do now.
+        """
+        self._closed = True
+        return self._shut_if_unused()
+
+    async def _connected(self) -> Any:
+        """The handle. All who need it wait for the same attempt, which goes on though they give up."""
+        while self._handle is None:
+            if self._closed:
+                raise _closed()
+            attempt = self._attempt
+            if attempt is None:
+                await self._connect()
+                continue
+            with anyio.move_on_after(CONNECT_TIMEOUT + GRACE) as scope:
+                await attempt.settled.wait()
+            if scope.cancelled_caught:
+                raise CephError(errno.ETIMEDOUT, f"no mon answered within {CONNECT_TIMEOUT:g} s")
+            if attempt.error is not None:
+                raise _told(attempt.error)
+        return self._handle
+
+    async def _connect(self) -> None:
+        attempt = self._attempt = _Attempt(self.access, self._timeout)
+        self._users += 1
+
+        def settled() -> None:
+            self._attempt, self._handle = None, attempt.handle
+            attempt.settled.set()
+            self._left()
+
+        await self._run(Lane.VITAL, attempt.make, CONNECT_TIMEOUT + GRACE, settled)
+
+    def _left(self) -> None:
+        self._users -= 1
+        self._shut_if_unused()
+
+    def _shut_if_unused(self) -> threading.Thread | None:
+        if not self._closed or self._users or self._handle is None:
+            return None
+        thread = threading.Thread(target=self._handle.shutdown, name="ceph-shutdown", daemon=True)
+        self._handle = None
+        thread.start()
+        return thread
+
+    async def _ask(self, method: str, prefix: str, command: str) -> bytes:
         seconds = int(self._timeout)
-        number, output, message = await self._call(lambda: getattr(handle, method)(command, b"", seconds))
+
+        def ask(handle: Any) -> tuple[int, bytes, str]:
+            answer: tuple[int, bytes, str] = getattr(handle, method)(command, b"", seconds)
+            return answer
+
+        if prefix in VITAL:
+            number, output, message = await self.use(ask, lane=Lane.VITAL, seconds=VITAL_TIMEOUT)
+        else:
+            number, output, message = await self.use(ask, lane=Lane.CONTROL, seconds=self._timeout + GRACE)
         if number:
             raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
-        return _decode(output)
+        return output
 
-    async def _call[T](self, function: Callable[[], T], *, seconds: float | None = None) -> T:
-        limit = (seconds or self._timeout) + GRACE
+    async def _run[T](self, lane: Lane, function: Callable[[], T], seconds: float, settled: Callable[[], None]) -> T:
         try:
-            with anyio.fail_after(limit):
-                return await anyio.to_thread.run_sync(function, limiter=self._limiter, abandon_on_cancel=True)
-        except TimeoutError:
-            raise CephError(errno.ETIMEDOUT, f"no answer within {limit:g} s") from None
+            return await self._threads.run(lane, function, seconds=seconds, settled=settled)
         except Exception as error:
-            number = getattr(error, "errno", None)
-            if isinstance(error, CephError) or number is None:
-                raise
-            raise CephError(abs(number), str(error)) from error
+            raise _told(error) from error
+
+
+class _Attempt:
+    """An attempt to connect: its handle or error is there when it has `settled`, whoever waits for it."""
+
+    def __init__(self, access: Access, timeout: float) -> None:
+        self.settled = anyio.Event()
+        self.handle: Any = None
+        self.error: Exception | None = None
+        self._access, self._timeout = access, timeout
+
+    def make(self) -> None:
+        """Connects; blocks."""
+        try:
+            self.handle = _connect(self._access, self._timeout)
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _told(error: Exception) -> Exception:
+    """An error of librados or librbd as one of ours; others, which are mistakes of programs, as they are."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, CephError) or number is None:
+        return error
+    return CephError(abs(number), error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+
+def _closed() -> CephError:
+    return CephError(errno.ENOTCONN, "the connection was closed")
+
+
+async def _ended(*threads: threading.Thread | None) -> None:
+    """Waits for threads to end, for a while."""
+
+    def join() -> None:
+        for thread in threads:
+            if thread is not None:
+                thread.join(CLOSING_TIMEOUT)
+
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(join)
 
 
 def _rados() -> ModuleType:
@@ -195,47 +309,67 @@ def _connect(access: Access, timeout: float) -> Any:
     return handle
 
 
+def _command(prefix: str, args: Mapping[str, Any]) -> str:
+    return json.dumps({"prefix": prefix, "format": "json", **args})
+
+
+async def _decoded(output: bytes) -> Any:
+    """A long answer is decoded in a thread: everything else goes on meanwhile."""
+    return _decode(output) if len(output) <= SHORT else await anyio.to_thread.run_sync(_decode, output)
+
+
 def _decode(output: bytes) -> Any:
-    text = output.decode("utf-8", "replace").strip()
-    if not text:
+    if not output.strip():
         return None
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        return orjson.loads(output)
+    except orjson.JSONDecodeError:
+        return output.decode("utf-8", "replace").strip()
 
 
 class Connections:
-    """One connection for each cluster that is served, by namespace; replaced when its mons or its key change."""
+    """One connection for each cluster that is served, by namespace; replaced when its mons or its key change.
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+    Args:
+        timeout: Seconds that a command may take.
+        locate: Finds where the cluster of a namespace is and who connects; None while that is not known.
+    """
+
+    def __init__(
+        self, *, timeout: float = DEFAULT_TIMEOUT, locate: Callable[[str], Access | None] = lambda _: None
+    ) -> None:
         self._timeout = timeout
+        self._locate = locate
         self._clusters: dict[str, RadosCluster] = {}
+        self._threads: dict[str, Threads] = {}
 
-    async def cluster(self, namespace: str, access: Access) -> RadosCluster:
+    def cluster(self, namespace: str, access: Access) -> RadosCluster:
         """The connection to the cluster of `namespace`; it is made at the first command."""
         current = self._clusters.get(namespace)
         if current is not None and _reaches(current.access, access):
             return current
-        fresh = self._clusters[namespace] = RadosCluster(access, timeout=self._timeout)
         if current is not None:
-            await current.close()
+            current.close()
+        threads = self._threads.setdefault(namespace, Threads())
+        fresh = self._clusters[namespace] = RadosCluster(access, timeout=self._timeout, threads=threads)
         return fresh
 
     def get(self, namespace: str) -> RadosCluster | None:
-        """The connection to the cluster of `namespace`, or None while it was not reached yet."""
-        return self._clusters.get(namespace)
+        """The connection to the cluster of `namespace`, made on demand; None where nothing says how to reach it."""
+        access = self._locate(namespace)
+        return self.cluster(namespace, access) if access is not None else self._clusters.get(namespace)
 
-    async def close(self, namespace: str) -> None:
-        """Forgets the cluster of `namespace`."""
+    def close(self, namespace: str) -> None:
+        """Forgets the connection to the cluster of `namespace`. It is shut when the last call has returned."""
         cluster = self._clusters.pop(namespace, None)
         if cluster is not None:
-            await cluster.close()
+            cluster.close()
 
     async def close_all(self) -> None:
-        """Forgets every cluster."""
-        for namespace in tuple(self._clusters):
-            await self.close(namespace)
+        """Forgets every connection, and waits for a while until those that nobody uses are shut."""
+        clusters = tuple(self._clusters.values())
+        self._clusters.clear()
+        await _ended(*(cluster.close() for cluster in clusters))
 
 
 def _reaches(current: Access, wanted: Access) -> bool:

@@ -1,6 +1,7 @@
 """`status` of a CephCluster: conditions, phase and message from the plan and what became of it, and Ceph's own health.
 
-Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for.
+Conditions mean what the API conventions say: Ready is true exactly when nothing is left to do or to wait for. What is
+broken and waits for a person, as a dead disk does for weeks, is Degraded beside it.
 Phases and states are upstream's words.
 """
 
@@ -14,11 +15,12 @@ import msgspec
 from controller.apis.ceph.status import ClusterVersion
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
-from controller.ceph import osd
+from controller.ceph import disruption, osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
+from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
@@ -164,6 +166,8 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
     found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
+    if seen.osds.states is not None:
+        found["Degraded"] = _degraded(cluster, seen)
     if failure is not None:
         found["Failure"] = ("True", "ReconcileFailed", ready[2])
     if deleting or is_true(cluster.status.conditions, "Deleting"):
@@ -176,11 +180,30 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
+def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
+    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
+    drained = disruption.drained(cluster, disruption.scene(seen.osds, seen.pgs))
+    down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
+    if not down and not drained:
+        return "False", "AllOSDsUp", ""
+    return (
+        "True",
+        "FailureDomainDrained" if drained else "OSDsDown",
+        _shortened("; ".join(filter(None, (drained, _named(down))))),
+    )
+
+
 def _beside(seen: Observation) -> str:
     """What a cluster that is as its spec wants it reports all the same."""
-    if seen.health is None or seen.health.status != HEALTH_ERR:
-        return ""
-    return f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    down = len(osd.lost(seen.osds))
+    told = f"; {down} OSDs are down (condition Degraded)" if down else ""
+    if seen.health is not None and seen.health.status == HEALTH_ERR:
+        told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    others = altered(seen.live)
+    if others:
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+    return told
 
 
 def _named(names: Sequence[str]) -> str:

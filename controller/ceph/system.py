@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph import cluster, cluster_v1beta1, pool, rbd
+from controller.ceph.access import Locator
 from controller.ceph.rados import Connections
+from controller.runtime import resource_of
+from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
 if TYPE_CHECKING:
     from controller.framework.settings import Settings
@@ -16,11 +20,17 @@ if TYPE_CHECKING:
 
 def register(manager: Manager, settings: Settings) -> None:
     """Has `manager` serve every kind of Ceph's; the connections to clusters are closed when it stops."""
-    connections = Connections(timeout=settings.ceph_timeout)
+    informers = manager.informers
+    locate = Locator(
+        informers.informer(resource_of(CEPH_CLUSTER), CephCluster),
+        informers.informer(SECRET, Secret),
+        informers.informer(CONFIG_MAP, ConfigMap),
+    )
+    connections = Connections(timeout=settings.ceph_timeout, locate=locate)
     cluster.register(manager, settings, connections)
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
-    rbd.register(manager, connections)
+    rbd.register(manager, settings, connections)
 
     async def close_connections() -> None:
         try:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.framework.plan import Handler, Step
+from controller.runtime.altered import Held
 from controller.runtime.apply import Applier, pending
 from informers import ApiError, Client, Informer, JsonObject, Resource
+from informers.turns import Turns
 
 type Live = Mapping[tuple[str, str], JsonObject]
 """The objects of one namespace as the caches have them, by (kind, name)."""
@@ -80,15 +82,25 @@ def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, l
     return Step(subject=subject, action=action, reason=reason, lane=lane or subject)
 
 
-def snapshot(informers: Iterable[Informer[Any]], namespace: str) -> dict[tuple[str, str], JsonObject]:
-    """What the caches have of `namespace`, for an observation."""
+async def snapshot(
+    informers: Iterable[Informer[Any]], namespace: str, applier: Applier
+) -> dict[tuple[str, str], JsonObject]:
+    """What the caches have of `namespace`, for an observation; in it, what `applier` lets be for now is `Held`."""
     found: dict[tuple[str, str], JsonObject] = {}
+    turns = Turns()
     for informer in informers:
         for key_namespace, name in informer.keys(namespace):
             obj = informer.raw(key_namespace, name)
             if obj is not None:
-                found[informer.resource.kind, name] = obj
+                found[informer.resource.kind, name] = applier.seen(informer.resource, obj)
+            await turns.checkpoint()
     return found
+
+
+def altered(live: Live) -> tuple[str, ...]:
+    """The objects that do not become what is applied, and in what, in words: something else changes them."""
+    held = ((kind, name, obj) for (kind, name), obj in live.items() if isinstance(obj, Held))
+    return tuple(f"{kind} {name}: {obj.change}" for kind, name, obj in held)
 
 
 def handlers(applier: Applier, client: Client, informers: Iterable[Informer[Any]]) -> dict[type, Handler]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from controller.framework.names import label_value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,9 +31,9 @@ def recommended(*, name: str, instance: str, component: str, part_of: str) -> di
     """The labels that Kubernetes recommends for every object: what it is, of which installation, made by whom."""
     return {
         "app.kubernetes.io/name": name,
-        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/instance": label_value(instance),
         "app.kubernetes.io/component": component,
-        "app.kubernetes.io/part-of": part_of,
+        "app.kubernetes.io/part-of": label_value(part_of),
         "app.kubernetes.io/managed-by": MANAGER,
         "app.kubernetes.io/created-by": MANAGER,
     }

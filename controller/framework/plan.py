@@ -23,6 +23,7 @@ from controller.apis.plan import PlanStep
 from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
 from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
+from controller.runtime.log import redact_text
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -288,7 +289,8 @@ async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> str:
     except Exception as error:  # any failure of an action is that lane's, reported in the outcome
         if is_lost(error):
             raise
-        return str(error) or type(error).__name__
+        # It goes into events and statuses, which more people may read than may read Secrets.
+        return redact_text(str(error)) or type(error).__name__
     return f"not done within {step.deadline:g} s" if scope.cancelled_caught else ""
 
 

@@ -11,12 +11,14 @@ class Settings:
 
     Attributes:
         operator_namespace: Where the operator and its agents run.
+        operator_image: The image that the operator runs in, from which it hands out scripts; empty: not known.
         allow_loop_devices: Whether loop devices may become OSDs where a spec names them.
         ceph_timeout: Seconds that a command to a Ceph cluster may take.
         workers: Objects of one kind reconciled at the same time.
     """
 
     operator_namespace: str
+    operator_image: str = ""
     allow_loop_devices: bool = False
     ceph_timeout: float = 15.0
     workers: int = 4

@@ -3,7 +3,7 @@
 An object that is applied carries a digest of what was asked for in the annotation `rook.io/applied-digest`. An apply is
 skipped when the digest is the same and the live object has every field as asked. So a reconcile that finds nothing to
 do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
-one (server-side apply does that, as soon as it is told).
+one (server-side apply does that, as soon as it is told). What does not become as it is applied is in `altered`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import re
 from base64 import b64encode
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import anyio
 import orjson
 import structlog
 
+from controller.runtime.altered import REMEMBERED, Alterations, Held
 from controller.runtime.difference import covers, difference, differences
 from controller.runtime.kube import BUILT_IN
 from informers import ApiError
+from informers.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -34,9 +37,6 @@ DIGEST = "rook.io/applied-digest"
 """Annotation: a digest of what was last applied. Not of the live object, which has more."""
 
 APPLY = "application/apply-patch+yaml"
-
-REMEMBERED = 4096
-"""Objects of which the last apply is remembered; more only cost further applies."""
 
 CONFLICTS = 5
 """Times that a status is applied anew because the object has changed; more would be a fight with somebody else."""
@@ -74,13 +74,8 @@ class ApplyStats:
     pruned: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    """What the server made of the last apply of an object: the digest asked for, and one of the differences it left.
-
-    Where it left some, it spells values in a way that `difference` does not know; the same differences are no reason to
-    apply again, any other is.
-    """
+class _Status(NamedTuple):
+    """What the server made of a status: the digest of what was applied, and one of the status if it is otherwise."""
 
     digest: str
     left: str | None
@@ -103,7 +98,9 @@ class Applier:
         self._client = client
         self._factory = factory
         self._field_manager = field_manager
-        self._applied: OrderedDict[tuple[str, ...], _Applied] = OrderedDict()
+        self._altered = Alterations()
+        self._statuses: OrderedDict[tuple[str, ...], _Status] = OrderedDict()
+        self._turns = Turns()
 
     async def apply(self, obj: JsonObject, *, informer: Informer[Any] | None = None) -> bool:
         """Makes the object in the cluster have every field of `obj`; makes the object if there is none.
@@ -126,29 +123,46 @@ class Applier:
         resource = informer.resource if informer is not None else self._resource(obj)
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        wanted = as_applied(obj)
-        digest = wanted["metadata"]["annotations"][DIGEST]
+        await self._turns.checkpoint()
+        wanted = _as_stored(obj)
+        digest = _digest(wanted)
         live = await self._live(resource, namespace, name)
-        key = (str(resource), namespace, name)
-        change = "it is missing" if live is None else pending(obj, live)
-        if change is None or (live is not None and self._applied.get(key) == _Applied(digest, _left(wanted, live))):
+        change = "it is missing"
+        if live is not None:
+            live = self.seen(resource, live)
+            change = _pending(wanted, digest, live) or ""
+        if not change:
             self.stats.skipped += 1
             return False
         try:
-            made = await self._patch(resource, namespace, name, wanted, self._field_manager)
+            made = await self._patch(resource, namespace, name, _with_digest(wanted, digest), self._field_manager)
         except ApiError as error:
             fields = immutable_fields(error)
             if fields:
                 raise ImmutableFieldError(resource, namespace, name, fields, change) from error
             raise
         log.info("Applied", object=_named(obj), change=change)
-        left = _left(wanted, made)
+        left = _left(wanted, digest, made)
         if left is not None:
-            field = pending(obj, made)
-            log.warning("The API server stores an applied field otherwise than asked", object=_named(obj), field=field)
-        self._remember(key, digest, left)
+            change = _pending(wanted, digest, made) or change
+            log.warning("The API server stores an applied field otherwise than asked", object=_named(obj), field=change)
+        self._altered.note(
+            (str(resource), namespace, name),
+            digest,
+            left=left,
+            change=change,
+            again=live is not None and _applied_digest(live) == digest,
+            now=anyio.current_time(),
+            most=self._held(),
+        )
         self.stats.applied += 1
         return True
+
+    def seen(self, resource: Resource, live: JsonObject) -> JsonObject:
+        """A live object; as `Held`, where `pending` heeds it, if it is not to be applied again yet."""
+        metadata = live["metadata"]
+        obj = (str(resource), metadata.get("namespace", ""), metadata["name"])
+        return self._altered.seen(obj, live, anyio.current_time())
 
     async def apply_status(
         self, resource: Resource, namespace: str, name: str, status: JsonObject, *, uid: str
@@ -203,7 +217,7 @@ class Applier:
                 live = await self._client.find(resource, namespace, name)
                 continue
             present = made.get("status") or {}
-            self._remember(key, digest, None if covers(present, status) else _digest(present))
+            self._remember(key, _Status(digest, None if covers(present, status) else _digest(present)))
             self.stats.applied += 1
             return True
         return False
@@ -211,12 +225,12 @@ class Applier:
     def _has_status(self, live: JsonObject, status: JsonObject, key: tuple[str, ...], digest: str) -> bool:
         """Whether an apply of `status` would change nothing."""
         present = live.get("status") or {}
-        known = self._applied.get(key)
+        known = self._statuses.get(key)
         # After a restart nothing is remembered. Then fields that are there and not wanted may be ours of old, and one
         # apply finds out; the server leaves alone what others own.
         same = known.digest == digest if known is not None else present.keys() <= status.keys()
         left = None if covers(present, status) else _digest(present)
-        return same and (left is None or known == _Applied(digest, left))
+        return same and (left is None or known == _Status(digest, left))
 
     async def prune[T: HasMetadata](
         self,
@@ -247,12 +261,11 @@ class Applier:
                 changed since the cache saw it; reconcile again.
         """
         deleted: list[str] = []
-        for obj in informer.list(namespace):
+        async for obj in informer.walk(namespace, labels=labels):
             metadata = obj.metadata
             if (
                 metadata.name in keep
                 or metadata.deletion_timestamp is not None
-                or not labels.items() <= metadata.labels.items()
                 or {owner.uid for owner in metadata.owner_references} != {owner_uid}
             ):
                 continue
@@ -300,11 +313,15 @@ class Applier:
             params={"fieldManager": field_manager, "force": "true"},
         )
 
-    def _remember(self, key: tuple[str, ...], digest: str, left: str | None) -> None:
-        self._applied[key] = _Applied(digest, left)
-        self._applied.move_to_end(key)
-        if len(self._applied) > REMEMBERED:
-            self._applied.popitem(last=False)
+    def _remember(self, key: tuple[str, ...], status: _Status) -> None:
+        self._statuses[key] = status
+        self._statuses.move_to_end(key)
+        if len(self._statuses) > max(REMEMBERED, self._held()):
+            self._statuses.popitem(last=False)
+
+    def _held(self) -> int:
+        """Objects that the caches hold."""
+        return sum(len(cache) for cache, _ in self._factory.caches())
 
 
 def immutable_fields(error: ApiError) -> tuple[str, ...]:
@@ -318,26 +335,46 @@ def immutable_fields(error: ApiError) -> tuple[str, ...]:
 def pending(obj: JsonObject, live: JsonObject) -> str | None:
     """Why an apply of `obj` over `live` is needed, in words; None if it is not. For plans too: nothing else is read."""
     wanted = _as_stored(obj)
+    return _pending(wanted, _digest(wanted), live)
+
+
+def _pending(wanted: JsonObject, digest: str, live: JsonObject) -> str | None:
     found = difference(wanted, live)
-    if found is not None:
-        return found
-    digest = (live["metadata"].get("annotations") or {}).get(DIGEST)
-    if digest is None:
-        return "it is as wanted, but was not applied by this operator"
-    return None if digest == _digest(wanted) else "what was applied before is not wanted any more"
+    if found is None:
+        before = _applied_digest(live)
+        if before == digest:
+            return None
+        if before is None:
+            found = "it is as wanted, but was not applied by this operator"
+        else:
+            found = "what was applied before is not wanted any more"
+    if isinstance(live, Held) and live.digest == digest and live.left in (None, _left(wanted, digest, live)):
+        return None
+    return found
 
 
-def _left(wanted: JsonObject, live: JsonObject) -> str | None:
-    """A digest of everything in which `live` differs from `wanted`, which has its own digest; None: nothing."""
-    found = [(path, value) for path, _, value in differences(wanted, live)]
+def _applied_digest(live: JsonObject) -> str | None:
+    found: str | None = (live["metadata"].get("annotations") or {}).get(DIGEST)
+    return found
+
+
+def _left(wanted: JsonObject, digest: str, live: JsonObject) -> str | None:
+    """A digest of everything in which `live` differs from `wanted`, which has that digest; None: nothing."""
+    found: list[Any] = [(path, value) for path, _, value in differences(wanted, live)]
+    if _applied_digest(live) != digest:
+        found.append(_applied_digest(live))
     return _digest(found) if found else None
 
 
 def as_applied(obj: JsonObject) -> JsonObject:
     """`obj` as an apply sends it: with its digest, and texts of a Secret encoded."""
     wanted = _as_stored(obj)
-    metadata = obj["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), DIGEST: _digest(wanted)}
+    return _with_digest(wanted, _digest(wanted))
+
+
+def _with_digest(wanted: JsonObject, digest: str) -> JsonObject:
+    metadata = wanted["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), DIGEST: digest}
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 

@@ -1,8 +1,12 @@
 """Whether an object has everything that we want of it, and if not, what differs, in words.
 
-Only fields of the desired object are looked at: what the server or others have added is theirs. Where the API gives two
+Only fields of the desired object are looked at: what the server or others have added is theirs. A list without keys is
+ours as a whole, as it is to server-side apply, so that what was added to its elements counts. Where the API gives two
 spellings the same meaning, they are the same here: a missing field and a zero value, "1000m" and "1" in quantities,
 the order of a list whose elements have a key (containers by name, ports by number and protocol, conditions by type).
+
+An empty object is no zero value: whether it is there is what it says, as in `emptyDir: {}` or `podSelector: {}`. Only
+an empty map of texts or quantities says as much as none.
 """
 
 from __future__ import annotations
@@ -10,6 +14,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from controller.runtime.log import looks_secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +58,36 @@ QUANTITIES = frozenset(
 QUANTITY = frozenset({"divisor", "sizeLimit"})
 """Fields that are a quantity."""
 
+MAPS = QUANTITIES | {
+    "annotations",
+    "binaryData",
+    "data",
+    "labels",
+    "matchLabels",
+    "nodeSelector",
+    "parameters",
+    "stringData",
+    "volumeAttributes",
+}
+"""Fields whose values are maps: an empty one is as good as none."""
+
+DEFAULTS: Mapping[tuple[str, str], Any] = {
+    ("fieldRef", "apiVersion"): "v1",
+    ("ports", "protocol"): "TCP",
+    ("resourceFieldRef", "divisor"): "0",
+    ("serviceAccountToken", "expirationSeconds"): 3600,
+    ("subjects", "apiGroup"): "rbac.authorization.k8s.io",
+}
+"""What the server fills in inside of elements of lists without keys, by the field's parent and name."""
+
+REFERENCES = frozenset({"secret", "secretKeyRef", "serviceAccountToken", "tokenRequests"})
+"""Fields that are named for secrets and tell where these are."""
+
 SHOWN = 80
 """Characters of a value that a difference shows."""
+
+_ELEMENT = re.compile(r"\[.*\]$")
+"""What a path's name has of the element of a list."""
 
 _QUANTITY = re.compile(r"^([+-]?[0-9.]+)([eE][+-]?[0-9]+|[KMGTPE]i|[numkMGTPE])?$")
 
@@ -82,7 +116,7 @@ class Difference(NamedTuple):
 
     Attributes:
         path: Where, by names of fields and keys of elements.
-        wanted: What is wanted there.
+        wanted: What is wanted there; None: nothing.
         found: What is there; None: nothing.
     """
 
@@ -111,7 +145,7 @@ def quantity(text: str | float) -> Decimal | None:
 def difference(desired: JsonObject, live: JsonObject) -> str | None:
     """The first difference that an apply of `desired` would put right, in words; None if there is none.
 
-    Values of a Secret are not shown, only their names.
+    Values of a Secret are not shown, only their names; nor is what goes by the name of a secret, such as a variable.
 
     Args:
         desired: The object as wanted, with the fields that are ours and no others.
@@ -120,8 +154,9 @@ def difference(desired: JsonObject, live: JsonObject) -> str | None:
     found = differences(desired, live)
     if not found:
         return None
-    secret = desired.get("kind") == "Secret" and found[0].path[0] == "data"
-    return _words(found[0], show=not secret)
+    path = found[0].path
+    secret = desired.get("kind") == "Secret" and path[0] == "data"
+    return _words(found[0], show=not secret and not any(map(_tells_secret, path)))
 
 
 def differences(desired: JsonObject, live: JsonObject) -> list[Difference]:
@@ -140,15 +175,18 @@ def covers(live: Any, desired: Any) -> bool:
     return not found
 
 
-def _compare(wanted: Any, found: Any, path: tuple[str, ...], into: list[Difference]) -> None:
-    if wanted == found or (_is_zero(wanted) and _is_zero(found)):
+def _compare(wanted: Any, found: Any, path: tuple[str, ...], into: list[Difference], *, whole: bool = False) -> None:
+    """Add the differences below a path; `whole`: all of what is there is ours."""
+    if wanted == found or (_is_zero(wanted, path) and _is_zero(found, path)):
         return
     if isinstance(wanted, dict) and isinstance(found, dict):
         for name, value in wanted.items():
-            _compare(value, found.get(name), (*path, name), into)
+            _compare(value, found.get(name), (*path, name), into, whole=whole)
+        if whole:
+            _compare_added(wanted, found, path, into)
         return
     if isinstance(wanted, list) and isinstance(found, list):
-        _compare_lists(wanted, found, path, into)
+        _compare_lists(wanted, found, path, into, whole=whole)
         return
     if _is_quantity(path):
         amount = quantity(wanted) if isinstance(wanted, str | int | float) else None
@@ -157,20 +195,30 @@ def _compare(wanted: Any, found: Any, path: tuple[str, ...], into: list[Differen
     into.append(Difference(path, wanted, found))
 
 
-def _compare_lists(wanted: list[Any], found: list[Any], path: tuple[str, ...], into: list[Difference]) -> None:
+def _compare_added(wanted: JsonObject, found: JsonObject, path: tuple[str, ...], into: list[Difference]) -> None:
+    parent = _ELEMENT.sub("", path[-1])
+    for name, value in found.items():
+        at = (*path, name)
+        if name not in wanted and not _is_zero(value, at) and DEFAULTS.get((parent, name)) != value:
+            into.append(Difference(at, None, value))
+
+
+def _compare_lists(
+    wanted: list[Any], found: list[Any], path: tuple[str, ...], into: list[Difference], *, whole: bool
+) -> None:
     keys = _keys(wanted, path)
     if path[-1:] and path[-1] in SETS:
         into.extend(Difference(path, element, None) for element in wanted if element not in found)
-    elif keys:
+    elif keys and not (whole and len(wanted) != len(found)):
         by_key = {_key(element, keys): element for element in found if isinstance(element, dict)}
         for element in wanted:
             key = _key(element, keys)
-            _compare(element, by_key.get(key), _element(path, key), into)
+            _compare(element, by_key.get(key), _element(path, key), into, whole=whole)
     elif len(wanted) != len(found):
         into.append(Difference(path, wanted, found))
     else:
         for index, (element, other) in enumerate(zip(wanted, found, strict=True)):
-            _compare(element, other, _element(path, (str(index),)), into)
+            _compare(element, other, _element(path, (str(index),)), into, whole=True)
 
 
 def _keys(elements: list[Any], path: tuple[str, ...]) -> tuple[str, ...]:
@@ -195,11 +243,15 @@ def _element(path: tuple[str, ...], key: tuple[str, ...]) -> tuple[str, ...]:
     return (*path[:-1], f"{path[-1] if path else ''}[{'/'.join(key)}]")
 
 
-def _is_zero(value: Any) -> bool:
+def _is_zero(value: Any, path: tuple[str, ...]) -> bool:
     """Whether the API leaves such a value out: it reads a missing field the same way."""
+    if value is None:
+        return True
     if isinstance(value, dict):
-        return all(map(_is_zero, value.values()))
-    return value is None or value is False or value in (0, "", [])
+        return not value and path[-1:] != () and path[-1] in MAPS
+    if len(path) > 1 and path[-2] in MAPS:  # a label without a value is a label
+        return False
+    return value is False or value in (0, "", [])
 
 
 def _is_quantity(path: tuple[str, ...]) -> bool:
@@ -209,12 +261,16 @@ def _is_quantity(path: tuple[str, ...]) -> bool:
 def _words(difference: Difference, *, show: bool) -> str:
     path, wanted, found = difference
     where = _dotted(path)
+    if wanted is None:
+        return f"{where} is {_shown(found)}, not wanted" if show else f"{where} is not wanted"
     if isinstance(wanted, list) and isinstance(found, list):
         return f"{where} has {len(found)} elements, wanted {len(wanted)}"
     if not show:
         return f"{where} differs" if found is not None else f"{where} is missing"
     if found is None:
         return f"{where} is missing, wanted {_shown(wanted)}"
+    if _shown(found) == _shown(wanted):  # a secret, or the end of a long text
+        return f"{where} differs"
     return f"{where} is {_shown(found)}, wanted {_shown(wanted)}"
 
 
@@ -228,6 +284,12 @@ def _dotted(path: tuple[str, ...]) -> str:
     return dotted
 
 
+def _tells_secret(name: str) -> bool:
+    """Whether a name of a path says that what is there is a secret."""
+    element = _ELEMENT.search(name)
+    return name not in REFERENCES and looks_secret(element[0] if element else name)
+
+
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(redact("", value))
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -296,7 +296,6 @@ class NodeSpec(ApiStruct, frozen=True, kw_only=True):
     unschedulable: bool = False
     taints: tuple[Taint, ...] = ()
     provider_id: str = msgspec.field(name="providerID", default="")
-    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs", default=())
 
 
 class NodeAddress(ApiStruct, frozen=True, kw_only=True):

@@ -1,8 +1,8 @@
 """Logs: one structured line per entry, as JSON for machines or coloured for people, without secrets.
 
 Everything goes the same way: our own entries, and those of libraries that use the standard library's logging. Entries
-written during a reconcile carry its controller, request and id. Values whose key looks like a secret's, and Ceph keys
-wherever they occur, are replaced before anything is written.
+written during a reconcile carry its controller, request and id. Values whose key or variable looks like a secret's, and
+what has the form of one wherever it occurs, are replaced before anything is written.
 """
 
 from __future__ import annotations
@@ -40,18 +40,30 @@ _SECRET_TEXT = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
 )
 
+_SECRET_FLAG = re.compile(rf"(?<!\S)(--?[\w.-]*(?:{_SECRET_KEY.pattern})[\w.-]*=)[^\s'\"]+", re.IGNORECASE)
+"""A flag of a command line with its value."""
+
 MAX_DEPTH = 6
 """Nesting of values that is looked into; what is deeper is left out."""
 
 
+def looks_secret(name: str) -> bool:
+    """Whether what goes by such a name is a secret, and not where one is to be found."""
+    return bool(_SECRET_KEY.search(name)) and not _NOT_SECRET_KEY.search(name)
+
+
 def redact_text(text: str) -> str:
-    """`text` with what has the form of a secret (Ceph keys, tokens, private keys) replaced."""
-    return _SECRET_TEXT.sub(REDACTED, text)
+    """`text` with what has the form of a secret (Ceph keys, tokens, private keys, `--password=…`) replaced."""
+    return _SECRET_FLAG.sub(_redact_flag, _SECRET_TEXT.sub(REDACTED, text))
+
+
+def _redact_flag(flag: re.Match[str]) -> str:
+    return f"{flag[1]}{REDACTED}" if looks_secret(flag[1].rstrip("=")) else flag[0]
 
 
 def redact(key: str, value: Any, depth: int = 0) -> Any:
     """`value` with secrets replaced: all of it if `key` looks like a secret's, else what it contains."""
-    if _SECRET_KEY.search(key) and not _NOT_SECRET_KEY.search(key) and not isinstance(value, bool | None):
+    if looks_secret(key) and not isinstance(value, bool | None):
         return REDACTED
     if isinstance(value, str):
         return redact_text(value)
@@ -60,7 +72,10 @@ def redact(key: str, value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
         return "…"
     if isinstance(value, dict):
-        return {str(k): redact(str(k), v, depth + 1) for k, v in value.items()}
+        shown = {str(k): redact(str(k), v, depth + 1) for k, v in value.items()}
+        if "value" in shown and looks_secret(str(value.get("name", ""))):  # a variable of a container
+            shown["value"] = REDACTED
+        return shown
     if isinstance(value, list | tuple):
         return [redact("", v, depth + 1) for v in value]
     return value

@@ -75,7 +75,7 @@ class Manager:
         leader_election: Which lease to hold while acting; None: act at once.
         lease_client: Open client for the lease alone, with connections of its own, so that no other traffic can hold
             up a renewal. Needed with `leader_election`.
-        metrics_address: Host and port for metrics and probes.
+        metrics_address: Host and port for metrics and probes; None: they are not served.
         debug_address: Host and port for debug endpoints, a loopback address; None: none.
         drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
             A process that `ENDING_DEADLINE` later has not ended after a signal, since something does not heed that,
@@ -99,7 +99,7 @@ class Manager:
         identity: str,
         leader_election: LeaderElection | None = None,
         lease_client: Client | None = None,
-        metrics_address: Address = ("0.0.0.0", 9090),  # noqa: S104  # Prometheus and the kubelet come from outside
+        metrics_address: Address | None = ("0.0.0.0", 9090),  # noqa: S104  # Prometheus and the kubelet come from outside
         debug_address: Address | None = ("127.0.0.1", 6060),
         drain_deadline: float = 20.0,
         tracer: Tracer | None = None,

@@ -67,22 +67,20 @@ class Probes:
         self._debug = debug
 
     @asynccontextmanager
-    async def serve(self, address: Address, debug_address: Address | None) -> AsyncIterator[tuple[Address, ...]]:
+    async def serve(self, address: Address | None, debug_address: Address | None) -> AsyncIterator[tuple[Address, ...]]:
         """Serves until the context ends; yields the addresses in use.
 
         Args:
-            address: For metrics and probes.
+            address: For metrics and probes; None: they are not served.
             debug_address: For the debug endpoints; None: they are not served.
 
         Raises:
             ValueError: The debug address is not a loopback address.
             OSError: An address is not to be had.
         """
-        public = web.Application()
-        public.router.add_get("/metrics", self._metrics)
-        public.router.add_get("/healthz", self._healthz)
-        public.router.add_get("/readyz", self._readyz)
-        servers = [(public, address)]
+        servers: list[tuple[web.Application, Address]] = []
+        if address is not None:
+            servers.append((self._public_application(), address))
         if debug_address is not None:
             _require_loopback(debug_address[0])
             servers.append((self._debug_application(), debug_address))
@@ -100,6 +98,13 @@ class Probes:
             with anyio.CancelScope(shield=True):  # bounded by SHUTDOWN_TIMEOUT
                 for runner in reversed(runners):
                     await runner.cleanup()
+
+    def _public_application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        return app
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _answer(self._live())

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from controller.testkit.relations import NAMESPACES, ends, references
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from controller.testkit.relations import Relations
     from controller.testkit.storage import Collection, Storage
     from informers import JsonObject, Key, Resource
 
 FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 """What marks an owner until its dependents are dealt with, by the policy of its deletion."""
-
-NAMESPACES: Collection = ("", "namespaces")
 
 
 class Change(NamedTuple):
@@ -49,44 +50,52 @@ def next_change(storage: Storage, kinds: Mapping[str, Resource]) -> Change | Non
         storage: The objects.
         kinds: What is served, by "apiVersion/kind".
     """
-    everything = list(storage.all())
-    references = [reference for _, _, obj in everything for reference in _references(obj)]
-    owned = {reference["uid"] for reference in references}
-    blocked = {reference["uid"] for reference in references if reference.get("blockOwnerDeletion")}
-    orphaning = {obj["metadata"]["uid"] for _, _, obj in everything if _ends_by(obj, "Orphan")}
-    used = {key[0] for _, key, _ in everything}
-    ending = {key[1] for key, obj in storage.objects(NAMESPACES).items() if _ends(obj)}
-    for collection, key, obj in everything:
-        changed = _without_owners(obj, orphaning)
-        if changed is obj and _ends(obj):
-            empty_namespace = collection == NAMESPACES and key[1] not in used
-            changed = _released(obj, owned, blocked, empty_namespace=empty_namespace)
-        elif changed is obj and key[0] in ending:
-            return Change(collection, key, None)
-        if changed is not obj:
-            return Change(collection, key, changed)
-        if not _ends(obj) and (change := _by_owners(storage, kinds, collection, key, owned)) is not None:
+    due = storage.relations.due
+    while due:
+        place = next(iter(due))
+        del due[place]
+        change = _due(storage, kinds, *place)
+        if change is not None:
             return change
     return None
 
 
-def _ends(obj: JsonObject) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
+def _due(storage: Storage, kinds: Mapping[str, Resource], collection: Collection, key: Key) -> Change | None:
+    """What has to be done to one object, None if nothing has."""
+    obj, relations = storage.objects(collection).get(key), storage.relations
+    if obj is None:
+        return None
+    uids = {reference["uid"] for reference in references(obj)}
+    changed = _without_owners(obj, {uid for uid in uids if _orphans(storage, uid)})
+    if changed is obj and ends(obj):
+        empty_namespace = collection == NAMESPACES and relations.is_empty(key[1])
+        changed = _released(obj, relations, empty_namespace=empty_namespace)
+    elif changed is obj and _is_ending(storage, key[0]):
+        return Change(collection, key, None)
+    if changed is not obj:
+        return Change(collection, key, changed)
+    return None if ends(obj) else _by_owners(storage, kinds, collection, key)
+
+
+def _is_ending(storage: Storage, namespace: str) -> bool:
+    found = storage.objects(NAMESPACES).get(("", namespace))
+    return found is not None and ends(found)
+
+
+def _orphans(storage: Storage, uid: str) -> bool:
+    """Whether the object with this uid lets its dependents go before it ends."""
+    place = storage.relations.place(uid)
+    return place is not None and _ends_by(storage.objects(place[0])[place[1]], "Orphan")
 
 
 def _ends_by(obj: JsonObject, policy: str) -> bool:
-    return _ends(obj) and FINALIZERS[policy] in obj["metadata"].get("finalizers", ())
-
-
-def _references(obj: JsonObject) -> list[JsonObject]:
-    found: list[JsonObject] = obj["metadata"].get("ownerReferences", [])
-    return found
+    return ends(obj) and FINALIZERS[policy] in obj["metadata"].get("finalizers", ())
 
 
 def _without_owners(obj: JsonObject, uids: set[str]) -> JsonObject:
-    references = _references(obj)
-    left = [reference for reference in references if reference["uid"] not in uids]
-    return obj if len(left) == len(references) else _with(obj, "ownerReferences", left)
+    owners = references(obj)
+    left = [reference for reference in owners if reference["uid"] not in uids]
+    return obj if len(left) == len(owners) else _with(obj, "ownerReferences", left)
 
 
 def _with(obj: JsonObject, name: str, values: list[Any]) -> JsonObject:
@@ -95,24 +104,22 @@ def _with(obj: JsonObject, name: str, values: list[Any]) -> JsonObject:
     return {**obj, "metadata": {**metadata, **({name: values} if values else {})}}
 
 
-def _released(obj: JsonObject, owned: set[str], blocked: set[str], *, empty_namespace: bool) -> JsonObject:
+def _released(obj: JsonObject, relations: Relations, *, empty_namespace: bool) -> JsonObject:
     """An object that ends, without what holds it and needs not any more."""
     metadata = obj["metadata"]
     if empty_namespace and obj.get("spec", {}).get("finalizers"):
         return {**obj, "spec": {}}
-    waits = {FINALIZERS["Foreground"]: metadata["uid"] in blocked, FINALIZERS["Orphan"]: metadata["uid"] in owned}
+    uid = metadata["uid"]
+    waits = {FINALIZERS["Foreground"]: relations.is_blocked(uid), FINALIZERS["Orphan"]: relations.is_owner(uid)}
     left = [name for name in metadata.get("finalizers", ()) if waits.get(name, True)]
     return obj if len(left) == len(metadata.get("finalizers", ())) else _with(obj, "finalizers", left)
 
 
-def _by_owners(
-    storage: Storage, kinds: Mapping[str, Resource], collection: Collection, key: Key, owned: set[str]
-) -> Change | None:
+def _by_owners(storage: Storage, kinds: Mapping[str, Resource], collection: Collection, key: Key) -> Change | None:
     """What an object's owners mean for it, None if nothing."""
     obj = storage.objects(collection)[key]
-    references = _references(obj)
     solid, gone, waiting = False, set(), set()
-    for reference in references:
+    for reference in references(obj):
         resource = kinds.get(f"{reference['apiVersion']}/{reference['kind']}")
         if resource is None or (resource.namespaced and not key[0]):
             return None
@@ -128,7 +135,7 @@ def _by_owners(
         return None
     if solid:
         return Change(collection, key, _without_owners(obj, gone | waiting))
-    if waiting and obj["metadata"]["uid"] in owned:
+    if waiting and storage.relations.is_owner(obj["metadata"]["uid"]):
         return Change(collection, key, None, "Foreground")
     return Change(collection, key, None, asked_by(obj) or "Background")
 

@@ -21,8 +21,9 @@ from controller.testkit.apply import Owner, applied, updated
 from controller.testkit.clock import wall_clock
 from controller.testkit.connection import DEFAULT_MANAGER, Connection
 from controller.testkit.ending import TIME, is_over, marked
-from controller.testkit.garbage import FINALIZERS, NAMESPACES, next_change
+from controller.testkit.garbage import FINALIZERS, next_change
 from controller.testkit.patches import merge_patch, strategic_merge_patch
+from controller.testkit.relations import NAMESPACES
 from controller.testkit.selection import Selection
 from controller.testkit.storage import Storage
 from controller.testkit.topology import JsonSchema, built_in
@@ -130,6 +131,7 @@ class ApiServer:
 
     def __post_init__(self) -> None:
         self._served: dict[tuple[str, str, str], Served] = {}
+        self._kinds: dict[str, Resource] = {}
         self._names = itertools.count(1)
         self.storage.listeners.append(self.wake)
         for resource in kube.BUILT_IN.values():
@@ -155,6 +157,8 @@ class ApiServer:
             has_status = topology.declares("status")
         key = (resource.group, resource.version, resource.plural)
         self._served[key] = Served(resource, topology, custom, has_status)
+        self._kinds[f"{resource.api_version}/{resource.kind}"] = resource
+        self.storage.relations.look_everywhere()
 
     def install(self, crd: JsonObject) -> None:
         """Serve the versions of a CustomResourceDefinition."""
@@ -174,6 +178,7 @@ class ApiServer:
     def withdraw(self, resource: Resource) -> None:
         """Serve a kind no more: its objects go, and its watches end."""
         served = self._served.pop((resource.group, resource.version, resource.plural))
+        del self._kinds[f"{resource.api_version}/{resource.kind}"]
         for key in list(self.storage.objects(served.collection)):
             self.storage.remove(served.collection, key)
         for stream in self.streams:
@@ -508,8 +513,7 @@ class ApiServer:
         if dry_run:
             return _copy(new)
         stored = self.storage.put(served.collection, key, new)
-        if "ownerReferences" in metadata:
-            self._collect()
+        self._collect()
         return _copy(stored)
 
     def _update(self, served: Served, live: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
@@ -554,8 +558,7 @@ class ApiServer:
             return _copy(new)
         key = _key(served, live)
         stored = self._removed(served, key, new) if is_over(new) else self.storage.put(served.collection, key, new)
-        if {"deletionTimestamp", "ownerReferences"} & new["metadata"].keys():
-            self._collect()
+        self._collect()
         return _copy(stored)
 
     def _delete(
@@ -581,10 +584,8 @@ class ApiServer:
 
     def _collect(self) -> None:
         """Do what Kubernetes' own controllers would, until nothing is left to do."""
-        kinds = {f"{found.resource.api_version}/{found.resource.kind}": found for found in self._served.values()}
-        resources = {name: found.resource for name, found in kinds.items()}
-        while self.collects and (change := next_change(self.storage, resources)) is not None:
-            served = next(found for found in kinds.values() if found.collection == change.collection)
+        while self.collects and (change := next_change(self.storage, self._kinds)) is not None:
+            served = next(found for found in self._served.values() if found.collection == change.collection)
             if change.object is None:
                 self._delete(served, change.key, change.propagation)
             elif is_over(change.object):

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from controller.testkit.relations import Relations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -48,12 +50,14 @@ class Storage:
         compacted: The history begins after this version.
         history: Writes since then, oldest first.
         listeners: Called after each write.
+        relations: How the objects are related, as of now.
     """
 
     version: int = FIRST_VERSION
     compacted: int = 0
     history: list[Record] = field(default_factory=list)
     listeners: list[Callable[[], None]] = field(default_factory=list)
+    relations: Relations = field(default_factory=Relations)
     _objects: dict[Collection, dict[Key, JsonObject]] = field(default_factory=dict)
     _compacted_objects: dict[Collection, dict[Key, JsonObject]] = field(default_factory=dict)
 
@@ -110,6 +114,10 @@ class Storage:
         self._objects = {collection: dict(objects) for collection, objects in self._compacted_objects.items()}
         for record in self.history:
             self._carry_out(record)
+        self.relations = Relations()
+        for collection, objects in self._objects.items():
+            for key, obj in objects.items():
+                self.relations.note((collection, key), None, obj)
 
     def _write(self, kind: EventType, collection: Collection, key: Key, obj: JsonObject) -> JsonObject:
         previous = self.objects(collection).get(key)
@@ -118,6 +126,7 @@ class Storage:
         record = Record(self.version, kind, collection, key, obj, previous)
         self.history.append(record)
         self._carry_out(record)
+        self.relations.note((collection, key), previous, None if kind == "DELETED" else obj)
         self._tell()
         return obj
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from controller.runtime.kube import Node, StorageClass
+    from controller.runtime.kube import CsiVolumeSource, StorageClass
 
 
 class BackendError(Exception):
@@ -33,10 +30,22 @@ class Volume:
         driver: The CSI driver that serves it.
         attributes: What identifies it to its system and says how it is mapped: `spec.csi.volumeAttributes` of its
             PersistentVolume.
+        handle: Its CSI handle, `spec.csi.volumeHandle`; empty before it is made.
     """
 
     driver: str
     attributes: Mapping[str, str]
+    handle: str = ""
+
+    @property
+    def is_static(self) -> bool:
+        """Whether it was made by hand, as its attributes say in the way of Ceph's CSI driver: then it is kept."""
+        return self.attributes.get("staticVolume", "").lower() == "true"
+
+
+def volume_from(source: CsiVolumeSource) -> Volume:
+    """The volume that a PersistentVolume names."""
+    return Volume(driver=source.driver, attributes=source.volume_attributes, handle=source.volume_handle)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,30 +63,20 @@ class Holder:
     Attributes:
         address: Its IP address, as the storage system sees it.
         client: What the storage system calls it, precise enough to fence it and nobody else.
+        nodes: The nodes that it is on, by `controller.volumes.clients.locate`: one, or none that is known; several
+            where more than one agent claims to have it. A backend leaves it empty.
     """
 
     address: str
     client: str
+    nodes: frozenset[str] = frozenset()
 
-    def is_on(self, node: Node) -> bool:
-        """Whether it runs on `node`: it has the node's address, or one of the node's range of pod addresses.
-
-        A node's own traffic to a pod on it has an address of that range, too.
-        """
-        if any(address.address == self.address for address in node.status.addresses):
-            return True
-        try:
-            address = ipaddress.ip_address(self.address)
-        except ValueError:
-            return False
-        return any(address in ipaddress.ip_network(cidr, strict=False) for cidr in node.spec.pod_cidrs)
-
-    def where(self, nodes: Iterable[Node]) -> str:
+    @property
+    def where(self) -> str:
         """Where it runs, in words."""
-        for node in nodes:
-            if self.is_on(node):
-                return f"{self.client} on node {node.metadata.name}"
-        return f"{self.client}, which is on none of the nodes"
+        if self.nodes:
+            return f"{self.client} on node {' or '.join(sorted(self.nodes))}"
+        return f"{self.client}, for which no node's agent accounts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +114,20 @@ class VolumeBackend(Protocol):
         """The CSI driver that serves the volumes of a class; empty: the class is not this backend's. Pure."""
         ...
 
+    def not_served(self, storage_class: StorageClass) -> str:
+        """Why a class that is meant for this backend is not served, with what would be right; else empty. Pure."""
+        ...
+
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """What a claim of that uid and class asks for. Pure: the same for ever.
 
         Raises:
             ParameterError: The class' parameters cannot be served.
         """
+        ...
+
+    def identity(self, volume: Volume) -> str:
+        """What tells that two volumes are one, whatever their drivers and handles: the same for both. Pure."""
         ...
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
@@ -158,6 +165,12 @@ class VolumeBackend(Protocol):
         """Makes sure that this client of the volume's never writes again, and is no longer a holder."""
         ...
 
-    async def attachment(self, volume: Volume) -> Mapping[str, str]:
-        """What a node must know to map the volume, beside its attributes: `publish_context` of CSI."""
+    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+        """What a node must know to map the volume, beside its attributes: `publish_context` of CSI.
+
+        Args:
+            volume: The volume.
+            told: What a node that has it attached was told; empty for one that has not. What cannot have changed since
+                is not asked for again.
+        """
         ...

@@ -20,13 +20,16 @@ import structlog
 
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
+from controller.framework.text import brief
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
-from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume
-from controller.volumes.quantities import quantity, round_up, storage_bytes
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
+from controller.volumes.quantities import MIB, quantity, round_up, storage_bytes
 from informers import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
@@ -44,6 +47,9 @@ PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 STORAGE_PROVISIONERS = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 """Kubernetes writes them on a claim that no existing volume fits: only then one is to be made."""
 
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+"""Where a claim named its class before it had a field for that. Kubernetes still goes by it, and before the field."""
+
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 WAIT_FOR_FIRST_CONSUMER = "WaitForFirstConsumer"
 DELETION_SECRET_NAME = "volume.kubernetes.io/provisioner-deletion-secret-name"  # noqa: S105
@@ -52,6 +58,9 @@ DELETION_SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-na
 CSI = "csi.storage.k8s.io/"
 FSTYPE = f"{CSI}fstype"
 FILESYSTEMS = ("ext4", "xfs")
+LEAST = {"xfs": 300 * MIB}
+"""Bytes that a file system needs at least: mkfs.xfs refuses less (xfsprogs 5.19). A claim's request is a minimum."""
+
 _SECRETS = {
     "nodeStageSecretRef": "node-stage",
     "nodePublishSecretRef": "node-publish",
@@ -75,7 +84,7 @@ class ClaimObservation:
         storage_class: The claim's class; None when it does not exist.
         driver: The CSI driver that serves the class; empty: not ours.
         description: What the class asks for; None when it cannot be told.
-        problem: Why it cannot: the claim or the class is wrong.
+        problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         ours: Whether the volume is one of our drivers'.
     """
@@ -142,6 +151,11 @@ def volume_name(claim: PersistentVolumeClaim) -> str:
     return f"pvc-{claim.metadata.uid}"
 
 
+def class_name(claim: PersistentVolumeClaim) -> str:
+    """The StorageClass that a claim names; empty: none."""
+    return claim.metadata.annotations.get(BETA_CLASS) or claim.spec.storage_class_name or ""
+
+
 def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     """What to do for a claim. Pure."""
     subject = f"claim {claim.metadata.namespace}/{claim.metadata.name}"
@@ -156,7 +170,7 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
         return Plan(steps=steps)
     if claim.metadata.deletion_timestamp is not None:
         return Plan(steps=_discard(claim, subject) if protected else ())
-    if not seen.driver or seen.storage_class is None or claim.spec.volume_name:
+    if seen.storage_class is None or claim.spec.volume_name or not (seen.driver or seen.problem):
         return Plan()
     if not any(claim.metadata.annotations.get(key) == seen.storage_class.provisioner for key in STORAGE_PROVISIONERS):
         return Plan()
@@ -164,7 +178,7 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
         return Plan(steps=(Step(subject=subject, reason="the class binds when a pod is scheduled", waits_for=waits),))
     if seen.description is None:
         return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
-    return Plan(steps=_provision(claim, seen.description, subject, protected=protected))
+    return Plan(steps=_provision(claim, seen.storage_class, seen.description, subject, protected=protected))
 
 
 def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
@@ -174,10 +188,25 @@ def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) ->
     return ""
 
 
+def size_for(claim: PersistentVolumeClaim, storage_class: StorageClass) -> int:
+    """Bytes of the volume for a claim: what it asks for, or what its file system needs at least. Pure.
+
+    Raises:
+        ValueError: It asks for what is no quantity.
+    """
+    asked = round_up(storage_bytes(claim.spec.resources.requests))
+    return max(asked, LEAST.get(file_system(storage_class), 0) if claim.spec.volume_mode == "Filesystem" else 0)
+
+
 def _provision(
-    claim: PersistentVolumeClaim, description: Description, subject: str, *, protected: bool
+    claim: PersistentVolumeClaim,
+    storage_class: StorageClass,
+    description: Description,
+    subject: str,
+    *,
+    protected: bool,
 ) -> tuple[Step, ...]:
-    size = round_up(storage_bytes(claim.spec.resources.requests))
+    size = size_for(claim, storage_class)
     make = Step(
         subject=subject,
         action=ProvisionVolume(description, size),
@@ -218,7 +247,7 @@ def _expand(claim: PersistentVolumeClaim, seen: ClaimObservation, subject: str) 
     has = storage_bytes(volume.spec.capacity)
     shown = storage_bytes(claim.status.capacity)
     if wanted > has:
-        served = Volume(driver=volume.spec.csi.driver, attributes=volume.spec.csi.volume_attributes)
+        served = volume_from(volume.spec.csi)
         reason = f"it asks for {quantity(wanted)}, its volume has {quantity(has)}"
         return (
             Step(subject=subject, action=ExpandVolume(served, wanted), reason=reason, deadline=ACTION_DEADLINE),
@@ -247,7 +276,9 @@ def claim_problem(claim: PersistentVolumeClaim, storage_class: StorageClass, des
             f"StorageClass {storage_class.metadata.name}: parameters[{FSTYPE!r}] is {fs_type!r}: expected ext4 or xfs"
         )
     try:
-        storage_bytes(claim.spec.resources.requests)
+        size, most = size_for(claim, storage_class), storage_bytes(claim.spec.resources.limits)
+        if 0 < most < size:
+            return f"{name}: spec.resources.limits.storage is {quantity(most)}: expected at least {quantity(size)}"
         _secrets(claim, storage_class, description)
     except (ValueError, ParameterError) as error:
         return f"{name}: {error}"
@@ -327,22 +358,22 @@ def _secret(
     }
     name = storage_class.parameters.get(f"{CSI}{purpose}-secret-name") or defaults.get(purpose, "")
     namespace = storage_class.parameters.get(f"{CSI}{purpose}-secret-namespace") or description.secret_namespace
-    return _fill(name, claim, storage_class), _fill(namespace, claim, storage_class)
+    # As in the external-provisioner: an owner of claims chooses no namespace whose Secrets are used.
+    values = {"pv.name": volume_name(claim), "pvc.namespace": claim.metadata.namespace}
+    annotations = {f"pvc.annotations['{key}']": value for key, value in claim.metadata.annotations.items()}
+    named = {**values, "pvc.name": claim.metadata.name, **annotations}
+    return (
+        _fill(name, storage_class, named, "${pvc.name}, ${pvc.namespace}, ${pv.name} or an annotation of the claim"),
+        _fill(namespace, storage_class, values, "${pvc.namespace} or ${pv.name}"),
+    )
 
 
-def _fill(template: str, claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
-    values = {
-        "pv.name": volume_name(claim),
-        "pvc.name": claim.metadata.name,
-        "pvc.namespace": claim.metadata.namespace,
-        **{f"pvc.annotations['{key}']": value for key, value in claim.metadata.annotations.items()},
-    }
-
+def _fill(template: str, storage_class: StorageClass, values: Mapping[str, str], expected: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match.group(1) not in values:
             raise ParameterError(
                 f"StorageClass {storage_class.metadata.name}: parameter value {template!r} uses {match.group(0)}: "
-                "expected ${pvc.name}, ${pvc.namespace}, ${pv.name} or an annotation that the claim has"
+                f"expected {expected}"
             )
         return values[match.group(1)]
 
@@ -379,8 +410,12 @@ class Claims:
             self._told.pop(str(request), None)
             self.backoffs.forget(request)
             return Result()
-        seen = self.observe(claim)
-        plan = analyze(claim, seen)
+        try:
+            seen = self.observe(claim)
+            plan = analyze(claim, seen)
+        except Exception as error:  # whatever it is, who waits for the volume is told
+            self._event(claim, "Warning", "ProvisioningFailed", brief(error))
+            raise
         outcome = await carry_out(
             plan,
             {
@@ -402,9 +437,11 @@ class Claims:
         """What the caches have about a claim."""
         volume = self.volumes.get("", claim.spec.volume_name or volume_name(claim))
         ours = volume is not None and volume.spec.csi is not None and self.backend.serves(volume.spec.csi.driver)
-        found = self.classes.get("", claim.spec.storage_class_name) if claim.spec.storage_class_name else None
+        found = self.classes.get("", class_name(claim)) if class_name(claim) else None
         driver = self.backend.driver_of(found) if found is not None else ""
         description, problem = None, ""
+        if found is not None and not driver:
+            problem = self.backend.not_served(found)
         if found is not None and driver and volume is None and not claim.spec.volume_name:
             filesystem = claim.spec.volume_mode == "Filesystem"
             try:
@@ -456,7 +493,7 @@ class Claims:
 
     async def _provision(self, claim: PersistentVolumeClaim, storage_class: StorageClass | None, action: Any) -> None:
         if storage_class is None:
-            raise BackendError(f"StorageClass {claim.spec.storage_class_name} does not exist any more")
+            raise BackendError(f"StorageClass {class_name(claim)} does not exist any more")
         created = await self.backend.create(action.description.volume, action.size, action.description.options)
         try:
             await self.client.create(
@@ -526,19 +563,25 @@ class Claims:
                     self._told[key] = problem
                     self._event(claim, "Warning", "ProvisioningFailed", problem)
             case ProvisionVolume() as action if result.state is StepState.DONE:
-                self._event(claim, "Normal", "ProvisioningSucceeded", f"Made volume {volume_name(claim)}")
+                self._event(claim, "Normal", "ProvisioningSucceeded", _made(claim, action.size))
                 for name in action.description.unserved:
-                    note = f"StorageClass {claim.spec.storage_class_name}: parameter {name!r} has no effect here"
+                    note = f"StorageClass {class_name(claim)}: parameter {name!r} has no effect here"
                     self._event(claim, "Warning", "ParameterNotServed", note)
             case ExpandVolume(_, size) if result.state is StepState.DONE:
                 self._event(claim, "Normal", "VolumeResizeSuccessful", f"Made the volume {quantity(size)} large")
-            case ExpandVolume():
-                self._event(claim, "Warning", "VolumeResizeFailed", result.error)
-            case ProvisionVolume() | DiscardVolume():
-                self._event(claim, "Warning", "ProvisioningFailed", result.error)
+            case ExpandVolume() | AnnounceExpansion() if result.state is StepState.FAILED:
+                self._event(claim, "Warning", "VolumeResizeFailed", brief(result.error))
+            case _ if result.state is StepState.FAILED:
+                self._event(claim, "Warning", "ProvisioningFailed", brief(result.error))
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
         self.events.event(reference(PVC.kind, claim.metadata), kind, reason, note)
+
+
+def _made(claim: PersistentVolumeClaim, size: int) -> str:
+    asked = round_up(storage_bytes(claim.spec.resources.requests))
+    why = f", the least that its file system can have, for the {quantity(asked)} that it asks for"
+    return f"Made volume {volume_name(claim)} of {quantity(size)}{why if size > asked else ''}"
 
 
 def reference(kind: str, metadata: Any) -> JsonObject:

@@ -9,12 +9,15 @@ import anyio
 import pytest
 
 from controller.framework.plan import PlanError
+from controller.framework.reports import reports_of
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, PersistentVolume, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import GIVEN_TO, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client
+from tests.integration.test_crds import install
 from tests.integration.test_manager import new_manager, running
 from tests.unit.volumes.objects import DRIVER
 from tests.unit.volumes.world import FakeBackend, World
@@ -43,20 +46,30 @@ async def create_attachment(client: Client, volume: str, node: str) -> str:
     return str(made["metadata"]["uid"])
 
 
-def operator(manager: Any, backend: FakeBackend, *, sees: str = "") -> Attachments:
+@pytest.fixture(scope="module", autouse=True)
+def crds(apiserver: ApiServer) -> None:
+    """The generated CRDs, installed and served: nodes' agents report."""
+    anyio.run(install, apiserver)
+
+
+def operator(manager: Any, namespace: str, backend: FakeBackend, *, sees: str = "") -> Attachments:
     """With a cache that has the attachments to one node only, if so told."""
     caches = manager.informers
     found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment, label_selector=f"node={sees}" if sees else "")
     found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
     volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-    volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
-    return Attachments(manager.client, found, volumes, nodes, backend)
+    volumes.add_index(BY_IDENTITY, identities(backend))
+    nodes.add_index(BY_ADDRESS, addresses_of)
+    reports = reports_of(caches, namespace)
+    reports.add_index(BY_CLIENT, clients_of)
+    reports.add_index(BY_MAPPED, mapped_by)
+    return Attachments(manager.client, manager.events, found, volumes, nodes, reports, namespace, backend)
 
 
 async def attached(client: Client, volume: str) -> dict[str, str]:
-    """The uids of the attachments that have the volume, by node."""
+    """How the attachments that have the volume are noted, by node."""
     return {
-        a["spec"]["nodeName"]: a["metadata"]["uid"]
+        a["spec"]["nodeName"]: f"{a['metadata']['name']}/{a['metadata']['uid']}"
         for a in await client.list(VOLUME_ATTACHMENT)
         if a["spec"]["source"].get("persistentVolumeName") == volume and a.get("status", {}).get("attached")
     }
@@ -80,7 +93,7 @@ async def test_each_volume_is_given_once(apiserver: ApiServer, client: Client, n
     async with Client.connect(kubeconfig=str(apiserver.kubeconfig), user_agent="two") as another:
         managers = new_manager(client, namespace), new_manager(another, namespace)
         one, two = (
-            operator(manager, FakeBackend(World()), sees=node)
+            operator(manager, namespace, FakeBackend(World()), sees=node)
             for manager, node in zip(managers, ("a", "b"), strict=True)
         )
         async with running(managers[0]), running(managers[1]), anyio.create_task_group() as tasks:
@@ -110,7 +123,7 @@ async def test_a_node_is_asked_for(client: Client, namespace: str, tainted: bool
     await create_attachment(client, volume, node)
     world = World()
     manager = new_manager(client, namespace)
-    attachments = operator(manager, FakeBackend(world))
+    attachments = operator(manager, namespace, FakeBackend(world))
     request = Request("", f"{volume}-{node}")
     async with running(manager):
         await attachments.reconcile(request)

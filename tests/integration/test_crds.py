@@ -59,6 +59,11 @@ async def wait_served(client: Client, kind: Kind) -> None:
             return
 
 
+def valid(kind: Kind, spec: JsonObject) -> JsonObject:
+    """The spec, with what an object of the kind cannot be without."""
+    return {"cephVersion": {"image": "ceph"}} | spec if kind is CEPH_CLUSTER else spec
+
+
 async def try_out(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
     """What would be stored for a new object; an unknown field is an error as with `kubectl apply --validate=strict`."""
     obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec}
@@ -141,7 +146,7 @@ class TestEveryField:
 
     async def test_of_the_status_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
         status = samples.full(schema_of(struct)["properties"]["status"], {})
-        stored = await store(client, kind, "status", {})
+        stored = await store(client, kind, "status", valid(kind, {}))
 
         body = await client.request(
             "PUT", resource(kind).path(NAMESPACE, "status", "status"), body=stored | {"status": status}
@@ -152,6 +157,8 @@ class TestEveryField:
     async def test_that_is_nullable_may_be_null(self, client: Client, kind: Kind, struct: type[Any]) -> None:
         spec = samples.nulls(schema_of(struct)["properties"]["spec"])
         assert spec
+        # Every other cluster needs an image of Ceph's.
+        spec |= {"external": {"enable": True}} if kind is CEPH_CLUSTER else {}
 
         created = await try_out(client, kind, "nulls", spec)
 
@@ -163,6 +170,11 @@ ERASURE_CODED = {"dataChunks": 2, "codingChunks": 1}
 
 REFUSED: list[tuple[Kind, JsonObject, str]] = [
     (CEPH_CLUSTER, {"mon": {"count": 10}}, "spec.mon.count"),
+    (CEPH_CLUSTER, {"mon": {"count": 0}}, "mon.count must be at least 1"),
+    (CEPH_CLUSTER, {"cephVersion": None}, "cephVersion.image must name"),
+    (CEPH_CLUSTER, {"cephVersion": {"image": ""}}, "cephVersion.image must"),
+    (CEPH_CLUSTER, {"resources": {"mon": {"limits": {"memory": "4Gb"}}}}, "spec.resources.mon.limits.memory"),
+    (CEPH_CLUSTER, {"storage": {"nodes": [{"deviceFilter": "^sd"}]}}, "needs its name"),
     (CEPH_CLUSTER, {"mon": {"count": 1, "zones": [{"name": "a"}, {"name": "b"}]}}, "mon.zones cannot name more"),
     (CEPH_CLUSTER, {"mon": {"stretchCluster": {"zones": [{"name": "a"}]}}}, "exactly 3 zones"),
     (CEPH_CLUSTER, {"mgr": {"count": 6}}, "spec.mgr.count"),
@@ -193,7 +205,7 @@ REFUSED: list[tuple[Kind, JsonObject, str]] = [
 @pytest.mark.parametrize(("kind", "spec", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
 async def test_refuses_what_is_wrong_and_names_it(client: Client, kind: Kind, spec: JsonObject, message: str) -> None:
     with pytest.raises(ApiError) as refusal:
-        await try_out(client, kind, "wrong", spec)
+        await try_out(client, kind, "wrong", valid(kind, spec))
 
     assert message in refusal.value.message
 
@@ -219,31 +231,30 @@ REFUSED_CHANGES: list[tuple[str, JsonObject, JsonObject, str]] = [
 async def test_refuses_a_change_that_cannot_be_made(
     client: Client, name: str, before: JsonObject, after: JsonObject, message: str
 ) -> None:
-    await store(client, CEPH_CLUSTER, f"change-{name}", before)
+    await store(client, CEPH_CLUSTER, f"change-{name}", valid(CEPH_CLUSTER, before))
 
     with pytest.raises(ApiError) as refusal:
-        await store(client, CEPH_CLUSTER, f"change-{name}", after)
+        await store(client, CEPH_CLUSTER, f"change-{name}", valid(CEPH_CLUSTER, after))
 
     assert message in refusal.value.message
 
 
 async def test_accepts_changes_that_can_be_made(client: Client) -> None:
-    await store(client, CEPH_CLUSTER, "changes", {"network": {"provider": "host"}} | cephx(keyGeneration=1))
-    await store(client, CEPH_CLUSTER, "changes", {"network": {"provider": ""}} | cephx(keyGeneration=2))
-
-    last = await store(
-        client,
-        CEPH_CLUSTER,
-        "changes",
+    steps: list[JsonObject] = [
+        {"network": {"provider": "host"}} | cephx(keyGeneration=1),
+        {"network": {"provider": ""}} | cephx(keyGeneration=2),
         {"network": {"provider": "multus", "selectors": {"public": "net"}}, "dataDirHostPath": "/var/lib/rook"}
         | cephx(keyGeneration=2),
-    )
+    ]
+    for spec in steps:
+        last = await store(client, CEPH_CLUSTER, "changes", valid(CEPH_CLUSTER, spec))
 
     assert last["metadata"]["generation"] == 3
 
 
 async def test_fills_in_upstreams_defaults_and_no_others(client: Client) -> None:
     spec: JsonObject = {
+        "cephVersion": {"image": "ceph"},
         "mon": {},
         "monitoring": {"exporter": {}},
         "security": {"keyRotation": {}},

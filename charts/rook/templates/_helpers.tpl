@@ -12,6 +12,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- .Values.clusterNamespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
 {{- end }}
 
+{{/* The CSI drivers, as a JSON list: named after each served namespace, and, as upstream's is, after the release's. */}}
+{{- define "rook.drivers" -}}
+{{- $drivers := list -}}
+{{- range append (include "rook.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha -}}
+{{- $drivers = append $drivers (printf "%s.rbd.csi.ceph.com" .) -}}
+{{- end -}}
+{{- $drivers | toJson -}}
+{{- end }}
+
 {{/* An image's reference: (list .Values.image .) or (list .Values.agent.image .). */}}
 {{- define "rook.image" -}}
 {{- $image := index . 0 -}}

@@ -14,6 +14,7 @@ from controller.apis.meta import (
     Nullable,
     ObjectMeta,
     Quantity,
+    Resources,
     Rule,
     Schema,
     SpecStruct,
@@ -91,6 +92,7 @@ class MonSpec(SpecStruct, frozen=True, kw_only=True):
 
 MON_RULES = Schema(
     rules=(
+        Rule("!has(self.count) || self.count > 0", "mon.count must be at least 1; 3 mons run where it is not set"),
         Rule(
             "!has(self.zones) || (has(self.zones) && (size(self.zones) <= self.count))",
             "mon.zones cannot name more zones than mon.count has mons",
@@ -582,7 +584,7 @@ class CephClusterSpec(SpecStruct, frozen=True, kw_only=True):
     """The network of the daemons."""
     placement: Nullable[ByDaemon[AnyObject]] = field(default_factory=dict)
     """Node affinity, pod affinity, tolerations and topology spread by kind of daemon, or for all."""
-    resources: Nullable[ByDaemon[AnyObject]] = field(default_factory=dict)
+    resources: Nullable[ByDaemon[Resources]] = field(default_factory=dict)
     """Requests and limits by kind of daemon."""
     annotations: Nullable[ByDaemon[dict[str, str]]] = field(default_factory=dict)
     """Annotations of pods by kind of daemon, or for all."""
@@ -626,13 +628,22 @@ class CephClusterSpec(SpecStruct, frozen=True, kw_only=True):
     """Remove OSDs that are out and whose data is safe elsewhere."""
 
 
+CLUSTER_RULES = (
+    Rule(
+        "(has(self.external) && has(self.external.enable) && self.external.enable) || "
+        "(has(self.cephVersion) && has(self.cephVersion.image) && size(self.cephVersion.image) > 0)",
+        "cephVersion.image must name Ceph's image",
+    ),
+)
+
+
 class CephCluster(SpecStruct, frozen=True, kw_only=True, omit_defaults=False):
     """A Ceph cluster: its monitors, managers and OSDs."""
 
     api_version: str = "ceph.rook.io/v1"
     kind: str = "CephCluster"
     metadata: ObjectMeta = ObjectMeta()
-    spec: Annotated[CephClusterSpec, Schema(required=True)] = CephClusterSpec()
+    spec: Annotated[CephClusterSpec, Schema(required=True, rules=CLUSTER_RULES)] = CephClusterSpec()
     status: Nullable[Annotated[CephClusterStatus, PRESERVE]] = CephClusterStatus()
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import field
 
-from controller.apis.meta import Int32, JsonObject, Nullable, Schema, SpecStruct
+from controller.apis.meta import Int32, JsonObject, Nullable, Resources, Rule, Schema, SpecStruct
 
 PRESERVE = Schema(preserve_unknown=True)
 """For objects in which upstream takes any field."""
@@ -42,10 +42,13 @@ class Node(SpecStruct, frozen=True, kw_only=True):
     """The devices to take, one by one."""
     config: Nullable[Config] = field(default_factory=dict)
     """OSD settings of this node's devices; they go before those of the cluster."""
-    resources: Nullable[AnyObject] = field(default_factory=dict)
+    resources: Nullable[Resources] = field(default_factory=dict)
     """Requests and limits of this node's OSDs."""
     volume_claim_templates: tuple[AnyObject, ...] = ()
     """Claims that give this node its OSDs."""
+
+
+NAMED = Schema(rules=(Rule("has(self.name) && size(self.name) > 0", "a node of storage.nodes needs its name"),))
 
 
 class StorageClassDeviceSet(SpecStruct, frozen=True, kw_only=True):
@@ -73,7 +76,7 @@ class StorageClassDeviceSet(SpecStruct, frozen=True, kw_only=True):
     """Where OSDs may run."""
     prepare_placement: Nullable[AnyObject] = field(default_factory=dict)
     """Where the Jobs that prepare OSDs may run; `placement` when not set."""
-    resources: Nullable[AnyObject] = field(default_factory=dict)
+    resources: Nullable[Resources] = field(default_factory=dict)
     """Requests and limits of the OSDs."""
 
 
@@ -101,7 +104,7 @@ class StorageScopeSpec(SpecStruct, frozen=True, kw_only=True):
 
     use_all_nodes: bool = False
     """Take devices of every node that OSDs may run on; `nodes` must be empty then."""
-    nodes: Nullable[tuple[Node, ...]] = ()
+    nodes: Nullable[tuple[Annotated[Node, NAMED], ...]] = ()
     """The nodes to take devices of, with their own selection where it differs."""
     use_all_devices: bool | None = None
     """Take every device that is empty; not set and false select none."""

@@ -44,7 +44,22 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
+MORE_RULES = {
+    "spec": [
+        (
+            "(has(self.external) && has(self.external.enable) && self.external.enable) || "
+            "(has(self.cephVersion) && has(self.cephVersion.image) && size(self.cephVersion.image) > 0)"
+        )
+    ],
+    "spec.mon": ["!has(self.count) || self.count > 0"],
+}
+"""Beside upstream's: what they refuse, no cluster can have."""
+
 OURS = (
+    # Spelled out, so that the API server refuses what is no quantity.
+    "spec.resources.*.",
+    "spec.storage.nodes[].resources.",
+    "spec.storage.storageClassDeviceSets[].resources.",
     "status.plan",
     "status.timers",
     "status.devices",
@@ -101,6 +116,12 @@ def test_has_every_upstream_field_with_its_type_and_constraints(kind: str, ours:
         for fact in FACTS[kind]
         for path in [fact["path"]]
     }
+
+    for path, rules in MORE_RULES.items():
+        if path == "spec" and kind != "CephCluster":
+            continue
+        if path in wanted:
+            wanted[path]["rules"] = [*rules, *wanted[path].get("rules", ())]
 
     assert {path: ours.get(path) for path in wanted} == wanted
 

@@ -126,7 +126,7 @@ def running_mons(
         "live": live_objects(
             endpoints_config_map(cluster, endpoints),
             config_secret(cluster, endpoints, members if joined is None else joined),
-            mon_budget(cluster, endpoints, state),
+            mon_budget(cluster, endpoints),
             *deployments.values(),
         )
         | live_services(cluster, *members),

@@ -18,7 +18,7 @@ from controller.ceph.members import Endpoints, Mon
 from controller.ceph.mon import MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
-from controller.runtime.kube import CONFIG_MAP, PVC, SECRET
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET
 from controller.testkit import ApiServer
 from informers import ApiError, Client
 from tests.unit.ceph.answers import FakeCeph
@@ -131,6 +131,27 @@ async def test_no_data_goes_that_something_uses_which_the_cache_lacks(kind: str,
     assert api.created == []
 
 
+async def test_a_cleanup_that_failed_makes_room_for_the_next() -> None:
+    api = FakeApi(on_the_server("yes-really-destroy-data"))
+    await carry_out(api, DestroyData("n1", JOB, replaces="j1"))
+    assert (api.deleted, api.created) == ([("cluster-cleanup-job-n1", "j1")], [JOB])
+
+
+async def test_a_daemon_is_stopped_with_consent_only_and_its_deployment_stays() -> None:
+    server = ApiServer(namespaces=("rook-ceph",))
+    server.serve(CLUSTERS)
+    meta = {"name": "my-cluster", "namespace": "rook-ceph", "finalizers": ["cephcluster.ceph.rook.io"]}
+    consent = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
+    cluster = msgspec.convert(server.create(CLUSTERS, {"metadata": meta, "spec": consent}), CephCluster)
+    osd = {"metadata": {"namespace": "rook-ceph", "name": "rook-ceph-osd-0"}, "spec": {"replicas": 1, "paused": True}}
+    uid = server.create(DEPLOYMENT, osd)["metadata"]["uid"]
+    with pytest.raises(NoConsentError):
+        await carry_out(server.client(), deletion.Stop("rook-ceph-osd-0", uid), cluster=cluster)
+    server.delete(CLUSTERS, "rook-ceph", "my-cluster")
+    await carry_out(server.client(), deletion.Stop("rook-ceph-osd-0", uid), cluster=cluster)
+    assert server.get(DEPLOYMENT, "rook-ceph", "rook-ceph-osd-0")["spec"] == {"replicas": 0, "paused": True}
+
+
 async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
     api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
     ceph = FakeCeph({"quorum_status": quorum_status("abc", "abc")})
@@ -216,8 +237,9 @@ async def test_an_identity_outlives_a_mistaken_deletion_and_goes_with_consent() 
     consent = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
     cluster = msgspec.convert(server.create(CLUSTERS, {"metadata": meta, "spec": consent}), CephCluster)
     live = {("ConfigMap", "rook-config-override"): {"metadata": {"name": "rook-config-override"}}}
+    fresh = msgspec.convert({"metadata": meta, "spec": {}}, CephCluster)
     create = next(
-        s.action for s in analyze(cluster, Observation(live=live), 0.0).steps if isinstance(s.action, CreateIdentity)
+        s.action for s in analyze(fresh, Observation(live=live), 0.0).steps if isinstance(s.action, CreateIdentity)
     )
     await carry_out(server.client(), create, cluster=cluster)
     made = server.get(SECRET, "rook-ceph", "rook-ceph-mon")

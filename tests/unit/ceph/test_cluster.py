@@ -19,7 +19,7 @@ from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mon import MonObservation
 from controller.ceph.mon_objects import claim
-from controller.ceph.observation import Observation, remnants
+from controller.ceph.observation import Observation, daemons, remnants
 from controller.ceph.releases import CephVersion
 from controller.ceph.version import Detection
 from controller.framework.plan import Plan
@@ -102,6 +102,13 @@ def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_overri
         "configuration override: Create",
         "cluster: CreateIdentity",
     ]
+
+
+def test_nothing_is_reconciled_once_the_destruction_of_data_is_confirmed() -> None:
+    confirmed = cluster_of({"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}})
+    wait = ["cluster: Wait <- the CephCluster to be deleted, or the confirmation to be taken away"]
+    assert told(analyze(confirmed, Observation(), NOW).steps) == wait
+    assert told(analyze(confirmed, at_rest(confirmed, live={}), NOW).steps) == wait
 
 
 def test_an_identity_is_never_made_anew_while_mons_exist() -> None:
@@ -211,7 +218,7 @@ def test_a_cluster_that_runs_elsewhere_is_not_served() -> None:
 
 @pytest.mark.parametrize(
     ("since", "pause"),
-    [(None, 1.0), ("2027-01-15T07:59:50Z", 1.0), ("2027-01-15T07:58:20Z", 5.0), ("2027-01-15T07:00:00Z", 15.0)],
+    [(None, 1.0), ("2027-01-15T07:59:50Z", 1.0), ("2027-01-15T07:58:20Z", 5.0), ("2027-01-15T07:00:00Z", 45.0)],
 )
 def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str | None, pause: float) -> None:
     steps = [{"subject": "mon a", "action": "Wait", "state": "Waiting", "since": since}] if since else []
@@ -220,8 +227,9 @@ def test_a_cluster_that_stands_still_is_looked_at_less_and_less_often(since: str
     assert analyze(cluster, seen, NOW).look_again == pause
 
 
-def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at() -> None:
-    cluster = cluster_of({"healthCheck": {"daemonHealth": {"status": {"interval": "10s"}}}})
+@pytest.mark.parametrize("daemon", ["mon", "osd", "status"])
+def test_the_spec_says_how_often_a_cluster_at_rest_is_looked_at(daemon: str) -> None:
+    cluster = cluster_of({"healthCheck": {"daemonHealth": {daemon: {"interval": "10s"}}}})
     assert analyze(cluster, at_rest(cluster), NOW).look_again == 10.0
 
 
@@ -248,6 +256,15 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
     seen = Observation(mons=MonObservation(remnants=("Deployment rook-ceph-osd-0",)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster_of(), seen, NOW).steps
     assert step.waits_for.startswith("Secret rook-ceph-mon to be restored from a backup")
+
+
+def test_a_deployment_that_somebody_made_beside_a_daemons_is_not_taken_for_it() -> None:
+    cluster = cluster_of()
+    own = deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a")))
+    meta = msgspec.structs.replace(own.metadata, name="rook-ceph-mgr-a-debug")
+    debug = msgspec.structs.replace(own, metadata=meta)
+    assert daemons([own, debug], "rook-ceph-mgr") == {"a": own}
+    assert daemons([debug], "rook-ceph-mgr") == {}
 
 
 INTENTS: list[tuple[dict[str, Any], str, bool]] = [
@@ -284,11 +301,15 @@ def test_a_cluster_at_rest_is_looked_at_in_time_whatever_stands_in_its_intervals
 
 def test_values_that_mean_nothing_are_named() -> None:
     health = {"mon": {"interval": "45 s", "timeout": "10 min"}, "status": {"interval": "1min"}}
-    found = invalid(cluster_of({"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}}).spec)
+    storage = {"deviceFilter": "[", "nodes": [{"name": "a", "devicePathFilter": "(?=sd)"}]}
+    spec = {"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}, "storage": storage}
+    found = invalid(cluster_of(spec).spec)
     assert [problem.partition(":")[0] for problem in found] == [
         "healthCheck.daemonHealth.mon.interval",
         "healthCheck.daemonHealth.mon.timeout",
         "healthCheck.daemonHealth.status.interval",
+        "storage.deviceFilter",
+        "storage.nodes[0].devicePathFilter",
         "mon.count",
     ]
     assert invalid(cluster_of().spec) == ()

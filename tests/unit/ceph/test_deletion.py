@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from controller.apis.node import BlockDevice
 from controller.ceph.daemon import Daemon
-from controller.ceph.deletion import DestroyData, DestroyIdentity, analyze, cleanup_job, job_name, nodes_with_data
+from controller.ceph.deletion import REMOVE_DATA, DestroyData, DestroyIdentity, analyze, cleanup_job, nodes_with_data
 from controller.ceph.keys import Identity
 from controller.ceph.observation import Observation
-from controller.runtime.kube import Job
+from controller.ceph.osd import OsdObservation
+from controller.runtime.kube import Job, Pod
 from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, live_objects, nodes, running_mons, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from controller.apis.ceph import CephCluster
 
 CONSENT = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
@@ -103,7 +111,6 @@ def test_the_identity_goes_last() -> None:
     gone = {(s.action.resource.kind, s.action.name) for s in steps if isinstance(s.action, DestroyIdentity)}
     assert len(gone) == len(steps)
     assert gone == {
-        ("Secret", "rook-ceph-mon"),
         ("Secret", "rook-ceph-config"),
         ("ConfigMap", "rook-ceph-mon-endpoints"),
         ("Service", "rook-ceph-mon-a"),
@@ -119,14 +126,160 @@ def test_a_node_that_is_gone_holds_nothing_up() -> None:
     assert plan(cluster, found) == ["data on node n2: DestroyData"]
 
 
-def test_nodes_with_devices_that_are_or_were_to_be_osds_hold_data() -> None:
-    devices = [
-        {"node": "n3", "device": "sdb", "verdict": "InUse"},
-        {"node": "n4", "device": "sdb", "verdict": "Accepted"},
-        {"node": "n4", "device": "sdb", "verdict": "Rejected"},
+def on_nodes(cluster: CephCluster, *names: str, **osds: Any) -> Observation:
+    """What is seen of a cluster on these nodes, without mons."""
+    found = without_daemons(seen(cluster))
+    known = nodes(*names)
+    return replace(
+        found,
+        mons=replace(found.mons, endpoints=None, nodes=known),
+        osds=OsdObservation(now=0.0, nodes=tuple(known.values()), **osds),
+    )
+
+
+def disk(name: str, **fields: Any) -> BlockDevice:
+    return BlockDevice(name=name, path=f"/dev/{name}", size=1 << 40, type="disk", **fields)
+
+
+def osd(number: int, **fields: Any) -> BlockDevice:
+    return disk(f"sd{number}", signatures=("ceph_bluestore",), osd_id=number, osd_uuid=f"u{number}", **fields)
+
+
+def deployment_of(number: int, node: str, *, replicas: int = 1) -> dict[str, Any]:
+    record = json.dumps({"uuid": f"u{number}", "node": node, "path": "/dev/sdb"})
+    labels = {"app": "rook-ceph-osd", "ceph-osd-id": str(number)}
+    meta = {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph", "uid": f"d{number}", "labels": labels}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {**meta, "annotations": {"rook.io/osd": record}},
+        "spec": {"replicas": replicas, "template": {}},
+    }
+
+
+def test_every_node_that_may_hold_data_is_known_by_what_is_there() -> None:
+    cluster = a_cluster({**CONSENT, "storage": {"useAllNodes": True, "useAllDevices": True}})
+    reports = {
+        "labelled": (osd(1, ceph_fsid=FSID),),
+        "accepted": (disk("sdb"),),
+        "another": (osd(2, ceph_fsid="b" * 36),),
+        "empty": (),
+    }
+    found = on_nodes(cluster, *reports, "unseen", "deployed", reports={**reports, "deployed": ()})
+    found = replace(found, live={**found.live, **live_objects(deployment_of(3, "deployed"))})
+    assert nodes_with_data(cluster, found) == ("accepted", "deployed", "labelled", "unseen")
+
+
+def test_nodes_are_found_whatever_their_number() -> None:
+    """The status shows 500 devices; here are 2,000, and the status of before is cut."""
+    cluster = a_cluster(CONSENT, status={"devices": [{"node": "n0", "device": "sd0", "verdict": "InUse"}]})
+    reports = {f"n{n}": tuple(osd(n * 20 + d, ceph_fsid=FSID) for d in range(20)) for n in range(100)}
+    assert set(nodes_with_data(cluster, on_nodes(cluster, *reports, reports=reports))) == set(reports)
+
+
+def test_the_deployments_of_osds_tell_where_data_is_until_it_is_gone() -> None:
+    """Where an agent cannot report, nothing else does."""
+    cluster = a_cluster(CONSENT)
+    deployed = [deployment_of(0, "n1"), deployment_of(1, "n2")]
+    found = on_nodes(cluster, "n1", "n2")
+    found = replace(found, live=live_objects(*deployed))
+    assert plan(cluster, found) == [
+        "rook-ceph-osd-0: Stop",
+        "rook-ceph-osd-1: Stop",
+        "data on node n1: DestroyData",
+        "data on node n2: DestroyData",
     ]
-    cluster = a_cluster(CONSENT, status={"devices": devices})
-    assert nodes_with_data(cluster, seen(cluster)) == ("n1", "n2", "n3", "n4")
+    found = replace(found, live=live_objects(*(deployment_of(n, f"n{n + 1}", replicas=0) for n in range(2))))
+    one = finished(cluster, "n1")
+    assert plan(cluster, replace(found, jobs={one.metadata.name: one})) == ["data on node n2: DestroyData"]
+    both = {job.metadata.name: job for job in (one, finished(cluster, "n2"))}
+    assert plan(cluster, replace(found, jobs=both)) == ["rook-ceph-osd-0: Delete", "rook-ceph-osd-1: Delete"]
+
+
+def test_the_keys_go_when_all_else_is_gone() -> None:
+    cluster = a_cluster(CONSENT)
+    done = {job.metadata.name: job for job in (finished(cluster, node) for node in ("n1", "n2"))}
+    found = without_daemons(seen(cluster), jobs=done)
+    keys = live_objects({"kind": "Secret", "metadata": {"name": "rook-ceph-mon", "namespace": "rook-ceph"}})
+    steps = analyze(cluster, replace(found, live={**found.live, **keys})).steps
+    assert steps
+    assert not any(isinstance(s.action, DestroyIdentity) and s.action.name == "rook-ceph-mon" for s in steps)
+    assert plan(cluster, replace(found, live=keys)) == ["Secret rook-ceph-mon: DestroyIdentity"]
+
+
+def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
+    cluster = a_cluster(CONSENT)
+    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1")
+    job["metadata"]["uid"] = "j1"
+    ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
+    failed = msgspec.convert({**job, "status": {"conditions": [ended]}}, Job)
+    pod = {
+        "metadata": {"name": "p", "labels": {"app": "rook-ceph-cleanup", "job-name": job["metadata"]["name"]}},
+        "status": {
+            "containerStatuses": [
+                {"name": "cleanup", "state": {"terminated": {"exitCode": 1, "message": "a\ncontent is on /dev/sdb\n"}}}
+            ]
+        },
+    }
+    now = datetime.fromisoformat("2027-01-15T08:00:00Z").timestamp()
+    found = on_nodes(cluster, "n1", reports={"n1": (osd(0, ceph_fsid=FSID),)})
+    found = replace(found, jobs={job["metadata"]["name"]: failed}, pods=(msgspec.convert(pod, Pod),))
+    (step,) = analyze(cluster, replace(found, osds=replace(found.osds, now=now))).steps
+    assert step.action is None
+    assert step.waits_for.startswith("the next try, at 08:05:00Z, or spec.cleanupPolicy.confirmation to be taken away")
+    assert step.waits_for.endswith("failed: pod p: container cleanup ended with code 1: content is on /dev/sdb")
+    (step,) = analyze(cluster, replace(found, osds=replace(found.osds, now=now + 300))).steps
+    assert isinstance(step.action, DestroyData)
+    assert (step.action.replaces, step.waits_for) == ("j1", "")
+
+
+def test_what_the_spec_says_of_cleanup_pods() -> None:
+    rich = {
+        "annotations": {"all": {"a": "1"}, "cleanup": {"b": "2"}},
+        "labels": {"cleanup": {"team": "storage"}},
+        "priorityClassNames": {"cleanup": "high"},
+    }
+    job = cleanup_job(a_cluster(rich), RELEASE, FSID, "n1", "n1")
+    template = job["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"a": "1", "b": "2"}
+    assert template["metadata"]["labels"]["team"] == "storage"
+    assert template["spec"]["priorityClassName"] == "high"
+    assert template["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize("source", ["zero", "random"])
+def test_devices_are_overwritten_as_often_as_asked_and_one_that_fails_leaves_no_other(
+    tmp_path: Path, source: str
+) -> None:
+    """The script itself, in a shell, with programs that note what they are called for."""
+    tools, notes = tmp_path / "bin", tmp_path / "notes"
+    tools.mkdir()
+    (tmp_path / "sys").mkdir()
+    for name in ("sda", "sdb", "sdc"):
+        (tmp_path / "sys" / name).touch()
+    label = '\'"ceph_fsid": "F"\''
+    programs = {
+        "ceph-bluestore-tool": f'[ "$3" != /dev/sdc ] && ! grep -q "wiped $3" {notes} && echo {label}',
+        "shred": f'echo "shred $@" >> {notes}; case "$@" in */sda) exit 1;; esac',
+        "wipefs": f'echo "wiped $2" >> {notes}',
+    }
+    for name, text in programs.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    notes.touch()
+    script = REMOVE_DATA.replace("/sys/class/block", str(tmp_path / "sys")).replace("[ ! -b ", "[ ! -n ")
+    env = {"PATH": f"{tools}:{os.environ['PATH']}", "FSID": "F", "METHOD": "complete", "SOURCE": source}
+    done = subprocess.run(
+        ["sh", "-c", script], env={**env, "ITERATIONS": "2"}, capture_output=True, text=True, check=False
+    )
+    how = "-n 1" if source == "random" else "-n 0 -z"
+    assert notes.read_text().splitlines() == [
+        f"shred {how} /dev/sda",
+        f"shred {how} /dev/sdb",
+        f"shred {how} /dev/sdb",
+        "wiped /dev/sdb",
+    ]
+    assert (done.returncode, done.stderr.strip()) == (1, "content that cannot be removed is on /dev/sda")
 
 
 def test_the_job_is_bound_to_the_nodes_host_name() -> None:
@@ -135,13 +288,6 @@ def test_the_job_is_bound_to_the_nodes_host_name() -> None:
     assert isinstance(first.action, DestroyData)
     pod = first.action.job["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"kubernetes.io/hostname": "n1.example"}
-
-
-def test_long_node_names_make_short_job_names() -> None:
-    long = "node-" + "x" * 80
-    assert len(job_name(long)) == 63
-    assert job_name(long) != job_name(long + "y")
-    assert job_name("worker") == "cluster-cleanup-job-worker"
 
 
 def test_cleanup_job() -> None:

@@ -89,8 +89,14 @@ def test_selected(spec: StorageScopeSpec) -> None:
         ),
         (storage(useAllNodes=True, useAllDevices=True, deviceFilter="^sdc"), "does not match deviceFilter '^sdc'"),
         (storage(useAllNodes=True, devicePathFilter="by-id"), "none of its paths matches devicePathFilter 'by-id'"),
-        (storage(useAllNodes=True, deviceFilter="["), "deviceFilter '[' is not a regular expression"),
-        (storage(useAllNodes=True, devicePathFilter="("), "devicePathFilter '(' is not a regular expression"),
+        (
+            storage(useAllNodes=True, deviceFilter="["),
+            "deviceFilter '[' is not a regular expression",
+        ),
+        (
+            storage(useAllNodes=True, devicePathFilter="("),
+            "devicePathFilter '(' is not a regular expression",
+        ),
         (storage(nodes=[{"name": "a", "useAllDevices": False}], useAllDevices=True), "nothing in spec.storage selects"),
         (storage(nodes=[{"name": "a", "deviceFilter": "c$"}], deviceFilter="b$"), "does not match deviceFilter 'c$'"),
     ],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from controller.ceph.daemon import Daemon, Release
@@ -136,3 +138,52 @@ def test_deployment_of_a_mgr() -> None:
 def test_a_mgr_moves_soon_when_its_node_is_gone() -> None:
     pod = mgr_deployment(a_cluster(), FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]
     assert [t["tolerationSeconds"] for t in pod["tolerations"] if "unreachable" in t["key"]] == [5]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_mgr_that_somebody_works_on_is_left_alone(known: bool) -> None:
+    cluster = a_cluster()
+    seen = running(cluster, "a", **({} if known else {"state": MgrState()}))
+    label = {"ceph.rook.io/do-not-reconcile": "true"}
+    found = seen.deployments["a"]
+    labels = {**found.metadata.labels, **label}
+    kept = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+    seen = replace(seen, deployments={"a": kept})
+    waits = "Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mgr-a"
+    assert plan(cluster, seen) == ([] if known else [f"mgr a: {waits}"])
+    assert f"mgr a: {waits}" in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
+
+
+def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
+    cluster = a_cluster({"mgr": {"count": 2}})
+    seen = running(cluster, "ab")
+    found = seen.deployments["b"]
+    labels = {**found.metadata.labels, "ceph.rook.io/do-not-reconcile": "true"}
+    kept = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+    steps = plan(a_cluster(), replace(seen, deployments={**seen.deployments, "b": kept}))
+    assert [s for s in steps if s.startswith("mgr b")] == [
+        "mgr b: Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mgr-b"
+    ]
+
+
+def test_a_broken_mgr_does_not_keep_its_node_from_being_drained() -> None:
+    assert budget(a_cluster())["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_with_ipv6_a_mgr_listens_on_it_and_its_service_has_such_an_address() -> None:
+    cluster = a_cluster({"network": {"ipFamily": "IPv6"}})
+    (container,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["containers"]
+    assert {"--ms-bind-ipv4=false", "--ms-bind-ipv6=true"} <= set(container["args"])
+    spec = metrics_service(cluster)["spec"]
+    assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv6"], "SingleStack")
+
+
+def test_a_port_of_metrics_that_is_not_served_does_not_break_the_service() -> None:
+    (port,) = metrics_service(a_cluster({"monitoring": {"port": 9999}}))["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (9283, 9283)
+
+
+def test_mgrs_are_spread_over_the_failure_domains_of_mons() -> None:
+    cluster = a_cluster({"mon": {"failureDomainLabel": "room"}})
+    (rule,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("room", "ScheduleAnyway")

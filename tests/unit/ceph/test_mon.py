@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from controller.ceph.daemon import Daemon, Release
@@ -21,7 +22,15 @@ from controller.ceph.members import (
     parse_endpoints,
     render_endpoints,
 )
-from controller.ceph.mon import MonObservation, RetireMon, StartMon, analyze, recover
+from controller.ceph.mon import (
+    NOT_IN_QUORUM,
+    MonObservation,
+    RetireMon,
+    StartMon,
+    analyze,
+    out_of_quorum,
+    recover,
+)
 from controller.ceph.mon_objects import PREPARE_STORE, budget, claim, config_secret, mon_deployment, service
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
@@ -160,6 +169,73 @@ def test_mons_on_claims_are_bound_to_no_node() -> None:
     assert [o["kind"] for o in start.objects] == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
 
 
+ON_CLAIMS_OF_THE_HOST = {
+    "dataDirHostPath": "",
+    "network": {"provider": "host"},
+    "mon": {"count": 1, "volumeClaimTemplate": {"spec": {"storageClassName": "local-path"}}},
+}
+
+
+def test_with_host_networking_a_mon_on_a_claim_stays_on_its_node_whose_address_it_has() -> None:
+    cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
+    (step,) = analyze(cluster, FSID, RELEASE, MonObservation(nodes={"n1": a_node("n1")}))
+    assert isinstance(step.action, StartMon)
+    objects = {o["kind"]: o for o in step.action.objects}
+    assert list(objects) == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/hostname": "n1.example"}
+    assert [v["persistentVolumeClaim"] for v in pod["volumes"] if v["name"] == "data"] == [
+        {"claimName": "rook-ceph-mon-a"}
+    ]
+    assert not [v for v in pod["volumes"] if "hostPath" in v]
+    (mon,) = parse_endpoints(objects["ConfigMap"]["data"]).mons
+    assert (mon.node, mon.has_claim) == ("n1", True)
+
+
+def test_a_mon_with_host_networking_whose_data_is_on_its_node_stays_there_when_the_spec_gets_a_claim_template() -> None:
+    """An empty claim instead of its store would cost a mon, for each of them at once."""
+    before = a_cluster({"network": {"provider": "host"}})
+    seen = running_mons(before, "abc")
+    seen = replace(seen, live={k: o for k, o in seen.live.items() if k[0] != "Service"})
+    assert plan(before, seen) == []
+    template = {"spec": {"storageClassName": "local-path"}}
+    after = a_cluster({"network": {"provider": "host"}, "mon": {"volumeClaimTemplate": template}})
+    assert plan(after, seen) == []
+
+
+def test_where_a_mon_has_its_data_is_found_again_by_its_deployment() -> None:
+    cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
+    bound = Mon("a", "192.0.2.1", "n1", "n1.example", on_claim=True)
+    deployed = mon_deployment(cluster, FSID, RELEASE, bound)
+    seen = MonObservation(
+        nodes={"n1": a_node("n1")}, deployments={"a": deployment_view(deployed)}, live=live_objects(deployed)
+    )
+    assert recover(seen).mons == (bound,)
+
+
+def test_mons_on_claims_are_spread_over_zones_by_the_scheduler() -> None:
+    template = {"spec": {"storageClassName": "fast"}}
+    pod = _pod(a_cluster({"mon": {"volumeClaimTemplate": template}}))
+    (rule,) = pod["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "ScheduleAnyway")
+    assert rule["labelSelector"] == {"matchLabels": {"app": "rook-ceph-mon", "rook_cluster": "rook-ceph"}}
+
+
+def test_mons_on_claims_run_in_the_named_zones_only_and_evenly() -> None:
+    zones = [{"name": "y"}, {"name": "x"}]
+    mon = {"volumeClaimTemplate": {"spec": {}}, "zones": zones, "failureDomainLabel": "room"}
+    pod = _pod(a_cluster({"mon": mon}))
+    (rule,) = pod["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"], rule["maxSkew"]) == ("room", "DoNotSchedule", 1)
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "room", "operator": "In", "values": ["x", "y"]}]}
+
+
+def _pod(cluster: CephCluster) -> dict[str, Any]:
+    pod: dict[str, Any] = mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2"))["spec"]["template"]["spec"]
+    return pod
+
+
 def test_with_host_networking_a_mon_has_its_nodes_address_and_no_service() -> None:
     cluster = a_cluster({"network": {"provider": "host"}, "mon": {"count": 1}})
     node = a_node("n1")
@@ -188,6 +264,7 @@ def test_a_mon_is_restarted_only_while_the_others_are_in_quorum() -> None:
         "mon a: Apply <- mon c to be in quorum, as mons are restarted one at a time",
         "mon b: Apply <- mon c to be in quorum, as mons are restarted one at a time",
         "mon c: Apply",
+        "mon c: Wait <- the mon to join",
     ], "the mon that is out anyway may be restarted: that can heal it"
 
 
@@ -215,12 +292,23 @@ def test_an_upgrade_on_hold_restarts_nothing() -> None:
     ]
 
 
+def test_an_upgrade_on_hold_does_not_stop_the_clock_of_a_dead_mon() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="ab")
+    steps = analyze(cluster, FSID, NEWER, seen, hold="peace")
+    assert [(s.subject, s.reason) for s in steps if s.action is None] == [("mon c", NOT_IN_QUORUM)]
+    seen = replace(seen, seconds_out={"c": 601})
+    assert "mon d: StartMon <- an address for Service rook-ceph-mon-d" in told(
+        analyze(cluster, FSID, NEWER, seen, hold="peace")
+    )
+
+
 def test_a_deployment_that_was_deleted_is_made_again_at_once() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="ab")
     gone = {key: obj for key, obj in seen.live.items() if key != ("Deployment", "rook-ceph-mon-c")}
     seen = replace(seen, live=gone, deployments={m: d for m, d in seen.deployments.items() if m != "c"})
-    assert plan(cluster, seen) == ["mon c: Apply"]
+    assert plan(cluster, seen) == ["mon c: Apply", "mon c: Wait <- the mon to join"]
 
 
 def test_a_service_that_was_deleted_gets_its_address_back() -> None:
@@ -261,21 +349,26 @@ def test_a_mon_leaves_the_monmap_before_it_is_deleted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "quorum", "why"),
+    ("members", "quorum", "goes"),
     [
-        ("abcde", "abce", "mon d to be in quorum, so that the majority is kept without mon e"),
-        ("ab", "a", "mon b to be in quorum, so that the majority is kept without mon b"),
-        ("abcde", "", "the mons to form a quorum"),
+        ("abcde", "abce", ("d", "")),
+        ("abcde", "abc", ("e", "")),
+        ("abcde", "", ("e", "the mons to form a quorum")),
     ],
 )
-def test_no_mon_goes_while_the_others_are_not_well(members: str, quorum: str, why: str) -> None:
-    cluster = a_cluster({"mon": {"count": 1}})
-    (step,) = [
-        s
-        for s in analyze(cluster, FSID, RELEASE, running_mons(cluster, members, quorum=quorum))
-        if isinstance(s.action, RetireMon)
-    ]
-    assert step.waits_for == why
+def test_of_too_many_mons_one_that_is_away_goes_first(members: str, quorum: str, goes: tuple[str, str]) -> None:
+    """Without it the others have a greater majority than with it."""
+    cluster = a_cluster({"mon": {"count": 2}})
+    assert retired(cluster, running_mons(cluster, members, quorum=quorum)) == [goes]
+
+
+def test_a_mon_goes_when_the_others_have_the_majority_without_it_and_without_whoever_else_leaves() -> None:
+    """Without either of b and c there would be a majority, but not without both."""
+    cluster = a_cluster({"mon": {"count": 1, "externalMonIDs": ["x"]}})
+    seen = running_mons(cluster, "ab", monmap="abx", quorum="ab")
+    assert retired(cluster, seen) == [("b", "enough other mons in quorum to keep the majority without it")]
+    seen = running_mons(cluster, "ab", monmap="abc", quorum="abc")
+    assert retired(cluster, seen) == [("b", "mon c to leave the monmap")]
 
 
 def test_the_monmap_keeps_a_mon_without_which_there_is_no_majority() -> None:
@@ -350,10 +443,40 @@ def test_the_lost_mon_goes_after_its_replacement_is_in_quorum() -> None:
 
 def test_only_one_mon_is_replaced_at_a_time() -> None:
     cluster = a_cluster({"mon": {"count": 5}})
-    seen = running_mons(cluster, "abcde", quorum="ace", seconds_out={"b": 900, "d": 900})
-    nodes_taken = "; ".join(f"n{n} has a mon already" for n in range(1, 6))
+    more = nodes("n1", "n2", "n3", "n4", "n5", "n6", "n7")
+    seen = running_mons(cluster, "abcde", quorum="ace", seconds_out={"b": 900, "d": 900}, nodes=more)
     starting = [s for s in plan(cluster, seen) if "StartMon" in s]
-    assert starting == [f"mon f: StartMon <- a node for it: {nodes_taken}"]
+    assert starting == ["mon f: StartMon <- an address for Service rook-ceph-mon-f"]
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_a_lost_mon_makes_room_where_only_its_node_is_left(ready: bool) -> None:
+    cluster = a_cluster()
+    node = a_node("n3")
+    condition = msgspec.structs.replace(node.status.conditions[0], status="True" if ready else "False")
+    node = msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, conditions=(condition,)))
+    seen = running_mons(cluster, "abc", quorum="ab", seconds_out={"c": 601}, nodes={**nodes("n1", "n2"), "n3": node})
+    (step,) = [s for s in analyze(cluster, FSID, RELEASE, seen) if isinstance(s.action, RetireMon | StartMon)]
+    if ready:
+        assert isinstance(step.action, RetireMon)
+        assert (step.subject, step.waits_for) == ("mon c", "")
+        assert step.reason == "in the place of mon c, which is lost; no other node has room for one"
+    else:
+        assert step.waits_for.startswith("a node for it: n1 has a mon already"), "a mon there would not start either"
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_a_mon_that_somebody_works_on_is_left_alone(out: bool) -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="ab" if out else "abc", seconds_out={"c": 9999} if out else {})
+    found = seen.deployments["c"]
+    labels = {**found.metadata.labels, "ceph.rook.io/do-not-reconcile": "true"}
+    kept = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, labels=labels))
+    seen = replace(seen, deployments={**seen.deployments, "c": kept})
+    waits = "mon c: Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mon-c"
+    assert plan(cluster, seen) == ([waits] if out else [])
+    assert waits in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
+    assert out_of_quorum(seen) == frozenset(), "its time begins when the work is done"
 
 
 def test_a_mon_that_is_out_says_what_is_wrong_with_its_pod() -> None:
@@ -493,9 +616,7 @@ def test_a_mon_that_joined_is_noted_and_not_forgotten_while_it_is_out() -> None:
     assert isinstance(step.action, Apply)
     assert base64.b64decode(step.action.obj["data"]["mons_joined"]) == b"a,b,c"
     out = analyze(cluster, FSID, RELEASE, running_mons(cluster, "abc", quorum="ab"))
-    assert [s for s in out if s.action is not None and s.subject == "mons" and isinstance(s.action, Apply)] == [
-        s for s in out if s.lane == "mon disruption budget"
-    ]
+    assert not [s for s in out if s.subject == "mons"]
 
 
 EMPTIED = Endpoints((), 2)
@@ -599,11 +720,19 @@ def test_no_key_is_in_a_mons_arguments() -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize(
-    ("members", "quorum", "allowed"),
-    [("ab", "ab", None), ("abc", "abc", 1), ("abc", "ab", 0), ("abcde", "abcde", 2), ("abcde", "abce", 1)],
-)
-def test_a_drain_never_takes_the_majority(members: str, quorum: str, allowed: int | None) -> None:
-    endpoints = Endpoints(tuple(member(m) for m in members))
-    made = budget(a_cluster(), endpoints, MonState({}, frozenset(quorum)))
-    assert (None if made is None else made["spec"]["maxUnavailable"]) == allowed
+@pytest.mark.parametrize(("members", "left"), [("ab", None), ("abc", 2), ("abcd", 3), ("abcde", 3), ("abcdefg", 5)])
+def test_a_drain_never_takes_the_majority(members: str, left: int | None) -> None:
+    made = budget(a_cluster(), Endpoints(tuple(member(m) for m in members)))
+    assert (None if made is None else made["spec"]["minAvailable"]) == left
+    assert left is None or left > len(members) // 2
+
+
+def test_a_broken_mon_does_not_keep_its_node_from_being_drained() -> None:
+    made = budget(a_cluster(), Endpoints(tuple(member(m) for m in "abc")))
+    assert made is not None
+    assert made["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_a_mon_that_dies_changes_no_budget() -> None:
+    cluster = a_cluster()
+    assert plan(cluster, running_mons(cluster, "abc", quorum="ab")) == ["mon c: Wait <- the mon to join"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -18,7 +22,7 @@ from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
 from controller.apis.node import BlockDevice
-from controller.ceph import osd, osd_prepare
+from controller.ceph import osd, osd_prepare, script_image
 from controller.ceph.consent import NoConsentError
 from controller.ceph.daemon import Release
 from controller.ceph.devices import DeviceVerdict, Verdict
@@ -42,7 +46,7 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
 from controller.runtime.apply import as_applied
-from controller.runtime.kube import Deployment, Job, Node, Pod
+from controller.runtime.kube import Deployment, Job, Node, Pod, PodStatus
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
@@ -112,7 +116,7 @@ def running(
         progress: The reason of its condition Progressing, written `since` then.
         since: Seconds since the epoch.
     """
-    found = as_applied(osd_deployment(spec, FSID, release, one, node(one.node), {}))
+    found = as_applied(osd_deployment(spec, FSID, release, one, node(one.node), {}, IMAGE))
     found["metadata"] |= {"uid": f"d{one.osd_id}", "generation": 2}
     replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     found["status"] = {"observedGeneration": 2, **(replicas if rolled_out else {})}
@@ -124,9 +128,9 @@ def running(
     return found
 
 
+IMAGE = "rook/operator:v1"
 SHARED: dict[tuple[str, str], dict[str, Any]] = {
     ("Secret", osd_prepare.BOOTSTRAP_SECRET): {},
-    ("ConfigMap", osd_prepare.SCRIPTS): as_applied(osd_prepare.scripts(cluster())),
 }
 
 
@@ -136,13 +140,13 @@ def observation(*deployments: dict[str, Any], **fields: Any) -> OsdObservation:
     numbered = {one.osd_id: d for d in typed if (one := read_osd(d)) is not None}
     live = {**SHARED, **{("Deployment", d["metadata"]["name"]): d for d in deployments}}
     names = fields.pop("nodes", ("a",))
-    fields = {"now": NOW, "live": live, "deployments": numbered, "states": {}, **fields}
+    fields = {"now": NOW, "script_image": IMAGE, "live": live, "deployments": numbered, "states": {}, **fields}
     return OsdObservation(nodes=tuple(node(n) if isinstance(n, str) else n for n in names), **fields)
 
 
 def job(spec: CephCluster, *paths: str, ended: str = "", kind: str = "Complete") -> Job:
     action = PrepareDevices(node="a", hostname="a", targets=tuple(Target(path) for path in paths))
-    manifest = prepare_job(spec, FSID, RELEASE, action, UUIDS[: len(paths)])
+    manifest = prepare_job(spec, FSID, RELEASE, action, UUIDS[: len(paths)], IMAGE)
     manifest["metadata"]["uid"] = "j1"
     if ended:
         manifest["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": ended}]}
@@ -176,12 +180,11 @@ class TestPreparation:
 
     def test_shared_objects_come_first(self) -> None:
         steps = analyze(cluster(), FSID, RELEASE, observation(live={}, reports={"a": (disk(),)}))
-        assert [(s.title, s.lane) for s in steps[:2]] == [("Apply", "osd scripts"), ("CreateKeyring", "osd keyring")]
-        keyring = steps[1].action
+        assert [(s.title, s.lane) for s in steps[:1]] == [("CreateKeyring", "osd keyring")]
+        keyring = steps[0].action
         assert isinstance(keyring, CreateKeyring)
         assert (keyring.entity, keyring.caps) == ("client.bootstrap-osd", {"mon": "allow profile bootstrap-osd"})
-        secret, scripts = "Secret rook-ceph-osd-bootstrap-keyring", "ConfigMap rook-ceph-osd-scripts"
-        assert steps[2].waits_for == f"{secret}, {scripts}"
+        assert steps[1].waits_for == "Secret rook-ceph-osd-bootstrap-keyring"
 
     def test_every_node_in_a_lane_of_its_own(self) -> None:
         spec = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}})
@@ -269,10 +272,25 @@ class TestDaemons:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)})
         assert analyze(cluster(), FSID, RELEASE, seen) == ()
 
-    def test_not_up_yet(self) -> None:
-        seen = observation(running(cluster(), an_osd(0)), states={0: state(0, up=False)})
+    @pytest.mark.parametrize(("new", "progress"), [(True, ""), (False, "ReplicaSetUpdated")])
+    def test_not_up_yet(self, new: bool, progress: str) -> None:
+        deployed = running(cluster(), an_osd(0), progress=progress)
+        seen = observation(deployed, states={0: state(0, up=False, new=new)})
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert shown(steps) == [("osd.0", "Wait", "the OSD to report to the mons")]
+        assert osd.lost(seen) == {}
+
+    def test_one_that_went_down_is_nothing_to_wait_for(self) -> None:
+        """Its disk may be dead for weeks: the cluster is degraded, and has nothing to do."""
+        pod = prepare_pod("p", "")
+        waiting = {"name": "osd", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "no device"}}}
+        pod = msgspec.structs.replace(pod, status=msgspec.convert({"containerStatuses": [waiting]}, PodStatus))
+        deployed = running(cluster(), an_osd(0), rolled_out=False, progress="NewReplicaSetAvailable")
+        seen = observation(deployed, states={0: state(0, up=False)}, pods={0: (pod,)})
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        ((number, why),) = osd.lost(seen).items()
+        assert number == 0
+        assert "no device" in why
 
     def test_device_under_another_name_restarts_nothing(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0, "sdq"),)})
@@ -315,7 +333,8 @@ class TestDaemons:
 
     def test_node_is_gone(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), nodes=(), states={0: state(0, up=False)})
-        assert shown(analyze(cluster(), FSID, RELEASE, seen)) == [("osd.0", "Wait", "the OSD to report to the mons")]
+        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert list(osd.lost(seen)) == [0]
 
     def test_left_alone_by_label(self) -> None:
         deployed = running(cluster(), an_osd(0))
@@ -469,7 +488,7 @@ class TestPlaces:
 
     def seen(self, before: Node, now: Node, *, up: bool = True) -> tuple[CephCluster, OsdObservation]:
         spec = cluster()
-        found = as_applied(osd_deployment(spec, FSID, RELEASE, an_osd(0, "a"), before, {}))
+        found = as_applied(osd_deployment(spec, FSID, RELEASE, an_osd(0, "a"), before, {}, IMAGE))
         found["metadata"] |= {"uid": "d0", "generation": 2}
         return spec, observation(found, nodes=(now,), states={0: state(0, up=up)})
 
@@ -573,7 +592,7 @@ class TestRemovals:
     async def test_the_mgr_is_not_told_to_purge_come_what_may(self) -> None:
         """It takes each of these two for a user's word that the data may be lost."""
         ceph = Answers()
-        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph)[RemoveOsd](RemoveOsd(3))
+        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph, IMAGE)[RemoveOsd](RemoveOsd(3))
         ((command, arguments),) = ceph.asked
         assert command == "osd purge"
         assert not {"force", "yes_i_really_mean_it"} & set(arguments)
@@ -583,7 +602,7 @@ class TestRemovals:
     )
     async def test_consent_is_asked_for_at_the_moment_of_the_act(self, server: tuple[bool, str], why: str) -> None:
         ceph = Answers()
-        ways = handlers(cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph)
+        ways = handlers(cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph, IMAGE)
         with pytest.raises(NoConsentError, match=why):
             await ways[RemoveOsd](RemoveOsd(3))
         assert ceph.asked == []
@@ -626,7 +645,7 @@ class TestUpgradeEnd:
     async def test_it_is_asked_of_the_mons(self) -> None:
         ceph = Answers()
         client: Any = None
-        await handlers(cluster(), FSID, RELEASE, client, ceph)[RequireRelease](RequireRelease("reef"))
+        await handlers(cluster(), FSID, RELEASE, client, ceph, IMAGE)[RequireRelease](RequireRelease("reef"))
         assert ceph.asked == [("osd require-osd-release", {"release": "reef"})]
 
 
@@ -663,6 +682,8 @@ class FakeCeph:
             }
         if prefix == "osd tree":
             return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
+        if prefix == "osd crush rule dump":
+            return []
         assert prefix == "osd metadata"
         return [{"id": s.osd_id, "osd_objectstore": "bluestore", "ceph_release": "reef"} for s in self.states]
 
@@ -701,6 +722,7 @@ async def look(
         pods=[],
         ceph=ceph,
         mgr=mgr,
+        script_image=IMAGE,
     )
 
 
@@ -870,26 +892,108 @@ class TestDeviceClass:
         assert row.reason == "osd.0 of this cluster; its device class stays hdd unless allowDeviceClassUpdate is set"
 
 
+def copies(deployment: dict[str, Any]) -> list[str]:
+    """The images from which the pods of a Deployment get files."""
+    return [c["image"] for c in deployment["spec"]["template"]["spec"]["initContainers"]]
+
+
+class TestScript:
+    """What root runs on storage nodes comes from an image."""
+
+    three = (an_osd(0, "a"), an_osd(1, "a"), an_osd(2, "b"))
+
+    def seen(self, **fields: Any) -> OsdObservation:
+        deployed = [running(cluster(), one) for one in self.three]
+        return observation(*deployed, states={n: state(n) for n in range(3)}, nodes=("a", "b"), **fields)
+
+    def test_no_pod_mounts_a_script_that_others_may_write(self) -> None:
+        action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
+        for manifest in (
+            prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1], IMAGE),
+            running(cluster(), an_osd(0)),
+        ):
+            pod = manifest["spec"]["template"]["spec"]
+            mounts = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+            (volume,) = (v for v in pod["volumes"] if v["name"] == "scripts")
+            assert volume == {"name": "scripts", "emptyDir": {}}
+            assert pod["containers"][0]["command"][2].startswith(mounts["scripts"])
+            (copy,) = pod["initContainers"]
+            assert copy["image"] == IMAGE
+            assert copy["securityContext"]["runAsNonRoot"] is True
+            assert {m["name"] for m in copy["volumeMounts"]} == {"scripts"}
+
+    def test_the_file_is_copied_by_the_command_of_the_container(self, tmp_path: Path) -> None:
+        (copy,) = running(cluster(), an_osd(0))["spec"]["template"]["spec"]["initContainers"]
+        command = [str(tmp_path) if part == script_image.DIRECTORY else part for part in copy["command"]]
+        subprocess.run([sys.executable, *command[2:]], check=True)  # "-I" would not see this checkout
+        copied = (tmp_path / "osd_script.py").read_bytes()
+        assert hashlib.sha256(copied).hexdigest().startswith(script_image.digest())
+
+    def test_another_image_with_the_same_script_restarts_nothing(self) -> None:
+        assert analyze(cluster(), FSID, RELEASE, self.seen(script_image="rook/operator:v2")) == ()
+
+    def test_another_script_comes_from_the_new_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        seen = self.seen(script_image="rook/operator:v2", stoppable=frozenset({0, 1}))
+        monkeypatch.setattr(script_image, "digest", lambda: "another")
+        steps = analyze(cluster(), FSID, RELEASE, seen)
+        assert [(s.subject, bool(s.waits_for)) for s in steps] == [("osd.0", False), ("osd.1", False), ("osd.2", True)]
+        (first, *_) = (s.action for s in steps)
+        assert isinstance(first, Apply)
+        assert copies(first.obj) == ["rook/operator:v2"]
+
+    def test_what_changes_anyhow_changes_to_the_new_image(self) -> None:
+        steps = analyze(cluster(), FSID, NEXT_RELEASE, self.seen(script_image="v2", stoppable=frozenset({0, 1, 2})))
+        assert [copies(s.action.obj) for s in steps if isinstance(s.action, Apply)] == [["v2"]] * 3
+
+    def test_without_the_operators_image_nothing_is_prepared(self) -> None:
+        (step,) = analyze(cluster(), FSID, RELEASE, observation(reports={"a": (disk(),)}, script_image=""))
+        assert step.waits_for == "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
+
+    @pytest.mark.parametrize("kind", ["Deployment", "Job", "ended Job", "none"])
+    def test_the_scripts_of_an_earlier_release_go_when_nothing_mounts_them(self, kind: str) -> None:
+        scripts = {"kind": "ConfigMap", "metadata": {"name": osd_prepare.OLD_SCRIPTS, "namespace": "ns", "uid": "s1"}}
+        volumes = [{"name": "scripts", "configMap": {"name": osd_prepare.OLD_SCRIPTS}}]
+        user: dict[str, Any] = {"kind": kind.split()[-1], "spec": {"template": {"spec": {"volumes": volumes}}}}
+        if kind == "ended Job":
+            user["status"] = {"completionTime": "2027-01-15T08:00:00Z"}
+        live = {**SHARED, ("ConfigMap", osd_prepare.OLD_SCRIPTS): scripts}
+        if kind != "none":
+            live[user["kind"], "old"] = user
+        steps = analyze(cluster(), FSID, RELEASE, observation(live=live))
+        deleted = [s.action.name for s in steps if isinstance(s.action, Delete)]
+        assert deleted == ([osd_prepare.OLD_SCRIPTS] if kind in ("ended Job", "none") else [])
+
+
 class TestManifests:
     rich: ClassVar = {
         "resources": {"osd": {"limits": {"memory": "4Gi"}}, "prepareosd": {"requests": {"cpu": "100m"}}},
         "placement": {"all": {"tolerations": [{"key": "storage", "operator": "Exists"}]}},
     }
 
+    @pytest.fixture(autouse=True)
+    def script(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Snapshots stay as they are when the script changes."""
+        monkeypatch.setattr(script_image, "digest", lambda: "0123456789abcdef")
+
     def test_prepare_job(self) -> None:
         chosen = Target("/dev/sdb", "ssd", ("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4",), 10 * GIB)
         action = PrepareDevices(node="n1", hostname="n1.example.org", targets=(chosen,))
-        assert_matches_snapshot(prepare_job(cluster(**self.rich), FSID, RELEASE, action, UUIDS[:1]), "osd-prepare-job")
+        assert_matches_snapshot(
+            prepare_job(cluster(**self.rich), FSID, RELEASE, action, UUIDS[:1], IMAGE), "osd-prepare-job"
+        )
 
     def test_deployment(self) -> None:
         labels = {"topology.kubernetes.io/zone": "z.1", "topology.rook.io/rack": "r1", "kubernetes.io/hostname": "n1.x"}
         one = an_osd(3, "n1", settings={"deviceClass": "ssd", "initialWeight": "0.5"})
-        wanted = osd_deployment(cluster(**self.rich), FSID, RELEASE, one, node("n1", **labels), {})
+        wanted = osd_deployment(cluster(**self.rich), FSID, RELEASE, one, node("n1", **labels), {}, IMAGE)
         assert_matches_snapshot(wanted, "osd-deployment")
 
     def test_no_secret_in_any_argument(self) -> None:
         action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
-        for manifest in (prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1]), running(cluster(), an_osd(0))):
+        for manifest in (
+            prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1], IMAGE),
+            running(cluster(), an_osd(0)),
+        ):
             assert re.search("AQ[A-Za-z0-9+/]{36}==", json.dumps(manifest)) is None
 
     @pytest.mark.parametrize(
@@ -921,7 +1025,7 @@ class TestManifests:
         action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
         for only, expected in ((True, ["y", "z"]), (False, ["x", "y", "z"])):
             spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": only})
-            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1])["spec"]["template"]["spec"]
+            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1], IMAGE)["spec"]["template"]["spec"]
             assert [t["key"] for t in pod["tolerations"]] == expected
 
     def test_osds_run_where_all_and_osd_let_them(self) -> None:

@@ -7,12 +7,18 @@ import json
 import sys
 import threading
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from controller.ceph import rados
 from controller.ceph.rados import Access, CephError, Connections, RadosCluster, mon_hosts
+from controller.ceph.threads import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ACCESS = Access(("[v2:10.0.0.1:3300,v1:10.0.0.1:6789]",), "f", "client.admin", "hush")
 
@@ -23,7 +29,7 @@ class StandIn:
     def __init__(self) -> None:
         self.connections: list[StandIn.Rados] = []
         self.answer: Any = (0, b"{}", "")
-        self.on_connect: Exception | None = None
+        self.on_connect: Exception | Callable[[], object] | None = None
         stand_in = self
 
         class Rados(StandIn.Rados):
@@ -38,11 +44,13 @@ class StandIn:
             self.stand_in, self.name, self.conf = stand_in, name, conf
             self.asked: list[dict[str, Any]] = []
             self.threads: set[int] = set()
-            self.closed = False
+            self.shut = threading.Event()
             stand_in.connections.append(self)
 
         def connect(self) -> None:
-            if self.stand_in.on_connect is not None:
+            if callable(self.stand_in.on_connect):
+                self.stand_in.on_connect()
+            elif self.stand_in.on_connect is not None:
                 raise self.stand_in.on_connect
 
         def mon_command(self, command: str, data: bytes, seconds: int) -> Any:
@@ -54,7 +62,11 @@ class StandIn:
         mgr_command = mon_command
 
         def shutdown(self) -> None:
-            self.closed = True
+            self.shut.set()
+
+        @property
+        def closed(self) -> bool:
+            return self.shut.is_set()
 
 
 @pytest.fixture
@@ -122,6 +134,158 @@ async def test_a_connection_that_fails_is_closed_and_tried_again_by_the_next_com
         assert await ceph.mon("x") == {}
 
 
+async def test_what_was_answered_a_moment_ago_is_not_asked_again_until_something_changes(librados: StandIn) -> None:
+    epoch = 1
+
+    def answer() -> Any:
+        return 0, json.dumps({"osdmap": {"epoch": epoch}}).encode(), ""
+
+    librados.answer = answer
+    async with RadosCluster(ACCESS) as ceph:
+        for _ in range(3):
+            await ceph.mon("status")
+            await ceph.mon("osd dump")
+            await ceph.mon("config dump")
+        (connection,) = librados.connections
+        asked = [question["prefix"] for question in connection.asked]
+        assert asked == ["status", "osd dump", "config dump", "status", "status"]
+        epoch = 2
+        await ceph.mon("status")
+        await ceph.mon("osd dump")
+        assert len(connection.asked) == 7, "the map of OSDs is another"
+        await ceph.mon("config set", who="global", name="x", value="1")
+        await ceph.mon("config dump")
+        assert len(connection.asked) == 9, "and a write ends it"
+
+
+async def test_a_long_answer_is_decoded_in_a_thread(librados: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def decode(output: bytes) -> Any:
+        threads.append(threading.get_ident())
+        return json.loads(output)
+
+    monkeypatch.setattr(rados, "_decode", decode)
+    librados.answer = (0, json.dumps(["x" * 100] * 2000).encode(), "")
+    async with RadosCluster(ACCESS) as ceph:
+        assert len(await ceph.mon("osd dump")) == 2000
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+class Hanging:
+    """Image calls that do not return until they are let go."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.begun = 0
+        self.handles: list[Any] = []
+
+    def __call__(self, handle: Any) -> None:
+        self.begun += 1
+        self.handles.append(handle)
+        self.gate.wait(60)
+        assert not any(h.closed for h in self.handles), "the connection was shut under a call"
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    calls = Hanging()
+    yield calls
+    calls.gate.set()
+
+
+async def test_quorum_and_health_are_answered_while_64_image_calls_hang(librados: StandIn, hanging: Hanging) -> None:
+    ceph = RadosCluster(ACCESS)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(64):
+            tasks.start_soon(lambda: ceph.use(hanging, lane=Lane.IMAGES, seconds=60))
+        while hanging.begun < Lane.IMAGES.value:
+            await anyio.lowlevel.checkpoint()
+        with anyio.fail_after(rados.VITAL_TIMEOUT):
+            assert await ceph.mon("quorum_status") == {}
+            assert await ceph.mon("status") == {}
+        assert await ceph.mon("osd dump") == {}, "nor do other commands wait"
+        assert hanging.begun == Lane.IMAGES.value, "and no more threads hang than the lane has places"
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_call_that_nobody_waits_for_holds_its_place(librados: StandIn, hanging: Hanging) -> None:
+    ceph = RadosCluster(ACCESS)
+    for _ in range(Lane.LONG.value):
+        with pytest.raises(CephError, match="no answer within"):
+            await ceph.use(hanging, lane=Lane.LONG, seconds=0.01)
+    with pytest.raises(CephError, match=r"2 calls before it have not returned within 0\.01 s \(EBUSY\)"):
+        await ceph.use(hanging, lane=Lane.LONG, seconds=0.01)
+    assert hanging.begun == Lane.LONG.value
+    hanging.gate.set()
+    assert await ceph.use(lambda _: "done", lane=Lane.LONG, seconds=5) == "done"
+
+
+async def test_a_connection_is_shut_when_its_last_call_has_returned(librados: StandIn, hanging: Hanging) -> None:
+    ceph = RadosCluster(ACCESS)
+    with pytest.raises(CephError, match="no answer within"):
+        await ceph.use(hanging, lane=Lane.IMAGES, seconds=0.01)
+    assert ceph.close() is None
+    with pytest.raises(CephError, match="the connection was closed"):
+        await ceph.mon("x")
+    (connection,) = librados.connections
+    assert not connection.closed
+    hanging.gate.set()
+    while not connection.closed:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_connect_that_was_given_up_serves_the_next_call(librados: StandIn) -> None:
+    gate = threading.Event()
+    librados.on_connect = lambda: gate.wait(60)
+    ceph = RadosCluster(ACCESS)
+    with anyio.move_on_after(0.01) as scope:
+        await ceph.mon("x")
+    assert scope.cancelled_caught
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(ceph.mon, "x")
+        await anyio.lowlevel.checkpoint()
+        gate.set()
+    assert len(librados.connections) == 1
+
+
+async def test_a_connect_that_was_given_up_and_closed_leaks_nothing(librados: StandIn) -> None:
+    gate = threading.Event()
+    librados.on_connect = lambda: gate.wait(60)
+    ceph = RadosCluster(ACCESS)
+    with anyio.move_on_after(0.01):
+        await ceph.mon("x")
+    ceph.close()
+    gate.set()
+    while not librados.connections[0].closed:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_connections_that_follow_each_other_share_their_places(librados: StandIn, hanging: Hanging) -> None:
+    connections = Connections()
+    for host in "abcdef":
+        ceph = connections.cluster("ns", access(host))
+        with pytest.raises(CephError):
+            await ceph.use(hanging, lane=Lane.LONG, seconds=0.01)
+    assert hanging.begun == Lane.LONG.value
+
+
+async def test_a_connection_is_made_on_demand_where_the_cluster_can_be_located(librados: StandIn) -> None:
+    known: dict[str, Access] = {}
+    connections = Connections(locate=known.get)
+    assert connections.get("ns") is None
+    known["ns"] = ACCESS
+    found = connections.get("ns")
+    assert found is not None
+    assert await found.mon("x") == {}
+    known.clear()
+    assert connections.get("ns") is found, "an identity that cannot be read for a moment costs no connection"
+    await connections.close_all()
+    assert librados.connections[0].closed
+
+
 def test_the_key_is_not_shown() -> None:
     assert "hush" not in repr(ACCESS)
 
@@ -143,11 +307,11 @@ async def test_a_connection_is_kept_while_it_leads_to_the_same_cluster(
     librados: StandIn, before: Access, after: Access, same: bool
 ) -> None:
     connections = Connections()
-    first = await connections.cluster("ns", before)
+    first = connections.cluster("ns", before)
     await first.mon("x")
-    second = await connections.cluster("ns", after)
+    second = connections.cluster("ns", after)
     assert (first is second) is same
-    assert librados.connections[0].closed is not same
+    assert librados.connections[0].shut.wait(0 if same else 5) is not same
     assert connections.get("ns") is second
     await connections.close_all()
     assert connections.get("ns") is None

@@ -10,9 +10,11 @@ import pytest
 from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.health import Health
 from controller.ceph.observation import Observation
+from controller.ceph.osd import OsdObservation, OsdState
 from controller.ceph.served import unserved
 from controller.ceph.status import build, timers, timestamp
 from controller.framework.plan import Outcome, Step, StepResult, StepState
+from controller.runtime.kube import Deployment
 from tests.unit.ceph.cases import a_cluster, running_mons
 
 if TYPE_CHECKING:
@@ -67,6 +69,24 @@ def test_a_cluster_that_was_ready_before_is_updated() -> None:
 def test_the_message_says_what_is_waited_for() -> None:
     status = shown(a_cluster(), WAITING, WAITING)
     assert status.message == "mon b: not in quorum; waits for it to join (and 1 more)"
+
+
+def test_a_dead_disk_makes_a_cluster_degraded_and_leaves_it_ready() -> None:
+    """It may be dead for weeks, and tools wait for Ready."""
+    ran = {"conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}]}
+    deployment = msgspec.convert({"metadata": {"name": "rook-ceph-osd-3"}, "status": ran}, Deployment)
+    states = {
+        3: OsdState(osd_id=3, uuid="u3", up=False, is_in=False),
+        4: OsdState(osd_id=4, uuid="u4", up=True, is_in=True),
+    }
+    seen = Observation(mons=QUORUM, osds=OsdObservation(now=0.0, states=states, deployments={3: deployment}))
+    status = shown(a_cluster(), seen=seen)
+    found = {c.type: c for c in status.conditions}
+    assert (found["Ready"].status, found["Degraded"].status, found["Degraded"].reason) == ("True", "True", "OSDsDown")
+    assert found["Degraded"].message == "osd.3 is down, waits for the OSD to report to the mons"
+    assert "1 OSDs are down" in found["Ready"].message
+    well = Observation(mons=QUORUM, osds=OsdObservation(now=0.0, states={}))
+    assert conditions(shown(a_cluster(), seen=well))["Degraded"] == "False"
 
 
 def test_a_failure_is_a_condition_only_while_it_lasts() -> None:

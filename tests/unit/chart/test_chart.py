@@ -264,9 +264,14 @@ def test_types_can_be_left_out(render: Render) -> None:
 # Nodes
 
 
-def test_a_driver_is_registered_for_each_served_namespace(render: Render) -> None:
-    drivers = {o["metadata"]["name"]: o["spec"] for o in render(clusterNamespaces=["one", "two"]).of_kind("CSIDriver")}
-    assert set(drivers) == {"one.rbd.csi.ceph.com", "two.rbd.csi.ceph.com"}
+def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(render: Render) -> None:
+    rendered = render(clusterNamespaces=["one", "two"])
+    drivers = {o["metadata"]["name"]: o["spec"] for o in rendered.of_kind("CSIDriver")}
+    (namespace,) = {o["metadata"]["namespace"] for o in rendered.of_kind("DaemonSet")}
+    assert set(drivers) == {f"{name}.rbd.csi.ceph.com" for name in ("one", "two", namespace)}
+    environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
+    (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
+    assert set(served.split(",")) == set(drivers)
     for spec in drivers.values():
         assert spec["attachRequired"] is True
         assert spec["fsGroupPolicy"] == "File"

@@ -1,6 +1,7 @@
 """What counts as a difference between what is wanted and what is there."""
 
 import copy
+import itertools
 from decimal import Decimal
 from typing import Any
 
@@ -18,7 +19,11 @@ def container(**fields: Any) -> dict[str, Any]:
 SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "equal": ({"spec": {"a": 1}}, {"spec": {"a": 1}}),
     "more in the live object": ({"spec": {"a": 1}}, {"spec": {"a": 1, "b": 2}, "status": {}}),
-    "zero and missing": ({"spec": {"a": 0, "b": False, "c": "", "d": [], "e": {}, "f": None}}, {}),
+    "zero and missing": ({"spec": {"a": 0, "b": False, "c": "", "d": [], "e": None}}, {"spec": {}}),
+    "an empty map and none": (
+        {"metadata": {"labels": {}, "annotations": {}}, "spec": {"nodeSelector": {}, "resources": {"limits": {}}}},
+        {"metadata": {}, "spec": {"resources": {}}},
+    ),
     "type and status are not compared": (
         {"apiVersion": "a/v1", "kind": "A", "status": {"x": 1}},
         {"apiVersion": "a/v2"},
@@ -48,8 +53,17 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"spec": {"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30000}]}},
     ),
     "defaults in a list without keys": (
-        {"spec": {"items": [{"key": "a"}, {"key": "b"}]}},
-        {"spec": {"items": [{"key": "a", "mode": 420}, {"key": "b", "mode": 420}]}},
+        {"spec": {"items": [{"path": "a", "fieldRef": {"fieldPath": "x"}}], "ingress": [{"ports": [{"port": 1}]}]}},
+        {
+            "spec": {
+                "items": [{"path": "a", "fieldRef": {"fieldPath": "x", "apiVersion": "v1"}}],
+                "ingress": [{"ports": [{"port": 1, "protocol": "TCP"}]}],
+            }
+        },
+    ),
+    "zeros in a list without keys": (
+        {"spec": {"tolerations": [{"key": "a"}]}},
+        {"spec": {"tolerations": [{"key": "a", "effect": "", "tolerationSeconds": None}]}},
     ),
     "finalizers of others": (
         {"metadata": {"finalizers": ["ours"]}},
@@ -100,10 +114,61 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "data.key differs",
     ),
     "nor where it is missing": ({"kind": "Secret", "data": {"key": "YQ=="}}, {}, "data is missing"),
+    "a secret's variable is not shown": (
+        container(env=[{"name": "DB_PASSWORD", "value": "hunter2"}]),
+        container(env=[{"name": "DB_PASSWORD", "value": "old"}]),
+        "spec.template.spec.containers[a].env[DB_PASSWORD].value differs",
+    ),
+    "nor where all of it is missing": (
+        container(env=[{"name": "DB_PASSWORD", "value": "hunter2"}]),
+        container(),
+        "spec.template.spec.containers[a].env is missing, wanted [{'name': 'DB_PASSWORD', 'value': '[redacted]'}]",
+    ),
+    "nor in a field of such a name": (
+        {"spec": {"auth": {"token": "abc"}}},
+        {"spec": {"auth": {"token": "old"}}},
+        "spec.auth.token differs",
+    ),
+    "nor as a flag": (
+        container(args=["--admin-password=hunter2"]),
+        container(args=["--admin-password=old"]),
+        "spec.template.spec.containers[a].args[0] differs",
+    ),
+    "where a secret is, is shown": (
+        {"spec": {"volumes": [{"name": "a", "secret": {"secretName": "x"}}]}},
+        {"spec": {"volumes": [{"name": "a", "secret": {"secretName": "y"}}]}},
+        "spec.volumes[a].secret.secretName is 'y', wanted 'x'",
+    ),
     "a finalizer": (
         {"metadata": {"finalizers": ["ours"]}},
         {"metadata": {"finalizers": ["theirs"]}},
         "metadata.finalizers is missing, wanted 'ours'",
+    ),
+    "an empty object that is missing": ({"spec": {"a": {}}}, {"spec": {}}, "spec.a is missing, wanted {}"),
+    "a label without a value that is missing": (
+        {"metadata": {"labels": {"x": ""}}},
+        {"metadata": {"labels": {}}},
+        "metadata.labels.x is missing, wanted ''",
+    ),
+    "pods of this namespace, then of all": (
+        {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}},
+        {"spec": {"ingress": [{"from": [{"namespaceSelector": {}}]}]}},
+        "spec.ingress[0].from[0].podSelector is missing, wanted {}",
+    ),
+    "more in an element of a list without keys": (
+        {"spec": {"ingress": [{}]}},
+        {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}},
+        "spec.ingress[0].from is [{'podSelector': {}}], not wanted",
+    ),
+    "an effect for a toleration": (
+        {"spec": {"tolerations": [{"key": "a"}]}},
+        {"spec": {"tolerations": [{"key": "a", "effect": "NoExecute"}]}},
+        "spec.tolerations[0].effect is 'NoExecute', not wanted",
+    ),
+    "one port more in an element of a list without keys": (
+        {"spec": {"ingress": [{"ports": [{"port": 1}]}]}},
+        {"spec": {"ingress": [{"ports": [{"port": 1}, {"port": 2}]}]}},
+        "spec.ingress[0].ports has 2 elements, wanted 1",
     ),
     "a long value is cut": (
         {"spec": {"a": "x" * 200}},
@@ -121,6 +186,28 @@ def test_same(desired: dict[str, Any], live: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("desired", "live", "words"), DIFFERENT.values(), ids=DIFFERENT)
 def test_different(desired: dict[str, Any], live: dict[str, Any], words: str) -> None:
     assert difference(desired, live) == words
+
+
+VOLUMES: dict[str, dict[str, Any]] = {
+    "emptyDir": {},
+    "hostPath": {"path": "/"},
+    "secret": {"secretName": "x"},
+    "configMap": {"name": "x"},
+    "persistentVolumeClaim": {"claimName": "x"},
+    "projected": {"sources": []},
+    "downwardAPI": {},
+    "csi": {"driver": "x"},
+    "ephemeral": {},
+}
+
+
+@pytest.mark.parametrize(("wanted", "found"), list(itertools.permutations(VOLUMES, 2)))
+def test_another_source_of_a_volume_is_different(wanted: str, found: str) -> None:
+    def pod(source: str) -> dict[str, Any]:
+        return {"spec": {"volumes": [{"name": "data", source: VOLUMES[source]}]}}
+
+    assert difference(pod(wanted), pod(wanted)) is None
+    assert difference(pod(wanted), pod(found)) is not None
 
 
 json = st.recursive(

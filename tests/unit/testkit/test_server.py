@@ -1,5 +1,6 @@
 """What the kit does beyond what is compared with a real server: garbage, faults of a connection, leadership."""
 
+import asyncio
 import subprocess
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from controller.runtime import LeaderElection, LeadershipLostError, Manager, NotLeaderError
 from controller.runtime.kube import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD
-from controller.testkit import ApiServer, now, until, virtual_time
+from controller.testkit import ApiServer, garbage, new_manager, now, running, until, virtual_time
 from informers import ApiError, Client, JsonObject, TransportError
 
 
@@ -277,3 +278,38 @@ def test_a_kind_that_is_withdrawn_is_not_found() -> None:
 def test_it_needs_no_test_framework() -> None:
     program = "import sys, controller.testkit; assert not {'pytest', 'hypothesis'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_ten_thousand_objects_with_owners_are_each_looked_at_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+    look = garbage._due
+
+    def counting(*args: Any) -> garbage.Change | None:
+        nonlocal looks
+        looks += 1
+        return look(*args)
+
+    monkeypatch.setattr(garbage, "_due", counting)
+    server = ApiServer()
+    owner = child(server, "owner")
+    for number in range(10_000):
+        child(server, f"c{number:05}", owner)
+    assert looks < 30_000
+    server.delete(CONFIG_MAP, "default", "owner", propagation="Foreground")
+    assert names(server) == []
+    assert looks < 100_000
+
+
+@virtual_time
+async def test_a_manager_listens_nowhere_and_can_stand_for_election() -> None:
+    def refused(*_args: Any, **_kwargs: Any) -> None:
+        pytest.fail("a socket")
+
+    server = ApiServer()
+    manager = new_manager(server, leader_election=LeaderElection(namespace="default", name="test"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(asyncio.get_running_loop(), "create_server", refused)
+        async with running(manager):
+            await until(lambda: manager.elector is not None and manager.elector.leading)
+            assert server.get(LEASE, "default", "test")["spec"]["holderIdentity"] == manager.identity
+    assert manager.addresses == ()

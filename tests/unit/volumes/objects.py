@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from controller.apis.meta import Condition
+from controller.apis.node import ImageClient, NodeReport
 from controller.runtime.kube import (
     AttachmentError,
     AttachmentSource,
@@ -84,10 +86,13 @@ def claim(
             deletion_timestamp=NOW if deleting else None,
         ),
         spec=ClaimSpec(
-            storage_class_name="rook-ceph-block",
             volume_name=volume_name,
-            resources=ResourceRequirements(requests={"storage": size}),
-            **{"access_modes": ("ReadWriteOnce",), **spec},
+            **{
+                "storage_class_name": "rook-ceph-block",
+                "access_modes": ("ReadWriteOnce",),
+                "resources": ResourceRequirements(requests={"storage": size}),
+                **spec,
+            },
         ),
         status=ClaimStatus(
             phase=phase,
@@ -106,7 +111,9 @@ def volume(
     finalizers: tuple[str, ...] = (VOLUME_FINALIZER,),
     modes: tuple[str, ...] = ("ReadWriteOnce",),
     mode: str = "Filesystem",
+    static: bool = False,
 ) -> PersistentVolume:
+    attributes = {**ATTRIBUTES, "staticVolume": "true"} if static else ATTRIBUTES
     return PersistentVolume(
         metadata=ObjectMeta(
             name=f"pvc-{UID}",
@@ -121,7 +128,7 @@ def volume(
             volume_mode=mode,
             persistent_volume_reclaim_policy=policy,
             claim_ref=ObjectReference(namespace="app", name="data", uid=UID),
-            csi=CsiVolumeSource(driver=DRIVER, volume_handle="h", volume_attributes=ATTRIBUTES),
+            csi=CsiVolumeSource(driver=DRIVER, volume_handle="h", volume_attributes=attributes),
         ),
         status=VolumeStatus(phase=phase),
     )
@@ -158,9 +165,22 @@ def attachment(
     )
 
 
-def node(name: str, address: str, *, pods: tuple[str, ...] = (), taints: tuple[str, ...] = ()) -> Node:
+def node(name: str, address: str, *, taints: tuple[str, ...] = (), ready: str = "True", in_use: bool = False) -> Node:
+    """A node; `in_use`: its kubelet has the volume mounted."""
     return Node(
         metadata=ObjectMeta(name=name),
-        spec=NodeSpec(pod_cidrs=pods, taints=tuple(Taint(key=key, effect="NoExecute") for key in taints)),
-        status=NodeStatus(addresses=(NodeAddress(type="InternalIP", address=address),)),
+        spec=NodeSpec(taints=tuple(Taint(key=key, effect="NoExecute") for key in taints)),
+        status=NodeStatus(
+            addresses=(NodeAddress(type="InternalIP", address=address),) if address else (),
+            conditions=(Condition(type="Ready", status=ready),),
+            volumes_in_use=(f"kubernetes.io/csi/{DRIVER}^h",) if in_use else (),
+        ),
+    )
+
+
+def report(name: str, *clients: str, handle: str = "h") -> NodeReport:
+    """What the agent of a node says: it has the volume by these clients."""
+    return NodeReport(
+        metadata=ObjectMeta(name=name, namespace="rook-ceph"),
+        clients=tuple(ImageClient(driver=DRIVER, volume_handle=handle, address=client) for client in clients),
     )

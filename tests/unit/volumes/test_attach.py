@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from controller.apis.meta import Condition
-from controller.framework.plan import StepState
-from controller.runtime.kube import PV, VOLUME_ATTACHMENT, Node, NodeStatus, VolumeAttachment
+from controller.framework.plan import PlanError, StepState
+from controller.runtime.kube import PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import (
+    ASK_AGAIN,
+    FIRST_LOOK,
     GRACE,
-    LOOK_AGAIN,
+    LAST_LOOK,
     OUT_OF_SERVICE,
     AddFinalizer,
     Attach,
     AttachmentObservation,
-    Attachments,
     Detach,
     Fail,
     Fence,
@@ -26,22 +27,25 @@ from controller.volumes.attach import (
     exclusive,
     finalizer,
 )
-from controller.volumes.backend import Holder
+from controller.volumes.backend import BackendError, Holder, Volume
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, node, volume
-from tests.unit.volumes.world import FakeBackend, World, informers
+from tests.unit.volumes.world import FakeBackend, FakeEvents, World, attaching
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
-NODES = {
-    "a": node("a", "10.0.0.1", pods=("10.244.1.0/24",)),
-    "b": node("b", "10.0.0.2", pods=("10.244.2.0/24", "fd00:2::/64")),
-}
+NODE_A = node("a", "10.0.0.1")
 METADATA = {"monitors": "10.96.0.1:6789", "pool": "replicapool"}
-ON_A = Holder(address="10.0.0.1", client="10.0.0.1:0/1")
-ON_B = Holder(address="10.0.0.2", client="10.0.0.2:0/2")
+ON_A = Holder(address="10.0.0.1", client="10.0.0.1:0/1", nodes=frozenset({"a"}))
+ON_B = Holder(address="10.0.0.2", client="10.0.0.2:0/2", nodes=frozenset({"b"}))
+UNKNOWN = Holder(address="192.0.2.1", client="192.0.2.1:0/3")
+BOTH = Holder(address="192.0.2.1", client="192.0.2.1:0/3", nodes=frozenset({"a", "b"}))
+UNTOLD = Holder(address="", client="", nodes=frozenset({"a"}))
+OUT = node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,), ready="Unknown")
+LEAVING = attachment("a", deleting=True, attached=True, finalizers=("external-attacher/rook-ceph-rbd-csi-ceph-com",))
+SHARED = volume(modes=("ReadWriteMany",), mode="Block")
 
 
 def seen(**changes: Any) -> AttachmentObservation:
-    return AttachmentObservation(**{"volume": volume(), "nodes": NODES, "metadata": METADATA, "age": 60.0, **changes})
+    return AttachmentObservation(**{"volume": volume(), "node": NODE_A, "metadata": METADATA, "age": 60.0, **changes})
 
 
 def actions(this: VolumeAttachment, found: AttachmentObservation) -> list[object]:
@@ -62,7 +66,13 @@ def test_an_attached_volume_is_left_alone_until_the_mons_move() -> None:
     assert actions(settled, seen()) == []
     moved = {**METADATA, "monitors": "10.96.0.9:6789"}
     assert actions(settled, seen(metadata=moved)) == [Attach(moved)]
-    assert actions(settled, seen(metadata={}, trouble="no mon answers")) == []
+
+
+def test_it_is_asked_again_where_the_mons_are_when_they_did_not_say() -> None:
+    settled = attachment("a", attached=True, finalizers=(FINALIZER,), metadata=METADATA)
+    assert analyze(settled, seen()).look_again is None
+    plan = analyze(settled, seen(metadata={}, trouble="no mon answers"))
+    assert (plan.steps, plan.look_again) == ((), ASK_AGAIN)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +83,10 @@ def test_an_attached_volume_is_left_alone_until_the_mons_move() -> None:
         ({"others": [attachment("a", created="2025-12-31T00:00:00Z")]}, "attached to node a"),
         ({"others": [attachment("a", name="aaa")]}, "attached to node a"),
         ({"holders": [ON_A]}, "10.0.0.1:0/1 on node a"),
-        ({"holders": [Holder(address="10.244.1.7", client="10.244.1.7:0/3")]}, "on node a"),
-        ({"holders": [Holder(address="192.0.2.1", client="192.0.2.1:0/3")]}, "on none of the nodes"),
+        ({"holders": [UNKNOWN]}, "192.0.2.1:0/3, for which no node's agent accounts"),
         ({"holders": [ON_B, ON_A]}, "on node a"),
+        ({"holders": [BOTH]}, "on node a or b"),
+        ({"elsewhere": ["a"]}, "still mapped on node a"),
         ({"volume": None}, "does not exist"),
         ({"volume": volume(deleting=True)}, "is being deleted"),
         ({"trouble": "the mons do not answer"}, "the mons do not answer"),
@@ -87,7 +98,7 @@ def test_what_keeps_a_volume_from_a_node_is_named(changes: dict[str, Any], named
     assert isinstance(fail.action, Fail)
     assert named in fail.action.error
     assert wait.held_by is StepState.WAITING
-    assert plan.look_again == LOOK_AGAIN
+    assert plan.look_again is not None
 
 
 @pytest.mark.parametrize(
@@ -96,14 +107,8 @@ def test_what_keeps_a_volume_from_a_node_is_named(changes: dict[str, Any], named
         {"others": [attachment("a", name="zzz")]},  # asked later: this one goes first
         {"others": [attachment("a", created="2026-01-01T00:00:01Z")]},
         {"holders": [ON_B]},  # its own node has it open still
-        {"holders": [Holder(address="10.244.2.1", client="10.244.2.1:0/3")]},
-        {"holders": [Holder(address="fd00:2::7", client="[fd00:2::7]:0/3")]},
         {"volume": volume(modes=("ReadOnlyMany",)), "others": [attachment("a", attached=True)], "holders": [ON_A]},
-        {
-            "volume": volume(modes=("ReadWriteMany",), mode="Block"),
-            "others": [attachment("a", attached=True)],
-            "holders": [ON_A],
-        },
+        {"volume": SHARED, "others": [attachment("a", attached=True)], "holders": [ON_A], "elsewhere": ["a"]},
     ],
 )
 def test_what_does_not(changes: dict[str, Any]) -> None:
@@ -121,6 +126,7 @@ def test_of_two_that_ask_at_once_exactly_one_gets_it() -> None:
 
 
 def test_an_error_is_told_once_and_not_before_the_grace_is_over() -> None:
+    assert actions(LEAVING, seen(holders=[ON_A], age=GRACE - 1)) == [None]
     waiting = attachment("b", finalizers=(FINALIZER,))
     assert actions(waiting, seen(holders=[ON_A], age=GRACE - 1)) == [None]
     (fail, _) = actions(waiting, seen(holders=[ON_A], age=GRACE))
@@ -144,101 +150,180 @@ def test_which_volumes_have_one_node_only(modes: tuple[str, ...], mode: str, exp
     assert exclusive(volume(modes=modes, mode=mode)) is expected
 
 
+@pytest.mark.parametrize(("age", "expected"), [(0.0, FIRST_LOOK), (60.0, 12.0), (3600.0, LAST_LOOK)])
+def test_the_longer_it_is_waited_for_the_less_often_it_is_asked(age: float, expected: float) -> None:
+    assert analyze(LEAVING, seen(holders=[ON_A], age=age)).look_again == expected
+    assert analyze(attachment("b"), seen(holders=[ON_A], age=age)).look_again == expected
+
+
 def test_a_node_that_has_let_go_is_detached() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    assert actions(leaving, seen()) == [Detach()]
-    assert actions(leaving, seen(holders=[ON_B])) == [Detach()]
+    assert actions(LEAVING, seen()) == [Detach()]
+    assert actions(LEAVING, seen(holders=[ON_B])) == [Detach()]
     assert actions(attachment("a", deleting=True), seen(holders=[ON_A])) == []
 
 
-def test_a_node_that_still_has_it_open_is_not() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    plan = analyze(leaving, seen(holders=[ON_A]))
-    fail = plan.steps[0].action
-    assert isinstance(fail, Fail)
-    assert fail.detach
-    assert "10.0.0.1:0/1" in fail.error
-    assert OUT_OF_SERVICE in fail.error
-    assert plan.look_again == LOOK_AGAIN
-    told = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,), detach_error=fail.error)
-    assert actions(told, seen(holders=[ON_A])) == [None]
+@pytest.mark.parametrize(
+    ("found", "named"),
+    [
+        (seen(holders=[ON_A]), "node a still has the volume open (10.0.0.1:0/1)"),
+        (seen(holders=[ON_B, BOTH]), "node a still has the volume open (192.0.2.1:0/3)"),
+        (seen(reported=[ON_A]), "node a still has the volume open (10.0.0.1:0/1)"),
+        (seen(reported=[UNTOLD]), "node a still has the volume open (by a client unknown)"),
+        (seen(node=node("a", "10.0.0.1", ready="False", in_use=True)), "node a still has the volume mounted, says its"),
+        (seen(holders=[UNKNOWN]), "no node's agent accounts for 192.0.2.1:0/3, which may be node a's"),
+        (seen(holders=[UNKNOWN], reports=True), "no node's agent accounts for 192.0.2.1:0/3"),
+        (seen(holders=[UNKNOWN], node=node("a", "10.0.0.1", ready="False")), "no node's agent accounts for"),
+        (
+            seen(
+                volume=SHARED,
+                holders=[UNKNOWN],
+                node=node("a", "10.0.0.1", ready="False"),
+                reports=True,
+                others=[attachment("b", attached=True)],
+            ),
+            "no node's agent accounts for",
+        ),
+        (
+            seen(volume=SHARED, holders=[UNKNOWN], others=[attachment("b", attached=True)]),
+            "no node's agent accounts for",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_node_that_may_still_have_it_open_is_not(found: AttachmentObservation, named: str) -> None:
+    plan = analyze(LEAVING, found)
+    fail, wait = plan.steps
+    assert isinstance(fail.action, Fail)
+    assert fail.action.detach
+    assert named in fail.action.error
+    assert OUT_OF_SERVICE in fail.action.error
+    assert wait.held_by is StepState.WAITING
+    assert plan.look_again is not None
+    told = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,), detach_error=fail.action.error)
+    assert actions(told, found) == [None]
+
+
+def test_the_report_of_a_node_that_answers_is_believed_where_others_have_the_volume_too() -> None:
+    found = seen(volume=SHARED, holders=[UNKNOWN], reports=True, others=[attachment("b", attached=True)])
+    assert actions(LEAVING, found) == [Detach()]
 
 
 def test_a_node_that_does_not_answer_keeps_its_volumes_until_it_is_out_of_service() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    silent = NodeStatus(conditions=(Condition(type="Ready", status="Unknown"),))
-
-    def nodes(*taints: str) -> dict[str, Node]:
-        return {**NODES, "a": msgspec.structs.replace(node("a", "", taints=taints), status=silent)}
-
-    fail, wait = actions(leaving, seen(nodes=nodes()))
+    silent = node("a", "", ready="Unknown")
+    fail, wait = actions(LEAVING, seen(node=silent))
     assert isinstance(fail, Fail)
     assert "node a does not answer" in fail.error
     assert wait is None
-    assert actions(leaving, seen(nodes=nodes(OUT_OF_SERVICE))) == [Detach()]
-    assert actions(leaving, seen(nodes=nodes(), volume=volume(modes=("ReadOnlyMany",)))) == [Detach()]
+    assert actions(LEAVING, seen(node=node("a", "", ready="Unknown", taints=(OUT_OF_SERVICE,)))) == [Detach()]
+    assert actions(LEAVING, seen(node=silent, volume=volume(modes=("ReadOnlyMany",)))) == [Detach()]
 
 
-def test_a_cluster_that_does_not_answer_detaches_nothing() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    assert Detach() not in actions(leaving, seen(trouble="the mons do not answer"))
+@pytest.mark.parametrize("host", [NODE_A, OUT, None], ids=["in service", "out of service", "gone"])
+def test_a_cluster_that_does_not_answer_detaches_nothing(host: Node | None) -> None:
+    """It may have said who has the volume open, and not who never gave it back."""
+    found = actions(LEAVING, seen(node=host, holders=[ON_A], trouble="the mons do not answer"))
+    assert not any(isinstance(action, (Fence, Detach)) for action in found)
 
 
-def test_a_node_that_is_out_of_service_is_fenced_first() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    nodes = {**NODES, "a": node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))}
-    fence, detach = actions(leaving, seen(nodes=nodes, holders=[ON_A, ON_B]))
-    assert isinstance(fence, Fence)
-    assert fence.holder == ON_A
+@pytest.mark.parametrize("host", [OUT, None], ids=["tainted", "gone"])
+@pytest.mark.parametrize(
+    ("found", "fenced"),
+    [
+        ({"holders": [ON_A, ON_B]}, [ON_A]),
+        ({"absent": [ON_A, ON_B]}, [ON_A]),
+        ({"reported": [ON_A]}, [ON_A]),  # Ceph has forgotten it, and it may be back
+        ({"holders": [ON_A], "absent": [ON_A], "reported": [ON_A]}, [ON_A]),
+        ({"holders": [UNKNOWN, ON_B]}, [UNKNOWN]),  # nobody else has the volume attached
+        ({"absent": [UNKNOWN]}, [UNKNOWN]),
+        ({"holders": [ON_A, ON_B], "others": [attachment("b", attached=True)]}, [ON_A]),
+        ({"reported": [UNTOLD]}, []),
+        ({}, []),
+    ],
+)
+def test_what_a_node_that_is_out_of_service_may_still_write_by_is_fenced_first(
+    host: Node | None, found: dict[str, Any], fenced: list[Holder]
+) -> None:
+    plan = analyze(LEAVING, seen(node=host, **found))
+    *fences, detach = (step.action for step in plan.steps)
+    assert [fence.holder for fence in fences if isinstance(fence, Fence)] == fenced
     assert detach == Detach()
 
 
-def test_a_client_that_was_cut_off_and_may_be_back_is_fenced_when_its_node_is_out_of_service() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    assert actions(leaving, seen(absent=[ON_A])) == [Detach()], "its node is well and let go of it"
-    nodes = {**NODES, "a": node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))}
-    fence, detach = actions(leaving, seen(nodes=nodes, absent=[ON_A, ON_B]))
-    assert isinstance(fence, Fence)
-    assert (fence.holder, detach) == (ON_A, Detach())
-    fence, detach = actions(leaving, seen(nodes={"b": NODES["b"]}, absent=[ON_A, ON_B]))
-    assert isinstance(fence, Fence)
-    assert (fence.holder, detach) == (ON_A, Detach())
+@pytest.mark.parametrize("host", [OUT, None], ids=["tainted", "gone"])
+@pytest.mark.parametrize(
+    ("found", "named"),
+    [
+        ({"holders": [ON_A, UNKNOWN], "others": [attachment("b", attached=True)]}, "192.0.2.1:0/3, for which no"),
+        ({"absent": [UNKNOWN], "others": [attachment("b", attached=True)]}, "node b has the volume attached, too"),
+        ({"holders": [BOTH]}, "192.0.2.1:0/3 on node a or b"),
+    ],
+)
+def test_while_a_client_may_be_anothers_nothing_is_fenced_and_nothing_detached(
+    host: Node | None, found: dict[str, Any], named: str
+) -> None:
+    fail, wait = actions(LEAVING, seen(node=host, volume=SHARED, **found))
+    assert isinstance(fail, Fail)
+    assert named in fail.error
+    assert wait is None
 
 
 async def test_it_is_fenced_before_the_attachment_goes() -> None:
     world = World()
     world.put(PV, msgspec.to_builtins(volume()))
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(leaving))
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(LEAVING))
     world.absent[ATTRIBUTES["imageName"]] = (ON_A,)
-    client = world.client()
-    caches = informers(world)
-    operator = Attachments(client, caches["attachments"], caches["volumes"], caches["nodes"], FakeBackend(world))
-    await operator.reconcile(Request("", leaving.metadata.name))
+    await attaching(world).reconcile(Request("", LEAVING.metadata.name))
     assert world.absent[ATTRIBUTES["imageName"]] == ()
-    assert world.find(VOLUME_ATTACHMENT, "", leaving.metadata.name) is None
+    assert world.find(VOLUME_ATTACHMENT, "", LEAVING.metadata.name) is None
 
 
-def test_a_node_that_is_gone_is_fenced_by_elimination() -> None:
+def test_a_node_that_is_gone_is_fenced_by_what_the_attachment_says_of_the_volume() -> None:
     metadata = {**ATTRIBUTES, **METADATA}
     leaving = attachment("gone", deleting=True, attached=True, finalizers=(FINALIZER,), metadata=metadata)
-    stranger = Holder(address="10.0.0.9", client="10.0.0.9:0/9")
-    fence, detach = actions(leaving, seen(volume=None, holders=[stranger, ON_B]))
+    fence, detach = actions(leaving, seen(node=None, volume=None, holders=[UNKNOWN, ON_B]))
     assert isinstance(fence, Fence)
-    assert fence.holder == stranger
+    assert fence.holder == UNKNOWN
     assert fence.volume.attributes == metadata
     assert detach == Detach()
 
 
-def test_a_client_whose_address_was_translated_is_the_node_s_that_alone_has_it_attached() -> None:
-    leaving = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,))
-    translated = Holder(address="10.0.0.254", client="10.0.0.254:0/7")
-    assert Detach() not in actions(leaving, seen(holders=[translated]))
-    nodes = {**NODES, "a": node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,))}
-    for found in (seen(nodes=nodes, holders=[translated]), seen(nodes=nodes, absent=[translated])):
-        fence, detach = actions(leaving, found)
-        assert isinstance(fence, Fence)
-        assert (fence.holder, detach) == (translated, Detach())
-    elsewhere = attachment("b", attached=True)
-    shared = seen(nodes=nodes, holders=[translated], others=[elsewhere])
-    assert actions(leaving, shared) == [Detach()], "it may be node b's"
+# What users are told.
+
+
+class Broken(FakeBackend):
+    """A storage system with an error that nobody thought of."""
+
+    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+        raise KeyError("imageName")
+
+
+async def test_whatever_keeps_a_volume_from_being_attached_is_told() -> None:
+    world, events = World(), FakeEvents()
+    world.put(PV, msgspec.to_builtins(volume()))
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("a", finalizers=(FINALIZER,))))
+    await attaching(world, backend=Broken(world), events=events).reconcile(Request("", "csi-a"))
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    assert "imageName" in found["status"]["attachError"]["message"]
+    assert events.told == [("FailedAttachVolume", "'imageName'")]
+
+
+class Refused(FakeBackend):
+    """A storage system that fences nobody, for a reason that goes on for pages."""
+
+    async def fence(self, volume: Volume, holder: Holder) -> None:
+        raise BackendError("not permitted\n" + "at somewhere\n" * 100)
+
+
+async def test_a_step_that_fails_is_told_in_a_line() -> None:
+    world, events = World(), FakeEvents()
+    world.put(PV, msgspec.to_builtins(volume()))
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(LEAVING))
+    world.holders[ATTRIBUTES["imageName"]] = (UNKNOWN,)
+    operator = attaching(world, backend=Refused(world), events=events)
+    with pytest.raises(PlanError):
+        await operator.reconcile(Request("", "csi-a"))
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    assert found["status"]["detachError"]["message"] == "not permitted"
+    assert events.told == [("FailedDetachVolume", "not permitted")]

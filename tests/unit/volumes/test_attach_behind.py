@@ -12,14 +12,16 @@ import msgspec
 import pytest
 
 from controller.framework.plan import PlanError
+from controller.framework.reports import REPORTS, reports_of
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, PersistentVolume, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
-from controller.volumes.attach import GIVEN_TO, LOOK_AGAIN, OUT_OF_SERVICE, Attachments
+from controller.volumes.attach import GIVEN_TO, LAST_LOOK, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder, Volume
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client, TransportError
-from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, volume
+from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, report, volume
 from tests.unit.volumes.world import FakeBackend, World
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from informers import JsonObject, Resource
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
+OPERATOR = "rook-ceph"
 FIRST, SECOND, LAST = "csi-a-is-first-by-name", "csi-b", "csi-z-is-last-by-name"
 IMAGE = ATTRIBUTES["imageName"]
 ON_A = Holder(address="10.0.0.1", client="10.0.0.1:0/1")
@@ -43,13 +46,13 @@ class Backend(FakeBackend):
     def __init__(self, *holders: Holder) -> None:
         self.world = World()
         self.world.holders[IMAGE] = holders
-        self.fenced: list[Holder] = []
+        self.fenced: list[str] = []
         self.meanwhile: Any = lambda: None
         super().__init__(self.world)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         await super().fence(volume, holder)
-        self.fenced.append(holder)
+        self.fenced.append(holder.client)
         self.meanwhile()
 
 
@@ -95,8 +98,13 @@ class Operator:
         found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment)
         found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
         volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-        volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
-        self.attachments = Attachments(self.client or self.manager.client, found, volumes, nodes, self.backend)
+        volumes.add_index(BY_IDENTITY, identities(self.backend))
+        nodes.add_index(BY_ADDRESS, addresses_of)
+        reports = reports_of(caches, OPERATOR)
+        reports.add_index(BY_CLIENT, clients_of)
+        reports.add_index(BY_MAPPED, mapped_by)
+        client, events = self.client or self.manager.client, self.manager.events
+        self.attachments = Attachments(client, events, found, volumes, nodes, reports, OPERATOR, self.backend)
 
     async def reconcile(self, name: str) -> float | None:
         return (await self.attachments.reconcile(Request("", name))).requeue_after
@@ -113,7 +121,9 @@ async def operator(
 
 
 def with_nodes(*taints: str) -> ApiServer:
-    server = ApiServer(now=lambda: datetime(2026, 1, 1, tzinfo=UTC))  # all are made in the same second
+    now = datetime(2026, 1, 1, tzinfo=UTC)  # all are made in the same second
+    server = ApiServer(namespaces=(OPERATOR,), now=lambda: now)
+    server.serve(REPORTS)
     put(server, PV, volume())
     put(server, NODE, node("a", "10.0.0.1", taints=taints))
     put(server, NODE, node("b", "10.0.0.2"))
@@ -128,7 +138,14 @@ def put(server: ApiServer, resource: Resource, obj: Any) -> None:
 
 
 def put_attachment(server: ApiServer, name: str, host: str, *, attached: bool = False) -> None:
+    """One that has the volume has it by a note in the PersistentVolume."""
     put(server, VOLUME_ATTACHMENT, attachment(host, name=name, attached=attached, finalizers=(FINALIZER,)))
+    if attached:
+        note(server, f"pvc-{UID}", name)
+
+
+def note(server: ApiServer, volume: str, attachment: str) -> None:
+    server.patch(PV, "", volume, {"metadata": {"annotations": {GIVEN_TO: note_of(server, attachment)}}})
 
 
 def leaving(server: ApiServer) -> None:
@@ -159,7 +176,7 @@ async def test_a_node_that_has_gone_out_of_service_since_is_fenced(gone: bool) -
         else:
             server.patch(NODE, "", "a", TAINT)
         await one.reconcile(FIRST)
-        assert backend.fenced == [ON_A]
+        assert backend.fenced == [ON_A.client]
         assert not is_there(server)
 
 
@@ -176,7 +193,7 @@ async def test_a_node_that_is_in_service_again_is_not_fenced(back: bool) -> None
             put(server, NODE, node("a", "10.0.0.1"))
         else:
             server.patch(NODE, "", "a", NO_TAINT)
-        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert await one.reconcile(FIRST) == LAST_LOOK
         assert backend.fenced == []
         assert is_there(server)
 
@@ -203,7 +220,7 @@ async def test_the_second_client_is_not_fenced_when_the_node_came_back_during_th
     async with operator(server, backend) as one:
         with pytest.raises(PlanError, match=r"node a is not out of service any more: 10\.0\.0\.1:0/9 is not fenced"):
             await one.reconcile(FIRST)
-        assert backend.fenced == [ON_A]
+        assert backend.fenced == [ON_A.client]
         assert is_there(server)
 
 
@@ -227,6 +244,60 @@ async def test_a_client_may_be_anothers_whose_attachment_the_cache_does_not_show
         put_attachment(server, SECOND, "b", attached=True)
         await one.reconcile(FIRST)
         assert backend.fenced == []
+        assert is_there(server)
+
+
+@virtual_time
+async def test_a_client_may_be_anothers_whose_report_the_cache_does_not_show_yet() -> None:
+    server, backend = with_nodes(OUT_OF_SERVICE), Backend(Holder(address="10.0.0.254", client="tunnel"))
+    leaving(server)
+    async with operator(server, backend) as one:
+        server.stall()
+        put(server, REPORTS, report("b", "tunnel"))
+        await one.reconcile(FIRST)
+        assert backend.fenced == []
+        assert not is_there(server), "it is another node's"
+
+
+@virtual_time
+async def test_a_client_that_ceph_has_forgotten_is_fenced_by_what_its_node_reported() -> None:
+    """Without a lock on the image, nothing else has its address."""
+    server, backend = with_nodes(OUT_OF_SERVICE), Backend()
+    found = report("a", "tunnel")
+    other = report("a", "another volume's", handle="another")
+    put(server, REPORTS, msgspec.structs.replace(found, clients=(*found.clients, *other.clients)))
+    leaving(server)
+    async with operator(server, backend) as one:
+        await one.reconcile(FIRST)
+        assert backend.fenced == ["tunnel"]
+        assert not is_there(server)
+
+
+@virtual_time
+async def test_while_it_is_waited_for_a_client_nothing_is_listed() -> None:
+    server, backend = with_nodes(OUT_OF_SERVICE), Backend(Holder(address="10.0.0.254", client="tunnel"))
+    put_attachment(server, SECOND, "b", attached=True)
+    leaving(server)
+    async with operator(server, backend) as one:
+        asked = len(server.requests)
+        assert await one.reconcile(FIRST) == LAST_LOOK
+        collections = ("/nodes", "/persistentvolumes", "/volumeattachments", "/nodereports")
+        assert not [request for request in server.requests[asked:] if request.path.endswith(collections)]
+
+
+@virtual_time
+async def test_a_detachment_goes_on_when_the_agent_has_let_go() -> None:
+    server, backend = with_nodes(), Backend(Holder(address="10.0.0.254", client="tunnel"))
+    put(server, REPORTS, report("a", "tunnel"))
+    leaving(server)
+    async with operator(server, backend) as one:
+        assert await one.reconcile(FIRST) == LAST_LOOK
+        assert is_there(server)
+        put(server, REPORTS, report("a"))
+        backend.world.holders[IMAGE] = ()
+        await anyio.sleep(LAST_LOOK)
+        await one.reconcile(FIRST)
+        assert not is_there(server)
 
 
 # Attaching.
@@ -240,7 +311,7 @@ async def test_a_client_on_the_machine_that_had_the_nodes_name_before_is_another
         server.stall()
         server.delete(NODE, "", "a")
         put(server, NODE, node("a", "10.0.0.3"))
-        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert await one.reconcile(FIRST) == LAST_LOOK
         assert attached(server) == []
 
 
@@ -254,6 +325,19 @@ async def test_a_new_leader_whose_cache_lacks_an_attachment_does_not_give_the_vo
         with pytest.raises(PlanError, match="is attached to node b"):
             await one.reconcile(FIRST)
         assert attached(server) == [SECOND]
+
+
+@virtual_time
+async def test_attaching_lists_nothing() -> None:
+    """There are thousands of attachments and nodes, and as many are attached when a node is drained."""
+    server = with_nodes()
+    put_attachment(server, FIRST, "a")
+    async with operator(server, Backend(ON_A)) as one:
+        asked = len(server.requests)
+        await one.reconcile(FIRST)
+        assert attached(server) == [FIRST]
+        collections = ("/nodes", "/persistentvolumes", "/volumeattachments", "/nodereports")
+        assert not [request for request in server.requests[asked:] if request.path.endswith(collections)]
 
 
 @virtual_time
@@ -280,7 +364,7 @@ async def test_of_two_operators_that_look_at_the_same_time_one_gives_the_volume(
     async with operator(server) as one:
         server.stall()
         put_attachment(server, SECOND, "b")
-        patch, rival = one.manager.client.patch, {"metadata": {"annotations": {GIVEN_TO: uid_of(server, SECOND)}}}
+        patch, rival = one.manager.client.patch, {"metadata": {"annotations": {GIVEN_TO: note_of(server, SECOND)}}}
 
         async def overtaken(resource: Resource, *args: Any, **options: Any) -> JsonObject:
             if resource == PV:
@@ -320,7 +404,7 @@ async def test_the_next_gets_it_when_the_one_that_had_it_is_gone() -> None:
         await anyio.sleep(1)
         await one.reconcile(SECOND)
         assert attached(server) == [SECOND]
-        assert server.get(PV, "", f"pvc-{UID}")["metadata"]["annotations"][GIVEN_TO] == uid_of(server, SECOND)
+        assert server.get(PV, "", f"pvc-{UID}")["metadata"]["annotations"][GIVEN_TO] == note_of(server, SECOND)
 
 
 @virtual_time
@@ -334,6 +418,7 @@ async def test_another_persistent_volume_of_the_same_volume_has_it(behind: bool)
 
     def attach_copy() -> None:
         put(server, VOLUME_ATTACHMENT, {"metadata": {"name": SECOND}, "spec": spec, "status": {"attached": True}})
+        note(server, "copy", SECOND)
 
     if not behind:
         attach_copy()
@@ -344,7 +429,7 @@ async def test_another_persistent_volume_of_the_same_volume_has_it(behind: bool)
             with pytest.raises(PlanError, match="is attached to node b"):
                 await one.reconcile(FIRST)
         else:
-            assert await one.reconcile(FIRST) == LOOK_AGAIN
+            assert await one.reconcile(FIRST) == LAST_LOOK
         assert attached(server) == [SECOND]
 
 
@@ -361,5 +446,5 @@ async def test_a_volume_that_many_may_have_is_given_without_a_note() -> None:
         assert GIVEN_TO not in server.get(PV, "", f"pvc-{UID}")["metadata"].get("annotations", {})
 
 
-def uid_of(server: ApiServer, name: str) -> str:
-    return str(server.get(VOLUME_ATTACHMENT, "", name)["metadata"]["uid"])
+def note_of(server: ApiServer, name: str) -> str:
+    return f"{name}/{server.get(VOLUME_ATTACHMENT, '', name)['metadata']['uid']}"

@@ -16,7 +16,7 @@ from controller.volumes.provision import CLAIM_FINALIZER, CLAIM_VOLUME, Claims
 from controller.volumes.reclaim import Volumes
 from informers import Resource
 from tests.unit.volumes.objects import UID, attachment, claim, node, storage_class
-from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, informers
+from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, attaching, informers
 
 IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
 CLAIM = Request("app", "data")
@@ -39,10 +39,8 @@ def reconcilers(world: World) -> tuple[Claims, Volumes, Attachments]:
     backend = FakeBackend(world)
     return (
         Claims(client, events, caches["claims"], caches["volumes"], caches["classes"], backend),
-        Volumes(client, events, caches["volumes"], caches["attachments"], caches["nodes"], backend),
-        Attachments(
-            client, caches["attachments"], caches["volumes"], caches["nodes"], backend, clock=lambda: 1767225660.0
-        ),
+        Volumes(client, events, caches["volumes"], caches["attachments"], caches["nodes"], caches["reports"], backend),
+        attaching(world, clock=lambda: 1767225660.0),
     )
 
 
@@ -84,6 +82,29 @@ async def test_a_claim_gets_its_volume(crash_at: int) -> None:
     assert CLAIM_FINALIZER not in found["metadata"].get("finalizers", [])
     assert CLAIM_VOLUME not in found["metadata"].get("annotations", {})
     assert world.images == {IMAGE: GIB}
+
+
+async def test_a_claim_may_name_its_class_by_the_annotation_of_before() -> None:
+    annotations = {"volume.beta.kubernetes.io/storage-class": "rook-ceph-block"}
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim(annotations=annotations, storage_class_name=None)))
+    await settle(world)
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    assert found["spec"]["storageClassName"] == "rook-ceph-block"
+
+
+async def test_whatever_keeps_a_claim_from_its_volume_is_told() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    operator, _, _ = reconcilers(world)
+
+    def describe(*_: object, **__: object) -> None:
+        raise KeyError("pool")
+
+    operator.backend.describe = describe  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyError):
+        await operator.reconcile(CLAIM)
+    events: Any = operator.events
+    assert events.told == [("ProvisioningFailed", "'pool'")]
 
 
 @pytest.mark.parametrize("crash_at", range(1, 9))
@@ -192,6 +213,22 @@ async def test_a_volume_that_another_namespace_has_too_is_not_destroyed() -> Non
     assert world.images == {}
 
 
+async def test_nor_one_that_another_persistent_volume_has_which_the_cache_does_not_show() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    _, volumes, _ = reconcilers(world)
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    volumes.volumes = Stale(volumes.volumes.get("", VOLUME))  # type: ignore[assignment]
+    kept = {**found["spec"], "persistentVolumeReclaimPolicy": "Retain"}
+    world.put(PV, {**found, "metadata": {"name": "by-hand", "uid": "by-hand"}, "spec": kept})
+    with pytest.raises(PlanError, match="has the same volume as PersistentVolume by-hand: it is not destroyed"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+
+
 class Stale:
     """A cache that has one object, of a while ago."""
 
@@ -200,9 +237,6 @@ class Stale:
 
     def get(self, *_: str) -> object:
         return self._obj
-
-    def by_index(self, *_: str) -> list[object]:
-        return [self._obj]
 
 
 @pytest.mark.parametrize("crash_at", range(1, 9))

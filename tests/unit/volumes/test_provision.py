@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from controller.framework.plan import StepState
-from controller.runtime.kube import ObjectReference, PersistentVolumeClaim
+from controller.runtime.kube import ObjectReference, PersistentVolumeClaim, ResourceRequirements
 from controller.volumes.backend import Description, ParameterError, Volume
 from controller.volumes.provision import (
     CLAIM_FINALIZER,
     CLAIM_VOLUME,
     SELECTED_NODE,
+    STORAGE_PROVISIONERS,
     AnnounceExpansion,
     ClaimObservation,
     DiscardVolume,
@@ -24,6 +25,7 @@ from controller.volumes.provision import (
     ReleaseClaim,
     analyze,
     claim_problem,
+    class_name,
     persistent_volume,
 )
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, claim, storage_class, volume
@@ -93,6 +95,38 @@ def test_claims_that_are_left_alone(this: PersistentVolumeClaim, found: ClaimObs
     assert actions(this, found) == []
 
 
+def test_a_class_that_is_meant_for_us_and_not_served_is_told() -> None:
+    other = storage_class(provisioner="rook-operator.rbd.csi.ceph.com")
+    found = seen(storage_class=other, driver="", description=None, problem="provisioner is ...: expected ...")
+    asked = claim(asked=False, annotations={STORAGE_PROVISIONERS[0]: other.provisioner})
+    assert actions(asked, found) == [RefuseClaim(found.problem)]
+    assert actions(claim(asked=False), found) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "parameters", "changes", "made"),
+    [
+        ("100Mi", {"csi.storage.k8s.io/fstype": "xfs"}, {}, 300 << 20),
+        ("301Mi", {"csi.storage.k8s.io/fstype": "xfs"}, {}, 301 << 20),
+        ("100Mi", {"csi.storage.k8s.io/fstype": "xfs"}, {"volume_mode": "Block"}, 100 << 20),
+        ("100Mi", {}, {}, 100 << 20),
+    ],
+)
+def test_a_volume_is_as_large_as_its_file_system_needs(
+    size: str, parameters: dict[str, str], changes: dict[str, Any], made: int
+) -> None:
+    this = claim(size=size, **changes)
+    step = actions(this, seen(storage_class=storage_class(parameters=parameters)))[-1]
+    assert step == ProvisionVolume(DESCRIPTION, made)
+
+
+def test_the_class_may_be_named_by_the_annotation_that_came_before_the_field() -> None:
+    assert class_name(claim()) == "rook-ceph-block"
+    old = claim(annotations={"volume.beta.kubernetes.io/storage-class": "fast"})
+    assert class_name(old) == "fast"
+    assert class_name(claim(storage_class_name=None)) == ""
+
+
 def test_binding_waits_for_the_first_pod() -> None:
     waiting = storage_class(volume_binding_mode="WaitForFirstConsumer")
     (step,) = analyze(claim(), seen(storage_class=waiting)).steps
@@ -115,6 +149,16 @@ def test_a_wrong_claim_is_refused() -> None:
         ({}, {"csi.storage.k8s.io/fstype": "btrfs"}, "'btrfs': expected ext4 or xfs"),
         ({"size": "much"}, {}, "'much': expected a quantity"),
         ({}, {"csi.storage.k8s.io/node-stage-secret-name": "${pvc.label}"}, "${pvc.label}"),
+        (
+            {"annotations": {"team": "kube-system"}},
+            {"csi.storage.k8s.io/node-stage-secret-namespace": "${pvc.annotations['team']}"},
+            "expected ${pvc.namespace} or ${pv.name}",
+        ),
+        (
+            {"resources": ResourceRequirements(requests={"storage": "100Mi"}, limits={"storage": "200Mi"})},
+            {"csi.storage.k8s.io/fstype": "xfs"},
+            "spec.resources.limits.storage is 200Mi: expected at least 300Mi",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(this: dict[str, Any], parameters: dict[str, str], named: str) -> None:
@@ -139,7 +183,8 @@ BOUND: dict[str, Any] = {"phase": "Bound", "volume_name": f"pvc-{UID}"}
 
 def test_a_larger_request_expands_the_volume() -> None:
     larger = claim(size="2Gi", capacity="1Gi", **BOUND)
-    assert actions(larger, seen(volume=volume())) == [ExpandVolume(IMAGE, 2 * GIB), AnnounceExpansion(2 * GIB)]
+    made = Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h")
+    assert actions(larger, seen(volume=volume())) == [ExpandVolume(made, 2 * GIB), AnnounceExpansion(2 * GIB)]
 
 
 def test_an_expansion_that_was_cut_off_is_announced() -> None:

@@ -10,7 +10,7 @@ from controller.volumes.backend import Volume
 from controller.volumes.reclaim import DeletePersistentVolume, DestroyVolume, ReleasePersistentVolume, analyze
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, volume
 
-DESTROY = DestroyVolume(Volume(driver=DRIVER, attributes=ATTRIBUTES))
+DESTROY = DestroyVolume(Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h"))
 DELETE, RELEASE = DeletePersistentVolume(), ReleasePersistentVolume()
 
 
@@ -28,6 +28,8 @@ DELETE, RELEASE = DeletePersistentVolume(), ReleasePersistentVolume()
         (volume(phase="Released", policy="Retain"), []),
         (volume(phase="Released", policy="Retain", deleting=True), [RELEASE]),
         (volume(phase="Bound", policy="Retain", deleting=True), [RELEASE]),
+        (volume(phase="Released", static=True), []),  # somebody made it by hand
+        (volume(phase="Released", static=True, deleting=True), [RELEASE]),
     ],
 )
 def test_by_phase_and_policy(this: PersistentVolume, expected: list[object]) -> None:

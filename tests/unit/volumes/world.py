@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from controller.apis.node import NodeReport
+from controller.framework.reports import REPORTS
 from controller.runtime.kube import (
     NAMESPACE,
     PV,
@@ -23,8 +25,10 @@ from controller.runtime.kube import (
     VolumeAttachment,
 )
 from controller.testkit import ApiServer, Connection
+from controller.volumes.attach import Attachments
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
@@ -40,6 +44,7 @@ class World:
 
     def __init__(self) -> None:
         self.server = ApiServer(namespaces=("app", "rook-ceph"), collects=False)
+        self.server.serve(REPORTS)
         self.images: dict[str, int] = {}
         self.holders: dict[str, tuple[Holder, ...]] = {}
         self.absent: dict[str, tuple[Holder, ...]] = {}
@@ -126,11 +131,14 @@ class FakeInformer[T]:
         return None if found is None else msgspec.convert(found, self._view)
 
     def by_index(self, index: str, value: str) -> list[T]:
-        indexed: dict[str, Callable[[Any], str]] = {
-            BY_VOLUME: lambda attachment: attachment.spec.source.persistent_volume_name,
-            BY_HANDLE: handle_of,
+        indexed: dict[str, Callable[[Any], tuple[str, ...]]] = {
+            BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
+            BY_IDENTITY: identities(FakeBackend(self._world)),
+            BY_ADDRESS: addresses_of,
+            BY_CLIENT: clients_of,
+            BY_MAPPED: mapped_by,
         }
-        return [obj for obj in self.list() if indexed[index](obj) == value]
+        return [obj for obj in self.list() if value in indexed[index](obj)]
 
     def list(self, namespace: str | None = None) -> list[T]:
         return [msgspec.convert(o, self._view) for key, o in self._world.objects.items() if key[0] == self._plural]
@@ -148,9 +156,16 @@ class FakeBackend:
     def driver_of(self, storage_class: StorageClass) -> str:
         return storage_class.provisioner if storage_class.provisioner == DRIVER else ""
 
+    def not_served(self, storage_class: StorageClass) -> str:
+        meant = storage_class.parameters.get("clusterID") == "rook-ceph" and storage_class.provisioner != DRIVER
+        return f"provisioner is {storage_class.provisioner!r}: expected {DRIVER}" if meant else ""
+
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         volume = Volume(driver=DRIVER, attributes={**ATTRIBUTES, "imageName": f"csi-vol-{claim_uid}"})
         return Description(volume=volume, secret_namespace="rook-ceph", stage_secret="node", expand_secret="admin")
+
+    def identity(self, volume: Volume) -> str:
+        return volume.attributes["imageName"]
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         return volume.attributes["imageName"] == f"csi-vol-{claim_uid}"
@@ -184,9 +199,9 @@ class FakeBackend:
         with self._world.step():
             name = volume.attributes["imageName"]
             for known in (self._world.holders, self._world.absent):
-                known[name] = tuple(h for h in known.get(name, ()) if h != holder)
+                known[name] = tuple(h for h in known.get(name, ()) if h.client != holder.client)
 
-    async def attachment(self, volume: Volume) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
 
 
@@ -207,4 +222,13 @@ def informers(world: World) -> dict[str, Any]:
         "classes": FakeInformer(world, "storageclasses", StorageClass),
         "attachments": FakeInformer(world, "volumeattachments", VolumeAttachment),
         "nodes": FakeInformer(world, "nodes", Node),
+        "reports": FakeInformer(world, "nodereports", NodeReport),
     }
+
+
+def attaching(world: World, **changes: Any) -> Attachments:
+    """The reconciler of attachments of a fresh operator."""
+    caches = informers(world)
+    kept = {name: caches[name] for name in ("attachments", "volumes", "nodes", "reports")}
+    common: dict[str, Any] = {"client": world.client(), "events": FakeEvents(), "namespace": "rook-ceph"}
+    return Attachments(**{**common, **kept, "backend": FakeBackend(world), **changes})
