@@ -40,6 +40,7 @@ PATHS = {
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "Secret": (_CORE, "secrets"),
     "Service": (_CORE, "services"),
     "StatefulSet": (_APPS, "statefulsets"),

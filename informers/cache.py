@@ -1,7 +1,8 @@
 """The local copy of a collection: bytes by namespace and name, kept up to date by one reflector for each scope.
 
-A scope is a namespace, or everything. While a new list of a scope comes in, readers see the old one; at its end the new
-one takes its place at once, and what differs is told to the listeners, deletions that happened unseen included.
+A scope is a namespace, or everything. While a new list of a scope comes in, and is prepared in slices, readers see the
+old one; at its end the new one takes its place at once, and what differs is told to the listeners, deletions that
+happened unseen included.
 
 Objects that we wrote ourselves are shown as the server returned them, before the watch tells of them
 (`Cache.observe_write`), so that nobody acts on a state older than his own write.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,7 +26,7 @@ from informers.decode import decoder, is_json
 from informers.media import accept
 from informers.schema import PARTIAL, is_known
 from informers.selector import fields_match, labels_match
-from informers.turns import Turns
+from informers.turns import Turns, sliced
 from informers.wire import Delete, Upsert
 
 if TYPE_CHECKING:
@@ -83,17 +85,22 @@ class CacheStats:
     handler_errors: int = 0
 
 
-class Index:
-    """Keys of objects by values that are computed from them."""
+class Table:
+    """Keys of a scope's objects by values that are computed from them."""
 
-    def __init__(self, values: Callable[[bytes], Iterable[str]]) -> None:
-        self.values = values
+    __slots__ = ("_keys", "_values")
+
+    def __init__(self) -> None:
         self._values: dict[Key, tuple[str, ...]] = {}
         self._keys: dict[str, dict[Key, None]] = {}
 
-    def keys(self, value: str) -> list[Key]:
+    def keys(self, value: str) -> Iterable[Key]:
         """Keys of the objects that have the value."""
-        return list(self._keys.get(value, ()))
+        return self._keys.get(value, ())
+
+    def values(self, key: Key) -> tuple[str, ...]:
+        """The values of the object."""
+        return self._values.get(key, ())
 
     def put(self, key: Key, values: tuple[str, ...]) -> None:
         """The object has these values now; none: it is gone."""
@@ -112,6 +119,30 @@ class Index:
             self._values[key] = values
         else:
             del self._values[key]
+
+
+class Index:
+    """Keys of objects by values that are computed from them.
+
+    Attributes:
+        values: Computes them.
+        tables: By scope.
+    """
+
+    def __init__(self, values: Callable[[bytes], Iterable[str]]) -> None:
+        self.values = values
+        self.tables: dict[str, Table] = {}
+
+    def keys(self, value: str) -> list[Key]:
+        """Keys of the objects that have the value."""
+        return [key for table in self.tables.values() for key in table.keys(value)]
+
+    def table(self, scope: Scope) -> Table:
+        """That of a scope."""
+        found = self.tables.get(scope.namespace)
+        if found is None:
+            found = self.tables[scope.namespace] = Table()
+        return found
 
 
 class _Listener:
@@ -192,7 +223,7 @@ class Cache:
 
     def size(self) -> int:
         """Bytes of JSON and protobuf that are kept."""
-        return sum(len(entry.data) for bucket in self.objects.values() for entry in bucket.values())
+        return sum(scope.size for scope in self.scopes.values())
 
     @property
     def synced(self) -> bool:
@@ -253,6 +284,8 @@ class Cache:
 
     def put(self, namespace: str, name: str, new: Entry | None, last: Entry | None = None) -> None:
         """Change one object of the copy, and tell it: `new` None deletes it, `last` is then its last state if known."""
+        scope = self.scope(namespace)
+        assert scope is not None  # noqa: S101  # who puts an object is a scope
         if new is None:
             bucket = self.objects.get(namespace)
             old = None if bucket is None else bucket.pop(name, None)
@@ -266,8 +299,9 @@ class Cache:
                 bucket = self.objects[namespace] = {}
             old = bucket.get(name)
             bucket[name] = new
+        scope.size += _size(new) - _size(old)
         for index in self.indexes:
-            index.put((namespace, name), () if new is None else self.values(index, new))
+            index.table(scope).put((namespace, name), () if new is None else self.values(index, new))
         change = Change(namespace, name, last or old, new, initial=False)
         for listener in self._listeners:
             if listener.backlog:
@@ -336,13 +370,33 @@ class Cache:
 
 
 class _Staged:
-    """A list that is under way: the objects, and the index values of those that differ from the copy's."""
+    """A list that is under way: the objects, the index values of those that differ from the copy's, and their bytes."""
 
-    __slots__ = ("objects", "values")
+    __slots__ = ("objects", "size", "values")
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Entry]] = {}
         self.values: dict[Key, list[tuple[str, ...]]] = {}
+        self.size = 0
+
+    def get(self, namespace: str, name: str) -> Entry | None:
+        """The object's entry, None if there is none."""
+        bucket = self.objects.get(namespace)
+        return None if bucket is None else bucket.get(name)
+
+    def put(self, namespace: str, name: str, entry: Entry) -> None:
+        """Add an object, or a later state of it."""
+        bucket = self.objects.get(namespace)
+        if bucket is None:
+            bucket = self.objects[namespace] = {}
+        self.size += len(entry.data) - _size(bucket.get(name))
+        bucket[name] = entry
+
+    def drop(self, namespace: str, name: str) -> None:
+        """The object was deleted meanwhile."""
+        bucket = self.objects.get(namespace)
+        if bucket is not None:
+            self.size -= _size(bucket.pop(name, None))
 
 
 class Scope:
@@ -355,6 +409,7 @@ class Scope:
         begun: Lists so far that show every write until they were asked for.
         shown: The number among those of the one that is in.
         trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
+        size: Bytes of the objects.
     """
 
     def __init__(self, cache: Cache, namespace: str) -> None:
@@ -363,11 +418,14 @@ class Scope:
         self.synced = False
         self.begun = self.shown = 0
         self.trouble = ""
+        self.size = 0
         self._cache = cache
         self._staged = _Staged()
         self._newest = False
         self._written: dict[Key, int] = {}
         """Versions of own writes that the watch has not told of yet."""
+        self._touched: set[Key] = set()
+        """Objects that own writes have changed since the last list was complete."""
         self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = 0
 
@@ -390,13 +448,9 @@ class Scope:
         staged, cache = self._staged, self._cache
         cache.stats.events += len(changes)
         for kind, (namespace, name, version, data) in ((type(change), change.object) for change in changes):
-            bucket = staged.objects.get(namespace)
             if kind is Delete:
-                if bucket is not None:
-                    bucket.pop(name, None)
+                staged.drop(namespace, name)
                 continue
-            if bucket is None:
-                bucket = staged.objects[namespace] = {}
             # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it. The
             # version alone does not tell: after a restore from a backup the server gives versions a second time.
             entry = cache.entry(namespace, name)
@@ -404,14 +458,14 @@ class Scope:
                 entry = Entry(version, data)
                 if cache.indexes:
                     staged.values[namespace, name] = [cache.values(index, entry) for index in cache.indexes]
-            bucket[name] = entry
+            staged.put(namespace, name, entry)
 
     async def commit(self, version: int) -> None:
-        """The list is complete: it takes the copy's place, then the differences are told."""
+        """The list is complete: prepared in slices, it takes the copy's place at once; what differs is told then."""
         cache = self._cache
         staged, self._staged = self._staged, _Staged()
         initial = not self.synced
-        changes = self._swap(staged, version, initial=initial)
+        changes = await self._swap(staged, version, initial=initial)
         cache.stats.lists += 1
         if self._newest:
             self.shown = self.begun
@@ -431,7 +485,9 @@ class Scope:
                 if type(change) is Delete and present.version == at:
                     cache.put(namespace, name, None)
                 elif present.version == at and is_json(present.data) and not is_json(data):
-                    cache.objects[namespace][name] = Entry(at, data)  # an own write, now in the collection's encoding
+                    # An own write, now in the collection's encoding.
+                    self.size += len(data) - len(present.data)
+                    cache.objects[namespace][name] = Entry(at, data)
                 continue  # sent twice, or shown already since we wrote it ourselves
             if type(change) is Delete:
                 cache.put(namespace, name, None, Entry(at, data))
@@ -446,6 +502,7 @@ class Scope:
             return
         entry = Entry(written.version, written.data)
         self._written[written.namespace, written.name] = written.version
+        self._touched.add((written.namespace, written.name))
         self._cache.stats.write_throughs += 1
         if present is not None and uid_of(present) != uid_of(entry):  # deleted before, which the watch has not told yet
             self._cache.put(written.namespace, written.name, None)
@@ -469,43 +526,84 @@ class Scope:
             if not future.done():
                 future.set_result(None)
 
-    def _swap(self, staged: _Staged, version: int, *, initial: bool) -> list[Change]:
-        cache = self._cache
-        live = cache.objects
+    async def _swap(self, staged: _Staged, version: int, *, initial: bool) -> list[Change]:
+        """Make the list the copy. Until it is one, readers see the old copy, and own writes go on to change that."""
+        cache, tables = self._cache, [Table() for _ in self._cache.indexes]
+        changes: dict[Key, tuple[Change, ...]] = {}
+
+        def prepare(key: Key) -> None:
+            entry = self._merged(staged, version, key)
+            found = self._changes(key, entry, initial=initial)
+            if found or key in changes:
+                changes[key] = found
+            for position, (index, table) in enumerate(zip(cache.indexes, tables, strict=True)):
+                table.put(key, self._values(staged, key, entry, index, position))
+
+        self._touched.clear()
+        async for key in sliced(self._keys(staged)):
+            prepare(key)
+        for key in self._touched:
+            prepare(key)
+        filled = {namespace: bucket for namespace, bucket in staged.objects.items() if bucket}
+        if self.namespace == EVERYWHERE:
+            cache.objects = filled
+        else:
+            cache.objects.pop(self.namespace, None)
+            cache.objects |= filled
+        for index, table in zip(cache.indexes, tables, strict=True):
+            index.tables[self.namespace] = table
+        self.size = staged.size
+        told = list(itertools.chain.from_iterable(changes.values()))
+        cache.stats.tombstones += sum(change.new is None for change in told)
+        return told
+
+    def _keys(self, staged: _Staged) -> Iterator[Key]:
+        """Objects of the copy and of the list. What own writes add to the copy meanwhile may be left out."""
+        live = self._cache.objects
         mine = list(live) if self.namespace == EVERYWHERE else [self.namespace]
-        changes: list[Change] = []
         for namespace in dict.fromkeys([*mine, *staged.objects]):
-            old, new = live.get(namespace, {}), staged.objects.get(namespace, {})
-            for name, entry in old.items():
-                listed = new.get(name)
-                written = self._written.get((namespace, name), 0) > version
-                if written and (listed is None or listed.version < entry.version):
-                    new[name] = entry  # an own write that the list is too old to show
-                elif listed is None:
-                    changes.append(Change(namespace, name, entry, None, initial=False))
-                    cache.stats.tombstones += 1
-            for name, entry in new.items():
-                before = old.get(name)
-                if before is entry:
-                    continue
-                if before is not None and before.version == entry.version and cache.same(before.data, entry.data):
-                    continue  # an own write, of which its answer has told since the list's object came
-                if before is not None and uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
-                    changes.append(Change(namespace, name, before, None, initial=False))
-                    cache.stats.tombstones += 1
-                    before = None
-                changes.append(Change(namespace, name, before, entry, initial=initial))
-            if new:
-                live[namespace] = new
-            else:
-                live.pop(namespace, None)
-        nothing: list[tuple[str, ...]] = [()] * len(cache.indexes)
-        for change in changes if cache.indexes else ():
-            key = (change.namespace, change.name)
-            values = nothing if change.new is None else staged.values[key]
-            for index, found in zip(cache.indexes, values, strict=True):
-                index.put(key, found)
-        return changes
+            old = live.get(namespace, {})
+            for name in list(old):
+                yield namespace, name
+            for name in list(staged.objects.get(namespace, ())):
+                if name not in old:
+                    yield namespace, name
+
+    def _merged(self, staged: _Staged, version: int, key: Key) -> Entry | None:
+        """The object as the list has it, or an own write that the list is too old to show, and has now."""
+        listed, before = staged.get(*key), self._cache.entry(*key)
+        if before is None or self._written.get(key, 0) <= version:
+            return listed
+        if listed is None or listed.version < before.version:
+            staged.put(*key, before)
+            return before
+        return listed
+
+    def _changes(self, key: Key, entry: Entry | None, *, initial: bool) -> tuple[Change, ...]:
+        """What it is to the copy that the object becomes so."""
+        before = self._cache.entry(*key)
+        if before is entry:
+            return ()
+        if before is None or entry is None:
+            return (Change(*key, before, entry, initial=initial and entry is not None),)
+        if before.version == entry.version and self._cache.same(before.data, entry.data):
+            return ()  # an own write, of which its answer has told since the list's object came
+        if uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
+            return (Change(*key, before, None, initial=False), Change(*key, None, entry, initial=initial))
+        return (Change(*key, before, entry, initial=initial),)
+
+    def _values(self, staged: _Staged, key: Key, entry: Entry | None, index: Index, position: int) -> tuple[str, ...]:
+        """The object's values for an index, which are known already if it was listed otherwise than the copy has it."""
+        if entry is None:
+            return ()
+        if entry is self._cache.entry(*key):
+            return index.table(self).values(key)
+        known = staged.values.get(key)
+        return self._cache.values(index, entry) if known is None else known[position]
+
+
+def _size(entry: Entry | None) -> int:
+    return 0 if entry is None else len(entry.data)
 
 
 def uid_of(entry: Entry) -> str:

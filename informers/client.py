@@ -10,6 +10,7 @@ import asyncio
 import errno
 import io
 import random
+import re
 import socket
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import aiohttp
 import orjson
+import structlog
 from yarl import URL
 
 from informers.configuration import discover
@@ -63,6 +65,14 @@ SIZE_BUCKETS: Final = tuple(float(size) for size in (64, 256, 512, *(4**n for n 
 TRANSPORT_FAILED: Final = "<error>"
 """What client-go counts as the code of a request without an answer."""
 
+MAX_WARNINGS: Final = 256
+"""Different warnings of the server that are logged."""
+
+_WARNING: Final = re.compile(r'299 \S+ "(.*)"')
+"""The form of the header Warning that API servers use: code, agent, text."""
+
+_log = structlog.get_logger("informers")
+
 _NO_SUCCESS: Final = 300  # an API server does not redirect; what does is something in between that wants a login
 _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
@@ -85,7 +95,7 @@ class ClientStats:
 
     Attributes:
         requests: By (code, method), for `rest_client_requests_total`; watches count when they are opened.
-        durations: Seconds to the whole answer by method, for `rest_client_request_duration_seconds`.
+        durations: Seconds to the answer's headers by method, for `rest_client_request_duration_seconds`.
         retries: By (code, method), for `rest_client_request_retries_total`.
         request_sizes: Bytes of bodies by method, for `rest_client_request_size_bytes`; of requests that were answered.
         response_sizes: The same of answers, for `rest_client_response_size_bytes`; a watch has none.
@@ -271,7 +281,7 @@ class Client:
 
     @property
     def write_gate(self) -> Callable[[], None] | None:
-        """Called before each attempt of a request that is not a GET, at the moment of sending.
+        """Called before each attempt of a request that is not a GET, and again at the moment of sending.
 
         What it raises goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no
         longer the leader.
@@ -325,7 +335,7 @@ class Client:
     def stream(
         self, path: str, *, params: Mapping[str, str], accept: str = "application/json", idle: float
     ) -> AbstractAsyncContextManager[Stream]:
-        """Open a watch on a connection of its own, and close it with the context.
+        """Open a watch, or a list of any length, on a connection of its own, and close it with the context.
 
         Args:
             path: Path of a collection.
@@ -486,9 +496,17 @@ class HttpTransport:
         source: Where, and by whom.
         user_agent: Says to the server who asks.
         clock: Monotonic seconds, for the renewal of credentials.
+
+    Raises:
+        RuntimeError: This version of aiohttp has no way to stop a write at the moment of sending.
     """
 
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
+        if "send" not in vars(aiohttp.ClientRequest):
+            raise RuntimeError(
+                f"aiohttp {aiohttp.__version__} sends requests without ClientRequest.send, so that who leads "
+                "no more could still write; install aiohttp>=3.12,<4"
+            )
         self.write_gate: Callable[[], None] | None = None
         self.delivery_deadline = SILENCE_DEADLINE
         self.tracer: Tracer | None = None
@@ -497,6 +515,7 @@ class HttpTransport:
         self._user_agent = user_agent
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._host = ""
+        self._warned: dict[str, None] = {}
 
     async def __aenter__(self) -> Self:
         self._host = (await self._credentials.current()).host
@@ -664,6 +683,8 @@ class HttpTransport:
     ) -> aiohttp.ClientResponse:
         if self._sessions is None:
             raise RuntimeError("the client is not open: enter it with `async with`")
+        if method != "GET" and self.write_gate is not None:
+            self.write_gate()  # and again when the connection is there
         if access.authorization is not None:
             headers = headers | {"Authorization": access.authorization}
         url = URL(access.host + path, encoded=True)
@@ -685,6 +706,7 @@ class HttpTransport:
             )
             code = response.status
             self.stats.request_sent(method, len(data or b""))
+            self._log_warnings(method, path, response)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientSSLError):
                 self._credentials.doubt()
@@ -696,6 +718,16 @@ class HttpTransport:
         finally:
             self.stats.answered(method, code, time.perf_counter() - started)
         return response
+
+    def _log_warnings(self, method: str, path: str, response: aiohttp.ClientResponse) -> None:
+        """Log what the server warns of, such as a deprecated version, each text once."""
+        for header in response.headers.getall("Warning", ()):
+            match = _WARNING.match(header)
+            text = match[1] if match else header
+            if text in self._warned or len(self._warned) >= MAX_WARNINGS:
+                continue
+            self._warned[text] = None
+            _log.warning("Warning of the API server", method=method, path=path, warning=text)
 
 
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 PAGE: Final = 500
 """Objects of one page of a list; client-go's figure."""
 
+LONGEST_WAIT: Final = 60.0
+"""Seconds of a server's Retry-After that are heeded: a proxy that is mistaken once must not stop a watch for hours."""
+
 SHORT_WATCH: Final = 1.0
 """A watch without an event that ends within so many seconds counts as an error, or a broken proxy makes a busy loop."""
 
@@ -54,7 +57,8 @@ class Paging:
 
     Attributes:
         token: Continues with the next page; "" asks for the first.
-        whole: One page for all: the pages' token expired before the last was read.
+        whole: One page for all: the pages' token expired before the last was read. If it fails, it is not tried again
+            but after the other ways.
     """
 
     token: str = ""
@@ -251,7 +255,7 @@ def _page(state: State, page: Page) -> Step:
 
 
 def _refused(state: State, error: ApiError) -> Step:
-    wait = error.retry_after or 0.0
+    wait = min(error.retry_after or 0.0, LONGEST_WAIT)
     if error.is_expired or error.is_ahead:
         if isinstance(state, Paging) and state.token:
             return Step(Paging(whole=True), trouble=str(error), wait=wait)
@@ -259,7 +263,7 @@ def _refused(state: State, error: ApiError) -> Step:
     if isinstance(state, Streaming) and (error.is_invalid or error.status == 400):
         return Step(Paging())  # a server without streaming lists; no trouble, there is the other way
     if error.status == 429 or error.status >= 500 or error.status == 401:
-        return Step(state, trouble=str(error), wait=wait)
+        return Step(_again(state), trouble=str(error), wait=wait)
     # Not there (yet, or any more), not allowed, not understood: what we know of it may be out of date.
     since = state.version if isinstance(state, Watching) else 0
     return Step(Streaming(since), trouble=str(error), wait=wait)
@@ -282,4 +286,9 @@ def _ended(state: State, end: Ended) -> Step:
             following = state if end.seconds is None else Paging()
             return Step(following, trouble=end.reason or "the stream ended before the list was complete")
         case Paging():
-            return Step(state, trouble=end.reason)
+            return Step(_again(state), trouble=end.reason)
+
+
+def _again(state: State) -> State:
+    """The state after a request that may go better the next time: one that is too big never would."""
+    return Streaming() if isinstance(state, Paging) and state.whole else state

@@ -6,6 +6,7 @@ A watcher never ends by itself, and never lets one collection's trouble out: it 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -50,7 +51,10 @@ IDLE_SECONDS: Final = (70.0, 90.0)
 """A stream that is silent for so long is given up: a server sends a bookmark each minute, whatever happens."""
 
 LIST_DEADLINE: Final = 60.0
-"""Seconds for one page of a list."""
+"""Seconds for one page of a list; of a whole list in one piece, seconds without a byte."""
+
+AT_ONCE: Final = 50
+"""Events that are carried out without a look at the time."""
 
 _log = structlog.get_logger("informers")
 
@@ -199,7 +203,10 @@ class Watcher:
         params = {**request(state), **self.selectors}
         accept = self.scope.accept.list
         try:
-            body = await self.api.request("GET", path, params=params, accept=accept, deadline=LIST_DEADLINE)
+            if state.whole:
+                body = await self._whole(path, params, accept)
+            else:
+                body = await self.api.request("GET", path, params=params, accept=accept, deadline=LIST_DEADLINE)
             page = protobuf.page(body) if body.startswith(protobuf.MAGIC) else wire.page(body, self.resource)
         except ApiError as error:
             return step(state, Refused(error))
@@ -210,6 +217,14 @@ class Watcher:
         self.stats.pages += 1
         self.stats.last_event = self.clock()
         return await self._carry_out(step(state, page))
+
+    async def _whole(self, path: str, params: Mapping[str, str], accept: str) -> bytes:
+        """The body of a list of any length, which may take as long as it goes on coming in."""
+        parts: list[bytes] = []
+        async with self.api.stream(path, params=params, accept=accept, idle=LIST_DEADLINE) as stream:
+            while part := await stream.read():
+                parts.append(part)
+        return b"".join(parts)
 
     async def _watch(self, state: Streaming | Watching) -> Step:
         path = self.resource.path(self.scope.namespace)
@@ -248,13 +263,19 @@ class Watcher:
 
     async def _carry_out(self, taken: Step) -> Step:
         """Carry out the step's actions, and return it."""
-        scope = self.scope
+        scope, turns = self.scope, Turns()
         for action in taken.actions:
             match action:
                 case Apply(changes, version):
-                    scope.apply(changes, version)
+                    # The last event of each part tells how far it leads; bookmarks are actions without events.
+                    for part in itertools.batched(changes, AT_ONCE):
+                        scope.apply(part, min(version, max(scope.version, part[-1].object.version)))
+                        await turns.checkpoint()
+                    scope.apply((), version)
                 case Stage(changes):
-                    scope.stage(changes)
+                    for part in itertools.batched(changes, AT_ONCE):
+                        scope.stage(part)
+                        await turns.checkpoint()
                 case Begin(newest):
                     scope.begin(newest=newest)
                 case Commit(version):

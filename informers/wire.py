@@ -21,6 +21,10 @@ INITIAL_EVENTS_END: Final = "k8s.io/initial-events-end"
 """Annotation of the bookmark that ends a streaming list (KEP-3157)."""
 
 
+MAX_LINE: Final = 256 << 20
+"""Bytes of one event in JSON; what sends more is no API server."""
+
+
 class DecodeError(Exception):
     """The server's bytes are not what the watch protocol promises; the message shows their beginning."""
 
@@ -148,21 +152,30 @@ _BRACE: Final = ord("{")
 class Splitter:
     """Cuts a stream into lines. What follows the last newline is an event that is not whole yet."""
 
-    __slots__ = ("_parts",)
+    __slots__ = ("_length", "_parts")
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        self._length = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their newlines."""
+        """The lines that `data` completes, without their newlines.
+
+        Raises:
+            DecodeError: A line is longer than `MAX_LINE`.
+        """
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines and self._parts:
             self._parts.append(lines[0])
             lines[0] = b"".join(self._parts)
             self._parts = []
+            self._length = 0
         if rest:
             self._parts.append(rest)
+            self._length += len(rest)
+            if self._length > MAX_LINE:
+                raise DecodeError(f"watch event {self._parts[0][:200]!r}: it is longer than {MAX_LINE} bytes")
         return lines
 
 

@@ -1,6 +1,7 @@
 """For tests that long work lets everything else on the event loop have its turns: counted, not timed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -23,9 +24,9 @@ async def counted_turns() -> AsyncIterator[list[int]]:
             await asyncio.sleep(0)
             had[0] += 1
 
-    ticks = count()
+    started, ticks = time.monotonic(), count()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(turns, "monotonic", lambda: next(ticks) / 1000)
+        patched.setattr(turns, "monotonic", lambda: started + next(ticks) / 1000)
         task = asyncio.create_task(other())
         await asyncio.sleep(0)
         yield had

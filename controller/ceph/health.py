@@ -50,6 +50,8 @@ class Health:
     capacity: Capacity = field(default_factory=Capacity)
     versions: CephDaemonsVersions = field(default_factory=CephDaemonsVersions)
     muted: frozenset[str] = frozenset()
+    pgs: Mapping[str, int] = field(default_factory=dict)
+    """Placement groups by state."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -84,6 +86,7 @@ class Health:
             checks=checks,
             capacity=capacity,
             versions=msgspec.convert(versions, CephDaemonsVersions),
+            pgs={state["state_name"]: state["count"] for state in pgs.get("pgs_by_state", ())},
             muted=frozenset(code for code, check in health.get("checks", {}).items() if check.get("muted")),
         )
 

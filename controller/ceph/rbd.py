@@ -235,6 +235,13 @@ class RbdBackend:
             return _describe_legacy(storage_class, claim_uid)
         return _describe(storage_class, claim_uid, self._has)
 
+    def identity(self, volume: Volume) -> str:
+        """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
+        attributes = volume.attributes
+        if volume.driver.endswith(SUFFIX) and attributes.get("clusterID") and attributes.get("pool"):
+            return f"{attributes['clusterID']}/{_named(volume)}"
+        return f"{volume.driver} {volume.handle}"
+
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         """By the end of the image's name."""
         return image_name(volume).endswith(claim_uid)

@@ -15,7 +15,7 @@ import msgspec
 from controller.apis.ceph.status import ClusterVersion
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
-from controller.ceph import osd
+from controller.ceph import disruption, osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
@@ -167,7 +167,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     )
     found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
     if seen.osds.states is not None:
-        found["Degraded"] = _degraded(seen)
+        found["Degraded"] = _degraded(cluster, seen)
     if failure is not None:
         found["Failure"] = ("True", "ReconcileFailed", ready[2])
     if deleting or is_true(cluster.status.conditions, "Deleting"):
@@ -180,10 +180,17 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
 
 
-def _degraded(seen: Observation) -> tuple[str, str, str]:
+def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
+    drained = disruption.drained(cluster, disruption.scene(seen.osds, seen.pgs))
     down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
-    return ("True", "OSDsDown", _shortened(_named(down))) if down else ("False", "AllOSDsUp", "")
+    if not down and not drained:
+        return "False", "AllOSDsUp", ""
+    return (
+        "True",
+        "FailureDomainDrained" if drained else "OSDsDown",
+        _shortened("; ".join(filter(None, (drained, _named(down))))),
+    )
 
 
 def _beside(seen: Observation) -> str:

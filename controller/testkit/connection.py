@@ -286,6 +286,9 @@ class Connection:
 
     def _open(self, target: _Target, params: Mapping[str, str], accept: str, idle: float) -> Stream:
         server = self._server
+        if params.get("watch") != "true":
+            media = media_of(accept, target.served.resource, with_protobuf=server.protobuf)
+            return Stream.of_list(server, target.served, self._list(target, params, accept), media=media, idle=idle)
         since, streams = version_of(params), initial_events_wanted(params)
         if "sendInitialEvents" in params and not server.streaming:
             message = "sendInitialEvents: Forbidden: the WatchList feature gate is disabled"

@@ -8,12 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from controller.testkit.encoding import bookmark, encode_event
+from controller.testkit.selection import Selection
 from informers import StalledError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from controller.testkit.selection import Selection
     from controller.testkit.server import ApiServer, Served
     from controller.testkit.storage import Record
     from informers import ApiError, JsonObject
@@ -79,6 +79,16 @@ class Stream:
         now = asyncio.get_running_loop().time()
         self._ends = now + seconds
         self._next_bookmark = self._bookmark_after(now)
+
+    @classmethod
+    def of_list(cls, server: ApiServer, served: Served, body: bytes, *, media: str, idle: float) -> Stream:
+        """Not a watch, but a list that comes in as a stream."""
+        stream = cls(
+            server, served, Selection(), version=sys.maxsize, media=media, bookmarks=False, seconds=math.inf, idle=idle
+        )
+        stream._buffer += body
+        stream._ended = True
+        return stream
 
     async def read(self) -> bytes:
         """See `informers.client.Stream`."""

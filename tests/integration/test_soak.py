@@ -159,7 +159,7 @@ class Watched:
 
     def _values(self) -> set[str]:
         (index,) = self.informer.cache.indexes
-        return set(index._keys)
+        return {value for table in index.tables.values() for value in table._keys}
 
 
 def _key(obj: JsonObject) -> Key:

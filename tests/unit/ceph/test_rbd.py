@@ -192,6 +192,19 @@ def test_the_image_of_a_volume(handle: str, attributes: dict[str, str], expected
     assert image_name(Volume(driver=DRIVER, attributes=attributes, handle=handle)) == expected
 
 
+def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
+    image = {"clusterID": "rook-ceph", "pool": "p"}
+    made = Volume(driver=DRIVER, attributes={**image, "imageName": f"csi-vol-{UID}"}, handle=HANDLE)
+    by_hand = Volume(
+        driver="rook.rbd.csi.ceph.com", attributes={**image, "staticVolume": "true"}, handle=f"csi-vol-{UID}"
+    )
+    another = Volume(driver=DRIVER, attributes={**image, "radosNamespace": "n"}, handle=HANDLE)
+    assert backend().identity(made) == backend().identity(by_hand)
+    assert backend().identity(made) != backend().identity(another)
+    ebs = [Volume(driver="ebs.csi.aws.com", attributes={}, handle=handle) for handle in "ab"]
+    assert len({backend().identity(volume) for volume in ebs}) == 2
+
+
 @pytest.mark.parametrize(
     ("entity", "expected"),
     [

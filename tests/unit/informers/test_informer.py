@@ -2,18 +2,24 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
 import msgspec
+import orjson
 import pytest
 
 from controller.testkit import Sent, now, until, virtual_time
 from controller.testkit.encoding import bookmark, encode_event, partial
-from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError
+from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError, wire
+from informers.cache import Cache
+from informers.client import Stream
 from informers.decode import is_json
 from informers.errors import Cause
+from informers.outage import Outage
+from informers.reflector import Paging, Watching
+from informers.watcher import Watcher
 from tests.mirror import Mirror, plain
 from tests.turns import LOOKS, counted_turns
 from tests.unit.informers.widgets import WIDGETS, WidgetServer
@@ -900,3 +906,79 @@ async def test_a_big_list_lets_the_event_loop_run() -> None:
             await others()
         tasks.cancel_scope.cancel()
     assert turns > 5
+
+
+@virtual_time
+async def test_a_big_relist_lets_others_have_their_turns_and_readers_see_the_old_copy_until_its_end() -> None:
+    api = WidgetServer()
+    for number in range(300):
+        api.write("one", f"w{number:03}", node="n1")
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    widgets.add_index("node", lambda widget: [widget.spec.node])
+    async with running(factory):
+        (scope,) = widgets.cache.scopes.values()
+        scope.begin(newest=True)
+        for number in range(300):
+            api.write("one", f"w{number:03}", node="n2")
+        objects = [
+            wire.Object("one", name, int(obj["metadata"]["resourceVersion"]), orjson.dumps(obj))
+            for (_, name), obj in api.objects.items()
+        ]
+        api.stall()
+        scope.stage([wire.Upsert(found) for found in objects])
+        seen: set[tuple[int, int]] = set()
+
+        async def read() -> None:
+            while True:
+                await asyncio.sleep(0)
+                kept = sum(len(entry.data) for _, bucket in widgets.cache.buckets(None) for entry in bucket.values())
+                assert widgets.cache.size() == kept
+                seen.add(tuple(len(widgets.by_index("node", node)) for node in ("n1", "n2")))  # type: ignore[arg-type]
+                if not own:
+                    own.append(api.write("one", "w299", node="n3"))
+                    widgets.observe_write(own[0])
+
+        own: list[JsonObject] = []
+        async with counted_turns() as had:
+            reader = asyncio.create_task(read())
+            await scope.commit(api.version - 1)
+            assert had[0] >= 300 // LOOKS - 1
+            await asyncio.sleep(0)
+            reader.cancel()
+        assert seen == {(300, 0), (299, 0), (0, 299)}
+        found = widgets.get("one", "w299")
+        assert found is not None
+        assert found.spec.node == "n3", "an own write that was made meanwhile stays"
+
+
+@virtual_time
+async def test_a_list_in_one_piece_may_take_as_long_as_it_goes_on_coming_in() -> None:
+    api = WidgetServer(streaming=False)
+    api.write("one", "a", node="n1")
+    connection = api.connection()
+    stream = connection.stream
+    waited: list[float] = []
+
+    class Slow:
+        def __init__(self, body: bytes) -> None:
+            self.content_type = "application/json"
+            self._parts = [body[:100], body[100:200], body[200:], b""]
+
+        async def read(self) -> bytes:
+            await asyncio.sleep(50)
+            waited.append(now())
+            return self._parts.pop(0)
+
+    @asynccontextmanager
+    async def slow(path: str, *, params: Mapping[str, str], accept: str, idle: float) -> AsyncIterator[Stream]:
+        async with stream(path, params=params, accept=accept, idle=idle) as opened:
+            yield opened if params.get("watch") == "true" else Slow(await opened.read())
+
+    connection.stream = slow  # type: ignore[method-assign,assignment]
+    (scope,) = Cache(WIDGETS, ("",)).scopes.values()
+    watcher = Watcher(Client(connection), WIDGETS, scope, Outage(now, lambda: 0.0), {})
+    taken = await watcher._page(Paging(whole=True))
+    assert taken.state == Watching(api.version)
+    assert scope.synced
+    assert waited[-1] > 60

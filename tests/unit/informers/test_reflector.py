@@ -89,6 +89,12 @@ def test_the_way_of_things(state: State, received: Input, following: State, acti
         (Streaming(5), Refused(GONE), Streaming(), 0),
         (Paging("t"), Refused(GONE), Paging(whole=True), 0),
         (Paging(whole=True), Refused(GONE), Streaming(), 0),
+        # A list in one piece that fails is too big to be asked for again and again.
+        (Paging(whole=True), Refused(BUSY), Streaming(), 7),
+        (Paging(whole=True), Refused(BROKEN), Streaming(), 0),
+        (Paging(whole=True), Ended("no byte for 60 s"), Streaming(), 0),
+        # Nobody is told to be away for hours.
+        (Watching(5), Refused(ApiError(429, retry_after=3600.0)), Watching(5), 60),
         # The server's data is older than ours: it lags, or was restored.
         (Streaming(5), Refused(AHEAD), Streaming(), 1),
         (Watching(5), Refused(AHEAD), Streaming(), 1),

@@ -155,3 +155,11 @@ def test_lines_come_out_whole_however_the_stream_is_cut(lines: list[bytes], data
         found += splitter.feed(stream[:size])
         stream = stream[size:]
     assert found == lines
+
+
+def test_a_line_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_LINE", 100)
+    splitter = wire.Splitter()
+    assert splitter.feed(b"x" * 90 + b"\n" + b"y" * 90) == [b"x" * 90]
+    with pytest.raises(wire.DecodeError, match="longer than 100 bytes"):
+        splitter.feed(b"y" * 20)

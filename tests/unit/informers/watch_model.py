@@ -150,12 +150,15 @@ class View:
             self.errors.append(f"{key}: {shown} is shown, {made} it was")
 
     def check_indexes(self) -> None:
-        """Note what an index has that cannot be computed from the objects, or lacks."""
+        """Note what an index, or the size, has that cannot be computed from the objects, or lacks."""
         objects = self.informer.list()
         for number in map(str, range(4)):
             found = sorted(key_of(obj) for obj in self.informer.by_index("number", number))
             if found != sorted(key_of(obj) for obj in objects if number in numbers(obj)):
                 self.errors.append(f"index {number}: {found}")
+        kept = sum(len(entry.data) for _, bucket in self.informer.cache.buckets(None) for entry in bucket.values())
+        if self.informer.cache.size() != kept:
+            self.errors.append(f"{self.informer.cache.size()} bytes are said to be kept, {kept} are")
 
     def check_quiet(self, objects: dict[Key, JsonObject], version: int) -> None:
         """Note what differs from the server, after everything has come to rest."""
