@@ -54,7 +54,15 @@ def handlers(
         ways |= _ceph_handlers(cluster, manager, ceph)
         ways |= csi.handlers(cluster, ceph, manager.applier)
     if ceph is not None and seen.release is not None and seen.identity is not None:
-        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph, seen.osds.script_image)
+        ways |= osd.handlers(
+            cluster,
+            seen.identity.fsid,
+            seen.release,
+            manager.client,
+            ceph,
+            script_image=seen.osds.script_image,
+            reservations=caches.reservations,
+        )
     return ways
 
 
