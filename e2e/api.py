@@ -40,11 +40,13 @@ PATHS = {
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
+    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "Secret": (_CORE, "secrets"),
     "Service": (_CORE, "services"),
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
+    "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
 }
 """Where the kinds that scenarios touch are served."""
 CLUSTER_SCOPED = frozenset(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
-from controller.ceph import config, csi, deletion, mgr, mon, osd
+from controller.ceph import config, csi, deletion, disruption, mgr, mon, osd
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
@@ -53,6 +53,7 @@ def handlers(
     if ceph is not None:
         ways |= _ceph_handlers(cluster, manager, ceph)
         ways |= csi.handlers(cluster, ceph, manager.applier)
+        ways |= disruption.handlers(ceph)
     if ceph is not None and seen.release is not None and seen.identity is not None:
         ways |= osd.handlers(
             cluster,

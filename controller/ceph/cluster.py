@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
-from controller.ceph import actions, config, csi, deletion, mgr, mon, osd, status
-from controller.ceph.daemon import cluster_labels, metadata
+from controller.ceph import actions, config, csi, deletion, disruption, mgr, mon, osd, status
+from controller.ceph.daemon import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import (
@@ -27,12 +29,15 @@ from controller.ceph.keys import (
     keyring_secret,
     mons_keyring,
 )
+from controller.ceph.members import ENDPOINTS
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.backoff import Backoffs
+from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.pace import Pace
 from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
@@ -68,7 +73,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import HasMetadata, Node
+    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 log = structlog.get_logger(__name__)
@@ -96,7 +101,11 @@ def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     if cluster.metadata.deletion_timestamp is not None:
         return deletion.analyze(cluster, seen)
     steps = tuple(_steps(cluster, seen))
-    return Plan(steps=steps, look_again=_pause(cluster, now) if steps else _interval(cluster))
+    pauses = (
+        _pause(cluster, now) if steps else _interval(cluster),
+        disruption.look_again(cluster, disruption.scene(seen.osds, seen.pgs)),
+    )
+    return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
 
 def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -132,6 +141,8 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    if seen.osds.states is not None:
+        yield from disruption.analyze(cluster, disruption.scene(seen.osds, seen.pgs))
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
 
@@ -259,14 +270,19 @@ class ClusterReconciler:
         self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
+        self._pace = Pace()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
+            self._pace.forget(request)
             self._close(request.namespace)
             return Result()
+        wait = self._pace.wait(request)
+        if wait:
+            return Result(requeue_after=wait)
         rival = self._rival(cluster)
         if rival is not None:
             return await self._refuse(cluster, rival)
@@ -281,7 +297,10 @@ class ClusterReconciler:
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
-        plan = analyze(cluster, seen, now)
+        # Pure, and long where there are thousands of OSDs: it leaves the event loop to leases, probes and watches.
+        begun = time.perf_counter()
+        plan = await anyio.to_thread.run_sync(analyze, cluster, seen, now)
+        self._pace.took(request, time.perf_counter() - begun)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
@@ -318,7 +337,8 @@ class ClusterReconciler:
 
     async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
         raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
-        shown = status.build(
+        build = partial(
+            status.build,
             cluster,
             seen,
             outcome,
@@ -327,7 +347,7 @@ class ClusterReconciler:
             invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
-        await self._write_status(cluster, shown)
+        await self._write_status(cluster, await anyio.to_thread.run_sync(build))
 
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:
@@ -351,9 +371,25 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
 
     controller.watch(clusters, predicate=any_of(generation_changed, annotations_changed))
-    controller.watch(caches.pods, in_namespace)
-    for informer in caches.children:
-        controller.watch(informer, in_namespace)
+
+    def concerned(obj: ConfigMap | Secret) -> Iterable[Request]:
+        """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
+        meta = obj.metadata
+        ours = CLUSTER_LABEL in meta.labels or meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
+        return [
+            Request(meta.namespace, cluster.metadata.name)
+            for cluster in clusters.list(meta.namespace)
+            if ours or meta.name in config.secrets_of(cluster)
+        ]
+
+    controller.watch(caches.pods, in_namespace, predicate=pod_changed)
+    controller.watch(caches.deployments, in_namespace, predicate=deployment_changed)
+    controller.watch(caches.jobs, in_namespace, predicate=job_changed)
+    controller.watch(caches.services, in_namespace)
+    controller.watch(caches.claims, in_namespace, predicate=claim_changed)
+    controller.watch(caches.budgets, in_namespace, predicate=budget_changed)
+    controller.watch(caches.config_maps, concerned)
+    controller.watch(caches.secrets, concerned)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
     controller.watch(caches.reports, every, predicate=devices_changed)

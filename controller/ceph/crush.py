@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DEFAULT_ROOT = "default"
 
@@ -28,6 +28,11 @@ LEVELS: Mapping[str, str] = {
     "host": HOSTNAME_LABEL,
 }
 """Node labels by CRUSH level, from the highest to the lowest."""
+
+_UPWARDS = ("osd", *reversed(tuple(LEVELS)))
+
+SYSTEM_POOLS = frozenset({".mgr", "device_health_metrics"})
+"""Pools that Ceph makes for itself: they say nothing of how the user's data is spread, where there are others."""
 
 _DEFAULT_CLASS_SEPARATOR = "~"
 
@@ -86,3 +91,24 @@ def parse_rule(dump: Mapping[str, Any]) -> Rule | None:
         return None
     root, _, device_class = takes[0].get("item_name", "").partition(_DEFAULT_CLASS_SEPARATOR)
     return Rule(root=root, failure_domain=chooses[0].get("type", ""), device_class=device_class)
+
+
+def failure_domain(pools: Iterable[Mapping[str, Any]], rules: Iterable[Mapping[str, Any]]) -> str:
+    """The lowest level over which the rules of pools spread data, which may be "osd"; empty: there is no pool.
+
+    Args:
+        pools: As an answer to `osd dump` has them.
+        rules: An answer to `osd crush rule dump`.
+    """
+    found = list(pools)
+    by_id = {rule.get("rule_id"): _spreads_over(rule) for rule in rules}
+    theirs = [pool for pool in found if pool.get("pool_name") not in SYSTEM_POOLS] or found
+    levels = {by_id.get(pool.get("crush_rule"), "host") for pool in theirs}
+    return min(levels, key=_UPWARDS.index, default="")
+
+
+def _spreads_over(rule: Mapping[str, Any]) -> str:
+    """The level that may fail by a rule. One that chooses OSDs within hosts is about hosts."""
+    chosen = [step.get("type", "") for step in rule.get("steps", ()) if step.get("op", "").startswith("choose")]
+    known = [level for level in chosen if level in LEVELS]
+    return min(known, key=_UPWARDS.index) if known else ("osd" if "osd" in chosen else "host")

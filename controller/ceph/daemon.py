@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.keys import KEYRING_KEY
 from controller.framework.labels import owner_reference, recommended
-from controller.framework.placement import HOSTNAME_LABEL, merged, pod_fields
+from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
 from controller.framework.resources import requirements
 
 if TYPE_CHECKING:
@@ -32,6 +32,16 @@ RUN_DIR = "/run/ceph"
 VERSION_LABEL = "ceph-version"
 SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
 """On a daemon's Deployment: leave it alone."""
+
+ACCOUNT = "rook-ceph-default"
+"""Service account of Ceph's pods. It has no token in them; pull secrets and admission policies go by it."""
+ACCOUNTS: Mapping[str, str] = {
+    "mgr": "rook-ceph-mgr",
+    "osd": "rook-ceph-osd",
+    "osd-prepare": "rook-ceph-osd",
+    "cleanup": "rook-ceph-osd",
+}
+"""Service accounts of daemons, by type, that have another one; upstream's names."""
 
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
@@ -289,6 +299,7 @@ def pod_template(
     full: JsonObject = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "serviceAccountName": ACCOUNTS.get(daemon.type, ACCOUNT),
         "restartPolicy": "Always",
         **pod_fields(allowed),
         **pod_spec,
@@ -316,6 +327,18 @@ def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template:
             "template": template,
         },
     }
+
+
+def family_fields(cluster: CephCluster) -> JsonObject:
+    """The fields of a Service's spec by which it has an address of the cluster's IP family."""
+    if cluster.spec.network.ip_family != "IPv6":
+        return {}
+    return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+
+
+def zone_label(cluster: CephCluster) -> str:
+    """The node label over whose values mons and mgrs are spread."""
+    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
 
 
 def is_kept(found: Deployment | None) -> bool:

@@ -237,7 +237,7 @@ def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
     Job removes nothing that is not this cluster's.
     """
     endpoints = seen.mons.endpoints
-    nodes = {m.node for m in endpoints.mons if m.node} if endpoints is not None else set()
+    nodes = {m.node for m in endpoints.mons if not m.has_claim} if endpoints is not None else set()
     deployments = (o for (kind, _), o in seen.live.items() if kind == "Deployment" and _is(o, osd_daemon.APP))
     nodes |= {found.node for o in deployments if (found := osd_daemon.read_osd(msgspec.convert(o, Deployment)))}
     if seen.identity is not None:

@@ -40,6 +40,14 @@ SMALLEST_CHANGE = 0.01
 _SECONDS = re.compile(r"\d+(\.\d+)?(?= ?s(ec(onds?)?)?\b)")
 
 
+def obstacles(status: CephStatus) -> tuple[str, ...]:
+    """The errors beside which no pool is made and no data moved, by what a CephCluster shows; empty: none."""
+    if status.health != HEALTH_ERR:
+        return ()
+    errors = [code for code, check in status.details.items() if check.severity == HEALTH_ERR]
+    return tuple(code for code in errors or [HEALTH_ERR] if code not in HARMLESS)
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What Ceph says of the cluster's health."""
@@ -50,6 +58,8 @@ class Health:
     capacity: Capacity = field(default_factory=Capacity)
     versions: CephDaemonsVersions = field(default_factory=CephDaemonsVersions)
     muted: frozenset[str] = frozenset()
+    pgs: Mapping[str, int] = field(default_factory=dict)
+    """Placement groups by state."""
 
     @property
     def errors(self) -> tuple[str, ...]:
@@ -84,6 +94,7 @@ class Health:
             checks=checks,
             capacity=capacity,
             versions=msgspec.convert(versions, CephDaemonsVersions),
+            pgs={state["state_name"]: state["count"] for state in pgs.get("pgs_by_state", ())},
             muted=frozenset(code for code, check in health.get("checks", {}).items() if check.get("muted")),
         )
 

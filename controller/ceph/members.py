@@ -24,17 +24,26 @@ PORT_V2 = 3300
 
 @dataclass(frozen=True, slots=True)
 class Mon:
-    """A member: its id ("a"), its address, and the node it is bound to (empty: none, its data is on a claim)."""
+    """A member: its id ("a"), its address, the node it is bound to (empty: none), and where its data is.
+
+    One that is bound to no node has its data on a claim, one with `on_claim` too: its address is the node's.
+    """
 
     id: str
     address: str
     node: str = ""
     hostname: str = ""
+    on_claim: bool = False
 
     @property
     def daemon(self) -> Daemon:
         """The same as a daemon."""
         return Daemon(type="mon", id=self.id)
+
+    @property
+    def has_claim(self) -> bool:
+        """Whether its data is on a claim; else it is in `dataDirHostPath` of its node."""
+        return not self.node or self.on_claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ def parse_endpoints(data: Mapping[str, str]) -> Endpoints:
             raise ValueError(f'ConfigMap {ENDPOINTS} has {entry!r} in key "data": expected "a=10.0.0.1:6789,…"')
         node = nodes.get(mon_id) or {}
         host = address.rpartition(":")[0].strip("[]")
-        mons.append(Mon(mon_id, host, node.get("Name", ""), node.get("Hostname", "")))
+        mons.append(Mon(mon_id, host, node.get("Name", ""), node.get("Hostname", ""), bool(node.get("Claim"))))
     max_id = int(data.get("maxMonId") or -1)
     return Endpoints(tuple(mons), max([max_id, *(id_number(m.id) for m in mons)]))
 
@@ -122,9 +131,7 @@ def render_endpoints(endpoints: Endpoints, cluster: CephCluster) -> dict[str, st
     """The ConfigMap's data, in upstream's form, which other tools read."""
     port = PORT_V2 if requires_msgr2(cluster) else PORT_V1
     addresses = {m.id: f"[{m.address}]:{port}" if ":" in m.address else f"{m.address}:{port}" for m in endpoints.mons}
-    nodes = {
-        m.id: {"Name": m.node, "Hostname": m.hostname, "Address": m.address} if m.node else None for m in endpoints.mons
-    }
+    nodes = {m.id: _place(m) for m in endpoints.mons}
     csi = [
         {
             "clusterID": cluster.metadata.namespace,
@@ -138,6 +145,14 @@ def render_endpoints(endpoints: Endpoints, cluster: CephCluster) -> dict[str, st
         "mapping": json.dumps({"node": nodes}, separators=(",", ":")),
         "csi-cluster-config-json": json.dumps(csi, separators=(",", ":")),
     }
+
+
+def _place(mon: Mon) -> dict[str, str] | None:
+    if not mon.node:
+        return None
+    # The last key is ours; upstream does not know it, and leaves it alone.
+    claim = {"Claim": mon.daemon.name} if mon.on_claim else {}
+    return {"Name": mon.node, "Hostname": mon.hostname, "Address": mon.address, **claim}
 
 
 def requires_msgr2(cluster: CephCluster) -> bool:

@@ -16,8 +16,10 @@ from controller.ceph.daemon import (
     container_resources,
     deployment,
     environment,
+    family_fields,
     flags,
     image_fields,
+    ip_flags,
     is_kept,
     kept_by,
     metadata,
@@ -26,9 +28,10 @@ from controller.ceph.daemon import (
     security_context,
     volume_mounts,
     volumes,
+    zone_label,
 )
 from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import keep_apart
+from controller.framework.placement import keep_apart, spread
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
@@ -46,7 +49,6 @@ ROLE_LABEL = "mgr_role"
 ACTIVE, STANDBY = "active", "standby"
 METRICS_PORT = 9283
 CAPS = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
-BALANCER = "balancer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
     container: JsonObject = {
         "name": "mgr",
         "command": ["ceph-mgr"],
-        "args": [*flags(daemon, fsid), "--public-addr=$(ROOK_POD_IP)"],
+        "args": [*flags(daemon, fsid), "--public-addr=$(ROOK_POD_IP)", *ip_flags(cluster)],
         **image_fields(cluster, release),
         "env": [*environment(), {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
         "ports": [
@@ -192,11 +194,9 @@ def mgr_deployment(cluster: CephCluster, fsid: str, release: Release, daemon: Da
     }
     template = pod_template(cluster, daemon, pod)
     # Also where there is only one: it need not be restarted then when another is wanted.
-    keep_apart(
-        template["spec"],
-        {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace},
-        strictly=not cluster.spec.mgr.allow_multiple_per_node,
-    )
+    mgrs = {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace}
+    keep_apart(template["spec"], mgrs, strictly=not cluster.spec.mgr.allow_multiple_per_node)
+    spread(template["spec"], mgrs, zone_label(cluster), strictly=False)
     return deployment(cluster, daemon, release, template)
 
 
@@ -207,7 +207,6 @@ def keyring_name(daemon: Daemon) -> str:
 
 def metrics_service(cluster: CephCluster) -> JsonObject:
     """The Service that Prometheus scrapes: the active mgr."""
-    port = cluster.spec.monitoring.port or METRICS_PORT
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -215,7 +214,8 @@ def metrics_service(cluster: CephCluster) -> JsonObject:
         "spec": {
             "type": "ClusterIP",
             "selector": {"app": APP, "rook_cluster": cluster.metadata.namespace, ROLE_LABEL: ACTIVE},
-            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": port, "protocol": "TCP"}],
+            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
+            **family_fields(cluster),
         },
     }
 

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network, is_kept, kept_by
+from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network, is_kept, kept_by, zone_label
 from controller.ceph.members import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
@@ -31,7 +31,7 @@ from controller.ceph.mon_objects import (
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
 from controller.framework.duration import duration_or
 from controller.framework.membership import Add, Members, Remove, next_change
-from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, eligible, merged
+from controller.framework.placement import HOSTNAME_LABEL, eligible, merged
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
@@ -161,7 +161,8 @@ def recover(seen: MonObservation) -> Endpoints:
             (a.partition("=")[2] for a in pod["containers"][0].get("args", ()) if a.startswith("--public-addr=")), ""
         )
         if address:
-            mons.append(Mon(mon_id, address, node or hostname, hostname))
+            on_claim = any("persistentVolumeClaim" in volume for volume in pod["volumes"]) and bool(hostname)
+            mons.append(Mon(mon_id, address, node or hostname, hostname, on_claim))
     noted = seen.live.get(("Secret", MON_CONFIG), {}).get("metadata", {}).get("annotations", {})
     prefix = Daemon(type="mon", id="").name
     claims = (name.removeprefix(prefix) for kind, name in seen.live if kind == PVC.kind and name.startswith(prefix))
@@ -258,7 +259,7 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
 
 
 def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
-    wanted = None if mon.node else claim(cluster, mon.id)
+    wanted = claim(cluster, mon.id) if mon.has_claim else None
     if wanted is not None and ("PersistentVolumeClaim", mon.daemon.name) not in live:
         yield Step(
             subject=f"mon {mon.id}",
@@ -387,11 +388,12 @@ def _grow(
         address = _address_for(cluster, mon_id, node, seen.live)
         mon = Mon(mon_id, address, "", "")
         if node is not None:
-            mon = Mon(mon_id, address, node.metadata.name, _hostname(node))
+            on_claim = cluster.spec.mon.volume_claim_template is not None
+            mon = Mon(mon_id, address, node.metadata.name, _hostname(node), on_claim)
         objects: tuple[JsonObject, ...] = ()
         if address and not waits_for:
             grown = endpoints.with_mon(mon)
-            own_claim = None if mon.node else claim(cluster, mon_id)
+            own_claim = claim(cluster, mon_id) if mon.has_claim else None
             objects = (
                 endpoints_config_map(cluster, grown),
                 config_secret(cluster, grown, _joined(seen)),
@@ -468,7 +470,10 @@ def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Nod
 
 
 def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> tuple[Node | None, str]:
-    """The node for the next mon (None when its data is on a claim: the scheduler decides), or why there is none."""
+    """The node for the next mon (None when it is bound to none: the scheduler decides), or why there is none.
+
+    One on a claim is bound to its node only where its address is the node's.
+    """
     spec = cluster.spec.mon
     if spec.volume_claim_template is not None and not host_network(cluster):
         return None, ""
@@ -496,11 +501,6 @@ def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservatio
             n.metadata.name,
         ),
     ), ""
-
-
-def zone_label(cluster: CephCluster) -> str:
-    """The node label over whose values mons are spread."""
-    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
 
 
 def _address_for(cluster: CephCluster, mon_id: str, node: Node | None, live: Live) -> str:

@@ -13,6 +13,7 @@ from controller.ceph.daemon import (
     container_resources,
     deployment,
     environment,
+    family_fields,
     flags,
     host_network,
     image_fields,
@@ -23,6 +24,7 @@ from controller.ceph.daemon import (
     security_context,
     volume_mounts,
     volumes,
+    zone_label,
 )
 from controller.ceph.keys import MONS_KEYRING, PROTECTION, secret
 from controller.ceph.members import (
@@ -35,7 +37,7 @@ from controller.ceph.members import (
     render_endpoints,
     requires_msgr2,
 )
-from controller.framework.placement import HOSTNAME_LABEL, keep_apart
+from controller.framework.placement import HOSTNAME_LABEL, keep_apart, labelled, merged, spread, within
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -135,8 +137,7 @@ def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObje
         "publishNotReadyAddresses": True,
         "ports": ports,
     }
-    if cluster.spec.network.ip_family == "IPv6":
-        spec |= {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+    spec |= family_fields(cluster)
     if address:
         spec["clusterIP"] = address
     return {
@@ -147,9 +148,9 @@ def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObje
     }
 
 
-def claim(cluster: CephCluster, mon_id: str, zone: str = "") -> JsonObject | None:
+def claim(cluster: CephCluster, mon_id: str) -> JsonObject | None:
     """The claim for a mon's data, or None when it is in `dataDirHostPath`. It has no owner: it is data."""
-    template = _claim_template(cluster, zone)
+    template = cluster.spec.mon.volume_claim_template
     if template is None:
         return None
     daemon = Daemon(type="mon", id=mon_id)
@@ -166,16 +167,9 @@ def claim(cluster: CephCluster, mon_id: str, zone: str = "") -> JsonObject | Non
     }
 
 
-def _claim_template(cluster: CephCluster, zone: str) -> JsonObject | None:
-    for candidate in cluster.spec.mon.zones:
-        if zone and candidate.name == zone and candidate.volume_claim_template is not None:
-            return candidate.volume_claim_template
-    return cluster.spec.mon.volume_claim_template
-
-
 def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) -> JsonObject:
     """A mon's Deployment."""
-    on_claim = not mon.node
+    on_claim = mon.has_claim
     place = f"claim {mon.daemon.name}" if on_claim else f"{cluster.spec.data_dir_host_path}/mon-{mon.id} on {mon.node}"
     data: JsonObject = (
         {"name": "data", "persistentVolumeClaim": {"claimName": mon.daemon.name}}
@@ -227,13 +221,14 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
     }
     if mon.node:
         pod["nodeSelector"] = {HOSTNAME_LABEL: mon.hostname or mon.node}
-    template = pod_template(cluster, mon.daemon, pod)
-    if on_claim:
-        keep_apart(
-            template["spec"],
-            {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace},
-            strictly=not cluster.spec.mon.allow_multiple_per_node,
-        )
+    zones, placement = [zone.name for zone in cluster.spec.mon.zones], merged(cluster.spec.placement, "mon")
+    if zones and not mon.node:
+        placement = within(placement, labelled(zone_label(cluster), zones))
+    template = pod_template(cluster, mon.daemon, pod, placement=placement)
+    if not mon.node:
+        mons = {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace}
+        keep_apart(template["spec"], mons, strictly=not cluster.spec.mon.allow_multiple_per_node)
+        spread(template["spec"], mons, zone_label(cluster), strictly=bool(zones))
     return deployment(cluster, mon.daemon, release, template)
 
 

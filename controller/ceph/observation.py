@@ -146,6 +146,11 @@ class Observation:
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
 
+    @property
+    def pgs(self) -> Mapping[str, int]:
+        """Placement groups by state, as far as that is known."""
+        return self.health.pgs if self.health is not None else {}
+
 
 class Observer:
     """Observes clusters.
@@ -168,8 +173,9 @@ class Observer:
         namespace = cluster.metadata.namespace
         live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
-        pods = tuple(self._caches.pods.list(namespace))
-        deployments = self._caches.deployments.list(namespace)
+        pods = tuple([pod async for pod in self._caches.pods.walk(namespace)])
+        deployments = [deployment async for deployment in self._caches.deployments.walk(namespace)]
+        nodes = tuple([node async for node in self._caches.nodes.walk()])
         jobs = self._caches.jobs.list(namespace)
         running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
@@ -178,7 +184,7 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
-        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
+        reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
         detection = version.analyze(
             cluster,
             live,
@@ -195,7 +201,7 @@ class Observer:
                 identity.fsid,
                 release,
                 now=now,
-                nodes=self._caches.nodes.list(),
+                nodes=nodes,
                 reports=reports,
                 live=live,
                 deployments=deployments,
@@ -220,7 +226,7 @@ class Observer:
             mons=MonObservation(
                 endpoints=endpoints,
                 state=state,
-                nodes={n.metadata.name: n for n in self._caches.nodes.list()},
+                nodes={n.metadata.name: n for n in nodes},
                 deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
@@ -294,8 +300,10 @@ async def _ask(ceph: Cluster) -> _Answers:
         answers[prefix] = await ceph.mon(prefix, **args)
 
     try:
+        # First: by it, the connection knows which of the other answers still hold.
+        await ask("status")
         async with anyio.create_task_group() as tasks:
-            for prefix in ("mgr dump", "status", "versions", "config dump"):
+            for prefix in ("mgr dump", "versions", "config dump"):
                 tasks.start_soon(ask, prefix)
             tasks.start_soon(lambda: ask("config-key dump", key=OWNED_PREFIX))
     except* CephError as group:

@@ -20,7 +20,7 @@ from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
 from controller.ceph import osd_prepare as prepare
 from controller.ceph.consent import NoConsentError, read_same
-from controller.ceph.crush import place, places, spelled
+from controller.ceph.crush import failure_domain, place, places, spelled
 from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     OVERWRITE,
@@ -112,6 +112,8 @@ class OsdObservation:
         stoppable: OSDs that may be restarted now: the next batch, as far as the cluster can do without it for a moment.
         unstoppable: Why it cannot do without the others, in Ceph's words.
         removable: OSDs that are out and down, and whose data is safe elsewhere.
+        failure_domain: The lowest level of CRUSH over which pools spread data; empty while there is no pool.
+        noout: Units of CRUSH whose OSDs are not counted out.
         allow_loop_devices: Whether loop devices may be used when they are named.
         script_image: The operator's image, from which new pods get their script; empty: not known.
         reserved: Devices that other clusters prepare, by what they are known by, and for whom.
@@ -133,10 +135,17 @@ class OsdObservation:
     stoppable: frozenset[int] = frozenset()
     unstoppable: str = ""
     removable: frozenset[int] = frozenset()
+    failure_domain: str = ""
+    noout: frozenset[str] = frozenset()
     allow_loop_devices: bool = False
     script_image: str = ""
     reserved: Mapping[str, str] = field(default_factory=dict)
     troubles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def returning(self) -> frozenset[int]:
+        """OSDs that were (re)started and are not back yet."""
+        return frozenset(_returning(self))
 
     @property
     def registered(self) -> frozenset[str] | None:
@@ -233,7 +242,14 @@ async def observe(
     answer = await _states(ceph)
     if answer is None:
         return seen
-    seen = replace(seen, states=answer.states, required=answer.required, ever=answer.ever)
+    seen = replace(
+        seen,
+        states=answer.states,
+        required=answer.required,
+        ever=answer.ever,
+        failure_domain=answer.failure_domain,
+        noout=answer.noout,
+    )
     batch = next_batch(cluster, fsid, release, seen)
     return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
 
@@ -247,11 +263,13 @@ def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """What the cluster's map says: its OSDs, the release that they must have, and whether it ever had one."""
+    """What the cluster's map says, as `OsdObservation` has it."""
 
     states: Mapping[int, OsdState]
     required: str
     ever: bool
+    failure_domain: str
+    noout: frozenset[str]
 
 
 async def _states(ceph: Cluster) -> _Map | None:
@@ -263,7 +281,7 @@ async def _states(ceph: Cluster) -> _Map | None:
 
     try:
         async with anyio.create_task_group() as tasks:
-            for prefix in ("osd dump", "osd tree", "osd metadata"):
+            for prefix in ("osd dump", "osd tree", "osd metadata", "osd crush rule dump"):
                 tasks.start_soon(ask, prefix)
     except* CephError as group:
         log.info("Mons do not say which OSDs there are", error=str(group.exceptions[0]))
@@ -289,7 +307,13 @@ async def _states(ceph: Cluster) -> _Map | None:
         for osd in dump["osds"]
     }
     # The numbers end there that were ever given to an OSD; those that were purged count.
-    return _Map(states, dump.get("require_osd_release", ""), ever=dump.get("max_osd") != 0)
+    return _Map(
+        states,
+        dump.get("require_osd_release", ""),
+        ever=dump.get("max_osd") != 0,
+        failure_domain=failure_domain(dump.get("pools", ()), answers["osd crush rule dump"] or ()),
+        noout=frozenset(unit for unit, flags in dump.get("crush_node_flags", {}).items() if "noout" in flags),
+    )
 
 
 async def _ask_the_mgr(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from controller.ceph.daemon import VERSION_LABEL, Release, cluster_labels, metadata
+from controller.ceph.daemon import ACCOUNT, VERSION_LABEL, Release, cluster_labels, metadata
 from controller.ceph.releases import CephVersion, Running, refusal
 from controller.framework.children import Apply, Live, delete
 from controller.framework.placement import merged, pod_fields
@@ -133,6 +133,7 @@ def detection_job(cluster: CephCluster) -> JsonObject:
                     "restartPolicy": "OnFailure",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
+                    "serviceAccountName": ACCOUNT,
                     **pod_fields(merged(spec.placement, "mon")),
                     "containers": [container],
                 },

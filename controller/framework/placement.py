@@ -149,6 +149,32 @@ def _both_integers(value: str | None, wanted: list[str]) -> bool:
     return value is not None and value.lstrip("-").isdigit() and len(wanted) == 1 and wanted[0].lstrip("-").isdigit()
 
 
+def labelled(label: str, values: Iterable[str]) -> dict[str, Any]:
+    """The placement on nodes only whose `label` has one of these values."""
+    expression = {"key": label, "operator": "In", "values": sorted(values)}
+    return {"nodeAffinity": {_REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}
+
+
+def spread(pod_spec: dict[str, Any], labels: Mapping[str, str], over: str, *, strictly: bool) -> None:
+    """Adds to a pod's constraints that pods with these labels are spread evenly over the values of a node label.
+
+    Args:
+        pod_spec: Is changed; constraints that it has already stay, also those over the same label.
+        labels: What the pods have in common.
+        over: The node label.
+        strictly: A pod rather waits than makes one value's share greater by two than another's.
+    """
+    constraint = {
+        "maxSkew": 1,
+        "topologyKey": over,
+        "whenUnsatisfiable": "DoNotSchedule" if strictly else "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(labels)},
+    }
+    present = pod_spec.get("topologySpreadConstraints", [])
+    if all(found.get("topologyKey") != over for found in present):
+        pod_spec["topologySpreadConstraints"] = [*present, constraint]
+
+
 def keep_apart(pod_spec: dict[str, Any], labels: Mapping[str, str], *, strictly: bool) -> None:
     """Adds to a pod's affinity that no node gets two pods with these labels.
 

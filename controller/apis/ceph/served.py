@@ -64,7 +64,7 @@ CLUSTER: Mapping[str, Honoured] = {
         "livenessProbe": _DAEMON_PROBES,
         "startupProbe": _DAEMON_PROBES,
     },
-    "disruptionManagement": {"managePodBudgets": None},
+    "disruptionManagement": {"managePodBudgets": None, "osdMaintenanceTimeout": None, "pgHealthyRegex": None},
     "cleanupPolicy": {"confirmation": None, "sanitizeDisks": None, "allowUninstallWithVolumes": None},
     "skipUpgradeChecks": None,
     "removeOSDsIfOutAndSafeToRemove": None,

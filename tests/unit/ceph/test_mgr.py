@@ -168,3 +168,22 @@ def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
 
 def test_a_broken_mgr_does_not_keep_its_node_from_being_drained() -> None:
     assert budget(a_cluster())["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_with_ipv6_a_mgr_listens_on_it_and_its_service_has_such_an_address() -> None:
+    cluster = a_cluster({"network": {"ipFamily": "IPv6"}})
+    (container,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["containers"]
+    assert {"--ms-bind-ipv4=false", "--ms-bind-ipv6=true"} <= set(container["args"])
+    spec = metrics_service(cluster)["spec"]
+    assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv6"], "SingleStack")
+
+
+def test_a_port_of_metrics_that_is_not_served_does_not_break_the_service() -> None:
+    (port,) = metrics_service(a_cluster({"monitoring": {"port": 9999}}))["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (9283, 9283)
+
+
+def test_mgrs_are_spread_over_the_failure_domains_of_mons() -> None:
+    cluster = a_cluster({"mon": {"failureDomainLabel": "room"}})
+    (rule,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("room", "ScheduleAnyway")

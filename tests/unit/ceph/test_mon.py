@@ -169,6 +169,73 @@ def test_mons_on_claims_are_bound_to_no_node() -> None:
     assert [o["kind"] for o in start.objects] == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
 
 
+ON_CLAIMS_OF_THE_HOST = {
+    "dataDirHostPath": "",
+    "network": {"provider": "host"},
+    "mon": {"count": 1, "volumeClaimTemplate": {"spec": {"storageClassName": "local-path"}}},
+}
+
+
+def test_with_host_networking_a_mon_on_a_claim_stays_on_its_node_whose_address_it_has() -> None:
+    cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
+    (step,) = analyze(cluster, FSID, RELEASE, MonObservation(nodes={"n1": a_node("n1")}))
+    assert isinstance(step.action, StartMon)
+    objects = {o["kind"]: o for o in step.action.objects}
+    assert list(objects) == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
+    pod = objects["Deployment"]["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"kubernetes.io/hostname": "n1.example"}
+    assert [v["persistentVolumeClaim"] for v in pod["volumes"] if v["name"] == "data"] == [
+        {"claimName": "rook-ceph-mon-a"}
+    ]
+    assert not [v for v in pod["volumes"] if "hostPath" in v]
+    (mon,) = parse_endpoints(objects["ConfigMap"]["data"]).mons
+    assert (mon.node, mon.has_claim) == ("n1", True)
+
+
+def test_a_mon_with_host_networking_whose_data_is_on_its_node_stays_there_when_the_spec_gets_a_claim_template() -> None:
+    """An empty claim instead of its store would cost a mon, for each of them at once."""
+    before = a_cluster({"network": {"provider": "host"}})
+    seen = running_mons(before, "abc")
+    seen = replace(seen, live={k: o for k, o in seen.live.items() if k[0] != "Service"})
+    assert plan(before, seen) == []
+    template = {"spec": {"storageClassName": "local-path"}}
+    after = a_cluster({"network": {"provider": "host"}, "mon": {"volumeClaimTemplate": template}})
+    assert plan(after, seen) == []
+
+
+def test_where_a_mon_has_its_data_is_found_again_by_its_deployment() -> None:
+    cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
+    bound = Mon("a", "192.0.2.1", "n1", "n1.example", on_claim=True)
+    deployed = mon_deployment(cluster, FSID, RELEASE, bound)
+    seen = MonObservation(
+        nodes={"n1": a_node("n1")}, deployments={"a": deployment_view(deployed)}, live=live_objects(deployed)
+    )
+    assert recover(seen).mons == (bound,)
+
+
+def test_mons_on_claims_are_spread_over_zones_by_the_scheduler() -> None:
+    template = {"spec": {"storageClassName": "fast"}}
+    pod = _pod(a_cluster({"mon": {"volumeClaimTemplate": template}}))
+    (rule,) = pod["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("topology.kubernetes.io/zone", "ScheduleAnyway")
+    assert rule["labelSelector"] == {"matchLabels": {"app": "rook-ceph-mon", "rook_cluster": "rook-ceph"}}
+
+
+def test_mons_on_claims_run_in_the_named_zones_only_and_evenly() -> None:
+    zones = [{"name": "y"}, {"name": "x"}]
+    mon = {"volumeClaimTemplate": {"spec": {}}, "zones": zones, "failureDomainLabel": "room"}
+    pod = _pod(a_cluster({"mon": mon}))
+    (rule,) = pod["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"], rule["maxSkew"]) == ("room", "DoNotSchedule", 1)
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "room", "operator": "In", "values": ["x", "y"]}]}
+
+
+def _pod(cluster: CephCluster) -> dict[str, Any]:
+    pod: dict[str, Any] = mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2"))["spec"]["template"]["spec"]
+    return pod
+
+
 def test_with_host_networking_a_mon_has_its_nodes_address_and_no_service() -> None:
     cluster = a_cluster({"network": {"provider": "host"}, "mon": {"count": 1}})
     node = a_node("n1")

@@ -687,6 +687,8 @@ class FakeCeph:
             }
         if prefix == "osd tree":
             return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
+        if prefix == "osd crush rule dump":
+            return []
         assert prefix == "osd metadata"
         return [{"id": s.osd_id, "osd_objectstore": "bluestore", "ceph_release": "reef"} for s in self.states]
 

@@ -7,7 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.framework.placement import eligible, merged, pod_fields, rejection, tolerates, within
+from controller.framework.placement import (
+    eligible,
+    labelled,
+    merged,
+    pod_fields,
+    rejection,
+    spread,
+    tolerates,
+    within,
+)
 from controller.runtime.kube import Node, Taint
 
 
@@ -142,3 +151,21 @@ def test_what_two_placements_require_holds_both(
 def test_fields_of_a_pod() -> None:
     placement = {"nodeAffinity": {"x": 1}, "tolerations": [{"key": "a"}], "podAffinity": {}, "unknown": 1}
     assert pod_fields(placement) == {"affinity": {"nodeAffinity": {"x": 1}}, "tolerations": [{"key": "a"}]}
+
+
+def test_a_placement_by_label_is_kept_beside_what_the_user_requires() -> None:
+    own = affinity(expression("disk", "In", "ssd"), expression("disk", "In", "nvme"))
+    both = within(own, labelled("zone", ["y", "x"]))
+    for disk, zone, reason in (("ssd", "x", ""), ("nvme", "y", ""), ("ssd", "z", "no"), ("hdd", "x", "no")):
+        assert bool(rejection(node({"disk": disk, "zone": zone}), both)) is bool(reason)
+
+
+@pytest.mark.parametrize(("strictly", "action"), [(True, "DoNotSchedule"), (False, "ScheduleAnyway")])
+def test_pods_are_spread_unless_the_user_says_how(strictly: bool, action: str) -> None:
+    pod: dict[str, Any] = {}
+    spread(pod, {"app": "x"}, "zone", strictly=strictly)
+    (rule,) = pod["topologySpreadConstraints"]
+    assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("zone", action)
+    users = {"topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 2}]}
+    spread(users, {"app": "x"}, "zone", strictly=strictly)
+    assert users == {"topologySpreadConstraints": [{"topologyKey": "zone", "maxSkew": 2}]}
