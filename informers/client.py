@@ -10,6 +10,7 @@ import asyncio
 import errno
 import io
 import random
+import re
 import socket
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import aiohttp
 import orjson
+import structlog
 from yarl import URL
 
 from informers.configuration import discover
@@ -29,7 +31,7 @@ from informers.tracing import answered, request_span
 from workqueue import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -63,6 +65,14 @@ SIZE_BUCKETS: Final = tuple(float(size) for size in (64, 256, 512, *(4**n for n 
 TRANSPORT_FAILED: Final = "<error>"
 """What client-go counts as the code of a request without an answer."""
 
+MAX_WARNINGS: Final = 256
+"""Different warnings of the server that are logged."""
+
+_WARNING: Final = re.compile(r'299 \S+ "(.*)"')
+"""The form of the header Warning that API servers use: code, agent, text."""
+
+_log = structlog.get_logger("informers")
+
 _NO_SUCCESS: Final = 300  # an API server does not redirect; what does is something in between that wants a login
 _UNAUTHORIZED: Final = 401
 _TOO_MANY_REQUESTS: Final = 429
@@ -85,7 +95,7 @@ class ClientStats:
 
     Attributes:
         requests: By (code, method), for `rest_client_requests_total`; watches count when they are opened.
-        durations: Seconds to the whole answer by method, for `rest_client_request_duration_seconds`.
+        durations: Seconds to the answer's headers by method, for `rest_client_request_duration_seconds`.
         retries: By (code, method), for `rest_client_request_retries_total`.
         request_sizes: Bytes of bodies by method, for `rest_client_request_size_bytes`; of requests that were answered.
         response_sizes: The same of answers, for `rest_client_response_size_bytes`; a watch has none.
@@ -233,12 +243,14 @@ class Client:
 
     Attributes:
         transport: The way to the server.
-        on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
-            succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+        on_write: Called with (resource, namespace, name) before each create, replace, patch and delete is sent; the
+            name is empty where the server gives it. What it returns is called with the answer: the object, or for a
+            deletion that took effect at once a Status; or with None when it is certain that nothing was written. It
+            is not called where nobody can tell. `request` by itself tells of nothing.
     """
 
     def __init__(self, transport: Transport) -> None:
-        self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
+        self.on_write: Callable[[Resource, str, str], Callable[[JsonObject | None], None]] | None = None
         self.transport = transport
 
     @classmethod
@@ -271,7 +283,7 @@ class Client:
 
     @property
     def write_gate(self) -> Callable[[], None] | None:
-        """Called before each attempt of a request that is not a GET, at the moment of sending.
+        """Called before each attempt of a request that is not a GET, and again at the moment of sending.
 
         What it raises goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no
         longer the leader.
@@ -384,9 +396,9 @@ class Client:
 
     async def create(self, resource: Resource, obj: JsonObject, *, deadline: float = 30.0) -> JsonObject:
         """Create the object in the namespace that it names. Raises like `request`."""
-        namespace = obj["metadata"].get("namespace", "")
-        answer = _object(await self.request("POST", resource.path(namespace), body=obj, deadline=deadline))
-        return self._written(resource, namespace, answer["metadata"]["name"], answer)
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"].get("name", "")
+        sent = self.request("POST", resource.path(namespace), body=obj, deadline=deadline)
+        return await self._written(resource, namespace, name, sent)
 
     async def replace(
         self, resource: Resource, obj: JsonObject, *, subresource: str = "", deadline: float = 30.0
@@ -398,8 +410,8 @@ class Client:
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         path = resource.path(namespace, name, subresource)
-        answer = _object(await self.request("PUT", path, body=obj, deadline=deadline))
-        return self._written(resource, namespace, name, answer)
+        sent = self.request("PUT", path, body=obj, deadline=deadline)
+        return await self._written(resource, namespace, name, sent)
 
     async def patch(
         self,
@@ -428,11 +440,10 @@ class Client:
         Raises like `request`.
         """
         path = resource.path(namespace, name, subresource)
-        answer = _object(
-            await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
-        )
+        sent = self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
         # What was only tried is no object of the server, though the answer has a version.
-        return answer if params and params.get("dryRun") else self._written(resource, namespace, name, answer)
+        tried = params is not None and bool(params.get("dryRun"))
+        return _object(await sent) if tried else await self._written(resource, namespace, name, sent)
 
     async def delete(
         self,
@@ -465,17 +476,52 @@ class Client:
             "propagationPolicy": propagation,
             "preconditions": {name: value for name, value in preconditions.items() if value},
         }
+        sent = self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
         try:
-            answer = await self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
+            await self._written(resource, namespace, name, sent, read=lambda body: _deletion(resource, _object(body)))
         except ApiError as error:
             if not error.is_not_found:
                 raise
-        else:
-            self._written(resource, namespace, name, _deletion(resource, _object(answer)))
 
-    def _written(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> JsonObject:
-        if self.on_write is not None:
-            self.on_write(resource, namespace, name, answer)
+    async def version(
+        self, resource: Resource, namespace: str, *, selectors: Mapping[str, str], deadline: float = 30.0
+    ) -> int:
+        """The collection's resource version now: every write until now has made this one or one before it.
+
+        Args:
+            resource: Which.
+            namespace: Of the collection; "" for that of all namespaces.
+            selectors: `labelSelector` and `fieldSelector`, where only what matches them may be listed.
+            deadline: Seconds.
+
+        Raises like `request`.
+        """
+        params = {**selectors, "limit": "1"}
+        body = await self.request("GET", resource.path(namespace), params=params, deadline=deadline)
+        version = _object(body).get("metadata", {}).get("resourceVersion", "")
+        if not version.isdecimal():
+            raise TransportError(f"GET {resource.path(namespace)}: the answer's version is {version!r}, no number")
+        return int(version)
+
+    async def _written(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        sent: Awaitable[bytes],
+        *,
+        read: Callable[[bytes], JsonObject] | None = None,
+    ) -> JsonObject:
+        """Send a write, and tell `on_write` of it and of what came of it."""
+        settle = self.on_write(resource, namespace, name) if self.on_write is not None else None
+        try:
+            answer = (read or _object)(await sent)
+        except (ApiError, RefusedError) as error:
+            if settle is not None and not (isinstance(error, ApiError) and error.is_undecided):
+                settle(None)
+            raise
+        if settle is not None:
+            settle(answer)
         return answer
 
 
@@ -486,9 +532,17 @@ class HttpTransport:
         source: Where, and by whom.
         user_agent: Says to the server who asks.
         clock: Monotonic seconds, for the renewal of credentials.
+
+    Raises:
+        RuntimeError: This version of aiohttp has no way to stop a write at the moment of sending.
     """
 
     def __init__(self, source: Source, *, user_agent: str, clock: Callable[[], float] = time.monotonic) -> None:
+        if "send" not in vars(aiohttp.ClientRequest):
+            raise RuntimeError(
+                f"aiohttp {aiohttp.__version__} sends requests without ClientRequest.send, so that who leads "
+                "no more could still write; install aiohttp>=3.12,<4"
+            )
         self.write_gate: Callable[[], None] | None = None
         self.delivery_deadline = SILENCE_DEADLINE
         self.tracer: Tracer | None = None
@@ -497,6 +551,7 @@ class HttpTransport:
         self._user_agent = user_agent
         self._sessions: tuple[aiohttp.ClientSession, aiohttp.ClientSession] | None = None
         self._host = ""
+        self._warned: dict[str, None] = {}
 
     async def __aenter__(self) -> Self:
         self._host = (await self._credentials.current()).host
@@ -664,6 +719,8 @@ class HttpTransport:
     ) -> aiohttp.ClientResponse:
         if self._sessions is None:
             raise RuntimeError("the client is not open: enter it with `async with`")
+        if method != "GET" and self.write_gate is not None:
+            self.write_gate()  # and again when the connection is there
         if access.authorization is not None:
             headers = headers | {"Authorization": access.authorization}
         url = URL(access.host + path, encoded=True)
@@ -685,6 +742,7 @@ class HttpTransport:
             )
             code = response.status
             self.stats.request_sent(method, len(data or b""))
+            self._log_warnings(method, path, response)
         except (aiohttp.ClientError, OSError) as error:
             if isinstance(error, aiohttp.ClientSSLError):
                 self._credentials.doubt()
@@ -696,6 +754,16 @@ class HttpTransport:
         finally:
             self.stats.answered(method, code, time.perf_counter() - started)
         return response
+
+    def _log_warnings(self, method: str, path: str, response: aiohttp.ClientResponse) -> None:
+        """Log what the server warns of, such as a deprecated version, each text once."""
+        for header in response.headers.getall("Warning", ()):
+            match = _WARNING.match(header)
+            text = match[1] if match else header
+            if text in self._warned or len(self._warned) >= MAX_WARNINGS:
+                continue
+            self._warned[text] = None
+            _log.warning("Warning of the API server", method=method, path=path, warning=text)
 
 
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.ceph import actions, config, csi, deletion, disruption, mgr, mon, osd, status
-from controller.ceph.daemon import cluster_labels, metadata
+from controller.ceph.daemon import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import (
@@ -27,13 +29,16 @@ from controller.ceph.keys import (
     keyring_secret,
     mons_keyring,
 )
+from controller.ceph.members import ENDPOINTS
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
+from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
+from controller.framework.pace import Pace
 from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
@@ -69,7 +74,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import HasMetadata, Node
+    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 log = structlog.get_logger(__name__)
@@ -266,6 +271,7 @@ class ClusterReconciler:
         self._observer = Observer(caches, connections, settings, manager.applier)
         self._clock = clock
         self._backoffs = Backoffs()
+        self._pace = Pace()
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
@@ -273,8 +279,12 @@ class ClusterReconciler:
         if cluster is None:
             self._backoffs.forget(request)
             self._observer.forget(request.namespace)
+            self._pace.forget(request)
             self._close(request.namespace)
             return Result()
+        wait = self._pace.wait(request)
+        if wait:
+            return Result(requeue_after=wait)
         rival = self._rival(cluster)
         if rival is not None:
             return await self._refuse(cluster, rival)
@@ -289,7 +299,10 @@ class ClusterReconciler:
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
+        # Pure, and long where there are thousands of OSDs.
+        begun = time.perf_counter()
         plan = await aside(analyze, cluster, seen, now)
+        self._pace.took(request, time.perf_counter() - begun)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
@@ -326,7 +339,8 @@ class ClusterReconciler:
 
     async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
         raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
-        shown = status.build(
+        build = partial(
+            status.build,
             cluster,
             seen,
             outcome,
@@ -335,7 +349,7 @@ class ClusterReconciler:
             invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
-        await self._write_status(cluster, shown)
+        await self._write_status(cluster, await anyio.to_thread.run_sync(build))
 
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:
@@ -359,9 +373,25 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
 
     controller.watch(clusters, predicate=any_of(generation_changed, annotations_changed))
-    controller.watch(caches.pods, in_namespace)
-    for informer in caches.children:
-        controller.watch(informer, in_namespace)
+
+    def concerned(obj: ConfigMap | Secret) -> Iterable[Request]:
+        """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
+        meta = obj.metadata
+        ours = CLUSTER_LABEL in meta.labels or meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
+        return [
+            Request(meta.namespace, cluster.metadata.name)
+            for cluster in clusters.list(meta.namespace)
+            if ours or meta.name in config.secrets_of(cluster)
+        ]
+
+    controller.watch(caches.pods, in_namespace, predicate=pod_changed)
+    controller.watch(caches.deployments, in_namespace, predicate=deployment_changed)
+    controller.watch(caches.jobs, in_namespace, predicate=job_changed)
+    controller.watch(caches.services, in_namespace)
+    controller.watch(caches.claims, in_namespace, predicate=claim_changed)
+    controller.watch(caches.budgets, in_namespace, predicate=budget_changed)
+    controller.watch(caches.config_maps, concerned)
+    controller.watch(caches.secrets, concerned)
     controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
     controller.watch(caches.reports, every, predicate=devices_changed)

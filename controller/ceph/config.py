@@ -98,6 +98,13 @@ def desired(cluster: CephCluster, secret_values: Mapping[Name, str]) -> dict[Nam
     return settings
 
 
+def secrets_of(cluster: CephCluster) -> frozenset[str]:
+    """The names of the Secrets that `cephConfigFromSecret` refers to."""
+    return frozenset(
+        reference.name for options in cluster.spec.ceph_config_from_secret.values() for reference in options.values()
+    )
+
+
 def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapping[Name, str]) -> tuple[Step, ...]:
     """What to set and unset in the mons' database. Pure.
 

@@ -6,6 +6,7 @@ Nothing here decides anything, and a cluster that does not answer is an observat
 from __future__ import annotations
 
 import errno
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ from controller.ceph.version import Detection
 from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
 from controller.framework.reports import reports_of
+from controller.framework.reservations import Reservations
 from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
@@ -73,7 +75,7 @@ MOST_REMNANTS = 5
 
 
 class Caches:
-    """The informers that CephClusters are observed through."""
+    """The informers that CephClusters are observed through, and what they have reserved from each other."""
 
     def __init__(self, factory: InformerFactory, operator_namespace: str) -> None:
         # Our own objects carry the label; only Secrets and ConfigMaps may be the user's.
@@ -92,6 +94,7 @@ class Caches:
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
+        self.reservations = Reservations(time.monotonic)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -174,8 +177,9 @@ class Observer:
         namespace = cluster.metadata.namespace
         live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
-        pods = tuple(self._caches.pods.list(namespace))
-        deployments = self._caches.deployments.list(namespace)
+        pods = tuple([pod async for pod in self._caches.pods.walk(namespace)])
+        deployments = [deployment async for deployment in self._caches.deployments.walk(namespace)]
+        nodes = tuple([node async for node in self._caches.nodes.walk()])
         jobs = self._caches.jobs.list(namespace)
         running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
@@ -184,7 +188,7 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
-        reports = {report.metadata.name: report.devices for report in self._caches.reports.list()}
+        reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
         detection = version.analyze(
             cluster,
             live,
@@ -201,7 +205,7 @@ class Observer:
                 identity.fsid,
                 release,
                 now=now,
-                nodes=self._caches.nodes.list(),
+                nodes=nodes,
                 reports=reports,
                 live=live,
                 deployments=deployments,
@@ -212,6 +216,7 @@ class Observer:
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
                 memory=self._compared.setdefault(namespace, Comparisons()),
+                reserved=self._caches.reservations.of_others(namespace),
             )
         has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
@@ -226,7 +231,7 @@ class Observer:
             mons=MonObservation(
                 endpoints=endpoints,
                 state=state,
-                nodes={n.metadata.name: n for n in self._caches.nodes.list()},
+                nodes={n.metadata.name: n for n in nodes},
                 deployments=daemons(deployments, "rook-ceph-mon"),
                 pods=by_id["rook-ceph-mon"],
                 live=live,
@@ -301,8 +306,10 @@ async def _ask(ceph: Cluster) -> _Answers:
         answers[prefix] = await ceph.mon(prefix, **args)
 
     try:
+        # First: by it, the connection knows which of the other answers still hold.
+        await ask("status")
         async with anyio.create_task_group() as tasks:
-            for prefix in ("mgr dump", "status", "versions", "config dump"):
+            for prefix in ("mgr dump", "versions", "config dump"):
                 tasks.start_soon(ask, prefix)
             tasks.start_soon(lambda: ask("config-key dump", key=OWNED_PREFIX))
     except* CephError as group:

@@ -19,7 +19,9 @@ import anyio.to_thread
 import orjson
 import structlog
 
+from controller.ceph.memory import QUESTIONS, READS, Memory
 from controller.ceph.threads import Lane, Threads
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +39,8 @@ VITAL_TIMEOUT = 6.0
 """Seconds for the mons to say how they and the cluster are: more than an election takes, less than a command may."""
 VITAL = frozenset({"quorum_status", "status"})
 """The commands whose answers are needed most when everything else hangs."""
+SHORT = 1 << 16
+"""Bytes of an answer up to which decoding it takes less than handing it to a thread."""
 CLOSING_TIMEOUT = 5.0
 """Seconds that the end of the process waits for connections to be shut."""
 
@@ -107,6 +111,7 @@ class RadosCluster:
         self._attempt: _Attempt | None = None
         self._users = 0
         self._closed = False
+        self._memory = Memory(loop_clock())
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,12 +122,28 @@ class RadosCluster:
         await _ended(self.close())
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
-        """See `Cluster.mon`."""
-        return await self._command("mon_command", prefix, args)
+        """See `Cluster.mon`. Long answers may be those of a moment ago: see `controller.ceph.memory`."""
+        command, memory = _command(prefix, args), self._memory
+        if prefix in QUESTIONS:
+            answer = _decode(await self._ask("mon_command", prefix, command))
+            if prefix == "status":
+                memory.heard(answer)
+            return answer
+        if prefix in READS:
+            question, writes = (prefix, command), memory.writes
+            output = memory.recall(question)
+            if output is None:
+                output = await self._ask("mon_command", prefix, command)
+                memory.keep(question, output, writes)
+            return await _decoded(output)
+        try:
+            return await _decoded(await self._ask("mon_command", prefix, command))
+        finally:
+            memory.wrote()
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mgr`."""
-        return await self._command("mgr_command", prefix, args)
+        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)))
 
     async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
         """Runs a blocking call of librados or librbd in a worker thread.
@@ -191,21 +212,20 @@ class RadosCluster:
         thread.start()
         return thread
 
-    async def _command(self, method: str, prefix: str, args: Mapping[str, Any]) -> Any:
-        command = json.dumps({"prefix": prefix, "format": "json", **args})
+    async def _ask(self, method: str, prefix: str, command: str) -> bytes:
         seconds = int(self._timeout)
 
-        def ask(handle: Any) -> tuple[int, Any, str]:
-            number, output, message = getattr(handle, method)(command, b"", seconds)
-            return number, _decode(output), message
+        def ask(handle: Any) -> tuple[int, bytes, str]:
+            answer: tuple[int, bytes, str] = getattr(handle, method)(command, b"", seconds)
+            return answer
 
         if prefix in VITAL:
-            number, answer, message = await self.use(ask, lane=Lane.VITAL, seconds=VITAL_TIMEOUT)
+            number, output, message = await self.use(ask, lane=Lane.VITAL, seconds=VITAL_TIMEOUT)
         else:
-            number, answer, message = await self.use(ask, lane=Lane.CONTROL, seconds=self._timeout + GRACE)
+            number, output, message = await self.use(ask, lane=Lane.CONTROL, seconds=self._timeout + GRACE)
         if number:
-            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", answer)
-        return answer
+            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
+        return output
 
     async def _run[T](self, lane: Lane, function: Callable[[], T], seconds: float, settled: Callable[[], None]) -> T:
         try:
@@ -287,6 +307,15 @@ def _connect(access: Access, timeout: float) -> Any:
         handle.shutdown()
         raise
     return handle
+
+
+def _command(prefix: str, args: Mapping[str, Any]) -> str:
+    return json.dumps({"prefix": prefix, "format": "json", **args})
+
+
+async def _decoded(output: bytes) -> Any:
+    """A long answer is decoded in a thread: everything else goes on meanwhile."""
+    return _decode(output) if len(output) <= SHORT else await anyio.to_thread.run_sync(_decode, output)
 
 
 def _decode(output: bytes) -> Any:

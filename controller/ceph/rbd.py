@@ -59,6 +59,9 @@ _NAME = re.compile(r"[^\s,/@]+")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
 """What the kernel reads as a whole: it is handed pool, image, namespace and mons in one line of text."""
 
+_CLIENT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[0-9.]+):\d+/\d+")
+"""A client's address with its nonce, as in "v1:10.0.0.1:0/123" and "[v2:[fd00::1]:0/123,v1:[fd00::1]:0/123]"."""
+
 FEATURES = {
     "layering": 1,
     "striping": 2,
@@ -234,6 +237,13 @@ class RbdBackend:
         if storage_class.provisioner == LEGACY_PROVISIONER:
             return _describe_legacy(storage_class, claim_uid)
         return _describe(storage_class, claim_uid, self._has)
+
+    def identity(self, volume: Volume) -> str:
+        """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
+        attributes = volume.attributes
+        if volume.driver.endswith(SUFFIX) and attributes.get("clusterID") and attributes.get("pool"):
+            return f"{attributes['clusterID']}/{_named(volume)}"
+        return f"{volume.driver} {volume.handle}"
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         """By the end of the image's name."""
@@ -666,7 +676,7 @@ def _remove(ioctx: Any, volume: Volume) -> None:
 
 
 def _watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
-    rbd, own = _rbd(), {plain(entity) for entity in handle.get_addrs().split(",")}
+    rbd, own = _rbd(), set(_CLIENT.findall(handle.get_addrs()))
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
             clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
@@ -706,9 +716,8 @@ def _holder(client: str) -> Holder:
 
 def plain(entity: str) -> str:
     """A client's "10.0.0.1:0/123" or "[fd00::1]:0/123", without the protocol that may stand before it."""
-    for protocol in ("v1:", "v2:", "any:"):
-        entity = entity.removeprefix(protocol)
-    return entity
+    found = _CLIENT.search(entity)
+    return found.group() if found is not None else entity
 
 
 def address_of(entity: str) -> str:

@@ -1,6 +1,7 @@
 """What the agents report of their nodes, for whoever chooses devices or asks who uses a volume.
 
-A report lives as long as its node: one that stayed would count the devices of a machine that is gone.
+A report lives as long as its node: one that stayed would count the devices of a machine that is gone. It stays a while
+longer if it names clients of volumes that are attached there still: by it they are fenced.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import structlog
 
 from controller.apis.node import NODE_REPORT, NodeReport
 from controller.runtime import Controller, Request, Result
-from controller.runtime.kube import CONFIG_MAP, NODE, Node, resource_of
+from controller.runtime.kube import CONFIG_MAP, NODE, VOLUME_ATTACHMENT, Node, VolumeAttachment, resource_of
 from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ REPORTS = resource_of(NODE_REPORT)
 
 OLD_REPORTS = "app=rook-discover"
 """Selects the ConfigMaps in which agents of earlier releases reported."""
+
+
+LOOK_AGAIN = 30.0
+"""Seconds until it is looked again whether a node that is gone has volumes attached still."""
 
 
 def reports_of(factory: InformerFactory, operator_namespace: str) -> Informer[NodeReport]:
@@ -47,18 +52,28 @@ class ReportReconciler:
         client: Deletes, and asks once more for the node.
         nodes: The cache of nodes.
         reports: The cache of reports.
+        attachments: The cache of VolumeAttachments.
     """
 
-    def __init__(self, client: Client, nodes: Informer[Node], reports: Informer[NodeReport]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        nodes: Informer[Node],
+        reports: Informer[NodeReport],
+        attachments: Informer[VolumeAttachment],
+    ) -> None:
         self._client = client
         self._nodes = nodes
         self._reports = reports
+        self._attachments = attachments
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         report = self._reports.get(request.namespace, request.name)
         if report is None or self._nodes.get("", request.name) is not None:
             return Result()
+        if report.clients and any(a.spec.node_name == request.name for a in self._attachments.list()):
+            return Result(requeue_after=LOOK_AGAIN)
         # The cache of nodes may be older than a report of a node that has just joined.
         if await self._client.find(NODE, "", request.name) is None:
             await self._client.delete(REPORTS, request.namespace, request.name, uid=report.metadata.uid)
@@ -79,7 +94,8 @@ def register(manager: Manager, settings: Settings) -> None:
     namespace = settings.operator_namespace
     nodes = manager.informers.informer(NODE, Node)
     reports = reports_of(manager.informers, namespace)
-    controller = Controller("nodereport", ReportReconciler(manager.client, nodes, reports))
+    attachments = manager.informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
+    controller = Controller("nodereport", ReportReconciler(manager.client, nodes, reports, attachments))
 
     def report_of(node: HasMetadata) -> Iterable[Request]:
         return (Request(namespace, node.metadata.name),)

@@ -34,12 +34,12 @@ from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAtt
 from controller.runtime.leader import is_lost
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, Holder, Volume, volume_from
-from controller.volumes.clients import BY_MAPPED, around, locate, reported_for
+from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for
 from controller.volumes.provision import reference
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
@@ -59,8 +59,8 @@ While that VolumeAttachment exists, no other node's gets the volume."""
 GRACE = 10.0
 """Seconds for which another holder is waited for in silence: each error that Kubernetes sees doubles its next delay."""
 
-LOOK_AGAIN = 2.0
-"""Seconds between two looks at who has a volume open: the storage system tells of no change."""
+FIRST_LOOK, LAST_LOOK = 2.0, 15.0
+"""Seconds between two looks at who has a volume open, at first and at most: the storage system tells of no change."""
 
 ASK_AGAIN = 30.0
 """Seconds until a storage system that did not say how to reach an attached volume is asked again."""
@@ -77,10 +77,11 @@ class AttachmentObservation:
         absent: Who never gave it back, though it is not open there any more. Looked up only for a detachment.
         node: The attachment's node, from the API server. Looked up for a detachment; None: it is gone.
         reports: Whether the node's agent reports.
-        reported: The clients by which the node has the volume mapped, by its agent's report. For a detachment.
+        reported: The clients by which the node has the volume mapped, by its agent's report; `client` is empty where
+            the agent does not know it. For a detachment.
         elsewhere: Other nodes, none of them out of service, whose agents have the volume mapped. For an attachment.
         metadata: What the node must know to map the volume.
-        age: Seconds since the attachment was asked for.
+        age: Seconds since the attachment, or its end, was asked for.
         trouble: Why the storage system cannot be asked; empty when it can.
         given: Whether the volume was given to it before, whatever became of that: then no other goes first.
     """
@@ -179,7 +180,7 @@ def analyze(attachment: VolumeAttachment, seen: AttachmentObservation) -> Plan:
     if seen.age >= GRACE and error != why:
         steps.append(Step(subject=subject, action=Fail(why), reason=why))
     steps.append(Step(subject=subject, reason="one writer at a time", waits_for=why))
-    return Plan(steps=tuple(steps), look_again=LOOK_AGAIN)
+    return Plan(steps=tuple(steps), look_again=_look_again(seen))
 
 
 def obstacle(attachment: VolumeAttachment, seen: AttachmentObservation) -> str:
@@ -234,16 +235,15 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
 
     held = _distinct((*filter(may_be_here, seen.holders), *seen.reported))
     if out_of_service and not seen.trouble:
-        return _detach_for_good(
-            attachment, seen, subject, _distinct((*held, *filter(may_be_here, seen.absent))), others
-        )
+        suspects = [h for h in _distinct((*held, *filter(may_be_here, seen.absent))) if h.client]
+        return _detach_for_good(attachment, seen, subject, suspects, others)
     # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
     writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
     silent = node is not None and writes and _unreachable(node)
     mounted = node is not None and _is_in_use(node, seen.volume)
     if not held and not seen.trouble and not silent and not mounted:
         return Plan(steps=(Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it"),))
-    known = ", ".join(holder.client for holder in held if here in holder.nodes)
+    known = ", ".join(holder.client or "by a client unknown" for holder in held if here in holder.nodes)
     unknown = ", ".join(holder.client for holder in held if here not in holder.nodes)
     if known:
         state = f"node {here} still has the volume open ({known}): it has to let go"
@@ -254,7 +254,7 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     else:
         state = f"node {here} still has the volume mounted, says its kubelet: it has to let go"
     why = seen.trouble or f"{state}, or, if the node is down for good, it has to get the taint {OUT_OF_SERVICE}"
-    return _detach_later(attachment, subject, why)
+    return _detach_later(attachment, seen, subject, why)
 
 
 def _detach_for_good(
@@ -275,7 +275,7 @@ def _detach_for_good(
             f"node {here} is {state}, but it cannot be told whose client has the volume open: {clients}{also}. It is "
             "not fenced: it has to close the volume, or the agent of its node, and no other, has to report it"
         )
-        return _detach_later(attachment, subject, why)
+        return _detach_later(attachment, seen, subject, why)
     detach = Step(subject=subject, action=Detach(), reason=f"node {here} is {state}, and none of its clients may write")
     if volume is None:
         return Plan(steps=(detach,))
@@ -290,12 +290,17 @@ def _detach_for_good(
     return Plan(steps=(*fences, detach))
 
 
-def _detach_later(attachment: VolumeAttachment, subject: str, why: str) -> Plan:
+def _detach_later(attachment: VolumeAttachment, seen: AttachmentObservation, subject: str, why: str) -> Plan:
     error = attachment.status.detach_error.message if attachment.status.detach_error is not None else ""
-    steps = () if error == why else (Step(subject=subject, action=Fail(why, detach=True), reason=why),)
-    return Plan(
-        steps=(*steps, Step(subject=subject, reason="one writer at a time", waits_for=why)), look_again=LOOK_AGAIN
-    )
+    tell = seen.age >= GRACE and error != why
+    steps = (Step(subject=subject, action=Fail(why, detach=True), reason=why),) if tell else ()
+    wait = Step(subject=subject, reason="one writer at a time", waits_for=why)
+    return Plan(steps=(*steps, wait), look_again=_look_again(seen))
+
+
+def _look_again(seen: AttachmentObservation) -> float:
+    """Seconds until the next look: a fifth of what was waited so far. Of a node that died, all volumes wait."""
+    return min(max(seen.age / 5, FIRST_LOOK), LAST_LOOK)
 
 
 def _distinct(holders: Iterable[Holder]) -> list[Holder]:
@@ -365,7 +370,7 @@ class Attachments:
         client: Writes.
         events: Tells users.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
-        volumes: All PersistentVolumes, with the index `BY_HANDLE`.
+        volumes: All PersistentVolumes, with the index `BY_IDENTITY`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
         namespace: Where the reports are.
@@ -388,7 +393,7 @@ class Attachments:
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
-        if attachment is None or not self.backend.serves(attachment.spec.attacher):
+        if attachment is None or not (self.backend.serves(attachment.spec.attacher) or self._was_given(attachment)):
             self.backoffs.forget(request)
             return Result()
         seen = await self.observe(attachment)
@@ -409,6 +414,12 @@ class Attachments:
             await self._tell(attachment, seen, outcome.failures)
         return conclude(outcome, plan.look_again)
 
+    def _was_given(self, attachment: VolumeAttachment) -> bool:
+        """Whether the volume was given to it here: then it ends here, too, though its driver is not served any more."""
+        volume = self.volumes.get("", attachment.spec.source.persistent_volume_name or "")
+        deleting = attachment.metadata.deletion_timestamp is not None
+        return deleting and volume is not None and volume.metadata.annotations.get(GIVEN_TO) == _note(attachment)
+
     async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
         """What there is to know about an attachment.
 
@@ -419,53 +430,83 @@ class Attachments:
         found = self.volumes.get("", name)
         names = self._names(found) or {name}
         same_volume = [a for each in sorted(names) for a in self.attachments.by_index(BY_VOLUME, each)]
-        created = attachment.metadata.creation_timestamp
+        deleting = attachment.metadata.deletion_timestamp is not None
+        since = attachment.metadata.deletion_timestamp or attachment.metadata.creation_timestamp
         seen = AttachmentObservation(
             volume=found,
             others=_without(attachment, same_volume),
-            age=self.clock() - datetime.fromisoformat(created).timestamp() if created else 0.0,
+            age=self.clock() - datetime.fromisoformat(since).timestamp() if since else 0.0,
             given=found is not None and found.metadata.annotations.get(GIVEN_TO) == _note(attachment),
         )
-        deleting = attachment.metadata.deletion_timestamp is not None
-        try:
-            seen = await self._ask(attachment, seen)
-        except Exception as error:  # whatever it is, who waits for the volume is told
-            if is_lost(error):
-                raise
-            if not isinstance(error, BackendError):
-                _log.exception("The storage system could not be asked", attachment=attachment.metadata.name)
-            seen = replace(seen, trouble=brief(error))
+        seen = await self._asked(attachment, seen, self._ask)
         if not deleting and attachment.status.attached:
             return seen
         # The API server is asked after the storage system, which may take long.
         node = await self._node(here) if deleting or seen.holders else None
         seen = replace(seen, node=node, reports=self.reports.get(self.namespace, here) is not None)
         if deleting and is_out_of_service(node):
-            # A client of a node, or of an attachment, that a cache lacks could be taken for this node's.
-            same_volume = await self._same_volume(names)
-            nodes = msgspec.convert(await self.client.list(NODE), list[Node])
-            reports = msgspec.convert(await self.client.list(REPORTS, self.namespace), list[NodeReport])
-            return _located(replace(seen, others=_without(attachment, same_volume)), here, nodes, reports)
+            return await self._observe_for_good(attachment, seen, names)
+        return self._by_caches(attachment, seen)
+
+    async def _observe_for_good(
+        self, attachment: VolumeAttachment, seen: AttachmentObservation, names: Collection[str]
+    ) -> AttachmentObservation:
+        """With what there is to know besides of a volume whose node is out of service."""
+        here = attachment.spec.node_name
+        seen = await self._asked(attachment, seen, self._ask_who_is_absent)
+        seen = self._by_caches(attachment, replace(seen, node=await self._node(here)))
+        if not any(isinstance(step.action, Fence | Detach) for step in analyze(attachment, seen).steps):
+            return seen
+        if not seen.holders and not seen.absent:
+            report = await self.client.find(REPORTS, self.namespace, here)
+            return _located(seen, here, (), [msgspec.convert(report, NodeReport)] if report is not None else ())
+        # A client of a node, or of an attachment, that a cache lacks could be taken for this node's.
+        others = _without(attachment, await self._same_volume(names))
+        nodes = msgspec.convert(await self.client.list(NODE), list[Node])
+        reports = msgspec.convert(await self.client.list(REPORTS, self.namespace), list[NodeReport])
+        return _located(replace(seen, others=others), here, nodes, reports)
+
+    def _by_caches(self, attachment: VolumeAttachment, seen: AttachmentObservation) -> AttachmentObservation:
+        """With where clients are, as the caches have it; but the node itself is the one that was asked for."""
+        here = attachment.spec.node_name
         nodes, reports = around((*seen.holders, *seen.absent), self.nodes, self.reports)
-        nodes = [n for n in nodes if n.metadata.name != here] + ([node] if node is not None else [])
-        mapped = self.reports.by_index(BY_MAPPED, handle_of(found)) if found is not None else []
+        nodes = [n for n in nodes if n.metadata.name != here] + ([seen.node] if seen.node is not None else [])
+        mapped = self.reports.by_index(BY_MAPPED, handle_of(seen.volume)) if seen.volume is not None else []
         elsewhere = [r.metadata.name for r in mapped if r.metadata.name != here and self._serves(r.metadata.name)]
         return _located(replace(seen, elsewhere=elsewhere), here, nodes, [*reports, *mapped])
 
-    async def _ask(self, attachment: VolumeAttachment, seen: AttachmentObservation) -> AttachmentObservation:
-        """With what the storage system says.
-
-        Raises:
-            BackendError: It cannot say it now.
-        """
+    async def _asked(
+        self,
+        attachment: VolumeAttachment,
+        seen: AttachmentObservation,
+        ask: Callable[[VolumeAttachment, AttachmentObservation, Volume], Awaitable[AttachmentObservation]],
+    ) -> AttachmentObservation:
+        """With what the storage system says, or why it does not: whatever it is, who waits for the volume is told."""
         volume = volume_of(attachment, seen.volume)
-        if volume is None:
+        if seen.trouble or volume is None:
             return seen
+        try:
+            return await ask(attachment, seen, volume)
+        except Exception as error:
+            if is_lost(error):
+                raise
+            if not isinstance(error, BackendError):
+                _log.exception("The storage system could not be asked", attachment=attachment.metadata.name)
+            return replace(seen, trouble=brief(error))
+
+    async def _ask(
+        self, attachment: VolumeAttachment, seen: AttachmentObservation, volume: Volume
+    ) -> AttachmentObservation:
         if attachment.metadata.deletion_timestamp is not None:
-            return replace(seen, holders=await self.backend.holders(volume), absent=await self.backend.absent(volume))
+            return replace(seen, holders=await self.backend.holders(volume))
         told = attachment.status.attachment_metadata if attachment.status.attached else {}
         holders = () if attachment.status.attached else await self.backend.holders(volume)
         return replace(seen, holders=holders, metadata=await self.backend.attachment(volume, told))
+
+    async def _ask_who_is_absent(
+        self, _: VolumeAttachment, seen: AttachmentObservation, volume: Volume
+    ) -> AttachmentObservation:
+        return replace(seen, absent=await self.backend.absent(volume))
 
     def _serves(self, node: str) -> bool:
         """Whether a node is not out of service, as far as the cache knows."""
@@ -480,7 +521,9 @@ class Attachments:
         """The PersistentVolumes of the same volume: its own, and any by which another namespace has it."""
         if volume is None:
             return set()
-        return {volume.metadata.name, *(v.metadata.name for v in self.volumes.by_index(BY_HANDLE, handle_of(volume)))}
+        (identity, *_) = identities(self.backend)(volume) or ("",)
+        copies = self.volumes.by_index(BY_IDENTITY, identity) if identity else []
+        return {volume.metadata.name, *(copy.metadata.name for copy in copies)}
 
     async def _same_volume(self, names: Collection[str]) -> list[VolumeAttachment]:
         """The attachments of these PersistentVolumes that the API server has."""

@@ -126,6 +126,10 @@ class VolumeBackend(Protocol):
         """
         ...
 
+    def identity(self, volume: Volume) -> str:
+        """What tells that two volumes are one, whatever their drivers and handles: the same for both. Pure."""
+        ...
+
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         """Whether a volume can only be one that `describe` gave for the claim of that uid, and nobody else's. Pure."""
         ...

@@ -27,7 +27,7 @@ BY_CLIENT = "client"
 """The index of reports by the clients in them, as the storage system calls those."""
 
 BY_MAPPED = "mapped"
-"""The index of reports by the volumes that the nodes have mapped: by `controller.volumes.reclaim.handle_of`."""
+"""The index of reports by the volumes that the nodes have mapped: by `handle_of`."""
 
 
 def addresses_of(node: Node) -> tuple[str, ...]:
@@ -36,17 +36,23 @@ def addresses_of(node: Node) -> tuple[str, ...]:
 
 
 def clients_of(report: NodeReport) -> tuple[str, ...]:
-    """The clients that a report names."""
-    return tuple(client.address for client in report.clients)
+    """The clients that a report names; the agent does not know each by its address."""
+    return tuple(client.address for client in report.clients if client.address)
+
+
+def handle_of(volume: PersistentVolume) -> str:
+    """How `BY_MAPPED` names a volume; empty for one that no CSI driver serves."""
+    csi = volume.spec.csi
+    return f"{csi.driver} {csi.volume_handle}" if csi is not None else ""
 
 
 def mapped_by(report: NodeReport) -> tuple[str, ...]:
-    """The volumes that a report names, as `controller.volumes.reclaim.handle_of` names them."""
+    """The volumes that a report names, as `handle_of` names them."""
     return tuple(f"{client.driver} {client.volume_handle}" for client in report.clients)
 
 
 def reported_for(volume: PersistentVolume | None, report: NodeReport) -> tuple[str, ...]:
-    """The clients by which the report's node uses a volume."""
+    """The clients by which the report's node uses a volume; empty for one that its agent does not know."""
     csi = volume.spec.csi if volume is not None else None
     if csi is None:
         return ()

@@ -19,14 +19,14 @@ from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, refer
 from informers import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from controller.apis.node import NodeReport
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import Node, VolumeAttachment
     from controller.volumes.backend import VolumeBackend
-    from informers import Client, Informer
+    from informers import Client, Informer, JsonObject
 
 UNCLAIMED = ("Available", "Released", "Failed")
 """Phases of a PersistentVolume that no claim is bound to."""
@@ -34,8 +34,8 @@ UNCLAIMED = ("Available", "Released", "Failed")
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
 
-BY_HANDLE = "handle"
-"""The index of PersistentVolumes by `handle_of`."""
+BY_IDENTITY = "identity"
+"""The index of PersistentVolumes by the volume that they are of: by `identities`."""
 
 
 DESTROY_DEADLINE = 540.0
@@ -111,10 +111,13 @@ def _claim_uid(volume: PersistentVolume) -> str:
     return volume.spec.claim_ref.uid if volume.spec.claim_ref is not None else ""
 
 
-def handle_of(volume: PersistentVolume) -> str:
-    """What tells that two PersistentVolumes are of one volume; empty for one that no CSI driver serves."""
-    csi = volume.spec.csi
-    return f"{csi.driver} {csi.volume_handle}" if csi is not None else ""
+def identities(backend: VolumeBackend) -> Callable[[PersistentVolume], tuple[str, ...]]:
+    """What `BY_IDENTITY` indexes by: nothing for a volume that no CSI driver serves."""
+
+    def found(volume: PersistentVolume) -> tuple[str, ...]:
+        return (backend.identity(volume_from(volume.spec.csi)),) if volume.spec.csi is not None else ()
+
+    return found
 
 
 @dataclass(slots=True)
@@ -124,7 +127,7 @@ class Volumes:
     Attributes:
         client: Writes.
         events: Tells users.
-        volumes: All PersistentVolumes, with the index `BY_HANDLE`.
+        volumes: All PersistentVolumes.
         attachments: All VolumeAttachments, with the index `BY_VOLUME`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the index `BY_CLIENT`.
@@ -164,18 +167,33 @@ class Volumes:
         return conclude(outcome, plan.look_again)
 
     async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
-        # Asked of the API server, not of a cache: the volume may have been retained, or claimed, a moment ago.
-        name = volume.metadata.name
-        now = msgspec.convert(await self.client.get(PV, "", name), PersistentVolume)
-        others = [v for v in self.volumes.by_index(BY_HANDLE, handle_of(volume)) if v.metadata.name != name]
-        if why := reprieve(volume, now, others):
-            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
         holders = await self.backend.holders(action.volume)
         if holders:
             nodes, reports = around(holders, self.nodes, self.reports)
             located = locate(holders, reports, nodes)
             raise BackendError(f"still open: {', '.join(holder.where for holder in located)}")
+        # Asked of the API server, not of a cache, and last: the volume may have been retained, claimed, or given to
+        # another namespace a moment ago.
+        name = volume.metadata.name
+        same = [
+            msgspec.convert(found, PersistentVolume)
+            for found in await self.client.list(PV)
+            if found["metadata"]["name"] == name or self._is_same(action.volume, found)
+        ]
+        now = next((found for found in same if found.metadata.name == name), None)
+        if now is None:
+            raise BackendError(f"PersistentVolume {name} is gone: its volume is not destroyed")
+        if why := reprieve(volume, now, [found for found in same if found is not now]):
+            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
         await self.backend.delete(action.volume)
+
+    def _is_same(self, volume: Volume, other: JsonObject) -> bool:
+        csi = other["spec"].get("csi")
+        if not csi:
+            return False
+        attributes = csi.get("volumeAttributes") or {}
+        there = Volume(driver=csi["driver"], attributes=attributes, handle=csi["volumeHandle"])
+        return self.backend.identity(there) == self.backend.identity(volume)
 
     async def _delete(self, volume: PersistentVolume) -> None:
         await self.client.delete(PV, "", volume.metadata.name, uid=volume.metadata.uid)

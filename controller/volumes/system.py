@@ -25,7 +25,7 @@ from controller.runtime.reconciler import Request
 from controller.volumes.attach import Attachments
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.provision import Claims, class_name
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, Volumes, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, Volumes, identities
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str
     attachments = informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
     nodes = informers.informer(NODE, Node)
     claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
-    volumes.add_index(BY_HANDLE, lambda volume: (handle_of(volume),))
+    volumes.add_index(BY_IDENTITY, identities(backend))
     attachments.add_index(BY_VOLUME, lambda attachment: (attachment.spec.source.persistent_volume_name or "",))
     attachments.add_index(BY_NODE, lambda attachment: (attachment.spec.node_name,))
     nodes.add_index(BY_ADDRESS, addresses_of)

@@ -15,7 +15,7 @@ from controller.runtime.reconciler import Request
 from controller.volumes.attach import GIVEN_TO, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client
 from tests.integration.test_crds import install
 from tests.integration.test_manager import new_manager, running
@@ -58,7 +58,7 @@ def operator(manager: Any, namespace: str, backend: FakeBackend, *, sees: str = 
     found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment, label_selector=f"node={sees}" if sees else "")
     found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
     volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-    volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
+    volumes.add_index(BY_IDENTITY, identities(backend))
     nodes.add_index(BY_ADDRESS, addresses_of)
     reports = reports_of(caches, namespace)
     reports.add_index(BY_CLIENT, clients_of)

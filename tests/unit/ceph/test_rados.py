@@ -134,6 +134,45 @@ async def test_a_connection_that_fails_is_closed_and_tried_again_by_the_next_com
         assert await ceph.mon("x") == {}
 
 
+async def test_what_was_answered_a_moment_ago_is_not_asked_again_until_something_changes(librados: StandIn) -> None:
+    epoch = 1
+
+    def answer() -> Any:
+        return 0, json.dumps({"osdmap": {"epoch": epoch}}).encode(), ""
+
+    librados.answer = answer
+    async with RadosCluster(ACCESS) as ceph:
+        for _ in range(3):
+            await ceph.mon("status")
+            await ceph.mon("osd dump")
+            await ceph.mon("config dump")
+        (connection,) = librados.connections
+        asked = [question["prefix"] for question in connection.asked]
+        assert asked == ["status", "osd dump", "config dump", "status", "status"]
+        epoch = 2
+        await ceph.mon("status")
+        await ceph.mon("osd dump")
+        assert len(connection.asked) == 7, "the map of OSDs is another"
+        await ceph.mon("config set", who="global", name="x", value="1")
+        await ceph.mon("config dump")
+        assert len(connection.asked) == 9, "and a write ends it"
+
+
+async def test_a_long_answer_is_decoded_in_a_thread(librados: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def decode(output: bytes) -> Any:
+        threads.append(threading.get_ident())
+        return json.loads(output)
+
+    monkeypatch.setattr(rados, "_decode", decode)
+    librados.answer = (0, json.dumps(["x" * 100] * 2000).encode(), "")
+    async with RadosCluster(ACCESS) as ceph:
+        assert len(await ceph.mon("osd dump")) == 2000
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 class Hanging:
     """Image calls that do not return until they are let go."""
 

@@ -192,6 +192,19 @@ def test_the_image_of_a_volume(handle: str, attributes: dict[str, str], expected
     assert image_name(Volume(driver=DRIVER, attributes=attributes, handle=handle)) == expected
 
 
+def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
+    image = {"clusterID": "rook-ceph", "pool": "p"}
+    made = Volume(driver=DRIVER, attributes={**image, "imageName": f"csi-vol-{UID}"}, handle=HANDLE)
+    by_hand = Volume(
+        driver="rook.rbd.csi.ceph.com", attributes={**image, "staticVolume": "true"}, handle=f"csi-vol-{UID}"
+    )
+    another = Volume(driver=DRIVER, attributes={**image, "radosNamespace": "n"}, handle=HANDLE)
+    assert backend().identity(made) == backend().identity(by_hand)
+    assert backend().identity(made) != backend().identity(another)
+    ebs = [Volume(driver="ebs.csi.aws.com", attributes={}, handle=handle) for handle in "ab"]
+    assert len({backend().identity(volume) for volume in ebs}) == 2
+
+
 @pytest.mark.parametrize(
     ("entity", "expected"),
     [
@@ -269,6 +282,7 @@ class Pool:
         self.asked, self.may_change = threading.Event(), threading.Event()
         self.opened = self.dumps = self.removals = 0
         self.down = False
+        self.own = "v1:10.0.0.9:0/9"
 
     async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
         return await anyio.to_thread.run_sync(lambda: function(self), abandon_on_cancel=True)
@@ -289,7 +303,7 @@ class Pool:
         return name in self.pools
 
     def get_addrs(self) -> str:
-        return "v1:10.0.0.9:0/9"
+        return self.own
 
     def set_namespace(self, _: str) -> None: ...
 
@@ -381,9 +395,19 @@ async def test_of_many_volumes_that_are_attached_one_asks(monkeypatch: pytest.Mo
     assert pool.dumps == 3
 
 
-async def test_the_operators_own_client_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("own", "watcher"),
+    [
+        ("v1:10.0.0.9:0/9", "10.0.0.9:0/9"),
+        ("[v2:10.0.0.9:0/9,v1:10.0.0.9:0/9]", "v1:10.0.0.9:0/9"),
+        ("[v2:[fd00::9]:0/9,v1:[fd00::9]:0/9]", "[fd00::9]:0/9"),
+    ],
+)
+async def test_the_operators_own_client_holds_nothing(own: str, watcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fenced by elimination, it could do nothing any more."""
-    found = on(Pool(1, "10.0.0.9:0/9", "v1:10.0.0.1:0/1"), monkeypatch)
+    pool = Pool(1, watcher, "v1:10.0.0.1:0/1")
+    pool.own = own
+    found = on(pool, monkeypatch)
     assert await found.holders(IMAGE) == (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
 
 

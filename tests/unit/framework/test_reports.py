@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import anyio
 import yaml
 
 from controller.apis.node import NODE_REPORT
-from controller.framework.reports import REPORTS, devices_changed, register, reports_of
+from controller.framework.reports import LOOK_AGAIN, REPORTS, devices_changed, register, reports_of
 from controller.framework.settings import Settings
-from controller.runtime.kube import CONFIG_MAP, NODE
+from controller.runtime.kube import CONFIG_MAP, NODE, VOLUME_ATTACHMENT
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from informers import ApiError
 
@@ -42,6 +43,26 @@ async def test_a_report_goes_with_its_node() -> None:
         server.delete(NODE, "", "a")
         await until(lambda: server.find(REPORTS, NAMESPACE, "a") is None)
         assert server.find(REPORTS, NAMESPACE, "b") is not None
+
+
+@virtual_time
+async def test_a_report_stays_while_clients_in_it_may_have_to_be_fenced() -> None:
+    server = world()
+    report(server, "gone")
+    server.patch(REPORTS, NAMESPACE, "gone", {"clients": [{"driver": "d", "volumeHandle": "v", "address": "x:0/1"}]})
+    source = {"persistentVolumeName": "v"}
+    server.create(
+        VOLUME_ATTACHMENT,
+        {"metadata": {"name": "va"}, "spec": {"attacher": "d", "nodeName": "gone", "source": source}},
+    )
+    manager = new_manager(server, namespaces=("served",))
+    register(manager, Settings(operator_namespace=NAMESPACE))
+
+    async with running(manager):
+        await anyio.sleep(2 * LOOK_AGAIN)
+        assert server.find(REPORTS, NAMESPACE, "gone") is not None
+        server.delete(VOLUME_ATTACHMENT, "", "va")
+        await until(lambda: server.find(REPORTS, NAMESPACE, "gone") is None)
 
 
 @virtual_time

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import uvloop
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from e2e.certificates import make_certificates
 from informers import (
@@ -204,12 +206,13 @@ async def test_a_deletion_that_answers_with_the_object_may_have_taken_effect(
     namespaces = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
     about = {"name": "a", "uid": "u-1", "resourceVersion": "7", **metadata}
     answer = {"apiVersion": "v1", "kind": "Namespace", "metadata": about, "spec": spec}
-    told: list[JsonObject] = []
+    told: list[JsonObject | None] = []
     async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
-        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        client.on_write = lambda _resource, _namespace, _name: told.append
         await client.delete(namespaces, "", "a")
     if gone:
         (status_of,) = told
+        assert status_of is not None
         assert status_of["kind"] == "Status"
         assert status_of["details"]["uid"] == "u-1"
     else:
@@ -348,7 +351,7 @@ async def test_the_gate_is_asked_before_each_attempt(tmp_path: Path) -> None:
     def gate() -> None:
         nonlocal asked
         asked += 1
-        if asked == 2:
+        if asked == 3:  # twice for each attempt
             raise RuntimeError("lost the lease while waiting")
 
     async with plain_client(tmp_path, status(429, headers={"Retry-After": "0.01"})) as (client, server):
@@ -356,6 +359,40 @@ async def test_the_gate_is_asked_before_each_attempt(tmp_path: Path) -> None:
         with pytest.raises(RuntimeError):
             await client.request("POST", "/x")
     assert len(server.requests) == 1
+
+
+async def test_the_gate_is_asked_before_anything_is_done_for_a_write(tmp_path: Path) -> None:
+    def gate() -> None:
+        raise RuntimeError("not the leader")
+
+    async with plain_client(tmp_path) as (client, server):
+        client.write_gate = gate
+        assert isinstance(client.transport, HttpTransport)
+        assert client.transport._sessions is not None
+        session = client.transport._sessions[0]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(session, "_request", None)  # as if the hook were never called
+            with pytest.raises(RuntimeError, match="not the leader"):
+                await client.request("POST", "/x")
+    assert server.requests == []
+
+
+def test_an_aiohttp_without_the_hook_of_the_gate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(aiohttp.ClientRequest, "send")
+    config = write_kubeconfig(tmp_path / "config", Server(url="http://127.0.0.1:1"), {})
+    with pytest.raises(RuntimeError, match=r"ClientRequest\.send"):
+        HttpTransport(kubeconfig(config), user_agent="test")
+
+
+async def test_warnings_of_the_server_are_logged_once(tmp_path: Path) -> None:
+    warning = '299 - "v1 Endpoints is deprecated in v1.33+; use EndpointSlice"'
+    async with plain_client(tmp_path, web.json_response({}, headers={"Warning": warning})) as (client, _):
+        with capture_logs() as logs:
+            await client.request("GET", "/x")
+            await client.request("GET", "/y")
+    (entry,) = logs
+    assert entry["warning"] == "v1 Endpoints is deprecated in v1.33+; use EndpointSlice"
+    assert (entry["method"], entry["path"]) == ("GET", "/x")
 
 
 async def test_a_closed_client_says_so(tmp_path: Path) -> None:
@@ -678,9 +715,9 @@ async def test_a_write_is_not_sent_again_when_its_connection_breaks(tmp_path: Pa
 
 async def test_a_dry_run_is_no_write(tmp_path: Path) -> None:
     answer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}}
-    told: list[JsonObject] = []
+    told: list[JsonObject | None] = []
     async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
-        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        client.on_write = lambda _resource, _namespace, _name: told.append
         merge = "application/merge-patch+json"
         await client.patch(CONFIG_MAPS, "one", "a", {}, content_type=merge, params={"dryRun": "All"})
     assert told == []

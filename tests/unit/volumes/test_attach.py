@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from controller.framework.plan import PlanError, StepState
-from controller.runtime.kube import PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import (
     ASK_AGAIN,
+    FIRST_LOOK,
+    GIVEN_TO,
     GRACE,
-    LOOK_AGAIN,
+    LAST_LOOK,
     OUT_OF_SERVICE,
     AddFinalizer,
     Attach,
@@ -37,6 +39,7 @@ ON_A = Holder(address="10.0.0.1", client="10.0.0.1:0/1", nodes=frozenset({"a"}))
 ON_B = Holder(address="10.0.0.2", client="10.0.0.2:0/2", nodes=frozenset({"b"}))
 UNKNOWN = Holder(address="192.0.2.1", client="192.0.2.1:0/3")
 BOTH = Holder(address="192.0.2.1", client="192.0.2.1:0/3", nodes=frozenset({"a", "b"}))
+UNTOLD = Holder(address="", client="", nodes=frozenset({"a"}))
 OUT = node("a", "10.0.0.1", taints=(OUT_OF_SERVICE,), ready="Unknown")
 LEAVING = attachment("a", deleting=True, attached=True, finalizers=("external-attacher/rook-ceph-rbd-csi-ceph-com",))
 SHARED = volume(modes=("ReadWriteMany",), mode="Block")
@@ -96,7 +99,7 @@ def test_what_keeps_a_volume_from_a_node_is_named(changes: dict[str, Any], named
     assert isinstance(fail.action, Fail)
     assert named in fail.action.error
     assert wait.held_by is StepState.WAITING
-    assert plan.look_again == LOOK_AGAIN
+    assert plan.look_again is not None
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,7 @@ def test_of_two_that_ask_at_once_exactly_one_gets_it() -> None:
 
 
 def test_an_error_is_told_once_and_not_before_the_grace_is_over() -> None:
+    assert actions(LEAVING, seen(holders=[ON_A], age=GRACE - 1)) == [None]
     waiting = attachment("b", finalizers=(FINALIZER,))
     assert actions(waiting, seen(holders=[ON_A], age=GRACE - 1)) == [None]
     (fail, _) = actions(waiting, seen(holders=[ON_A], age=GRACE))
@@ -147,6 +151,12 @@ def test_which_volumes_have_one_node_only(modes: tuple[str, ...], mode: str, exp
     assert exclusive(volume(modes=modes, mode=mode)) is expected
 
 
+@pytest.mark.parametrize(("age", "expected"), [(0.0, FIRST_LOOK), (60.0, 12.0), (3600.0, LAST_LOOK)])
+def test_the_longer_it_is_waited_for_the_less_often_it_is_asked(age: float, expected: float) -> None:
+    assert analyze(LEAVING, seen(holders=[ON_A], age=age)).look_again == expected
+    assert analyze(attachment("b"), seen(holders=[ON_A], age=age)).look_again == expected
+
+
 def test_a_node_that_has_let_go_is_detached() -> None:
     assert actions(LEAVING, seen()) == [Detach()]
     assert actions(LEAVING, seen(holders=[ON_B])) == [Detach()]
@@ -159,6 +169,7 @@ def test_a_node_that_has_let_go_is_detached() -> None:
         (seen(holders=[ON_A]), "node a still has the volume open (10.0.0.1:0/1)"),
         (seen(holders=[ON_B, BOTH]), "node a still has the volume open (192.0.2.1:0/3)"),
         (seen(reported=[ON_A]), "node a still has the volume open (10.0.0.1:0/1)"),
+        (seen(reported=[UNTOLD]), "node a still has the volume open (by a client unknown)"),
         (seen(node=node("a", "10.0.0.1", ready="False", in_use=True)), "node a still has the volume mounted, says its"),
         (seen(holders=[UNKNOWN]), "no node's agent accounts for 192.0.2.1:0/3, which may be node a's"),
         (seen(holders=[UNKNOWN], reports=True), "no node's agent accounts for 192.0.2.1:0/3"),
@@ -188,7 +199,7 @@ def test_a_node_that_may_still_have_it_open_is_not(found: AttachmentObservation,
     assert named in fail.action.error
     assert OUT_OF_SERVICE in fail.action.error
     assert wait.held_by is StepState.WAITING
-    assert plan.look_again == LOOK_AGAIN
+    assert plan.look_again is not None
     told = attachment("a", deleting=True, attached=True, finalizers=(FINALIZER,), detach_error=fail.action.error)
     assert actions(told, found) == [None]
 
@@ -226,6 +237,7 @@ def test_a_cluster_that_does_not_answer_detaches_nothing(host: Node | None) -> N
         ({"holders": [UNKNOWN, ON_B]}, [UNKNOWN]),  # nobody else has the volume attached
         ({"absent": [UNKNOWN]}, [UNKNOWN]),
         ({"holders": [ON_A, ON_B], "others": [attachment("b", attached=True)]}, [ON_A]),
+        ({"reported": [UNTOLD]}, []),
         ({}, []),
     ],
 )
@@ -274,6 +286,28 @@ def test_a_node_that_is_gone_is_fenced_by_what_the_attachment_says_of_the_volume
     assert fence.holder == UNKNOWN
     assert fence.volume.attributes == metadata
     assert detach == Detach()
+
+
+class Former(FakeBackend):
+    """A storage system that serves the driver no more: its last cluster is gone."""
+
+    def serves(self, driver: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_what_was_given_is_taken_back_though_its_driver_is_not_served_any_more(given: bool) -> None:
+    world = World()
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(LEAVING))
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    this = msgspec.to_builtins(volume())
+    if given:
+        this["metadata"]["annotations"][GIVEN_TO] = f"csi-a/{found['metadata']['uid']}"
+    world.put(PV, this)
+    world.put(NODE, msgspec.to_builtins(NODE_A))
+    await attaching(world, backend=Former(world)).reconcile(Request("", "csi-a"))
+    assert (world.find(VOLUME_ATTACHMENT, "", "csi-a") is None) is given
 
 
 # What users are told.

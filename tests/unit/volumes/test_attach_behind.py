@@ -16,10 +16,10 @@ from controller.framework.reports import REPORTS, reports_of
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, PersistentVolume, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
-from controller.volumes.attach import GIVEN_TO, LOOK_AGAIN, OUT_OF_SERVICE, Attachments
+from controller.volumes.attach import GIVEN_TO, LAST_LOOK, OUT_OF_SERVICE, Attachments
 from controller.volumes.backend import Holder, Volume
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client, TransportError
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, report, volume
 from tests.unit.volumes.world import FakeBackend, World
@@ -98,7 +98,7 @@ class Operator:
         found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment)
         found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
         volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-        volumes.add_index(BY_HANDLE, lambda v: (handle_of(v),))
+        volumes.add_index(BY_IDENTITY, identities(self.backend))
         nodes.add_index(BY_ADDRESS, addresses_of)
         reports = reports_of(caches, OPERATOR)
         reports.add_index(BY_CLIENT, clients_of)
@@ -193,7 +193,7 @@ async def test_a_node_that_is_in_service_again_is_not_fenced(back: bool) -> None
             put(server, NODE, node("a", "10.0.0.1"))
         else:
             server.patch(NODE, "", "a", NO_TAINT)
-        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert await one.reconcile(FIRST) == LAST_LOOK
         assert backend.fenced == []
         assert is_there(server)
 
@@ -274,16 +274,28 @@ async def test_a_client_that_ceph_has_forgotten_is_fenced_by_what_its_node_repor
 
 
 @virtual_time
+async def test_while_it_is_waited_for_a_client_nothing_is_listed() -> None:
+    server, backend = with_nodes(OUT_OF_SERVICE), Backend(Holder(address="10.0.0.254", client="tunnel"))
+    put_attachment(server, SECOND, "b", attached=True)
+    leaving(server)
+    async with operator(server, backend) as one:
+        asked = len(server.requests)
+        assert await one.reconcile(FIRST) == LAST_LOOK
+        collections = ("/nodes", "/persistentvolumes", "/volumeattachments", "/nodereports")
+        assert not [request for request in server.requests[asked:] if request.path.endswith(collections)]
+
+
+@virtual_time
 async def test_a_detachment_goes_on_when_the_agent_has_let_go() -> None:
     server, backend = with_nodes(), Backend(Holder(address="10.0.0.254", client="tunnel"))
     put(server, REPORTS, report("a", "tunnel"))
     leaving(server)
     async with operator(server, backend) as one:
-        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert await one.reconcile(FIRST) == LAST_LOOK
         assert is_there(server)
         put(server, REPORTS, report("a"))
         backend.world.holders[IMAGE] = ()
-        await anyio.sleep(LOOK_AGAIN)
+        await anyio.sleep(LAST_LOOK)
         await one.reconcile(FIRST)
         assert not is_there(server)
 
@@ -299,7 +311,7 @@ async def test_a_client_on_the_machine_that_had_the_nodes_name_before_is_another
         server.stall()
         server.delete(NODE, "", "a")
         put(server, NODE, node("a", "10.0.0.3"))
-        assert await one.reconcile(FIRST) == LOOK_AGAIN
+        assert await one.reconcile(FIRST) == LAST_LOOK
         assert attached(server) == []
 
 
@@ -417,7 +429,7 @@ async def test_another_persistent_volume_of_the_same_volume_has_it(behind: bool)
             with pytest.raises(PlanError, match="is attached to node b"):
                 await one.reconcile(FIRST)
         else:
-            assert await one.reconcile(FIRST) == LOOK_AGAIN
+            assert await one.reconcile(FIRST) == LAST_LOOK
         assert attached(server) == [SECOND]
 
 

@@ -7,8 +7,7 @@ import pytest
 from controller.apis.node import NodeReport
 from controller.runtime.kube import Node
 from controller.volumes.backend import Holder
-from controller.volumes.clients import locate, mapped_by, reported_for
-from controller.volumes.reclaim import handle_of
+from controller.volumes.clients import handle_of, locate, mapped_by, reported_for
 from tests.unit.volumes.objects import node, report, volume
 
 TUNNEL = Holder(address="192.168.5.1", client="192.168.5.1:0/77")

@@ -213,6 +213,22 @@ async def test_a_volume_that_another_namespace_has_too_is_not_destroyed() -> Non
     assert world.images == {}
 
 
+async def test_nor_one_that_another_persistent_volume_has_which_the_cache_does_not_show() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    _, volumes, _ = reconcilers(world)
+    found = world.find(PV, "", VOLUME)
+    assert found is not None
+    volumes.volumes = Stale(volumes.volumes.get("", VOLUME))  # type: ignore[assignment]
+    kept = {**found["spec"], "persistentVolumeReclaimPolicy": "Retain"}
+    world.put(PV, {**found, "metadata": {"name": "by-hand", "uid": "by-hand"}, "spec": kept})
+    with pytest.raises(PlanError, match="has the same volume as PersistentVolume by-hand: it is not destroyed"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+
+
 class Stale:
     """A cache that has one object, of a while ago."""
 
@@ -221,9 +237,6 @@ class Stale:
 
     def get(self, *_: str) -> object:
         return self._obj
-
-    def by_index(self, *_: str) -> list[object]:
-        return [self._obj]
 
 
 @pytest.mark.parametrize("crash_at", range(1, 9))

@@ -28,7 +28,7 @@ from controller.testkit import ApiServer, Connection
 from controller.volumes.attach import Attachments
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_HANDLE, BY_VOLUME, handle_of
+from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import Client, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
@@ -133,7 +133,7 @@ class FakeInformer[T]:
     def by_index(self, index: str, value: str) -> list[T]:
         indexed: dict[str, Callable[[Any], tuple[str, ...]]] = {
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
-            BY_HANDLE: lambda volume: (handle_of(volume),),
+            BY_IDENTITY: identities(FakeBackend(self._world)),
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
@@ -163,6 +163,9 @@ class FakeBackend:
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         volume = Volume(driver=DRIVER, attributes={**ATTRIBUTES, "imageName": f"csi-vol-{claim_uid}"})
         return Description(volume=volume, secret_namespace="rook-ceph", stage_secret="node", expand_secret="admin")
+
+    def identity(self, volume: Volume) -> str:
+        return volume.attributes["imageName"]
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         return volume.attributes["imageName"] == f"csi-vol-{claim_uid}"
