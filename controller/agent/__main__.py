@@ -17,23 +17,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
+import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
+from controller.agent.clients import Clients
 from controller.agent.command import run
 from controller.agent.csi.calls import Interceptor, Volumes
 from controller.agent.csi.identity import IdentityService
 from controller.agent.csi.node import NodeService
 from controller.agent.csi.server import serve_driver
 from controller.agent.discovery import Discovery
+from controller.agent.leftovers import Leftovers, NodeVolumes
+from controller.agent.limits import userspace_volumes
 from controller.agent.mounter import RUNTIME_DIRECTORY
 from controller.agent.protocol import SOCKET
 from controller.agent.rbd import KernelMapper, MounterClient
 from controller.agent.report import Reporter
 from controller.apis.node import Mapper as NodeMapper
+from controller.runtime.kube import NODE
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
-from informers import Client
+from informers import Client, InformerFactory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +68,8 @@ class Settings:
         host_mounts: The mount table of the host.
         metrics: Host and port for metrics and probes.
         interval: Seconds between two looks for device changes that the kernel did not announce.
+        max_volumes: How many volumes the scheduler may send to the node, 0 for any number; None: as many as the node
+            has threads for.
         log_level: The lowest level that is logged.
     """
 
@@ -74,6 +82,7 @@ class Settings:
     host_mounts: Path = Path("/host/proc/1/mountinfo")
     metrics: tuple[str, int] = ("0.0.0.0", 9810)  # noqa: S104 - scraped from other nodes
     interval: float = 60.0
+    max_volumes: int | None = None
     log_level: str = "info"
 
     @classmethod
@@ -89,6 +98,11 @@ class Settings:
         host, _, port = environment.get("ROOK_AGENT_METRICS_ADDRESS", "0.0.0.0:9810").rpartition(":")
         if not port.isdigit():
             raise ValueError("environment variable ROOK_AGENT_METRICS_ADDRESS is not host:port")
+        most = environment.get("ROOK_MAX_VOLUMES_PER_NODE", "")
+        if most and not most.isdecimal():
+            raise ValueError(
+                f"environment variable ROOK_MAX_VOLUMES_PER_NODE is {most!r}: expected a number, or nothing"
+            )
         level = environment.get("ROOK_LOG_LEVEL", "info").lower()
         if level not in _LEVELS:
             raise ValueError(f"environment variable ROOK_LOG_LEVEL is {level!r}: expected one of {', '.join(_LEVELS)}")
@@ -99,6 +113,7 @@ class Settings:
             kubelet=Path(environment.get("KUBELET_DIR", "/var/lib/kubelet")),
             metrics=(host.strip("[]"), int(port)),
             interval=duration(environment.get("ROOK_DISCOVER_DEVICES_INTERVAL", "60s")),
+            max_volumes=int(most) if most else None,
             log_level=level,
         )
 
@@ -119,20 +134,36 @@ def duration(text: str) -> float:
 async def run_agent(settings: Settings) -> None:
     """Runs the agent until it is told to end."""
     registry = CollectorRegistry()
-    mappers: tuple[Mapper, ...] = (KernelMapper(settings.state / "krbd"), MounterClient(settings.mounter))
+    kernel = KernelMapper(settings.state / "krbd")
+    mappers: tuple[Mapper, ...] = (kernel, MounterClient(settings.mounter))
+    await kernel.load(run)
     discovery = Discovery(run, hidden=RUNTIME_DIRECTORY, host_mounts=settings.host_mounts)
 
     async def mapping_problem() -> str:
         problems = [f"{m.name}: {problem}" for m in mappers if (problem := await m.usable())]
         return "; ".join(problems) if len(problems) == len(mappers) else ""
 
+    async def max_volumes() -> int:
+        if settings.max_volumes is not None:
+            return settings.max_volumes
+        # The kernel's client takes no process, so only userspace is limited.
+        return await anyio.to_thread.run_sync(userspace_volumes) if await kernel.usable() else 0
+
+    mapper_in_use = Gauge(
+        "rook_agent_mapper", "1 for what maps RBD images on this node.", ("mapper",), registry=registry
+    )
+
+    told = NodeMapper()
+
     async def mapping() -> NodeMapper:
-        problems: list[str] = []
+        nonlocal told
+        chosen = await _mapping(mappers)
+        if chosen != told:
+            _log.info("RBD images are mapped", by=chosen.name or "nothing", reason=chosen.reason)
+            told = chosen
         for mapper in mappers:
-            if not (problem := await mapper.usable()):
-                return NodeMapper(name=mapper.name, reason="; ".join(problems))
-            problems.append(f"{mapper.name}: {problem}")
-        return NodeMapper(reason="; ".join(problems))
+            mapper_in_use.labels(mapper.name).set(mapper.name == chosen.name)
+        return chosen
 
     registrations: list[RegistrationService] = []
     async with AsyncExitStack() as stack:
@@ -145,8 +176,11 @@ async def run_agent(settings: Settings) -> None:
             node=settings.node,
             discovery=discovery,
             mapper=mapping,
+            clients=lambda: clients.listed(),
             interval=settings.interval,
         )
+        clients = Clients(settings.state / "clients", reporter.write)
+        await anyio.to_thread.run_sync(clients.load)
         _describe(registry, reporter)
         probes = Probes(
             registry,
@@ -156,18 +190,49 @@ async def run_agent(settings: Settings) -> None:
         )
         await stack.enter_async_context(probes.serve(settings.metrics, None))
         tasks.start_soon(reporter.run)
+        volumes = Volumes(tasks)
         interceptor = Interceptor(registry)
-        node = NodeService(settings.node, mappers, Volumes(tasks), settings.state)
         for driver in settings.drivers:
+            node = NodeService(
+                settings.node, driver, mappers, volumes, clients, settings.state, max_volumes=max_volumes
+            )
             identity = IdentityService(driver, _version(), mapping_problem)
             registrations.append(
                 await stack.enter_async_context(serve_driver(settings.kubelet, driver, identity, node, interceptor))
             )
+        if settings.drivers:  # one for all: they share their mappings
+            tasks.start_soon(_let_go_of_leftovers, client, settings, node)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("started", node=settings.node, drivers=list(settings.drivers))
             async for _ in signals:
                 break
-        _log.info("told to end")
+            _log.info("told to end")
+            # What writes to a device is not cut off; the kubelet's grace is the deadline.
+            await volumes.drained()
+
+
+async def _mapping(mappers: Sequence[Mapper]) -> NodeMapper:
+    """What maps RBD images here, and why nothing better does."""
+    problems: list[str] = []
+    for mapper in mappers:
+        if not (problem := await mapper.usable()):
+            return NodeMapper(name=mapper.name, reason="; ".join(problems))
+        problems.append(f"{mapper.name}: {problem}")
+    return NodeMapper(reason="; ".join(problems))
+
+
+async def _let_go_of_leftovers(client: Client, settings: Settings, mappings: NodeService) -> None:
+    async def wanted() -> frozenset[str]:
+        found = await client.get(NODE, "", settings.node)
+        return msgspec.convert(found, NodeVolumes).handles(settings.drivers)
+
+    leftovers = Leftovers(mappings, wanted)
+    factory = InformerFactory(client)
+    node = factory.informer(NODE, NodeVolumes, field_selector=f"metadata.name={settings.node}")
+    node.add_handler(lambda delta: leftovers.changed())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await leftovers.run()
 
 
 def _ready(

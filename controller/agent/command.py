@@ -1,4 +1,4 @@
-"""Running a program of the node: always with a deadline, and its failure is an error that says why."""
+"""Running a program of the node: with a deadline, unless it must not be cut off. A failure says why."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+_log = structlog.get_logger(__name__)
+
+_SHOWN = 400
+"""Characters of a program's words that an error shows: it ends up in an event of a pod."""
 
 _KILL_GRACE = 2.0
 """Seconds that a killed program gets to be gone. One that is stuck in the kernel outlives it, and is reaped later."""
@@ -42,12 +48,13 @@ class CommandError(Exception):
 class Runner(Protocol):
     """Runs programs; tests put a scripted one in place of `run`."""
 
-    async def __call__(self, *argv: str, deadline: float = 30.0, ok: Collection[int] = (0,)) -> Done:
+    async def __call__(self, *argv: str, deadline: float | None = 30.0, ok: Collection[int] = (0,)) -> Done:
         """Runs `argv` without standard input.
 
         Args:
             argv: The program and its arguments. Never a secret: any process of the node can read them.
-            deadline: Seconds after which it is killed.
+            deadline: Seconds after which it is killed. None: it runs to its end, also when the caller is cancelled; for
+                programs that leave damage behind when they are cut off.
             ok: The exit statuses that are no failure.
 
         Raises:
@@ -56,7 +63,7 @@ class Runner(Protocol):
         ...
 
 
-async def run(*argv: str, deadline: float = 30.0, ok: Collection[int] = (0,)) -> Done:
+async def run(*argv: str, deadline: float | None = 30.0, ok: Collection[int] = (0,)) -> Done:
     """The real `Runner`."""
     try:
         process = await asyncio.create_subprocess_exec(
@@ -64,18 +71,36 @@ async def run(*argv: str, deadline: float = 30.0, ok: Collection[int] = (0,)) ->
         )
     except OSError as error:
         raise CommandError(argv[0], f"cannot be started: {error}") from error
-    try:
-        with anyio.fail_after(deadline):
+    if deadline is None:
+        with anyio.CancelScope(shield=True):
             stdout, stderr = await process.communicate()
-    except TimeoutError:
-        raise CommandError(argv[0], f"did not end within {deadline:g} s: {' '.join(argv)}") from None
-    finally:
-        await _make_sure_of_the_end(process)
+    else:
+        try:
+            with anyio.fail_after(deadline):
+                stdout, stderr = await process.communicate()
+        except TimeoutError:
+            raise CommandError(argv[0], f"did not end within {deadline:g} s: {' '.join(argv)}") from None
+        finally:
+            await _make_sure_of_the_end(process)
     returncode = process.returncode
     if returncode is None or returncode not in ok:
         text = (stderr or stdout).decode(errors="replace").strip()
-        raise CommandError(argv[0], f"exit status {returncode}: {text}", returncode)
+        shown = short(text)
+        if shown != text:
+            _log.warning("program failed", program=argv[0], status=returncode, words=text)
+        raise CommandError(argv[0], f"exit status {returncode}: {shown}", returncode)
     return Done(returncode, stdout, stderr)
+
+
+def short(text: str) -> str:
+    """What a person needs of a program's words: without the usage that some print after an error, and not too long."""
+    kept = []
+    for line in text.splitlines():
+        if line.lower().startswith("usage:"):
+            break
+        kept.append(line)
+    said = "\n".join(kept).strip() or text.strip()
+    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
 
 
 async def _make_sure_of_the_end(process: asyncio.subprocess.Process) -> None:

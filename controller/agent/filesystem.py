@@ -1,9 +1,13 @@
-"""File systems on block devices: made only where there is provably nothing, checked before each mount, grown."""
+"""File systems on block devices: made only where there is provably nothing, checked before each mount, grown.
+
+Tools that write run to their end, however long it takes: what they do is worse cut off in the middle than late.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,17 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from controller.agent.command import Runner
-
-MKFS_DEADLINE = 90.0
-"""Seconds. Both file systems initialise lazily, so it is not a matter of the device's size."""
-
-CHECK_DEADLINE = 90.0
-"""Seconds for replaying a journal and, where that is not enough, a full check."""
-
-MOUNT_DEADLINE = 60.0
-"""Seconds; XFS replays its log while mounting."""
-
-GROW_DEADLINE = 90.0
 
 _MIB = 1 << 20
 _PROBED = 4 * _MIB
@@ -45,6 +38,8 @@ _XFS_ROUNDING = 4 * _MIB
 _BLKID_NOTHING = 2
 _BLKID_AMBIVALENT = 8
 _FSCK_CORRECTED = 1
+_FSCK_UNCORRECTED = 4
+"""A bit of e2fsck's exit status: damage is left that it mends only with a person's consent."""
 
 _MAKE = {
     # No discard: a new image is sparse already.
@@ -55,6 +50,13 @@ _MAKE_AGAIN = {"ext4": "-F", "xfs": "-f"}
 
 MOUNT_OPTIONS = {"ext4": (), "xfs": ("nouuid",)}
 """Options that are always set. `nouuid`: a clone of a volume has the same UUID and may be mounted on the same node."""
+
+WITHOUT_JOURNAL = {"ext4": "noload", "xfs": "norecovery"}
+"""The mount options that leave a journal as it is: what is seen then may be inconsistent."""
+
+_EXT4_NEEDS_RECOVERY = 0x4
+_EXT4_RESIZE_SPARE = 50
+"""Blocks beyond its own tables that a last group must have, or resize2fs leaves it out."""
 
 
 class FilesystemError(Exception):
@@ -101,7 +103,7 @@ async def probe(run: Runner, device: str) -> Content:
 
 
 async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path, read_only: bool) -> None:
-    """Makes sure that a device has a sound file system of the type asked for, as large as the device.
+    """Makes sure that a device has a sound file system of the type asked for.
 
     Args:
         run: Runs the tools.
@@ -126,7 +128,6 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
     if content.type == filesystem:
         if not read_only:
             await _check(run, device, filesystem)
-            await _grow_unmounted(run, device, filesystem)
         return
     if content:
         raise FilesystemError(f"{device} has {content}: expected {filesystem}, or an empty device; nothing was changed")
@@ -141,7 +142,7 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
         )
     await anyio.to_thread.run_sync(write_durably, unfinished, device.encode())
     again = (_MAKE_AGAIN[filesystem],) if restarted else ()
-    await run(*_MAKE[filesystem], *again, device, deadline=MKFS_DEADLINE)
+    await run(*_MAKE[filesystem], *again, device, deadline=None)
     await anyio.Path(unfinished).unlink()
 
 
@@ -154,55 +155,98 @@ async def grow_mounted(run: Runner, device: str, filesystem: str, mountpoint: st
     if not await anyio.to_thread.run_sync(_can_grow, device, filesystem):
         return
     if filesystem == "xfs":
-        await run("xfs_growfs", "-d", mountpoint, deadline=GROW_DEADLINE)
+        await run("xfs_growfs", "-d", mountpoint, deadline=None)
     else:
-        await run("resize2fs", device, deadline=GROW_DEADLINE)
+        await run("resize2fs", device, deadline=None)
 
 
-def size(device: str, filesystem: str) -> int:
-    """The bytes that a file system takes, from its superblock; 0 where there is none. Blocking.
+async def grow_unmounted(run: Runner, device: str) -> None:
+    """Makes an ext4 file system that is not mounted as large as its device: for a kernel that cannot grow it mounted.
 
-    The layouts are those of the kernel's Documentation/filesystems (ext4/super.rst) and fs/xfs/libxfs/xfs_format.h.
+    Raises:
+        FilesystemError: It has damage that needs a person.
+        CommandError: A tool failed.
     """
+    # resize2fs insists on a full check since the last mount.
+    await _fsck(run, device, "-f")
+    await run("resize2fs", device, deadline=None)
+
+
+def needs_recovery(device: str, filesystem: str) -> bool:
+    """Whether an ext4 file system has a journal with what its last user had not written yet. Blocking.
+
+    XFS does not tell; its mount does.
+    """
+    return filesystem == "ext4" and bool(_number(_ext4_superblock(device), 0x60) & _EXT4_NEEDS_RECOVERY)
+
+
+def _xfs_size(device: str) -> int:
+    """The bytes that an XFS file system takes (fs/xfs/libxfs/xfs_format.h); 0 where there is none. Blocking."""
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if filesystem == "xfs":
-            block = os.pread(descriptor, 512, 0)
-            if block[:4] != b"XFSB":
-                return 0
-            return int.from_bytes(block[4:8], "big") * int.from_bytes(block[8:16], "big")
-        block = os.pread(descriptor, 1024, 1024)
+        block = os.pread(descriptor, 512, 0)
     finally:
         os.close(descriptor)
-    if block[0x38:0x3A] != b"\x53\xef":
+    if block[:4] != b"XFSB":
         return 0
-    has_64_bits = int.from_bytes(block[0x60:0x64], "little") & 0x80
-    high = int.from_bytes(block[0x150:0x154], "little") if has_64_bits else 0
-    count = (high << 32) + int.from_bytes(block[0x4:0x8], "little")
-    return count * (1024 << int.from_bytes(block[0x18:0x1C], "little"))
+    return int.from_bytes(block[4:8], "big") * int.from_bytes(block[8:16], "big")
+
+
+def _ext4_superblock(device: str) -> bytes:
+    """The superblock of an ext4 file system (Documentation/filesystems/ext4/super.rst), or what is in its place."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(descriptor, 1024, 1024)
+    finally:
+        os.close(descriptor)
+
+
+def _number(block: bytes, offset: int, length: int = 4) -> int:
+    return int.from_bytes(block[offset : offset + length], "little")
+
+
+def ext4_can_grow(superblock: bytes, bytes_: int) -> bool:
+    """Whether resize2fs would make a file system with this superblock larger on a device of so many bytes.
+
+    It leaves out a last block group that has hardly more than its own tables.
+    """
+    if superblock[0x38:0x3A] != b"\x53\xef":
+        return False
+    has_64_bits = _number(superblock, 0x60) & 0x80
+    block_size = 1024 << _number(superblock, 0x18)
+    blocks = _number(superblock, 0x4) + ((_number(superblock, 0x150) << 32) if has_64_bits else 0)
+    first, per_group = _number(superblock, 0x14), _number(superblock, 0x20)
+    wanted = bytes_ // block_size
+    groups = ceil((wanted - first) / per_group)
+    last = (wanted - first) % per_group
+    inode_tables = ceil(_number(superblock, 0x28) * _number(superblock, 0x58, 2) / block_size)
+    descriptors = ceil(groups * (_number(superblock, 0xFE, 2) or 32) / block_size)
+    # The superblock's copy, the descriptors and room for more, two bitmaps, the inodes.
+    tables = 1 + descriptors + _number(superblock, 0xCE, 2) + 2 + inode_tables
+    if last < tables + _EXT4_RESIZE_SPARE:
+        wanted -= last
+    return wanted > blocks
 
 
 async def _check(run: Runner, device: str, filesystem: str) -> None:
-    if filesystem == "xfs":  # it replays its log when it is mounted; there is nothing to run before
-        return
+    if filesystem == "ext4":  # XFS replays its log when it is mounted; there is nothing to run before
+        await _fsck(run, device)
+
+
+async def _fsck(run: Runner, device: str, *options: str) -> None:
     try:
-        await run("e2fsck", "-p", device, deadline=CHECK_DEADLINE, ok=(0, _FSCK_CORRECTED))
+        await run("e2fsck", *options, "-p", device, deadline=None, ok=(0, _FSCK_CORRECTED))
     except CommandError as error:
-        raise FilesystemError(f"{device} needs a check by hand (e2fsck {device}): {error}") from error
-
-
-async def _grow_unmounted(run: Runner, device: str, filesystem: str) -> None:
-    # XFS grows only while it is mounted.
-    if filesystem != "ext4" or not await anyio.to_thread.run_sync(_can_grow, device, filesystem):
-        return
-    # resize2fs insists on a full check since the last mount.
-    await run("e2fsck", "-f", "-p", device, deadline=CHECK_DEADLINE, ok=(0, _FSCK_CORRECTED))
-    await run("resize2fs", device, deadline=GROW_DEADLINE)
+        if error.returncode is not None and error.returncode > 0 and error.returncode & _FSCK_UNCORRECTED:
+            raise FilesystemError(f"{device} needs a check by hand (e2fsck {device}): {error}") from error
+        raise
 
 
 def _can_grow(device: str, filesystem: str) -> bool:
-    slack = 1 << 20  # less than this is left over by the rounding to blocks and groups
-    return size_of(device) - size(device, filesystem) >= slack
+    if filesystem == "ext4":
+        return ext4_can_grow(_ext4_superblock(device), size_of(device))
+    # XFS leaves out a last group of less than 64 blocks.
+    return size_of(device) - _xfs_size(device) >= _MIB
 
 
 def _never_used(device: str, filesystem: str) -> bool:

@@ -26,6 +26,7 @@ from controller.agent.files import file_name, write_durably
 from controller.agent.protocol import (
     RECORDS,
     SOCKET,
+    VERSION,
     Command,
     Expand,
     List,
@@ -47,6 +48,9 @@ RUNTIME_DIRECTORY = "/run/rook/mounter"
 """Holds the exported files. Their loop devices are recognised by this path: device discovery leaves them out."""
 
 _CHECK_DEADLINE = 5.0
+
+_ACCEPT_PAUSE = 0.5
+"""Seconds until connections are taken again after that failed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -94,7 +98,12 @@ class Mounter:
         """Reads what an earlier mounter left behind. Its daemons went with it, so those volumes have a problem."""
         self.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         for record in self.state.glob("*.json"):
-            mapped = msgspec.json.decode(record.read_bytes(), type=Mapped)
+            try:
+                mapped = msgspec.json.decode(record.read_bytes(), type=Mapped)
+            except (OSError, msgspec.MsgspecError) as error:
+                # Its volume cannot be told; the others still can.
+                _log.error("record cannot be read", record=str(record), error=str(error))
+                continue
             gone = msgspec.structs.replace(
                 mapped, problem="the mounter was restarted, which ended the volume's qemu-storage-daemon"
             )
@@ -104,22 +113,29 @@ class Mounter:
     async def carry_out(self, command: Command) -> Reply:
         """Carries out one command; a failure is in the reply."""
         try:
-            match command:
-                case List():
-                    return Reply(mapped=tuple(volume.mapped for volume in self._volumes.values()))
-                case Map():
-                    async with self._locked(command.volume):
-                        return Reply(mapped=(await self._map(command),))
-                case Unmap():
-                    async with self._locked(command.volume):
-                        await self._unmap(command.volume)
-                    return Reply()
-                case Expand():
-                    async with self._locked(command.volume):
-                        return Reply(mapped=(await self._expand(command),))
+            return Reply(mapped=await self._carry_out(command), version=VERSION)
         except (MounterError, QemuError, CommandError, loop.DeviceBusyError, OSError) as error:
             _log.warning("command failed", command=type(command).__name__, error=str(error))
-            return Reply(error=str(error))
+            return Reply(error=str(error), version=VERSION)
+        except Exception as error:
+            # Whatever it is: the other volumes of the node live in this process.
+            _log.exception("command failed", command=type(command).__name__)
+            return Reply(error=f"{type(error).__name__}: {error}", version=VERSION)
+
+    async def _carry_out(self, command: Command) -> tuple[Mapped, ...]:
+        match command:
+            case List():
+                return tuple(volume.mapped for volume in self._volumes.values())
+            case Map():
+                async with self._locked(command.volume):
+                    return (await self._map(command),)
+            case Unmap():
+                async with self._locked(command.volume):
+                    await self._unmap(command.volume)
+                return ()
+            case Expand():
+                async with self._locked(command.volume):
+                    return (await self._expand(command),)
 
     async def drained(self) -> None:
         """Takes no new volume any more, and waits until none is left."""
@@ -160,7 +176,13 @@ class Mounter:
                 command.image, command.credentials, paths, read_only=command.read_only, launch=self.launch
             )
             device = await loop.attach(self.runner, paths.image, read_only=command.read_only)
-            mapped = Mapped(volume=command.volume, image=str(command.image), device=device, read_only=command.read_only)
+            mapped = Mapped(
+                volume=command.volume,
+                image=str(command.image),
+                device=device,
+                read_only=command.read_only,
+                address=export.address,
+            )
             # A volume without a record would be found, and unmapped, by nobody.
             await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))
         except BaseException:
@@ -179,7 +201,12 @@ class Mounter:
         return mapped
 
     async def _watch(self, volume: _Volume, export: Export) -> None:
-        last_words = await export.ended()
+        try:
+            last_words = await export.ended()
+        except Exception as error:
+            # One daemon that cannot be watched must not end the others, which it would from this task group.
+            _log.exception("daemon cannot be watched", volume=volume.mapped.volume)
+            last_words = f"it cannot be watched: {type(error).__name__}: {error}"
         if not volume.mapped.problem:
             volume.fail(f"its qemu-storage-daemon ended: {last_words}")
             _log.error("volume lost its daemon", volume=volume.mapped.volume, error=last_words)
@@ -228,15 +255,34 @@ async def serve(mounter: Mounter, socket: Path) -> None:
     await anyio.to_thread.run_sync(_clear, socket)
 
     async def answer(stream: ByteStream) -> None:
-        async with stream:
-            try:
-                # A command goes on when its caller goes away: an agent that restarts asks again.
-                await send(stream, await mounter.carry_out(await receive(stream, Command.__value__)))
-            except (ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
-                _log.warning("connection failed", error=str(error))
+        try:
+            async with stream:
+                await send(stream, await _answer(mounter, stream))
+        except Exception as error:
+            # A connection is one caller's; the volumes are everybody's.
+            _log.warning("connection failed", error=str(error) or type(error).__name__)
 
     async with await anyio.create_unix_listener(socket, mode=0o600) as listener:
-        await listener.serve(answer)
+        while True:
+            try:
+                await listener.serve(answer, mounter.tasks)
+            except OSError as error:
+                # As when the process has no free file descriptor just now.
+                _log.warning("cannot take connections", error=str(error), retry_seconds=_ACCEPT_PAUSE)
+            await anyio.sleep(_ACCEPT_PAUSE)
+
+
+async def _answer(mounter: Mounter, stream: ByteStream) -> Reply:
+    try:
+        command = await receive(stream, Command.__value__)
+    except ValueError as error:
+        return Reply(
+            error=f"this mounter speaks version {VERSION} of the protocol, in which that is no command ({error}): it "
+            "is older than the agent; drain the node and delete its rook-mounter pod",
+            version=VERSION,
+        )
+    # A command goes on when its caller goes away: an agent that restarts asks again.
+    return await mounter.carry_out(command)
 
 
 async def run_mounter(socket: Path, runtime: Path) -> None:

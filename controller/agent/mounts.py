@@ -71,16 +71,14 @@ def read(path: Path = OWN_TABLE) -> tuple[Mount, ...]:
     return parse(path.read_text(errors="surrogateescape"))
 
 
-async def mount(
-    run: Runner, source: str, target: str, *, filesystem: str, options: Sequence[str], deadline: float
-) -> None:
-    """Mounts a block device.
+async def mount(run: Runner, source: str, target: str, *, filesystem: str, options: Sequence[str]) -> None:
+    """Mounts a block device. It takes as long as it takes to replay the file system's log.
 
     Raises:
         CommandError: The kernel refused; its reason is in the message.
     """
     arguments = ("-o", ",".join(options)) if options else ()
-    await run("mount", "-t", filesystem, *arguments, source, target, deadline=deadline)
+    await run("mount", "-t", filesystem, *arguments, source, target, deadline=None)
 
 
 async def bind(run: Runner, source: str, target: str, *, options: Sequence[str] = ()) -> None:
@@ -100,20 +98,23 @@ async def bind(run: Runner, source: str, target: str, *, options: Sequence[str] 
         raise
 
 
-async def unmount(run: Runner, target: str, *, lazy: bool = False) -> None:
+async def unmount(run: Runner, target: str, *, lazy: bool = False, deadline: float | None = None) -> None:
     """Unmounts all that is mounted at `target`; nothing mounted there is no error.
 
     Args:
+        run: Runs `umount`.
         target: The mount point. It is not followed, so it may also lead to a dead file system.
         lazy: Take it out of sight now though it is in use; it goes when the last user does.
+        deadline: Seconds to flush what is not written yet; None: as long as it takes. Nothing is won by killing an
+            `umount` that the kernel keeps waiting, and a second one would only wait behind it.
 
     Raises:
-        CommandError: It is in use, or cannot be flushed in time.
+        CommandError: It is in use, or was not flushed before the deadline.
     """
     for _ in range(_MAX_STACKED):
         if at(target, await table()) is None:
             return
-        await run("umount", *(("--lazy",) if lazy else ()), "--no-canonicalize", target, deadline=60.0)
+        await run("umount", *(("--lazy",) if lazy else ()), "--no-canonicalize", target, deadline=deadline)
     raise OSError(f"{target} has more than {_MAX_STACKED} mounts on top of each other")
 
 

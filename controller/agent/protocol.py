@@ -1,6 +1,10 @@
 """What the agent and the mounter say to each other over a unix socket: each message is four bytes of length, then JSON.
 
 The socket is reachable for root on the node only. Keys travel over it and are in no file.
+
+The mounter may be much older than the agent, since it is updated by hand, or newer after a downgrade. So fields are
+only added, with a default that means what it meant without them; unknown ones are passed over. Whatever is added raises
+`VERSION`. A command that the mounter does not know is answered with what to do about it.
 """
 
 from __future__ import annotations
@@ -18,6 +22,9 @@ SOCKET = "/var/lib/rook/mounter/mounter.sock"
 RECORDS = "volumes"
 """The directory beside the socket in which the mounter has a file for each volume."""
 
+VERSION = 2
+"""Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client."""
+
 _LENGTH = 4
 _MAX_MESSAGE = 1 << 20
 """Bytes; bounds what a broken peer can make us read. A message is a few hundred, a list a few hundred per volume."""
@@ -34,6 +41,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         features: The image's feature bits (as `rbd info --format json` counts them); 0: not known.
         options: Map options for the kernel client, "lock_on_read,queue_depth=1024".
         fsid: The cluster's; empty: not known.
+        ms_mode: How the kernel's client speaks to the cluster: "legacy", "crc", "secure", "prefer-crc" or
+            "prefer-secure"; empty: as it does by itself, which is by the first version of the protocol.
     """
 
     monitors: tuple[str, ...]
@@ -43,6 +52,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     features: int = 0
     options: str = ""
     fsid: str = ""
+    ms_mode: str = ""
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.pool, self.namespace, self.name) if part)
@@ -67,6 +77,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         device: The block device, "/dev/loop7".
         read_only: Whether it refuses writes.
         problem: Why I/O on it fails; empty while it is healthy.
+        address: Of the Ceph client that has the image open, with its nonce, "10.0.0.1:0/3456"; empty: not known.
     """
 
     volume: str
@@ -74,6 +85,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     device: str
     read_only: bool = False
     problem: str = ""
+    address: str = ""
 
 
 class Map(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="map"):
@@ -106,10 +118,11 @@ type Command = Map | Unmap | Expand | List
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer: what failed, or the block devices that the command was about."""
+    """The answer: what failed, or the block devices that the command was about; and the version the mounter speaks."""
 
     error: str = ""
     mapped: tuple[Mapped, ...] = ()
+    version: int = 1
 
 
 async def send(stream: ByteSendStream, message: msgspec.Struct) -> None:

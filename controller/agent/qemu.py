@@ -9,14 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
 import msgspec
+import structlog
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from controller.agent import mounts
+from controller.agent.command import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,11 +39,20 @@ STOP_DEADLINE = 30.0
 
 _MON_DEADLINE = 30
 _QMP_DEADLINE = 15.0
+_ASOK_LENGTH = 4
 _POLL = 0.02
 """Seconds between two looks whether a daemon has come up, or a file has grown: neither can be waited on."""
 
-_STDERR_KEPT = 4000
-"""Characters of a daemon's last words that are kept."""
+_STDERR_KEPT = 16_000
+"""Characters of a daemon's last words that are kept: a crash of librbd comes with a long backtrace."""
+
+_NO_THREAD = re.compile(r"qemu_thread_create|pthread_create|Thread::try_create|Resource temporarily unavailable")
+"""What QEMU, Ceph and the C++ library say when the kernel refuses another thread."""
+
+_LEARNED = re.compile(r" learned my addr (?:v[12]:|any:)?(\S+:0/\d+) ")
+"""How Ceph's messenger tells its address, which it hears from the first mon that it speaks to."""
+
+_log = structlog.get_logger(__name__)
 
 
 class QemuError(Exception):
@@ -66,6 +79,16 @@ class Paths:
     def config(self) -> Path:
         """The Ceph client's configuration."""
         return self.directory / "ceph.conf"
+
+    @property
+    def client(self) -> Path:
+        """The admin socket of the Ceph client."""
+        return self.directory / "client.asok"
+
+    @property
+    def log(self) -> Path:
+        """What the Ceph client logs until its address is known."""
+        return self.directory / "client.log"
 
 
 type Launch = Callable[[Image, Paths, str, int, bool], Sequence[str]]
@@ -113,24 +136,52 @@ def command_line(image: Image, paths: Paths, user: str, key_descriptor: int, rea
     )
 
 
-def client_config(image: Image) -> str:
-    """The Ceph client's configuration file: no log files, and a bounded wait for the mons."""
+def client_config(image: Image, paths: Paths) -> str:
+    """The Ceph client's configuration file: as few threads as it can do with, and a bounded wait for the mons.
+
+    A client serves one image: one thread for the network and one for completions are enough. The messenger's log is the
+    one place that tells the client's address; once the image is open, it is turned off.
+    """
     return (
         "[global]\n"
         f"mon_host = {','.join(image.monitors)}\n"
         f"client_mount_timeout = {_MON_DEADLINE}\n"
-        "log_file =\n"
+        "ms_async_op_threads = 1\n"
+        "ms_async_max_op_threads = 1\n"
+        "librados_thread_count = 1\n"
+        f"log_file = {paths.log}\n"
         "log_to_stderr = false\n"
-        "admin_socket =\n"
+        "debug_ms = 1/0\n"
+        f"admin_socket = {paths.client}\n"
     )
 
 
+def reason(words: str) -> str:
+    """What a person needs of a daemon's last words; empty when it said nothing."""
+    if _NO_THREAD.search(words):
+        return (
+            "the node has no room for another thread (Resource temporarily unavailable): its limit of tasks is "
+            "reached; it needs fewer pods with volumes, or a higher limit (kernel.threads-max, pids.max)"
+        )
+    said = [line for line in words.strip().splitlines() if line.startswith("qemu-storage-daemon: ")]
+    # The daemon repeats the option that failed before it says why.
+    return short((said[-1] if said else words).strip().rpartition("}: ")[2])
+
+
 class Export:
-    """A running daemon that exports one image."""
+    """A running daemon that exports one image.
+
+    Attributes:
+        paths: Its files.
+        process: The daemon.
+        address: The Ceph client's address with its nonce, "10.0.0.1:0/3456", as Ceph lists it among an image's
+            watchers; empty when it is not known.
+    """
 
     def __init__(self, paths: Paths, process: Process) -> None:
         self.paths = paths
         self.process = process
+        self.address = ""
         self._last_words = ""
 
     @property
@@ -148,7 +199,7 @@ class Export:
             QemuError: The image cannot be opened. No daemon is left behind, but files are: `clean` removes them.
         """
         paths.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        paths.config.write_text(client_config(image))
+        paths.config.write_text(client_config(image, paths))
         paths.image.touch(mode=0o600)
         descriptor = _key_descriptor(credentials)
         try:
@@ -164,6 +215,7 @@ class Export:
         try:
             with anyio.fail_after(START_DEADLINE):
                 await export._opened(image)
+                await export._learn_address()
         except BaseException as error:
             await export.kill()
             if isinstance(error, TimeoutError):
@@ -174,8 +226,7 @@ class Export:
     async def _opened(self, image: Image) -> None:
         while True:
             if self.process.returncode is not None:
-                await self.ended()
-                raise QemuError(f"image {image} cannot be opened: {self._last_words}")
+                raise QemuError(f"image {image} cannot be opened: {await self.ended()}")
             if self.paths.monitor.exists():
                 try:
                     await self._command("query-version")
@@ -185,17 +236,36 @@ class Export:
                     return
             await anyio.sleep(_POLL)
 
+    async def _learn_address(self) -> None:
+        """Reads the client's address from its log, and ends the log. Without it, only fencing is less exact."""
+        try:
+            await self._tell_client("config set", var="debug_ms", val=["0/0"])
+            await self._tell_client("log flush")
+            found = _LEARNED.findall(await anyio.Path(self.paths.log).read_text(errors="replace"))
+            await self._tell_client("config set", var="log_file", val=[""])
+            await anyio.Path(self.paths.log).unlink(missing_ok=True)
+        except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead) as error:
+            _log.warning("client's address is not known", process=self.pid, error=str(error) or type(error).__name__)
+            return
+        # The first client of a process only fetches the cluster's settings, and ends.
+        self.address = found[-1] if found else ""
+
+    async def _tell_client(self, prefix: str, **arguments: object) -> None:
+        async with await anyio.connect_unix(self.paths.client) as stream:
+            await stream.send(msgspec.json.encode({"prefix": prefix, **arguments}) + b"\0")
+            answer = BufferedByteReceiveStream(stream)
+            await answer.receive_exactly(int.from_bytes(await answer.receive_exactly(_ASOK_LENGTH)))
+
     async def ended(self) -> str:
-        """Waits until the daemon has ended, and returns its exit status and last words."""
+        """Waits until the daemon has ended, and returns why, as far as it said so."""
         if self.process.stderr is not None:
             async for chunk in self.process.stderr:
                 self._last_words = (self._last_words + chunk.decode(errors="replace"))[-_STDERR_KEPT:]
         status = await self.process.wait()
-        # The daemon repeats the option that failed before it says why.
-        self._last_words = (
-            self._last_words.strip().rpartition("}: ")[2] or f"qemu-storage-daemon ended with status {status}"
-        )
-        return self._last_words
+        said = reason(self._last_words)
+        if said != self._last_words.strip():
+            _log.warning("daemon ended", process=self.pid, status=status, words=self._last_words)
+        return said or f"qemu-storage-daemon ended with status {status}"
 
     async def grow(self, size: int) -> None:
         """Makes the daemon see that the image has `size` bytes, and waits until the file has.
@@ -299,7 +369,7 @@ async def clean(run: Runner, paths: Paths) -> None:
 
 def _remove_files(paths: Paths) -> None:
     # The image's file is only the empty one that was below the FUSE mount.
-    for path in (paths.monitor, paths.config, paths.image):
+    for path in (paths.monitor, paths.config, paths.client, paths.log, paths.image):
         path.unlink(missing_ok=True)
     if paths.directory.exists():
         paths.directory.rmdir()

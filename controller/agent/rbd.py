@@ -5,6 +5,7 @@ A mapper remembers its volumes outside this process, so an agent that restarts f
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,18 +13,46 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 import anyio.to_thread
 import msgspec
+import structlog
 
+from controller.agent.command import CommandError
 from controller.agent.files import file_name, write_durably
 from controller.agent.loop import is_busy, size_of
-from controller.agent.protocol import RECORDS, Command, Expand, Image, List, Map, Mapped, Reply, Unmap, receive, send
+from controller.agent.protocol import (
+    RECORDS,
+    VERSION,
+    Command,
+    Expand,
+    Image,
+    List,
+    Map,
+    Mapped,
+    Reply,
+    Unmap,
+    receive,
+    send,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.agent.command import Runner
     from controller.agent.protocol import Credentials
+
+_log = structlog.get_logger(__name__)
 
 _CALL_DEADLINE = 110.0
 """Seconds for a call of the mounter: it has shorter deadlines of its own, and the kubelet gives up after 120 s."""
 
-_KERNEL_DEADLINE = 60.0
+_LOOK_DEADLINE = 10.0
+_MODPROBE_DEADLINE = 30.0
+
+MS_MODES = ("legacy", "crc", "secure", "prefer-crc", "prefer-secure")
+"""The values of the kernel client's option `ms_mode`."""
+
+_MS_MODE_SINCE = (5, 11)
+"""The first kernel whose client has that option, and the second version of the protocol."""
+
 _GROW_DEADLINE = 15.0
 _POLL = 0.05
 
@@ -46,8 +75,12 @@ class Mapper(Protocol):
         """Why it cannot be used on this node now; empty when it can."""
         ...
 
-    async def suits(self, image: Image) -> bool:
-        """Whether it can serve this image."""
+    async def unsuitable(self, image: Image) -> str:
+        """Why it cannot serve this image; empty when it can."""
+        ...
+
+    async def volumes(self) -> Sequence[str]:
+        """The volumes that it has block devices of, or records of such."""
         ...
 
     async def find(self, volume: str) -> Mapped | None:
@@ -75,18 +108,25 @@ class MounterClient:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._records = socket.parent / RECORDS
+        self._version = VERSION
 
     async def usable(self) -> str:
         """Whether the mounter answers."""
         try:
-            await self._ask(List())
+            await self._ask(List(), deadline=_LOOK_DEADLINE)
         except MappingError as error:
             return str(error)
         return ""
 
-    async def suits(self, image: Image) -> bool:
-        """librbd has every feature."""
-        return bool(image.name)
+    async def unsuitable(self, image: Image) -> str:
+        """librbd has every feature, and every version of the protocol."""
+        return "" if image.name else "the image has no name"
+
+    async def volumes(self) -> Sequence[str]:
+        """As the mounter knows them; one without records need not be there."""
+        if not await anyio.to_thread.run_sync(_has_records, self._records):
+            return ()
+        return tuple(mapped.volume for mapped in (await self._ask(List())).mapped)
 
     async def find(self, volume: str) -> Mapped | None:
         """As the mounter knows it; one that has no record of the volume need not be asked, nor be there."""
@@ -112,19 +152,27 @@ class MounterClient:
     async def _recorded(self, volume: str) -> bool:
         return await anyio.Path(self._records / f"{file_name(volume)}.json").exists()
 
-    async def _ask(self, command: Command) -> Reply:
+    async def _ask(self, command: Command, *, deadline: float = _CALL_DEADLINE) -> Reply:
         try:
-            with anyio.fail_after(_CALL_DEADLINE):
+            with anyio.fail_after(deadline):
                 async with await anyio.connect_unix(self._socket) as stream:
                     await send(stream, command)
                     reply = await receive(stream, Reply)
         except TimeoutError:
-            raise MapperUnavailableError(f"the mounter did not answer within {_CALL_DEADLINE:g} s") from None
+            raise MapperUnavailableError(f"the mounter did not answer within {deadline:g} s") from None
         except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
             raise MapperUnavailableError(
                 f"the mounter does not answer on {self._socket}: {str(error) or type(error).__name__}; "
                 "is the rook-mounter pod of this node running?"
             ) from error
+        if reply.version != self._version:
+            self._version = reply.version
+            _log.warning(
+                "the mounter speaks another version of the protocol: what only the newer one knows is not done; to "
+                "update it, drain the node and delete its rook-mounter pod",
+                mounter=reply.version,
+                agent=VERSION,
+            )
         if reply.error:
             raise MappingError(reply.error)
         return reply
@@ -147,41 +195,59 @@ class KernelMapper:
 
     name = "krbd"
 
-    def __init__(self, state: Path, *, sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> None:
+    def __init__(
+        self, state: Path, *, sys: Path = Path("/sys"), dev: Path = Path("/dev"), release: str = os.uname().release
+    ) -> None:
         self._state = state
         self._bus = sys / "bus/rbd"
         self._dev = dev
+        self._release = release
+        self._module = "is it a module that is not loaded?"
 
     async def usable(self) -> str:
         """Whether the kernel has the rbd driver."""
         if await anyio.Path(self._bus).exists():
             return ""
-        return "the kernel has no rbd driver (/sys/bus/rbd does not exist; modprobe rbd loads it where it is a module)"
+        return f"the kernel has no rbd driver (/sys/bus/rbd does not exist; {self._module})"
 
-    async def suits(self, image: Image) -> bool:
-        """Whether the kernel supports all of the image's features."""
-        if await self.usable():
-            return False
+    async def load(self, run: Runner) -> None:
+        """Loads the kernel's driver where it is a module that is not loaded yet; one that cannot be is no error."""
+        if not await self.usable():
+            return
+        try:
+            await run("modprobe", "rbd", deadline=_MODPROBE_DEADLINE)
+        except CommandError as error:
+            self._module = str(error)
+
+    async def unsuitable(self, image: Image) -> str:
+        """The kernel has to support all of the image's features, and the protocol that its cluster speaks."""
+        if problem := await self.usable():
+            return problem
         supported = int((await anyio.Path(self._bus / "supported_features").read_text()).strip(), 16)
-        return not image.features & ~supported
+        if missing := image.features & ~supported:
+            return f"the kernel does not support all features of the image (not {missing:#x})"
+        if image.ms_mode not in ("", "legacy") and _version(self._release) < _MS_MODE_SINCE:
+            return f"kernel {self._release} does not speak to the cluster with ms_mode={image.ms_mode}: 5.11 does"
+        return ""
+
+    async def volumes(self) -> Sequence[str]:
+        """Those that this agent, or one before it, had the kernel map."""
+        return await anyio.to_thread.run_sync(self._volumes)
 
     async def find(self, volume: str) -> Mapped | None:
         """The kernel's device of the volume's image."""
         return await anyio.to_thread.run_sync(self._find, volume)
 
     async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
-        """Has the kernel map the image; waits at most as long as the kernel itself does for the mons."""
+        """Has the kernel map the image; the kernel itself ends its wait for the mons after 60 s."""
         await anyio.to_thread.run_sync(self._remember, _Record(volume=volume, image=image, read_only=read_only))
         if found := await self.find(volume):
             return found
         line = add_line(image, credentials, read_only=read_only)
         try:
-            with anyio.fail_after(_KERNEL_DEADLINE):
-                await anyio.to_thread.run_sync(self._write, "add", line, abandon_on_cancel=True)
-        except (OSError, TimeoutError) as error:
-            raise MappingError(
-                f"the kernel cannot map image {image}: {str(error) or 'no answer from the cluster'}"
-            ) from None
+            await self._tell("add", line)
+        except OSError as error:
+            raise MappingError(f"the kernel cannot map image {image}: {error}") from None
         if found := await self.find(volume):
             return found
         raise MappingError(f"the kernel mapped image {image}, but /sys/bus/rbd/devices does not list it")
@@ -192,12 +258,11 @@ class KernelMapper:
         if found is not None:
             if await anyio.to_thread.run_sync(is_busy, found.device):
                 raise MappingError(f"{found.device} is still mounted or opened exclusively")
+            number = found.device.removeprefix(f"{self._dev}/rbd")
             try:
-                with anyio.fail_after(_KERNEL_DEADLINE):
-                    number = found.device.removeprefix(f"{self._dev}/rbd")
-                    await anyio.to_thread.run_sync(self._write, "remove", number, abandon_on_cancel=True)
-            except (OSError, TimeoutError) as error:
-                raise MappingError(f"the kernel cannot unmap {found.device}: {str(error) or 'no answer'}") from None
+                await self._tell("remove", number)
+            except OSError as error:
+                raise MappingError(f"the kernel cannot unmap {found.device}: {error}") from None
         await anyio.Path(self._record(volume)).unlink(missing_ok=True)
 
     async def expand(self, volume: str, size: int) -> None:
@@ -227,8 +292,23 @@ class KernelMapper:
                     image=str(image),
                     device=f"{self._dev}/rbd{device.name}",
                     read_only=record.read_only,
+                    address=_read(device / "client_addr"),
                 )
         return None
+
+    def _volumes(self) -> Sequence[str]:
+        found = []
+        for path in sorted(self._state.glob("*.json")):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=_Record).volume)
+            except (OSError, msgspec.MsgspecError) as error:
+                _log.error("record cannot be read", record=str(path), error=str(error))
+        return found
+
+    async def _tell(self, operation: str, line: str) -> None:
+        # Not given up while the kernel works on it: the next try would only wait behind this one. A thread of its own,
+        # as a cluster that does not answer must not use up those of everything else.
+        await anyio.to_thread.run_sync(self._write, operation, line, limiter=anyio.CapacityLimiter(1))
 
     def _write(self, operation: str, line: str) -> None:
         single_major = self._bus / f"{operation}_single_major"
@@ -248,14 +328,24 @@ def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
     Raises:
         MappingError: A value has a character that would be read as another field or option.
     """
-    for what, value in (("pool", image.pool), ("image", image.name), ("user", credentials.user)):
+    fields = [("pool", image.pool), ("image", image.name), ("user", credentials.user), ("key", credentials.key)]
+    fields += [("monitor", monitor) for monitor in image.monitors or ("",)]
+    if image.namespace:
+        fields.append(("radosNamespace", image.namespace))
+    for what, value in fields:
         if not re.fullmatch(r"[^\s,]+", value):
-            raise MappingError(
-                f"{what} {value!r} cannot be handed to the kernel: it is empty, or has a space or a comma"
-            )
+            shown = "" if what == "key" else f" {value!r}"
+            raise MappingError(f"{what}{shown} cannot be handed to the kernel: it is empty, or has a space or a comma")
+    if image.ms_mode and image.ms_mode not in MS_MODES:
+        raise MappingError(f"msMode is {image.ms_mode!r}: expected one of {', '.join(MS_MODES)}")
+    if re.search(r"\s", image.options):
+        raise MappingError(f"StorageClass parameter mapOptions is {image.options!r}: expected no space in it")
     options = [f"name={credentials.user}", f"secret={credentials.key}", "ro" if read_only else "rw"]
     if image.namespace:
         options.append(f"_pool_ns={image.namespace}")
+    # What the class says itself stands.
+    if image.ms_mode and "ms_mode" not in (option.partition("=")[0] for option in image.options.split(",")):
+        options.append(f"ms_mode={image.ms_mode}")
     if image.options:
         options.append(image.options)
     return f"{','.join(image.monitors)} {','.join(options)} {image.pool} {image.name} -"
@@ -283,3 +373,12 @@ def _read(path: Path) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def _version(release: str) -> tuple[int, ...]:
+    """The first two numbers of a kernel's release, "6.1.0-18-amd64"."""
+    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])
+
+
+def _has_records(directory: Path) -> bool:
+    return any(directory.glob("*.json"))

@@ -22,6 +22,7 @@ from controller.ceph.served import absent
 from controller.framework import honoured
 from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.text import brief
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
@@ -114,7 +115,7 @@ def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str,
         return "Deleting", "Deleting", _next(outcome) or "Deleting the CephCluster"
     if outcome.failures:
         failure = outcome.failures[0]
-        return "Failure", "Error", _shortened(f"{failure.step.title} {failure.step.subject}: {failure.error}")
+        return "Failure", "Error", brief(f"{failure.step.title} {failure.step.subject}: {failure.error}")
     waiting = _next(outcome)
     if not waiting:
         return "Ready", "Created", "Cluster created successfully"
@@ -133,7 +134,7 @@ def _next(outcome: Outcome) -> str:
     if not left:
         return ""
     more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-    return _shortened(_told(left[0])) + more
+    return brief(_told(left[0])) + more
 
 
 def _told(result: StepResult) -> str:
@@ -157,7 +158,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     if deleting:
         ready = ("False", "ClusterDeleting", "The CephCluster is being deleted")
     elif failure is not None:
-        ready = ("False", "ReconcileFailed", _shortened(f"{failure.step.subject}: {failure.error}"))
+        ready = ("False", "ReconcileFailed", brief(f"{failure.step.subject}: {failure.error}"))
     elif waiting:
         ready = ("False", "ClusterProgressing", waiting)
     else:
@@ -189,7 +190,7 @@ def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     return (
         "True",
         "FailureDomainDrained" if drained else "OSDsDown",
-        _shortened("; ".join(filter(None, (drained, _named(down))))),
+        brief("; ".join(filter(None, (drained, _named(down))))),
     )
 
 
@@ -202,14 +203,10 @@ def _beside(seen: Observation) -> str:
     others = altered(seen.live)
     if others:
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+        told += f"; something changes what is applied, such as an admission webhook: {brief(others[0])}{more}"
     return told
 
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _shortened(text: str, limit: int = 400) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

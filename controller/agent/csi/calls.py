@@ -14,6 +14,7 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
+from controller.agent.clients import NotToldError
 from controller.agent.command import CommandError
 from controller.agent.filesystem import FilesystemError
 from controller.agent.rbd import MapperUnavailableError, MappingError
@@ -43,26 +44,59 @@ class CsiError(Exception):
         self.code = code
 
 
+CALL_SECONDS = 100.0
+"""Seconds after which a call is answered though its operation goes on: the kubelet gives up after 120 s."""
+
+
+class _Operation:
+    """An operation that is under way."""
+
+    def __init__(self, name: str) -> None:
+        self.ended = anyio.Event()
+        self._name = name
+        self._began = time.monotonic()
+
+    def __str__(self) -> str:
+        return f"{self._name} has been running for {time.monotonic() - self._began:.0f} s and goes on"
+
+
 class Volumes:
     """Runs one operation at a time for each volume, to its end even if the call that asked for it is cancelled.
 
-    An operation that was cut off in the middle of mkfs or fsck would be worse than one that goes on.
+    An operation that was cut off in the middle of mkfs or fsck would be worse than one that goes on. A call that finds
+    another operation on its volume under way waits for it.
+
+    Args:
+        tasks: Owns the operations.
+        seconds: How long a call waits for an answer.
     """
 
-    def __init__(self, tasks: Starter) -> None:
+    def __init__(self, tasks: Starter, *, seconds: float = CALL_SECONDS) -> None:
         self._tasks = tasks
-        self._busy: set[str] = set()
+        self._seconds = seconds
+        self._busy: dict[str, _Operation] = {}
+        self._closing = False
 
-    async def run[T](self, volume: str, operation: Callable[[], Awaitable[T]]) -> T:
+    async def run[T](self, volume: str, operation: Callable[[], Awaitable[T]], name: str = "an operation") -> T:
         """The result of `operation`.
 
+        Args:
+            volume: The volume's id.
+            operation: What to do.
+            name: What it is called in messages.
+
         Raises:
-            CsiError: ABORTED, another operation on the volume is under way.
+            CsiError: ABORTED, another operation on the volume is still under way; DEADLINE_EXCEEDED, this one is;
+                UNAVAILABLE, the agent is ending.
         """
-        if volume in self._busy:
-            raise CsiError(grpc.StatusCode.ABORTED, f"an operation on volume {volume} is under way")
-        self._busy.add(volume)
-        ended = anyio.Event()
+        with anyio.move_on_after(self._seconds):
+            while (busy := self._busy.get(volume)) is not None:
+                await busy.ended.wait()
+        if busy is not None:
+            raise CsiError(grpc.StatusCode.ABORTED, f"volume {volume}: {busy}")
+        if self._closing:
+            raise CsiError(grpc.StatusCode.UNAVAILABLE, "the agent is ending and begins nothing new")
+        mine = self._busy[volume] = _Operation(name)
         result: list[T] = []
         failure: list[Exception] = []
 
@@ -72,14 +106,23 @@ class Volumes:
             except Exception as error:
                 failure.append(error)
             finally:
-                self._busy.discard(volume)
-                ended.set()
+                del self._busy[volume]
+                mine.ended.set()
 
         self._tasks.start_soon(work)
-        await ended.wait()
+        with anyio.move_on_after(self._seconds):
+            await mine.ended.wait()
         if failure:
             raise failure[0]
+        if not result:
+            raise CsiError(grpc.StatusCode.DEADLINE_EXCEEDED, f"volume {volume}: {mine}; it is not done again")
         return result[0]
+
+    async def drained(self) -> None:
+        """Begins no new operation, and waits until none is left, however long that takes."""
+        self._closing = True
+        while self._busy:
+            await next(iter(self._busy.values())).ended.wait()
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -131,7 +174,7 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
             return error.code, str(error)
         case FilesystemError():
             return grpc.StatusCode.FAILED_PRECONDITION, str(error)
-        case MapperUnavailableError():
+        case MapperUnavailableError() | NotToldError():
             return grpc.StatusCode.UNAVAILABLE, str(error)
         case TimeoutError():
             return grpc.StatusCode.DEADLINE_EXCEEDED, str(error) or "not done in time"

@@ -1,7 +1,7 @@
 """The CSI node service (CSI specification 1.11, "Node Service RPC"): RBD images as directories or devices of pods.
 
 Every call may be repeated at any time: each looks at what is there (the mapper's devices, the kernel's mount table) and
-does what is missing. Nothing is kept in memory between calls.
+does what is missing. Nothing is kept in memory between calls. A stage that fails leaves nothing mapped.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 import grpc
+import structlog
 
 from controller.agent import filesystem, mounts
 from controller.agent.command import CommandError, run
 from controller.agent.csi import csi_pb2, csi_pb2_grpc
 from controller.agent.csi.calls import CsiError, Volumes
 from controller.agent.files import file_name
+from controller.agent.filesystem import FilesystemError
 from controller.agent.loop import size_of
 from controller.agent.protocol import Credentials, Image
 from controller.agent.rbd import kernel_options
+from controller.apis.node import ImageClient
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from controller.agent.clients import Clients
     from controller.agent.command import Runner
     from controller.agent.protocol import Mapped
     from controller.agent.rbd import Mapper
@@ -36,6 +40,9 @@ AccessMode = csi_pb2.VolumeCapability.AccessMode
 
 DEFAULT_FILESYSTEM = "ext4"
 _STAT_DEADLINE = 10.0
+_FORCED_UNMOUNT_DEADLINE = 60.0
+
+_log = structlog.get_logger(__name__)
 
 _CAPABILITIES = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
@@ -49,30 +56,46 @@ _READERS = (AccessMode.SINGLE_NODE_READER_ONLY, AccessMode.MULTI_NODE_READER_ONL
 
 
 class NodeService(csi_pb2_grpc.NodeServicer):
-    """Serves the kubelet of one node.
+    """Serves a driver to the kubelet of one node.
 
     Args:
         node: The node's name.
+        driver: The driver's name.
         mappers: What makes block devices of images; the first that can serve an image does.
         volumes: Keeps the operations on a volume apart.
+        clients: Tells the operator by which client a volume is used.
         state: A directory that outlives this process.
+        max_volumes: How many volumes the node can have at most, as far as that is known now; 0: any number.
         runner: Runs the system's tools.
     """
 
     def __init__(
-        self, node: str, mappers: Sequence[Mapper], volumes: Volumes, state: Path, *, runner: Runner = run
+        self,
+        node: str,
+        driver: str,
+        mappers: Sequence[Mapper],
+        volumes: Volumes,
+        clients: Clients,
+        state: Path,
+        *,
+        max_volumes: Callable[[], Awaitable[int]],
+        runner: Runner = run,
     ) -> None:
         self._node = node
+        self._driver = driver
         self._mappers = mappers
         self._volumes = volumes
+        self._clients = clients
         self._unfinished = state / "unfinished"
+        self._max_volumes = max_volumes
+        self._looking: set[str] = set()
         self._run = runner
 
     async def NodeGetInfo(  # noqa: N802
         self, request: csi_pb2.NodeGetInfoRequest, context: Any
     ) -> csi_pb2.NodeGetInfoResponse:
-        """The node's id, by which VolumeAttachments name it."""
-        return csi_pb2.NodeGetInfoResponse(node_id=self._node)
+        """The node's id, by which VolumeAttachments name it, and how many volumes the scheduler may send here."""
+        return csi_pb2.NodeGetInfoResponse(node_id=self._node, max_volumes_per_node=await self._max_volumes())
 
     async def NodeGetCapabilities(  # noqa: N802
         self, request: csi_pb2.NodeGetCapabilitiesRequest, context: Any
@@ -111,13 +134,20 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             if mapped is not None and (mapped.problem or mapped.read_only != read_only):
                 await self._unmap(request.volume_id)
                 mapped = None
-            if mapped is None:
-                mapper = await self._choose(image, wants_kernel=wants_kernel)
-                mapped = await mapper.map(request.volume_id, image, credentials, read_only=read_only)
-            if capability.HasField("mount") and mount is None:
-                await self._mount(request.volume_id, mapped, capability, request.staging_target_path)
+            try:
+                if mapped is None:
+                    mapper = await self._choose(image, wants_kernel=wants_kernel)
+                    mapped = await mapper.map(request.volume_id, image, credentials, read_only=read_only)
+                await self._tell(request.volume_id, mapped)
+                if capability.HasField("mount") and mount is None:
+                    await self._mount(request.volume_id, mapped, capability, request.staging_target_path)
+            except Exception:
+                # The kubelet may give up: it does not unstage what was never staged. And an image that grows meanwhile
+                # is opened with its new size.
+                await self._give_up(request.volume_id)
+                raise
 
-        await self._volumes.run(request.volume_id, stage)
+        await self._volumes.run(request.volume_id, stage, "NodeStageVolume")
         return csi_pb2.NodeStageVolumeResponse()
 
     async def NodeUnstageVolume(  # noqa: N802
@@ -131,7 +161,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             await self._unmount(request.staging_target_path, force=mapped is not None and bool(mapped.problem))
             await self._unmap(request.volume_id)
 
-        await self._volumes.run(request.volume_id, unstage)
+        await self._volumes.run(request.volume_id, unstage, "NodeUnstageVolume")
         return csi_pb2.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(  # noqa: N802
@@ -141,7 +171,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         _require(request, "volume_id", "target_path", "staging_target_path")
         capability = _capability(request.volume_capability)
         publish = self._publish_device if capability.HasField("block") else self._publish_directory
-        await self._volumes.run(request.volume_id, lambda: publish(request))
+        await self._volumes.run(request.volume_id, lambda: publish(request), "NodePublishVolume")
         return csi_pb2.NodePublishVolumeResponse()
 
     async def NodeUnpublishVolume(  # noqa: N802
@@ -155,7 +185,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             await self._unmount(request.target_path, force=mapped is not None and bool(mapped.problem))
             await anyio.to_thread.run_sync(_remove_mount_point, Path(request.target_path))
 
-        await self._volumes.run(request.volume_id, unpublish)
+        await self._volumes.run(request.volume_id, unpublish, "NodeUnpublishVolume")
         return csi_pb2.NodeUnpublishVolumeResponse()
 
     async def NodeGetVolumeStats(  # noqa: N802
@@ -171,8 +201,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         condition = csi_pb2.VolumeCondition(abnormal=bool(mapped.problem), message=mapped.problem or "mapped")
         usage: list[csi_pb2.VolumeUsage] = []
         if not mapped.problem:
-            with anyio.fail_after(_STAT_DEADLINE):
-                usage = await anyio.to_thread.run_sync(usage_of, request.volume_path, abandon_on_cancel=True)
+            usage = await self._usage(request.volume_path)
         return csi_pb2.NodeGetVolumeStatsResponse(usage=usage, volume_condition=condition)
 
     async def NodeExpandVolume(  # noqa: N802
@@ -198,7 +227,64 @@ class NodeService(csi_pb2_grpc.NodeServicer):
                     break
             return await anyio.to_thread.run_sync(size_of, mapped.device)
 
-        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=await self._volumes.run(request.volume_id, expand))
+        size = await self._volumes.run(request.volume_id, expand, "NodeExpandVolume")
+        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size)
+
+    async def mapped(self) -> Sequence[str]:
+        """The volumes of all drivers that are mapped, or of which a trace is left."""
+        found = {client.volume_handle for client in self._clients.listed()}
+        for mapper in self._mappers:
+            found.update(await mapper.volumes())
+        return sorted(found)
+
+    async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
+        """Unmaps a volume unless it is mounted, published, or somebody's.
+
+        Args:
+            volume: The volume's id.
+            nobodys: Whether it is still nobody's; asked when no other operation on the volume is under way.
+
+        Returns:
+            Whether it is not mapped any more.
+        """
+
+        async def operation() -> bool:
+            return await nobodys() and await self._unmap_unused(volume)
+
+        return await self._volumes.run(volume, operation, "letting go")
+
+    async def _usage(self, path: str) -> list[csi_pb2.VolumeUsage]:
+        if path in self._looking:
+            raise CsiError(grpc.StatusCode.DEADLINE_EXCEEDED, f"the file system at {path} has not answered yet")
+        self._looking.add(path)
+
+        def look() -> list[csi_pb2.VolumeUsage]:
+            try:
+                return usage_of(path)
+            finally:
+                self._looking.discard(path)
+
+        # A thread of its own, one for each path: file systems that hang must not use up those of everything else.
+        with anyio.fail_after(_STAT_DEADLINE):
+            return await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+
+    async def _give_up(self, volume: str) -> None:
+        try:
+            await self._unmap_unused(volume)
+        except Exception as error:
+            # The error of the stage is the one to tell. What is left is let go once the volume is detached.
+            _log.warning("volume stays mapped", volume=volume, error=str(error) or type(error).__name__)
+
+    async def _unmap_unused(self, volume: str) -> bool:
+        mapped = await self._mapped(volume)
+        if mapped is not None and _users(mapped.device, await mounts.table()):
+            return False
+        await self._unmap(volume)
+        return True
+
+    async def _tell(self, volume: str, mapped: Mapped) -> None:
+        client = ImageClient(driver=self._driver, volume_handle=volume, image=mapped.image, address=mapped.address)
+        await self._clients.add(client)
 
     async def _mount(self, volume: str, mapped: Mapped, capability: Capability, target: str) -> None:
         wanted = capability.mount.fs_type or DEFAULT_FILESYSTEM
@@ -213,16 +299,30 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         options = [*capability.mount.mount_flags, *filesystem.MOUNT_OPTIONS[wanted]]
         if mapped.read_only:
             options.append("ro")
-        await mounts.mount(
-            self._run,
-            mapped.device,
-            target,
-            filesystem=wanted,
-            options=list(dict.fromkeys(options)),
-            deadline=filesystem.MOUNT_DEADLINE,
-        )
-        if not mapped.read_only:
+            await self._refuse_journal(volume, mapped.device, wanted, options)
+        options = list(dict.fromkeys(options))
+        await mounts.mount(self._run, mapped.device, target, filesystem=wanted, options=options)
+        if mapped.read_only:
+            return
+        try:
             await filesystem.grow_mounted(self._run, mapped.device, wanted, target)
+        except CommandError as error:
+            if wanted != "ext4":
+                raise
+            _log.info("not grown while mounted, so before", volume=volume, error=str(error))
+            await mounts.unmount(self._run, target)
+            await filesystem.grow_unmounted(self._run, mapped.device)
+            await mounts.mount(self._run, mapped.device, target, filesystem=wanted, options=options)
+
+    async def _refuse_journal(self, volume: str, device: str, wanted: str, options: Sequence[str]) -> None:
+        """A reader cannot replay what the last writer left in the journal, and must know if it is to do without."""
+        without = filesystem.WITHOUT_JOURNAL[wanted]
+        if without not in options and await anyio.to_thread.run_sync(filesystem.needs_recovery, device, wanted):
+            raise FilesystemError(
+                f"volume {volume} is to be read only, but its {wanted} has a journal that its last user did not write "
+                f"back: mount it once for writing, or set the mount option {without} to see it as it is, which may be "
+                "inconsistent"
+            )
 
     async def _publish_directory(self, request: csi_pb2.NodePublishVolumeRequest) -> None:
         table = await mounts.table()
@@ -266,7 +366,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
     async def _unmount(self, target: str, *, force: bool) -> None:
         try:
-            await mounts.unmount(self._run, target)
+            await mounts.unmount(self._run, target, deadline=_FORCED_UNMOUNT_DEADLINE if force else None)
         except CommandError:
             if not force:
                 raise
@@ -276,16 +376,15 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     async def _unmap(self, volume: str) -> None:
         for mapper in self._mappers:
             await mapper.unmap(volume)
+        await self._clients.remove(volume)
 
     async def _choose(self, image: Image, *, wants_kernel: bool) -> Mapper:
         reasons: list[str] = []
         for mapper in self._mappers:
             if mapper.name == "krbd" and not wants_kernel:
                 reasons.append("krbd: the StorageClass parameter 'mounter' asks for userspace")
-            elif problem := await mapper.usable():
+            elif (problem := await mapper.usable()) or (problem := await mapper.unsuitable(image)):
                 reasons.append(f"{mapper.name}: {problem}")
-            elif not await mapper.suits(image):
-                reasons.append(f"{mapper.name}: does not support all features of the image ({image.features:#x})")
             else:
                 return mapper
         raise CsiError(
@@ -324,6 +423,7 @@ def image_of(request: csi_pb2.NodeStageVolumeRequest) -> Image:
         features=int(context.get("imageFeatures") or 0),
         options=kernel_options(request.volume_context.get("mapOptions", "")),
         fsid=context.get("fsid", ""),
+        ms_mode=context.get("msMode", ""),
     )
 
 
@@ -406,6 +506,17 @@ def _refuse_second_device(volume: str, staged: mounts.Mount, table: Sequence[mou
 def _is_on(mount: mounts.Mount, device: str) -> bool:
     number = _device_number(device)
     return mount.device == f"{os.major(number)}:{os.minor(number)}"
+
+
+def _users(device: str, table: Sequence[mounts.Mount]) -> list[str]:
+    """Where a block device is mounted, or published as a device."""
+    name = Path(device).name
+    return [m.target for m in table if _is_on(m, device) or (Path(m.root).name == name and _is_node_of(m, device))]
+
+
+def _is_node_of(mount: mounts.Mount, device: str) -> bool:
+    number = _device_number(device)
+    return bool(number) and _device_number(mount.target) == number
 
 
 def _device_number(path: str) -> int:

@@ -12,7 +12,7 @@ from controller.agent import mounts
 from controller.agent.csi.calls import Volumes
 from controller.agent.csi.node import NodeService
 from e2e import host
-from tests.unit.agent.standin import FileMapper, Tasks
+from tests.unit.agent.standin import FileMapper, Operator, Tasks, service
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,5 +37,10 @@ def mapper(tmp_path: Path) -> Iterator[FileMapper]:
 
 
 @pytest.fixture
-def node(mapper: FileMapper, tmp_path: Path) -> NodeService:
-    return NodeService("node-a", [mapper], Volumes(Tasks()), tmp_path / "state")
+def operator(tmp_path: Path) -> Operator:
+    return Operator(tmp_path / "state/clients")
+
+
+@pytest.fixture
+def node(mapper: FileMapper, operator: Operator, tmp_path: Path) -> NodeService:
+    return service(mapper, operator, tmp_path, Volumes(Tasks()))

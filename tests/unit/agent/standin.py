@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from controller.agent import loop
-from controller.agent.command import run
+from controller.agent.clients import Clients
+from controller.agent.command import Runner, run
+from controller.agent.csi.calls import Volumes
+from controller.agent.csi.node import NodeService
 from controller.agent.protocol import Credentials, Image, Mapped
 from controller.agent.rbd import MappingError
+from controller.apis.node import ImageClient
+from informers import TransportError
 
 GIB = 1 << 30
+ADDRESS = "10.0.0.1:0/3456"
+"""Of the client of each "image"."""
 
 needs_loop_devices = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
@@ -42,8 +49,11 @@ class FileMapper:
     async def usable(self) -> str:
         return self.problem
 
-    async def suits(self, image: Image) -> bool:
-        return True
+    async def unsuitable(self, image: Image) -> str:
+        return ""
+
+    async def volumes(self) -> Sequence[str]:
+        return tuple(self.mapped)
 
     async def find(self, volume: str) -> Mapped | None:
         return self.mapped.get(volume)
@@ -54,7 +64,9 @@ class FileMapper:
         if not path.exists():
             raise MappingError(f"image {image} does not exist")
         device = await loop.attach(run, path, read_only=read_only)
-        self.mapped[volume] = Mapped(volume=volume, image=str(image), device=device, read_only=read_only)
+        self.mapped[volume] = Mapped(
+            volume=volume, image=str(image), device=device, read_only=read_only, address=ADDRESS
+        )
         return self.mapped[volume]
 
     async def unmap(self, volume: str) -> None:
@@ -78,3 +90,40 @@ class Tasks:
         task = asyncio.get_running_loop().create_task(function())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class Operator:
+    """A standin for who reads what the node tells: takes it, or refuses."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clients = Clients(directory, self.publish)
+        self.told: list[tuple[ImageClient, ...]] = []
+        self.refuses = False
+
+    async def publish(self) -> None:
+        if self.refuses:
+            raise TransportError("the server does not answer")
+        self.told.append(self.clients.listed())
+
+
+DRIVER = "rook-ceph.rbd.csi.ceph.com"
+
+
+def service(
+    mapper: FileMapper, operator: Operator, directory: Path, volumes: Volumes, run: Runner = run
+) -> NodeService:
+    """The node service of a node that has room for 7 volumes."""
+
+    async def room() -> int:
+        return 7
+
+    return NodeService(
+        "node-a",
+        DRIVER,
+        [mapper],
+        volumes,
+        operator.clients,
+        directory / "state",
+        max_volumes=room,
+        runner=run,
+    )

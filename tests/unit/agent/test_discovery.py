@@ -99,7 +99,7 @@ async def test_what_is_on_a_device(device: str, tmp_path: Path) -> None:
 
     target = tmp_path / "mnt"
     target.mkdir()
-    await mounts.mount(run, device, str(target), filesystem="ext4", options=(), deadline=10)
+    await mounts.mount(run, device, str(target), filesystem="ext4", options=())
     assert (await look(device)).mountpoints == (str(target),)
     await mounts.unmount(run, str(target))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,12 +14,14 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
+from anyio._backends._asyncio import UNIXSocketListener
+from anyio.abc import ByteStream, SocketStream
 
 from controller.agent import loop, mounts
 from controller.agent.command import run
 from controller.agent.mounter import Mounter, serve
-from controller.agent.protocol import RECORDS, Credentials, Image, Map, Mapped, receive
-from controller.agent.qemu import Paths, client_config, command_line
+from controller.agent.protocol import RECORDS, VERSION, Credentials, Image, Map, Mapped, Reply, receive
+from controller.agent.qemu import Paths, client_config, command_line, reason
 from controller.agent.rbd import MapperUnavailableError, MappingError, MounterClient
 from tests.unit.agent.standin import needs_loop_devices
 
@@ -31,8 +34,8 @@ STANDIN = str(Path(__file__).parent / "standin_qsd.py")
 
 
 def launch(image: Image, paths: Paths, user: str, key_descriptor: int, read_only: bool) -> Sequence[str]:
-    behaviour = "fail" if image.name == "missing" else "serve"
-    return sys.executable, STANDIN, str(paths.image), str(GIB), str(paths.monitor), behaviour
+    behaviour = image.name if image.name in ("fail", "full", "mute") else "serve"
+    return sys.executable, STANDIN, str(paths.directory), str(GIB), behaviour
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ async def eventually[T](look: Callable[[], T]) -> T:
 async def test_a_volume_comes_and_goes(directory: Path) -> None:
     async with running(directory) as (mounter, client):
         mapped = await client.map("v", IMAGE, KEY, read_only=False)
-        assert mapped == Mapped(volume="v", image="p/image", device=mapped.device)
+        assert mapped == Mapped(volume="v", image="p/image", device=mapped.device, address="10.0.0.5:0/22")
         assert loop.size_of(mapped.device) == GIB
         assert await client.map("v", IMAGE, KEY, read_only=False) == mapped
         assert await client.find("v") == mapped
@@ -143,8 +146,8 @@ async def test_a_read_only_volume_refuses_writes(directory: Path) -> None:
 
 async def test_an_image_that_cannot_be_opened_leaves_nothing(directory: Path) -> None:
     async with running(directory) as (_, client):
-        missing = msgspec.structs.replace(IMAGE, name="missing")
-        with pytest.raises(MappingError, match=r"image p/missing cannot be opened: error reading header from image"):
+        missing = msgspec.structs.replace(IMAGE, name="fail")
+        with pytest.raises(MappingError, match=r"image p/fail cannot be opened: error reading header from image"):
             await client.map("v", missing, KEY, read_only=False)
         assert await client.find("v") is None
         assert not list((directory / "run").iterdir())
@@ -168,7 +171,7 @@ async def test_a_mounted_volume_is_not_unmapped(directory: Path) -> None:
         await run("mkfs.ext4", "-q", mapped.device)
         target = str(directory / "mnt")
         await anyio.Path(target).mkdir()
-        await mounts.mount(run, mapped.device, target, filesystem="ext4", options=(), deadline=10)
+        await mounts.mount(run, mapped.device, target, filesystem="ext4", options=())
         try:
             with pytest.raises(MappingError, match="still mounted"):
                 await client.unmap("v")
@@ -246,9 +249,138 @@ async def test_nonsense_on_the_socket_is_survived(directory: Path) -> None:
         for nonsense in (b"\xff\xff\xff\xff", b"\x00\x00\x00\x02{}", b"\x00\x00\x00\x09not json!"):
             async with await anyio.connect_unix(directory / "mounter.sock") as stream:
                 await stream.send(nonsense)
-                with pytest.raises(anyio.EndOfStream):
-                    await receive(stream, Map)
+                reply = await receive(stream, Reply)
+                assert "no command" in reply.error
         assert await client.usable() == ""
+
+
+async def test_a_command_of_a_newer_agent_is_answered_with_what_to_do(directory: Path) -> None:
+    async with running(directory), await anyio.connect_unix(directory / "mounter.sock") as stream:
+        body = b'{"type":"sing","volume":"v"}'
+        await stream.send(len(body).to_bytes(4) + body)
+        reply = await receive(stream, Reply)
+        assert "older than the agent; drain the node and delete its rook-mounter pod" in reply.error
+        assert reply.version == VERSION
+
+
+class OldImage(msgspec.Struct, rename="camel"):
+    """What of an image the first version has, as far as it matters here."""
+
+    monitors: tuple[str, ...]
+    pool: str
+    name: str
+
+
+class OldMap(msgspec.Struct, rename="camel", tag="map"):
+    """The command of the first version."""
+
+    volume: str
+    image: OldImage
+
+
+async def test_a_mounter_of_the_first_version_is_understood(directory: Path) -> None:
+    """It names no version, tells no address, and does not know the fields that came later."""
+
+    async def answer(stream: ByteStream) -> None:
+        async with stream:
+            command = await receive(stream, OldMap)
+            body = msgspec.json.encode(
+                {"mapped": [{"volume": command.volume, "image": command.image.name, "device": "/dev/loop9"}]}
+            )
+            await stream.send(len(body).to_bytes(4) + body)
+
+    listener = await anyio.create_unix_listener(directory / "mounter.sock")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        image = msgspec.structs.replace(IMAGE, ms_mode="secure")
+        mapped = await MounterClient(directory / "mounter.sock").map("v", image, KEY, read_only=False)
+        assert (mapped.device, mapped.address) == ("/dev/loop9", "")
+        tasks.cancel_scope.cancel()
+
+
+async def test_one_volumes_trouble_is_no_others(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong, of any type: a handler or a watch that raises would end the process and all volumes."""
+    async with running(directory) as (mounter, client):
+        healthy = await client.map("healthy", IMAGE, KEY, read_only=False)
+        await client.map("v", IMAGE, KEY, read_only=False)
+        export = mounter._volumes["v"].export
+        assert export is not None
+
+        async def raises(size: int) -> None:
+            raise KeyError(size)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(export, "grow", raises)
+            with pytest.raises(MappingError, match="KeyError"):
+                await client.expand("v", 2 * GIB)
+        # A pipe that is closed under who reads from it.
+        assert export.process.stderr is not None
+        await export.process.stderr.aclose()
+        await eventually(lambda: mounter._volumes["v"].mapped.problem)
+        assert await client.find("healthy") == healthy
+        await client.unmap("v")
+        await client.unmap("healthy")
+
+
+async def test_a_caller_that_hangs_up_is_survived(directory: Path) -> None:
+    async with running(directory) as (_, client):
+        for _ in range(3):
+            stream = await anyio.connect_unix(directory / "mounter.sock")
+            await stream.send(b"\x00\x00")
+            await stream.aclose()
+        assert await client.usable() == ""
+
+
+async def test_connections_are_taken_again_when_there_are_files_for_them(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = anyio.Event()
+
+    async def accept(listener: UNIXSocketListener) -> SocketStream:
+        if not refused.is_set():
+            refused.set()
+            raise OSError(errno.EMFILE, "Too many open files")
+        return await real(listener)
+
+    real = UNIXSocketListener.accept
+    monkeypatch.setattr(UNIXSocketListener, "accept", accept)
+    async with running(directory) as (_, client):
+        assert refused.is_set()
+        assert await client.usable() == ""
+
+
+async def test_a_record_that_cannot_be_read_hides_no_other(directory: Path) -> None:
+    async with running(directory) as (_, client):
+        await client.map("v", IMAGE, KEY, read_only=False)
+    (directory / RECORDS / "torn.json").write_text('{"volume": "w')
+    async with running(directory) as (_, client):
+        found = await client.find("v")
+        assert found is not None
+        assert await client.volumes() == ("v",)
+        await client.unmap("v")
+
+
+async def test_a_client_that_does_not_tell_its_address_is_served(directory: Path) -> None:
+    async with running(directory) as (_, client):
+        mute = msgspec.structs.replace(IMAGE, name="mute")
+        assert (await client.map("v", mute, KEY, read_only=False)).address == ""
+        await client.unmap("v")
+
+
+async def test_a_node_without_room_for_threads_says_so_in_a_sentence(directory: Path) -> None:
+    async with running(directory) as (_, client):
+        full = msgspec.structs.replace(IMAGE, name="full")
+        with pytest.raises(MappingError, match="its limit of tasks is reached") as refused:
+            await client.map("v", full, KEY, read_only=False)
+        assert "libc" not in str(refused.value)
+
+
+def test_a_daemons_words_are_cut_to_what_a_person_needs() -> None:
+    said = 'qemu-storage-daemon: --blockdev {"a": {"b": 1}}: error connecting: Connection timed out\n'
+    assert reason(said) == "error connecting: Connection timed out"
+    assert reason("noise\n" + said) == "error connecting: Connection timed out"
+    assert reason("") == ""
+    assert len(reason("x" * 10_000)) < 500
 
 
 def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
@@ -256,7 +388,7 @@ def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
     argv = command_line(IMAGE, paths, KEY.user, 7, False)
     assert not any(KEY.key in argument for argument in argv)
     assert "secret,id=key,format=base64,file=/proc/self/fd/7" in argv
-    assert KEY.key not in client_config(IMAGE)
+    assert KEY.key not in client_config(IMAGE, paths)
     assert KEY.key not in repr(Map(volume="v", image=IMAGE, credentials=KEY))
 
 

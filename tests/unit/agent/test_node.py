@@ -11,13 +11,15 @@ import grpc
 import pytest
 
 from controller.agent import mounts
+from controller.agent.clients import Clients, NotToldError
 from controller.agent.command import CommandError, Done, run
 from controller.agent.csi import csi_pb2
 from controller.agent.csi.calls import CsiError, Volumes, status_of
 from controller.agent.csi.node import NodeService
 from controller.agent.files import file_name
-from controller.agent.filesystem import FilesystemError, prepare
-from tests.unit.agent.standin import GIB, FileMapper, needs_loop_devices
+from controller.agent.filesystem import FilesystemError, ext4_can_grow, prepare
+from controller.apis.node import ImageClient
+from tests.unit.agent.standin import ADDRESS, DRIVER, GIB, FileMapper, Operator, Tasks, needs_loop_devices, service
 
 pytestmark = needs_loop_devices
 
@@ -228,7 +230,7 @@ async def test_a_device_that_cannot_be_read_is_not_formatted(tmp_path: Path) -> 
     """Not even where a file system was being made: somebody else may have finished it."""
     asked: list[str] = []
 
-    async def finds_nothing(*argv: str, deadline: float = 30.0, ok: Any = (0,)) -> Done:
+    async def finds_nothing(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
         asked.append(argv[0])
         return Done(2)
 
@@ -250,10 +252,10 @@ async def test_another_volume_of_the_same_handle_is_not_taken_for_it(kubelet: Ku
     assert mapper.mapped[kubelet.volume].image == "p/another"
 
 
-async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, tmp_path: Path) -> None:
+async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, operator: Operator, tmp_path: Path) -> None:
     path = mapper.create("image")
 
-    async def dies_in_mkfs(*argv: str, deadline: float = 30.0, ok: Any = (0,)) -> Done:
+    async def dies_in_mkfs(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
         if argv[0] == "mkfs.ext4":
             with path.open("r+b") as file:
                 file.write(os.urandom(1 << 20))  # what it got to write
@@ -261,10 +263,10 @@ async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, tmp_path:
         return await run(*argv, deadline=deadline, ok=ok)
 
     async with anyio.create_task_group() as tasks:
-        first = Kubelet(NodeService("a", [mapper], Volumes(tasks), tmp_path / "state", runner=dies_in_mkfs), tmp_path)
+        first = Kubelet(service(mapper, operator, tmp_path, Volumes(tasks), dies_in_mkfs), tmp_path)
         with pytest.raises(CommandError, match="killed"):
             await first.stage()
-        after_restart = Kubelet(NodeService("a", [mapper], Volumes(tasks), tmp_path / "state"), tmp_path)
+        after_restart = Kubelet(service(mapper, operator, tmp_path, Volumes(tasks)), tmp_path)
         await after_restart.stage()
         assert mounted(after_restart.staging) is not None
         assert not list((tmp_path / "state/unfinished").iterdir())
@@ -458,32 +460,231 @@ async def test_a_node_that_cannot_map_says_why(kubelet: Kubelet, mapper: FileMap
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_another_operation_on_a_volume_is_put_off_and_a_cancelled_call_goes_on() -> None:
-    began, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
+async def test_a_call_waits_for_the_operation_under_way_and_one_that_is_cancelled_goes_on() -> None:
+    began, go_on, done = anyio.Event(), anyio.Event(), list[str]()
 
     async def operation() -> None:
         began.set()
         await go_on.wait()
-        ended.set()
+        done.append("first")
 
-    async def nothing() -> str:
-        return "done"
+    async def second() -> str:
+        done.append("second")
+        return "answered"
 
     async with anyio.create_task_group() as tasks:
         volumes = Volumes(tasks)
         async with anyio.create_task_group() as call:
             call.start_soon(volumes.run, "v", operation)
             await began.wait()
-            with pytest.raises(CsiError) as refused:
-                await volumes.run("v", nothing)
-            assert refused.value.code is grpc.StatusCode.ABORTED
-            assert await volumes.run("w", nothing) == "done"
+            assert await volumes.run("w", second) == "answered"
             call.cancel_scope.cancel()
-        assert not ended.is_set()
+        assert done == ["second"]
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as others:
+                others.start_soon(volumes.run, "v", second)
+                others.start_soon(volumes.run, "v", second)
+                await anyio.wait_all_tasks_blocked()
+                assert done == ["second"]
+                go_on.set()
+        assert done == ["second", "first", "second", "second"]
+
+
+async def test_what_takes_longer_than_a_call_is_told_goes_on_and_is_not_begun_twice() -> None:
+    began, go_on = list[str](), anyio.Event()
+
+    async def operation() -> str:
+        began.append("once")
+        await go_on.wait()
+        return "done"
+
+    async with anyio.create_task_group() as tasks:
+        volumes = Volumes(tasks, seconds=0.01)
+        with pytest.raises(CsiError, match="NodeStageVolume has been running for 0 s and goes on") as first:
+            await volumes.run("v", operation, "NodeStageVolume")
+        with pytest.raises(CsiError, match="volume v: NodeStageVolume has been running") as second:
+            await volumes.run("v", operation, "NodeStageVolume")
+        assert first.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert second.value.code is grpc.StatusCode.ABORTED
+        assert began == ["once"]
         go_on.set()
         with anyio.fail_after(60):
-            await ended.wait()
-        assert await volumes.run("v", nothing) == "done"
+            await volumes.drained()
+        with pytest.raises(CsiError, match="the agent is ending") as late:
+            await volumes.run("v", operation)
+        assert late.value.code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_scheduler_is_told_how_many_volumes_the_node_has_room_for(node: NodeService) -> None:
+    info = await node.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), CONTEXT)
+    assert (info.node_id, info.max_volumes_per_node) == ("node-a", 7)
+
+
+async def test_the_operator_knows_the_client_before_the_stage_succeeds(
+    kubelet: Kubelet, mapper: FileMapper, operator: Operator, tmp_path: Path
+) -> None:
+    operator.refuses = True
+    with pytest.raises(NotToldError, match="NodeReport cannot be written: the server does not answer") as refused:
+        await kubelet.stage()
+    assert status_of(refused.value)[0] is grpc.StatusCode.UNAVAILABLE
+    assert mapper.mapped == {}, "what could not be told is not kept"
+    assert mounted(kubelet.staging) is None
+
+    operator.refuses = False
+    await kubelet.stage()
+    client = ImageClient(driver=DRIVER, volume_handle=kubelet.volume, image="p/image", address=ADDRESS)
+    assert operator.told[-1] == (client,)
+    after_restart = Clients(tmp_path / "state/clients", operator.publish)
+    after_restart.load()
+    assert after_restart.listed() == (client,)
+    operator.refuses = True
+    await kubelet.unstage()
+    assert operator.clients.listed() == ()
+    assert not list((tmp_path / "state/clients").iterdir())
+
+
+async def test_a_stage_that_fails_leaves_nothing_and_the_next_one_sees_the_new_size(
+    node: NodeService, mapper: FileMapper, operator: Operator, tmp_path: Path
+) -> None:
+    mapper.create("image", 100 << 20)
+    kubelet = Kubelet(node, tmp_path, fs_type="xfs")
+    with pytest.raises(CommandError, match="must be larger than 300MB") as failed:
+        await kubelet.stage()
+    assert "Usage" not in str(failed.value)
+    assert mapper.mapped == {}
+    assert operator.told[-1] == ()
+    mapper.create("image", 512 << 20)
+    await kubelet.stage()
+    assert mounted(kubelet.staging) is not None
+
+
+async def test_a_stage_that_fails_keeps_what_is_in_use(
+    kubelet: Kubelet, mapper: FileMapper, operator: Operator, tmp_path: Path
+) -> None:
+    await kubelet.stage()
+    await kubelet.publish()
+    await run("umount", kubelet.staging)
+    kubelet.capability = capability(fs_type="xfs")
+    with pytest.raises(FilesystemError, match="has ext4: expected xfs"):
+        await kubelet.stage()
+    assert list(mapper.mapped) == [kubelet.volume]
+    assert len(operator.clients.listed()) == 1
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["file system", "block"])
+async def test_only_what_nobody_uses_is_let_go(
+    node: NodeService, mapper: FileMapper, operator: Operator, tmp_path: Path, block: bool
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, block=block)
+
+    async def yes() -> bool:
+        return True
+
+    async def no() -> bool:
+        return False
+
+    await kubelet.stage()
+    await kubelet.publish()
+    assert await node.mapped() == [kubelet.volume]
+    assert not await node.let_go(kubelet.volume, yes), "a pod has it"
+    await kubelet.unpublish()
+    if not block:
+        assert not await node.let_go(kubelet.volume, yes), "it is staged"
+        await run("umount", kubelet.staging)
+    assert not await node.let_go(kubelet.volume, no), "it is attached again"
+    assert list(mapper.mapped) == [kubelet.volume]
+    assert await node.let_go(kubelet.volume, yes)
+    assert mapper.mapped == {}
+    assert operator.told[-1] == ()
+    assert await node.mapped() == []
+
+
+async def test_tools_that_write_run_to_their_end(mapper: FileMapper, operator: Operator, tmp_path: Path) -> None:
+    deadlines: dict[str, float | None] = {}
+
+    async def records(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        deadlines[argv[0]] = deadline
+        return await run(*argv, deadline=deadline, ok=ok)
+
+    for fs_type in ("ext4", "xfs"):
+        mapper.create(fs_type)
+        kubelet = Kubelet(service(mapper, operator, tmp_path, Volumes(Tasks()), records), tmp_path, fs_type=fs_type)
+        kubelet.publish_context["imageName"] = fs_type
+        await kubelet.stage()
+        await kubelet.unstage()
+        mapper.create(fs_type, 2 * GIB)
+        await kubelet.stage()
+        await kubelet.unstage()
+    written = {"mkfs.ext4", "mkfs.xfs", "e2fsck", "resize2fs", "xfs_growfs", "mount", "umount"}
+    assert {program: deadlines[program] for program in written} == dict.fromkeys(written)
+
+
+async def test_a_tool_that_must_not_be_cut_off_outlives_its_caller(tmp_path: Path) -> None:
+    began, go_on, done = (tmp_path / name for name in ("began", "go-on", "done"))
+    os.mkfifo(began)
+    os.mkfifo(go_on)
+
+    async def call() -> None:
+        script = 'echo > "$0"; read line < "$1"; touch "$2"'
+        await run("sh", "-c", script, str(began), str(go_on), str(done), deadline=None)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await anyio.to_thread.run_sync(began.read_text)
+        tasks.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(go_on.write_text, "go on\n")
+    assert exists(done)
+
+
+@pytest.mark.parametrize(("status", "by_hand"), [(4, True), (12, True), (8, False), (32, False), (None, False)])
+async def test_only_damage_that_is_left_needs_a_person(tmp_path: Path, status: int | None, by_hand: bool) -> None:
+    async def fails(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        if argv[0] == "e2fsck":
+            raise CommandError("e2fsck", "failed", status)
+        return Done(0, b"TYPE=ext4\n")
+
+    with pytest.raises(FilesystemError if by_hand else CommandError):
+        await prepare(fails, "/dev/null", "ext4", unfinished=tmp_path / "unfinished", read_only=False)
+
+
+@pytest.mark.parametrize("grown", [1025, 1152, 1153, 1160, 1279, 1280, 1300, 2049, 4097])
+@pytest.mark.parametrize("block_size", ["1024", "4096"])
+async def test_a_file_system_grows_once_for_each_size(tmp_path: Path, grown: int, block_size: str) -> None:
+    """What a last block group cannot use is no reason to try again at each stage."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(GIB)
+    await run("mkfs.ext4", "-q", "-F", "-b", block_size, str(image))
+    os.truncate(image, grown << 20)
+    before = head(image, 2048)[1024:]
+    await run("e2fsck", "-f", "-p", str(image))
+    await run("resize2fs", str(image))
+    after = head(image, 2048)[1024:]
+    larger = before[4:8] != after[4:8]
+    assert ext4_can_grow(before, grown << 20) == larger
+    assert not ext4_can_grow(after, grown << 20)
+
+
+async def test_a_reader_is_told_of_a_journal_that_it_cannot_replay(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, kubelet: Kubelet
+) -> None:
+    await kubelet.stage()
+    (Path(kubelet.staging) / "file").write_text("in the journal")
+    os.sync()
+    copy = mapper.directory / "copy"
+    copy.write_bytes(head(mapper.directory / "image", 64 << 20))
+    os.truncate(copy, GIB)
+    await kubelet.unstage()
+    reader = Kubelet(node, tmp_path, mode=READERS)
+    reader.publish_context["imageName"] = "copy"
+    with pytest.raises(FilesystemError, match=r"has a journal that .* set the mount option noload"):
+        await reader.stage()
+    assert mapper.mapped == {}
+    reader.capability = capability(mode=READERS, flags=("noload",))
+    await reader.stage()
+    assert mounted(reader.staging) is not None
 
 
 async def test_credentials_are_shown_nowhere(kubelet: Kubelet, mapper: FileMapper) -> None:

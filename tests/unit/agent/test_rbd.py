@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
+from controller.agent.command import CommandError, Done
 from controller.agent.protocol import Credentials, Image
 from controller.agent.rbd import KernelMapper, MappingError, add_line, kernel_options
 
@@ -36,6 +38,7 @@ class Kernel:
             ("pool_ns", image.namespace),
             ("name", image.name),
             ("current_snap", snapshot),
+            ("client_addr", "10.0.0.9:0/3456"),
             *([("cluster_fsid", image.fsid)] if image.fsid else []),
         ):
             (device / name).write_text(f"{value}\n")
@@ -49,15 +52,16 @@ def kernel(tmp_path: Path) -> Kernel:
 
 async def test_without_the_driver(tmp_path: Path) -> None:
     mapper = KernelMapper(tmp_path / "state", sys=tmp_path, dev=tmp_path)
-    assert "modprobe rbd" in await mapper.usable()
-    assert not await mapper.suits(IMAGE)
+    assert "/sys/bus/rbd does not exist" in await mapper.usable()
+    assert "/sys/bus/rbd does not exist" in await mapper.unsuitable(IMAGE)
     assert await mapper.find("v") is None
     await mapper.unmap("v")
 
 
 async def test_images_with_features_that_the_kernel_lacks_are_left_to_others(kernel: Kernel) -> None:
-    assert await kernel.mapper.suits(IMAGE)
-    assert not await kernel.mapper.suits(msgspec.structs.replace(IMAGE, features=0x45))  # journaling
+    assert await kernel.mapper.unsuitable(IMAGE) == ""
+    journaling = msgspec.structs.replace(IMAGE, features=0x45)
+    assert "features of the image (not 0x40)" in await kernel.mapper.unsuitable(journaling)
 
 
 async def test_a_mapping_is_found_again_by_the_image(kernel: Kernel) -> None:
@@ -70,7 +74,9 @@ async def test_a_mapping_is_found_again_by_the_image(kernel: Kernel) -> None:
     kernel.appear(2)
     mapped = await kernel.mapper.map("v", IMAGE, KEY, read_only=False)
     assert mapped.device == f"{kernel.dev}/rbd2"
+    assert mapped.address == "10.0.0.9:0/3456"
     assert await kernel.mapper.find("v") == mapped
+    assert await kernel.mapper.volumes() == ["v"]
     await kernel.mapper.unmap("v")
     assert await anyio.Path(kernel.bus / "remove").read_text() == "2"
     assert await kernel.mapper.find("v") is None
@@ -108,10 +114,82 @@ def test_options_of_the_class_and_the_namespace() -> None:
     assert line.split(" ")[1] == "name=node,secret=c2VjcmV0,rw,_pool_ns=ns,lock_on_read,queue_depth=1024"
 
 
-@pytest.mark.parametrize("changes", [{"pool": "a b"}, {"name": "x,noshare"}, {"pool": ""}])
-def test_values_cannot_smuggle_in_options(changes: dict[str, str]) -> None:
-    with pytest.raises(MappingError, match="cannot be handed to the kernel"):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": "a b"},
+        {"name": "x,noshare"},
+        {"pool": ""},
+        {"namespace": "ns,ro"},
+        {"monitors": ("10.0.0.1:6789 name=admin",)},
+        {"monitors": ()},
+        {"monitors": ("",)},
+        {"options": "a b"},
+        {"ms_mode": "none"},
+        {"ms_mode": "secure,ro"},
+    ],
+)
+def test_values_cannot_smuggle_in_options(changes: dict[str, Any]) -> None:
+    with pytest.raises(MappingError, match=r"cannot be handed to the kernel|expected"):
         add_line(msgspec.structs.replace(IMAGE, **changes), KEY, read_only=False)
+
+
+def test_a_key_with_an_option_in_it_is_refused_and_not_shown() -> None:
+    with pytest.raises(MappingError, match="key cannot be handed") as refused:
+        add_line(IMAGE, Credentials(user="node", key="c2VjcmV0,noshare"), read_only=False)
+    assert "c2VjcmV0" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", "rw,ms_mode=secure"),
+        ("queue_depth=8", "rw,ms_mode=secure,queue_depth=8"),
+        ("ms_mode=crc", "rw,ms_mode=crc"),
+    ],
+)
+def test_the_kernel_speaks_as_the_cluster_asks_unless_the_class_says_otherwise(options: str, expected: str) -> None:
+    line = add_line(msgspec.structs.replace(IMAGE, ms_mode="secure", options=options), KEY, read_only=False)
+    assert line.split(" ")[1] == f"name=node,secret=c2VjcmV0,{expected}"
+
+
+@pytest.mark.parametrize(
+    ("release", "mode", "suits"),
+    [("5.10.0-28-amd64", "secure", False), ("5.11.0", "secure", True), ("6.1.0", "crc", True), ("5.4.0", "", True)],
+)
+async def test_a_kernel_that_is_too_old_for_the_clusters_protocol_is_left_out(
+    tmp_path: Path, release: str, mode: str, suits: bool
+) -> None:
+    kernel = Kernel(tmp_path)
+    mapper = KernelMapper(tmp_path / "state", sys=tmp_path / "sys", dev=kernel.dev, release=release)
+    problem = await mapper.unsuitable(msgspec.structs.replace(IMAGE, ms_mode=mode))
+    assert (problem == "") == suits
+    assert suits or f"kernel {release} does not speak to the cluster with ms_mode=secure" in problem
+
+
+async def test_the_driver_is_loaded_where_it_is_a_module(tmp_path: Path) -> None:
+    mapper = KernelMapper(tmp_path / "state", sys=tmp_path / "sys", dev=tmp_path)
+    ran: list[tuple[str, ...]] = []
+
+    async def modprobe(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        ran.append(argv)
+        Kernel(tmp_path)
+        return Done(0)
+
+    await mapper.load(modprobe)
+    assert await mapper.usable() == ""
+    await mapper.load(modprobe)
+    assert ran == [("modprobe", "rbd")], "it is there"
+
+
+async def test_why_the_driver_is_not_there_is_told(tmp_path: Path) -> None:
+    mapper = KernelMapper(tmp_path / "state", sys=tmp_path / "sys", dev=tmp_path)
+
+    async def modprobe(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        raise CommandError("modprobe", "FATAL: Module rbd not found in directory /lib/modules/6.1.0")
+
+    await mapper.load(modprobe)
+    assert "Module rbd not found in directory /lib/modules/6.1.0" in await mapper.usable()
 
 
 @pytest.mark.parametrize(

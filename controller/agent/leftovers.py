@@ -1,0 +1,126 @@
+"""Volumes that are mapped on this node though it has no part in them any more: let go.
+
+The kubelet unstages what it staged. What it gave up before that, as when the file system could not be made and the pod
+was deleted, it does not know of; nobody would ever unmap it, and while it is mapped, the volume cannot be detached.
+
+The order in Kubernetes (kubelet's volume manager, attach-detach controller): a volume stands in the node's
+`status.volumesInUse` from before the kubelet begins with it until it has ended with it, and in `status.volumesAttached`
+from when its VolumeAttachment says attached until right before that is deleted. So one in neither is nobody's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+import structlog
+
+from controller.apis.meta import ApiStruct
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+
+_log = structlog.get_logger(__name__)
+
+GRACE = 15.0
+"""Seconds that a volume has to be nobody's before it is let go. A node that is made anew has empty lists at first."""
+
+INTERVAL = 60.0
+"""Seconds after which is looked though the node did not change: what failed is tried again."""
+
+_PREFIX = "kubernetes.io/csi/"
+
+
+class AttachedVolume(ApiStruct, frozen=True, kw_only=True):
+    """A volume that is attached to a node."""
+
+    name: str = ""
+
+
+class VolumeStatus(ApiStruct, frozen=True, kw_only=True):
+    """What of a node's status tells of volumes."""
+
+    volumes_attached: tuple[AttachedVolume, ...] = ()
+    volumes_in_use: tuple[str, ...] = ()
+
+
+class NodeVolumes(ApiStruct, frozen=True, kw_only=True):
+    """A node, as far as its volumes go."""
+
+    status: VolumeStatus = VolumeStatus()
+
+    def handles(self, drivers: Collection[str]) -> frozenset[str]:
+        """The handles of the volumes of these CSI drivers that are attached to the node, or in use on it."""
+        names = (*(volume.name for volume in self.status.volumes_attached), *self.status.volumes_in_use)
+        parts = (name.removeprefix(_PREFIX).partition("^") for name in names if name.startswith(_PREFIX))
+        return frozenset(handle for driver, _, handle in parts if driver in drivers)
+
+
+class Mappings(Protocol):
+    """What of the node service is needed here."""
+
+    async def mapped(self) -> Sequence[str]:
+        """The volumes that are mapped, or of which a trace is left."""
+        ...
+
+    async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
+        """Unmaps a volume that is not mounted nor published, if it is still nobody's; False: it is somebody's."""
+        ...
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Lets go of what is left behind.
+
+    Attributes:
+        mappings: What is mapped.
+        wanted: Asks the API server, and not a cache, for the handles of the volumes that are attached or in use.
+        clock: Seconds that only grow.
+    """
+
+    mappings: Mappings
+    wanted: Callable[[], Awaitable[frozenset[str]]]
+    clock: Callable[[], float] = anyio.current_time
+    _since: dict[str, float] = field(default_factory=dict)
+    _changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def changed(self) -> None:
+        """The node's volumes are others than before."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Looks at once, and again when the node's volumes change; until cancelled."""
+        while True:
+            self._changed = anyio.Event()
+            wait = INTERVAL
+            try:
+                wait = await self.look()
+            except Exception as error:
+                # Of any kind: the volumes' calls are served by the same process, and the next look may do better.
+                _log.warning("leftovers not looked for", error=str(error) or type(error).__name__)
+            with anyio.move_on_after(wait):
+                await self._changed.wait()
+
+    async def look(self) -> float:
+        """Looks once, and returns the seconds until the next look."""
+        mapped = await self.mappings.mapped()
+        wanted = await self.wanted() if mapped else frozenset()
+        now = self.clock()
+        self._since = {volume: self._since.get(volume, now) for volume in mapped if volume not in wanted}
+        for volume in [volume for volume, since in self._since.items() if now - since >= GRACE]:
+            await self._let_go(volume)
+        return GRACE if self._since else INTERVAL
+
+    async def _let_go(self, volume: str) -> None:
+        async def nobodys() -> bool:
+            return volume not in await self.wanted()
+
+        try:
+            gone = await self.mappings.let_go(volume, nobodys)
+        except Exception as error:
+            _log.warning("volume not let go", volume=volume, error=str(error) or type(error).__name__)
+            return
+        if gone:
+            del self._since[volume]
+            _log.info("volume let go: it is neither attached to this node nor in use on it", volume=volume)

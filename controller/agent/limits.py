@@ -1,0 +1,47 @@
+"""How many volumes a node can map in userspace: each takes threads, and what a node may have of those is limited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+THREADS_PER_VOLUME = 16
+"""Of a qemu-storage-daemon with a Ceph client that is told to make do with few (measured with Ceph 18.2)."""
+
+_SHARE = 2
+"""One part in so many of the node's tasks is for volumes; the rest is for the pods that use them, and all else."""
+
+
+def userspace_volumes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/host/cgroup")) -> int:
+    """How many volumes this node can map in userspace; 0: no limit is known. Blocking.
+
+    Counts by the tightest limit on tasks: of the kernel, and of the control groups that this process is in, as far up
+    as it sees them (Linux Documentation/admin-guide/cgroup-v2.rst, "PID").
+    """
+    limits = [_number(proc / "sys/kernel" / name) for name in ("threads-max", "pid_max")]
+    for hierarchy in (cgroups, cgroups / "pids"):
+        own = _own_group(proc, hierarchy == cgroups)
+        limits.extend(_number(hierarchy / group / "pids.max") for group in (own, *own.parents))
+    known = [limit for limit in limits if limit]
+    return max(min(known) // _SHARE // THREADS_PER_VOLUME, 1) if known else 0
+
+
+def _own_group(proc: Path, unified: bool) -> Path:
+    """The control group of this process below its hierarchy's root."""
+    try:
+        lines = (proc / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return Path()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if (not controllers) if unified else ("pids" in controllers.split(",")):
+            return Path(path.lstrip("/"))
+    return Path()
+
+
+def _number(path: Path) -> int:
+    """The number in a file; 0 where there is none, as with "max"."""
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return 0
+    return int(text) if text.isdigit() else 0

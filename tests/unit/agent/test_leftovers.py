@@ -1,0 +1,169 @@
+"""What is mapped and nobody's is let go; what is anybody's never is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from controller.agent.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes
+
+DRIVER = "rook-ceph.rbd.csi.ceph.com"
+
+
+class Node:
+    """A node with a clock: what is mapped, what is mounted, and what Kubernetes says is attached or in use."""
+
+    def __init__(self) -> None:
+        self.maps: set[str] = set()
+        self.mounts: set[str] = set()
+        self.wants: set[str] = set()
+        self.wants_at_the_act: set[str] | None = None
+        self.broken: set[str] = set()
+        self.now = 0.0
+        self.leftovers = Leftovers(self, self.wanted, lambda: self.now)
+
+    async def mapped(self) -> Sequence[str]:
+        return sorted(self.maps)
+
+    async def wanted(self) -> frozenset[str]:
+        return frozenset(self.wants)
+
+    async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
+        if self.wants_at_the_act is not None:
+            self.wants = self.wants_at_the_act
+        if volume in self.broken:
+            raise OSError("the kernel refused")
+        if not await nobodys() or volume in self.mounts:
+            return False
+        assert volume not in self.wants
+        self.maps.remove(volume)
+        return True
+
+
+async def test_what_is_neither_attached_nor_in_use_is_let_go_after_a_grace() -> None:
+    node = Node()
+    node.maps = {"left", "used"}
+    node.wants = {"used"}
+    assert await node.leftovers.look() == GRACE
+    assert node.maps == {"left", "used"}
+    node.now += GRACE
+    assert await node.leftovers.look() == INTERVAL
+    assert node.maps == {"used"}
+
+
+async def test_the_grace_begins_anew_when_a_volume_was_wanted_in_between() -> None:
+    node = Node()
+    node.maps = {"v"}
+    await node.leftovers.look()
+    node.now, node.wants = GRACE / 2, {"v"}
+    await node.leftovers.look()
+    node.now, node.wants = GRACE, set()
+    await node.leftovers.look()
+    assert node.maps == {"v"}
+    node.now = 2 * GRACE
+    await node.leftovers.look()
+    assert node.maps == set()
+
+
+async def test_one_that_is_attached_at_the_last_moment_is_kept() -> None:
+    node = Node()
+    node.maps, node.now = {"v"}, 0.0
+    await node.leftovers.look()
+    node.now, node.wants_at_the_act = GRACE, {"v"}
+    await node.leftovers.look()
+    assert node.maps == {"v"}
+
+
+async def test_one_that_cannot_be_let_go_keeps_no_other() -> None:
+    node = Node()
+    node.maps, node.broken = {"a", "b"}, {"a"}
+    await node.leftovers.look()
+    node.now = GRACE
+    assert await node.leftovers.look() == GRACE
+    assert node.maps == {"a"}
+    node.broken = set()
+    await node.leftovers.look()
+    assert node.maps == set()
+
+
+async def test_an_api_that_does_not_answer_lets_nothing_go_and_ends_nothing() -> None:
+    node = Node()
+    node.maps = {"v"}
+    asked = 0
+    answered = anyio.Event()
+
+    async def fails() -> frozenset[str]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise OSError("no route to host")
+        answered.set()
+        return frozenset({"v"})
+
+    node.leftovers.wanted = fails
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(node.leftovers.run)
+        await anyio.wait_all_tasks_blocked()
+        assert asked == 1
+        node.leftovers.changed()
+        with anyio.fail_after(60):
+            await answered.wait()
+        tasks.cancel_scope.cancel()
+    assert node.maps == {"v"}
+
+
+def test_a_nodes_status_names_the_handles_of_our_drivers() -> None:
+    node = msgspec.convert(
+        {
+            "status": {
+                "volumesAttached": [
+                    {"name": f"kubernetes.io/csi/{DRIVER}^attached", "devicePath": ""},
+                    {"name": "kubernetes.io/csi/ebs.csi.aws.com^other"},
+                ],
+                "volumesInUse": [f"kubernetes.io/csi/{DRIVER}^in^use", "kubernetes.io/nfs/x"],
+            }
+        },
+        NodeVolumes,
+    )
+    assert node.handles({DRIVER}) == {"attached", "in^use"}
+    assert msgspec.convert({}, NodeVolumes).handles({DRIVER}) == frozenset()
+
+
+changes = st.lists(
+    st.tuples(st.sampled_from(["map", "mount", "unmount", "want", "leave", "wait"]), st.sampled_from("abc")),
+    max_size=30,
+)
+
+
+@given(changes)
+def test_nothing_that_is_anybodys_is_let_go_and_nothing_that_is_nobodys_stays(steps: list[tuple[str, str]]) -> None:
+    async def scenario() -> None:
+        node = Node()
+        for step, volume in steps:
+            match step:
+                case "map":
+                    node.maps.add(volume)
+                case "mount" if volume in node.maps:
+                    node.mounts.add(volume)
+                case "unmount":
+                    node.mounts.discard(volume)
+                case "want":
+                    node.wants.add(volume)
+                case "leave":
+                    node.wants.discard(volume)
+                case _:
+                    node.now += GRACE / 2
+            kept = node.maps & (node.mounts | node.wants)
+            await node.leftovers.look()
+            assert kept <= node.maps
+        node.mounts = set()
+        for _ in range(3):
+            await node.leftovers.look()
+            node.now += GRACE
+        assert node.maps <= node.wants
+
+    anyio.run(scenario)
