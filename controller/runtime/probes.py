@@ -1,8 +1,8 @@
 """What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
 
-`/metrics`, `/healthz` and `/readyz` are for the cluster, and tell whoever asks names of checks and numbers, no more. Why
-a check fails, and below `/debug/` what the daemon is busy with, object names and the API server's words included, is told
-on the loopback address only (`kubectl port-forward` reaches it). All is read-only.
+`/metrics`, `/healthz` and `/readyz` are for the cluster, and tell whoever asks names of checks and numbers, no more.
+Why a check fails, and below `/debug/` what the daemon is busy with, object names and the API server's words included,
+is told on the loopback address only (`kubectl port-forward` reaches it). All is read-only.
 """
 
 from __future__ import annotations
