@@ -27,6 +27,7 @@ _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.i
 PATHS = {
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
+    "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
@@ -47,6 +48,7 @@ PATHS = {
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
+    "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
 }
 """Where the kinds that scenarios touch are served."""
 CLUSTER_SCOPED = frozenset(

@@ -130,6 +130,31 @@ def test_a_client_that_was_cut_off_is_fenced(environment: Environment, namespace
     pods.delete(environment, namespace, "holder")
 
 
+def test_a_client_that_lives_is_fenced_by_what_its_agent_reports(environment: Environment, namespace: str) -> None:
+    """Its address may be translated on the way to Ceph, and be no node's."""
+    node = environment.workers[0]
+    pods.claim(environment, namespace, "one")
+    pods.pod(environment, namespace, "holder", "one", node=node)
+    pods.wait(environment, namespace, "holder")
+    volume = pods.volume_of(environment, namespace, "one")
+    handle = volume["spec"]["csi"]["volumeHandle"]
+    (watcher,) = rbd(environment, "status", f"{env.POOL}/{image_of(volume)}")["watchers"]
+    report = environment.api.get("NodeReport", node, env.NAMESPACE)
+    (client,) = [client for client in report["clients"] if client["volumeHandle"] == handle]
+    assert client["address"] == watcher["address"]
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoSchedule"}
+    environment.api.patch("Node", node, "", {"spec": {"taints": [taint]}})
+    try:
+        for attachment in environment.api.list("VolumeAttachment"):
+            if attachment["spec"]["source"]["persistentVolumeName"] == volume["metadata"]["name"]:
+                environment.api.delete("VolumeAttachment", attachment["metadata"]["name"])
+                env.gone(environment, "VolumeAttachment", attachment["metadata"]["name"])
+        assert client["address"] in env.ceph(environment, "osd", "dump")["blocklist"]
+    finally:
+        environment.api.patch("Node", node, "", {"spec": {"taints": None}})
+    pods.delete(environment, namespace, "holder")
+
+
 def no_watchers(environment: Environment, image: str) -> None:
     """Raises `NotYetError` while a client has the image open."""
     watchers = rbd(environment, "status", f"{env.POOL}/{image}")["watchers"]
@@ -144,6 +169,61 @@ def test_deleting_a_claim_deletes_its_image(environment: Environment, namespace:
     environment.api.delete("PersistentVolumeClaim", "one", namespace)
     env.gone(environment, "PersistentVolume", volume["metadata"]["name"])
     assert image_of(volume) not in images(environment)
+
+
+def test_an_image_that_was_made_by_hand(environment: Environment, namespace: str) -> None:
+    """By a PersistentVolume in the form that Ceph's CSI driver documents: its handle is the image's name."""
+    image = f"by-hand-{namespace}"
+    env.in_toolbox(environment, "rbd", "create", f"{env.POOL}/{image}", "--size", "512M", "--image-feature", "layering")
+    driver = f"{env.NAMESPACE}.rbd.csi.ceph.com"
+    common = {"storageClassName": "", "accessModes": ["ReadWriteOnce"]}
+    csi = {
+        "driver": driver,
+        "volumeHandle": image,
+        "fsType": "ext4",
+        "nodeStageSecretRef": {"name": "rook-csi-rbd-node", "namespace": env.NAMESPACE},
+        "volumeAttributes": {
+            "clusterID": env.NAMESPACE,
+            "pool": env.POOL,
+            "staticVolume": "true",
+            "imageFeatures": "layering",
+        },
+    }
+    environment.api.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            # As one that was copied from a volume which this operator had made: even then it is kept.
+            "metadata": {"name": image, "annotations": {"pv.kubernetes.io/provisioned-by": driver}},
+            "spec": {
+                **common,
+                "capacity": {"storage": "512Mi"},
+                "persistentVolumeReclaimPolicy": "Delete",
+                "claimRef": {"namespace": namespace, "name": "archive"},
+                "csi": csi,
+            },
+        }
+    )
+    environment.api.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "archive", "namespace": namespace},
+            "spec": {**common, "volumeName": image, "resources": {"requests": {"storage": "512Mi"}}},
+        }
+    )
+    try:
+        pods.pod(environment, namespace, "reader", "archive")
+        pods.wait(environment, namespace, "reader")
+        pods.shell(environment, namespace, "reader", "echo kept > /data/f; sync")
+        pods.delete(environment, namespace, "reader")
+        environment.api.delete("PersistentVolumeClaim", "archive", namespace)
+        env.gone(environment, "PersistentVolumeClaim", "archive", namespace)
+    finally:
+        environment.api.delete("PersistentVolume", image)
+        env.gone(environment, "PersistentVolume", image)
+    assert image in images(environment)
+    env.in_toolbox(environment, "rbd", "rm", "--no-progress", f"{env.POOL}/{image}")
 
 
 @pytest.mark.parametrize("storage_class", [{"reclaimPolicy": "Retain"}], indirect=True, ids=["retain"])

@@ -11,7 +11,6 @@ Objects that we wrote ourselves are shown as the server returned them, before th
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 from collections import deque
 from dataclasses import dataclass
@@ -226,6 +225,12 @@ class Cache:
         return sum(scope.size for scope in self.scopes.values())
 
     @property
+    def selectors(self) -> dict[str, str]:
+        """`labelSelector` and `fieldSelector` as query parameters, those that there are."""
+        found = {"labelSelector": self._label_selector, "fieldSelector": self._field_selector}
+        return {name: value for name, value in found.items() if value}
+
+    @property
     def synced(self) -> bool:
         """Whether every scope's first list is in, and was told to the listeners."""
         return self._synced.is_set()
@@ -364,7 +369,9 @@ class Cache:
     def _call(self, listener: _Listener, change: Change) -> None:
         try:
             listener.call(change)
-        except Exception:  # a bad handler must not stop the stream, nor the handlers beside it
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException:  # a bad handler must not stop the stream, nor the handlers beside it
             self.stats.handler_errors += 1
             _log.exception("handler failed", resource=str(self.resource), namespace=change.namespace, name=change.name)
 
@@ -399,6 +406,16 @@ class _Staged:
             self.size -= _size(bucket.pop(name, None))
 
 
+class _Waiting:
+    """Who is to be woken, and by what he knows that he is."""
+
+    __slots__ = ("seen", "wake")
+
+    def __init__(self, seen: Callable[[], bool], wake: Callable[[], None]) -> None:
+        self.seen = seen
+        self.wake = wake
+
+
 class Scope:
     """The part of a cache that one reflector keeps up to date: carries out the reflector's actions.
 
@@ -409,6 +426,9 @@ class Scope:
         begun: Lists so far that show every write until they were asked for.
         shown: The number among those of the one that is in.
         trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
+        doubted: Whether the server has gone back to an earlier version, as after a restore from a backup: until the
+            next list is in, the versions that are held cannot be compared with those of the server.
+        on_doubt: Makes a new list. The watcher sets it.
         size: Bytes of the objects.
     """
 
@@ -426,8 +446,14 @@ class Scope:
         """Versions of own writes that the watch has not told of yet."""
         self._touched: set[Key] = set()
         """Objects that own writes have changed since the last list was complete."""
-        self._awaited: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._order = 0
+        self.doubted = False
+        self.on_doubt: Callable[[], None] | None = None
+        self._waiting: dict[_Waiting, None] = {}
+
+    @property
+    def selectors(self) -> dict[str, str]:
+        """Those of the cache, as query parameters."""
+        return self._cache.selectors
 
     @property
     def accept(self) -> Accept:
@@ -469,6 +495,7 @@ class Scope:
         cache.stats.lists += 1
         if self._newest:
             self.shown = self.begun
+        self.doubted = False
         self._advance(version, back=True)
         await cache.tell_all(changes)
         self.synced = True
@@ -507,24 +534,49 @@ class Scope:
         if present is not None and uid_of(present) != uid_of(entry):  # deleted before, which the watch has not told yet
             self._cache.put(written.namespace, written.name, None)
         self._cache.put(written.namespace, written.name, entry)
+        if self._waiting:
+            self.look()
+
+    def doubt(self) -> None:
+        """The server was found at an earlier version than this one: what is held is of a history that is no more."""
+        self.doubted = True
+        if self.begun == self.shown and self.on_doubt is not None:  # else a list is on its way already
+            self.on_doubt()
+
+    def when(self, seen: Callable[[], bool], wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake`, once, after the first change here from which `seen` holds.
+
+        Returns:
+            Takes that back.
+        """
+        waiting = _Waiting(seen, wake)
+        self._waiting[waiting] = None
+        return lambda: self._waiting.pop(waiting, None)
+
+    def look(self) -> None:
+        """Wake who waits for what is there now."""
+        for waiting in [waiting for waiting in self._waiting if waiting.seen()]:
+            if waiting in self._waiting:  # unless one that was woken before has taken it back
+                del self._waiting[waiting]
+                waiting.wake()
 
     async def reached(self, version: int) -> None:
         """Return once everything up to the version has been seen."""
         if self.version < version:
-            self._order += 1
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._awaited, (version, self._order, future))
-            await future
+            event = asyncio.Event()
+            take_back = self.when(lambda: self.version >= version, event.set)
+            try:
+                await event.wait()
+            finally:
+                take_back()
 
     def _advance(self, version: int, *, back: bool = False) -> None:
         """Note how far the copy is. Only a list may lead back: the server's data was restored from a backup."""
         self.version = version if back else max(self.version, version)
         if self._written:
             self._written = {key: written for key, written in self._written.items() if written > version}
-        while self._awaited and self._awaited[0][0] <= self.version:
-            future = heapq.heappop(self._awaited)[2]
-            if not future.done():
-                future.set_result(None)
+        if self._waiting:
+            self.look()
 
     async def _swap(self, staged: _Staged, version: int, *, initial: bool) -> list[Change]:
         """Make the list the copy. Until it is one, readers see the old copy, and own writes go on to change that."""

@@ -31,7 +31,7 @@ from informers.tracing import answered, request_span
 from workqueue import Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
@@ -243,12 +243,14 @@ class Client:
 
     Attributes:
         transport: The way to the server.
-        on_write: Called with (resource, namespace, name, answer) after each create, replace, patch and delete that
-            succeeded. The answer is the object, or for a deletion that took effect at once a Status.
+        on_write: Called with (resource, namespace, name) before each create, replace, patch and delete is sent; the
+            name is empty where the server gives it. What it returns is called with the answer: the object, or for a
+            deletion that took effect at once a Status; or with None when it is certain that nothing was written. It
+            is not called where nobody can tell. `request` by itself tells of nothing.
     """
 
     def __init__(self, transport: Transport) -> None:
-        self.on_write: Callable[[Resource, str, str, JsonObject], None] | None = None
+        self.on_write: Callable[[Resource, str, str], Callable[[JsonObject | None], None]] | None = None
         self.transport = transport
 
     @classmethod
@@ -394,9 +396,9 @@ class Client:
 
     async def create(self, resource: Resource, obj: JsonObject, *, deadline: float = 30.0) -> JsonObject:
         """Create the object in the namespace that it names. Raises like `request`."""
-        namespace = obj["metadata"].get("namespace", "")
-        answer = _object(await self.request("POST", resource.path(namespace), body=obj, deadline=deadline))
-        return self._written(resource, namespace, answer["metadata"]["name"], answer)
+        namespace, name = obj["metadata"].get("namespace", ""), obj["metadata"].get("name", "")
+        sent = self.request("POST", resource.path(namespace), body=obj, deadline=deadline)
+        return await self._written(resource, namespace, name, sent)
 
     async def replace(
         self, resource: Resource, obj: JsonObject, *, subresource: str = "", deadline: float = 30.0
@@ -408,8 +410,8 @@ class Client:
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         path = resource.path(namespace, name, subresource)
-        answer = _object(await self.request("PUT", path, body=obj, deadline=deadline))
-        return self._written(resource, namespace, name, answer)
+        sent = self.request("PUT", path, body=obj, deadline=deadline)
+        return await self._written(resource, namespace, name, sent)
 
     async def patch(
         self,
@@ -438,11 +440,10 @@ class Client:
         Raises like `request`.
         """
         path = resource.path(namespace, name, subresource)
-        answer = _object(
-            await self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
-        )
+        sent = self.request("PATCH", path, params=params, body=body, content_type=content_type, deadline=deadline)
         # What was only tried is no object of the server, though the answer has a version.
-        return answer if params and params.get("dryRun") else self._written(resource, namespace, name, answer)
+        tried = params is not None and bool(params.get("dryRun"))
+        return _object(await sent) if tried else await self._written(resource, namespace, name, sent)
 
     async def delete(
         self,
@@ -475,17 +476,52 @@ class Client:
             "propagationPolicy": propagation,
             "preconditions": {name: value for name, value in preconditions.items() if value},
         }
+        sent = self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
         try:
-            answer = await self.request("DELETE", resource.path(namespace, name), body=options, deadline=deadline)
+            await self._written(resource, namespace, name, sent, read=lambda body: _deletion(resource, _object(body)))
         except ApiError as error:
             if not error.is_not_found:
                 raise
-        else:
-            self._written(resource, namespace, name, _deletion(resource, _object(answer)))
 
-    def _written(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> JsonObject:
-        if self.on_write is not None:
-            self.on_write(resource, namespace, name, answer)
+    async def version(
+        self, resource: Resource, namespace: str, *, selectors: Mapping[str, str], deadline: float = 30.0
+    ) -> int:
+        """The collection's resource version now: every write until now has made this one or one before it.
+
+        Args:
+            resource: Which.
+            namespace: Of the collection; "" for that of all namespaces.
+            selectors: `labelSelector` and `fieldSelector`, where only what matches them may be listed.
+            deadline: Seconds.
+
+        Raises like `request`.
+        """
+        params = {**selectors, "limit": "1"}
+        body = await self.request("GET", resource.path(namespace), params=params, deadline=deadline)
+        version = _object(body).get("metadata", {}).get("resourceVersion", "")
+        if not version.isdecimal():
+            raise TransportError(f"GET {resource.path(namespace)}: the answer's version is {version!r}, no number")
+        return int(version)
+
+    async def _written(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        sent: Awaitable[bytes],
+        *,
+        read: Callable[[bytes], JsonObject] | None = None,
+    ) -> JsonObject:
+        """Send a write, and tell `on_write` of it and of what came of it."""
+        settle = self.on_write(resource, namespace, name) if self.on_write is not None else None
+        try:
+            answer = (read or _object)(await sent)
+        except (ApiError, RefusedError) as error:
+            if settle is not None and not (isinstance(error, ApiError) and error.is_undecided):
+                settle(None)
+            raise
+        if settle is not None:
+            settle(answer)
         return answer
 
 

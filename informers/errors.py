@@ -147,6 +147,11 @@ class ApiError(Exception):
         return self.status == 410
 
     @property
+    def is_undecided(self) -> bool:
+        """A write may have been carried out all the same: the server, or something before it, ran out of time."""
+        return self.status >= 500 or self.status == 408
+
+    @property
     def is_invalid(self) -> bool:
         """The object, or a parameter, is not valid or not supported."""
         return self.status == INVALID

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -39,6 +40,7 @@ class InformerFactory:
         self._informers: dict[tuple[_CacheKey, Any], Informer[Any]] = {}
         self._outage = Outage(loop_time, random.random)
         self._tasks: TaskGroup | None = None
+        self._context = copy_context()
 
     def informer[T](
         self,
@@ -77,15 +79,13 @@ class InformerFactory:
             cache = self._caches[key] = Cache(
                 resource, scopes, label_selector=label_selector, field_selector=field_selector, partial=metadata_only
             )
-            parameters = {"labelSelector": label_selector, "fieldSelector": field_selector}
-            selectors = {name: value for name, value in parameters.items() if value}
             watchers = [
-                Watcher(self._client, resource, scope, self._outage, selectors) for scope in cache.scopes.values()
+                Watcher(self._client, resource, scope, self._outage, cache.selectors) for scope in cache.scopes.values()
             ]
             self._watchers[key] = watchers
             if self._tasks is not None:
                 for watcher in watchers:
-                    self._tasks.start_soon(watcher.run)
+                    self._context.run(self._tasks.start_soon, watcher.run)
         cache.compact |= compact
         found = self._informers.get((key, view))
         if found is None:
@@ -96,6 +96,7 @@ class InformerFactory:
         """Keep all informers up to date until cancelled."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            self._context = copy_context()  # what is asked for within a reconcile is watched for long after that
             try:
                 for watchers in self._watchers.values():
                     for watcher in watchers:

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import structlog
 
 from informers import protobuf, wire
@@ -167,6 +168,8 @@ class Watcher:
     clock: Callable[[], float] = loop_time
     uniform: Callable[[], float] = random.random
     stats: WatcherStats = field(default_factory=WatcherStats)
+    _reading: bool = field(default=False, init=False)
+    _following: anyio.CancelScope | None = field(default=None, init=False)
 
     @property
     def last_event_age(self) -> float | None:
@@ -176,6 +179,7 @@ class Watcher:
     async def run(self) -> None:
         """Run until cancelled."""
         backoff = Backoff(self.clock, self.uniform)
+        self.scope.on_doubt = self._interrupt
         log = _log.bind(resource=str(self.resource), namespace=self.scope.namespace)
         state: State = Streaming()
         while True:
@@ -192,6 +196,8 @@ class Watcher:
                 taken = Step(Streaming(), trouble="internal error, see the log")
             self.outage.over()
             state = taken.state
+            if self.scope.doubted and isinstance(state, Watching):
+                state, taken = Streaming(), taken._replace(trouble="the server's data was restored from a backup")
             if taken.trouble:
                 pause = max(backoff.next(), taken.wait)
                 self._note(taken.trouble)
@@ -243,11 +249,12 @@ class Watcher:
                     self.scope.trouble = ""
                 reader = _EventReader(stream)
                 turns = Turns()
-                while not taken.close and (events := await reader.read()):
-                    self.stats.last_event = self.clock()
-                    ended = Ended(alive=True)
-                    taken = await self._carry_out(step(taken.state, Events(events)))
-                    await turns.checkpoint()
+                with anyio.CancelScope() as self._following:
+                    while not taken.close and (events := await self._read(reader)):
+                        self.stats.last_event = self.clock()
+                        ended = Ended(alive=True)
+                        taken = await self._carry_out(step(taken.state, Events(events)))
+                        await turns.checkpoint()
         except ApiError as error:
             return step(state, Refused(error))
         except RefusedError:
@@ -260,6 +267,21 @@ class Watcher:
         if taken.close:
             return taken
         return step(taken.state, ended._replace(seconds=None if opened is None else self.clock() - opened))
+
+    async def _read(self, reader: _EventReader) -> list[wire.Event]:
+        """The next events; none at the end of the stream, or if what the copy has is in doubt."""
+        if self.scope.doubted and self.scope.begun == self.scope.shown:
+            return []
+        self._reading = True
+        try:
+            return await reader.read()
+        finally:
+            self._reading = False
+
+    def _interrupt(self) -> None:
+        # Else it sees by itself before it reads, and nothing half done is cut off.
+        if self._reading and self._following is not None:
+            self._following.cancel()
 
     async def _carry_out(self, taken: Step) -> Step:
         """Carry out the step's actions, and return it."""

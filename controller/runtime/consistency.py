@@ -1,123 +1,222 @@
 """Reading one's own writes: a reconciler never acts on a cache that is older than what it wrote last time.
 
-Each write's answer goes into the caches at once, where it is newer than what they have (write-through), so that the
-wait before the next reconcile of the same request is mostly none. Where a cache has not seen a write yet, the wait is
-for its version to get there; bookmarks move it on though no object changes. So a cache that is followed gets there, and
-one that is not must not be acted on, however long that takes. Where the server's data was restored from a backup,
-versions go back, and a list that began after the write counts. Versions of one resource can be compared:
+A write is noted before it is sent. Its answer settles it, and goes into the caches at once where it is newer than what
+they have (write-through), so that mostly nothing is left to wait for. Else the caches have to get to its version, to
+which bookmarks lead them though no object changes, or have to show a list that began after it. A cache that is followed
+gets there, and one that is not must not be acted on, however long that takes. No worker waits for that.
+
+Of a write without an answer nobody knows whether it was carried out. Then the collection's version is read once, and
+the caches have to get there. It is read too where an answer is older than what a cache has, which shows something else:
+if the server turns out to be behind the cache, its data was restored from a backup, and the cache makes a new list.
+
+Versions of one resource can be compared:
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
 """
 
 from __future__ import annotations
 
-import asyncio
+import random
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
+import structlog
+
 from controller.runtime.reconciler import Write, current_reconcile
+from informers import ApiError, TransportError
 from informers.cache import uid_of
+from informers.watcher import Backoff
 from workqueue import Histogram, loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from informers import InformerFactory, JsonObject, Resource
-    from informers.cache import Cache
+    from controller.runtime.reconciler import Reconcile
+    from informers import Client, InformerFactory, JsonObject, Resource
+    from informers.cache import Cache, Scope
 
-WAIT = 5.0
-"""Seconds to wait for the caches before a request is put back."""
+log = structlog.get_logger(__name__)
 
-WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+VERSION_DEADLINE = 10.0
+"""Seconds for reading a collection's version."""
 
 
 @dataclass(slots=True)
 class ConsistencyStats:
-    """Seconds that reconciles waited for the caches, by how that ended; no wait, no entry."""
+    """What following writes has counted.
 
-    waits: dict[str, Histogram] = field(
-        default_factory=lambda: {"success": Histogram(WAIT_BUCKETS), "timeout": Histogram(WAIT_BUCKETS)}
-    )
+    Attributes:
+        waits: Seconds from the end of reconciles until the caches had seen what they wrote; no entry if they had then.
+    """
+
+    waits: Histogram = field(default_factory=lambda: Histogram(WAIT_BUCKETS))
 
 
 class Consistency:
     """Follows writes into the caches.
 
     Args:
+        client: Tells of its writes, and reads versions.
         factory: The caches.
         clock: Monotonic seconds; `workqueue.loop_clock` by default.
     """
 
-    def __init__(self, factory: InformerFactory, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(self, client: Client, factory: InformerFactory, *, clock: Callable[[], float] | None = None) -> None:
         self.stats = ConsistencyStats()
+        self._client = client
         self._factory = factory
         self._clock = clock or loop_clock()
+        self._open: dict[Scope, list[Write]] = {}
+        """Writes whose outcome has to be asked for, by a scope that may show them."""
+        self._asking: set[Scope] = set()
+        self._asked = anyio.Event()
+        client.on_write = self.note
 
-    def note(self, resource: Resource, namespace: str, name: str, answer: JsonObject) -> None:
-        """Takes note of a write that the API server has carried out.
-
-        Args:
-            resource: The kind of object written.
-            namespace: Its namespace.
-            name: Its name.
-            answer: What the API server answered: the object, or after a deletion a Status.
-        """
+    def note(self, resource: Resource, namespace: str, name: str) -> Callable[[JsonObject | None], None]:
+        """Takes note of a write that is about to be sent: see `Client.on_write`."""
         reconcile = current_reconcile.get()
-        caches = self._caches(resource)
-        begun = {scope: scope.begun for cache in caches if (scope := cache.scope(namespace)) is not None}
-        if answer.get("kind") == resource.kind:
-            for cache in caches:
-                cache.observe_write(answer)
-            metadata = answer["metadata"]
-            version, labels = int(metadata["resourceVersion"]), metadata.get("labels") or {}
-            write = Write(resource, namespace, name, version, labels=labels, begun=begun)
-        else:
-            details = answer.get("details") or {}
-            write = Write(resource, namespace, name, 0, deleted_uid=details.get("uid", ""), begun=begun)
+        write = Write(resource, namespace, name)
         if reconcile is not None:
             reconcile.writes.append(write)
+        return partial(self._settle, reconcile, write)
 
-    async def caught_up(self, writes: Sequence[Write]) -> bool:
-        """Waits until every cache that may hold the objects written has seen the writes, for at most `WAIT` seconds.
+    def follow(self, writes: Sequence[Write], caught_up: Callable[[], None]) -> bool:
+        """Whether every cache that may hold the objects written has seen the writes.
 
-        Returns:
-            Whether they have.
+        Args:
+            writes: All that a reconcile has written, after its end.
+            caught_up: If they have not, called once they have.
         """
-        watched = [(write, cache) for write in writes for cache in self._caches(write.resource)]
-        if all(_seen(write, cache) for write, cache in watched):
-            return True
+        for write in writes:
+            if write.resource_version is None:
+                self._ask(write)
         started = self._clock()
-        caught_up = True
+
+        def again() -> None:
+            if self._seen_from(writes, again):
+                self.stats.waits.observe(self._clock() - started)
+                caught_up()
+
+        return self._seen_from(writes, again)
+
+    async def run(self) -> None:
+        """Asks what became of writes whose outcome is not known, until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                for scope in [scope for scope in self._open if scope not in self._asking]:
+                    self._asking.add(scope)
+                    tasks.start_soon(self._find_out, scope)
+                self._asked = anyio.Event()
+                await self._asked.wait()
+
+    def _settle(self, reconcile: Reconcile | None, write: Write, answer: JsonObject | None) -> None:
+        if answer is None:
+            if reconcile is not None:
+                reconcile.writes.remove(write)
+            return
+        caches = self._caches(write.resource)
+        write.begun = {scope: scope.begun for cache in caches if (scope := cache.scope(write.namespace)) is not None}
+        if answer.get("kind") == write.resource.kind:
+            self._show(caches, answer)
+            metadata = answer["metadata"]
+            write.name, write.labels = metadata["name"], metadata.get("labels") or {}
+            write.answered = int(metadata["resourceVersion"])
+            if not any(_contradicts(cache, write) for cache in caches):
+                write.resource_version = write.answered
+        elif uid := (answer.get("details") or {}).get("uid"):
+            write.resource_version, write.deleted_uid = 0, uid
+        # Else it is the answer of a subresource, which does not say what became of the object itself.
+
+    def _show(self, caches: Sequence[Cache], answer: JsonObject) -> None:
+        within = current_reconcile.set(None)  # who is told of the change is no part of the reconcile
         try:
-            async with asyncio.timeout(WAIT):
-                # All of them, in order: once an earlier write of an object is seen, a later one may be missing.
-                for write, cache in watched:
-                    await _until_seen(write, cache)
-        except TimeoutError:
-            caught_up = False
-        self.stats.waits["success" if caught_up else "timeout"].observe(self._clock() - started)
-        return caught_up
+            for cache in caches:
+                cache.observe_write(answer)
+        finally:
+            current_reconcile.reset(within)
+
+    def _seen_from(self, writes: Sequence[Write], again: Callable[[], None]) -> bool:
+        # All of them, in order: once an earlier write of an object is seen, a later one may be missing.
+        for write in writes:
+            for cache in self._caches(write.resource):
+                scope = cache.scope(write.namespace)
+                if scope is not None and not _seen(write, cache, scope):
+                    scope.when(partial(_seen, write, cache, scope), again)
+                    return False
+        return True
+
+    def _ask(self, write: Write) -> None:
+        scopes = [cache.scope(write.namespace) for cache in self._caches(write.resource)]
+        for scope in scopes:
+            if scope is not None and scope.synced:  # one is enough: versions are those of the resource
+                self._open.setdefault(scope, []).append(write)
+                self._asked.set()
+                return
+
+    async def _find_out(self, scope: Scope) -> None:
+        """Answers what is open about a scope; what comes up meanwhile with another reading."""
+        backoff = Backoff(self._clock, random.random)
+        while writes := self._open.pop(scope, []):
+            resource = writes[0].resource
+            scopes = [scope for cache in self._caches(resource) for scope in cache.scopes.values()]
+            before = {scope: (scope.version, scope.begun) for scope in scopes}
+            try:
+                version = await self._client.version(
+                    resource, scope.namespace, selectors=scope.selectors, deadline=VERSION_DEADLINE
+                )
+            except (ApiError, TransportError) as error:
+                log.warning(
+                    "Not known whether writes were carried out: the collection's version cannot be read",
+                    resource=str(resource),
+                    namespace=scope.namespace,
+                    writes=len(writes),
+                    error=str(error),
+                )
+                self._open[scope] = [*writes, *self._open.get(scope, [])]
+                await anyio.sleep(backoff.next())
+                continue
+            for write in writes:
+                write.begun = {scope: begun for scope, (_, begun) in before.items()} | dict(write.begun)
+                write.resource_version = write.answered or version
+            for scope_before, (shown, _) in before.items():
+                if version < shown:
+                    scope_before.doubt()
+                scope_before.look()
+        self._asking.remove(scope)
 
     def _caches(self, resource: Resource) -> list[Cache]:
         return [cache for cache, _ in self._factory.caches() if cache.resource == resource]
 
 
-def _seen(write: Write, cache: Cache) -> bool:
+def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
     """Whether the cache shows the write, or is not the one to show it."""
-    scope = cache.scope(write.namespace)
-    if scope is None or not scope.synced or scope.shown > write.begun.get(scope, scope.begun):
+    if not scope.synced or scope.shown > write.begun.get(scope, scope.begun):
         return True
+    version = write.resource_version
+    if version is None or scope.doubted:
+        return False
     entry = cache.entry(write.namespace, write.name)
-    if not write.resource_version:
+    if not version:
         return entry is None or uid_of(entry) != write.deleted_uid
-    if scope.version >= write.resource_version or (entry is not None and entry.version >= write.resource_version):
+    if scope.version >= version or (entry is not None and entry.version >= version):
         return True
     # A cache with selectors learns of an object that does not match only by a bookmark, a minute later. What it holds
     # in an older version it is told of at once. Where it cannot be told here whether it matches, the bookmark decides.
-    return entry is None and cache.matches(write.namespace, write.name, write.labels) is False
+    return bool(write.answered) and entry is None and cache.matches(write.namespace, write.name, write.labels) is False
 
 
-async def _until_seen(write: Write, cache: Cache) -> None:
+def _contradicts(cache: Cache, write: Write) -> bool:
+    """Whether the cache is past the version that was answered, and does not show it.
+
+    So it is where others have changed or deleted the object since, and where the server has gone back.
+    """
     scope = cache.scope(write.namespace)
-    while scope is not None and not _seen(write, cache):
-        # Of a deletion no version is known: look again at each step of the cache.
-        await scope.reached(write.resource_version or scope.version + 1)
+    if scope is None or not scope.synced or scope.version < write.answered:
+        return False
+    entry = cache.entry(write.namespace, write.name)
+    if entry is None:
+        return cache.matches(write.namespace, write.name, write.labels) is not False
+    return entry.version != write.answered

@@ -13,6 +13,7 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,7 +35,7 @@ from informers import ApiError
 from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from controller.runtime.mapping import Predicate, ToRequests
     from informers import Delta, Informer
@@ -47,9 +48,6 @@ RECONCILE_TIME_BUCKETS = (
     *(1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0),
 )
 """Seconds; the buckets of controller-runtime's `controller_runtime_reconcile_time_seconds`."""
-
-WAIT_FOR_CACHE_AGAIN = 1.0
-"""Seconds after which a request is looked at again whose writes the caches had not seen in time."""
 
 TELL_OF_CACHE = 120.0
 """Seconds between warnings that caches do not show writes; bookmarks move a live cache on within about 60 s."""
@@ -72,8 +70,8 @@ PROGRAMMING_ERRORS = (
 )
 """What corresponds to a panic in Go: the program is wrong, not the world. Counted apart, and else handled alike."""
 
-type CaughtUp = Callable[[Sequence[Write]], Awaitable[bool]]
-"""Waits, for a bounded time, until the caches have seen the writes; says whether they have."""
+type Follow = Callable[[Sequence[Write], Callable[[], None]], bool]
+"""Says whether the caches have seen the writes of a reconcile; if not, it calls back once they have."""
 
 _FORMS = (attrgetter("old"), attrgetter("new"))
 
@@ -125,6 +123,19 @@ class _Worker:
     since: float = math.inf
 
 
+@dataclass(slots=True, eq=False)
+class _Behind:
+    """A request whose writes the caches have not seen yet.
+
+    Attributes:
+        told: When that was last told, or began.
+        priority: At which it has been asked for since then; None: it has not.
+    """
+
+    told: float
+    priority: int | None = None
+
+
 class Controller:
     """Reconciles the objects of one kind with a number of workers.
 
@@ -161,7 +172,7 @@ class Controller:
         self.reconciler = reconciler
         self._reconcile_timeout = reconcile_timeout
         self._busy: list[_Worker] = []
-        self._unseen: dict[Request, tuple[float, list[Write]]] = {}
+        self._behind: dict[Request, _Behind] = {}
 
     def watch[T](
         self,
@@ -215,11 +226,11 @@ class Controller:
         within = self._reconcile_timeout + HEEDED_WITHIN
         return [(request, seconds) for request, seconds in self.active if seconds > within]
 
-    async def run(self, caught_up: CaughtUp) -> None:
+    async def run(self, follow: Follow) -> None:
         """Runs the workers until `shut_down` was called and they have finished what they were at.
 
         Args:
-            caught_up: Asked before a request is reconciled again whose last reconcile has written something.
+            follow: Asked at the end of a reconcile that has written something: no other of that request begins before.
 
         Raises:
             RuntimeError: A worker was cancelled by something else than this method's own cancellation.
@@ -228,7 +239,7 @@ class Controller:
             watchdog.start_soon(self._enforce_timeout)
             async with anyio.create_task_group() as workers:
                 for _ in range(self.workers):
-                    workers.start_soon(self._work, caught_up)
+                    workers.start_soon(self._work, follow)
             watchdog.cancel_scope.cancel()
         if not self.queue.shutting_down:
             # A task that is cancelled from outside of its scope ends its group without a word.
@@ -238,7 +249,7 @@ class Controller:
         """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
         self.queue.shut_down()
 
-    async def _work(self, caught_up: CaughtUp) -> None:
+    async def _work(self, follow: Follow) -> None:
         worker = _Worker(anyio.CancelScope())
         self._busy.append(worker)
         try:
@@ -246,21 +257,22 @@ class Controller:
                 # A cancel scope for each reconcile would cost more than many a reconcile: one lasts until a timeout.
                 with worker.scope:
                     while not worker.scope.cancel_called:
-                        await self._process(await self.queue.get(), worker, caught_up)
+                        await self._process(await self.queue.get(), worker, follow)
                 worker.scope = anyio.CancelScope()
         except QueueShutDown:
             pass  # the worker's end
         finally:
             self._busy.remove(worker)
 
-    async def _process(self, request: Request, worker: _Worker, caught_up: CaughtUp) -> None:
-        stats, unseen = self.stats, self._unseen
+    async def _process(self, request: Request, worker: _Worker, follow: Follow) -> None:
+        stats = self.stats
         worker.request, worker.since = request, self._clock()
         stats.active += 1
         reconcile = Reconcile(self.name, request, next(_numbers))
         current_reconcile.set(reconcile)
         try:
-            if request in unseen and not await self._seen(request, caught_up):
+            if request in self._behind:
+                self._park(request)
                 return
             self._ended(request, await self.reconciler.reconcile(request) or _NOTHING_MORE)
         except asyncio.CancelledError:
@@ -278,8 +290,8 @@ class Controller:
         except BaseException as error:  # whatever it is (libraries in Rust panic with their own), the others go on
             self._failed(request, error)
         finally:
-            if reconcile.writes:
-                unseen[request] = (self._clock(), reconcile.writes)
+            if reconcile.writes and not follow(reconcile.writes, partial(self._caught_up, request)):
+                self._behind[request] = _Behind(self._clock())
             self._took(self._clock() - worker.since, reconcile)
             worker.request, worker.since = None, math.inf
             stats.active -= 1
@@ -300,18 +312,20 @@ class Controller:
                     next_deadline = min(next_deadline, deadline)
             await anyio.sleep(next_deadline - now)
 
-    async def _seen(self, request: Request, caught_up: CaughtUp) -> bool:
-        """Whether the caches have what the last reconcile of `request` wrote; if not, the request is put back."""
-        since, writes = self._unseen[request]
-        if await caught_up(writes):
-            del self._unseen[request]
-            return True
-        if self._clock() - since > TELL_OF_CACHE:
-            log.warning("Not reconciled: the caches do not show what its last reconcile wrote", request=str(request))
-            self._unseen[request] = (self._clock(), writes)
+    def _park(self, request: Request) -> None:
+        """Has the request wait outside of the lines until the caches show what its last reconcile wrote."""
+        behind, now, priority = self._behind[request], self._clock(), self.queue.priority(request)
+        behind.priority = priority if behind.priority is None else max(priority, behind.priority)
         self.stats.stale += 1
-        self.queue.add_after(request, WAIT_FOR_CACHE_AGAIN)
-        return False
+        if now - behind.told >= TELL_OF_CACHE:
+            log.warning("Not reconciled: the caches do not show what its last reconcile wrote", request=str(request))
+            behind.told = now
+        self.queue.add_after(request, behind.told + TELL_OF_CACHE - now, priority=priority)
+
+    def _caught_up(self, request: Request) -> None:
+        priority = self._behind.pop(request).priority
+        if priority is not None:
+            self.queue.add(request, priority=priority)
 
     def _ended(self, request: Request, result: Result) -> None:
         wait, priority = result.requeue_after, self.queue.priority(request)

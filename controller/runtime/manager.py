@@ -113,7 +113,7 @@ class Manager:
         self.elector: Elector | None = None
         self.addresses: tuple[Address, ...] = ()
         self._clients = [client]
-        self._consistency = Consistency(self.informers)
+        self._consistency = Consistency(client, self.informers)
         self._runnables: list[tuple[Runnable, bool]] = []
         self._metrics_address = metrics_address
         self._debug_address = debug_address
@@ -122,7 +122,6 @@ class Manager:
         self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
         self._tracer = tracer
         self._last_resort: threading.Timer | None = None
-        client.on_write = self._consistency.note
         client.transport.tracer = tracer
         if leader_election is not None:
             if lease_client is None:
@@ -199,6 +198,7 @@ class Manager:
                 background.start_soon(self._obey_signals)
             background.start_soon(self._measure_lag)
             background.start_soon(self.informers.run)
+            background.start_soon(self._consistency.run)
             for runnable, needs_leader in self._runnables:
                 if not needs_leader:
                     background.start_soon(runnable)
@@ -238,7 +238,7 @@ class Manager:
                     acting.start_soon(runnable)
             async with anyio.create_task_group() as working:
                 for controller in self.controllers:
-                    working.start_soon(controller.run, self._consistency.caught_up)
+                    working.start_soon(controller.run, self._consistency.follow)
                 await self._stopping.wait()
                 log.info("Stopping", active=sum(c.stats.active for c in self.controllers))
                 for controller in self.controllers:

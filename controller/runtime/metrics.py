@@ -108,9 +108,9 @@ class RuntimeCollector(Collector):
             yield from _election(source.elector)
         yield _histogram(
             "controller_runtime_client_consistency_wait_duration_seconds",
-            "Seconds that reconciles waited until the caches had seen earlier writes",
+            "Seconds from the end of reconciles until the caches had seen what they wrote, if not at once",
             ("operation", "result"),
-            {("reconcile", result): h for result, h in source.consistency_stats.waits.items()},
+            {("reconcile", "success"): source.consistency_stats.waits},
         )
         yield from _caches(source.informers)
         yield from _own(source)

@@ -94,15 +94,17 @@ class RetryAfterError(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Write:
-    """A write that the API server has carried out.
+    """A write that was sent to the API server.
 
     Attributes:
         resource: The kind of object written.
         namespace: Its namespace, empty for a kind without.
-        name: Its name.
-        resource_version: The version that the write made. Zero for a deletion, whose answer may have none.
+        name: Its name; empty as long as only the server knows it.
+        resource_version: The version to which a cache must have got to show it. None as long as that is not known.
+            Zero for a deletion, whose answer has none.
+        answered: The version in the answer; zero if there was none.
         deleted_uid: For a deletion: the uid of the object that is to go away.
         labels: Of the object as written: they tell which caches with selectors are to show it.
         begun: How many lists each cache had begun by then: a later one shows the write, whatever its version is.
@@ -111,10 +113,11 @@ class Write:
     resource: Resource
     namespace: str
     name: str
-    resource_version: int
+    resource_version: int | None = None
+    answered: int = 0
     deleted_uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    begun: Mapping[Scope, int] = field(default_factory=dict, compare=False, repr=False)
+    begun: Mapping[Scope, int] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +128,8 @@ class Reconcile:
         controller: The controller's name.
         request: What is being reconciled.
         number: Counts this process's reconciles.
-        writes: In order. The next reconcile of the same request waits until the caches have seen them.
+        writes: In order, but those of which it is certain that they were not carried out. The next reconcile of the
+            same request comes after the caches have seen them.
     """
 
     controller: str

@@ -393,7 +393,7 @@ class Attachments:
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         attachment = self.attachments.get("", request.name)
-        if attachment is None or not self.backend.serves(attachment.spec.attacher):
+        if attachment is None or not (self.backend.serves(attachment.spec.attacher) or self._was_given(attachment)):
             self.backoffs.forget(request)
             return Result()
         seen = await self.observe(attachment)
@@ -413,6 +413,12 @@ class Attachments:
         if outcome.failures:
             await self._tell(attachment, seen, outcome.failures)
         return conclude(outcome, plan.look_again)
+
+    def _was_given(self, attachment: VolumeAttachment) -> bool:
+        """Whether the volume was given to it here: then it ends here, too, though its driver is not served any more."""
+        volume = self.volumes.get("", attachment.spec.source.persistent_volume_name or "")
+        deleting = attachment.metadata.deletion_timestamp is not None
+        return deleting and volume is not None and volume.metadata.annotations.get(GIVEN_TO) == _note(attachment)
 
     async def observe(self, attachment: VolumeAttachment) -> AttachmentObservation:
         """What there is to know about an attachment.

@@ -444,7 +444,7 @@ def assert_nothing_is_kept(manager: Manager) -> None:
         assert not any(listener.backlog for listener in cache._listeners)
         for scope in cache.scopes.values():
             assert not scope._staged.objects
-            assert not scope._awaited
+            assert not scope._waiting
         assert len(watchers) == len(cache.scopes)
 
 

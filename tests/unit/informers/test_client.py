@@ -206,12 +206,13 @@ async def test_a_deletion_that_answers_with_the_object_may_have_taken_effect(
     namespaces = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
     about = {"name": "a", "uid": "u-1", "resourceVersion": "7", **metadata}
     answer = {"apiVersion": "v1", "kind": "Namespace", "metadata": about, "spec": spec}
-    told: list[JsonObject] = []
+    told: list[JsonObject | None] = []
     async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
-        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        client.on_write = lambda _resource, _namespace, _name: told.append
         await client.delete(namespaces, "", "a")
     if gone:
         (status_of,) = told
+        assert status_of is not None
         assert status_of["kind"] == "Status"
         assert status_of["details"]["uid"] == "u-1"
     else:
@@ -714,9 +715,9 @@ async def test_a_write_is_not_sent_again_when_its_connection_breaks(tmp_path: Pa
 
 async def test_a_dry_run_is_no_write(tmp_path: Path) -> None:
     answer = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "uid": "u", "resourceVersion": "7"}}
-    told: list[JsonObject] = []
+    told: list[JsonObject | None] = []
     async with plain_client(tmp_path, web.json_response(answer)) as (client, _):
-        client.on_write = lambda _resource, _namespace, _name, found: told.append(found)
+        client.on_write = lambda _resource, _namespace, _name: told.append
         merge = "application/merge-patch+json"
         await client.patch(CONFIG_MAPS, "one", "a", {}, content_type=merge, params={"dryRun": "All"})
     assert told == []

@@ -27,7 +27,7 @@ LABELS = st.fixed_dictionaries({"app": st.sampled_from("xxy"), "number": st.samp
 HELD = st.sampled_from([[], [], ["example.org/held"]])
 MOMENTS = st.builds(Moment, st.booleans(), st.sampled_from([0.0, 0.1, 0.4, 2.0, 5.0]))
 PAGES = st.builds(Moment, st.just(value=True), st.sampled_from([0.1, 0.4, 0.7, 1.0]))
-TIMES = st.builds(Times, MOMENTS, MOMENTS)
+TIMES = st.builds(Times, MOMENTS, MOMENTS, st.sampled_from([False, False, True]))
 
 EXPIRED = ApiError(410, "Expired", "too old")
 
@@ -239,7 +239,9 @@ async def test_any_history_shows_no_wrong_state_and_ends_with_the_copies_equal_t
         patched.setattr(turns, "SLICE", slice_seconds)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(factory.run)
-            world = World(api, connection, resource, views, Consistency(factory, clock=now), ledger, tasks)
+            consistency = Consistency(api.client(), factory, clock=now)
+            tasks.start_soon(consistency.run)
+            world = World(api, connection, resource, views, consistency, ledger, tasks)
             for key in itertools.product(("default", "kube-system"), "abc"):
                 write(world, key, {"number": "1", "app": "x"}, [])
             for pause, act in operations:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from anyio import Event
 from anyio.abc import TaskGroup
 
 from controller.runtime.consistency import Consistency
@@ -34,10 +35,11 @@ class Moment(NamedTuple):
 
 
 class Times(NamedTuple):
-    """When the server carries out an own write, and when its answer reaches us after that."""
+    """When the server carries out an own write, and when its answer reaches us after that, if it is not lost."""
 
     begins: Moment
     answered: Moment
+    lost: bool = False
 
 
 class State(NamedTuple):
@@ -259,33 +261,40 @@ class World:
         self.tasks.start_soon(self._own, key, times, write)
 
     async def _own(self, key: Key, times: Times, write: Callable[[Client], Awaitable[object]]) -> None:
-        answers: list[tuple[Resource, str, str, JsonObject]] = []
-        client = self.api.client()
-        client.on_write = lambda *answer: answers.append(answer)
         reconcile = Reconcile("model", Request(*key), 1)
         current_reconcile.set(reconcile)
+        client = self.api.client()
+        pending: list[tuple[Callable[[JsonObject | None], None], JsonObject | None]] = []
+
+        def note(resource: Resource, namespace: str, name: str) -> Callable[[JsonObject | None], None]:
+            settle = self.consistency.note(resource, namespace, name)
+            return lambda answer: pending.append((settle, answer))
+
+        client.on_write = note
         try:
             await self._moment(times.begins)
             await write(client)
         except (ApiError, TransportError):
-            return
-        if not answers:
-            return  # what was to be deleted was gone
-        await self._moment(times.answered)
-        (answer,) = answers
-        self.consistency.note(*answer)
-        (written,) = reconcile.writes
-        made = self.ledger.at(key, written.resource_version)
-        for view in self.views:
-            if written.resource_version and view.serves(key) and view.holds(key, made):
-                view.rely(key, written.resource_version)
-        self.waiting += 1
-        while not await self.consistency.caught_up(reconcile.writes):
             pass
+        at = self.ledger.last(key).version
+        await self._moment(times.answered)
+        for settle, answer in () if times.lost else pending:
+            settle(answer)
+        if not reconcile.writes:
+            return  # it was refused, or what was to be deleted was gone
+        (written,) = reconcile.writes
+        made = self.ledger.at(key, written.answered)
+        for view in self.views:
+            if written.answered and view.serves(key) and view.holds(key, made):
+                view.rely(key, written.answered)
+        self.waiting += 1
+        woken = Event()
+        if not self.consistency.follow(reconcile.writes, woken.set):
+            await woken.wait()
         self.waiting -= 1
         for view in self.views:
             if view.serves(key):
-                self._seen(view, key, written)
+                self._seen(view, key, written, at)
 
     async def _moment(self, moment: Moment) -> None:
         asked = len(self.api.requests)
@@ -295,9 +304,9 @@ class World:
         if moment.seconds:
             await asyncio.sleep(moment.seconds)
 
-    def _seen(self, view: View, key: Key, written: Write) -> None:
-        if written.resource_version:
-            view.rely(key, written.resource_version)
+    def _seen(self, view: View, key: Key, written: Write, at: int) -> None:
+        if not written.deleted_uid:
+            view.rely(key, written.answered or at)
             return
         shown = view.informer.get(*key)
         if shown is not None and shown["metadata"]["uid"] == written.deleted_uid:

@@ -8,10 +8,12 @@ import anyio
 from controller.runtime.consistency import Consistency
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from controller.runtime.reconciler import Write
+from controller.testkit import ApiServer
 from controller.testkit import protobuf as server
-from informers import InformerFactory, protobuf
+from informers import Client, InformerFactory, protobuf
 from informers.client import Api
 from informers.wire import Delete, Upsert
+from tests.unit.runtime.following import caught_up
 
 KIND = "v1/ConfigMap"
 
@@ -29,7 +31,7 @@ def told(event: str, version: int, uid: str) -> Any:
 async def test_waits_until_a_deleted_object_is_gone_and_not_for_the_one_that_takes_its_name() -> None:
     factory = InformerFactory(cast("Api", None))
     informer = factory.informer(CONFIG_MAP, ConfigMap, compact=True)
-    consistency = Consistency(factory)
+    consistency = Consistency(Client(ApiServer().connection()), factory)
     (scope,) = informer.cache.scopes.values()
     scope.begin(newest=True)
     scope.stage([told("ADDED", 9, "old")])
@@ -37,10 +39,10 @@ async def test_waits_until_a_deleted_object_is_gone_and_not_for_the_one_that_tak
     deletion = [Write(CONFIG_MAP, "ns", "a", 0, deleted_uid="old")]
 
     with anyio.fail_after(60):
-        waiting = asyncio.create_task(consistency.caught_up(deletion))
+        waiting = asyncio.create_task(caught_up(consistency, deletion))
         await asyncio.sleep(0)
         assert not waiting.done()
         scope.apply([told("DELETED", 11, "old")], 11)
         assert await waiting
         scope.apply([told("ADDED", 12, "new")], 12)
-        assert await consistency.caught_up(deletion)
+        assert await caught_up(consistency, deletion)

@@ -13,7 +13,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from controller.runtime.controller import TELL_OF_CACHE, WAIT_FOR_CACHE_AGAIN, Controller
+from controller.runtime.controller import TELL_OF_CACHE, Controller, Follow
 from controller.runtime.kube import DEPLOYMENT, POD, Pod
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.mapping import by_label, generation_changed, owned_by
@@ -49,16 +49,39 @@ class Recording:
         return [at for at, request in self.calls if request.name == name]
 
 
-async def always(_writes: Sequence[Write]) -> bool:
+def always(_writes: Sequence[Write], _caught_up: Callable[[], None]) -> bool:
     return True
 
 
+class Later:
+    """Caches that show no write until the test says so."""
+
+    def __init__(self) -> None:
+        self.followed: list[list[Write]] = []
+        self._waiting: list[Callable[[], None]] = []
+
+    def follow(self, writes: Sequence[Write], caught_up: Callable[[], None]) -> bool:
+        self.followed.append(list(writes))
+        self._waiting.append(caught_up)
+        return False
+
+    def catch_up(self) -> None:
+        while self._waiting:
+            self._waiting.pop()()
+
+
+def write_something() -> Write:
+    """What the reconcile that goes on has written."""
+    reconcile = current_reconcile.get()
+    assert reconcile is not None
+    reconcile.writes.append(Write(POD, "ns", "a", 7))
+    return reconcile.writes[-1]
+
+
 @asynccontextmanager
-async def running(
-    controller: Controller, caught_up: Callable[[Sequence[Write]], Awaitable[bool]] = always
-) -> AsyncIterator[None]:
+async def running(controller: Controller, follow: Follow = always) -> AsyncIterator[None]:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(controller.run, caught_up)
+        tasks.start_soon(controller.run, follow)
         yield
         tasks.cancel_scope.cancel()
 
@@ -622,98 +645,129 @@ class TestTimeout:
 
 
 class TestOwnWrites:
-    WRITE = Write(POD, "ns", "a", 7)
-
     @virtual_time
-    async def test_are_waited_for_before_the_same_request_is_reconciled_again(self) -> None:
-        async def work(_request: Request) -> None:
-            reconcile = current_reconcile.get()
-            assert reconcile is not None
-            if len(reconciler.times("a")) == 1:
-                reconcile.writes.append(self.WRITE)
+    async def test_are_seen_before_the_same_request_is_reconciled_again(self) -> None:
+        async def work(request: Request) -> None:
+            if request.name == "a" and len(reconciler.times("a")) == 1:
+                write_something()
 
-        asked: list[tuple[float, list[Write]]] = []
-
-        async def caught_up(writes: Sequence[Write]) -> bool:
-            asked.append((now(), list(writes)))
-            await asyncio.sleep(5)
-            return len(asked) > 1
-
-        reconciler = Recording(work)
+        reconciler, caches = Recording(work), Later()
         controller = new(reconciler)
-        async with running(controller, caught_up):
-            controller.queue.add(Request("ns", "a"))
-            controller.queue.add(Request("ns", "b"))
+        async with running(controller, caches.follow):
+            for name in "ab":
+                controller.queue.add(Request("ns", name))
             await asyncio.sleep(0.5)
-            assert not asked
-            controller.queue.add(Request("ns", "a"))
+            for name in "aab":
+                controller.queue.add(Request("ns", name))
+            await asyncio.sleep(9.5)
+            assert [request.name for _, request in reconciler.calls] == ["a", "b", "b"]
+            caches.catch_up()
             await until(lambda: len(reconciler.times("a")) == 2)
 
-        second = 0.5 + 5 + WAIT_FOR_CACHE_AGAIN + 5
-        assert reconciler.times("a") == pytest.approx([0.0, second], abs=0.01)
-        assert [writes for _, writes in asked] == [[self.WRITE]] * 2
+        assert reconciler.times("a") == pytest.approx([0.0, 10.0], abs=0.05)
+        assert len(caches.followed) == 1
         assert controller.stats.stale == 1
+        assert not controller._behind
+
+    @virtual_time
+    async def test_that_the_caches_see_wake_nobody_who_was_not_asked_for(self) -> None:
+        async def work(_request: Request) -> None:
+            write_something()
+
+        reconciler, caches = Recording(work), Later()
+        controller = new(reconciler)
+        async with running(controller, caches.follow):
+            controller.queue.add(Request("ns", "a"))
+            await asyncio.sleep(1)
+            caches.catch_up()
+            await asyncio.sleep(1)
+
+        assert len(reconciler.calls) == 1
+        assert not controller._behind
+
+    @virtual_time
+    async def test_that_are_not_seen_hold_up_nobody_else(self) -> None:
+        async def work(request: Request) -> None:
+            if request.name != "fresh":
+                write_something()
+
+        reconciler, caches = Recording(work), Later()
+        controller = new(reconciler)
+        async with running(controller, caches.follow):
+            for _ in range(2):
+                for number in range(200):
+                    controller.queue.add(Request("ns", f"stale-{number}"))
+                await asyncio.sleep(1)
+            controller.queue.add(Request("ns", "fresh"))
+            await until(lambda: bool(reconciler.times("fresh")))
+
+        assert now() < 2.1
+        assert len(reconciler.calls) == 201
+
+    @virtual_time
+    async def test_keep_the_highest_priority_at_which_a_request_was_asked_for_meanwhile(self) -> None:
+        async def work(_request: Request) -> None:
+            if len(reconciler.calls) == 1:
+                write_something()
+
+        reconciler, caches = Recording(work), Later()
+        controller = new(reconciler)
+        async with running(controller, caches.follow):
+            for priority in (LOW_PRIORITY, 5, LOW_PRIORITY):
+                controller.queue.add(Request("ns", "a"), priority=priority)
+                await asyncio.sleep(1)
+            caches.catch_up()
+            assert controller.queue.next_ready(9) == [(Request("ns", "a"), 5)]
 
     @virtual_time
     async def test_of_a_reconcile_that_failed_or_was_cut_off_count_too(self) -> None:
         async def work(_request: Request) -> None:
-            reconcile = current_reconcile.get()
-            assert reconcile is not None
             if len(reconciler.calls) == 1:
-                reconcile.writes.append(self.WRITE)
+                write_something()
                 raise RuntimeError("after the write")
             if len(reconciler.calls) == 2:
-                reconcile.writes.append(self.WRITE)
+                write_something()
                 await asyncio.sleep(3600)
 
-        asked = 0
-
-        async def caught_up(writes: Sequence[Write]) -> bool:
-            nonlocal asked
-            asked += 1
-            return True
-
-        reconciler = Recording(work)
+        reconciler, caches = Recording(work), Later()
         controller = new(reconciler, reconcile_timeout=10)
-        async with running(controller, caught_up):
+        async with running(controller, caches.follow):
             controller.queue.add(Request("ns", "a"))
+            for _ in range(30):
+                await asyncio.sleep(1)
+                caches.catch_up()
             await until(lambda: controller.stats.success == 1)
 
-        assert asked == 2
+        assert len(caches.followed) == 2
 
     @virtual_time
-    async def test_are_waited_for_as_long_as_the_caches_are_behind(self) -> None:
+    async def test_are_waited_for_as_long_as_the_caches_are_behind_and_that_is_told(self) -> None:
         async def work(_request: Request) -> Result:
-            reconcile = current_reconcile.get()
-            assert reconcile is not None
             if len(reconciler.calls) == 1:
-                reconcile.writes.append(self.WRITE)
+                write_something()
             return Result(requeue_after=1)
 
-        async def in_an_hour(_writes: Sequence[Write]) -> bool:
-            await asyncio.sleep(5)
-            return now() >= 3600
-
-        reconciler = Recording(work)
+        reconciler, caches = Recording(work), Later()
         controller = new(reconciler)
-        async with running(controller, in_an_hour):
+        async with running(controller, caches.follow):
             controller.queue.add(Request("ns", "a"))
             with capture_logs() as logs:
-                await until(lambda: len(reconciler.calls) == 2, within=4000)
+                await asyncio.sleep(3600)
+            assert len(reconciler.calls) == 1
+            caches.catch_up()
+            await until(lambda: len(reconciler.calls) == 2)
 
-        assert 3600 <= now() <= 3600 + 10
         assert 3600 / TELL_OF_CACHE - 2 <= len(logs) <= 3600 / TELL_OF_CACHE
 
     @virtual_time
     async def test_of_tasks_that_the_reconciler_starts_count_as_its_own(self) -> None:
         seen: list[Any] = []
+        written: list[Write] = []
 
         async def work(_request: Request) -> None:
             async def child() -> None:
-                reconcile = current_reconcile.get()
-                seen.append(reconcile)
-                assert reconcile is not None
-                reconcile.writes.append(self.WRITE)
+                seen.append(current_reconcile.get())
+                written.append(write_something())
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(child)
@@ -724,7 +778,7 @@ class TestOwnWrites:
             controller.queue.add(Request("ns", "a"))
             await until(lambda: controller.stats.success == 1)
 
-        assert seen[0].writes == [self.WRITE]
+        assert seen[0].writes == written != []
         assert (seen[0].controller, seen[0].request) == ("test", Request("ns", "a"))
 
 

@@ -127,7 +127,7 @@ async def test_no_change_is_lost(workers: int, changes: list[tuple[str, int, flo
             finally:
                 running.remove(request)
 
-    async def always(_writes: object) -> bool:
+    def always(_writes: object, _caught_up: object) -> bool:
         return True
 
     controller = Controller(

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -66,7 +66,7 @@ async def reconcile_once(client: Client, tracer: Tracer | None, work: Work) -> s
     controller = Controller("pools", reconciler)
     manager.add(controller)
 
-    async def always(_writes: Sequence[object]) -> bool:
+    def always(_writes: object, _caught_up: object) -> bool:
         return True
 
     controller.queue.add(Request("ns", "one"))

@@ -205,7 +205,7 @@ async def test_the_gate_and_on_write_are_those_of_the_real_client() -> None:
     server = ApiServer()
     client = server.client()
     written: list[str] = []
-    client.on_write = lambda resource, namespace, name, answer: written.append(f"{resource} {namespace}/{name}")
+    client.on_write = lambda resource, namespace, name: lambda _: written.append(f"{resource} {namespace}/{name}")
     await client.create(CONFIG_MAP, {"metadata": {"namespace": "default", "name": "a"}})
 
     def gate() -> None:

@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from controller.framework.plan import PlanError, StepState
-from controller.runtime.kube import PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import (
     ASK_AGAIN,
     FIRST_LOOK,
+    GIVEN_TO,
     GRACE,
     LAST_LOOK,
     OUT_OF_SERVICE,
@@ -285,6 +286,28 @@ def test_a_node_that_is_gone_is_fenced_by_what_the_attachment_says_of_the_volume
     assert fence.holder == UNKNOWN
     assert fence.volume.attributes == metadata
     assert detach == Detach()
+
+
+class Former(FakeBackend):
+    """A storage system that serves the driver no more: its last cluster is gone."""
+
+    def serves(self, driver: str) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("given", [True, False])
+async def test_what_was_given_is_taken_back_though_its_driver_is_not_served_any_more(given: bool) -> None:
+    world = World()
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(LEAVING))
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    this = msgspec.to_builtins(volume())
+    if given:
+        this["metadata"]["annotations"][GIVEN_TO] = f"csi-a/{found['metadata']['uid']}"
+    world.put(PV, this)
+    world.put(NODE, msgspec.to_builtins(NODE_A))
+    await attaching(world, backend=Former(world)).reconcile(Request("", "csi-a"))
+    assert (world.find(VOLUME_ATTACHMENT, "", "csi-a") is None) is given
 
 
 # What users are told.
