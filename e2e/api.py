@@ -48,7 +48,6 @@ PATHS = {
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
-    "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
 }
 """Where the kinds that scenarios touch are served."""
 CLUSTER_SCOPED = frozenset(
