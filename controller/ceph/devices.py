@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MIN_SIZE = 5 * 1024**3
 """Bytes below which a device is refused: BlueStore has no room to work in less."""
 
+OVERWRITE = "overwriteUnknownData"
+"""Setting of a device by which the spec consents that data on it goes that is no known file system."""
+
 ALL_DEVICES = "*"
 """Stands for the device where a verdict is about all devices of a node."""
 
@@ -111,6 +114,7 @@ class DeviceVerdict:
         osd_id: The OSD that is on it; -1 for none.
         osd_uuid: That OSD's UUID.
         unseen: Whether the node has given no report, so that nobody knows what is on it.
+        identities: What tells that it is the same device wherever it is seen.
     """
 
     node: str
@@ -122,6 +126,7 @@ class DeviceVerdict:
     osd_id: int = -1
     osd_uuid: str = ""
     unseen: bool = False
+    identities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,7 @@ def judge(
     occupancy: Occupancy,
     *,
     allow_loop_devices: bool = False,
+    reserved: Mapping[str, str] | None = None,
 ) -> tuple[DeviceVerdict, ...]:
     """A verdict for every device of every node, and one for each node that is not selected or gave no report.
 
@@ -217,6 +223,7 @@ def judge(
         nodes: Every node of the Kubernetes cluster.
         occupancy: This cluster's own OSDs.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        reserved: Devices that are being prepared for other clusters: what they are known by, and for whom.
     """
     verdicts: list[DeviceVerdict] = []
     matches: dict[tuple[str, str], Match] = {}
@@ -239,7 +246,21 @@ def judge(
         for name in named
         if name not in present
     ]
-    return tuple(_without_shared(verdicts, nodes, matches))
+    known = {report.node: report for report in nodes}
+    return tuple(_unless_reserved(v, known, reserved or {}) for v in _without_shared(verdicts, nodes, matches))
+
+
+def _unless_reserved(
+    verdict: DeviceVerdict, nodes: Mapping[str, NodeDevices], reserved: Mapping[str, str]
+) -> DeviceVerdict:
+    if verdict.verdict is not Verdict.ACCEPTED or verdict.report is None:
+        return verdict
+    place = f"{verdict.device} of node {verdict.node}"
+    identities = (place, *_identities(nodes[verdict.node], verdict.report))
+    owner = next((reserved[i] for i in identities if i in reserved), None)
+    if owner is None:
+        return replace(verdict, identities=identities)
+    return replace(verdict, verdict=Verdict.REJECTED, reason=f"is being prepared for the cluster in namespace {owner}")
 
 
 def _judge_node(

@@ -6,6 +6,7 @@ Nothing here decides anything, and a cluster that does not answer is an observat
 from __future__ import annotations
 
 import errno
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.children import Live, snapshot
 from controller.framework.reports import reports_of
+from controller.framework.reservations import Reservations
 from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
@@ -71,7 +73,7 @@ MOST_REMNANTS = 5
 
 
 class Caches:
-    """The informers that CephClusters are observed through."""
+    """The informers that CephClusters are observed through, and what they have reserved from each other."""
 
     def __init__(self, factory: InformerFactory, operator_namespace: str) -> None:
         # Our own objects carry the label; only Secrets and ConfigMaps may be the user's.
@@ -90,6 +92,7 @@ class Caches:
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
+        self.reservations = Reservations(time.monotonic)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -208,6 +211,7 @@ class Observer:
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
+                reserved=self._caches.reservations.of_others(namespace),
             )
         has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(

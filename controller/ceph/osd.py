@@ -23,6 +23,7 @@ from controller.ceph.consent import NoConsentError, read_same
 from controller.ceph.crush import failure_domain, place, places, spelled
 from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
+    OVERWRITE,
     DeviceVerdict,
     KnownOsd,
     NodeDevices,
@@ -36,7 +37,7 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
 from controller.framework.children import Apply, Live, delete, explain
-from controller.framework.jobs import next_try
+from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from controller.ceph.daemon import Release
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
+    from controller.framework.reservations import Reservations
     from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
@@ -114,6 +116,8 @@ class OsdObservation:
         noout: Units of CRUSH whose OSDs are not counted out.
         allow_loop_devices: Whether loop devices may be used when they are named.
         script_image: The operator's image, from which new pods get their script; empty: not known.
+        reserved: Devices that other clusters prepare, by what they are known by, and for whom.
+        troubles: Why pods that prepare devices do not run, by their Jobs' names.
     """
 
     now: float
@@ -135,6 +139,8 @@ class OsdObservation:
     noout: frozenset[str] = frozenset()
     allow_loop_devices: bool = False
     script_image: str = ""
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    troubles: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def returning(self) -> frozenset[int]:
@@ -187,6 +193,7 @@ async def observe(
     mgr: bool = True,
     allow_loop_devices: bool = False,
     script_image: str = "",
+    reserved: Mapping[str, str] | None = None,
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -205,6 +212,7 @@ async def observe(
         mgr: Whether a mgr is there to answer, too.
         allow_loop_devices: Whether loop devices may be used when they are named.
         script_image: The operator's image.
+        reserved: Devices that other clusters prepare.
     """
     by_app: dict[str, list[Pod]] = {}
     for pod in pods:
@@ -226,6 +234,8 @@ async def observe(
         refused=refused,
         allow_loop_devices=allow_loop_devices,
         script_image=script_image,
+        reserved=reserved or {},
+        troubles=_troubles(by_app.get(prepare.APP, ())),
     )
     if ceph is None:
         return seen
@@ -242,6 +252,13 @@ async def observe(
     )
     batch = next_batch(cluster, fsid, release, seen)
     return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
+
+
+def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
+    by_job: dict[str, list[Pod]] = {}
+    for pod in pods:
+        by_job.setdefault(pod.metadata.labels.get("job-name", ""), []).append(pod)
+    return {name: found for name, own in by_job.items() if (found := trouble(own))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -422,7 +439,13 @@ def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[Devic
     ]
     known = [KnownOsd(osd_id=o.osd_id, uuid=o.uuid, node=o.node, path=o.path) for o in _on_record(seen).values()]
     occupancy = Occupancy(fsid=fsid, registered=seen.registered, known=tuple(known))
-    return judge(cluster.spec.storage, nodes, occupancy, allow_loop_devices=seen.allow_loop_devices)
+    return judge(
+        cluster.spec.storage,
+        nodes,
+        occupancy,
+        allow_loop_devices=seen.allow_loop_devices,
+        reserved=seen.reserved,
+    )
 
 
 def _on_record(seen: OsdObservation) -> dict[str, Osd]:
@@ -489,34 +512,45 @@ def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Ite
     accepted: dict[str, list[prepare.Target]] = {}
     for verdict in verdicts:
         if verdict.verdict is Verdict.ACCEPTED and verdict.report is not None:
-            device, device_class = verdict.report, (verdict.config or {}).get("deviceClass", "")
-            target = prepare.Target(device.path, device_class, device.dev_links, device.size)
+            device, config = verdict.report, verdict.config or {}
+            target = prepare.Target(
+                path=device.path,
+                device_class=config.get("deviceClass", ""),
+                links=device.dev_links,
+                size=device.size,
+                overwrite=str(config.get(OVERWRITE, "")).lower() == "true",
+                identities=verdict.identities,
+            )
             accepted.setdefault(verdict.node, []).append(target)
     hostnames = {node.metadata.name: _hostname(node) for node in seen.nodes}
     # A pod whose Secret is not there yet would be tried again late.
     missing = "" if ("Secret", prepare.BOOTSTRAP_SECRET) in seen.live else f"Secret {prepare.BOOTSTRAP_SECRET}"
     for node, targets in accepted.items():
-        step = _prepare_node(seen, node, hostnames[node], tuple(targets[: prepare.MAX_DEVICES]))
+        step = _prepare_node(seen, node, hostnames[node], targets)
         yield replace(step, waits_for=step.waits_for or missing)
 
 
-def _prepare_node(seen: OsdObservation, node: str, hostname: str, targets: tuple[prepare.Target, ...]) -> Step:
+def _prepare_node(seen: OsdObservation, node: str, hostname: str, accepted: Sequence[prepare.Target]) -> Step:
+    name = prepare.job_name(hostname)
+    job = seen.jobs.get(name)
+    paths = {target.path for target in accepted}
+    tried = tuple(p for p in prepare.tried_by(job) if p in paths) if job is not None else ()
+    cut_off = prepare.targets_of(job) if job is not None and timed_out(job) else ()
+    targets = prepare.by_turn(accepted, tried, cut_off)
     subject = f"devices of node {node}"
     reason = f"{', '.join(t.path for t in targets)} selected and empty"
     action = prepare.PrepareDevices(node=node, hostname=hostname, targets=targets)
-    name = prepare.job_name(hostname)
-    job = seen.jobs.get(name)
     if job is None:
         return Step(subject=subject, action=action, reason=reason)
-    if not job.complete and not job.failed:
-        return Step(subject=subject, reason=reason, waits_for=f"Job {name} to end")
-    action = replace(action, replaces=job.metadata.uid)
-    fresh = [t for t in targets if t.path not in prepare.targets_of(job)]
+    if not is_over(job, prepare.DEADLINE, seen.now):
+        return Step(subject=subject, reason=reason, waits_for=seen.troubles.get(name) or f"Job {name} to end")
+    action = replace(action, replaces=job.metadata.uid, tried=tried)
+    fresh = [t for t in targets if t.path not in tried]
     later = next_try(job, seen.now)
     if fresh or not later:
         return Step(subject=subject, action=action, reason=reason)
     errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
-    why = "; ".join(errors) or f"Job {name} left no result"
+    why = "; ".join(errors) or seen.troubles.get(name) or f"Job {name} left no result"
     return Step(subject=subject, reason=why, waits_for=later)
 
 
@@ -768,12 +802,25 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
 
 
 def handlers(
-    cluster: CephCluster, fsid: str, release: Release, client: Client, ceph: Cluster, script_image: str
+    cluster: CephCluster,
+    fsid: str,
+    release: Release,
+    client: Client,
+    ceph: Cluster,
+    *,
+    script_image: str,
+    reservations: Reservations,
 ) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
     namespace = cluster.metadata.namespace
 
     async def prepare_devices(action: prepare.PrepareDevices) -> None:
+        if any(target.overwrite for target in action.targets):
+            fresh = await read_same(client, CLUSTERS, cluster)
+            if fresh["metadata"]["generation"] != cluster.metadata.generation:
+                name = f"CephCluster {namespace}/{cluster.metadata.name}"
+                raise NoConsentError(f"{name}: the spec has changed since it consented that data goes: nothing is done")
+        reservations.take(namespace, [i for target in action.targets for i in target.identities])
         if action.replaces:
             await client.delete(JOB, namespace, prepare.job_name(action.hostname), uid=action.replaces)
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)

@@ -45,6 +45,7 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.plan import Step
+from controller.framework.reservations import Reservations, ReservedError
 from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Job, Node, Pod, PodStatus
 from informers import Client
@@ -129,6 +130,7 @@ def running(
 
 
 IMAGE = "rook/operator:v1"
+OPERATOR: dict[str, Any] = {"script_image": IMAGE, "reservations": Reservations(lambda: NOW)}
 SHARED: dict[tuple[str, str], dict[str, Any]] = {
     ("Secret", osd_prepare.BOOTSTRAP_SECRET): {},
 }
@@ -228,7 +230,8 @@ class TestPreparation:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:55:00Z", kind="Failed")
         seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert step.action == PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), replaces="j1")
+        wanted = PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), replaces="j1", tried=("/dev/sdb",))
+        assert step.action == wanted
 
     def test_new_device_does_not_wait_for_the_next_try(self) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:59:59Z")
@@ -592,7 +595,7 @@ class TestRemovals:
     async def test_the_mgr_is_not_told_to_purge_come_what_may(self) -> None:
         """It takes each of these two for a user's word that the data may be lost."""
         ceph = Answers()
-        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph, IMAGE)[RemoveOsd](RemoveOsd(3))
+        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph, **OPERATOR)[RemoveOsd](RemoveOsd(3))
         ((command, arguments),) = ceph.asked
         assert command == "osd purge"
         assert not {"force", "yes_i_really_mean_it"} & set(arguments)
@@ -602,7 +605,9 @@ class TestRemovals:
     )
     async def test_consent_is_asked_for_at_the_moment_of_the_act(self, server: tuple[bool, str], why: str) -> None:
         ceph = Answers()
-        ways = handlers(cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph, IMAGE)
+        ways = handlers(
+            cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph, **OPERATOR
+        )
         with pytest.raises(NoConsentError, match=why):
             await ways[RemoveOsd](RemoveOsd(3))
         assert ceph.asked == []
@@ -645,7 +650,7 @@ class TestUpgradeEnd:
     async def test_it_is_asked_of_the_mons(self) -> None:
         ceph = Answers()
         client: Any = None
-        await handlers(cluster(), FSID, RELEASE, client, ceph, IMAGE)[RequireRelease](RequireRelease("reef"))
+        await handlers(cluster(), FSID, RELEASE, client, ceph, **OPERATOR)[RequireRelease](RequireRelease("reef"))
         assert ceph.asked == [("osd require-osd-release", {"release": "reef"})]
 
 
@@ -895,6 +900,165 @@ class TestDeviceClass:
 def copies(deployment: dict[str, Any]) -> list[str]:
     """The images from which the pods of a Deployment get files."""
     return [c["image"] for c in deployment["spec"]["template"]["spec"]["initContainers"]]
+
+
+class TestTurns:
+    """One disk, or many, that cannot be used keep no other from becoming an OSD."""
+
+    spec = cluster(storage={"useAllNodes": True, "useAllDevices": True})
+
+    def ended(self, action: PrepareDevices, kind: str = "Failed", reason: str = "") -> Job:
+        manifest = prepare_job(self.spec, FSID, RELEASE, action, tuple("u" for _ in action.targets), IMAGE)
+        manifest["metadata"] |= {"uid": "j1", "creationTimestamp": "2027-01-15T07:00:00Z"}
+        condition = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": "2027-01-15T07:00:00Z"}
+        manifest["status"] = {"conditions": [condition] if kind else []}
+        return msgspec.convert(manifest, Job)
+
+    def next(self, disks: Sequence[str], job: Job | None, *, now: float = NOW) -> PrepareDevices | None:
+        jobs = {} if job is None else {job.metadata.name: job}
+        seen = observation(reports={"a": tuple(disk(name) for name in disks)}, jobs=jobs, now=now)
+        (step,) = analyze(self.spec, FSID, RELEASE, seen)
+        assert step.action is None or isinstance(step.action, PrepareDevices)
+        return step.action
+
+    @given(bad=st.integers(min_value=0, max_value=50), at=st.integers(min_value=0, max_value=50))
+    def test_every_device_gets_its_turn_however_many_fail(self, bad: int, at: int) -> None:
+        disks = [f"sd{n:03}" for n in range(bad)]
+        disks.insert(min(at, bad), "sdx")
+        job = None
+        for _ in range(bad // osd_prepare.MAX_DEVICES + 1):
+            action = self.next(disks, job)
+            assert action is not None
+            assert len(action.targets) <= osd_prepare.MAX_DEVICES
+            if "/dev/sdx" in [t.path for t in action.targets]:
+                return
+            job = self.ended(action)
+        pytest.fail("never tried")
+
+    @given(disks=st.integers(min_value=1, max_value=40), hung=st.integers(min_value=0, max_value=39))
+    def test_a_disk_that_hangs_holds_up_no_other_for_ever(self, disks: int, hung: int) -> None:
+        """A Job makes one OSD after the other up to the disk that hangs, and is cut off there."""
+        left = [f"sd{n:02}" for n in range(disks)]
+        bad = left[hung % disks]
+        job = None
+        for _ in range(disks + 2):
+            action = self.next(left, job)
+            assert action is not None
+            for target in action.targets:
+                if target.path == f"/dev/{bad}":
+                    break
+                left.remove(target.path.removeprefix("/dev/"))
+            if left == [bad]:
+                return
+            job = self.ended(action, reason="DeadlineExceeded")
+        pytest.fail(f"never made: {left}")
+
+    @pytest.mark.parametrize(("minutes", "over"), [(5, False), (31, False), (33, True)])
+    def test_a_job_that_never_ends_is_waited_for_until_its_deadline_only(self, minutes: int, over: bool) -> None:
+        """So it is with a process that hangs in the kernel, and with a pod on a node that is gone."""
+        action = PrepareDevices(node="a", hostname="a", targets=(target("sdb"), target("sdc")))
+        job = self.ended(action, kind="")
+        now = datetime.fromisoformat("2027-01-15T07:00:00Z").timestamp() + 60 * minutes
+        found = self.next(["sdb", "sdc"], job, now=now)
+        assert (found is not None) is over
+        if found is not None:
+            assert found.replaces == "j1"
+            assert [t.path for t in found.targets] == ["/dev/sdc", "/dev/sdb"]
+
+    def test_why_its_pod_does_not_run_is_said(self) -> None:
+        job = self.ended(PrepareDevices(node="a", hostname="a", targets=(target("sdb"),)), kind="")
+        seen = observation(
+            reports={"a": (disk("sdb"),)},
+            jobs={job.metadata.name: job},
+            troubles={job.metadata.name: "pod p: not scheduled"},
+            now=datetime.fromisoformat("2027-01-15T07:00:00Z").timestamp(),
+        )
+        (step,) = analyze(self.spec, FSID, RELEASE, seen)
+        assert step.waits_for == "pod p: not scheduled"
+
+    def test_what_was_tried_is_remembered_by_the_job(self) -> None:
+        action = PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), tried=("/dev/sdc", "/dev/sdb"))
+        assert osd_prepare.tried_by(self.ended(action)) == ("/dev/sdc", "/dev/sdb")
+        assert self.ended(action).spec.template.spec.containers
+
+
+def replace_namespace(found: CephCluster, namespace: str) -> CephCluster:
+    meta = msgspec.structs.replace(found.metadata, namespace=namespace)
+    return msgspec.structs.replace(found, metadata=meta)
+
+
+class Jobs(Client):
+    """An API server that takes Jobs, and has the CephCluster in this generation."""
+
+    def __init__(self, generation: int = 1) -> None:
+        self.made: list[str] = []
+        self.generation = generation
+
+    async def create(self, resource: Any, obj: Any, *, deadline: float = 0.0) -> Any:
+        self.made.append(obj["metadata"]["namespace"])
+        return obj
+
+    async def get(self, *_: Any, **__: Any) -> Any:
+        return {"metadata": {"uid": "c1", "generation": self.generation}, "spec": {}}
+
+
+class TestReservations:
+    async def test_of_two_clusters_one_gets_a_device(self) -> None:
+        reservations, client = Reservations(lambda: NOW), Jobs()
+        lun = disk("sdb", wwn="0x5000c500a1b2c3d4")
+
+        def wanted(namespace: str, node_name: str) -> tuple[CephCluster, tuple[Step, ...]]:
+            found = cluster(storage={"useAllNodes": True, "useAllDevices": True})
+            found = replace_namespace(found, namespace)
+            seen = observation(
+                nodes=(node_name,), reports={node_name: (lun,)}, reserved=reservations.of_others(namespace)
+            )
+            return found, analyze(found, FSID, RELEASE, seen)
+
+        first, (one,) = wanted("first", "a")
+        second, (two,) = wanted("second", "b")  # seen at the same moment, from another node
+        ways: dict[str, Any] = {"script_image": IMAGE, "reservations": reservations}
+        await handlers(first, FSID, RELEASE, client, FakeCeph(), **ways)[PrepareDevices](one.action)
+        with pytest.raises(ReservedError, match="is being prepared for the cluster in namespace first"):
+            await handlers(second, FSID, RELEASE, client, FakeCeph(), **ways)[PrepareDevices](two.action)
+        assert client.made == ["first"]
+        assert wanted("second", "b")[1] == ()
+        assert [type(s.action) for s in wanted("first", "a")[1]] == [PrepareDevices]
+
+    async def test_a_reservation_ends(self) -> None:
+        now = [0.0]
+        reservations = Reservations(lambda: now[0])
+        reservations.take("first", ["x"])
+        now[0] = 3601
+        reservations.take("second", ["x"])
+        assert reservations.of_others("first") == {"x": "second"}
+
+
+class TestUnknownData:
+    spec = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"overwriteUnknownData": "true"}})
+
+    def test_consent_is_the_specs(self) -> None:
+        (step,) = analyze(self.spec, FSID, RELEASE, observation(reports={"a": (disk(),)}))
+        assert isinstance(step.action, PrepareDevices)
+        assert [t.overwrite for t in step.action.targets] == [True]
+        job = prepare_job(self.spec, FSID, RELEASE, step.action, UUIDS[:1], IMAGE)
+        (devices,) = (
+            e["value"]
+            for e in job["spec"]["template"]["spec"]["containers"][0]["env"]
+            if e["name"] == osd_prepare.DEVICES_VARIABLE
+        )
+        assert json.loads(devices)[0]["overwrite"] is True
+
+    @pytest.mark.parametrize(("generation", "made"), [(0, ["ns"]), (1, [])])
+    async def test_it_is_asked_for_again_when_the_job_is_made(self, generation: int, made: list[str]) -> None:
+        (step,) = analyze(self.spec, FSID, RELEASE, observation(reports={"a": (disk(),)}))
+        client = Jobs(generation)
+        act = handlers(self.spec, FSID, RELEASE, client, FakeCeph(), **OPERATOR)[PrepareDevices]
+        try:
+            await act(step.action)
+        except NoConsentError:
+            assert not made
+        assert len(client.made) == len(made)
 
 
 class TestScript:
