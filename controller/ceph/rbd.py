@@ -59,6 +59,9 @@ _NAME = re.compile(r"[^\s,/@]+")
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
 """What the kernel reads as a whole: it is handed pool, image, namespace and mons in one line of text."""
 
+_CLIENT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[0-9.]+):\d+/\d+")
+"""A client's address with its nonce, as in "v1:10.0.0.1:0/123" and "[v2:[fd00::1]:0/123,v1:[fd00::1]:0/123]"."""
+
 FEATURES = {
     "layering": 1,
     "striping": 2,
@@ -673,7 +676,7 @@ def _remove(ioctx: Any, volume: Volume) -> None:
 
 
 def _watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
-    rbd, own = _rbd(), {plain(entity) for entity in handle.get_addrs().split(",")}
+    rbd, own = _rbd(), set(_CLIENT.findall(handle.get_addrs()))
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
             clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
@@ -713,9 +716,8 @@ def _holder(client: str) -> Holder:
 
 def plain(entity: str) -> str:
     """A client's "10.0.0.1:0/123" or "[fd00::1]:0/123", without the protocol that may stand before it."""
-    for protocol in ("v1:", "v2:", "any:"):
-        entity = entity.removeprefix(protocol)
-    return entity
+    found = _CLIENT.search(entity)
+    return found.group() if found is not None else entity
 
 
 def address_of(entity: str) -> str:

@@ -17,11 +17,14 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import disruption, osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
+from controller.ceph.keys import IDENTITY
+from controller.ceph.members import ENDPOINTS
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
 from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
+from controller.framework.text import brief
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
@@ -34,6 +37,13 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
+
+
+NAMESPACE_GOES = (
+    "the namespace is being deleted: Kubernetes removes daemons and services in it now, whatever the CephCluster's "
+    "deletion waits for, and the data stays on devices and in claims that are kept"
+)
+"""What the message of a CephCluster says whose namespace goes."""
 
 
 def timestamp(seconds: float) -> str:
@@ -79,7 +89,7 @@ def build(
     """
     previous, generation = cluster.status, cluster.metadata.generation
     steps = plan_status(outcome, previous.plan.steps, now)
-    phase, state, message = _phase(cluster, outcome, mode)
+    phase, state, message = _phase(cluster, seen, outcome, mode)
     conditions = previous.conditions
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
@@ -102,19 +112,19 @@ def build(
         timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
-        verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
-        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds))
+        status = msgspec.structs.replace(status, devices=osd.device_status(seen.osds))
     if seen.osds.states is not None:
         status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
     return status
 
 
-def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str, str]:
+def _phase(cluster: CephCluster, seen: Observation, outcome: Outcome, mode: str) -> tuple[str, str, str]:
     if cluster.metadata.deletion_timestamp is not None:
-        return "Deleting", "Deleting", _next(outcome) or "Deleting the CephCluster"
+        waiting = _next(outcome) or "Deleting the CephCluster"
+        return "Deleting", "Deleting", f"{NAMESPACE_GOES}; {waiting}" if _namespace_goes(seen) else waiting
     if outcome.failures:
         failure = outcome.failures[0]
-        return "Failure", "Error", _shortened(f"{failure.step.title} {failure.step.subject}: {failure.error}")
+        return "Failure", "Error", brief(f"{failure.step.title} {failure.step.subject}: {failure.error}")
     waiting = _next(outcome)
     if not waiting:
         return "Ready", "Created", "Cluster created successfully"
@@ -122,6 +132,12 @@ def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str,
         return "Progressing", cluster.status.state or "Creating", f"Only planned, not carried out: {waiting}"
     before = cluster.status.state in ("Created", "Updating")
     return "Progressing", "Updating" if before else "Creating", waiting
+
+
+def _namespace_goes(seen: Observation) -> bool:
+    """Whether the namespace is being deleted: what outlives mistaken deletions is all on its way out at once."""
+    kept = [seen.live.get(key) for key in (("Secret", IDENTITY), ("ConfigMap", ENDPOINTS))]
+    return all(obj is not None and obj["metadata"].get("deletionTimestamp") for obj in kept)
 
 
 def _next(outcome: Outcome) -> str:
@@ -133,7 +149,7 @@ def _next(outcome: Outcome) -> str:
     if not left:
         return ""
     more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-    return _shortened(_told(left[0])) + more
+    return brief(_told(left[0])) + more
 
 
 def _told(result: StepResult) -> str:
@@ -157,7 +173,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     if deleting:
         ready = ("False", "ClusterDeleting", "The CephCluster is being deleted")
     elif failure is not None:
-        ready = ("False", "ReconcileFailed", _shortened(f"{failure.step.subject}: {failure.error}"))
+        ready = ("False", "ReconcileFailed", brief(f"{failure.step.subject}: {failure.error}"))
     elif waiting:
         ready = ("False", "ClusterProgressing", waiting)
     else:
@@ -182,14 +198,14 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
 
 def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster, disruption.scene(seen.osds, seen.pgs))
+    drained = disruption.drained(cluster, seen.drains)
     down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
     if not down and not drained:
         return "False", "AllOSDsUp", ""
     return (
         "True",
         "FailureDomainDrained" if drained else "OSDsDown",
-        _shortened("; ".join(filter(None, (drained, _named(down))))),
+        brief("; ".join(filter(None, (drained, _named(down))))),
     )
 
 
@@ -202,14 +218,10 @@ def _beside(seen: Observation) -> str:
     others = altered(seen.live)
     if others:
         more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        told += f"; something changes what is applied, such as an admission webhook: {_shortened(others[0])}{more}"
+        told += f"; something changes what is applied, such as an admission webhook: {brief(others[0])}{more}"
     return told
 
 
 def _named(names: Sequence[str]) -> str:
     more = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _shortened(text: str, limit: int = 400) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

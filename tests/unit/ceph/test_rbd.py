@@ -282,6 +282,7 @@ class Pool:
         self.asked, self.may_change = threading.Event(), threading.Event()
         self.opened = self.dumps = self.removals = 0
         self.down = False
+        self.own = "v1:10.0.0.9:0/9"
 
     async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
         return await anyio.to_thread.run_sync(lambda: function(self), abandon_on_cancel=True)
@@ -302,7 +303,7 @@ class Pool:
         return name in self.pools
 
     def get_addrs(self) -> str:
-        return "v1:10.0.0.9:0/9"
+        return self.own
 
     def set_namespace(self, _: str) -> None: ...
 
@@ -394,9 +395,19 @@ async def test_of_many_volumes_that_are_attached_one_asks(monkeypatch: pytest.Mo
     assert pool.dumps == 3
 
 
-async def test_the_operators_own_client_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("own", "watcher"),
+    [
+        ("v1:10.0.0.9:0/9", "10.0.0.9:0/9"),
+        ("[v2:10.0.0.9:0/9,v1:10.0.0.9:0/9]", "v1:10.0.0.9:0/9"),
+        ("[v2:[fd00::9]:0/9,v1:[fd00::9]:0/9]", "[fd00::9]:0/9"),
+    ],
+)
+async def test_the_operators_own_client_holds_nothing(own: str, watcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fenced by elimination, it could do nothing any more."""
-    found = on(Pool(1, "10.0.0.9:0/9", "v1:10.0.0.1:0/1"), monkeypatch)
+    pool = Pool(1, watcher, "v1:10.0.0.1:0/1")
+    pool.own = own
+    found = on(pool, monkeypatch)
     assert await found.holders(IMAGE) == (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
 
 
