@@ -59,7 +59,16 @@ def handlers(
         ways |= csi.handlers(cluster, ceph, manager.applier)
         ways |= disruption.handlers(ceph)
     if ceph is not None and seen.release is not None and seen.identity is not None:
-        ways |= osd.handlers(cluster, seen.identity.fsid, seen.release, manager.client, ceph, seen.osds.script_image)
+        ways |= osd.handlers(
+            cluster,
+            seen.identity.fsid,
+            seen.release,
+            manager.client,
+            manager.applier,
+            ceph,
+            script_image=seen.osds.script_image,
+            reservations=caches.reservations,
+        )
     return ways
 
 

@@ -40,6 +40,14 @@ SMALLEST_CHANGE = 0.01
 _SECONDS = re.compile(r"\d+(\.\d+)?(?= ?s(ec(onds?)?)?\b)")
 
 
+def obstacles(status: CephStatus) -> tuple[str, ...]:
+    """The errors beside which no pool is made and no data moved, by what a CephCluster shows; empty: none."""
+    if status.health != HEALTH_ERR:
+        return ()
+    errors = [code for code, check in status.details.items() if check.severity == HEALTH_ERR]
+    return tuple(code for code in errors or [HEALTH_ERR] if code not in HARMLESS)
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What Ceph says of the cluster's health."""

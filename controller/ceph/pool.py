@@ -17,7 +17,7 @@ from controller.apis.ceph.status import CephBlockPoolStatus
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph.consent import NoConsentError, read_deleted
-from controller.ceph.health import HEALTH_ERR
+from controller.ceph.health import HEALTH_ERR, obstacles
 from controller.ceph.pool_ceph import contents_of, handlers, observe
 from controller.ceph.pool_plan import (
     FORCE_ANNOTATION,
@@ -140,10 +140,11 @@ class PoolReconciler:
         health, name = cluster.status.ceph.health, f"CephCluster {cluster.metadata.name}"
         if ceph is None or not health:
             return PoolObservation(waits_for=f"{name} to answer")
-        if health == HEALTH_ERR:
-            return PoolObservation(waits_for=f"{name} to leave {HEALTH_ERR}")
+        codes = ", ".join(obstacles(cluster.status.ceph))
         try:
             seen = await observe(ceph, pool)
+            if codes:
+                seen = replace(seen, hold=f"{name} to leave {HEALTH_ERR} ({codes})")
             if pool.metadata.deletion_timestamp is not None and seen.state is not None and not pool.spec.name:
                 seen = replace(seen, contents=await contents_of(ceph, pool_name(pool)))
         except CephError as error:
@@ -315,4 +316,8 @@ def _health_changed(delta: Delta[CephCluster]) -> bool:
     if old is None or new is None:
         return True
     before, after = old.status, new.status
-    return before.ceph.health != after.ceph.health or before.storage.device_classes != after.storage.device_classes
+    return (
+        obstacles(before.ceph) != obstacles(after.ceph)
+        or before.ceph.health != after.ceph.health
+        or before.storage.device_classes != after.storage.device_classes
+    )

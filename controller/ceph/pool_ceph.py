@@ -91,10 +91,12 @@ async def _values(ceph: Cluster, detail: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def read_owned(ceph: Cluster, name: str) -> dict[str, Owned]:
-    """The settings of a pool that are ours."""
+    """The settings of a pool that are ours. Asked for all pools at once: the answer serves the others' looks too."""
     prefix = _record_key(name, "")
-    records = await ceph.mon("config-key dump", key=prefix) or {}
-    return {key.removeprefix(prefix): Owned(*json.loads(text)) for key, text in records.items()}
+    records = await ceph.mon("config-key dump", key=OWNED_PREFIX) or {}
+    return {
+        key.removeprefix(prefix): Owned(*json.loads(text)) for key, text in records.items() if key.startswith(prefix)
+    }
 
 
 def _record_key(name: str, setting: str) -> str:
@@ -211,9 +213,12 @@ async def _change(ceph: Cluster, pool: str, name: str, value: str) -> None:
 
 
 async def _stored(ceph: Cluster, pool: str, name: str) -> str:
-    details = await ceph.mon("osd pool ls", detail="detail")
-    detail = next(d for d in details if d["pool_name"] == pool)
-    return str((await _values(ceph, detail)).get(name, ""))
+    """What the mons made of a value that was set; empty where nobody compares it, as the autoscaler moves it on."""
+    if name in FOLLOWED:
+        return ""
+    if name in QUOTAS:
+        return str((await ceph.mon("osd pool get-quota", pool=pool))[name])
+    return str((await ceph.mon("osd pool get", pool=pool, var="all")).get(name, ""))
 
 
 def _deleting(ceph: Cluster) -> dict[type, Handler]:

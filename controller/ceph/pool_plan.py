@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 FORCE_ANNOTATION = "rook.io/force-deletion"
 """With the value "true" on a CephBlockPool: delete the pool though it has images. This destroys their data."""
 
-AT_REST, WHILE_WAITING = 60.0, 5.0
-"""Seconds after which to look again at a pool that is as it should be, and at one that waits for something."""
+AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 5.0
+"""Seconds after which to look again at a pool that is as it should be, at one whose deletion is held back by what is in
+it, which is listed each time, and at one that waits for something else."""
 MAX_NAMED = 10
 """Images that a reason names."""
 
@@ -74,6 +75,7 @@ class PoolObservation:
 
     Attributes:
         waits_for: What has to happen before the cluster can be asked; nothing else is known then.
+        hold: What has to happen before a pool is made or data is moved; what relieves a cluster does not wait for it.
         cluster_gone: Whether there is no CephCluster in the namespace.
         state: The pool; None when there is none.
         rules: The cluster's CRUSH rules; None for one that says more than a pool's spec can.
@@ -84,6 +86,7 @@ class PoolObservation:
     """
 
     waits_for: str = ""
+    hold: str = ""
     cluster_gone: bool = False
     state: PoolState | None = None
     rules: Mapping[str, Rule | None] = field(default_factory=dict)
@@ -329,6 +332,8 @@ def rule_name(name: str, wanted: Rule, rules: Mapping[str, Rule | None]) -> str:
 def analyze(pool: CephBlockPool, seen: PoolObservation) -> Plan:
     """The plan for a pool."""
     steps = tuple(_deletion(pool, seen) if pool.metadata.deletion_timestamp is not None else _steps(pool, seen))
+    if any(step.consent for step in steps):
+        return Plan(steps=steps, look_again=WHILE_BLOCKED)
     return Plan(steps=steps, look_again=WHILE_WAITING if steps else AT_REST)
 
 
@@ -368,30 +373,39 @@ def _creation(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Ite
         settings = profile_settings(spec)
         profile = profile_name(name)
         if any(seen.profile.get(key) != value for key, value in settings.items()):
-            yield Step(subject=subject, action=CreateProfile(profile, settings), reason="its erasure code is not known")
-        yield Step(subject=subject, action=CreatePool(name, profile=profile, pg_num=pg_num), reason="it does not exist")
+            action = CreateProfile(profile, settings)
+            yield Step(subject=subject, action=action, reason="its erasure code is not known", waits_for=seen.hold)
+        make = CreatePool(name, profile=profile, pg_num=pg_num)
+        yield Step(subject=subject, action=make, reason="it does not exist", waits_for=seen.hold)
         return
     rule = rule_name(name, wanted_rule(spec), seen.rules)
     if rule not in seen.rules:
-        yield Step(subject=subject, action=CreateRule(rule, wanted_rule(spec)), reason="its CRUSH rule does not exist")
-    action = CreatePool(name, rule=rule, size=spec.replicated.size, pg_num=pg_num)
-    yield Step(subject=subject, action=action, reason="it does not exist")
+        new_rule = CreateRule(rule, wanted_rule(spec))
+        yield Step(subject=subject, action=new_rule, reason="its CRUSH rule does not exist", waits_for=seen.hold)
+    make = CreatePool(name, rule=rule, size=spec.replicated.size, pg_num=pg_num)
+    yield Step(subject=subject, action=make, reason="it does not exist", waits_for=seen.hold)
 
 
 def _placement(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation, state: PoolState) -> Iterator[Step]:
     subject = f"pool {name}"
     if state.erasure:
         return
-    size, wanted = spec.replicated.size, wanted_rule(spec)
+    size, wanted, moving = spec.replicated.size, wanted_rule(spec), f"{subject} rule"
     if seen.rules.get(state.rule) != wanted and spec.enable_crush_updates:
         rule = rule_name(name, wanted, seen.rules)
         if rule not in seen.rules:
-            yield Step(subject=subject, action=CreateRule(rule, wanted), reason="its CRUSH rule does not exist")
+            reason = "its CRUSH rule does not exist"
+            yield Step(
+                subject=subject, action=CreateRule(rule, wanted), reason=reason, lane=moving, waits_for=seen.hold
+            )
         reason = f"failure domain, root or device class changed: rule {state.rule} does not fit"
-        yield Step(subject=subject, action=UseRule(name, rule, state.rule), reason=reason)
+        action = UseRule(name, rule, state.rule)
+        yield Step(subject=subject, action=action, reason=reason, lane=moving, waits_for=seen.hold)
     if state.values.get("size") != size:
         reason = f"it has {state.values.get('size')} copies, wanted {size}"
-        yield Step(subject=subject, action=SetSize(name, size), reason=reason)
+        # Fewer copies are what a full cluster needs; more of them are data that is copied.
+        waits_for = seen.hold if int(state.values.get("size") or 0) < size else ""
+        yield Step(subject=subject, action=SetSize(name, size), reason=reason, waits_for=waits_for)
 
 
 def _settings(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Iterator[Step]:

@@ -17,6 +17,8 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph import disruption, osd
 from controller.ceph.health import HEALTH_ERR, ceph_status
+from controller.ceph.keys import IDENTITY
+from controller.ceph.members import ENDPOINTS
 from controller.ceph.mon import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.served import absent
 from controller.framework import honoured
@@ -35,6 +37,13 @@ if TYPE_CHECKING:
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
+
+
+NAMESPACE_GOES = (
+    "the namespace is being deleted: Kubernetes removes daemons and services in it now, whatever the CephCluster's "
+    "deletion waits for, and the data stays on devices and in claims that are kept"
+)
+"""What the message of a CephCluster says whose namespace goes."""
 
 
 def timestamp(seconds: float) -> str:
@@ -80,7 +89,7 @@ def build(
     """
     previous, generation = cluster.status, cluster.metadata.generation
     steps = plan_status(outcome, previous.plan.steps, now)
-    phase, state, message = _phase(cluster, outcome, mode)
+    phase, state, message = _phase(cluster, seen, outcome, mode)
     conditions = previous.conditions
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
@@ -103,16 +112,16 @@ def build(
         timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
-        verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
-        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds))
+        status = msgspec.structs.replace(status, devices=osd.device_status(seen.osds))
     if seen.osds.states is not None:
         status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
     return status
 
 
-def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str, str]:
+def _phase(cluster: CephCluster, seen: Observation, outcome: Outcome, mode: str) -> tuple[str, str, str]:
     if cluster.metadata.deletion_timestamp is not None:
-        return "Deleting", "Deleting", _next(outcome) or "Deleting the CephCluster"
+        waiting = _next(outcome) or "Deleting the CephCluster"
+        return "Deleting", "Deleting", f"{NAMESPACE_GOES}; {waiting}" if _namespace_goes(seen) else waiting
     if outcome.failures:
         failure = outcome.failures[0]
         return "Failure", "Error", brief(f"{failure.step.title} {failure.step.subject}: {failure.error}")
@@ -123,6 +132,12 @@ def _phase(cluster: CephCluster, outcome: Outcome, mode: str) -> tuple[str, str,
         return "Progressing", cluster.status.state or "Creating", f"Only planned, not carried out: {waiting}"
     before = cluster.status.state in ("Created", "Updating")
     return "Progressing", "Updating" if before else "Creating", waiting
+
+
+def _namespace_goes(seen: Observation) -> bool:
+    """Whether the namespace is being deleted: what outlives mistaken deletions is all on its way out at once."""
+    kept = [seen.live.get(key) for key in (("Secret", IDENTITY), ("ConfigMap", ENDPOINTS))]
+    return all(obj is not None and obj["metadata"].get("deletionTimestamp") for obj in kept)
 
 
 def _next(outcome: Outcome) -> str:
@@ -183,7 +198,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
 
 def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster, disruption.scene(seen.osds, seen.pgs))
+    drained = disruption.drained(cluster, seen.drains)
     down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
     if not down and not drained:
         return "False", "AllOSDsUp", ""

@@ -570,8 +570,8 @@ class FakeCeph:
         match prefix:
             case "osd pool ls":
                 return [self.detail()]
-            case "osd pool get":
-                return {"pool": "replicapool", "pg_num": 8, **self.values}
+            case "osd pool get" | "osd pool get-quota":
+                return {"pool": "replicapool", "pg_num": 8, **(self.quotas if "quota" in prefix else self.values)}
             case "osd crush rule dump":
                 return self.rules
             case "osd crush class ls":
@@ -600,6 +600,32 @@ class FakeCeph:
 
     async def do(self, action: object) -> None:
         await pool_ceph.handlers(self)[type(action)](action)
+
+
+HELD = "CephCluster rook-ceph to leave HEALTH_ERR (OSD_FULL)"
+
+
+class TestFullCluster:
+    """What relieves a cluster is carried out whatever its health; what adds to it waits."""
+
+    def test_a_pool_is_not_made(self) -> None:
+        (first, *_) = analyze(pool(), seen(None, hold=HELD)).steps
+        assert first.waits_for == HELD
+
+    def test_a_pool_is_deleted(self) -> None:
+        (delete, _) = analyze(pool(deleting=True), seen(present(), hold=HELD)).steps
+        assert (type(delete.action), delete.waits_for) == (DeletePool, "")
+
+    @pytest.mark.parametrize(("size", "waits_for"), [(2, ""), (4, HELD)])
+    def test_fewer_copies_relieve_and_more_do_not(self, size: int, waits_for: str) -> None:
+        wanted = pool({"replicated": {"size": size}})
+        (step,) = [s for s in analyze(wanted, seen(present(), hold=HELD)).steps if isinstance(s.action, SetSize)]
+        assert step.waits_for == waits_for
+
+    def test_quotas_are_changed(self) -> None:
+        wanted = pool(replicated(quotas={"maxBytes": 5}))
+        (step,) = [s for s in analyze(wanted, seen(present(), hold=HELD)).steps if isinstance(s.action, SetValue)]
+        assert step.waits_for == ""
 
 
 class TestCommands:

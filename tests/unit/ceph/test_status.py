@@ -130,6 +130,18 @@ def test_what_blocks_a_deletion_is_named() -> None:
     assert status.phase == "Deleting"
 
 
+def test_a_namespace_that_is_being_deleted_is_told() -> None:
+    cluster = a_cluster()
+    deleting = msgspec.structs.replace(
+        cluster, metadata=msgspec.structs.replace(cluster.metadata, deletion_timestamp=NOW)
+    )
+    goes = {"metadata": {"deletionTimestamp": NOW}}
+    live = {("Secret", "rook-ceph-mon"): goes, ("ConfigMap", "rook-ceph-mon-endpoints"): goes}
+    assert "the namespace is being deleted" in shown(deleting, WAITING, seen=Observation(live=live)).message
+    live = {**live, ("ConfigMap", "rook-ceph-mon-endpoints"): {"metadata": {}}}
+    assert "the namespace" not in shown(deleting, WAITING, seen=Observation(live=live)).message
+
+
 def test_for_how_long_a_mon_is_out_outlives_the_operator() -> None:
     status = shown(a_cluster(), seen=OUT)
     later = shown(a_cluster(status=msgspec.to_builtins(status)), WAITING, seen=OUT, now="2026-01-01T00:01:30Z")
