@@ -1,7 +1,7 @@
 """Types of cephx keys: which the mons let in and make, once every daemon knows the newer one.
 
-Clients before Ceph 19.2.6 and Linux 7.0 know the older type alone, `aes`, and the librados of the operator and the agents
-is one of them. So their keys stay of it, and the mons let it in. Daemons and their tickets get the newer one, `aes256k`.
+Clients before Ceph 19.2.6 and Linux 7.0 know the older type alone, `aes`, and so does the librados of the operator and
+the agents. Their keys stay of it, and the mons let it in. Daemons and their tickets get the newer one, `aes256k`.
 Source: https://docs.ceph.com/en/latest/rados/configuration/auth-config-ref/
 """
 
