@@ -419,6 +419,17 @@ def test_prometheus_finds_the_operator_one_way(render: Render) -> None:
     assert selector.items() <= service["metadata"]["labels"].items()
 
 
+def test_who_may_reach_the_operator_can_be_limited(render: Render) -> None:
+    assert render().of_kind("NetworkPolicy") == []
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    limited = render(networkPolicy={"enabled": True, "metricsFrom": [prometheus]})
+    spec = limited.get("NetworkPolicy", "rook-ceph-operator")["spec"]
+    pod = limited.get("Deployment", "rook-ceph-operator")["spec"]["template"]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod.items()
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"port": "metrics"}], "from": [{"podSelector": {}}, prometheus]}]
+
+
 def test_the_smoke_test_is_a_hook_that_asks_for_every_type(render: Render) -> None:
     rendered = render()
     pod = rendered.get("Pod", "rook-smoke")
