@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING
 from controller.framework.patterns import PatternError, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph.storage import Device, Node, StorageScopeSpec
     from controller.apis.node import BlockDevice
 
 MIN_SIZE = 5 * 1024**3
 """Bytes below which a device is refused: BlueStore has no room to work in less."""
+
+OVERWRITE = "overwriteUnknownData"
+"""Setting of a device by which the spec consents that data on it goes that is no known file system."""
 
 ALL_DEVICES = "*"
 """Stands for the device where a verdict is about all devices of a node."""
@@ -111,6 +114,7 @@ class DeviceVerdict:
         osd_id: The OSD that is on it; -1 for none.
         osd_uuid: That OSD's UUID.
         unseen: Whether the node has given no report, so that nobody knows what is on it.
+        identities: What tells that it is the same device wherever it is seen.
     """
 
     node: str
@@ -122,6 +126,7 @@ class DeviceVerdict:
     osd_id: int = -1
     osd_uuid: str = ""
     unseen: bool = False
+    identities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +214,7 @@ def judge(
     occupancy: Occupancy,
     *,
     allow_loop_devices: bool = False,
+    reserved: Mapping[str, str] | None = None,
 ) -> tuple[DeviceVerdict, ...]:
     """A verdict for every device of every node, and one for each node that is not selected or gave no report.
 
@@ -217,14 +223,16 @@ def judge(
         nodes: Every node of the Kubernetes cluster.
         occupancy: This cluster's own OSDs.
         allow_loop_devices: Whether loop devices may be used when they are named.
+        reserved: Devices that are being prepared for other clusters: what they are known by, and for whom.
     """
     verdicts: list[DeviceVerdict] = []
     matches: dict[tuple[str, str], Match] = {}
+    homes = _Homes(occupancy.known)
     named = {} if storage.use_all_nodes else {n.name: n for n in storage.nodes}
     for report in nodes:
         entry = named.get(report.hostname) or named.get(report.node)
         selection = resolve(storage, entry) if storage.use_all_nodes or entry is not None else None
-        for verdict, match in _judge_node(report, selection, occupancy, allow_loop_devices):
+        for verdict, match in _judge_node(report, selection, occupancy, homes, allow_loop_devices):
             verdicts.append(verdict)
             if match is not None:
                 matches[verdict.node, verdict.device] = match
@@ -239,11 +247,36 @@ def judge(
         for name in named
         if name not in present
     ]
-    return tuple(_without_shared(verdicts, nodes, matches))
+    known = {report.node: report for report in nodes}
+    return tuple(_unless_reserved(v, known, reserved or {}) for v in _without_shared(verdicts, nodes, matches))
+
+
+def _unless_reserved(
+    verdict: DeviceVerdict, nodes: Mapping[str, NodeDevices], reserved: Mapping[str, str]
+) -> DeviceVerdict:
+    if verdict.verdict is not Verdict.ACCEPTED or verdict.report is None:
+        return verdict
+    place = f"{verdict.device} of node {verdict.node}"
+    identities = (place, *_identities(nodes[verdict.node], verdict.report))
+    owner = next((reserved[i] for i in identities if i in reserved), None)
+    if owner is None:
+        return replace(verdict, identities=identities)
+    return replace(verdict, verdict=Verdict.REJECTED, reason=f"is being prepared for the cluster in namespace {owner}")
+
+
+class _Homes:
+    """The known OSDs by node and by UUID."""
+
+    def __init__(self, known: Iterable[KnownOsd]) -> None:
+        self.node: dict[str, str] = {}
+        self.on: defaultdict[str, list[KnownOsd]] = defaultdict(list)
+        for osd in known:
+            self.node[osd.uuid] = osd.node
+            self.on[osd.node].append(osd)
 
 
 def _judge_node(
-    report: NodeDevices, selection: Selection | None, occupancy: Occupancy, allow_loop: bool
+    report: NodeDevices, selection: Selection | None, occupancy: Occupancy, homes: _Homes, allow_loop: bool
 ) -> Iterator[tuple[DeviceVerdict, Match | None]]:
     def rejected(device: str, reason: str) -> DeviceVerdict:
         return DeviceVerdict(node=report.node, device=device, verdict=Verdict.REJECTED, reason=reason)
@@ -255,11 +288,9 @@ def _judge_node(
         return
     by_name = {device.name: device for device in report.devices}
     seen_osds = {device.osd_uuid for device in report.devices if device.osd_uuid}
-    moved = {
-        known.path: known for known in occupancy.known if known.node == report.node and known.uuid not in seen_osds
-    }
+    moved = {known.path: known for known in homes.on.get(report.node, ()) if known.uuid not in seen_osds}
     for device in report.devices:
-        occupied = _occupied(report.node, device, occupancy, moved.get(device.path))
+        occupied = _occupied(report.node, device, occupancy, homes, moved.get(device.path))
         if occupied is not None:
             yield replace(occupied, config=_settings(selection, device)), None
         elif selection is not None:
@@ -282,7 +313,9 @@ def _settings(selection: Selection | None, device: BlockDevice) -> Mapping[str, 
     return None if matched is None else matched[1]
 
 
-def _occupied(node: str, device: BlockDevice, occupancy: Occupancy, known: KnownOsd | None) -> DeviceVerdict | None:
+def _occupied(
+    node: str, device: BlockDevice, occupancy: Occupancy, homes: _Homes, known: KnownOsd | None
+) -> DeviceVerdict | None:
     """The verdict on a device that holds an OSD: of this cluster, of another one, or one that was removed."""
 
     def verdict(kind: Verdict, reason: str, osd_id: int = -1, uuid: str = "") -> DeviceVerdict:
@@ -303,7 +336,7 @@ def _occupied(node: str, device: BlockDevice, occupancy: Occupancy, known: Known
     if occupancy.registered is not None and device.osd_uuid not in occupancy.registered:
         reason = f"holds {osd} (uuid {device.osd_uuid}), which this cluster no longer has; wipe it to use it again"
         return verdict(Verdict.REJECTED, reason)
-    home = next((o.node for o in occupancy.known if o.uuid == device.osd_uuid), node)
+    home = homes.node.get(device.osd_uuid, node)
     reason = f"{osd} of this cluster" + (f", which runs on node {home}" if home != node else "")
     return verdict(Verdict.IN_USE, reason, device.osd_id, device.osd_uuid)
 

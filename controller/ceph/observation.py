@@ -6,6 +6,7 @@ Nothing here decides anything, and a cluster that does not answer is an observat
 from __future__ import annotations
 
 import errno
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
-from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
+from controller.ceph import deletion, disruption, mon_objects, osd, osd_daemon, version
 from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
@@ -23,12 +24,15 @@ from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
+from controller.ceph.osd_memory import Comparisons
 from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
 from controller.ceph.status import timers
 from controller.ceph.version import Detection
+from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
 from controller.framework.reports import reports_of
+from controller.framework.reservations import Reservations
 from controller.framework.timers import elapsed
 from controller.runtime import resource_of
 from controller.runtime.kube import (
@@ -71,7 +75,7 @@ MOST_REMNANTS = 5
 
 
 class Caches:
-    """The informers that CephClusters are observed through."""
+    """The informers that CephClusters are observed through, and what they have reserved from each other."""
 
     def __init__(self, factory: InformerFactory, operator_namespace: str) -> None:
         # Our own objects carry the label; only Secrets and ConfigMaps may be the user's.
@@ -90,6 +94,7 @@ class Caches:
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
+        self.reservations = Reservations(time.monotonic)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -117,8 +122,10 @@ class Observation:
         detection: What is known of the release in the image.
         jobs: The Jobs there, by name.
         running: The releases that its daemons' Deployments have.
+        runs: The oldest and the newest version that its daemons run.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
+        drains: The OSDs as drains see them.
         config: Settings in the mons' database; None while the mons do not answer, as of `health`.
         health: What Ceph says of its health.
         secret_values: What `cephConfigFromSecret` refers to.
@@ -133,6 +140,7 @@ class Observation:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     detection: Detection = field(default_factory=Detection)
     running: frozenset[Release] = frozenset()
+    runs: Running = field(default_factory=Running)
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
@@ -142,11 +150,7 @@ class Observation:
     secret_values: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
-
-    @property
-    def pgs(self) -> Mapping[str, int]:
-        """Placement groups by state, as far as that is known."""
-        return self.health.pgs if self.health is not None else {}
+    drains: disruption.Scene = field(default_factory=disruption.Scene)
 
 
 class Observer:
@@ -164,6 +168,11 @@ class Observer:
         self._connections = connections
         self._settings = settings
         self._applier = applier
+        self._compared: dict[str, Comparisons] = {}
+
+    def forget(self, namespace: str) -> None:
+        """Forgets what is remembered of a cluster that is gone."""
+        self._compared.pop(namespace, None)
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
@@ -182,12 +191,9 @@ class Observer:
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
         reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
-        detection = version.analyze(
-            cluster,
-            live,
-            [p for p in pods if p.metadata.labels.get("app") == version.NAME],
-            _running(cluster, answers.health, running),
-        )
+        runs = _running(cluster, answers.health, running)
+        looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
+        detection = version.analyze(cluster, live, looking, runs)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
@@ -208,6 +214,8 @@ class Observer:
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
+                memory=self._compared.setdefault(namespace, Comparisons()),
+                reserved=self._caches.reservations.of_others(namespace),
             )
         has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
@@ -218,6 +226,7 @@ class Observer:
             jobs={job.metadata.name: job for job in jobs},
             detection=detection,
             running=running,
+            runs=runs,
             release=release,
             mons=MonObservation(
                 endpoints=endpoints,
@@ -236,6 +245,7 @@ class Observer:
                 live=live,
             ),
             osds=seen_osds,
+            drains=await aside(disruption.scene, seen_osds, answers.health.pgs if answers.health is not None else {}),
             config=answers.config,
             health=answers.health,
             secret_values=values,

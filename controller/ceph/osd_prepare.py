@@ -7,7 +7,7 @@ its pod; the operator that reads it, now or after a restart, makes the OSDs' Dep
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,7 +30,7 @@ from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Job, Pod
@@ -49,6 +49,11 @@ RESULT_PATH = "/tmp/result.json"  # noqa: S108  # the pod's own
 MAX_DEVICES = 16
 """Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
 MAX_RETRIES = 3
+DEADLINE = 1800.0
+"""Seconds that a Job may take. Making an OSD takes one minute or less, also on a slow disk."""
+
+TRIED = "rook.io/tried-before"
+"""Annotation of a Job: paths of devices that earlier Jobs of the node tried in vain, the longest ago first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +65,35 @@ class Target:
         device_class: What it gets; empty: what Ceph takes it for.
         links: Stable links that led to it when it was chosen.
         size: Bytes that it had then; 0: not known.
+        overwrite: Whether the spec consents that data on it goes that is no known file system.
+        identities: What tells that it is the same device wherever it is seen.
     """
 
     path: str
     device_class: str = ""
     links: tuple[str, ...] = ()
     size: int = 0
+    overwrite: bool = False
+    identities: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareDevices:
-    """Make OSDs of these devices of a node. `replaces`: uid of the Job that was there before, which has ended."""
+    """Make OSDs of these devices of a node.
+
+    Attributes:
+        node: The Node's name.
+        hostname: Its label `kubernetes.io/hostname`.
+        targets: The devices, in the order in which they are tried.
+        replaces: uid of the Job that was there before, which has ended.
+        tried: Paths of devices that were tried before, the longest ago first.
+    """
 
     node: str
     hostname: str
     targets: tuple[Target, ...]
     replaces: str = ""
+    tried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +169,7 @@ def prepare_job(
             "deviceClass": target.device_class,
             "links": target.links,
             "size": target.size,
+            **({"overwrite": True} if target.overwrite else {}),
         }
         for target, uuid in zip(action.targets, uuids, strict=True)
     ]
@@ -178,12 +197,16 @@ def prepare_job(
     }
     placement = over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
     template = pod_template(cluster, own, pod, key="prepareosd", placement=placement)
+    meta = metadata(cluster, job_name(action.hostname), own.labels(cluster))
+    if action.tried:
+        meta["annotations"] = {TRIED: json.dumps(action.tried)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, job_name(action.hostname), own.labels(cluster)),
+        "metadata": meta,
         "spec": {
             "backoffLimit": MAX_RETRIES,
+            "activeDeadlineSeconds": int(DEADLINE),
             "template": with_script(template, image, resources),
         },
     }
@@ -198,12 +221,39 @@ def osd_placement(cluster: CephCluster) -> dict[str, Any]:
 
 
 def targets_of(job: Job) -> tuple[str, ...]:
-    """The paths of the devices that a Job prepares."""
+    """The paths of the devices that a Job prepares, in its order."""
     for container in job.spec.template.spec.containers:
         for variable in container.env:
             if variable.name == DEVICES_VARIABLE:
                 return tuple(device["path"] for device in json.loads(variable.value))
     return ()
+
+
+def tried_by(job: Job) -> tuple[str, ...]:
+    """Paths of the devices that a Job, and those before it, have tried; the longest ago first."""
+    try:
+        before = msgspec.json.decode(job.metadata.annotations.get(TRIED, "[]"), type=tuple[str, ...])
+    except msgspec.DecodeError:
+        before = ()
+    now = targets_of(job)
+    return (*(path for path in before if path not in now), *now)
+
+
+def by_turn(accepted: Sequence[Target], tried: Sequence[str], cut_off: Sequence[str] = ()) -> tuple[Target, ...]:
+    """The devices that the next Job tries: those first that were not tried yet, then the longest ago.
+
+    Args:
+        accepted: All devices of the node that are to become OSDs.
+        tried: As `tried_by` says it.
+        cut_off: The devices of the last Job, where it did not come to its end. It took one after the other, so the
+            first that is no OSD yet may be the one that held it up, and waits until all others have been tried.
+    """
+    turn = {path: number for number, path in enumerate(tried)}
+    paths = {target.path for target in accepted}
+    suspect = next((path for path in cut_off if path in paths), None)
+    if suspect is not None:
+        turn[suspect] = len(turn)
+    return tuple(sorted(accepted, key=lambda target: turn.get(target.path, -1))[:MAX_DEVICES])
 
 
 def read_results(pods: Iterable[Pod]) -> tuple[tuple[Prepared, ...], tuple[Refusal, ...]]:

@@ -10,14 +10,20 @@ the given devices alone; `ceph-volume` scans every device of the node, and hangs
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HEADER = b"bluestore block device\n"
 UUID_LENGTH = 36
@@ -32,6 +38,14 @@ COMMAND_TIMEOUT = 60
 MKFS_TIMEOUT = 600.0
 LOCK_RETRIES = 5
 LOCK_RETRY_SECONDS = 1.0
+MIB = 1 << 20
+LABELS = tuple(gib << 30 for gib in (0, 1, 10, 100, 1000))
+"""Where BlueStore keeps its label, and later releases the copies of it."""
+LABEL_SIZE = 4096
+FIRST = 4 * MIB
+"""Bytes at the start of a device that must be zero for it to count as empty; before a volume is formatted, as many."""
+
+
 MESSAGE_LIMIT = 4096
 ERROR_LIMIT = 200
 
@@ -106,7 +120,8 @@ def prepare() -> int:
     """Makes an OSD of each device in `ROOK_DEVICES`, and reports in the termination message.
 
     `ROOK_DEVICES` is a JSON list of objects: `path`, `uuid` (of the OSD to be), `deviceClass` (empty: Ceph's choice),
-    and what the device was known by when it was chosen: `links` that led to it, `size` in bytes (0 or absent: unknown).
+    `overwrite` (whether data that is no known file system may go), and what the device was known by when it was chosen:
+    `links` that led to it, `size` in bytes (0 or absent: unknown).
     The report is a JSON list of objects: `device`, and either `id`, `uuid` and `deviceClass` or `error`.
 
     Returns:
@@ -149,6 +164,35 @@ def report(results: list[dict[str, Any]]) -> None:
 
 def prepare_device(wanted: dict[str, Any], fsid: str, mons: Mons) -> dict[str, Any]:
     """Makes an OSD of a device, or finds that it is one of this cluster's already."""
+    with reserved(wanted["path"]):
+        return _prepare_device(wanted, fsid, mons)
+
+
+@contextmanager
+def reserved(path: str) -> Iterator[None]:
+    """Keeps a device from all others that prepare one, of whatever cluster, from the first look to the last.
+
+    The lock is one that udev minds, too, and that Ceph, which has one of another kind, does not.
+
+    Raises:
+        BlockingIOError: Somebody else prepares it, or looks at it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for attempt in range(LOCK_RETRIES + 1):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == LOCK_RETRIES:
+                    raise BlockingIOError(errno.EWOULDBLOCK, f"{path} is being prepared by somebody else") from None
+                time.sleep(LOCK_RETRY_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _prepare_device(wanted: dict[str, Any], fsid: str, mons: Mons) -> dict[str, Any]:
     path, uuid, device_class = wanted["path"], wanted["uuid"], wanted.get("deviceClass", "")
     present = osd_uuid_on(path)
     if present:
@@ -169,10 +213,12 @@ def prepare_device(wanted: dict[str, Any], fsid: str, mons: Mons) -> dict[str, A
         forget_half_made(path)
     else:
         refuse_unless_chosen(path, wanted.get("links", []), wanted.get("size", 0))
-    refuse_unless_empty(path)
+    # What an earlier try of this very Job left behind its label is its own.
+    overwrite = bool(present) or wanted.get("overwrite") is True
+    refuse_unless_empty(path, overwrite=overwrite)
     key = run("ceph-authtool", "--gen-print-key").strip()
     osd_id = register(uuid, key, device_class, mons)
-    make_filesystem(path, osd_id, uuid, key, mons.ask("mon getmap"))
+    make_filesystem(path, osd_id, uuid, key, mons.ask("mon getmap"), overwrite=overwrite)
     label = label_of(path)
     if osd_uuid_on(path) != uuid or label.get("ceph_fsid") != fsid or label.get("whoami") != str(osd_id):
         raise OSError(errno.EIO, f"{path} does not carry the label of osd.{osd_id} after it was made")
@@ -194,34 +240,80 @@ def refuse_unless_chosen(path: str, links: list[str], size: int) -> None:
 def forget_half_made(path: str) -> None:
     """Wipes the label that an earlier try of this very Job left unfinished."""
     with Path(path).open("r+b") as device:
-        device.write(bytes(4096))
+        device.write(bytes(LABEL_SIZE))
         device.flush()
         os.fsync(device.fileno())
 
 
-def refuse_unless_empty(path: str) -> None:
-    """Looks at the device itself at the moment of the act: what the operator knows of it may be old."""
-    sysfs = Path("/sys/class/block", Path(path).resolve().name)
+def refuse_unless_empty(path: str, *, overwrite: bool) -> None:
+    """Looks at the device itself at the moment of the act: what the operator knows of it may be old.
+
+    Args:
+        path: The device.
+        overwrite: Data without a signature may go; anything with one is refused all the same.
+    """
+    sysfs = Path("/sys/class/block", kernel_name(path))
     parts = sorted(p.parent.name for p in sysfs.glob("*/partition"))
     if parts:
         raise RefusedError(f"{path} has partitions: {', '.join(parts)}")
     holders = sorted(p.name for p in sysfs.glob("holders/*"))
     if holders:
         raise RefusedError(f"{path} is part of {', '.join(holders)}")
+    if osd_uuid_on(path):
+        raise RefusedError(f"{path} carries the BlueStore label of OSD {osd_uuid_on(path)} by now")
     found = run("wipefs", "--no-act", "--noheadings", "--output", "TYPE", path).split()
     if found:
         raise RefusedError(f"{path} has signatures: {', '.join(found)}")
+    data = None if overwrite else find_data(path)
+    if data is not None:
+        way_on = "zero it there, or set config overwriteUnknownData"
+        raise RefusedError(f"{path} has data without a signature, at byte {data}: {way_on}")
+
+
+def find_data(path: str) -> Optional[int]:  # noqa: UP045  # Python 3.9 of the Ceph images
+    """The first place that is looked at, to the MiB, where a device is not zero; None: it counts as empty."""
+    with Path(path).open("rb", buffering=0) as device:
+        total = device.seek(0, os.SEEK_END)
+        for start, length in places(total):
+            for offset in range(start, min(start + length, total), MIB):
+                device.seek(offset)
+                if any(device.read(min(MIB, start + length - offset))):
+                    return offset
+    return None
+
+
+def places(total: int) -> list[tuple[int, int]]:
+    """Start and length of what is looked at on a device of so many bytes: its first MiBs, and BlueStore's labels.
+
+    It is what the cleanup of a cluster overwrites (controller/ceph/deletion.py), so that a disk can be used again.
+    """
+    return [(0, FIRST), *((start, LABEL_SIZE) for start in LABELS[1:] if start < total)]
+
+
+def kernel_name(path: str) -> str:
+    """What sysfs calls a device: "/" in a name below /dev is "!" there."""
+    real = os.path.realpath(path)
+    return real[len("/dev/") :].replace("/", "!") if real.startswith("/dev/") else Path(real).name
 
 
 def is_busy(path: str) -> bool:
-    """Whether the kernel denies the device for oneself alone: it is mounted or in use, in whatever container."""
+    """Whether a device is in use, in whatever container.
+
+    The kernel denies it for oneself alone where it is mounted or part of another device, and Ceph's own tools and
+    daemons, which do not take it so, hold a lock on the whole of it.
+    """
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_EXCL))
+        descriptor = os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.EBUSY:
             return True
         raise
-    return False
+    try:
+        asked = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        kind: int = struct.unpack("hhqqi", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
+    finally:
+        os.close(descriptor)
+    return kind != fcntl.F_UNLCK
 
 
 def register(uuid: str, key: str, device_class: str, mons: Mons) -> int:
@@ -247,7 +339,7 @@ def unregister(uuid: str, mons: Mons) -> None:
             mons.ask("osd purge-new", id=osd["osd"], yes_i_really_mean_it=True)
 
 
-def make_filesystem(path: str, osd_id: int, uuid: str, key: str, monmap: bytes) -> None:
+def make_filesystem(path: str, osd_id: int, uuid: str, key: str, monmap: bytes, *, overwrite: bool) -> None:
     """Writes an empty BlueStore to the device. Its label keeps what the daemon needs: number, cluster and key."""
     data = Path("/tmp", f"osd-{osd_id}")  # noqa: S108  # the pod's own
     shutil.rmtree(data, ignore_errors=True)
@@ -271,6 +363,8 @@ def make_filesystem(path: str, osd_id: int, uuid: str, key: str, monmap: bytes) 
                 if error.code != errno.EWOULDBLOCK or attempt == LOCK_RETRIES:
                     raise
                 time.sleep(LOCK_RETRY_SECONDS)
+                # Whoever had it may have made something of it.
+                refuse_unless_empty(path, overwrite=overwrite)
             else:
                 return
     finally:
@@ -308,15 +402,17 @@ def run_daemon(arguments: list[str]) -> NoReturn:
 def find_device(uuid: str, hint: str) -> Optional[str]:  # noqa: UP045  # Python 3.9 of the Ceph images
     """The device whose label has this UUID: the one it was on last, else any other.
 
-    Whole disks go before partitions: kernels take parts of a BlueStore disk for partitions of an Atari.
+    Whole disks go before partitions: kernels take parts of a BlueStore disk for partitions of an Atari. A disk that is
+    part of another device, as the paths of a multipath device are, comes last.
     """
+    sysfs = Path("/sys/class/block")
     names = sorted(
-        (entry.name for entry in Path("/sys/class/block").iterdir()),
-        key=lambda name: (Path("/sys/class/block", name, "partition").exists(), name),
+        (entry.name for entry in sysfs.iterdir()), key=lambda name: ((sysfs / name / "partition").exists(), name)
     )
-    for path in [hint, *(f"/dev/{name}" for name in names)]:
+    paths = [*filter(None, [hint]), *("/dev/" + name.replace("!", "/") for name in names)]
+    for path in sorted(paths, key=lambda path: any((sysfs / kernel_name(path)).glob("holders/*"))):
         try:
-            if path and osd_uuid_on(path) == uuid:
+            if osd_uuid_on(path) == uuid:
                 return os.path.realpath(path)
         except OSError:
             continue  # no medium, no such device, or one that fails: not where this OSD is

@@ -9,7 +9,7 @@ from controller.apis.served import Honoured, Moot, only
 _BY_DAEMON: Mapping[str, Honoured] = dict.fromkeys(("all", "mon", "mgr", "osd", "prepareosd", "cleanup"))
 _DAEMON_PROBES: Mapping[str, Honoured] = dict.fromkeys(("mon", "mgr", "osd"))
 _CONFIG_OF_DEVICES: Mapping[str, Honoured] = {
-    **dict.fromkeys(("deviceClass", "crushRoot", "initialWeight")),
+    **dict.fromkeys(("deviceClass", "crushRoot", "initialWeight", "overwriteUnknownData")),
     "osdsPerDevice": only("1"),
     "encryptedDevice": only("false"),
     "storeType": only("bluestore"),

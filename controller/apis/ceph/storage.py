@@ -116,7 +116,8 @@ class StorageScopeSpec(SpecStruct, frozen=True, kw_only=True):
     """The devices to take on each node, one by one."""
     config: Nullable[Config] = field(default_factory=dict)
     """OSD settings: metadataDevice, databaseSizeMB, walSizeMB, deviceClass, initialWeight, primaryAffinity,
-    osdsPerDevice, encryptedDevice, crushRoot, enableCrushUpdates."""
+    osdsPerDevice, encryptedDevice, crushRoot, enableCrushUpdates. overwriteUnknownData "true" consents that data on a
+    device goes that is no known file system."""
     storage_class_device_sets: Nullable[tuple[StorageClassDeviceSet, ...]] = ()
     """OSDs on volumes of a StorageClass."""
     volume_claim_templates: tuple[AnyObject, ...] = ()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller.ceph import osd_script
+from controller.agent import filesystem
+from controller.ceph import deletion, osd_script
 from controller.ceph.osd_script import CommandError, RefusedError
 
 if TYPE_CHECKING:
@@ -31,7 +34,9 @@ class Node:
         self.commands: list[str] = []
 
     def label(self, path: Path, uuid: str, **label: str) -> None:
-        path.write_bytes(osd_script.HEADER + uuid.encode() + b"\n" + bytes(4096))
+        path.touch()
+        with path.open("r+b") as device:
+            device.write(osd_script.HEADER + uuid.encode() + b"\n" + bytes(4096))
         self.labels[str(path)] = label
 
     def run(self, *command: str, stdin: str = "", timeout: float = 0) -> str:
@@ -187,6 +192,77 @@ class TestPrepare:
         with pytest.raises(RefusedError, match="has signatures: ext4, gpt"):
             prepare(device)
         assert "ceph-osd" not in node.commands
+
+    @pytest.mark.parametrize("at", [0, 4095, 1 << 20, (4 << 20) - 1, 1 << 30, (10 << 30) + 4095, 100 << 30])
+    def test_data_without_a_signature(self, node: Node, device: Path, at: int) -> None:
+        """A damaged label, a raw volume of a database, plain dm-crypt: nothing that wipefs knows."""
+        with device.open("r+b") as file:
+            file.truncate(101 << 30)
+            file.seek(at)
+            file.write(b"x")
+        with pytest.raises(
+            RefusedError, match=rf"data without a signature, at byte {at >> 20 << 20}: .*overwriteUnknow"
+        ):
+            prepare(device)
+        assert "ceph-osd" not in node.commands
+        assert prepare(device, overwrite=True)["id"] == 5
+
+    def test_consent_for_unknown_data_is_none_for_known(self, node: Node, device: Path) -> None:
+        node.signatures = "ext4\n"
+        with pytest.raises(RefusedError, match="has signatures: ext4"):
+            prepare(device, overwrite=True)
+
+    def test_places_that_a_cleanup_overwrites_are_all_that_is_looked_at(self) -> None:
+        """Else a cluster that was removed could not be made again on its disks."""
+        overwritten = [(gib << 30, 10 << 20) for gib in (0, 1, 10, 100, 1000)]
+        assert "for gib in 0 1 10 100 1000; do" in deletion.REMOVE_DATA
+        assert "bs=1M count=10" in deletion.REMOVE_DATA
+        for start, length in osd_script.places(1 << 45):
+            assert any(begin <= start and start + length <= begin + size for begin, size in overwritten)
+        assert osd_script.FIRST == filesystem._PROBED
+
+    def test_a_device_that_somebody_else_prepares(self, node: Node, device: Path) -> None:
+        with osd_script.reserved(str(device)), pytest.raises(BlockingIOError, match="prepared by somebody else"):
+            prepare(device)
+        assert node.commands == []
+        assert prepare(device)["id"] == 5
+
+    def test_it_is_reserved_until_the_osd_is_made(
+        self, node: Node, device: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tried: list[str] = []
+
+        def run(*command: str, stdin: str = "", timeout: float = 0) -> str:
+            with pytest.raises(BlockingIOError), osd_script.reserved(str(device)):
+                pass
+            tried.append(command[0])
+            return node.run(*command, stdin=stdin, timeout=timeout)
+
+        monkeypatch.setattr(osd_script, "run", run)
+        assert prepare(device)["id"] == 5
+        assert "ceph-osd" in tried
+
+    def test_what_was_made_while_the_lock_was_busy_stays(self, node: Node, device: Path) -> None:
+        def somebody_else(*command: str, **more: Any) -> str:
+            if command[0] == "ceph-osd":
+                node.label(device, THEIRS, ceph_fsid=OTHER_FSID, whoami="0", ready="ready")
+                raise CommandError("ceph-osd", errno.EWOULDBLOCK, "held")
+            return node.run(*command, **more)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(osd_script, "run", somebody_else)
+            with pytest.raises(RefusedError, match=f"label of OSD {THEIRS} by now"):
+                prepare(device)
+        assert osd_script.osd_uuid_on(str(device)) == THEIRS
+
+    def test_a_device_that_a_daemon_of_ceph_has_is_busy(self, device: Path) -> None:
+        """It opens the device as anybody may, and locks the whole of it as KernelDevice::_lock does."""
+        assert not osd_script.is_busy(str(device))
+        with device.open("r+b") as daemon:
+            lock = struct.pack("hhqqi", fcntl.F_WRLCK, 0, 0, 0, 0)
+            fcntl.fcntl(daemon, fcntl.F_OFD_SETLK, lock)
+            assert osd_script.is_busy(str(device))
+        assert not osd_script.is_busy(str(device))
 
     def test_registered_by_a_try_that_died(self, node: Node, device: Path) -> None:
         mons = Mons(known=True)
