@@ -29,6 +29,7 @@ from controller.ceph.devices import (
     NodeDevices,
     Occupancy,
     Verdict,
+    entry_of,
     judge,
 )
 from controller.ceph.mgr import CreateKeyring
@@ -610,7 +611,6 @@ def _outdated(
 ) -> Iterator[tuple[Osd, JsonObject, str]]:
     """The OSDs whose Deployment is missing or not as it should be, with that and the difference in words."""
     nodes = {node.metadata.name: node for node in seen.nodes}
-    overrides = {n.name: n.resources for n in cluster.spec.storage.nodes if not cluster.spec.storage.use_all_nodes}
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)
@@ -618,7 +618,8 @@ def _outdated(
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
         if is_kept(deployment):
             continue
-        resources = overrides.get(_hostname(node), {})
+        entry = entry_of(cluster.spec.storage, osd.node, _hostname(node))
+        resources = entry.resources if entry is not None else {}
         if _may_move(cluster):
             osd = replace(osd, place={})
         image = kept_image(deployment, seen.script_image)
