@@ -27,6 +27,7 @@ _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.i
 PATHS = {
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
+    "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
@@ -37,6 +38,7 @@ PATHS = {
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "Namespace": (_CORE, "namespaces"),
     "Node": (_CORE, "nodes"),
+    "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
@@ -46,7 +48,6 @@ PATHS = {
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
-    "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
 }
 """Where the kinds that scenarios touch are served."""
 CLUSTER_SCOPED = frozenset(

@@ -16,15 +16,19 @@ from e2e.timetable import Timetable
 HERE = Path(__file__).parent
 SCENARIO_SECONDS = 300
 """For one scenario, without the environment, whose own waits have deadlines."""
+LAST = ("test_wipe.py", "test_releases.py")
+"""After each of these there is no Ceph cluster."""
 _environment = pytest.StashKey[Environment]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here need the cluster, and more time than a unit test."""
+    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(SCENARIO_SECONDS, func_only=True))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(SCENARIO_SECONDS, func_only=True))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -48,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def environment(pytestconfig: pytest.Config) -> Environment:
     """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
     timetable = Timetable()
-    environment = env.prepare(timetable)
+    environment = env.prepare(timetable, more_images=("ceph-20",))
     pytestconfig.stash[_environment] = environment
     env.bring_up(environment, timetable)
     say(str(timetable))

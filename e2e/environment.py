@@ -26,6 +26,7 @@ CLUSTER = "rook-ceph"
 POOL = "replicapool"
 STORAGE_CLASS = "rook-ceph-block"
 IMAGES = ("operator", "agent", "ceph", "postgres")
+"""What the demo runs."""
 
 READY_SECONDS = 420.0
 """How long a new Ceph cluster may take on a slow machine; bench/cluster.py measures how long it does take."""
@@ -84,12 +85,12 @@ def bring_up(environment: Environment, timetable: Timetable) -> None:
         create_pool(environment)
 
 
-def prepare(timetable: Timetable) -> Environment:
+def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Environment:
     """The kind cluster with the images on its nodes, and nothing of ours in it yet."""
     with timetable.step("programs"):
         programs = binaries.ensure("helm", "kind", "kubectl")
     with timetable.step("images"):
-        built = images.ensure(*IMAGES)
+        built = images.ensure(*IMAGES, *more_images)
     with timetable.step("kind cluster with the images on its nodes"):
         state = cluster.up(loaded=built.values())
     return Environment(
@@ -104,7 +105,7 @@ def prepare(timetable: Timetable) -> Environment:
 def install_chart(environment: Environment, **values: Any) -> None:
     """Install or upgrade the release, without waiting until its pods are ready."""
     # The control plane is not given the images, so nothing of ours may tolerate its taint.
-    settings: dict[str, Any] = {"allowLoopDevices": True, "discover.tolerations": [], **values}
+    settings: dict[str, Any] = {"allowLoopDevices": True, "csi.pluginTolerations": [], **values}
     for prefix, image in (("image", "operator"), ("agent.image", "agent")):
         settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
     arguments: list[str | Path] = ["upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE]
@@ -150,12 +151,12 @@ def rolled_out(workload: Manifest, replicas: int) -> bool:
     )
 
 
-def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None) -> None:
-    """Apply the example for tests, with our image, each worker's first disk, and these fields of `spec.mon`."""
+def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None, image: str = "ceph") -> None:
+    """Apply the example for tests, with an image of ours, each worker's first disk, and these fields of `spec.mon`."""
     manifests = list(load(EXAMPLES / "cluster-test.yaml"))
     manifest = next(m for m in manifests if m["kind"] == "CephCluster")
     spec = manifest["spec"]
-    spec["cephVersion"] = {"image": environment.images["ceph"], "imagePullPolicy": "IfNotPresent"}
+    spec["cephVersion"] = {"image": environment.images[image], "imagePullPolicy": "IfNotPresent"}
     spec["mon"].update(mon or {})
     # Debian's Ceph has a mgr module that cannot be loaded, and a test machine's disk may be fuller than mons like.
     spec["mgr"]["modules"] = [{"name": "restful", "enabled": False}]
@@ -173,7 +174,7 @@ def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None)
 
 
 def wait_for_cluster(
-    environment: Environment, *, mons: int = 3, osds: int = 3, deadline: float = READY_SECONDS
+    environment: Environment, *, mons: int = 3, mgrs: int = 1, osds: int = 3, deadline: float = READY_SECONDS
 ) -> None:
     """Wait until the Ceph cluster is Ready for its newest spec, with this many daemons."""
 
@@ -185,7 +186,7 @@ def wait_for_cluster(
         state = condition(found, "Ready")
         if state.get("status") != "True" or state.get("observedGeneration") != found["metadata"]["generation"]:
             raise NotYetError(progress(found))
-        for kind, wanted in (("mon", mons), ("mgr", 1), ("osd", osds)):
+        for kind, wanted in (("mon", mons), ("mgr", mgrs), ("osd", osds)):
             running = ready_daemons(environment, kind)
             if len(running) != wanted:
                 raise NotYetError(f"{len(running)} of {wanted} {kind}s ready")

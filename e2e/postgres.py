@@ -1,11 +1,26 @@
 """PostgreSQL in a StatefulSet on a claim of ours: the stateful application of the demo and of the scenarios."""
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from e2e.api import Manifest, load
 from e2e.environment import EXAMPLES, STORAGE_CLASS, Environment, gone, running
 from e2e.eventually import NotYetError, eventually
 
 POD = "postgres-0"
 CLAIM = "data-postgres-0"
+
+COMMITS = r"""
+rm -f /tmp/stop
+n=0
+while [ ! -e /tmp/stop ]; do
+    psql -U postgres -Xqc 'INSERT INTO talk (said) VALUES ($$tick$$)' || exit 1
+    n=$((n + 1))
+done
+echo "$n"
+"""
+"""Commits until told to stop, and says how often; ends with an error at the first commit that fails."""
 
 START_SECONDS = 180.0
 MOVE_SECONDS = 180.0
@@ -92,6 +107,36 @@ def rows(environment: Environment, namespace: str) -> tuple[int, str]:
     )
     count, digest = answer.split()
     return int(count), digest
+
+
+@contextmanager
+def commits_meanwhile(environment: Environment, namespace: str) -> Iterator[None]:
+    """Commit rows one after the other all the while; afterwards assert that each succeeded and is there."""
+    before, _ = rows(environment, namespace)
+    in_pod = ("exec", "--namespace", namespace, POD, "--", "bash", "-c", COMMITS)
+    command = [str(environment.programs / "kubectl"), f"--kubeconfig={environment.kubeconfig}", *in_pod]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        try:
+            wait_for_rows(environment, namespace, more_than=before)
+            yield
+            seen, _ = rows(environment, namespace)
+            wait_for_rows(environment, namespace, more_than=seen)
+        finally:
+            environment.execute(POD, "touch", "/tmp/stop", namespace=namespace)  # noqa: S108  # in the pod
+            output, errors = writer.communicate(timeout=60)
+    assert writer.returncode == 0, errors
+    after, _ = rows(environment, namespace)
+    assert after == before + int(output), "a row that was committed is not there"
+
+
+def wait_for_rows(environment: Environment, namespace: str, *, more_than: int) -> None:
+    """Wait until there are more rows than that."""
+
+    def look() -> None:
+        if rows(environment, namespace)[0] <= more_than:
+            raise NotYetError(f"still {more_than}")
+
+    eventually("more rows", look, deadline=120)
 
 
 def move(environment: Environment, namespace: str) -> tuple[str, str]:

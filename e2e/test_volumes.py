@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from e2e import host, pods
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
+
+MANY = 50
+"""Pods with a volume of their own that start at once."""
 
 
 @pytest.fixture
@@ -337,3 +341,73 @@ def test_the_kubelet_reports_how_full_a_volume_is(environment: Environment, name
         raise NotYetError("the pod is not in the kubelet's statistics")
 
     eventually("the volume's statistics", look, deadline=120)
+
+
+@pytest.mark.parametrize(
+    "storage_class", [{"parameters": {"csi.storage.k8s.io/fstype": "xfs"}}], indirect=True, ids=["xfs"]
+)
+def test_a_first_mount_that_fails_leaves_nothing_and_one_that_has_grown_runs(
+    environment: Environment, namespace: str, storage_class: str
+) -> None:
+    node = environment.workers[0]
+    for name in ("given-up", "grown"):
+        pods.claim(environment, namespace, name, storage_class=storage_class, size="100Mi")
+        pods.pod(environment, namespace, name, name, node=node)
+    volumes = {name: pods.volume_of(environment, namespace, name) for name in ("given-up", "grown")}
+    for name in volumes:
+        eventually(f"the reason of pod {name}", partial(too_small, environment, namespace, name), deadline=90)
+
+    pods.delete(environment, namespace, "given-up")
+    environment.api.delete("PersistentVolumeClaim", "given-up", namespace)
+    env.gone(environment, "PersistentVolume", volumes["given-up"]["metadata"]["name"], deadline=120)
+    assert image_of(volumes["given-up"]) not in images(environment)
+    assert clients(environment, node, volumes["given-up"]) == []
+    processes = host.run_on(node, "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+    assert image_of(volumes["given-up"]) not in processes
+
+    larger = {"spec": {"resources": {"requests": {"storage": "512Mi"}}}}
+    environment.api.patch("PersistentVolumeClaim", "grown", namespace, larger)
+    # The kubelet tries again after two minutes at most.
+    pods.wait(environment, namespace, "grown", deadline=180)
+    (watcher,) = rbd(environment, "status", f"{env.POOL}/{image_of(volumes['grown'])}")["watchers"]
+    assert clients(environment, node, volumes["grown"]) == [watcher["address"]]
+
+
+def too_small(environment: Environment, namespace: str, name: str) -> None:
+    """Raises `NotYetError` until an event says that the pod's volume is too small for its file system."""
+    for event in environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning"):
+        if event["reason"] == "FailedMount" and "300MB" in event["message"]:
+            assert "Usage" not in event["message"]
+            return
+    raise NotYetError("no event says that 100Mi are too few for xfs")
+
+
+def clients(environment: Environment, node: str, volume: Manifest) -> list[str]:
+    """The addresses of the clients by which the node's agent reports that the volume is in use there."""
+    report = environment.api.get("NodeReport", node, env.NAMESPACE)
+    handle = volume["spec"]["csi"]["volumeHandle"]
+    return [client.get("address", "") for client in report.get("clients", []) if client["volumeHandle"] == handle]
+
+
+def test_many_volumes_are_used_at_once(environment: Environment, namespace: str) -> None:
+    names = [f"v{number}" for number in range(MANY)]
+    for name in names:
+        pods.claim(environment, namespace, name, size="64Mi")
+        pods.pod(environment, namespace, name, name)
+
+    def all_run() -> None:
+        found = environment.api.list("Pod", namespace)
+        if len(ready := env.running(found)) < MANY:
+            raise NotYetError(f"{len(ready)} of {MANY} pods run")
+
+    def all_gone() -> None:
+        left = [v for v in environment.api.list("PersistentVolume") if v["spec"]["claimRef"]["namespace"] == namespace]
+        if left:
+            raise NotYetError(f"{len(left)} volumes are left")
+
+    eventually("all pods", all_run, deadline=180)
+    environment.api.delete("Namespace", namespace)
+    eventually("all volumes to be gone", all_gone, deadline=100)
+    for node in environment.workers:
+        reported = environment.api.get("NodeReport", node, env.NAMESPACE).get("clients", [])
+        assert not [client for client in reported if client["image"].rpartition("/")[2] not in images(environment)]

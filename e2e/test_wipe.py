@@ -1,6 +1,6 @@
 """Deleting the Ceph cluster: what uses it blocks that; without consent its data stays, and with consent none is left.
 
-The last scenarios, since files are taken in the order of their names: after each there is no Ceph cluster.
+After each there is no Ceph cluster; see `LAST` in conftest.py.
 """
 
 from collections.abc import Iterator

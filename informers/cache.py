@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -27,6 +28,7 @@ from informers.schema import PARTIAL, is_known
 from informers.selector import fields_match, labels_match
 from informers.turns import Turns, sliced
 from informers.wire import Delete, Upsert
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -176,6 +178,7 @@ class Cache:
         partial: Whether it holds objects' metadata alone.
 
     Attributes:
+        optional: Whether it holds up nobody but the controllers that watch it.
         compact: Whether the server is to be asked for protobuf, if the kind is one that can be read from it.
         kind: "apiVersion/kind" of the objects that are held.
         whole: Makes the whole object of its bytes.
@@ -192,6 +195,7 @@ class Cache:
     ) -> None:
         self.resource = resource
         self.compact = False
+        self.optional = True
         self.partial = partial
         self.kind = PARTIAL if partial else f"{resource.api_version}/{resource.kind}"
         self.whole: Callable[[bytes], JsonObject] = decoder(dict, self.kind)
@@ -252,6 +256,11 @@ class Cache:
             for scope in self.scopes.values()
             if scope.trouble
         )
+
+    @property
+    def troubled_since(self) -> float:
+        """When the oldest trouble began, in seconds of `workqueue.loop_clock`; infinite while all is well."""
+        return min((scope.troubled_since for scope in self.scopes.values()), default=math.inf)
 
     @property
     def untold(self) -> int:
@@ -425,7 +434,7 @@ class Scope:
         synced: Whether the first list is in.
         begun: Lists so far that show every write until they were asked for.
         shown: The number among those of the one that is in.
-        trouble: Why the part is not filled or followed now, "" when all is well. The watcher sets it.
+        troubled_since: When the trouble began, in seconds of `workqueue.loop_clock`; infinite while there is none.
         doubted: Whether the server has gone back to an earlier version, as after a restore from a backup: until the
             next list is in, the versions that are held cannot be compared with those of the server.
         on_doubt: Makes a new list. The watcher sets it.
@@ -437,7 +446,8 @@ class Scope:
         self.version = 0
         self.synced = False
         self.begun = self.shown = 0
-        self.trouble = ""
+        self.troubled_since = math.inf
+        self._trouble = ""
         self.size = 0
         self._cache = cache
         self._staged = _Staged()
@@ -449,6 +459,17 @@ class Scope:
         self.doubted = False
         self.on_doubt: Callable[[], None] | None = None
         self._waiting: dict[_Waiting, None] = {}
+
+    @property
+    def trouble(self) -> str:
+        """Why the part is not filled or followed now, "" when all is well. The watcher sets it."""
+        return self._trouble
+
+    @trouble.setter
+    def trouble(self, reason: str) -> None:
+        if not (reason and self._trouble):
+            self.troubled_since = loop_clock()() if reason else math.inf
+        self._trouble = reason
 
     @property
     def selectors(self) -> dict[str, str]:

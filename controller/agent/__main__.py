@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -29,17 +28,16 @@ from controller.agent.csi.identity import IdentityService
 from controller.agent.csi.node import NodeService
 from controller.agent.csi.server import serve_driver
 from controller.agent.discovery import Discovery
-from controller.agent.leftovers import Leftovers, NodeVolumes
+from controller.agent.leftovers import let_go_of_leftovers
 from controller.agent.limits import userspace_volumes
 from controller.agent.mounter import RUNTIME_DIRECTORY
 from controller.agent.protocol import SOCKET
 from controller.agent.rbd import KernelMapper, MounterClient
 from controller.agent.report import Reporter
 from controller.apis.node import Mapper as NodeMapper
-from controller.runtime.kube import NODE
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
-from informers import Client, InformerFactory
+from informers import Client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -201,7 +199,7 @@ async def run_agent(settings: Settings) -> None:
                 await stack.enter_async_context(serve_driver(settings.kubelet, driver, identity, node, interceptor))
             )
         if settings.drivers:  # one for all: they share their mappings
-            tasks.start_soon(_let_go_of_leftovers, client, settings, node)
+            tasks.start_soon(let_go_of_leftovers, client, settings.node, settings.drivers, node)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("started", node=settings.node, drivers=list(settings.drivers))
             async for _ in signals:
@@ -219,20 +217,6 @@ async def _mapping(mappers: Sequence[Mapper]) -> NodeMapper:
             return NodeMapper(name=mapper.name, reason="; ".join(problems))
         problems.append(f"{mapper.name}: {problem}")
     return NodeMapper(reason="; ".join(problems))
-
-
-async def _let_go_of_leftovers(client: Client, settings: Settings, mappings: NodeService) -> None:
-    async def wanted() -> frozenset[str]:
-        found = await client.get(NODE, "", settings.node)
-        return msgspec.convert(found, NodeVolumes).handles(settings.drivers)
-
-    leftovers = Leftovers(mappings, wanted)
-    factory = InformerFactory(client)
-    node = factory.informer(NODE, NodeVolumes, field_selector=f"metadata.name={settings.node}")
-    node.add_handler(lambda delta: leftovers.changed())
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(factory.run)
-        await leftovers.run()
 
 
 def _ready(

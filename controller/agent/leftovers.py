@@ -14,12 +14,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+import msgspec
 import structlog
 
 from controller.apis.meta import ApiStruct
+from controller.runtime.kube import NODE
+from informers import InformerFactory
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Sequence
+
+    from informers import Client
 
 _log = structlog.get_logger(__name__)
 
@@ -124,3 +129,26 @@ class Leftovers:
         if gone:
             del self._since[volume]
             _log.info("volume let go: it is neither attached to this node nor in use on it", volume=volume)
+
+
+async def let_go_of_leftovers(client: Client, node: str, drivers: Collection[str], mappings: Mappings) -> None:
+    """Lets go of what is left behind on a node, whose volumes are watched; until cancelled.
+
+    Args:
+        client: Reaches the API server.
+        node: The node's name.
+        drivers: The names of the CSI drivers whose volumes are looked after.
+        mappings: What is mapped.
+    """
+
+    async def wanted() -> frozenset[str]:
+        found = await client.get(NODE, "", node)
+        return msgspec.convert(found, NodeVolumes).handles(drivers)
+
+    leftovers = Leftovers(mappings, wanted)
+    factory = InformerFactory(client)
+    watched = factory.informer(NODE, NodeVolumes, field_selector=f"metadata.name={node}")
+    watched.add_handler(lambda delta: leftovers.changed())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await leftovers.run()

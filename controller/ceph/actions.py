@@ -60,6 +60,7 @@ def handlers(
             seen.identity.fsid,
             seen.release,
             manager.client,
+            manager.applier,
             ceph,
             script_image=seen.osds.script_image,
             reservations=caches.reservations,

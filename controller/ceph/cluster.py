@@ -32,6 +32,7 @@ from controller.ceph.keys import (
 from controller.ceph.members import ENDPOINTS
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
+from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import ensure
@@ -103,7 +104,7 @@ def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     steps = tuple(_steps(cluster, seen))
     pauses = (
         _pause(cluster, now) if steps else _interval(cluster),
-        disruption.look_again(cluster, disruption.scene(seen.osds, seen.pgs)),
+        disruption.look_again(cluster, seen.drains),
     )
     return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
@@ -142,7 +143,7 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
     yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
     if seen.osds.states is not None:
-        yield from disruption.analyze(cluster, disruption.scene(seen.osds, seen.pgs))
+        yield from disruption.analyze(cluster, seen.drains)
     if seen.mons.state is not None:
         yield from csi.analyze(cluster, seen.live)
 
@@ -277,6 +278,7 @@ class ClusterReconciler:
         cluster = self._clusters.get(request.namespace, request.name)
         if cluster is None:
             self._backoffs.forget(request)
+            self._observer.forget(request.namespace)
             self._pace.forget(request)
             self._close(request.namespace)
             return Result()
@@ -297,9 +299,9 @@ class ClusterReconciler:
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
         seen = await self._observer.observe(cluster, now)
-        # Pure, and long where there are thousands of OSDs: it leaves the event loop to leases, probes and watches.
+        # Pure, and long where there are thousands of OSDs.
         begun = time.perf_counter()
-        plan = await anyio.to_thread.run_sync(analyze, cluster, seen, now)
+        plan = await aside(analyze, cluster, seen, now)
         self._pace.took(request, time.perf_counter() - begun)
         ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
         record = journal(self._manager.events, CLUSTERS, cluster.metadata)

@@ -19,7 +19,7 @@ import msgspec
 from controller.framework.patterns import PatternError, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph.storage import Device, Node, StorageScopeSpec
     from controller.apis.node import BlockDevice
@@ -175,15 +175,25 @@ class Selection:
         return "nothing in spec.storage selects devices: set devices, deviceFilter, devicePathFilter or useAllDevices"
 
 
-def entry_of(storage: StorageScopeSpec, node: str, hostname: str) -> Node | None:
-    """What `spec.storage.nodes` has for a node; None where that does not name it, or `useAllNodes` makes it moot.
+class Entries:
+    """What `spec.storage.nodes` has for each node; nothing where `useAllNodes` makes it moot.
 
     A node may have several entries, one for each disk, or by its host name and by its own. Their devices add up; of
     everything else the first that has it counts.
     """
-    found = [n for n in storage.nodes if n.name in (hostname, node)] if not storage.use_all_nodes else []
-    if len(found) < 2:
-        return found[0] if found else None
+
+    def __init__(self, storage: StorageScopeSpec) -> None:
+        self._named: dict[str, list[Node]] = defaultdict(list)
+        for entry in () if storage.use_all_nodes else storage.nodes:
+            self._named[entry.name].append(entry)
+
+    def of(self, node: str, hostname: str) -> Node | None:
+        """What there is for a node; None where it is not named."""
+        found = [entry for name in dict.fromkeys((hostname, node)) for entry in self._named.get(name, ())]
+        return _merged(found) if len(found) > 1 else next(iter(found), None)
+
+
+def _merged(found: Sequence[Node]) -> Node:
     own = [n.use_all_devices for n in found if n.use_all_devices is not None]
     config: dict[str, str] = {}
     for entry in reversed(found):
@@ -264,10 +274,11 @@ def judge(
     """
     verdicts: list[DeviceVerdict] = []
     matches: dict[tuple[str, str], Match] = {}
+    homes, entries = _Homes(occupancy.known), Entries(storage)
     for report in nodes:
-        entry = entry_of(storage, report.node, report.hostname)
+        entry = entries.of(report.node, report.hostname)
         selection = resolve(storage, entry) if storage.use_all_nodes or entry is not None else None
-        for verdict, match in _judge_node(report, selection, occupancy, allow_loop_devices):
+        for verdict, match in _judge_node(report, selection, occupancy, homes, allow_loop_devices):
             verdicts.append(verdict)
             if match is not None:
                 matches[verdict.node, verdict.device] = match
@@ -299,8 +310,19 @@ def _unless_reserved(
     return replace(verdict, verdict=Verdict.REJECTED, reason=f"is being prepared for the cluster in namespace {owner}")
 
 
+class _Homes:
+    """The known OSDs by node and by UUID."""
+
+    def __init__(self, known: Iterable[KnownOsd]) -> None:
+        self.node: dict[str, str] = {}
+        self.on: defaultdict[str, list[KnownOsd]] = defaultdict(list)
+        for osd in known:
+            self.node[osd.uuid] = osd.node
+            self.on[osd.node].append(osd)
+
+
 def _judge_node(
-    report: NodeDevices, selection: Selection | None, occupancy: Occupancy, allow_loop: bool
+    report: NodeDevices, selection: Selection | None, occupancy: Occupancy, homes: _Homes, allow_loop: bool
 ) -> Iterator[tuple[DeviceVerdict, Match | None]]:
     def rejected(device: str, reason: str) -> DeviceVerdict:
         return DeviceVerdict(node=report.node, device=device, verdict=Verdict.REJECTED, reason=reason)
@@ -312,11 +334,9 @@ def _judge_node(
         return
     by_name = {device.name: device for device in report.devices}
     seen_osds = {device.osd_uuid for device in report.devices if device.osd_uuid}
-    moved = {
-        known.path: known for known in occupancy.known if known.node == report.node and known.uuid not in seen_osds
-    }
+    moved = {known.path: known for known in homes.on.get(report.node, ()) if known.uuid not in seen_osds}
     for device in report.devices:
-        occupied = _occupied(report.node, device, occupancy, moved.get(device.path))
+        occupied = _occupied(report.node, device, occupancy, homes, moved.get(device.path))
         if occupied is not None:
             yield replace(occupied, config=_settings(selection, device)), None
         elif selection is not None:
@@ -339,7 +359,9 @@ def _settings(selection: Selection | None, device: BlockDevice) -> Mapping[str, 
     return None if matched is None else matched[1]
 
 
-def _occupied(node: str, device: BlockDevice, occupancy: Occupancy, known: KnownOsd | None) -> DeviceVerdict | None:
+def _occupied(
+    node: str, device: BlockDevice, occupancy: Occupancy, homes: _Homes, known: KnownOsd | None
+) -> DeviceVerdict | None:
     """The verdict on a device that holds an OSD: of this cluster, of another one, or one that was removed."""
 
     def verdict(kind: Verdict, reason: str, osd_id: int = -1, uuid: str = "") -> DeviceVerdict:
@@ -360,7 +382,7 @@ def _occupied(node: str, device: BlockDevice, occupancy: Occupancy, known: Known
     if occupancy.registered is not None and device.osd_uuid not in occupancy.registered:
         reason = f"holds {osd} (uuid {device.osd_uuid}), which this cluster no longer has; wipe it to use it again"
         return verdict(Verdict.REJECTED, reason)
-    home = next((o.node for o in occupancy.known if o.uuid == device.osd_uuid), node)
+    home = homes.node.get(device.osd_uuid, node)
     reason = f"{osd} of this cluster" + (f", which runs on node {home}" if home != node else "")
     return verdict(Verdict.IN_USE, reason, device.osd_id, device.osd_uuid)
 

@@ -83,8 +83,8 @@ class Scene:
         live: The objects of the cluster's namespace.
     """
 
-    now: float
-    level: str
+    now: float = 0.0
+    level: str = ""
     members: tuple[Member, ...] = ()
     pgs: Mapping[str, int] = field(default_factory=dict)
     noout: frozenset[str] = frozenset()
@@ -183,7 +183,7 @@ def scene(seen: OsdObservation, pgs: Mapping[str, int]) -> Scene:
             Member(
                 osd_id=number,
                 domain=deployment.metadata.labels.get(label, f"osd.{number}"),
-                up=serves or (number in seen.returning and not leaving),
+                up=serves or (number in seen.assessed.returning and not leaving),
                 leaving=leaving,
             )
         )

@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
-from controller.ceph import deletion, mon_objects, osd, osd_daemon, version
+from controller.ceph import deletion, disruption, mon_objects, osd, osd_daemon, version
 from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
@@ -24,10 +24,12 @@ from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
+from controller.ceph.osd_memory import Comparisons
 from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
 from controller.ceph.status import timers
 from controller.ceph.version import Detection
+from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
 from controller.framework.reports import reports_of
 from controller.framework.reservations import Reservations
@@ -122,6 +124,7 @@ class Observation:
         running: The releases that its daemons' Deployments have.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
+        drains: The OSDs as drains see them.
         config: Settings in the mons' database; None while the mons do not answer, as of `health`.
         health: What Ceph says of its health.
         secret_values: What `cephConfigFromSecret` refers to.
@@ -145,11 +148,7 @@ class Observation:
     secret_values: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     missing_secrets: tuple[str, ...] = ()
     dependents: tuple[str, ...] = ()
-
-    @property
-    def pgs(self) -> Mapping[str, int]:
-        """Placement groups by state, as far as that is known."""
-        return self.health.pgs if self.health is not None else {}
+    drains: disruption.Scene = field(default_factory=disruption.Scene)
 
 
 class Observer:
@@ -167,6 +166,11 @@ class Observer:
         self._connections = connections
         self._settings = settings
         self._applier = applier
+        self._compared: dict[str, Comparisons] = {}
+
+    def forget(self, namespace: str) -> None:
+        """Forgets what is remembered of a cluster that is gone."""
+        self._compared.pop(namespace, None)
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
@@ -211,6 +215,7 @@ class Observer:
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
+                memory=self._compared.setdefault(namespace, Comparisons()),
                 reserved=self._caches.reservations.of_others(namespace),
             )
         has_members = endpoints is not None and bool(endpoints.mons)
@@ -240,6 +245,7 @@ class Observer:
                 live=live,
             ),
             osds=seen_osds,
+            drains=await aside(disruption.scene, seen_osds, answers.health.pgs if answers.health is not None else {}),
             config=answers.config,
             health=answers.health,
             secret_values=values,

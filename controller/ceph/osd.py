@@ -8,9 +8,9 @@ an operator that died between two steps. Whether the cluster still has the OSD, 
 from __future__ import annotations
 
 import uuid
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,27 +25,30 @@ from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     OVERWRITE,
     DeviceVerdict,
+    Entries,
     KnownOsd,
     NodeDevices,
     Occupancy,
     Verdict,
-    entry_of,
     judge,
 )
 from controller.ceph.mgr import CreateKeyring
 from controller.ceph.osd_daemon import APP, Osd, osd_deployment, read_osd, with_settings
+from controller.ceph.osd_memory import Comparisons
 from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
-from controller.framework.children import Apply, Live, delete, explain
+from controller.framework.aside import aside
+from controller.framework.children import Live, delete, explain
 from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
+from controller.runtime.altered import Held
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
     from controller.apis.node import BlockDevice
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Cluster
     from controller.framework.plan import Handler
     from controller.framework.reservations import Reservations
+    from controller.runtime.apply import Applier
     from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import Client, JsonObject
 
@@ -61,6 +65,9 @@ log = structlog.get_logger(__name__)
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
 
+QUESTIONS = ("osd dump", "osd tree", "osd crush rule dump")
+COUNTED = ("osd_objectstore", "ceph_release")
+"""What the OSDs' metadata is counted by; the metadata of all OSDs itself is megabytes."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
 MAX_NAMED = 10
@@ -84,9 +91,6 @@ class OsdState:
     up: bool
     is_in: bool
     device_class: str = ""
-    store: str = ""
-    release: str = ""
-    """The release that it ran when it started last; empty where it never did."""
     new: bool = False
     """Whether it never ran: it was only registered, or its number is kept for another disk."""
     place: Mapping[str, str] = field(default_factory=dict)
@@ -108,6 +112,8 @@ class OsdObservation:
         prepared: What they made or found.
         refused: What they did not use.
         states: The cluster's OSDs by number; None while the cluster does not answer.
+        stores: OSDs by backend.
+        releases: OSDs by the release that they ran when they started last, whether they are up or not.
         required: The release that OSDs must have at least to join the cluster.
         ever: Whether the cluster ever had an OSD, by its map.
         stoppable: OSDs that may be restarted now: the next batch, as far as the cluster can do without it for a moment.
@@ -119,6 +125,7 @@ class OsdObservation:
         script_image: The operator's image, from which new pods get their script; empty: not known.
         reserved: Devices that other clusters prepare, by what they are known by, and for whom.
         troubles: Why pods that prepare devices do not run, by their Jobs' names.
+        assessed: What `assess` made of it.
     """
 
     now: float
@@ -131,6 +138,8 @@ class OsdObservation:
     prepared: tuple[prepare.Prepared, ...] = ()
     refused: tuple[prepare.Refusal, ...] = ()
     states: Mapping[int, OsdState] | None = None
+    stores: Mapping[str, int] = field(default_factory=dict)
+    releases: Mapping[str, int] = field(default_factory=dict)
     required: str = ""
     ever: bool = True
     stoppable: frozenset[int] = frozenset()
@@ -142,11 +151,7 @@ class OsdObservation:
     script_image: str = ""
     reserved: Mapping[str, str] = field(default_factory=dict)
     troubles: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def returning(self) -> frozenset[int]:
-        """OSDs that were (re)started and are not back yet."""
-        return frozenset(_returning(self))
+    assessed: Assessment = field(default_factory=lambda: Assessment())
 
     @property
     def registered(self) -> frozenset[str] | None:
@@ -154,6 +159,43 @@ class OsdObservation:
         if self.states is None or not self.ever:
             return None
         return frozenset(state.uuid for state in self.states.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """How what is seen falls short of what is wanted; worked out once a look.
+
+    Attributes:
+        verdicts: On every device of every node.
+        osds: The cluster's OSDs, by number.
+        changes: For each OSD whose Deployment is missing or not as it should be, that Deployment and the difference.
+        returning: OSDs that were (re)started and are not back yet.
+    """
+
+    verdicts: tuple[DeviceVerdict, ...] = ()
+    osds: tuple[Osd, ...] = ()
+    changes: Mapping[int, DeployOsd] = field(default_factory=dict)
+    returning: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOsd:
+    """Make an OSD's Deployment as it should be. It is built only when that is done: a plan may have thousands.
+
+    Attributes:
+        osd: Whose it is.
+        difference: How that which is there differs, in words.
+        build: Builds it.
+    """
+
+    osd: Osd
+    difference: str
+    build: Callable[[], JsonObject] = field(repr=False, compare=False)
+
+    @property
+    def obj(self) -> JsonObject:
+        """The Deployment."""
+        return self.build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +237,7 @@ async def observe(
     allow_loop_devices: bool = False,
     script_image: str = "",
     reserved: Mapping[str, str] | None = None,
+    memory: Comparisons | None = None,
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -214,45 +257,46 @@ async def observe(
         allow_loop_devices: Whether loop devices may be used when they are named.
         script_image: The operator's image.
         reserved: Devices that other clusters prepare.
+        memory: What came of earlier looks at this cluster.
     """
-    by_app: dict[str, list[Pod]] = {}
+
+    def gathered() -> OsdObservation:
+        preparing = [p for p in pods if p.metadata.labels.get("app") == prepare.APP]
+        prepared, refused = prepare.read_results(preparing)
+        return OsdObservation(
+            now=now,
+            nodes=tuple(nodes),
+            reports=reports,
+            live=live,
+            deployments={o.osd_id: d for d in deployments if (o := read_osd(d)) is not None},
+            pods=_pods(pods),
+            jobs={j.metadata.name: j for j in jobs if j.metadata.labels.get("app") == prepare.APP},
+            prepared=prepared,
+            refused=refused,
+            allow_loop_devices=allow_loop_devices,
+            script_image=script_image,
+            reserved=reserved or {},
+            troubles=_troubles(preparing),
+        )
+
+    seen = await aside(gathered)
+    answers = await _ask_the_mons(ceph) if ceph is not None else {}
+    if answers:
+        seen = await aside(_with_map, seen, answers)
+    seen = replace(seen, assessed=await aside(assess, cluster, fsid, release, seen, memory or Comparisons()))
+    if ceph is None or not answers:
+        return seen
+    return await _ask_the_mgr(cluster, seen, next_batch(cluster, seen), ceph if mgr else None)
+
+
+def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:
+    """The OSDs' pods by number."""
+    found: dict[int, tuple[Pod, ...]] = {}
     for pod in pods:
-        by_app.setdefault(pod.metadata.labels.get("app", ""), []).append(pod)
-    prepared, refused = prepare.read_results(by_app.get(prepare.APP, ()))
-    numbered = {o.osd_id: d for d in deployments if (o := read_osd(d)) is not None}
-    seen = OsdObservation(
-        now=now,
-        nodes=tuple(nodes),
-        reports=reports,
-        live=live,
-        deployments=numbered,
-        pods={
-            number: tuple(p for p in by_app.get(APP, ()) if p.metadata.labels.get("ceph-osd-id") == str(number))
-            for number in numbered
-        },
-        jobs={j.metadata.name: j for j in jobs if j.metadata.labels.get("app") == prepare.APP},
-        prepared=prepared,
-        refused=refused,
-        allow_loop_devices=allow_loop_devices,
-        script_image=script_image,
-        reserved=reserved or {},
-        troubles=_troubles(by_app.get(prepare.APP, ())),
-    )
-    if ceph is None:
-        return seen
-    answer = await _states(ceph)
-    if answer is None:
-        return seen
-    seen = replace(
-        seen,
-        states=answer.states,
-        required=answer.required,
-        ever=answer.ever,
-        failure_domain=answer.failure_domain,
-        noout=answer.noout,
-    )
-    batch = next_batch(cluster, fsid, release, seen)
-    return await _ask_the_mgr(cluster, seen, batch, ceph if mgr else None)
+        number = pod.metadata.labels.get("ceph-osd-id", "")
+        if pod.metadata.labels.get("app") == APP and number.isdecimal():
+            found[int(number)] = (*found.get(int(number), ()), pod)
+    return found
 
 
 def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
@@ -262,36 +306,29 @@ def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
     return {name: found for name, own in by_job.items() if (found := trouble(own))}
 
 
-@dataclass(frozen=True, slots=True)
-class _Map:
-    """What the cluster's map says, as `OsdObservation` has it."""
-
-    states: Mapping[int, OsdState]
-    required: str
-    ever: bool
-    failure_domain: str
-    noout: frozenset[str]
-
-
-async def _states(ceph: Cluster) -> _Map | None:
-    """The cluster's map of OSDs; None where the mons do not answer."""
+async def _ask_the_mons(ceph: Cluster) -> dict[str, Any]:
+    """What the mons say of OSDs, by question or by what is counted; nothing where they do not answer."""
     answers: dict[str, Any] = {}
 
-    async def ask(prefix: str) -> None:
-        answers[prefix] = await ceph.mon(prefix)
+    async def ask(what: str, prefix: str, args: Mapping[str, str]) -> None:
+        answers[what] = await ceph.mon(prefix, **args)
 
     try:
         async with anyio.create_task_group() as tasks:
-            for prefix in ("osd dump", "osd tree", "osd metadata", "osd crush rule dump"):
-                tasks.start_soon(ask, prefix)
+            for prefix in QUESTIONS:
+                tasks.start_soon(ask, prefix, prefix, {})
+            for name in COUNTED:
+                tasks.start_soon(ask, name, "osd count-metadata", {"property": name})
     except* CephError as group:
         log.info("Mons do not say which OSDs there are", error=str(group.exceptions[0]))
         answers.clear()
-    if not answers:
-        return None
-    dump, tree, metadata = answers["osd dump"], answers["osd tree"], answers["osd metadata"]
+    return answers
+
+
+def _with_map(seen: OsdObservation, answers: Mapping[str, Any]) -> OsdObservation:
+    """What is seen, with the cluster's map of OSDs."""
+    dump, tree = answers["osd dump"], answers["osd tree"]
     classes = {node["id"]: node.get("device_class", "") for node in (*tree["nodes"], *tree.get("stray", ()))}
-    details = {entry["id"]: entry for entry in metadata or ()}
     where = places(tree)
     states = {
         osd["osd"]: OsdState(
@@ -300,21 +337,28 @@ async def _states(ceph: Cluster) -> _Map | None:
             up=bool(osd["up"]),
             is_in=bool(osd["in"]),
             device_class=classes.get(osd["osd"], ""),
-            store=details.get(osd["osd"], {}).get("osd_objectstore", ""),
-            release=details.get(osd["osd"], {}).get("ceph_release", ""),
             new="new" in osd.get("state", ()),
             place=where.get(osd["osd"], {}),
         )
         for osd in dump["osds"]
     }
-    # The numbers end there that were ever given to an OSD; those that were purged count.
-    return _Map(
-        states,
-        dump.get("require_osd_release", ""),
+    stores, releases = (_counts(answers[name]) for name in COUNTED)
+    return replace(
+        seen,
+        states=states,
+        stores=stores,
+        releases=releases,
+        required=dump.get("require_osd_release", ""),
+        # The numbers end there that were ever given to an OSD; those that were purged count.
         ever=dump.get("max_osd") != 0,
         failure_domain=failure_domain(dump.get("pools", ()), answers["osd crush rule dump"] or ()),
         noout=frozenset(unit for unit, flags in dump.get("crush_node_flags", {}).items() if "noout" in flags),
     )
+
+
+def _counts(answer: Mapping[str, int] | None) -> dict[str, int]:
+    """OSDs by a value of their metadata; those that never ran have none."""
+    return {value: number for value, number in (answer or {}).items() if value not in ("", "unknown")}
 
 
 async def _ask_the_mgr(
@@ -392,8 +436,7 @@ def analyze(
         reason = f"the mons know of no OSD, not even of one that was purged, but there are {', '.join(unknown)}"
         waits_for = "the mons' stores, which were made anew, to be restored; or these OSDs to be wiped and deleted"
         return (Step(subject="osds", reason=reason, waits_for=waits_for),)
-    verdicts = judged(cluster, fsid, seen)
-    osds = known_osds(seen, verdicts)
+    verdicts, osds = seen.assessed.verdicts, seen.assessed.osds
     wanted = any(v.verdict is Verdict.ACCEPTED for v in verdicts)
     if (wanted or osds) and not seen.script_image:
         waits_for = "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
@@ -401,7 +444,7 @@ def analyze(
     return (
         *(_shared_objects(cluster, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
-        *_daemons(cluster, fsid, release, seen, osds, hold),
+        *_daemons(cluster, seen, osds, hold),
         *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
         *_old_scripts(seen),
@@ -427,6 +470,12 @@ def labelled(fsid: str, reports: Mapping[str, Sequence[BlockDevice]]) -> list[st
 
 def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
+    return _judged(cluster, fsid, seen, _on_record(seen))
+
+
+def _judged(
+    cluster: CephCluster, fsid: str, seen: OsdObservation, record: Mapping[str, Osd]
+) -> tuple[DeviceVerdict, ...]:
     placement = prepare.osd_placement(cluster)
     nodes = [
         NodeDevices(
@@ -438,7 +487,7 @@ def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[Devic
         )
         for node in seen.nodes
     ]
-    known = [KnownOsd(osd_id=o.osd_id, uuid=o.uuid, node=o.node, path=o.path) for o in _on_record(seen).values()]
+    known = [KnownOsd(osd_id=o.osd_id, uuid=o.uuid, node=o.node, path=o.path) for o in record.values()]
     occupancy = Occupancy(fsid=fsid, registered=seen.registered, known=tuple(known))
     return judge(
         cluster.spec.storage,
@@ -470,9 +519,9 @@ def _on_record(seen: OsdObservation) -> dict[str, Osd]:
     return found if registered is None else {uuid: osd for uuid, osd in found.items() if uuid in registered}
 
 
-def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple[Osd, ...]:
+def _known_osds(seen: OsdObservation, record: Mapping[str, Osd], verdicts: Iterable[DeviceVerdict]) -> tuple[Osd, ...]:
     """The cluster's OSDs, each on the node that has its device, by number."""
-    found = _on_record(seen)
+    found = dict(record)
     places: dict[str, dict[str, DeviceVerdict]] = {}
     for verdict in verdicts:
         if verdict.verdict is Verdict.IN_USE and verdict.report is not None:
@@ -489,10 +538,11 @@ def known_osds(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> tuple
             osd = Osd(osd_id=place.osd_id, uuid=osd_uuid, node=place.node, path=path, settings=settings, place=at)
         here = by_node.get(osd.node)
         found[osd_uuid] = with_settings(osd, here.config if here is not None else None)
-    states = seen.states or {}
-    classes = {number: state.device_class for number, state in states.items()}
-    named = (replace(osd, found_class=classes.get(osd.osd_id, "")) for osd in found.values())
-    return tuple(sorted(named, key=lambda osd: osd.osd_id))
+    classes = {number: state.device_class for number, state in (seen.states or {}).items() if state.device_class}
+    with_class = (
+        replace(osd, found_class=classes[osd.osd_id]) if osd.osd_id in classes else osd for osd in found.values()
+    )
+    return tuple(sorted(with_class, key=lambda osd: osd.osd_id))
 
 
 def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
@@ -555,18 +605,16 @@ def _prepare_node(seen: OsdObservation, node: str, hostname: str, accepted: Sequ
     return Step(subject=subject, reason=why, waits_for=later)
 
 
-def _daemons(
-    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd], hold: str
-) -> Iterator[Step]:
-    changes = {osd.osd_id: (wanted, why) for osd, wanted, why in _outdated(cluster, fsid, release, seen, osds)}
-    before = sorted(seen.stoppable) or _returning(seen)
+def _daemons(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd], hold: str) -> Iterator[Step]:
+    before = _named(sorted(seen.stoppable or seen.assessed.returning))
+    states = seen.states or {}
     for osd in osds:
         subject = osd.daemon.entity
-        state = (seen.states or {}).get(osd.osd_id)
-        if osd.osd_id in changes:
-            wanted, why = changes[osd.osd_id]
+        state = states.get(osd.osd_id)
+        change = seen.assessed.changes.get(osd.osd_id)
+        if change is not None:
             waits_for = _restart_waits_for(seen, osd, hold, before)
-            yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
+            yield Step(subject=subject, action=change, reason=change.difference, waits_for=waits_for)
         elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
             yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
@@ -577,8 +625,8 @@ def _daemons(
 
 def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
     """Whether an OSD that is down is about to come up, by what was done for it: it never ran, or was restarted."""
-    deployment, state = seen.deployments.get(osd_id), (seen.states or {}).get(osd_id)
-    return deployment is not None and state is not None and (state.new or _is_returning(deployment, state, seen.now))
+    state = (seen.states or {}).get(osd_id)
+    return osd_id in seen.deployments and state is not None and (state.new or osd_id in seen.assessed.returning)
 
 
 def _why_down(seen: OsdObservation, osd_id: int) -> str:
@@ -606,11 +654,32 @@ def _differs(state: OsdState | None, wanted_class: str) -> bool:
     return state.device_class != wanted_class and (bool(state.device_class) or state.up)
 
 
+def assess(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, memory: Comparisons) -> Assessment:
+    """How what is seen falls short of what is wanted. Pure, but for what it remembers for the next look."""
+    record = _on_record(seen)
+    verdicts = _judged(cluster, fsid, seen, record)
+    osds = _known_osds(seen, record, verdicts)
+    changes = {change.osd.osd_id: change for change in _outdated(cluster, fsid, release, seen, osds, memory)}
+    return Assessment(verdicts=verdicts, osds=osds, changes=changes, returning=_returning(seen))
+
+
 def _outdated(
-    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, osds: Sequence[Osd]
-) -> Iterator[tuple[Osd, JsonObject, str]]:
-    """The OSDs whose Deployment is missing or not as it should be, with that and the difference in words."""
+    cluster: CephCluster,
+    fsid: str,
+    release: Release,
+    seen: OsdObservation,
+    osds: Sequence[Osd],
+    memory: Comparisons,
+) -> Iterator[DeployOsd]:
+    """The OSDs whose Deployment is missing or not as it should be."""
     nodes = {node.metadata.name: node for node in seen.nodes}
+    bound_to = {
+        name: (node.metadata.labels.get(HOSTNAME_LABEL), place(node.metadata.labels)) for name, node in nodes.items()
+    }
+    entries = Entries(cluster.spec.storage)
+    own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
+    moving, meta = _may_move(cluster), cluster.metadata
+    memory.begin((meta.uid, meta.generation, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)
@@ -618,17 +687,22 @@ def _outdated(
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
         if is_kept(deployment):
             continue
-        entry = entry_of(cluster.spec.storage, osd.node, _hostname(node))
+        entry = own_entries[osd.node]
         resources = entry.resources if entry is not None else {}
-        if _may_move(cluster):
-            osd = replace(osd, place={})
+        wanted = replace(osd, place={}) if moving else osd
         image = kept_image(deployment, seen.script_image)
-        wanted = osd_deployment(cluster, fsid, release, osd, node, resources, image)
-        why = explain(wanted, seen.live.get(("Deployment", osd.daemon.name)))
-        if why and image != seen.script_image:
-            wanted = osd_deployment(cluster, fsid, release, osd, node, resources, seen.script_image)
+        live = seen.live.get(("Deployment", osd.daemon.name))
+        version = deployment.metadata.resource_version if deployment is not None else ""
+        # One that is let be for a while is so until some time.
+        own = (version, wanted, bound_to[osd.node], resources) if version and not isinstance(live, Held) else None
+        build = partial(osd_deployment, cluster, fsid, release, wanted, node, resources)
+        why = memory.difference(osd.osd_id, own, partial(_compare, build, image, live))
         if why:
-            yield osd, wanted, why
+            yield DeployOsd(wanted, why, partial(build, seen.script_image))
+
+
+def _compare(build: Callable[[str], JsonObject], image: str, live: JsonObject | None) -> str:
+    return explain(build(image), live)
 
 
 def _serves(seen: OsdObservation, osd_id: int) -> bool:
@@ -642,18 +716,17 @@ def _asks(cluster: CephCluster, seen: OsdObservation) -> bool:
     return len(seen.states or {}) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
 
 
-def next_batch(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation) -> tuple[int, ...]:
+def next_batch(cluster: CephCluster, seen: OsdObservation) -> tuple[int, ...]:
     """The OSDs to restart next, all on one node; none while those before them are not back. Pure."""
-    osds = known_osds(seen, judged(cluster, fsid, seen))
-    waiting = [osd for osd, _, _ in _outdated(cluster, fsid, release, seen, osds) if _serves(seen, osd.osd_id)]
-    if not waiting or _returning(seen):
+    waiting = [change.osd for number, change in seen.assessed.changes.items() if _serves(seen, number)]
+    if not waiting or seen.assessed.returning:
         return ()
     node = min(osd.node for osd in waiting)
     batch = [osd.osd_id for osd in waiting if osd.node == node]
     return tuple(batch[: cluster.spec.storage.osd_max_updates_in_parallel])
 
 
-def _returning(seen: OsdObservation) -> tuple[int, ...]:
+def _returning(seen: OsdObservation) -> frozenset[int]:
     """OSDs that were (re)started and are not back yet.
 
     Those too of which the cluster's map does not know yet that they stop: until it does, its answers are too good. One
@@ -661,9 +734,7 @@ def _returning(seen: OsdObservation) -> tuple[int, ...]:
     whether others may stop beside it is Ceph's to say.
     """
     states = seen.states or {}
-    return tuple(
-        n for n, d in sorted(seen.deployments.items()) if n in states and _is_returning(d, states[n], seen.now)
-    )
+    return frozenset(n for n, d in seen.deployments.items() if n in states and _is_returning(d, states[n], seen.now))
 
 
 def _is_returning(deployment: Deployment, state: OsdState, now: float) -> bool:
@@ -700,7 +771,7 @@ def _moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> I
         )
 
 
-def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: Sequence[int]) -> str:
+def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: str) -> str:
     if osd.osd_id not in seen.deployments:
         return ""
     if hold:
@@ -708,7 +779,7 @@ def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: Sequen
     if not _serves(seen, osd.osd_id) or osd.osd_id in seen.stoppable:
         return ""
     if before:
-        return f"{_named(before)} to be restarted"
+        return f"{before} to be restarted"
     return f"osd.{osd.osd_id} to be dispensable: {seen.unstoppable}" if seen.unstoppable else "its turn"
 
 
@@ -750,17 +821,17 @@ def _old_scripts(seen: OsdObservation) -> Iterator[Step]:
 def _upgrade_end(release: Release, seen: OsdObservation) -> Iterator[Step]:
     """The last step of an upgrade, once no OSD, not even one that is down, would be locked out by it."""
     order, wanted = list(RELEASES.values()), RELEASES.get(release.version.release, "")
-    states = (seen.states or {}).values()
     done = order.index(seen.required) >= order.index(wanted) if wanted and seen.required in order else not wanted
-    if not seen.required or done or any(state.release not in ("", wanted) for state in states):
+    if not seen.required or done or seen.releases.keys() - {wanted}:
         return
-    if any(state.up and state.release == wanted for state in states):
+    if wanted in seen.releases and any(state.up for state in (seen.states or {}).values()):
         reason = f"every OSD runs {wanted}, and the cluster still admits {seen.required}"
         yield Step(subject="osd release", action=RequireRelease(wanted), reason=reason)
 
 
-def device_status(verdicts: Sequence[DeviceVerdict], seen: OsdObservation) -> tuple[api.DeviceVerdict, ...]:
+def device_status(seen: OsdObservation) -> tuple[api.DeviceVerdict, ...]:
     """The verdicts as the cluster's status shows them; where there are too many, those that matter most."""
+    verdicts = seen.assessed.verdicts
     order = [Verdict.ACCEPTED, Verdict.IN_USE, Verdict.REJECTED]
     kept = sorted(verdicts, key=lambda v: order.index(v.verdict))[:MAX_DEVICE_ROWS]
     rows = [
@@ -795,10 +866,9 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
     """`status.storage`: the device classes and backends of the cluster's OSDs."""
     states = (seen.states or {}).values()
     classes = sorted({state.device_class for state in states if state.device_class})
-    stores = Counter(state.store for state in states if state.store)
     return api.CephStorage(
         device_classes=tuple(api.DeviceClass(name=name) for name in classes),
-        osd=api.OsdStatus(store_type=dict(sorted(stores.items()))),
+        osd=api.OsdStatus(store_type=dict(sorted(seen.stores.items()))),
     )
 
 
@@ -807,6 +877,7 @@ def handlers(
     fsid: str,
     release: Release,
     client: Client,
+    applier: Applier,
     ceph: Cluster,
     *,
     script_image: str,
@@ -827,6 +898,9 @@ def handlers(
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
         await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids, script_image))
 
+    async def deploy_osd(action: DeployOsd) -> None:
+        await applier.apply(action.obj)
+
     async def remove_osd(action: RemoveOsd) -> None:
         fresh = await read_same(client, CLUSTERS, cluster)
         if fresh["spec"].get("removeOSDsIfOutAndSafeToRemove") is not True:
@@ -845,6 +919,7 @@ def handlers(
         await ceph.mon("osd require-osd-release", release=action.release)
 
     return {
+        DeployOsd: deploy_osd,
         prepare.PrepareDevices: prepare_devices,
         RemoveOsd: remove_osd,
         RequireRelease: require_release,

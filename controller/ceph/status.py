@@ -112,8 +112,7 @@ def build(
         timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
-        verdicts = osd.judged(cluster, seen.identity.fsid, seen.osds)
-        status = msgspec.structs.replace(status, devices=osd.device_status(verdicts, seen.osds))
+        status = msgspec.structs.replace(status, devices=osd.device_status(seen.osds))
     if seen.osds.states is not None:
         status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
     return status
@@ -199,7 +198,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
 
 def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster, disruption.scene(seen.osds, seen.pgs))
+    drained = disruption.drained(cluster, seen.drains)
     down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
     if not down and not drained:
         return "False", "AllOSDsUp", ""

@@ -1,12 +1,14 @@
 """What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
 
-`/metrics`, `/healthz` and `/readyz` are for the cluster. What is below `/debug/` shows what the daemon is busy with,
-object names included, and is bound to the loopback address only (`kubectl port-forward` reaches it). All is read-only.
+`/metrics`, `/healthz` and `/readyz` are for the cluster, and tell whoever asks names of checks and numbers, no more.
+Why a check fails, and below `/debug/` what the daemon is busy with, object names and the API server's words included,
+is told on the loopback address only (`kubectl port-forward` reaches it). All is read-only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ipaddress
 from contextlib import asynccontextmanager
 from io import StringIO
@@ -47,6 +49,17 @@ OK = "ok"
 TASKS_SHOW = "every task with its stack, as text"
 SHUTDOWN_TIMEOUT = 1.0
 
+SCRAPE_INTERVAL = 1.0
+"""Seconds for which a scrape is given to whoever asks: they are made on the event loop that renews the lease."""
+
+WITHHELD = "failed: reason withheld"
+"""What strangers are told of a check that fails, in the words of the API server's own endpoints."""
+
+
+class _Scrape(NamedTuple):
+    made: float
+    body: bytes
+
 
 class Probes:
     """The HTTP endpoints.
@@ -65,6 +78,7 @@ class Probes:
         self._live = live
         self._ready = ready
         self._debug = debug
+        self._scrapes: dict[tuple[str, bool], _Scrape] = {}
 
     @asynccontextmanager
     async def serve(self, address: Address | None, debug_address: Address | None) -> AsyncIterator[tuple[Address, ...]]:
@@ -102,24 +116,27 @@ class Probes:
     def _public_application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/healthz", _checks(self._live, reasons=False))
+        app.router.add_get("/readyz", _checks(self._ready, reasons=False))
         return app
-
-    async def _healthz(self, _request: web.Request) -> web.Response:
-        return _answer(self._live())
-
-    async def _readyz(self, _request: web.Request) -> web.Response:
-        return _answer(self._ready())
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-        response = web.Response(body=encoder(self._registry), headers={"Content-Type": content_type})
-        response.enable_compression()
-        return response
+        zipped = "gzip" in request.headers.get("Accept-Encoding", "")
+        now = asyncio.get_running_loop().time()
+        self._scrapes = {key: scrape for key, scrape in self._scrapes.items() if now - scrape.made < SCRAPE_INTERVAL}
+        scrape = self._scrapes.get((content_type, zipped))
+        if scrape is None:
+            body = encoder(self._registry)
+            scrape = _Scrape(now, gzip.compress(body, compresslevel=1) if zipped else body)
+            self._scrapes[content_type, zipped] = scrape
+        headers = {"Content-Type": content_type} | ({"Content-Encoding": "gzip"} if zipped else {})
+        return web.Response(body=scrape.body, headers=headers)
 
     def _debug_application(self) -> web.Application:
         app = web.Application()
+        app.router.add_get("/healthz", _checks(self._live, reasons=True))
+        app.router.add_get("/readyz", _checks(self._ready, reasons=True))
         app.router.add_get("/debug/", self._debug_index)
         app.router.add_get("/debug/tasks", _tasks)
         for name, page in self._debug.items():
@@ -127,7 +144,10 @@ class Probes:
         return app
 
     async def _debug_index(self, _request: web.Request) -> web.Response:
-        pages = {"/debug/tasks": TASKS_SHOW} | {f"/debug/{name}": page.shows for name, page in self._debug.items()}
+        checks = {"/healthz": "why it is not alive", "/readyz": "why it is not ready"}
+        pages = (
+            checks | {"/debug/tasks": TASKS_SHOW} | {f"/debug/{name}": page.shows for name, page in self._debug.items()}
+        )
         return _json(pages)
 
 
@@ -151,12 +171,20 @@ def _json(content: JsonObject | Sequence[JsonObject]) -> web.Response:
     return web.Response(body=orjson.dumps(content, option=orjson.OPT_INDENT_2), content_type="application/json")
 
 
-def _answer(states: Mapping[str, str]) -> web.Response:
+def _checks(check: Check, *, reasons: bool) -> Callable[[web.Request], Awaitable[web.Response]]:
     """One line for each check, in the form of the API server's own endpoints."""
-    failed = any(state != OK for state in states.values())
-    lines = [f"[{'+' if state == OK else '-'}]{name} {state}" for name, state in states.items()]
-    lines.append("check failed" if failed else "check passed")
-    return web.Response(text="\n".join(lines) + "\n", status=500 if failed else 200)
+
+    async def answer(_request: web.Request) -> web.Response:
+        states = check()
+        failed = any(state != OK for state in states.values())
+        lines = [
+            f"[+]{name} {OK}" if state == OK else f"[-]{name} {state if reasons else WITHHELD}"
+            for name, state in states.items()
+        ]
+        lines.append("check failed" if failed else "check passed")
+        return web.Response(text="\n".join(lines) + "\n", status=500 if failed else 200)
+
+    return answer
 
 
 async def _tasks(_request: web.Request) -> web.Response:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -37,11 +38,11 @@ from controller.volumes.backend import BackendError, Holder, Volume, volume_from
 from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for
 from controller.volumes.provision import reference
 from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
+from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-    from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import PersistentVolume
     from controller.volumes.backend import VolumeBackend
@@ -240,7 +241,8 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     # The storage system forgets clients of a node that is cut off, and they may be back with what they have to write.
     writes = attachment.status.attached and (seen.volume is None or exclusive(seen.volume))
     silent = node is not None and writes and _unreachable(node)
-    mounted = node is not None and _is_in_use(node, seen.volume)
+    # That of a node which is well may have begun to wait for the volume anew, for the next pod.
+    mounted = node is not None and not node.ready and _is_in_use(node, seen.volume)
     if not held and not seen.trouble and not silent and not mounted:
         return Plan(steps=(Step(subject=subject, action=Detach(), reason=f"node {here} has let go of it"),))
     known = ", ".join(holder.client or "by a client unknown" for holder in held if here in holder.nodes)
@@ -396,7 +398,12 @@ class Attachments:
         if attachment is None or not (self.backend.serves(attachment.spec.attacher) or self._was_given(attachment)):
             self.backoffs.forget(request)
             return Result()
-        seen = await self.observe(attachment)
+        try:
+            seen = await self.observe(attachment)
+        except Exception as error:
+            if not is_lost(error):
+                await self._tell(attachment, brief(error))
+            raise
         plan = analyze(attachment, seen)
         outcome = await carry_out(
             plan,
@@ -411,7 +418,7 @@ class Attachments:
             self.backoffs,
         )
         if outcome.failures:
-            await self._tell(attachment, seen, outcome.failures)
+            await self._tell(attachment, brief("; ".join(failure.error for failure in outcome.failures)))
         return conclude(outcome, plan.look_again)
 
     def _was_given(self, attachment: VolumeAttachment) -> bool:
@@ -431,13 +438,14 @@ class Attachments:
         names = self._names(found) or {name}
         same_volume = [a for each in sorted(names) for a in self.attachments.by_index(BY_VOLUME, each)]
         deleting = attachment.metadata.deletion_timestamp is not None
-        since = attachment.metadata.deletion_timestamp or attachment.metadata.creation_timestamp
         seen = AttachmentObservation(
             volume=found,
             others=_without(attachment, same_volume),
-            age=self.clock() - datetime.fromisoformat(since).timestamp() if since else 0.0,
+            age=self._age(attachment),
             given=found is not None and found.metadata.annotations.get(GIVEN_TO) == _note(attachment),
         )
+        if not deleting and not attachment.status.attached and obstacle(attachment, seen):
+            return seen  # by the caches alone: while another node has the volume, the storage system need not be asked
         seen = await self._asked(attachment, seen, self._ask)
         if not deleting and attachment.status.attached:
             return seen
@@ -500,13 +508,18 @@ class Attachments:
         if attachment.metadata.deletion_timestamp is not None:
             return replace(seen, holders=await self.backend.holders(volume))
         told = attachment.status.attachment_metadata if attachment.status.attached else {}
-        holders = () if attachment.status.attached else await self.backend.holders(volume)
+        asks = not attachment.status.attached and seen.volume is not None and exclusive(seen.volume)
+        holders = await self.backend.holders(volume) if asks else ()
         return replace(seen, holders=holders, metadata=await self.backend.attachment(volume, told))
 
     async def _ask_who_is_absent(
         self, _: VolumeAttachment, seen: AttachmentObservation, volume: Volume
     ) -> AttachmentObservation:
         return replace(seen, absent=await self.backend.absent(volume))
+
+    def _age(self, attachment: VolumeAttachment) -> float:
+        since = attachment.metadata.deletion_timestamp or attachment.metadata.creation_timestamp
+        return self.clock() - datetime.fromisoformat(since).timestamp() if since else 0.0
 
     def _serves(self, node: str) -> bool:
         """Whether a node is not out of service, as far as the cache knows."""
@@ -586,25 +599,23 @@ class Attachments:
     async def _fail(self, attachment: VolumeAttachment, volume: PersistentVolume | None, action: Any) -> None:
         error = {"time": datetime.fromtimestamp(self.clock(), UTC).isoformat(), "message": action.error}
         key = "detachError" if action.detach else "attachError"
-        await self._patch_status(attachment, {"attached": attachment.status.attached, key: error})
+        await self._patch_status(attachment, {key: error})
         if volume is not None:
             reason = "FailedDetachVolume" if action.detach else "FailedAttachVolume"
             self.events.event(reference(PV.kind, volume.metadata), "Warning", reason, action.error)
 
-    async def _tell(
-        self, attachment: VolumeAttachment, seen: AttachmentObservation, failures: Sequence[StepResult]
-    ) -> None:
+    async def _tell(self, attachment: VolumeAttachment, why: str) -> None:
         """Tells in the attachment what kept it from being carried out; what Kubernetes waits for in vain has a reason.
 
         At first in silence: most of what fails, such as a write that another overtook, does not fail again.
         """
-        if seen.age < GRACE:
-            return
         deleting = attachment.metadata.deletion_timestamp is not None
         told = attachment.status.detach_error if deleting else attachment.status.attach_error
-        why = brief("; ".join(failure.error for failure in failures))
-        if told is None or told.message != why:
-            await self._fail(attachment, seen.volume, Fail(why, detach=deleting))
+        if self._age(attachment) < GRACE or (told is not None and told.message == why):
+            return
+        volume = self.volumes.get("", attachment.spec.source.persistent_volume_name or "")
+        with suppress(ApiError, TransportError):  # what failed first is what is logged, and tried again
+            await self._fail(attachment, volume, Fail(why, detach=deleting))
 
     async def _fence(self, attachment: VolumeAttachment, action: Any) -> None:
         here = attachment.spec.node_name

@@ -550,13 +550,14 @@ class TestObserving:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: manager.run(signals=False))
             await until(lambda: bool(manager.addresses))
-            host, port = manager.addresses[0]
+            (host, port), (debug_host, debug_port) = manager.addresses
             await until(lambda: manager.ready()["informer-configmaps"] == "ok")
 
             status, body = await text(f"http://{host}:{port}/readyz")
             assert status == 500
             assert "[+]informer-configmaps ok" in body
-            assert "[-]informer-toys.example.com " in body
+            assert "[-]informer-toys.example.com failed: reason withheld" in body
+            assert "[-]informer-toys.example.com 404" in (await text(f"http://{debug_host}:{debug_port}/readyz"))[1]
             assert (await text(f"http://{host}:{port}/healthz"))[0] == 200
             manager.stop()  # it stops though it never got its caches
 

@@ -35,9 +35,40 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{/* Whether ServiceMonitors are made: where they are asked for and the cluster has the type. */}}
+{{- define "rook.serviceMonitors" -}}
+{{- if and .Values.monitoring.enabled (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") -}}true{{- end -}}
+{{- end }}
+
+{{/* The tolerations of the agent and the mounter; upstream takes a text of YAML, too. */}}
+{{- define "rook.nodeTolerations" -}}
+{{- $wanted := .Values.csi.pluginTolerations -}}
+{{- if kindIs "string" $wanted }}{{ $wanted = fromYamlArray $wanted }}{{ end -}}
+{{- concat $wanted .Values.discover.tolerations | toJson -}}
+{{- end }}
+
+{{/* The node affinity of the agent and the mounter: an object, or upstream's text "key=value1,value2; key2". */}}
+{{- define "rook.nodeAffinity" -}}
+{{- $wanted := .Values.csi.pluginNodeAffinity -}}
+{{- if kindIs "string" $wanted -}}
+{{- $expressions := list -}}
+{{- range splitList ";" $wanted -}}
+{{- $parts := splitn "=" 2 (trim .) -}}
+{{- if $parts._1 -}}
+{{- $expressions = append $expressions (dict "key" (trim $parts._0) "operator" "In" "values" (splitList "," (nospace $parts._1))) -}}
+{{- else if $parts._0 -}}
+{{- $expressions = append $expressions (dict "key" (trim $parts._0) "operator" "Exists") -}}
+{{- end -}}
+{{- end -}}
+{{- if $expressions -}}
+{{- dict "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" (list (dict "matchExpressions" $expressions))) | toJson -}}
+{{- else }}{}{{ end -}}
+{{- else }}{{ $wanted | toJson }}{{ end -}}
+{{- end }}
+
 {{/* The annotations by which Prometheus finds a pod, unless a ServiceMonitor does: (list PORT .). */}}
 {{- define "rook.scrape" -}}
-{{- if not (index . 1).Values.monitoring.enabled -}}
+{{- if not (include "rook.serviceMonitors" (index . 1)) -}}
 prometheus.io/scrape: "true"
 prometheus.io/port: {{ index . 0 | quote }}
 prometheus.io/path: /metrics
@@ -51,10 +82,11 @@ prometheus.io/path: /metrics
   {{- if hasKey $.Values . }}{{ $found = append $found . }}{{ end -}}
 {{- end -}}
 {{- range $name, $_ := .Values.csi -}}
-  {{- if ne $name "kubeletDirPath" }}{{ $found = append $found (printf "csi.%s" $name) }}{{ end -}}
+  {{- if not (has $name (list "kubeletDirPath" "pluginTolerations" "pluginNodeAffinity")) }}{{ $found = append $found (printf "csi.%s" $name) }}{{ end -}}
 {{- end -}}
-{{- range list "toleration" "tolerationKey" -}}
+{{- range list "toleration" "tolerationKey" "nodeAffinity" -}}
   {{- if hasKey $.Values.discover . }}{{ $found = append $found (printf "discover.%s" .) }}{{ end -}}
 {{- end -}}
+{{- if and .Values.monitoring.enabled (not (include "rook.serviceMonitors" .)) }}{{ $found = append $found "monitoring.enabled" }}{{ end -}}
 {{- $found | toJson -}}
 {{- end }}

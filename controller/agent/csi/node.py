@@ -301,28 +301,40 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             options.append("ro")
             await self._refuse_journal(volume, mapped.device, wanted, options)
         options = list(dict.fromkeys(options))
-        await mounts.mount(self._run, mapped.device, target, filesystem=wanted, options=options)
+
+        async def mount() -> None:
+            await mounts.mount(self._run, mapped.device, target, filesystem=wanted, options=options)
+
         if mapped.read_only:
+            try:
+                await mount()
+            except CommandError as error:
+                if wanted != "xfs":
+                    raise
+                # Its log is not looked into before: the likeliest reason why a sound device is refused is told.
+                raise FilesystemError(f"{error}: it may be that {_unreplayed(wanted)}") from error
             return
+        await mount()
+        # One that cannot be grown is as good as it was: the kubelet asks for growth by itself, and tells what is wrong.
         try:
             await filesystem.grow_mounted(self._run, mapped.device, wanted, target)
         except CommandError as error:
+            _log.warning("file system not grown while mounted", volume=volume, error=str(error))
             if wanted != "ext4":
-                raise
-            _log.info("not grown while mounted, so before", volume=volume, error=str(error))
+                return
             await mounts.unmount(self._run, target)
-            await filesystem.grow_unmounted(self._run, mapped.device)
-            await mounts.mount(self._run, mapped.device, target, filesystem=wanted, options=options)
+            try:
+                await filesystem.grow_unmounted(self._run, mapped.device)
+            except CommandError as another:
+                _log.warning("file system not grown", volume=volume, error=str(another))
+            await mount()
 
     async def _refuse_journal(self, volume: str, device: str, wanted: str, options: Sequence[str]) -> None:
         """A reader cannot replay what the last writer left in the journal, and must know if it is to do without."""
-        without = filesystem.WITHOUT_JOURNAL[wanted]
-        if without not in options and await anyio.to_thread.run_sync(filesystem.needs_recovery, device, wanted):
-            raise FilesystemError(
-                f"volume {volume} is to be read only, but its {wanted} has a journal that its last user did not write "
-                f"back: mount it once for writing, or set the mount option {without} to see it as it is, which may be "
-                "inconsistent"
-            )
+        if filesystem.WITHOUT_JOURNAL[wanted] not in options and await anyio.to_thread.run_sync(
+            filesystem.needs_recovery, device, wanted
+        ):
+            raise FilesystemError(f"volume {volume} is to be read only: {_unreplayed(wanted)}")
 
     async def _publish_directory(self, request: csi_pb2.NodePublishVolumeRequest) -> None:
         table = await mounts.table()
@@ -506,6 +518,13 @@ def _refuse_second_device(volume: str, staged: mounts.Mount, table: Sequence[mou
 def _is_on(mount: mounts.Mount, device: str) -> bool:
     number = _device_number(device)
     return mount.device == f"{os.major(number)}:{os.minor(number)}"
+
+
+def _unreplayed(wanted: str) -> str:
+    return (
+        f"its {wanted} has a journal that its last user did not write back; mount it once for writing, or set the "
+        f"mount option {filesystem.WITHOUT_JOURNAL[wanted]} to see it as it is, which may be inconsistent"
+    )
 
 
 def _users(device: str, table: Sequence[mounts.Mount]) -> list[str]:

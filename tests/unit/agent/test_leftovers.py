@@ -9,7 +9,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.agent.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes
+from controller.agent.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes, let_go_of_leftovers
+from controller.runtime.kube import NODE
+from controller.testkit import ApiServer, virtual_time
 
 DRIVER = "rook-ceph.rbd.csi.ceph.com"
 
@@ -131,6 +133,24 @@ def test_a_nodes_status_names_the_handles_of_our_drivers() -> None:
     )
     assert node.handles({DRIVER}) == {"attached", "in^use"}
     assert msgspec.convert({}, NodeVolumes).handles({DRIVER}) == frozenset()
+
+
+@virtual_time
+async def test_a_change_of_the_node_is_acted_upon() -> None:
+    name = f"kubernetes.io/csi/{DRIVER}^v"
+    server = ApiServer()
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {"volumesInUse": [name]}}
+    server.put(NODE, node)
+    mapped = Node()
+    mapped.maps = {"v"}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(let_go_of_leftovers, server.client(), "n1", (DRIVER,), mapped)
+        await anyio.sleep(3 * INTERVAL)
+        assert mapped.maps == {"v"}
+        server.put(NODE, {**node, "status": {}})
+        await anyio.sleep(GRACE + 2)
+        assert mapped.maps == set()
+        tasks.cancel_scope.cancel()
 
 
 changes = st.lists(

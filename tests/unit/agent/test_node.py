@@ -388,6 +388,24 @@ async def test_what_grew_while_it_was_away_is_grown_when_it_is_staged(
     assert os.statvfs(kubelet.staging).f_blocks * os.statvfs(kubelet.staging).f_frsize > 1.8 * GIB
 
 
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+async def test_one_that_cannot_be_grown_is_mounted_as_it_is(
+    mapper: FileMapper, operator: Operator, tmp_path: Path, fs_type: str
+) -> None:
+    async def grows_nothing(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        if argv[0] in ("resize2fs", "xfs_growfs"):
+            raise CommandError(argv[0], "the kernel refused", 1)
+        return await run(*argv, deadline=deadline, ok=ok)
+
+    mapper.create("image")
+    kubelet = Kubelet(service(mapper, operator, tmp_path, Volumes(Tasks()), grows_nothing), tmp_path, fs_type=fs_type)
+    await kubelet.stage()
+    await kubelet.unstage()
+    mapper.create("image", 2 * GIB)
+    await kubelet.stage()
+    assert mounted(kubelet.staging) is not None
+
+
 async def test_mount_options_reach_the_mount(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
     mapper.create("image")
     kubelet = Kubelet(node, tmp_path, flags=("noatime", "nodev"))
@@ -667,22 +685,23 @@ async def test_a_file_system_grows_once_for_each_size(tmp_path: Path, grown: int
     assert not ext4_can_grow(after, grown << 20)
 
 
+@pytest.mark.parametrize(("fs_type", "option"), [("ext4", "noload"), ("xfs", "norecovery")])
 async def test_a_reader_is_told_of_a_journal_that_it_cannot_replay(
-    node: NodeService, mapper: FileMapper, tmp_path: Path, kubelet: Kubelet
+    node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str, option: str
 ) -> None:
-    await kubelet.stage()
-    (Path(kubelet.staging) / "file").write_text("in the journal")
+    image = mapper.create("image", 512 << 20)
+    writer = Kubelet(node, tmp_path, fs_type=fs_type)
+    await writer.stage()
+    (Path(writer.staging) / "file").write_text("in the journal")
     os.sync()
-    copy = mapper.directory / "copy"
-    copy.write_bytes(head(mapper.directory / "image", 64 << 20))
-    os.truncate(copy, GIB)
-    await kubelet.unstage()
-    reader = Kubelet(node, tmp_path, mode=READERS)
+    await run("cp", "--sparse=always", str(image), str(mapper.directory / "copy"))
+    await writer.unstage()
+    reader = Kubelet(node, tmp_path, fs_type=fs_type, mode=READERS)
     reader.publish_context["imageName"] = "copy"
-    with pytest.raises(FilesystemError, match=r"has a journal that .* set the mount option noload"):
+    with pytest.raises(FilesystemError, match=f"has a journal that .* option {option}"):
         await reader.stage()
     assert mapper.mapped == {}
-    reader.capability = capability(mode=READERS, flags=("noload",))
+    reader.capability = capability(fs_type=fs_type, mode=READERS, flags=(option,))
     await reader.stage()
     assert mounted(reader.staging) is not None
 

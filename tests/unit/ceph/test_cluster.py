@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import yaml
 
 from controller.apis.ceph.status import CephHealthMessage
 from controller.apis.node import BlockDevice
@@ -22,6 +23,7 @@ from controller.ceph.mon_objects import claim
 from controller.ceph.observation import Observation, daemons, remnants
 from controller.ceph.releases import CephVersion
 from controller.ceph.version import Detection
+from controller.framework.labels import INSTANCE
 from controller.framework.plan import Plan
 from tests.unit.ceph.cases import (
     FSID,
@@ -34,6 +36,7 @@ from tests.unit.ceph.cases import (
     running_mons,
     told,
 )
+from tests.unit.ceph.snapshot import DIRECTORY as SNAPSHOTS
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
@@ -313,3 +316,14 @@ def test_values_that_mean_nothing_are_named() -> None:
         "mon.count",
     ]
     assert invalid(cluster_of().spec) == ()
+
+
+def test_only_what_has_an_owner_has_the_label_by_which_argo_cd_prunes() -> None:
+    cluster = cluster_of()
+    labels = cluster_labels(cluster, "rook-ceph-mon")
+    assert INSTANCE in labels
+    assert INSTANCE not in metadata(cluster, "rook-ceph-mon", labels, owned=False)["labels"]
+    objects = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SNAPSHOTS.glob("*.yaml")]
+    assert objects
+    for found in (obj["metadata"] for obj in objects):
+        assert "ownerReferences" in found or INSTANCE not in found["labels"], found["name"]

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -28,22 +29,24 @@ from controller.ceph.daemon import Release
 from controller.ceph.devices import DeviceVerdict, Verdict
 from controller.ceph.mgr import CreateKeyring
 from controller.ceph.osd import (
+    Assessment,
+    DeployOsd,
     OsdObservation,
     OsdState,
     RemoveOsd,
     RequireRelease,
     SetDeviceClass,
-    analyze,
     device_status,
     handlers,
     observe,
     storage_status,
 )
 from controller.ceph.osd_daemon import Osd, osd_deployment, read_osd
+from controller.ceph.osd_memory import Comparisons
 from controller.ceph.osd_prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
 from controller.ceph.rados import CephError
 from controller.ceph.releases import CephVersion
-from controller.framework.children import Apply, Delete
+from controller.framework.children import Delete
 from controller.framework.plan import Step
 from controller.framework.reservations import Reservations, ReservedError
 from controller.runtime.apply import as_applied
@@ -60,6 +63,7 @@ UUIDS = tuple(f"354e9e31-3991-4647-ad71-9e21444f95c{n}" for n in range(10))
 RELEASE = Release("ceph:18.2", CephVersion(18, 2, 7))
 NEXT_RELEASE = Release("ceph:19.2", CephVersion(19, 2, 2))
 NOW = 1_800_000_000.0
+UNUSED: Any = None
 GIB = 1024**3
 
 
@@ -167,6 +171,21 @@ def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z
     )
 
 
+def assessed(spec: CephCluster, release: Release, seen: OsdObservation) -> OsdObservation:
+    return replace(seen, assessed=osd.assess(spec, FSID, release, seen, Comparisons()))
+
+
+def analyze(
+    spec: CephCluster, fsid: str, release: Release, seen: OsdObservation, *, hold: str = ""
+) -> tuple[Step, ...]:
+    """The plan for what is seen, whose release is given."""
+    return osd.analyze(spec, fsid, release, assessed(spec, release, seen), hold=hold)
+
+
+def lost(seen: OsdObservation) -> dict[int, str]:
+    return osd.lost(assessed(cluster(), RELEASE, seen))
+
+
 def shown(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
     return [(step.subject, step.title, step.waits_for) for step in steps]
 
@@ -264,7 +283,7 @@ class TestDaemons:
     def test_missing_deployment(self, fields: dict[str, Any]) -> None:
         (step,) = analyze(cluster(), FSID, RELEASE, observation(states={0: state(0, up=False)}, **fields))
         assert (step.subject, step.reason) == ("osd.0", "Deployment rook-ceph-osd-0 does not exist")
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"host": "a"})
 
     def test_settled(self) -> None:
@@ -281,7 +300,7 @@ class TestDaemons:
         seen = observation(deployed, states={0: state(0, up=False, new=new)})
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert shown(steps) == [("osd.0", "Wait", "the OSD to report to the mons")]
-        assert osd.lost(seen) == {}
+        assert lost(seen) == {}
 
     def test_one_that_went_down_is_nothing_to_wait_for(self) -> None:
         """Its disk may be dead for weeks: the cluster is degraded, and has nothing to do."""
@@ -291,7 +310,7 @@ class TestDaemons:
         deployed = running(cluster(), an_osd(0), rolled_out=False, progress="NewReplicaSetAvailable")
         seen = observation(deployed, states={0: state(0, up=False)}, pods={0: (pod,)})
         assert analyze(cluster(), FSID, RELEASE, seen) == ()
-        ((number, why),) = osd.lost(seen).items()
+        ((number, why),) = lost(seen).items()
         assert number == 0
         assert "no device" in why
 
@@ -305,7 +324,7 @@ class TestDaemons:
         seen = observation(deployed, states={0: state(0)}, reports={"a": (osd_disk(0),)})
         assert analyze(cluster(storage={}), FSID, RELEASE, seen) == ()
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
 
     def test_disk_carried_to_another_node(self) -> None:
         seen = observation(
@@ -315,7 +334,7 @@ class TestDaemons:
             reports={"a": (), "b": (osd_disk(0, "sdx"),)},
         )
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
 
     def test_disk_that_several_nodes_see_stays_where_it_is(self) -> None:
@@ -331,13 +350,13 @@ class TestDaemons:
         spec = cluster(storage={"nodes": [{"name": "b", "devices": [{"name": "sdb"}]}]})
         reports = {"a": (osd_disk(0),), "b": (osd_disk(0),)}
         (step,) = analyze(spec, FSID, RELEASE, observation(nodes=("a", "b"), states={0: state(0)}, reports=reports))
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
 
     def test_node_is_gone(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), nodes=(), states={0: state(0, up=False)})
         assert analyze(cluster(), FSID, RELEASE, seen) == ()
-        assert list(osd.lost(seen)) == [0]
+        assert list(lost(seen)) == [0]
 
     def test_left_alone_by_label(self) -> None:
         deployed = running(cluster(), an_osd(0))
@@ -348,7 +367,7 @@ class TestDaemons:
         requests = {"requests": {"memory": "2Gi"}}
         spec = cluster(storage={"nodes": [{"name": "a", "useAllDevices": True, "resources": requests}]})
         (step,) = analyze(spec, FSID, RELEASE, observation(states={0: state(0)}, reports={"a": (osd_disk(0),)}))
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["containers"][0]["resources"] == requests
 
 
@@ -397,7 +416,7 @@ class TestRestarts:
         now = NOW
         for _ in range(len(ones) * 3 + len(answers)):
             seen = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
-            steps = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, Apply)]
+            steps = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, DeployOsd)]
             if not steps:
                 break
             up = {s.osd_id for s in ceph.states if s.up}
@@ -459,7 +478,7 @@ class TestRestarts:
         states = {0: state(0, up=False), 1: state(1), 2: state(2)}
         others = [running(cluster(), one) for one in self.three[1:]]
         seen = observation(first, *others, nodes=("a", "b"), states=states)
-        assert osd.next_batch(cluster(), FSID, NEXT_RELEASE, seen) == (() if waits else (1,))
+        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == (() if waits else (1,))
 
     def test_one_that_is_down_needs_no_permission(self) -> None:
         seen = self.seen(*self.three, down=(2,), unstoppable="no")
@@ -470,8 +489,8 @@ class TestRestarts:
     @pytest.mark.parametrize(("limit", "expected"), [(20, (0, 1)), (1, (0,))])
     def test_next_batch(self, limit: int, expected: tuple[int, ...]) -> None:
         spec = cluster(storage={"osdMaxUpdatesInParallel": limit})
-        assert osd.next_batch(spec, FSID, NEXT_RELEASE, self.seen(*self.three)) == expected
-        assert osd.next_batch(spec, FSID, RELEASE, self.seen(*self.three)) == ()
+        assert osd.next_batch(spec, assessed(spec, NEXT_RELEASE, self.seen(*self.three))) == expected
+        assert osd.next_batch(spec, assessed(spec, RELEASE, self.seen(*self.three))) == ()
 
     def test_none_is_asked_about_while_one_is_about_to_stop(self) -> None:
         """Its Deployment was changed a moment ago, and the cluster's map still has it up."""
@@ -480,7 +499,7 @@ class TestRestarts:
             *(running(cluster(), one) for one in self.three[1:]),
         ]
         seen = observation(*deployed, nodes=("a", "b"), states={n: state(n) for n in range(3)})
-        assert osd.next_batch(cluster(), FSID, NEXT_RELEASE, seen) == ()
+        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == ()
         assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
 
 
@@ -503,19 +522,19 @@ class TestPlaces:
         steps = [s for s in analyze(spec, FSID, RELEASE, seen) if s.consent]
         assert [s.subject for s in steps] == ["OSDs of node a"]
         assert steps[0].consent == 'annotation rook.io/allow-osd-move: "true"'
-        assert not any(isinstance(s.action, Apply) for s in analyze(spec, FSID, RELEASE, seen))
+        assert not any(isinstance(s.action, DeployOsd) for s in analyze(spec, FSID, RELEASE, seen))
 
     def test_consent(self) -> None:
         spec, seen = self.seen(node("a"), node("a", **self.zone))
         meta = msgspec.structs.replace(spec.metadata, annotations={"rook.io/allow-osd-move": "true"})
         (step,) = analyze(msgspec.structs.replace(spec, metadata=meta), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
 
     def test_other_changes_leave_it_where_it_is(self) -> None:
         spec, seen = self.seen(node("a", **self.zone), node("a"))
-        (step,) = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, Apply)]
-        assert isinstance(step.action, Apply)
+        (step,) = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, DeployOsd)]
+        assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
 
     def test_all_of_a_node_are_one_step(self) -> None:
@@ -534,7 +553,7 @@ class TestPlaces:
             reports={"a": (osd_disk(0),)} if known_by != "job" else {},
         )
         step, _ = analyze(cluster(), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"rack": "r1", "host": "a"})
 
     def test_a_disk_that_was_carried_elsewhere_goes_there(self) -> None:
@@ -543,7 +562,7 @@ class TestPlaces:
             deployed, nodes=("a", "b"), states={0: state(0)}, reports={"a": (), "b": (osd_disk(0, "sdx"),)}
         )
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert "--crush-location=root=default host=b" in str(step.action.obj)
 
 
@@ -579,7 +598,7 @@ class TestRemovals:
             reports={"a": (disk("sdc", **label),)},
         )
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(
             0, uuid=UUIDS[5], path="/dev/sdc", place={"host": "a"}
         )
@@ -595,7 +614,8 @@ class TestRemovals:
     async def test_the_mgr_is_not_told_to_purge_come_what_may(self) -> None:
         """It takes each of these two for a user's word that the data may be lost."""
         ceph = Answers()
-        await handlers(cluster(), FSID, RELEASE, OnTheServer(True), ceph, **OPERATOR)[RemoveOsd](RemoveOsd(3))
+        ways = handlers(cluster(), FSID, RELEASE, OnTheServer(True), UNUSED, ceph, **OPERATOR)
+        await ways[RemoveOsd](RemoveOsd(3))
         ((command, arguments),) = ceph.asked
         assert command == "osd purge"
         assert not {"force", "yes_i_really_mean_it"} & set(arguments)
@@ -605,9 +625,8 @@ class TestRemovals:
     )
     async def test_consent_is_asked_for_at_the_moment_of_the_act(self, server: tuple[bool, str], why: str) -> None:
         ceph = Answers()
-        ways = handlers(
-            cluster(removeOSDsIfOutAndSafeToRemove=True), FSID, RELEASE, OnTheServer(*server), ceph, **OPERATOR
-        )
+        spec = cluster(removeOSDsIfOutAndSafeToRemove=True)
+        ways = handlers(spec, FSID, RELEASE, OnTheServer(*server), UNUSED, ceph, **OPERATOR)
         with pytest.raises(NoConsentError, match=why):
             await ways[RemoveOsd](RemoveOsd(3))
         assert ceph.asked == []
@@ -642,15 +661,15 @@ class TestUpgradeEnd:
     def test_the_release_is_required_in_the_end(
         self, required: str, releases: tuple[str, ...], up: tuple[bool, ...], expected: list[RequireRelease]
     ) -> None:
-        states = {n: state(n, up=up[n], release=release) for n, release in enumerate(releases)}
-        seen = observation(states=states, required=required)
+        states = {n: state(n, up=up[n]) for n in range(len(releases))}
+        seen = observation(states=states, required=required, releases=Counter(r for r in releases if r))
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert [s.action for s in steps if isinstance(s.action, RequireRelease)] == expected
 
     async def test_it_is_asked_of_the_mons(self) -> None:
         ceph = Answers()
-        client: Any = None
-        await handlers(cluster(), FSID, RELEASE, client, ceph, **OPERATOR)[RequireRelease](RequireRelease("reef"))
+        ways = handlers(cluster(), FSID, RELEASE, UNUSED, UNUSED, ceph, **OPERATOR)
+        await ways[RequireRelease](RequireRelease("reef"))
         assert ceph.asked == [("osd require-osd-release", {"release": "reef"})]
 
 
@@ -667,9 +686,12 @@ class FakeCeph:
         self.max_osd: int | None = None
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
-        assert not args
         if self.silent:
             raise CephError(110, "no answer")
+        if prefix == "osd count-metadata":
+            value = {"osd_objectstore": "bluestore", "ceph_release": "reef"}[args["property"]]
+            return {value: len(self.states), "unknown": 1}
+        assert not args
         if prefix == "osd dump":
             return {
                 "osds": [
@@ -687,10 +709,8 @@ class FakeCeph:
             }
         if prefix == "osd tree":
             return {"nodes": [{"id": -1}, *({"id": s.osd_id, "device_class": "ssd"} for s in self.states)], "stray": []}
-        if prefix == "osd crush rule dump":
-            return []
-        assert prefix == "osd metadata"
-        return [{"id": s.osd_id, "osd_objectstore": "bluestore", "ceph_release": "reef"} for s in self.states]
+        assert prefix == "osd crush rule dump"
+        return []
 
     async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
         raise AssertionError(prefix)
@@ -712,6 +732,7 @@ async def look(
     *,
     now: float = NOW,
     mgr: bool = True,
+    memory: Comparisons | None = None,
 ) -> OsdObservation:
     """What is observed of a cluster on nodes a, b and c with these Deployments."""
     return await observe(
@@ -727,6 +748,7 @@ async def look(
         pods=[],
         ceph=ceph,
         mgr=mgr,
+        memory=memory,
         script_image=IMAGE,
     )
 
@@ -755,7 +777,8 @@ class TestObservation:
         ceph = FakeCeph(*(state(n) for n in range(3)))
         seen = await self.look(ceph, RELEASE)
         assert ceph.asked == []
-        assert seen.states == {n: state(n, device_class="ssd", store="bluestore", release="reef") for n in range(3)}
+        assert seen.states == {n: state(n, device_class="ssd") for n in range(3)}
+        assert (seen.stores, seen.releases) == ({"bluestore": 3}, {"reef": 3})
         assert seen.required == "quincy"
 
     @pytest.mark.parametrize(("max_osd", "ever"), [(0, False), (1, True), (None, True)])
@@ -817,6 +840,101 @@ class TestObservation:
         }
 
 
+class TestMemory:
+    """At rest nothing is built or compared; what changed is, and whatever it depends on counts."""
+
+    @pytest.fixture
+    def built(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The OSDs whose Deployments were built."""
+        found: list[int] = []
+
+        def count(cluster: CephCluster, fsid: str, release: Release, one: Osd, *more: Any) -> dict[str, Any]:
+            found.append(one.osd_id)
+            return osd_deployment(cluster, fsid, release, one, *more)
+
+        monkeypatch.setattr(osd, "osd_deployment", count)
+        return found
+
+    def deployed(self, spec: CephCluster, *, version: str = "1") -> list[dict[str, Any]]:
+        found = [running(spec, one) for one in TestRestarts.three]
+        for deployment in found:
+            deployment["metadata"]["resourceVersion"] = version
+        return found
+
+    async def test_what_did_not_change_is_not_compared_again(self, built: list[int]) -> None:
+        spec, ceph, memory = cluster(), FakeCeph(*(state(n) for n in range(3))), Comparisons()
+        deployed = self.deployed(spec)
+        for _ in range(3):
+            seen = await look(spec, RELEASE, ceph, deployed, memory=memory)
+            assert seen.assessed.changes == {}
+        assert built == [0, 1, 2]
+        deployed[1]["metadata"]["resourceVersion"] = "2"
+        deployed[1]["spec"]["replicas"] = 0
+        seen = await look(spec, RELEASE, ceph, deployed, memory=memory)
+        assert list(seen.assessed.changes) == [1]
+        assert built == [0, 1, 2, 1]
+
+    async def test_a_plan_of_thousands_builds_none_until_it_is_carried_out(self, built: list[int]) -> None:
+        spec, ceph, memory = cluster(), FakeCeph(*(state(n) for n in range(3))), Comparisons()
+        deployed = self.deployed(spec)
+        await look(spec, NEXT_RELEASE, ceph, deployed, memory=memory)
+        built.clear()
+        seen = await look(spec, NEXT_RELEASE, ceph, deployed, memory=memory)
+        steps = osd.analyze(spec, FSID, NEXT_RELEASE, seen)
+        assert (len(steps), built) == (3, [])
+        assert isinstance(steps[0].action, DeployOsd)
+        assert steps[0].action.obj["metadata"]["labels"]["ceph-version"] == "19.2.2-0"
+        assert built == [0]
+
+    @pytest.mark.parametrize("what", ["release", "generation", "script image", "labels of the node", "resources"])
+    async def test_all_that_it_depends_on_counts(self, what: str) -> None:
+        """As if there were no memory."""
+        spec, memory = cluster(storage={"nodes": [{"name": "a"}, {"name": "b"}]}), Comparisons()
+        deployments = [msgspec.convert(d, Deployment) for d in self.deployed(spec)]
+        live = {("Deployment", d["metadata"]["name"]): d for d in self.deployed(spec)}
+        numbered = dict(enumerate(deployments))
+        seen = OsdObservation(
+            now=NOW,
+            nodes=(node("a"), node("b")),
+            live=live,
+            deployments=numbered,
+            states={n: state(n) for n in range(3)},
+            script_image=IMAGE,
+        )
+        assert osd.assess(spec, FSID, RELEASE, seen, memory).changes == {}
+        release = RELEASE
+        if what == "release":
+            release = NEXT_RELEASE
+        elif what == "generation":
+            spec = msgspec.structs.replace(
+                cluster(network={"ipFamily": "IPv6"}),
+                metadata=msgspec.structs.replace(spec.metadata, generation=9),
+            )
+        elif what == "script image":
+            seen = replace(seen, script_image="another:v9")
+        elif what == "labels of the node":
+            seen = replace(seen, nodes=(node("a", **{"kubernetes.io/hostname": "a2"}), node("b")))
+        else:
+            limits = {"limits": {"cpu": "3"}}
+            spec = msgspec.structs.replace(
+                cluster(storage={"nodes": [{"name": "a", "resources": limits}, {"name": "b"}]}),
+                metadata=msgspec.structs.replace(spec.metadata, generation=9),
+            )
+        remembered = osd.assess(spec, FSID, release, seen, memory).changes
+        assert remembered == osd.assess(spec, FSID, release, seen, Comparisons()).changes
+        assert remembered or what == "script image"
+
+    async def test_those_that_are_gone_are_forgotten(self) -> None:
+        memory = Comparisons()
+        memory.begin("x", [1, 2])
+        assert memory.difference(1, "own", lambda: "differs") == "differs"
+        assert memory.difference(1, "own", lambda: "not asked") == "differs"
+        assert memory.difference(1, None, lambda: "asked") == "asked"
+        memory.begin("x", [2])
+        memory.begin("x", [1, 2])
+        assert memory.difference(1, "own", lambda: "again") == "again"
+
+
 class TestResults:
     def test_what_pods_report(self) -> None:
         message = json.dumps(
@@ -851,7 +969,7 @@ class TestStatus:
             DeviceVerdict(node="a", device="sdb", verdict=Verdict.REJECTED, reason="is read-only", report=disk()),
         ]
         refused = (Refusal("b", "/dev/sdb", "no room"), Refusal("a", "/dev/sdb", "old"))
-        rows = device_status(verdicts, observation(refused=refused))
+        rows = device_status(observation(refused=refused, assessed=Assessment(verdicts=tuple(verdicts))))
         assert [(r.node, r.verdict, r.reason) for r in rows] == [
             ("a", "Rejected", "is read-only"),
             ("b", "Accepted", "empty; the last try failed: no room"),
@@ -860,7 +978,7 @@ class TestStatus:
     def test_bounded(self) -> None:
         many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason="x") for n in range(600)]
         used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
-        rows = device_status([*many, used], observation())
+        rows = device_status(observation(assessed=Assessment(verdicts=(*many, used))))
         assert len(rows) == osd.MAX_DEVICE_ROWS + 1
         assert rows[-2].verdict == "InUse"
         assert rows[-1].reason == "101 more rejected devices are not shown"
@@ -893,7 +1011,7 @@ class TestDeviceClass:
         spec = cluster(storage=self.storage)
         seen = self.seen(spec, "hdd")
         assert analyze(spec, FSID, RELEASE, seen) == ()
-        (row,) = device_status(osd.judged(spec, FSID, seen), seen)
+        (row,) = device_status(assessed(spec, RELEASE, seen))
         assert row.reason == "osd.0 of this cluster; its device class stays hdd unless allowDeviceClassUpdate is set"
 
 
@@ -1018,9 +1136,9 @@ class TestReservations:
         first, (one,) = wanted("first", "a")
         second, (two,) = wanted("second", "b")  # seen at the same moment, from another node
         ways: dict[str, Any] = {"script_image": IMAGE, "reservations": reservations}
-        await handlers(first, FSID, RELEASE, client, FakeCeph(), **ways)[PrepareDevices](one.action)
+        await handlers(first, FSID, RELEASE, client, UNUSED, FakeCeph(), **ways)[PrepareDevices](one.action)
         with pytest.raises(ReservedError, match="is being prepared for the cluster in namespace first"):
-            await handlers(second, FSID, RELEASE, client, FakeCeph(), **ways)[PrepareDevices](two.action)
+            await handlers(second, FSID, RELEASE, client, UNUSED, FakeCeph(), **ways)[PrepareDevices](two.action)
         assert client.made == ["first"]
         assert wanted("second", "b")[1] == ()
         assert [type(s.action) for s in wanted("first", "a")[1]] == [PrepareDevices]
@@ -1053,7 +1171,7 @@ class TestUnknownData:
     async def test_it_is_asked_for_again_when_the_job_is_made(self, generation: int, made: list[str]) -> None:
         (step,) = analyze(self.spec, FSID, RELEASE, observation(reports={"a": (disk(),)}))
         client = Jobs(generation)
-        act = handlers(self.spec, FSID, RELEASE, client, FakeCeph(), **OPERATOR)[PrepareDevices]
+        act = handlers(self.spec, FSID, RELEASE, client, UNUSED, FakeCeph(), **OPERATOR)[PrepareDevices]
         try:
             await act(step.action)
         except NoConsentError:
@@ -1102,12 +1220,12 @@ class TestScript:
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert [(s.subject, bool(s.waits_for)) for s in steps] == [("osd.0", False), ("osd.1", False), ("osd.2", True)]
         (first, *_) = (s.action for s in steps)
-        assert isinstance(first, Apply)
+        assert isinstance(first, DeployOsd)
         assert copies(first.obj) == ["rook/operator:v2"]
 
     def test_what_changes_anyhow_changes_to_the_new_image(self) -> None:
         steps = analyze(cluster(), FSID, NEXT_RELEASE, self.seen(script_image="v2", stoppable=frozenset({0, 1, 2})))
-        assert [copies(s.action.obj) for s in steps if isinstance(s.action, Apply)] == [["v2"]] * 3
+        assert [copies(s.action.obj) for s in steps if isinstance(s.action, DeployOsd)] == [["v2"]] * 3
 
     def test_without_the_operators_image_nothing_is_prepared(self) -> None:
         (step,) = analyze(cluster(), FSID, RELEASE, observation(reports={"a": (disk(),)}, script_image=""))
@@ -1212,11 +1330,11 @@ class TestManifests:
         )
         seen = observation(running(spec, an_osd(0)), states={0: state(0, device_class="ssd")})
         (step,) = analyze(spec, FSID, RELEASE, seen)
-        assert isinstance(step.action, Apply)
+        assert isinstance(step.action, DeployOsd)
         container = step.action.obj["spec"]["template"]["spec"]["containers"][0]
         assert container["resources"] == {"limits": {"cpu": "2"}}
         settled = observation(as_applied(step.action.obj), states={0: state(0, device_class="ssd")})
-        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, Apply)] == []
+        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, DeployOsd)] == []
 
     @pytest.mark.parametrize(("family", "expected"), [("IPv6", ["false", "true"]), ("IPv4", [])])
     def test_ip_family(self, family: str, expected: list[str]) -> None:

@@ -26,13 +26,13 @@ def helm() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def render(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Rendered]:
-    """Renders the release `rook` in namespace `rook-ceph` with these values; the same values are rendered once."""
+    """Renders the release `rook` in namespace `rook-ceph` with these options and values; the same is rendered once."""
     done: dict[str, Rendered] = {}
 
-    def run(**values: Any) -> Rendered:
-        key = json.dumps(values, sort_keys=True)
+    def run(*options: str, **values: Any) -> Rendered:
+        key = json.dumps([options, values], sort_keys=True)
         if key not in done:
-            arguments = ["template", "rook", CHART, "--namespace", "rook-ceph", "--kube-version", "1.36.0"]
+            arguments = ["template", "rook", CHART, "--namespace", "rook-ceph", "--kube-version", "1.36.0", *options]
             for name, value in values.items():
                 arguments += ["--set-json", f"{name}={json.dumps(value)}"]
             result = helm(*arguments)

@@ -350,8 +350,8 @@ def test_node_values(render: Render, name: str) -> None:
     affinity: Manifest = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
     pod = render(
         **{
-            "discover.tolerations": [],
-            "discover.nodeAffinity": affinity,
+            "csi.pluginTolerations": [],
+            "csi.pluginNodeAffinity": affinity,
             "agent.image.repository": "r/a",
             "agent.image.tag": "v3",
         }
@@ -359,6 +359,43 @@ def test_node_values(render: Render, name: str) -> None:
     assert "tolerations" not in pod
     assert pod["affinity"]["nodeAffinity"] == affinity
     assert pod["containers"][0]["image"] == "r/a:v3"
+
+
+@pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])
+def test_node_values_as_upstreams_users_write_them(render: Render, name: str) -> None:
+    pod = render(
+        **{
+            "csi.pluginTolerations": "- operator: Exists",
+            "csi.pluginNodeAffinity": "role=storage, app; ssd",
+            "discover.nodeAffinity": "role=storage",
+            "discover.tolerations": [{"key": "storage", "operator": "Exists"}],
+        }
+    ).pod("DaemonSet", name)
+    assert pod["tolerations"] == [{"operator": "Exists"}, {"key": "storage", "operator": "Exists"}]
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [
+        {"key": "role", "operator": "In", "values": ["storage", "app"]},
+        {"key": "ssd", "operator": "Exists"},
+    ]
+
+
+def test_volumes_are_mounted_on_all_nodes_though_only_some_have_disks(render: Render) -> None:
+    rendered = render(**{"discover.nodeAffinity": "role=storage"})
+    assert "affinity" not in rendered.pod("DaemonSet", "rook-agent")
+    annotations = rendered.get("Deployment", "rook-ceph-operator")["metadata"]["annotations"]
+    assert annotations["rook.io/values-not-served"] == "discover.nodeAffinity"
+
+
+def test_a_directory_may_end_in_a_slash(render: Render) -> None:
+    pod = render(**{"csi.kubeletDirPath": "/var/lib/kubelet/"}).pod("DaemonSet", "rook-agent")
+    assert environment(pod)["KUBELET_DIR"] == "/var/lib/kubelet"
+
+
+def test_upstreams_image_is_refused_with_what_to_do(helm: Helm) -> None:
+    setting = "image.repository=registry.example.org/mirror/rook/ceph"
+    result = helm("template", "rook", CHART, "--kube-version", "1.36.0", "--set", setting)
+    assert result.returncode != 0
+    assert "the image of upstream's operator" in result.stderr
 
 
 # Monitoring and tests
@@ -372,11 +409,25 @@ def test_prometheus_finds_the_operator_one_way(render: Render) -> None:
 
     assert annotations(render())["prometheus.io/port"] == "9090"
     assert render().of_kind("ServiceMonitor") == []
-    monitored = render(**{"monitoring.enabled": True})
+    without_types = render(**{"monitoring.enabled": True})
+    assert annotations(without_types)["prometheus.io/port"] == "9090"
+    assert without_types.of_kind("ServiceMonitor") == []
+    monitored = render("--api-versions=monitoring.coreos.com/v1/ServiceMonitor", **{"monitoring.enabled": True})
     assert "prometheus.io/scrape" not in annotations(monitored)
     selector = monitored.get("ServiceMonitor", "rook-ceph-operator")["spec"]["selector"]["matchLabels"]
     service = monitored.get("Service", "rook-ceph-operator-metrics")
     assert selector.items() <= service["metadata"]["labels"].items()
+
+
+def test_who_may_reach_the_operator_can_be_limited(render: Render) -> None:
+    assert render().of_kind("NetworkPolicy") == []
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    limited = render(networkPolicy={"enabled": True, "metricsFrom": [prometheus]})
+    spec = limited.get("NetworkPolicy", "rook-ceph-operator")["spec"]
+    pod = limited.get("Deployment", "rook-ceph-operator")["spec"]["template"]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= pod.items()
+    assert spec["policyTypes"] == ["Ingress"]
+    assert spec["ingress"] == [{"ports": [{"port": "metrics"}], "from": [{"podSelector": {}}, prometheus]}]
 
 
 def test_the_smoke_test_is_a_hook_that_asks_for_every_type(render: Render) -> None:

@@ -163,6 +163,9 @@ class TestCaches:
         assert second["encodings"] == {"json": 0, "protobuf": 1}
 
 
+JSON_PAGES = {"/debug/queues", "/debug/reconciles", "/debug/caches"}
+
+
 class TestServing:
     @pytest.fixture
     async def url(self, factory: InformerFactory) -> AsyncIterator[str]:
@@ -175,11 +178,18 @@ class TestServing:
         async with aiohttp.ClientSession(url) as session:
             async with session.get("/debug/") as answer:
                 index = await answer.json()
-            assert set(index) == {"/debug/tasks", "/debug/queues", "/debug/reconciles", "/debug/caches"}
+            assert set(index) == {
+                "/healthz",
+                "/readyz",
+                "/debug/tasks",
+                "/debug/queues",
+                "/debug/reconciles",
+                "/debug/caches",
+            }
             for page in index:
                 async with session.get(page) as answer:
                     assert answer.status == 200
-                    assert answer.content_type == ("text/plain" if page == "/debug/tasks" else "application/json")
+                    assert answer.content_type == ("application/json" if page in JSON_PAGES else "text/plain")
                 async with session.post(page) as answer:
                     assert answer.status == 405
 

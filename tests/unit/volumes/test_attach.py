@@ -11,6 +11,7 @@ import pytest
 from controller.framework.plan import PlanError, StepState
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request
+from controller.testkit import Connection
 from controller.volumes.attach import (
     ASK_AGAIN,
     FIRST_LOOK,
@@ -29,6 +30,7 @@ from controller.volumes.attach import (
     finalizer,
 )
 from controller.volumes.backend import BackendError, Holder, Volume
+from informers import ApiError, Client
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, node, volume
 from tests.unit.volumes.world import FakeBackend, FakeEvents, World, attaching
 
@@ -204,6 +206,11 @@ def test_a_node_that_may_still_have_it_open_is_not(found: AttachmentObservation,
     assert actions(told, found) == [None]
 
 
+def test_a_node_that_is_well_and_waits_for_the_volume_anew_does_not_keep_it() -> None:
+    """It waits for the attachment to go and come again."""
+    assert actions(LEAVING, seen(node=node("a", "10.0.0.1", in_use=True))) == [Detach()]
+
+
 def test_the_report_of_a_node_that_answers_is_believed_where_others_have_the_volume_too() -> None:
     found = seen(volume=SHARED, holders=[UNKNOWN], reports=True, others=[attachment("b", attached=True)])
     assert actions(LEAVING, found) == [Detach()]
@@ -329,6 +336,26 @@ async def test_whatever_keeps_a_volume_from_being_attached_is_told() -> None:
     assert found is not None
     assert "imageName" in found["status"]["attachError"]["message"]
     assert events.told == [("FailedAttachVolume", "'imageName'")]
+
+
+class Forbidden(Connection):
+    """An API server that shows no node."""
+
+    async def request(self, method: str, path: str, **rest: Any) -> bytes:
+        if path.startswith("/api/v1/nodes/"):
+            raise ApiError(403, "Forbidden", "nodes is forbidden")
+        return await super().request(method, path, **rest)
+
+
+async def test_what_the_api_server_does_not_show_is_told() -> None:
+    world = World()
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(LEAVING))
+    operator = attaching(world, client=Client(Forbidden(world.server, "operator")))
+    with pytest.raises(ApiError):
+        await operator.reconcile(Request("", "csi-a"))
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    assert "nodes is forbidden" in found["status"]["detachError"]["message"]
 
 
 class Refused(FakeBackend):
