@@ -183,14 +183,15 @@ class Entries:
     """
 
     def __init__(self, storage: StorageScopeSpec) -> None:
-        self._named: dict[str, list[Node]] = defaultdict(list)
-        for entry in () if storage.use_all_nodes else storage.nodes:
-            self._named[entry.name].append(entry)
+        self._named: dict[str, dict[int, Node]] = defaultdict(dict)
+        for place, entry in enumerate(() if storage.use_all_nodes else storage.nodes):
+            self._named[entry.name][place] = entry
 
     def of(self, node: str, hostname: str) -> Node | None:
         """What there is for a node; None where it is not named."""
-        found = [entry for name in dict.fromkeys((hostname, node)) for entry in self._named.get(name, ())]
-        return _merged(found) if len(found) > 1 else next(iter(found), None)
+        found = {**self._named.get(hostname, {}), **self._named.get(node, {})}
+        entries = [found[place] for place in sorted(found)]
+        return _merged(entries) if len(entries) > 1 else next(iter(entries), None)
 
 
 def _merged(found: Sequence[Node]) -> Node:
