@@ -38,12 +38,11 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
 from controller.framework.aside import aside
-from controller.framework.children import Live, delete, explain
+from controller.framework.children import Live, delete, explain, is_held
 from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.altered import Held
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
@@ -688,18 +687,18 @@ def _outdated(
         resources = overrides.get(_hostname(node), {})
         wanted = replace(osd, place={}) if moving else osd
         image = kept_image(deployment, seen.script_image)
-        live = seen.live.get(("Deployment", osd.daemon.name))
+        key = ("Deployment", osd.daemon.name)
         version = deployment.metadata.resource_version if deployment is not None else ""
         # One that is let be for a while is so until some time.
-        own = (version, wanted, bound_to[osd.node], resources) if version and not isinstance(live, Held) else None
+        own = (version, wanted, bound_to[osd.node], resources) if version and not is_held(seen.live, key) else None
         build = partial(osd_deployment, cluster, fsid, release, wanted, node, resources)
-        why = memory.difference(osd.osd_id, own, partial(_compare, build, image, live))
+        why = memory.difference(osd.osd_id, own, partial(_compare, build, image, seen.live, key))
         if why:
             yield DeployOsd(wanted, why, partial(build, seen.script_image))
 
 
-def _compare(build: Callable[[str], JsonObject], image: str, live: JsonObject | None) -> str:
-    return explain(build(image), live)
+def _compare(build: Callable[[str], JsonObject], image: str, live: Live, key: tuple[str, str]) -> str:
+    return explain(build(image), live.get(key))
 
 
 def _serves(seen: OsdObservation, osd_id: int) -> bool:
@@ -788,8 +787,10 @@ def _named(osd_ids: Sequence[int]) -> str:
 def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
     names = {osd.osd_id for osd in osds}
     for number, deployment in sorted(seen.deployments.items()):
+        if number in names or deployment.metadata.deletion_timestamp is not None:
+            continue
         live = seen.live.get(("Deployment", deployment.metadata.name))
-        if number not in names and live is not None and deployment.metadata.deletion_timestamp is None:
+        if live is not None:
             yield delete(
                 DEPLOYMENT, live, subject=f"osd.{number}", reason="the cluster no longer has an OSD with its UUID"
             )
