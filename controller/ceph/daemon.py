@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.keys import KEYRING_KEY
-from controller.framework.labels import owner_reference, recommended
+from controller.framework.labels import INSTANCE, owner_reference, recommended
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
 from controller.framework.resources import requirements
 
@@ -146,11 +146,15 @@ def metadata(
 ) -> JsonObject:
     """The metadata of a child in the cluster's namespace.
 
-    `owned`: it is removed with the CephCluster. Not so for identity and data.
+    `owned`: it is removed with the CephCluster. Not so for identity and data, which go without the label of an
+    instance: Argo CD takes an object that has it and no owner for its own, and prunes it.
     """
-    meta: JsonObject = {"name": name, "namespace": cluster.metadata.namespace, "labels": dict(labels), **more}
+    own = dict(labels)
+    meta: JsonObject = {"name": name, "namespace": cluster.metadata.namespace, "labels": own, **more}
     if owned:
         meta["ownerReferences"] = [owner_reference(CEPH_CLUSTER, cluster.metadata)]
+    else:
+        own.pop(INSTANCE, None)
     return meta
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from controller.framework.names import label_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from controller.apis.meta import Kind, ObjectMeta
 
 MANAGER = "rook-ceph-operator"
 """The value of `app.kubernetes.io/managed-by`; upstream's, which dashboards and selectors know."""
+
+INSTANCE = "app.kubernetes.io/instance"
+"""The label of an installation. Argo CD tracks its own objects by it, and may delete others that have it."""
 
 
 def owner_reference(kind: Kind, owner: ObjectMeta) -> dict[str, Any]:
@@ -31,14 +32,9 @@ def recommended(*, name: str, instance: str, component: str, part_of: str) -> di
     """The labels that Kubernetes recommends for every object: what it is, of which installation, made by whom."""
     return {
         "app.kubernetes.io/name": name,
-        "app.kubernetes.io/instance": label_value(instance),
+        INSTANCE: label_value(instance),
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/part-of": label_value(part_of),
         "app.kubernetes.io/managed-by": MANAGER,
         "app.kubernetes.io/created-by": MANAGER,
     }
-
-
-def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether `labels` has every label of `selector`."""
-    return all(labels.get(key) == value for key, value in selector.items())

@@ -10,7 +10,7 @@ import pytest
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.meta import ObjectMeta
 from controller.framework.duration import DurationError, duration_or, duration_problem, parse_duration
-from controller.framework.labels import owner_reference, selects
+from controller.framework.labels import owner_reference
 from controller.framework.pods import termination_message, trouble
 from controller.framework.resources import memory_bytes, requirements
 from controller.runtime.kube import Pod
@@ -78,11 +78,6 @@ def test_an_owner_reference_lets_the_garbage_collector_do_its_work() -> None:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def test_a_selector_selects_what_has_all_its_labels() -> None:
-    assert selects({"a": "1"}, {"a": "1", "b": "2"})
-    assert not selects({"a": "1", "c": "3"}, {"a": "1", "b": "2"})
 
 
 def pod(status: dict[str, Any], name: str = "p", created: str = "2026-01-01T00:00:00Z") -> Pod:
