@@ -30,9 +30,14 @@ class InformerFactory:
     Args:
         client: The server to watch.
         namespaces: Namespaces that are served; None: all of them.
+
+    Raises:
+        ValueError: No namespace is served.
     """
 
     def __init__(self, client: Api, *, namespaces: tuple[str, ...] | None = None) -> None:
+        if namespaces == ():
+            raise ValueError("informers: namespaces is (), must name one at least, or be None for all")
         self._client = client
         self._namespaces = namespaces
         self._caches: dict[_CacheKey, Cache] = {}
@@ -53,6 +58,7 @@ class InformerFactory:
         field_selector: str = "",
         metadata_only: bool = False,
         compact: bool = False,
+        optional: bool = False,
     ) -> Informer[T]:
         """The informer of a collection. Who asks for the same again gets the same; another view shares its memory.
 
@@ -70,7 +76,14 @@ class InformerFactory:
             compact: Hold objects as protobuf where the server has it, for big collections of built-in kinds: half the
                 memory, much less work for the server; but reads of many fields and `raw` take several times longer.
                 Whoever asks for it has it for all views of the collection.
+            optional: That it cannot be filled (its CRD is not there, or may not be read) holds up only the controllers
+                that watch it. Whoever asks for the collection without this makes it necessary for all.
+
+        Raises:
+            ValueError: `namespaces` names none.
         """
+        if namespaces == ():
+            raise ValueError(f"informer of {resource}: namespaces is (), must name one at least, or be None")
         served = namespaces if namespaces is not None else self._namespaces
         scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served
         key = (resource, scopes, label_selector, field_selector, metadata_only)
@@ -87,6 +100,7 @@ class InformerFactory:
                 for watcher in watchers:
                     self._context.run(self._tasks.start_soon, watcher.run)
         cache.compact |= compact
+        cache.optional &= optional
         found = self._informers.get((key, view))
         if found is None:
             found = self._informers[key, view] = Informer(cache, view)
@@ -106,9 +120,10 @@ class InformerFactory:
                 self._tasks = None
 
     async def wait_synced(self) -> None:
-        """Return once every informer that was asked for is synced."""
+        """Return once every informer that was asked for is synced, but those that are optional."""
         for cache in list(self._caches.values()):
-            await cache.wait_synced()
+            if not cache.optional:
+                await cache.wait_synced()
 
     def caches(self) -> Iterator[tuple[Cache, list[Watcher]]]:
         """Every cache with the watchers that fill it, for measurements and readiness."""

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from controller.runtime.mapping import Predicate, ToRequests
     from informers import Delta, Informer
+    from informers.cache import Cache
     from workqueue import RateLimiter
 
 log = structlog.get_logger(__name__)
@@ -149,6 +150,7 @@ class Controller:
 
     Attributes:
         queue: Requests that are to be reconciled; anyone may add to it.
+        caches: Those that it watches.
         stats: What it has counted.
     """
 
@@ -168,6 +170,7 @@ class Controller:
         self.workers = workers
         self._clock = clock or loop_clock()
         self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=self._clock)
+        self.caches: list[Cache] = []
         self.stats = ControllerStats()
         self.reconciler = reconciler
         self._reconcile_timeout = reconcile_timeout
@@ -180,7 +183,7 @@ class Controller:
         to_requests: ToRequests[T] | None = None,
         predicate: Predicate[T] | None = None,
     ) -> None:
-        """Enqueues requests for changes of the objects in `informer`'s cache. To be called before the informers start.
+        """Enqueues requests for changes of the objects in `informer`'s cache; for those that are there already too.
 
         Args:
             informer: The cache to watch.
@@ -212,6 +215,7 @@ class Controller:
             if failed is not None:
                 raise failed
 
+        self.caches.append(informer.cache)
         informer.add_handler(enqueue)
 
     @property

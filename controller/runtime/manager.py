@@ -1,7 +1,8 @@
 """The Manager: starts everything in order, keeps it going, and stops it in the reverse order.
 
 Probes and metrics come first, then the caches; when they are synced the manager stands for leader election, and once it
-leads, its controllers and the runnables that need leadership run. A standby has warm caches and full queues. On SIGTERM
+leads, its controllers and the runnables that need leadership run. An optional cache holds up nobody but the controllers
+that watch it. A standby has warm caches and full queues. On SIGTERM
 or SIGINT no more work is taken, workers finish what they are at, the lease is let go and `run` returns. When the lease
 is lost, everything is cut off and `run` raises: the process has to end, and its supervisor starts it anew.
 """
@@ -14,6 +15,8 @@ import threading
 import time
 import uuid
 from collections import deque
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,10 +32,12 @@ from controller.runtime.metrics import new_registry
 from controller.runtime.probes import OK, Probes
 from controller.runtime.tracing import traced
 from informers import InformerFactory
+from workqueue import loop_clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
+    from anyio.abc import TaskGroup
     from opentelemetry.trace import Tracer
 
     from controller.runtime.apply import ApplyStats
@@ -42,6 +47,7 @@ if TYPE_CHECKING:
     from controller.runtime.leader import LeaderElection
     from controller.runtime.probes import Address
     from informers import Client, Delta
+    from informers.cache import Cache
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +63,9 @@ HEARTBEATS_KEPT = 10
 
 MAX_LOOP_LAG = 5.0
 """Seconds of lag from which the process counts as not alive: leases and streams suffer from here on."""
+
+TROUBLE_GRACE = 120.0
+"""Seconds that a synced cache may be in trouble before the process is not ready: all replicas share a server's blip."""
 
 EVENTS_DEADLINE = 3.0
 """Seconds for writing the events that are left at the end."""
@@ -80,7 +89,13 @@ class Manager:
         drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
             A process that `ENDING_DEADLINE` later has not ended after a signal, since something does not heed that,
             is ended with exit code 1.
+        sync_timeout: Seconds after which, again and again, an error is logged that names the caches waited for.
         tracer: Makes spans of reconciles and of their requests; None: there are none. See `tracing.process_tracer`.
+        abort: Ends the process with an exit code whatever else it does: at a second signal, where something does not
+            heed its cancellation, and when another may have taken the lease. Called from any thread.
+
+    Raises:
+        ValueError: `namespaces` names none, or there is no `lease_client` for `leader_election`.
 
     Attributes:
         informers: The caches, shared by all controllers.
@@ -102,7 +117,9 @@ class Manager:
         metrics_address: Address | None = ("0.0.0.0", 9090),  # noqa: S104  # Prometheus and the kubelet come from outside
         debug_address: Address | None = ("127.0.0.1", 6060),
         drain_deadline: float = 20.0,
+        sync_timeout: float = 120.0,
         tracer: Tracer | None = None,
+        abort: Callable[[int], object] = os._exit,
     ) -> None:
         self.client = client
         self.identity = f"{identity}_{uuid.uuid4().hex[:8]}"
@@ -118,6 +135,13 @@ class Manager:
         self._metrics_address = metrics_address
         self._debug_address = debug_address
         self._drain_deadline = drain_deadline
+        self._sync_timeout = sync_timeout
+        self._abort = abort
+        self._clock = loop_clock()
+        self._context = copy_context()
+        self._background: TaskGroup | None = None
+        self._acting: TaskGroup | None = None
+        self._working: TaskGroup | None = None
         self._stopping = anyio.Event()
         self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
         self._tracer = tracer
@@ -147,7 +171,9 @@ class Manager:
         leases.add_handler(observe)
 
     def add(self, controller: Controller) -> None:
-        """Has the manager run a controller. To be called before `run`.
+        """Has the manager run a controller: at once if others run already, unless it was told to stop.
+
+        It begins when the caches that it watches are synced, and all that are not optional.
 
         Raises:
             ValueError: There is one of that name.
@@ -157,10 +183,22 @@ class Manager:
         if self._tracer is not None:
             controller.reconciler = traced(controller.reconciler, self._tracer)
         self.controllers.append(controller)
+        self._start(self._working, partial(self._control, controller))
 
     def add_runnable(self, runnable: Runnable, *, needs_leader: bool = True) -> None:
-        """Has the manager run something else: only while it leads, or (not `needs_leader`) from the start."""
+        """Has the manager run something else, at once if others of its sort run already.
+
+        Args:
+            runnable: What to run.
+            needs_leader: Run it only while this process leads; else from the start. One that runs without the lease
+                cannot write by the manager's client, which refuses that with `NotLeaderError`; it needs its own.
+        """
         self._runnables.append((runnable, needs_leader))
+        self._start(self._acting if needs_leader else self._background, runnable)
+
+    def _start(self, tasks: TaskGroup | None, runnable: Runnable) -> None:
+        if tasks is not None and not self._stopping.is_set():
+            self._context.run(lambda: tasks.start_soon(runnable))  # no part of the reconcile that may have asked for it
 
     def stop(self) -> None:
         """Has `run` stop in order, as SIGTERM does."""
@@ -193,6 +231,7 @@ class Manager:
         log.info("Stopped", identity=self.identity)
 
     async def _run(self, *, signals: bool) -> None:
+        self._context = copy_context()
         async with anyio.create_task_group() as background:
             if signals:
                 background.start_soon(self._obey_signals)
@@ -202,8 +241,12 @@ class Manager:
             for runnable, needs_leader in self._runnables:
                 if not needs_leader:
                     background.start_soon(runnable)
-            if await self._unless_stopping(self._synced):
-                await self._lead()
+            self._background = background
+            try:
+                if await self._unless_stopping(self._synced):
+                    await self._lead()
+            finally:
+                self._background = None
             background.cancel_scope.cancel()
 
     async def _lead(self) -> None:
@@ -215,7 +258,7 @@ class Manager:
             await elector.release()  # the lease may have come in the moment of stopping
             return
         lost = False
-        with elector.dead_mans_switch():
+        with elector.dead_mans_switch(self._abort):
             try:
                 async with anyio.create_task_group() as leading:
                     leading.start_soon(elector.hold)
@@ -236,17 +279,38 @@ class Manager:
             for runnable, needs_leader in self._runnables:
                 if needs_leader:
                     acting.start_soon(runnable)
-            async with anyio.create_task_group() as working:
-                for controller in self.controllers:
-                    working.start_soon(controller.run, self._consistency.follow)
-                await self._stopping.wait()
-                log.info("Stopping", active=sum(c.stats.active for c in self.controllers))
-                for controller in self.controllers:
-                    controller.shut_down()
-                working.cancel_scope.deadline = anyio.current_time() + self._drain_deadline
+            self._acting = acting
+            try:
+                await self._work()
+            finally:
+                self._acting = None
             with anyio.move_on_after(EVENTS_DEADLINE):
                 await self.events.close()
             acting.cancel_scope.cancel()
+
+    async def _work(self) -> None:
+        """Runs the controllers until told to stop, and then until they have finished what they were at."""
+        async with anyio.create_task_group() as working:
+            for controller in self.controllers:
+                working.start_soon(self._control, controller)
+            self._working = working
+            try:
+                await self._stopping.wait()
+            finally:
+                self._working = None
+            log.info("Stopping", active=sum(c.stats.active for c in self.controllers))
+            for controller in self.controllers:
+                controller.shut_down()
+            working.cancel_scope.deadline = anyio.current_time() + self._drain_deadline
+
+    async def _control(self, controller: Controller) -> None:
+        """Runs one controller, from when its caches are synced."""
+
+        async def synced() -> None:
+            await self._until_synced(controller.caches, controller=controller.name)
+
+        if await self._unless_stopping(synced):
+            await controller.run(self._consistency.follow)
 
     async def _unless_stopping(self, wait: Callable[[], Awaitable[None]]) -> bool:
         """Waits; False if the manager was told to stop before that was over."""
@@ -264,15 +328,30 @@ class Manager:
         return finished and not self._stopping.is_set()
 
     async def _synced(self) -> None:
-        await self.informers.wait_synced()
-        log.info("Caches are synced", objects=sum(len(cache) for cache, _ in self.informers.caches()))
+        await self._until_synced(())
+        log.info("Caches are synced", objects=sum(len(cache) for cache, _ in self.informers.caches() if cache.synced))
+
+    async def _until_synced(self, watched: Sequence[Cache], **whose: str) -> None:
+        """Waits for the caches that are watched, and for all that are not optional."""
+
+        def missing() -> list[Cache]:
+            needed = [cache for cache, _ in self.informers.caches() if not cache.optional or cache in watched]
+            return [cache for cache in needed if not cache.synced]
+
+        while waiting := missing():
+            with anyio.move_on_after(self._sync_timeout) as patience:
+                for cache in waiting:
+                    await cache.wait_synced()
+            if patience.cancelled_caught:
+                reasons = [f"{cache.resource}: {cache.trouble or 'the list is on its way'}" for cache in missing()]
+                log.error("Nothing is done before these caches are synced", caches=reasons, **whose)
 
     async def _obey_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for number in received:
                 if self._stopping.is_set():
                     log.warning("Ended by a second signal", signal=number.name)
-                    os._exit(128 + number)
+                    self._abort(128 + number)
                 log.info("Told to stop", signal=number.name)
                 # A thread, as for the lease: what does not heed its cancellation may hold up the event loop as well.
                 self._last_resort = threading.Timer(self._drain_deadline + ENDING_DEADLINE, self._give_up)
@@ -283,7 +362,7 @@ class Manager:
     def _give_up(self) -> None:
         hanging = [str(request) for controller in self.controllers for request, _ in controller.active]
         log.error("Ended by force: something goes on though it was cancelled", reconciles=hanging)
-        os._exit(1)
+        self._abort(1)
 
     async def _measure_lag(self) -> None:
         while True:
@@ -334,14 +413,21 @@ class Manager:
         return checks
 
     def ready(self) -> Mapping[str, str]:
-        """Checks for `/readyz`: a standby with synced caches is ready too."""
+        """Checks for `/readyz`: a standby with synced caches is ready too, and one that lost the server just now."""
         checks = {"shutdown": "told to stop" if self._stopping.is_set() else OK}
         for cache, _ in self.informers.caches():
             name = f"informer-{cache.resource}"  # several with selectors share it: the one in trouble shows
-            state = cache.trouble or (OK if cache.synced else "not synced yet")
+            state = self._state(cache)
             if state != OK or name not in checks:
                 checks[name] = state
         return checks
+
+    def _state(self, cache: Cache) -> str:
+        if cache.optional:
+            return OK
+        if not cache.synced:
+            return cache.trouble or "not synced yet"
+        return cache.trouble if self._clock() - cache.troubled_since >= TROUBLE_GRACE else OK
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -10,10 +10,21 @@ from collections.abc import Awaitable, Callable
 import anyio
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
-from controller.runtime import Controller, LeaderElection, LeadershipLostError, Manager, Request, Result
-from controller.runtime.kube import LEASE, POD, Lease, Pod
+from controller.runtime import (
+    Controller,
+    LeaderElection,
+    LeadershipLostError,
+    Manager,
+    NotLeaderError,
+    Request,
+    Result,
+)
+from controller.runtime.kube import CONFIG_MAP, LEASE, POD, Lease, Pod
+from controller.runtime.reconciler import current_reconcile
 from controller.testkit import ApiServer, new_manager, now, running, until, virtual_time
+from informers import Resource
 
 ELECTION = LeaderElection(namespace="rook", name="operator")
 
@@ -212,6 +223,165 @@ async def test_a_worker_that_is_lost_makes_the_process_not_alive() -> None:
         assert manager.live()["workers"] == "ok"
 
 
+TOYS = Resource("example.com", "v1", "Toy", "toys")
+
+
+def noting(name: str, done: list[str]) -> Work:
+    async def note() -> None:
+        done.append(name)
+
+    return Work(note)
+
+
+@virtual_time
+async def test_an_optional_cache_that_cannot_be_filled_holds_up_only_who_watches_it() -> None:
+    server = new_server()
+    manager = new_manager(server)
+    done: list[str] = []
+    for name, resource in (("pods", POD), ("toys", TOYS)):
+        controller = Controller(name, noting(name, done))
+        controller.watch(manager.informers.informer(resource, Pod, optional=resource == TOYS))
+        controller.queue.add(Request("rook", "x"))
+        manager.add(controller)
+    with capture_logs() as logs:
+        async with running(manager):
+            await asyncio.sleep(300)
+            assert done == ["pods"]
+            assert set(manager.ready().values()) == {"ok"}
+            server.serve(TOYS)
+            await until(lambda: done == ["pods", "toys"], within=100)
+    assert not [entry for entry in logs if entry.get("controller") == "pods"]
+    (told, _) = [entry for entry in logs if entry["event"].startswith("Nothing is done before")]
+    assert told["controller"] == "toys"
+    assert "toys.example.com: 404: 404 page not found" in told["caches"][0]
+
+
+@virtual_time
+async def test_a_cache_that_all_need_holds_up_all_and_is_named() -> None:
+    server = new_server()
+    manager = new_manager(server)
+    done: list[str] = []
+    controller = Controller("pods", noting("pods", done))
+    controller.watch(manager.informers.informer(POD, Pod))
+    controller.queue.add(Request("rook", "x"))
+    manager.add(controller)
+    for optional in (True, False):  # who needs it counts, whoever asked first
+        manager.informers.informer(TOYS, Pod, optional=optional)
+    with capture_logs() as logs:
+        task = asyncio.create_task(manager.run(signals=False))
+        await asyncio.sleep(130)
+        assert done == []
+        assert "404: 404 page not found" in manager.ready()["informer-toys.example.com"]
+        assert any("toys.example.com: 404: 404 page not found" in str(entry.get("caches")) for entry in logs)
+        server.serve(TOYS)
+        await until(lambda: done == ["pods"], within=100)
+        manager.stop()
+        await task
+
+
+@virtual_time
+async def test_a_manager_that_waits_for_a_cache_stops_at_once() -> None:
+    manager = new_manager(new_server())
+    controller = Controller("toys", noting("toys", []))
+    controller.watch(manager.informers.informer(TOYS, Pod, optional=True))
+    manager.add(controller)
+    async with running(manager):
+        await asyncio.sleep(5)
+        stopped = now()
+    assert now() - stopped < 1
+
+
+def test_no_namespace_is_no_choice() -> None:
+    with pytest.raises(ValueError, match=r"namespaces is \(\), must name one"):
+        new_manager(new_server(), namespaces=())
+    with pytest.raises(ValueError, match=r"informer of pods: namespaces is \(\)"):
+        new_manager(new_server()).informers.informer(POD, Pod, namespaces=())
+
+
+@virtual_time
+async def test_a_server_that_is_away_for_a_while_leaves_the_replicas_ready() -> None:
+    server = new_server()
+    manager = new_manager(server)
+    manager.informers.informer(POD, Pod)
+    async with running(manager):
+        server.stop()
+        await asyncio.sleep(60)
+        assert manager.ready()["informer-pods"] == "ok"
+        await asyncio.sleep(90)
+        assert manager.ready()["informer-pods"] != "ok"
+        server.start()
+        await until(lambda: manager.ready()["informer-pods"] == "ok", within=60)
+
+
+@virtual_time
+async def test_what_is_added_while_it_runs_runs_too() -> None:
+    server = new_server()
+    server.create(POD, {"metadata": {"namespace": "rook", "name": "x"}})
+    manager = new_manager(server)
+    done: list[str] = []
+    within: list[object] = []
+
+    async def run(name: str) -> None:
+        done.append(name)
+        within.append(current_reconcile.get())
+        await anyio.sleep_forever()
+
+    async def grow() -> None:
+        late = Controller("late", noting("late", done))
+        late.watch(manager.informers.informer(POD, Pod))
+        manager.add(late)
+        manager.add_runnable(lambda: run("leading"))
+        manager.add_runnable(lambda: run("always"), needs_leader=False)
+
+    first = Controller("first", Work(grow))
+    manager.add(first)
+    async with running(manager):
+        first.queue.add(Request("rook", "x"))
+        await until(lambda: len(done) == 3)
+        with pytest.raises(ValueError, match="there is one of that name already"):
+            manager.add(Controller("late", noting("late", done)))
+    assert sorted(done) == ["always", "late", "leading"]
+    assert within == [None, None]
+
+
+@virtual_time
+async def test_what_runs_without_the_lease_is_refused_to_write_by_the_managers_client() -> None:
+    server = new_server()
+    leader, standby = Replica(server), Replica(server, "b")
+    leading = leader.start()
+    await until(lambda: leader.acted)
+
+    async def write() -> None:
+        await standby.manager.client.create(CONFIG_MAP, {"metadata": {"namespace": "rook", "name": "x"}})
+
+    standby.manager.add_runnable(write, needs_leader=False)
+    with pytest.raises(NotLeaderError):
+        await standby.start()
+    leader.manager.stop()
+    await leading
+
+
+@virtual_time
+async def test_informers_made_within_a_reconcile_do_not_log_as_part_of_it() -> None:
+    server = new_server()
+    manager = new_manager(server)
+    within: list[object] = []
+
+    async def look() -> None:
+        manager.informers.informer(POD, Pod).add_handler(lambda _: within.append(current_reconcile.get()))
+        await anyio.sleep(1)
+        await manager.client.create(POD, {"metadata": {"namespace": "rook", "name": "mine"}})
+
+    controller = Controller("test", Work(look))
+    manager.add(controller)
+    async with running(manager):
+        controller.queue.add(Request("rook", "x"))
+        await until(lambda: len(within) == 1)
+        server.create(POD, {"metadata": {"namespace": "rook", "name": "another"}})
+        await until(lambda: len(within) == 2)
+    assert within == [None, None]
+
+
 HANGING = """
     import anyio
     from controller.runtime import Controller, Request, Result, manager
@@ -235,6 +405,15 @@ HANGING = """
 
     anyio.run(main)
 """
+
+
+def test_the_host_decides_how_the_process_is_ended() -> None:
+    codes: list[int] = []
+    manager = Manager(new_server().client(), namespaces=None, identity="a", metrics_address=None, abort=codes.append)
+
+    manager._give_up()
+
+    assert codes == [1]
 
 
 def test_what_does_not_heed_its_cancellation_does_not_keep_the_process() -> None:
