@@ -14,7 +14,7 @@ It knows nothing of storage, nor of controllers.
 from informers.cache import CacheStats
 from informers.client import Client, ClientStats, StalledError
 from informers.configuration import ConfigurationError
-from informers.errors import ApiError, RefusedError, TransportError
+from informers.errors import ApiError, IncompleteIndexError, RefusedError, TransportError, UndecodableError
 from informers.factory import InformerFactory
 from informers.informer import Delta, Informer
 from informers.resource import JsonObject, Key, Resource
@@ -27,6 +27,7 @@ __all__ = [
     "ClientStats",
     "ConfigurationError",
     "Delta",
+    "IncompleteIndexError",
     "Informer",
     "InformerFactory",
     "JsonObject",
@@ -35,5 +36,6 @@ __all__ = [
     "Resource",
     "StalledError",
     "TransportError",
+    "UndecodableError",
     "WatcherStats",
 ]

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 EVERYWHERE: Final = ""
 """The scope of all namespaces, and of cluster-scoped resources."""
 
+LEFT_OUT: Final = 1024
+"""Objects that cannot be read of which it is remembered that this was told."""
+
 _log = structlog.get_logger("informers")
 
 
@@ -77,6 +80,7 @@ class CacheStats:
         tombstones: Deletions that only a relist found.
         write_throughs: Own writes that were shown before the watch told of them.
         handler_errors: Handlers and index functions that raised.
+        undecodable: Objects that were left out of what a reader asked for, since they cannot be read.
     """
 
     events: int = 0
@@ -84,14 +88,20 @@ class CacheStats:
     tombstones: int = 0
     write_throughs: int = 0
     handler_errors: int = 0
+    undecodable: int = 0
 
 
 class Table:
-    """Keys of a scope's objects by values that are computed from them."""
+    """Keys of a scope's objects by values that are computed from them.
 
-    __slots__ = ("_keys", "_values")
+    Attributes:
+        failed: Objects whose values could not be computed.
+    """
+
+    __slots__ = ("_keys", "_values", "failed")
 
     def __init__(self) -> None:
+        self.failed: dict[Key, None] = {}
         self._values: dict[Key, tuple[str, ...]] = {}
         self._keys: dict[str, dict[Key, None]] = {}
 
@@ -99,12 +109,17 @@ class Table:
         """Keys of the objects that have the value."""
         return self._keys.get(value, ())
 
-    def values(self, key: Key) -> tuple[str, ...]:
-        """The values of the object."""
-        return self._values.get(key, ())
+    def values(self, key: Key) -> tuple[str, ...] | None:
+        """The values of the object; None: they could not be computed."""
+        return None if key in self.failed else self._values.get(key, ())
 
-    def put(self, key: Key, values: tuple[str, ...]) -> None:
-        """The object has these values now; none: it is gone."""
+    def put(self, key: Key, computed: tuple[str, ...] | None) -> None:
+        """The object has these values now; none: it is gone. None: they could not be computed."""
+        values = computed or ()
+        if computed is None:
+            self.failed[key] = None
+        else:
+            self.failed.pop(key, None)
         before = self._values.get(key, ())
         if before == values:
             return
@@ -137,6 +152,11 @@ class Index:
     def keys(self, value: str) -> list[Key]:
         """Keys of the objects that have the value."""
         return [key for table in self.tables.values() for key in table.keys(value)]
+
+    @property
+    def failed(self) -> list[Key]:
+        """Keys of the objects whose values could not be computed."""
+        return [key for table in self.tables.values() for key in table.failed]
 
     def table(self, scope: Scope) -> Table:
         """That of a scope."""
@@ -208,6 +228,7 @@ class Cache:
         self._field_selector = field_selector
         self._synced = asyncio.Event()
         self._listeners: list[_Listener] = []
+        self._left_out: dict[Key, int] = {}
 
     def entry(self, namespace: str, name: str) -> Entry | None:
         """The object's entry, None if there is none."""
@@ -323,12 +344,22 @@ class Cache:
             else:
                 self._call(listener, change)
 
+    def leave_out(self, namespace: str, name: str, entry: Entry, error: Exception) -> None:
+        """An object cannot be read, and is left out of what was asked for: told of each of its versions once."""
+        if self._left_out.get((namespace, name)) == entry.version:
+            return
+        self._left_out[namespace, name] = entry.version
+        if len(self._left_out) > LEFT_OUT:
+            del self._left_out[next(iter(self._left_out))]
+        self.stats.undecodable += 1
+        _log.error("object left out", resource=str(self.resource), namespace=namespace, name=name, error=str(error))
+
     def same(self, data: bytes, other: bytes) -> bool:
         """Whether these are the same object, however each is written: Go escapes what we do not, for one."""
         return data == other or self.whole(data) == self.whole(other)
 
-    def values(self, index: Index, entry: Entry) -> tuple[str, ...]:
-        """The entry's values for an index; none where they cannot be computed."""
+    def values(self, index: Index, entry: Entry) -> tuple[str, ...] | None:
+        """The entry's values for an index; None where they cannot be computed."""
         try:
             return tuple(index.values(entry.data))
         except (SystemExit, KeyboardInterrupt, GeneratorExit):
@@ -336,7 +367,7 @@ class Cache:
         except BaseException:  # one object that does not fit must not stop the stream of all others
             self.stats.handler_errors += 1
             _log.exception("index function failed", resource=str(self.resource))
-            return ()
+            return None
 
     def add_listener(self, call: Callable[[Change], None]) -> None:
         """Tell the listener of each change, in order; first of what is there already, as if it were listed now."""
@@ -394,7 +425,7 @@ class _Staged:
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Entry]] = {}
-        self.values: dict[Key, list[tuple[str, ...]]] = {}
+        self.values: dict[Key, list[tuple[str, ...] | None]] = {}
         self.size = 0
 
     def get(self, namespace: str, name: str) -> Entry | None:
@@ -667,7 +698,9 @@ class Scope:
             return (Change(*key, before, None, initial=False), Change(*key, None, entry, initial=initial))
         return (Change(*key, before, entry, initial=initial),)
 
-    def _values(self, staged: _Staged, key: Key, entry: Entry | None, index: Index, position: int) -> tuple[str, ...]:
+    def _values(
+        self, staged: _Staged, key: Key, entry: Entry | None, index: Index, position: int
+    ) -> tuple[str, ...] | None:
         """The object's values for an index, which are known already if it was listed otherwise than the copy has it."""
         if entry is None:
             return ()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from informers.fields import content, fields
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from informers.resource import Key
+
 MESSAGE_LIMIT: Final = 1024
 """Characters of an answer that is not a Status object which go into an error's message."""
+
+NAMED: Final = 10
+"""Objects that a message names."""
 
 INVALID: Final = 422
 """HTTP status "Unprocessable Content", which the server gives for reason "Invalid"."""
@@ -70,6 +78,26 @@ def _details_from_protobuf(data: bytes, start: int, end: int) -> _Details:
         elif number == 4:
             causes.append(Cause(*(data[slice(*content(data, at, stop, part))].decode() for part in (1, 2, 3))))
     return _Details(tuple(causes), retry_after)
+
+
+class UndecodableError(Exception):
+    """An object in a cache is not what its reader takes it for: another program wrote it, or a newer version did.
+
+    The message names the object, the field and what is wrong with it.
+    """
+
+    def __init__(self, resource: object, namespace: str, name: str, error: Exception) -> None:
+        where = f"{namespace}/{name}" if namespace else name
+        super().__init__(f"{resource} {where} cannot be read: {str(error) or type(error).__name__}")
+
+
+class IncompleteIndexError(Exception):
+    """There are objects that an index could not place: what is looked for may be among them."""
+
+    def __init__(self, resource: object, index: str, keys: Sequence[Key]) -> None:
+        named = ", ".join("/".join(part for part in key if part) for key in keys[:NAMED])
+        more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        super().__init__(f"index {index!r} of {resource} does not know where {named}{more} belong: mend or delete them")
 
 
 class TransportError(Exception):

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from informers.cache import Cache, Change, Index
+from informers.cache import Cache, Change, Entry, Index
 from informers.decode import decoder
+from informers.errors import IncompleteIndexError, UndecodableError
 from informers.turns import sliced
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
     from informers.resource import JsonObject, Key, Resource
 
@@ -35,7 +36,7 @@ class Delta[T]:
         change: The same as bytes.
     """
 
-    def __init__(self, change: Change, decode: Callable[[bytes], T]) -> None:
+    def __init__(self, change: Change, decode: Callable[[Entry], T]) -> None:
         self.change = change
         self.namespace, self.name, self.initial = change.namespace, change.name, change.initial
         self._decode = decode
@@ -50,12 +51,12 @@ class Delta[T]:
     @cached_property
     def old(self) -> T | None:
         """The object before; of a deleted one its last state, as far as it is known. None when it was added."""
-        return None if self.change.old is None else self._decode(self.change.old.data)
+        return None if self.change.old is None else self._decode(self.change.old)
 
     @cached_property
     def new(self) -> T | None:
         """The object now. None when it was deleted."""
-        return None if self.change.new is None else self._decode(self.change.new.data)
+        return None if self.change.new is None else self._decode(self.change.new)
 
 
 class _Labels(msgspec.Struct, frozen=True):
@@ -83,9 +84,13 @@ class Informer[T]:
         self._labelled: Callable[[bytes], _Labelled] = decoder(_Labelled, cache.kind)
 
     def get(self, namespace: str, name: str) -> T | None:
-        """The object, None if there is none."""
+        """The object, None if there is none.
+
+        Raises:
+            UndecodableError: It does not fit the view.
+        """
         entry = self.cache.entry(namespace, name)
-        return None if entry is None else self._decode(entry.data)
+        return None if entry is None else self._view(namespace, name, entry)
 
     def keys(self, namespace: str | None = None) -> list[Key]:
         """Keys of the objects of a namespace, or of all (None)."""
@@ -96,14 +101,23 @@ class Informer[T]:
         entry = self.cache.entry(namespace, name)
         return None if entry is None else self.cache.whole(entry.data)
 
-    def by_index(self, index: str, value: str) -> list[T]:
-        """The objects for which the index' function gives this value.
+    def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
+        """The objects for which the index' function gives this value; what does not fit the view is left out.
+
+        Args:
+            index: Its name.
+            value: The value.
+            complete: Refuse to answer if there are objects of which nobody knows the value: for who destroys something
+                because no other object refers to it.
 
         Raises:
             KeyError: No such index was added.
+            IncompleteIndexError: The answer is to be complete, and cannot be.
         """
-        entries = (self.cache.entry(*key) for key in self._indexes[index].keys(value))
-        return [self._decode(entry.data) for entry in entries if entry is not None]
+        found = self._indexes[index]
+        if complete and found.failed:
+            raise IncompleteIndexError(self.resource, index, found.failed)
+        return list(self._views(found.keys(value)))
 
     def keys_by_index(self, index: str, value: str) -> list[Key]:
         """Keys of the objects for which the index' function gives this value; none is decoded.
@@ -114,14 +128,17 @@ class Informer[T]:
         return self._indexes[index].keys(value)
 
     def list(self, namespace: str | None = None) -> list[T]:
-        """The objects of a namespace, or all (None), in one go: for collections that stay small. See `walk`."""
-        decode = self._decode
-        return [decode(entry.data) for _, bucket in self.cache.buckets(namespace) for entry in bucket.values()]
+        """The objects of a namespace, or all (None), in one go: for collections that stay small. See `walk`.
+
+        What does not fit the view is left out, logged and counted: it hurts nobody else.
+        """
+        return list(self._views(self.keys(namespace)))
 
     async def walk(self, namespace: str | None = None, *, labels: Mapping[str, str] | None = None) -> AsyncIterator[T]:
         """The objects of a namespace, or all (None), one by one, while everything else has its turns.
 
-        Each is as it is when its turn comes. One that was made since the beginning is left out, as is one that is gone.
+        Each is as it is when its turn comes. Left out is what was made since the beginning, what is gone, and what does
+        not fit the view, as by `list`.
 
         Args:
             namespace: Where.
@@ -131,7 +148,26 @@ class Informer[T]:
         async for key in sliced(self.keys(namespace)):
             entry = self.cache.entry(*key)
             if entry is not None and (not wanted or wanted <= self._labelled(entry.data).metadata.labels.items()):
-                yield self._decode(entry.data)
+                for found in self._views((key,)):
+                    yield found
+
+    def _views(self, keys: Iterable[Key]) -> Iterator[T]:
+        """The objects that can be read."""
+        for namespace, name in keys:
+            entry = self.cache.entry(namespace, name)
+            if entry is not None:
+                try:
+                    found = self._decode(entry.data)
+                except Exception as error:  # of whichever decoder
+                    self.cache.leave_out(namespace, name, entry, error)
+                else:
+                    yield found
+
+    def _view(self, namespace: str, name: str, entry: Entry) -> T:
+        try:
+            return self._decode(entry.data)
+        except Exception as error:  # of whichever decoder
+            raise UndecodableError(self.resource, namespace, name, error) from error
 
     def add_index(self, name: str, function: Callable[[T], Iterable[str]]) -> None:
         """Let objects be found by the values that the function gives for each, such as a node's name.
@@ -159,7 +195,7 @@ class Informer[T]:
     def _told(self, change: Change) -> Delta[T]:
         """The change as a Delta, the same for each handler that is told of it in turn."""
         if self._delta is None or self._delta.change is not change:
-            self._delta = Delta(change, self._decode)
+            self._delta = Delta(change, lambda entry: self._view(change.namespace, change.name, entry))
         return self._delta
 
     @property

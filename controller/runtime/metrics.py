@@ -250,7 +250,8 @@ def _caches(factory: InformerFactory) -> Iterator[Metric]:
     yield from _followed(factory)
     labels = ("resource",)
     gauges: dict[str, dict[tuple[str, ...], float]] = {"objects": {}, "bytes": {}, "synced": {}, "troubled": {}}
-    names = ("events", "lists", "tombstones", "write_throughs", "handler_errors", "watches", "troubles", "stalls")
+    of_cache = ("events", "lists", "tombstones", "write_throughs", "handler_errors", "undecodable")
+    names = (*of_cache, "watches", "troubles", "stalls")
     counters: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in names}
     for cache, watchers in factory.caches():
         key = (str(cache.resource),)
@@ -304,6 +305,7 @@ _INFORMER_HELP = {
     "tombstones": "Deletions that only a list found",
     "write_throughs": "Own writes shown before the watch told of them",
     "handler_errors": "Handlers that raised",
+    "undecodable": "Objects left out of reads since they cannot be read",
     "watches": "Watches that were opened",
     "troubles": "Interruptions of watches",
     "stalls": "Watches that were given up since nothing came",

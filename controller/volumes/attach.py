@@ -444,6 +444,8 @@ class Attachments:
             age=self._age(attachment),
             given=found is not None and found.metadata.annotations.get(GIVEN_TO) == _note(attachment),
         )
+        if not deleting and not attachment.status.attached and obstacle(attachment, seen):
+            return seen  # by the caches alone: while another node has the volume, the storage system need not be asked
         seen = await self._asked(attachment, seen, self._ask)
         if not deleting and attachment.status.attached:
             return seen
@@ -506,7 +508,8 @@ class Attachments:
         if attachment.metadata.deletion_timestamp is not None:
             return replace(seen, holders=await self.backend.holders(volume))
         told = attachment.status.attachment_metadata if attachment.status.attached else {}
-        holders = () if attachment.status.attached else await self.backend.holders(volume)
+        asks = not attachment.status.attached and seen.volume is not None and exclusive(seen.volume)
+        holders = await self.backend.holders(volume) if asks else ()
         return replace(seen, holders=holders, metadata=await self.backend.attachment(volume, told))
 
     async def _ask_who_is_absent(

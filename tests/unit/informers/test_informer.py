@@ -9,10 +9,23 @@ import anyio
 import msgspec
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from controller.testkit import Sent, now, until, virtual_time
 from controller.testkit.encoding import bookmark, encode_event, partial
-from informers import ApiError, Client, Delta, Informer, InformerFactory, JsonObject, Resource, TransportError, wire
+from informers import (
+    ApiError,
+    Client,
+    Delta,
+    IncompleteIndexError,
+    Informer,
+    InformerFactory,
+    JsonObject,
+    Resource,
+    TransportError,
+    UndecodableError,
+    wire,
+)
 from informers.cache import Cache
 from informers.client import Stream
 from informers.decode import is_json
@@ -987,3 +1000,41 @@ async def test_a_list_in_one_piece_may_take_as_long_as_it_goes_on_coming_in() ->
     assert taken.state == Watching(api.version)
     assert scope.synced
     assert waited[-1] > 60
+
+
+@virtual_time
+async def test_an_object_that_cannot_be_read_hurts_only_itself() -> None:
+    api = WidgetServer()
+    api.write("one", "a", node="n1")
+    api.write("one", "bad", node=7)
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    widgets.add_index("node", lambda widget: [widget.spec.node])
+    told: list[Delta[Widget]] = []
+    widgets.add_handler(told.append)
+    with capture_logs() as logs:
+        async with running(factory):
+            message = r"widgets\.example\.org one/bad cannot be read: .*\$\.spec\.node"
+            with pytest.raises(UndecodableError, match=message):
+                widgets.get("one", "bad")
+            (delta,) = (delta for delta in told if delta.name == "bad")
+            with pytest.raises(UndecodableError, match=message):
+                assert delta.new
+            for _ in range(2):
+                assert names(widgets.list()) == ["a"]
+                assert names([widget async for widget in widgets.walk()]) == ["a"]
+            assert widgets.cache.stats.undecodable == 1
+            assert [log["name"] for log in logs if log["event"] == "object left out"] == ["bad"]
+
+            assert names(widgets.by_index("node", "n1")) == ["a"]
+            with pytest.raises(IncompleteIndexError, match=r"index 'node' of widgets\.example\.org .* one/bad "):
+                widgets.by_index("node", "n1", complete=True)
+            api.cut(0)
+            api.write("two", "b", node="n3")
+            api.compact()  # a relist knows it too
+            await until(lambda: widgets.cache.stats.lists == 2)
+            with pytest.raises(IncompleteIndexError):
+                widgets.by_index("node", "n1", complete=True)
+            api.write("one", "bad", node="n2")
+            await until(lambda: widgets.by_index("node", "n2"))
+            assert names(widgets.by_index("node", "n1", complete=True)) == ["a"]

@@ -48,7 +48,12 @@ class Backend(FakeBackend):
         self.world.holders[IMAGE] = holders
         self.fenced: list[str] = []
         self.meanwhile: Any = lambda: None
+        self.asked = 0
         super().__init__(self.world)
+
+    async def holders(self, volume: Volume) -> tuple[Holder, ...]:
+        self.asked += 1
+        return await super().holders(volume)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         await super().fence(volume, holder)
@@ -338,6 +343,21 @@ async def test_attaching_lists_nothing() -> None:
         assert attached(server) == [FIRST]
         collections = ("/nodes", "/persistentvolumes", "/volumeattachments", "/nodereports")
         assert not [request for request in server.requests[asked:] if request.path.endswith(collections)]
+
+
+@virtual_time
+@pytest.mark.parametrize("shared", [False, True])
+async def test_who_has_a_volume_open_is_asked_only_where_it_matters(shared: bool) -> None:
+    """While another node has it, by Kubernetes' own account, and for one that many may have, it does not."""
+    server, backend = with_nodes(), Backend(ON_B)
+    if shared:
+        put(server, PV, volume(modes=("ReadWriteMany",), mode="Block"))
+    put_attachment(server, FIRST, "a")
+    put_attachment(server, SECOND, "b", attached=True)
+    async with operator(server, backend) as one:
+        await one.reconcile(FIRST)
+    assert attached(server) == ([FIRST, SECOND] if shared else [SECOND])
+    assert backend.asked == 0
 
 
 @virtual_time

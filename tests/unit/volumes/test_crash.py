@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from controller.framework.plan import PlanError
+from controller.framework.reports import REPORTS
 from controller.runtime.kube import NODE, PV, PVC, STORAGE_CLASS, VOLUME_ATTACHMENT
 from controller.runtime.reconciler import Request
 from controller.volumes.attach import OUT_OF_SERVICE, Attachments
@@ -15,7 +16,7 @@ from controller.volumes.backend import Holder
 from controller.volumes.provision import CLAIM_FINALIZER, CLAIM_VOLUME, Claims
 from controller.volumes.reclaim import Volumes
 from informers import Resource
-from tests.unit.volumes.objects import UID, attachment, claim, node, storage_class
+from tests.unit.volumes.objects import UID, attachment, claim, node, report, storage_class
 from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, attaching, informers
 
 IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
@@ -337,6 +338,49 @@ async def test_from_a_node_that_is_out_of_service() -> None:
     await settle(world)
     assert world.holders[IMAGE] == ()
     assert attached(world, "csi-b")
+
+
+async def test_a_tunnels_address_in_the_range_of_another_node_lets_no_second_writer_in() -> None:
+    """What hands out the addresses of pods need not follow the nodes' podCIDRs: this is node b's client, not c's."""
+    objects = ((NODE, node("b", "10.0.0.2", taints=(OUT_OF_SERVICE,))), (NODE, node("c", "10.0.0.3")))
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()), *objects)
+    for name, pods in (("b", "192.168.2.0/24"), ("c", "192.168.5.0/24")):
+        found = world.find(NODE, "", name)
+        assert found is not None
+        world.put(NODE, {**found, "spec": {**found.get("spec", {}), "podCIDRs": [pods]}})
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("b", name="csi-b")))
+    await settle(world)
+    world.holders[IMAGE] = (Holder(address="192.168.5.1", client="192.168.5.1:0/77"),)
+    world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment("c", name="csi-c")))
+    _, _, attachments = reconcilers(world)
+    await attachments.reconcile(Request("", "csi-c"))
+    assert not attached(world, "csi-c")
+    world.delete(VOLUME_ATTACHMENT, "", "csi-b")
+    await settle(world)
+    assert world.holders[IMAGE] == (), "it was fenced, as nobody else has the volume attached"
+    assert attached(world, "csi-c")
+
+
+async def test_a_client_of_a_node_that_has_the_volume_too_is_not_fenced_for_one_that_is_gone() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()), (NODE, node("b", "10.0.0.2")))
+    await settle(world)
+    made = world.find(PV, "", VOLUME)
+    assert made is not None
+    world.put(PV, {**made, "spec": {**made["spec"], "accessModes": ["ReadWriteMany"], "volumeMode": "Block"}})
+    for host in ("a", "b"):
+        world.put(VOLUME_ATTACHMENT, msgspec.to_builtins(attachment(host)))
+    await settle(world)
+    client = Holder(address="192.168.230.1", client="192.168.230.1:0/88")
+    world.holders[IMAGE] = (client,)
+    world.delete(VOLUME_ATTACHMENT, "", "csi-a")
+    await settle(world)
+    found = world.find(VOLUME_ATTACHMENT, "", "csi-a")
+    assert found is not None
+    assert world.holders[IMAGE] == (client,)
+    world.put(REPORTS, msgspec.to_builtins(report("b", client.client)))
+    await settle(world)
+    assert world.find(VOLUME_ATTACHMENT, "", "csi-a") is None
+    assert world.holders[IMAGE] == (client,)
 
 
 def attached(world: World, name: str) -> bool:
