@@ -122,6 +122,7 @@ class Observation:
         detection: What is known of the release in the image.
         jobs: The Jobs there, by name.
         running: The releases that its daemons' Deployments have.
+        runs: The oldest and the newest version that its daemons run.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
         drains: The OSDs as drains see them.
@@ -139,6 +140,7 @@ class Observation:
     jobs: Mapping[str, Job] = field(default_factory=dict)
     detection: Detection = field(default_factory=Detection)
     running: frozenset[Release] = frozenset()
+    runs: Running = field(default_factory=Running)
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
@@ -189,12 +191,9 @@ class Observer:
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
         reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
-        detection = version.analyze(
-            cluster,
-            live,
-            [p for p in pods if p.metadata.labels.get("app") == version.NAME],
-            _running(cluster, answers.health, running),
-        )
+        runs = _running(cluster, answers.health, running)
+        looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
+        detection = version.analyze(cluster, live, looking, runs)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
@@ -227,6 +226,7 @@ class Observer:
             jobs={job.metadata.name: job for job in jobs},
             detection=detection,
             running=running,
+            runs=runs,
             release=release,
             mons=MonObservation(
                 endpoints=endpoints,
