@@ -228,7 +228,7 @@ async def observe(
     reports: Mapping[str, tuple[BlockDevice, ...]],
     live: Live,
     deployments: Iterable[Deployment],
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     pods: Sequence[Pod],
     ceph: Cluster | None,
     mgr: bool = True,
@@ -236,6 +236,7 @@ async def observe(
     script_image: str = "",
     reserved: Mapping[str, str] | None = None,
     memory: Comparisons | None = None,
+    warned: Mapping[str, str] | None = None,
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -256,6 +257,7 @@ async def observe(
         script_image: The operator's image.
         reserved: Devices that other clusters prepare.
         memory: What came of earlier looks at this cluster.
+        warned: What events tell of Jobs, by uid.
     """
 
     def gathered() -> OsdObservation:
@@ -274,7 +276,7 @@ async def observe(
             allow_loop_devices=allow_loop_devices,
             script_image=script_image,
             reserved=reserved or {},
-            troubles=_troubles(preparing),
+            troubles=_troubles(jobs, preparing, warned or {}),
         )
 
     seen = await aside(gathered)
@@ -297,11 +299,12 @@ def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:
     return found
 
 
-def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
+def _troubles(jobs: Iterable[Job], pods: Iterable[Pod], warned: Mapping[str, str]) -> dict[str, str]:
     by_job: dict[str, list[Pod]] = {}
     for pod in pods:
         by_job.setdefault(pod.metadata.labels.get("job-name", ""), []).append(pod)
-    return {name: found for name, own in by_job.items() if (found := trouble(own))}
+    told = {job.metadata.name: warned[job.metadata.uid] for job in jobs if job.metadata.uid in warned}
+    return told | {name: found for name, own in by_job.items() if (found := trouble(own))}
 
 
 async def _ask_the_mons(ceph: Cluster) -> dict[str, Any]:
@@ -628,7 +631,8 @@ def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
 
 
 def _why_down(seen: OsdObservation, osd_id: int) -> str:
-    return trouble(seen.pods.get(osd_id, ())) or "the OSD to report to the mons"
+    why = trouble(seen.pods.get(osd_id, ()), seen.deployments.get(osd_id))
+    return why or "the OSD to report to the mons"
 
 
 def lost(seen: OsdObservation) -> dict[int, str]:

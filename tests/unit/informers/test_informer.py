@@ -215,15 +215,20 @@ async def test_handlers_get_every_change_with_old_and_new() -> None:
     ]
 
 
+class PanicError(BaseException):
+    """As those of libraries in Rust, which no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [ValueError, PanicError])
 @virtual_time
-async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers() -> None:
+async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers(error: type[BaseException]) -> None:
     api = WidgetServer()
     api.write("one", "a")
     factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
 
     def bad(delta: Delta[Widget]) -> None:
-        raise ValueError(delta.name)
+        raise error(delta.name)
 
     seen: list[str] = []
     widgets.add_handler(bad)
