@@ -78,6 +78,12 @@ def is_busy(device: str) -> bool:
     return False
 
 
+def devices_on(file: Path) -> list[str]:
+    """The loop devices on a file. Blocking."""
+    devices = (f"/dev/{entry.name}" for entry in Path("/sys/block").glob("loop*"))
+    return [device for device in devices if backing_file(device) == str(file)]
+
+
 def backing_file(device: str) -> str:
     """The file under a loop device; empty when there is none. Blocking."""
     try:

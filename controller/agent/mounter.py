@@ -11,7 +11,7 @@ import argparse
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ from controller.agent.protocol import (
     receive,
     send,
 )
-from controller.agent.qemu import Export, Launch, Paths, QemuError, clean, command_line
+from controller.agent.qemu import Export, Launch, Paths, QemuError, clean, command_line, reason
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream, TaskGroup
@@ -120,7 +120,7 @@ class Mounter:
         except Exception as error:
             # Whatever it is: the other volumes of the node live in this process.
             _log.exception("command failed", command=type(command).__name__)
-            return Reply(error=f"{type(error).__name__}: {error}", version=VERSION)
+            return Reply(error=reason(f"{type(error).__name__}: {error}"), version=VERSION)
 
     async def _carry_out(self, command: Command) -> tuple[Mapped, ...]:
         match command:
@@ -170,7 +170,9 @@ class Mounter:
         if self._closing:
             raise MounterError("the mounter is ending and takes no new volume")
         paths = Paths(self.runtime / file_name(command.volume))
-        export, device = None, ""
+        if await anyio.Path(paths.directory).exists():
+            await self._undo(paths, None)
+        export = None
         try:
             export = await Export.open(
                 command.image, command.credentials, paths, read_only=command.read_only, launch=self.launch
@@ -186,19 +188,35 @@ class Mounter:
             # A volume without a record would be found, and unmapped, by nobody.
             await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                if device:
-                    with suppress(CommandError, loop.DeviceBusyError):
-                        await loop.detach(self.runner, device)
-                if export is not None:
-                    await export.kill()
-                await clean(self.runner, paths)
+            await self._undo(paths, export)
             raise
         volume = _Volume(mapped, export)
         self._volumes[command.volume] = volume
         self.tasks.start_soon(self._watch, volume, export)
         _log.info("mapped", volume=mapped.volume, image=mapped.image, device=device, process=export.pid)
         return mapped
+
+    async def _undo(self, paths: Paths, export: Export | None) -> None:
+        """Takes away what a map that failed has made: each part, whatever becomes of the others.
+
+        A node without room for another thread fails at any point. What stays is taken away when the volume is mapped
+        again.
+        """
+
+        async def detach() -> None:
+            for device in loop.devices_on(paths.image):
+                await loop.detach(self.runner, device)
+
+        async def remove() -> None:
+            await clean(self.runner, paths)
+
+        steps = (export.kill, detach, remove) if export is not None else (detach, remove)
+        with anyio.CancelScope(shield=True):
+            for step in steps:
+                try:
+                    await step()
+                except Exception as error:
+                    _log.warning("left behind by a map that failed", directory=str(paths.directory), error=str(error))
 
     async def _watch(self, volume: _Volume, export: Export) -> None:
         try:

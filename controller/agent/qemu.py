@@ -46,8 +46,10 @@ _POLL = 0.02
 _STDERR_KEPT = 16_000
 """Characters of a daemon's last words that are kept: a crash of librbd comes with a long backtrace."""
 
-_NO_THREAD = re.compile(r"qemu_thread_create|pthread_create|Thread::try_create|Resource temporarily unavailable")
-"""What QEMU, Ceph and the C++ library say when the kernel refuses another thread."""
+_NO_THREAD = re.compile(
+    r"qemu_thread_create|pthread_create|Thread::try_create|Resource temporarily unavailable|can't start new thread"
+)
+"""What QEMU, Ceph, the C++ library and Python say when the kernel refuses another thread."""
 
 _LEARNED = re.compile(r" learned my addr (?:v[12]:|any:)?(\S+:0/\d+) ")
 """How Ceph's messenger tells its address, which it hears from the first mon that it speaks to."""

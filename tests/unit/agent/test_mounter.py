@@ -367,6 +367,29 @@ async def test_a_client_that_does_not_tell_its_address_is_served(directory: Path
         await client.unmap("v")
 
 
+async def test_what_a_map_could_not_take_back_is_taken_away_before_the_next(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the node has no room for a thread: each step may fail, and none may keep the others from being tried."""
+
+    def refuses(*arguments: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with running(directory) as (mounter, client):
+        with monkeypatch.context() as full:
+            full.setattr("controller.agent.mounter.write_durably", refuses)
+            full.setattr("controller.agent.qemu._remove_files", refuses)
+            with pytest.raises(MappingError, match="its limit of tasks is reached"):
+                await client.map("v", IMAGE, KEY, read_only=False)
+            (left,) = (directory / "run").iterdir()
+            assert loop.devices_on(left / "image") == []
+        assert mounter._volumes == {}
+        mapped = await client.map("v", IMAGE, KEY, read_only=False)
+        assert loop.devices_on(left / "image") == [mapped.device]
+        await client.unmap("v")
+        assert not list((directory / "run").iterdir())
+
+
 async def test_a_node_without_room_for_threads_says_so_in_a_sentence(directory: Path) -> None:
     async with running(directory) as (_, client):
         full = msgspec.structs.replace(IMAGE, name="full")
