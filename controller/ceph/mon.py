@@ -257,7 +257,7 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
     if mon.node and mon.node not in seen.nodes:
         waits_for = f"a mon to take its place: node {mon.node} does not exist any more"
     else:
-        waits_for = trouble(seen.pods.get(mon.id, ())) or "the mon to join"
+        waits_for = trouble(seen.pods.get(mon.id, ()), seen.deployments.get(mon.id)) or "the mon to join"
     return Step(subject=f"mon {mon.id}", reason=NOT_IN_QUORUM, waits_for=waits_for)
 
 
