@@ -841,6 +841,13 @@ async def test_compact_is_for_all_who_share_the_collection_and_for_known_kinds_o
     assert gadgets.cache.scopes[""].accept == ("application/json", "application/json")
 
 
+@virtual_time
+async def test_the_order_of_namespaces_makes_no_other_copy() -> None:
+    factory = WidgetServer().factory()
+    widgets = factory.informer(WIDGETS, Widget, namespaces=("one", "two"))
+    assert factory.informer(WIDGETS, Widget, namespaces=("two", "one", "two")) is widgets
+
+
 class PartialWidget(msgspec.Struct):
     metadata: Metadata
 
