@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -357,7 +356,7 @@ class ClusterReconciler:
             invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
-        await self._write_status(cluster, await anyio.to_thread.run_sync(build))
+        await self._write_status(cluster, await aside(build))
 
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:

@@ -261,7 +261,8 @@ def _daemons(
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
             restarting = restarting or (mgr_id if mgr_id in seen.deployments else "")
         elif not known or (mgr_id == state.active and not state.available):
-            waits_for = trouble(seen.pods.get(mgr_id, ())) or "the mgr to report to the mons"
+            why = trouble(seen.pods.get(mgr_id, ()), seen.deployments.get(mgr_id))
+            waits_for = why or "the mgr to report to the mons"
             yield Step(subject=subject, reason="not available", waits_for=waits_for)
 
 
