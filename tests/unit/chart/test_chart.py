@@ -323,8 +323,7 @@ def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
         {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "create", "patch"]}
     ]
     assert rules(rendered, "ClusterRole", "rook-ceph-rook-agent") == [
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
     ]
 
 
