@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
 SCHEMA := go -C tools/schema run .
 
-.PHONY: help demo demo-down test test-long check lint unit integration e2e crds schema reference format docs bench bench-cluster clean venv stubs
+.PHONY: help demo demo-down test test-long check lint unit integration e2e crds schema reference format docs bench bench-cluster bench-scale clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-cluster: stubs ## measure the demo cluster: seconds to Ready, claim to pod
 
 bench: venv ## measure the runtime beside its peers, some hours; a part: make bench ARGS='--quick' (or --help)
 	@$(RUN) bench.runtime $(ARGS)
+
+bench-scale: venv ## measure what the operator costs at 100, 1,000 and 5,000 OSDs, minutes; other sizes: ARGS='--sizes 100'
+	@$(RUN) bench.scale $(ARGS)
 
 clean: ## remove what tools left in the checkout; the cache outside it stays
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist ./*.egg-info .venv

@@ -362,7 +362,9 @@ class Cache:
         """The entry's values for an index; None where they cannot be computed."""
         try:
             return tuple(index.values(entry.data))
-        except Exception:  # one object that does not fit must not stop the stream of all others
+        except (SystemExit, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException:  # one object that does not fit must not stop the stream of all others
             self.stats.handler_errors += 1
             _log.exception("index function failed", resource=str(self.resource))
             return None

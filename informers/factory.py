@@ -86,11 +86,11 @@ class InformerFactory:
             raise ValueError(f"informer of {resource}: namespaces is (), must name one at least, or be None")
         served = namespaces if namespaces is not None else self._namespaces
         scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served
-        key = (resource, scopes, label_selector, field_selector, metadata_only)
+        key = (resource, tuple(sorted(set(scopes))), label_selector, field_selector, metadata_only)
         cache = self._caches.get(key)
         if cache is None:
             cache = self._caches[key] = Cache(
-                resource, scopes, label_selector=label_selector, field_selector=field_selector, partial=metadata_only
+                resource, key[1], label_selector=label_selector, field_selector=field_selector, partial=metadata_only
             )
             watchers = [
                 Watcher(self._client, resource, scope, self._outage, cache.selectors) for scope in cache.scopes.values()

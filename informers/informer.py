@@ -8,7 +8,7 @@ many turns of the event loop: `walk` reads a collection of any size, and `keys` 
 from __future__ import annotations
 
 import asyncio
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -100,6 +100,11 @@ class Informer[T]:
         """The whole object but its managedFields, None if there is none."""
         entry = self.cache.entry(namespace, name)
         return None if entry is None else self.cache.whole(entry.data)
+
+    def kept(self, namespace: str, name: str) -> Callable[[], JsonObject] | None:
+        """What decodes the whole object as it is now, whenever it is called; None if there is none."""
+        entry = self.cache.entry(namespace, name)
+        return None if entry is None else partial(self.cache.whole, entry.data)
 
     def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
         """The objects for which the index' function gives this value; what does not fit the view is left out.

@@ -39,6 +39,8 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Answers to the bench's own writes: without the object, to take as little of the machine as possible."""
 WRITERS = 32
 WORKERS = (1, 4, 16)
+CHILDREN = 100
+"""Objects of the namespace that a reconcile reads beside its own, if there are so many."""
 SYNC_DEADLINE = 900.0
 SEEN_DEADLINE = 15.0
 """Seconds without news after which what was not seen counts as missed."""
@@ -170,19 +172,30 @@ def sync_custom(bench: Bench, runtime: Runtime) -> Figures:
 
 def noop(bench: Bench, runtime: Runtime) -> Figures:
     """Reconciles that read the object and find nothing to do."""
-    plan = bench.plan
     with bench.peer(runtime, "pods") as peer:
         first, _ = peer.expect("first", SYNC_DEADLINE)
-        figures = {"first_pass_s": first}
-        if runtime.passes:
-            time.sleep(plan.settle)
-            cpu, seconds = peer.cpu(), 0.0
-            for _ in range(plan.passes):
-                peer.send("pass")
-                seconds += peer.expect("pass", SYNC_DEADLINE)[1]["seconds"]
-            done = plan.passes * bench.load.counts["pods"]
-            figures |= {"noop_per_s": done / seconds, "noop_cpu_us": (peer.cpu() - cpu) / done * 1e6}
-        return figures
+        return {"first_pass_s": first} | (_passes(bench, peer, "noop", bench.plan.passes) if runtime.passes else {})
+
+
+def children(bench: Bench, runtime: Runtime) -> Figures:
+    """Reconciles that read some more objects of the namespace and find nothing to do."""
+    if not runtime.lists:
+        return {}
+    number = min(CHILDREN, bench.load.counts["pods"] // samples.NAMESPACES)
+    with bench.peer(runtime, "pods", "--children", str(number)) as peer:
+        peer.expect("first", SYNC_DEADLINE)
+        return _passes(bench, peer, "children", 1)
+
+
+def _passes(bench: Bench, peer: Peer, name: str, passes: int) -> Figures:
+    """Reconciles of all Pods, so many times."""
+    time.sleep(bench.plan.settle)
+    cpu, seconds = peer.cpu(), 0.0
+    for _ in range(passes):
+        peer.send("pass")
+        seconds += peer.expect("pass", SYNC_DEADLINE)[1]["seconds"]
+    done = passes * bench.load.counts["pods"]
+    return {f"{name}_per_s": done / seconds, f"{name}_cpu_us": (peer.cpu() - cpu) / done * 1e6}
 
 
 def patch(bench: Bench, runtime: Runtime) -> Figures:
@@ -382,6 +395,6 @@ def stages(plan: Plan) -> list[Stage]:
             Stage("sync-custom", size, size, size, _each(sync_custom)),
         ]
         if size == plan.sizes[0]:
-            others = (noop, latency, burst, recover)
+            others = (noop, children, latency, burst, recover)
             found += [Stage(measure.__name__, size, size, size, _each(measure)) for measure in others]
     return [*found, Stage("rest", plan.rest_objects, plan.sizes[-1], plan.rest_objects, rest, together=True)]

@@ -38,6 +38,7 @@ class Runtime:
         version: Of the library.
         passes: Whether all objects can be put into its queue again.
         limits_workers: Whether the number of reconciles at the same time can be set.
+        lists: Whether its reconciler can read other objects of the copy.
         needs: Program that it is built with, beyond Go and Python.
         measures: Those that make sense for it; empty: all.
     """
@@ -47,6 +48,7 @@ class Runtime:
     version: Callable[[], str]
     passes: bool = True
     limits_workers: bool = True
+    lists: bool = False
     needs: str = ""
     measures: tuple[str, ...] = ()
 
@@ -165,8 +167,8 @@ def _our_version() -> str:
 
 
 RUNTIMES = (
-    Runtime("ours", _python("ours"), _our_version),
-    Runtime("controller-runtime", _go, _go_version),
+    Runtime("ours", _python("ours"), _our_version, lists=True),
+    Runtime("controller-runtime", _go, _go_version, lists=True),
     Runtime("controller-runtime-unstructured", lambda: [*_go(), "--typed=false"], _go_version),
     Runtime("kube-rs", _rust, _rust_version, needs="cargo"),
     Runtime("kopf", _python("kopf_peer"), _package_version("kopf"), passes=False, limits_workers=False),

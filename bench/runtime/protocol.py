@@ -10,6 +10,7 @@ A program takes these options:
     --cache-only        fill the copy, reconcile nothing
     --record            note when which sequence number (an annotation) was reconciled
     --patch TOKEN       write TOKEN into the status of every widget that has another
+    --children N        at each reconcile read N objects of the object's namespace from the copy, where the program can
 
 It says what happens by lines of JSON on standard output:
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
-from controller.ceph import config, csi, deletion, disruption, mgr, mon, osd
+from controller.ceph import ciphers, config, csi, deletion, disruption, mgr, mon, osd, users
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
@@ -31,9 +31,13 @@ CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 
 @dataclass(frozen=True, slots=True)
 class CreateIdentity:
-    """Make up an fsid and keys, and keep them in the Secret with this metadata. Never replaces one that exists."""
+    """Make up an fsid and keys, and keep them in the Secret with this metadata. Never replaces one that exists.
+
+    `mon_key_type`: the type of the key that only mons use.
+    """
 
     meta: dict[str, Any] = field(repr=False)
+    mon_key_type: str
 
 
 class MemberError(Exception):
@@ -72,7 +76,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
     client, namespace = manager.client, cluster.metadata.namespace
 
     async def create_identity(action: CreateIdentity) -> None:
-        await _create(client, SECRET, identity_secret(action.meta, generate_identity()))
+        await _create(client, SECRET, identity_secret(action.meta, generate_identity(action.mon_key_type)))
 
     async def confirm() -> None:
         fresh = await read_deleted(client, CLUSTERS, cluster)
@@ -168,10 +172,9 @@ def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dic
         await ceph.mon("mon rm", name=action.mon_id)
 
     async def create_keyring(action: mgr.CreateKeyring) -> None:
-        caps = [part for subsystem, cap in sorted(action.caps.items()) for part in (subsystem, cap)]
-        answer = await ceph.mon("auth get-or-create", entity=action.entity, caps=caps)
-        text = keyring(action.entity, answer[0]["key"])
-        await manager.applier.apply(keyring_secret(metadata(cluster, action.secret, action.labels), text))
+        text = keyring(action.entity, await users.key_of(ceph, action.entity, action.caps))
+        meta = metadata(cluster, action.secret, action.labels, annotations=users.given(action.caps))
+        await manager.applier.apply(keyring_secret(meta, text))
 
     async def remove_user(action: mgr.RemoveUser) -> None:
         await ceph.mon("auth rm", entity=action.entity)
@@ -196,4 +199,5 @@ def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dic
         mgr.DisableModule: disable_module,
         config.SetConfig: set_config,
         config.UnsetConfig: unset_config,
+        **ciphers.handlers(ceph),
     }

@@ -11,17 +11,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
-from controller.ceph import actions, config, csi, deletion, disruption, mgr, mon, osd, status
+from controller.ceph import actions, ciphers, config, csi, deletion, disruption, mgr, mon, osd, status
 from controller.ceph.daemon import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.devices import ignored_fields
 from controller.ceph.health import HEALTH_ERR
 from controller.ceph.keys import (
     ADMIN_KEYRING,
+    AES,
+    AES256K,
     IDENTITY,
     MONS_KEYRING,
     PROTECTION,
@@ -145,7 +146,8 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     if seen.osds.states is not None:
         yield from disruption.analyze(cluster, seen.drains)
     if seen.mons.state is not None:
-        yield from csi.analyze(cluster, seen.live)
+        yield from csi.analyze(cluster, seen.live, seen.runs)
+        yield from ciphers.analyze(seen.mons.state, seen.runs)
 
 
 def _intents(cluster: CephCluster) -> Iterator[Step]:
@@ -188,11 +190,16 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
             waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
             yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
             return
-        labels = cluster_labels(cluster, "rook-ceph-mon")
+        meta = metadata(
+            cluster, IDENTITY, cluster_labels(cluster, "rook-ceph-mon"), owned=False, finalizers=[PROTECTION]
+        )
+        known = seen.release is not None
+        newer = seen.release is not None and seen.release.version.knows_aes256k
         yield Step(
             subject="cluster",
-            action=actions.CreateIdentity(metadata(cluster, IDENTITY, labels, owned=False, finalizers=[PROTECTION])),
+            action=actions.CreateIdentity(meta, AES256K if newer else AES),
             reason="the cluster has no fsid and no keys yet",
+            waits_for="" if known else "the image's release to be known, which the type of its keys goes by",
         )
         return
     for name, text in (
@@ -349,7 +356,7 @@ class ClusterReconciler:
             invalid=invalid(cluster.spec),
             now=status.timestamp(self._clock()),
         )
-        await self._write_status(cluster, await anyio.to_thread.run_sync(build))
+        await self._write_status(cluster, await aside(build))
 
     async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
         if shown != cluster.status:

@@ -5,13 +5,12 @@ Names, keys and capabilities are upstream's: https://rook.io/docs/rook/latest/St
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.ceph import users
 from controller.ceph.daemon import cluster_labels, metadata
-from controller.ceph.keys import secret
-from controller.ceph.rados import CephError
+from controller.ceph.keys import AES, secret
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.rados import Cluster
+    from controller.ceph.releases import Running
     from controller.framework.children import Live
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
@@ -36,10 +36,14 @@ CAPS: Mapping[str, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class CreateUser:
-    """Get or create the cephx user `client.<name>` with `caps`, and keep its key in its Secret."""
+    """Get or create the cephx user `client.<name>` with `caps`, and keep its key in its Secret.
+
+    `key_type`: of a key that is made; empty: what the mons prefer.
+    """
 
     name: str
     caps: Mapping[str, str] = field(repr=False)
+    key_type: str = ""
 
 
 def secret_name(user: str) -> str:
@@ -47,29 +51,29 @@ def secret_name(user: str) -> str:
     return f"rook-{user}"
 
 
-def analyze(cluster: CephCluster, live: Live) -> tuple[Step, ...]:
+def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, ...]:
     """What to do for the users of a cluster whose mons answer. Pure.
 
     Args:
         cluster: The cluster.
         live: The objects of its namespace.
+        running: What its daemons run. Where they know two types of keys, these users get keys of the older one: kernels
+            before 7.0 and the librbd of the operator and the agents know no other.
     """
     if cluster.spec.csi.skip_user_creation:
         return ()
+    key_type = AES if running.oldest is not None and running.oldest.knows_aes256k else ""
     return tuple(
-        Step(
-            subject=f"user {name}",
-            action=CreateUser(name, caps),
-            reason=f"Secret {secret_name(name)} does not exist",
-        )
+        Step(subject=f"user {name}", action=CreateUser(name, caps, key_type), reason=why)
         for name, caps in CAPS.items()
-        if ("Secret", secret_name(name)) not in live
+        if (why := users.shortfall(live, secret_name(name), caps))
     )
 
 
 def user_secret(cluster: CephCluster, name: str, key: str) -> JsonObject:
     """The Secret with a user's key, as upstream's StorageClasses expect it."""
-    meta = metadata(cluster, secret_name(name), cluster_labels(cluster, "rook-ceph-csi"))
+    labels = cluster_labels(cluster, "rook-ceph-csi")
+    meta = metadata(cluster, secret_name(name), labels, annotations=users.given(CAPS[name]))
     return secret(meta, {"userID": name, "userKey": key})
 
 
@@ -77,16 +81,7 @@ def handlers(cluster: CephCluster, ceph: Cluster, applier: Applier) -> dict[type
     """How the actions of this module are carried out."""
 
     async def create_user(action: CreateUser) -> None:
-        entity = f"client.{action.name}"
-        caps = [part for subsystem, cap in sorted(action.caps.items()) for part in (subsystem, cap)]
-        try:
-            answer = await ceph.mon("auth get-or-create", entity=entity, caps=caps)
-        except CephError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            # It exists with other capabilities, from an older release.
-            await ceph.mon("auth caps", entity=entity, caps=caps)
-            answer = await ceph.mon("auth get", entity=entity)
-        await applier.apply(user_secret(cluster, action.name, answer[0]["key"]))
+        key = await users.key_of(ceph, f"client.{action.name}", action.caps, key_type=action.key_type)
+        await applier.apply(user_secret(cluster, action.name, key))
 
     return {CreateUser: create_user}

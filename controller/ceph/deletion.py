@@ -73,7 +73,8 @@ sanitize() {
 failed=
 for entry in /sys/class/block/*; do
     device=/dev/$(basename "$entry" | tr '!' /)
-    if [ ! -b "$device" ] || ! ours "$device"; then continue; fi
+    # A path of a multipath device has its label, too: what was made of it is overwritten, once.
+    if [ -n "$(ls "$entry/holders" 2>/dev/null)" ] || [ ! -b "$device" ] || ! ours "$device"; then continue; fi
     echo "removing the content of $device"
     sanitize "$device" || failed="$failed $device"
 done
@@ -200,7 +201,8 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
 
 def _job_waits_for(seen: Observation, job: Job) -> str:
     """What a node's Job that is there waits for; empty when it is to be made anew."""
-    why = trouble(p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
+    own = (p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
+    why = trouble(own) or seen.warnings.get(job.metadata.uid, "")
     if not job.failed:
         return why or f"Job {job.metadata.name} to end"
     later = next_try(job, seen.osds.now)

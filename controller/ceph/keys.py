@@ -33,8 +33,10 @@ ADMIN_USER = "client.admin"
 ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_KEY_TYPE_AES = 1
-_KEY_LENGTH = 16
+AES, AES256K = "aes", "aes256k"
+"""Types of keys, as Ceph calls them."""
+_KEY_TYPES = {AES: (1, 16), AES256K: (2, 32)}
+"""The number and the bytes of each type of key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,22 @@ class Identity:
     admin_user: str = ADMIN_USER
 
 
-def generate_key() -> str:
-    """A new cephx key as `ceph-authtool --gen-key` makes it: base64 of type, time, length and 16 random bytes.
+def generate_key(key_type: str = AES) -> str:
+    """A new cephx key as `ceph-authtool --gen-key` makes it: base64 of type, time, length and random bytes.
 
-    It is of type AES, which every release and every kernel client understands.
+    Every release and every kernel client understands those of type AES.
     """
-    header = struct.pack("<HIIH", _KEY_TYPE_AES, int(time.time()), 0, _KEY_LENGTH)
-    return base64.b64encode(header + secrets.token_bytes(_KEY_LENGTH)).decode()
+    number, length = _KEY_TYPES[key_type]
+    header = struct.pack("<HIIH", number, int(time.time()), 0, length)
+    return base64.b64encode(header + secrets.token_bytes(length)).decode()
 
 
-def generate_identity() -> Identity:
-    """A cluster that has not been before."""
-    return Identity(fsid=str(uuid.uuid4()), mon_key=generate_key(), admin_key=generate_key())
+def generate_identity(mon_key_type: str = AES) -> Identity:
+    """A cluster that has not been before.
+
+    The administrator's key is of a type that the operator's own librados knows, whatever the cluster's daemons run.
+    """
+    return Identity(fsid=str(uuid.uuid4()), mon_key=generate_key(mon_key_type), admin_key=generate_key())
 
 
 def keyring(entity: str, key: str, caps: Mapping[str, str] | None = None) -> str:

@@ -6,7 +6,7 @@ The ConfigMap has upstream's form, which other tools read: https://rook.io/docs/
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.daemon import Daemon
@@ -73,16 +73,21 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class MonState:
-    """What the mons themselves say: who is in their map, with addresses, and who is in quorum."""
+    """What the mons themselves say: who is in their map, with addresses, and who is in quorum.
+
+    `ciphers`: types of keys, by what the map says of them; empty before Ceph 19.2.6 and 20.2.4, which know one only.
+    """
 
     monmap: Mapping[str, str]
     in_quorum: frozenset[str]
+    ciphers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, answer: Mapping[str, Any]) -> MonState:
         """From the answer to `quorum_status`."""
         monmap = {mon["name"]: _address(mon) for mon in answer["monmap"]["mons"]}
-        return cls(monmap=monmap, in_quorum=frozenset(answer["quorum_names"]))
+        ciphers = {name: _names(value) for name, value in answer["monmap"].items() if "_cipher" in name}
+        return cls(monmap=monmap, in_quorum=frozenset(answer["quorum_names"]), ciphers=ciphers)
 
     def keeps_quorum_without(self, *mon_ids: str) -> bool:
         """Whether those in quorum, but for `mon_ids`, are a majority once these have left the map."""
@@ -164,6 +169,11 @@ def requires_msgr2(cluster: CephCluster) -> bool:
 def hosts(cluster: CephCluster, endpoints: Endpoints) -> tuple[str, ...]:
     """The members' addresses as the option `mon_host` lists them."""
     return mon_hosts([m.address for m in endpoints.mons], msgr2_only=requires_msgr2(cluster))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    found = value if isinstance(value, list) else [value]
+    return tuple(cipher["name"] for cipher in found if isinstance(cipher, dict))
 
 
 def _address(mon: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph import users
 from controller.ceph.daemon import (
     CLUSTER_LABEL,
     Daemon,
@@ -48,6 +49,7 @@ BUDGET = "rook-ceph-mgr-pdb"
 ROLE_LABEL = "mgr_role"
 ACTIVE, STANDBY = "active", "standby"
 METRICS_PORT = 9283
+IDS = "abcde"
 CAPS = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
 
 
@@ -135,7 +137,7 @@ class RemoveUser:
 
 def ids(cluster: CephCluster) -> tuple[str, ...]:
     """The ids of the mgrs that the spec wants."""
-    return tuple("abcde"[: cluster.spec.mgr.count])
+    return tuple(IDS[: cluster.spec.mgr.count])
 
 
 def analyze(
@@ -242,9 +244,10 @@ def _daemons(
     for mgr_id in sorted(ids(cluster), key=lambda i: (i == state.active, i)):
         daemon = Daemon(type="mgr", id=mgr_id)
         subject = f"mgr {mgr_id}"
-        if ("Secret", keyring_name(daemon)) not in seen.live:
+        short = users.shortfall(seen.live, keyring_name(daemon), CAPS)
+        if short:
             action = CreateKeyring(daemon.entity, CAPS, keyring_name(daemon), daemon.labels(cluster))
-            yield Step(subject=subject, action=action, reason=f"Secret {action.secret} does not exist")
+            yield Step(subject=subject, action=action, reason=short)
         wanted = mgr_deployment(cluster, fsid, release, daemon)
         why = explain(wanted, seen.live.get(("Deployment", daemon.name)))
         known = state.active == mgr_id or mgr_id in state.standbys
@@ -258,22 +261,26 @@ def _daemons(
             yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
             restarting = restarting or (mgr_id if mgr_id in seen.deployments else "")
         elif not known or (mgr_id == state.active and not state.available):
-            waits_for = trouble(seen.pods.get(mgr_id, ())) or "the mgr to report to the mons"
+            why = trouble(seen.pods.get(mgr_id, ()), seen.deployments.get(mgr_id))
+            waits_for = why or "the mgr to report to the mons"
             yield Step(subject=subject, reason="not available", waits_for=waits_for)
 
 
 def _surplus(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step]:
-    for mgr_id in sorted(set(seen.deployments) - set(ids(cluster))):
+    """Mgrs too many: the Secret with the key goes last, so that what an operator that died left is found by it."""
+    keys = {i for i in IDS if ("Secret", keyring_name(Daemon(type="mgr", id=i))) in seen.live}
+    for mgr_id in sorted({*seen.deployments, *keys} - set(ids(cluster))):
         daemon = Daemon(type="mgr", id=mgr_id)
         reason = f"{cluster.spec.mgr.count} mgrs are wanted"
-        if is_kept(seen.deployments[mgr_id]):
+        if is_kept(seen.deployments.get(mgr_id)):
             yield Step(subject=f"mgr {mgr_id}", reason=reason, waits_for=kept_by(daemon))
             continue
-        for resource, name in ((DEPLOYMENT, daemon.name), (SECRET, keyring_name(daemon))):
-            found = seen.live.get((resource.kind, name))
-            if found is not None and found["metadata"].get("deletionTimestamp") is None:
-                yield delete(resource, found, subject=f"mgr {mgr_id}", reason=reason)
+        deployed, key = (seen.live.get(k) for k in (("Deployment", daemon.name), ("Secret", keyring_name(daemon))))
+        if deployed is not None and deployed["metadata"].get("deletionTimestamp") is None:
+            yield delete(DEPLOYMENT, deployed, subject=f"mgr {mgr_id}", reason=reason)
         yield Step(subject=f"mgr {mgr_id}", action=RemoveUser(daemon.entity), reason=reason)
+        if key is not None and key["metadata"].get("deletionTimestamp") is None:
+            yield delete(SECRET, key, subject=f"mgr {mgr_id}", reason=reason)
 
 
 def _shared_objects(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step]:

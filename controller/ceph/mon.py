@@ -28,6 +28,7 @@ from controller.ceph.mon_objects import (
     mon_deployment,
     service,
 )
+from controller.ceph.version import declared
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
 from controller.framework.duration import duration_or
 from controller.framework.membership import Add, Members, Remove, next_change
@@ -125,7 +126,9 @@ def analyze(
     steps = [*_shared_objects(cluster, endpoints, seen)]
     steps += _members(cluster, fsid, release, endpoints, seen, hold)
     steps += _leavers(cluster, endpoints, seen)
-    steps += _change(cluster, fsid, release, endpoints, seen)
+    # One that joins while an upgrade has to wait runs what the others run.
+    oldest = min(declared(seen.deployments.values()), key=lambda found: found.version, default=release)
+    steps += _change(cluster, fsid, oldest if hold else release, endpoints, seen)
     return tuple(steps)
 
 
@@ -254,7 +257,7 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
     if mon.node and mon.node not in seen.nodes:
         waits_for = f"a mon to take its place: node {mon.node} does not exist any more"
     else:
-        waits_for = trouble(seen.pods.get(mon.id, ())) or "the mon to join"
+        waits_for = trouble(seen.pods.get(mon.id, ()), seen.deployments.get(mon.id)) or "the mon to join"
     return Step(subject=f"mon {mon.id}", reason=NOT_IN_QUORUM, waits_for=waits_for)
 
 

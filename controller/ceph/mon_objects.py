@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from controller.ceph import ciphers
 from controller.ceph.daemon import (
     CLUSTER_LABEL,
     MON_CONFIG,
@@ -56,6 +57,7 @@ DEFAULT_CLAIM_SIZE = "10Gi"
 
 PREPARE_STORE = """\
 set -eu
+umask 077
 store=$1 fsid=$2 id=$3; shift 3
 chown ceph:ceph /run/ceph /var/log/ceph /var/lib/ceph/crash "$(dirname "$store")"
 if [ -e "$store/kv_backend" ]; then
@@ -79,6 +81,13 @@ esac
 rm -rf "$store.new"
 mkdir "$store.new"
 chown ceph:ceph "$store.new"
+if [ -n "${MON_CIPHERS:-}" ] && [ "$ROOK_CEPH_MON_INITIAL_MEMBERS" = "$id" ]; then
+    # The first mon makes the map. One of its own making lets in no client that knows only the older type of keys.
+    monmaptool --create --clobber --fsid "$fsid" --addv "$id" "$ROOK_CEPH_MON_HOST" \\
+        --auth-allowed-ciphers "$MON_CIPHERS" /tmp/monmap
+    chown ceph:ceph /tmp/monmap
+    set -- "$@" --monmap=/tmp/monmap
+fi
 ceph-mon --mkfs --mon-data="$store.new" "$@"
 echo "$fsid" > "$store.new/rook-fsid"
 sync -f "$store.new"
@@ -208,6 +217,7 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
         "env": [
             *environment(),
             {"name": "DATA_PLACE", "value": place},
+            *([{"name": "MON_CIPHERS", "value": ",".join(ciphers.ALL)}] if release.version.knows_aes256k else []),
             {
                 "name": "ROOK_MONS_JOINED",
                 "valueFrom": {"secretKeyRef": {"name": MON_CONFIG, "key": JOINED, "optional": True}},

@@ -31,6 +31,7 @@ from controller.ceph.status import timers
 from controller.ceph.version import Detection
 from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
+from controller.framework.pods import warnings, with_warnings
 from controller.framework.reports import reports_of
 from controller.framework.reservations import Reservations
 from controller.framework.timers import elapsed
@@ -38,6 +39,7 @@ from controller.runtime import resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
     DEPLOYMENT,
+    EVENT,
     JOB,
     NODE,
     PDB,
@@ -48,6 +50,7 @@ from controller.runtime.kube import (
     SERVICE,
     ConfigMap,
     Deployment,
+    Event,
     Job,
     Node,
     PersistentVolume,
@@ -93,6 +96,8 @@ class Caches:
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
+        # A pod that cannot mount its volume, and a Job that may make no pod, are told of by events alone.
+        self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
         self.reservations = Reservations(time.monotonic)
 
@@ -119,9 +124,11 @@ class Observation:
         identity: Its fsid and keys; None while there are none.
         identity_problem: Why its identity cannot be read; empty when it can, or when there is none.
         pods: The pods in its namespace that belong to it.
+        warnings: What events tell of objects there that something failed with, by uid.
         detection: What is known of the release in the image.
         jobs: The Jobs there, by name.
         running: The releases that its daemons' Deployments have.
+        runs: The oldest and the newest version that its daemons run.
         release: What its daemons should run; None while that is not known.
         mons, mgrs, osds: What is there of each kind of daemon.
         drains: The OSDs as drains see them.
@@ -136,9 +143,11 @@ class Observation:
     identity: Identity | None = None
     identity_problem: str = ""
     pods: tuple[Pod, ...] = ()
+    warnings: Mapping[str, str] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)
     detection: Detection = field(default_factory=Detection)
     running: frozenset[Release] = frozenset()
+    runs: Running = field(default_factory=Running)
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
@@ -177,7 +186,8 @@ class Observer:
         namespace = cluster.metadata.namespace
         live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
-        pods = tuple([pod async for pod in self._caches.pods.walk(namespace)])
+        warned = warnings([event async for event in self._caches.events.walk(namespace)])
+        pods = with_warnings([pod async for pod in self._caches.pods.walk(namespace)], warned)
         deployments = [deployment async for deployment in self._caches.deployments.walk(namespace)]
         nodes = tuple([node async for node in self._caches.nodes.walk()])
         jobs = self._caches.jobs.list(namespace)
@@ -189,12 +199,9 @@ class Observer:
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
         reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
-        detection = version.analyze(
-            cluster,
-            live,
-            [p for p in pods if p.metadata.labels.get("app") == version.NAME],
-            _running(cluster, answers.health, running),
-        )
+        runs = _running(cluster, answers.health, running)
+        looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
+        detection = version.analyze(cluster, live, looking, runs, warned)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = self._secret_values(cluster)
@@ -217,6 +224,7 @@ class Observer:
                 script_image=self._settings.operator_image,
                 memory=self._compared.setdefault(namespace, Comparisons()),
                 reserved=self._caches.reservations.of_others(namespace),
+                warned=warned,
             )
         has_members = endpoints is not None and bool(endpoints.mons)
         return Observation(
@@ -224,9 +232,11 @@ class Observer:
             identity=identity,
             identity_problem=problem,
             pods=pods,
+            warnings=warned,
             jobs={job.metadata.name: job for job in jobs},
             detection=detection,
             running=running,
+            runs=runs,
             release=release,
             mons=MonObservation(
                 endpoints=endpoints,

@@ -25,6 +25,7 @@ from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     OVERWRITE,
     DeviceVerdict,
+    Entries,
     KnownOsd,
     NodeDevices,
     Occupancy,
@@ -38,12 +39,11 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import RELEASES
 from controller.ceph.script_image import kept_image
 from controller.framework.aside import aside
-from controller.framework.children import Live, delete, explain
+from controller.framework.children import Live, delete, explain, is_held
 from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.runtime.altered import Held
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ async def observe(
     reports: Mapping[str, tuple[BlockDevice, ...]],
     live: Live,
     deployments: Iterable[Deployment],
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     pods: Sequence[Pod],
     ceph: Cluster | None,
     mgr: bool = True,
@@ -237,6 +237,7 @@ async def observe(
     script_image: str = "",
     reserved: Mapping[str, str] | None = None,
     memory: Comparisons | None = None,
+    warned: Mapping[str, str] | None = None,
 ) -> OsdObservation:
     """Takes together what the caches have and what the cluster answers.
 
@@ -257,6 +258,7 @@ async def observe(
         script_image: The operator's image.
         reserved: Devices that other clusters prepare.
         memory: What came of earlier looks at this cluster.
+        warned: What events tell of Jobs, by uid.
     """
 
     def gathered() -> OsdObservation:
@@ -275,7 +277,7 @@ async def observe(
             allow_loop_devices=allow_loop_devices,
             script_image=script_image,
             reserved=reserved or {},
-            troubles=_troubles(preparing),
+            troubles=_troubles(jobs, preparing, warned or {}),
         )
 
     seen = await aside(gathered)
@@ -298,11 +300,12 @@ def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:
     return found
 
 
-def _troubles(pods: Iterable[Pod]) -> dict[str, str]:
+def _troubles(jobs: Iterable[Job], pods: Iterable[Pod], warned: Mapping[str, str]) -> dict[str, str]:
     by_job: dict[str, list[Pod]] = {}
     for pod in pods:
         by_job.setdefault(pod.metadata.labels.get("job-name", ""), []).append(pod)
-    return {name: found for name, own in by_job.items() if (found := trouble(own))}
+    told = {job.metadata.name: warned[job.metadata.uid] for job in jobs if job.metadata.uid in warned}
+    return told | {name: found for name, own in by_job.items() if (found := trouble(own))}
 
 
 async def _ask_the_mons(ceph: Cluster) -> dict[str, Any]:
@@ -629,7 +632,8 @@ def _is_on_its_way(seen: OsdObservation, osd_id: int) -> bool:
 
 
 def _why_down(seen: OsdObservation, osd_id: int) -> str:
-    return trouble(seen.pods.get(osd_id, ())) or "the OSD to report to the mons"
+    why = trouble(seen.pods.get(osd_id, ()), seen.deployments.get(osd_id))
+    return why or "the OSD to report to the mons"
 
 
 def lost(seen: OsdObservation) -> dict[int, str]:
@@ -675,7 +679,8 @@ def _outdated(
     bound_to = {
         name: (node.metadata.labels.get(HOSTNAME_LABEL), place(node.metadata.labels)) for name, node in nodes.items()
     }
-    overrides = {n.name: n.resources for n in cluster.spec.storage.nodes if not cluster.spec.storage.use_all_nodes}
+    entries = Entries(cluster.spec.storage)
+    own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
     moving, meta = _may_move(cluster), cluster.metadata
     memory.begin((meta.uid, meta.generation, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
@@ -685,21 +690,22 @@ def _outdated(
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
         if is_kept(deployment):
             continue
-        resources = overrides.get(_hostname(node), {})
+        entry = own_entries[osd.node]
+        resources = entry.resources if entry is not None else {}
         wanted = replace(osd, place={}) if moving else osd
         image = kept_image(deployment, seen.script_image)
-        live = seen.live.get(("Deployment", osd.daemon.name))
+        key = ("Deployment", osd.daemon.name)
         version = deployment.metadata.resource_version if deployment is not None else ""
         # One that is let be for a while is so until some time.
-        own = (version, wanted, bound_to[osd.node], resources) if version and not isinstance(live, Held) else None
+        own = (version, wanted, bound_to[osd.node], resources) if version and not is_held(seen.live, key) else None
         build = partial(osd_deployment, cluster, fsid, release, wanted, node, resources)
-        why = memory.difference(osd.osd_id, own, partial(_compare, build, image, live))
+        why = memory.difference(osd.osd_id, own, partial(_compare, build, image, seen.live, key))
         if why:
             yield DeployOsd(wanted, why, partial(build, seen.script_image))
 
 
-def _compare(build: Callable[[str], JsonObject], image: str, live: JsonObject | None) -> str:
-    return explain(build(image), live)
+def _compare(build: Callable[[str], JsonObject], image: str, live: Live, key: tuple[str, str]) -> str:
+    return explain(build(image), live.get(key))
 
 
 def _serves(seen: OsdObservation, osd_id: int) -> bool:
@@ -788,8 +794,10 @@ def _named(osd_ids: Sequence[int]) -> str:
 def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
     names = {osd.osd_id for osd in osds}
     for number, deployment in sorted(seen.deployments.items()):
+        if number in names or deployment.metadata.deletion_timestamp is not None:
+            continue
         live = seen.live.get(("Deployment", deployment.metadata.name))
-        if number not in names and live is not None and deployment.metadata.deletion_timestamp is None:
+        if live is not None:
             yield delete(
                 DEPLOYMENT, live, subject=f"osd.{number}", reason="the cluster no longer has an OSD with its UUID"
             )

@@ -42,6 +42,12 @@ class CephVersion:
         """The stable release that it belongs to, e.g. (18, 2)."""
         return self.major, self.minor
 
+    @property
+    def knows_aes256k(self) -> bool:
+        """Whether it knows the newer type of cephx keys; the older one is open to CVE-2025-30156."""
+        fixed = {(19, 2): 6, (20, 2): 4}
+        return self.extra >= fixed[self.release] if self.release in fixed else self.release >= (21, 2)
+
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}.{self.extra}-{self.build}"
 

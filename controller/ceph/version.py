@@ -15,7 +15,7 @@ from controller.framework.resources import requirements
 from controller.runtime.kube import JOB
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from controller.apis.ceph import CephCluster
     from controller.runtime.kube import Deployment, Pod
@@ -38,7 +38,13 @@ class Detection:
     steps: tuple[Step, ...] = field(default=())
 
 
-def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Running | None = None) -> Detection:
+def analyze(
+    cluster: CephCluster,
+    live: Live,
+    pods: Iterable[Pod],
+    running: Running | None = None,
+    warned: Mapping[str, str] | None = None,
+) -> Detection:
     """What release `spec.cephVersion.image` holds, by the status or by the Job that looks. Pure.
 
     Its steps only find something out, so they are carried out also where the plan is only shown.
@@ -48,6 +54,7 @@ def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Runn
         live: The objects of the cluster's namespace.
         pods: The pods of the Job.
         running: What daemons run, by which it is judged whether they may run that release.
+        warned: What events tell of Jobs, by uid.
     """
     spec, known = cluster.spec.ceph_version, cluster.status.version
     if not spec.image:
@@ -69,7 +76,8 @@ def analyze(cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Runn
         message = termination_message(pod)
         if message:
             return _judged(cluster, CephVersion.parse(message), running, ())
-    waits_for = trouble(own) or f"Job {NAME} to look into the image"
+    why = trouble(own) or (warned or {}).get(job["metadata"].get("uid", ""))
+    waits_for = why or f"Job {NAME} to look into the image"
     return Detection(steps=(Step(subject=SUBJECT, reason="the image is new", waits_for=waits_for),))
 
 

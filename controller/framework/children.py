@@ -6,7 +6,7 @@ the plan of a settled system is empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,25 +82,74 @@ def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, l
     return Step(subject=subject, action=action, reason=reason, lane=lane or subject)
 
 
-async def snapshot(
-    informers: Iterable[Informer[Any]], namespace: str, applier: Applier
-) -> dict[tuple[str, str], JsonObject]:
+class Snapshot(Mapping[tuple[str, str], JsonObject]):
+    """The objects of a namespace as the caches had them at one moment; each is decoded when it is asked for.
+
+    Where there are thousands, a look at rest needs few of them whole.
+
+    Attributes:
+        held: Those that are not to be applied again yet.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], Held] = {}
+        self._kept: dict[tuple[str, str], Callable[[], JsonObject]] = {}
+        self._decoded: dict[tuple[str, str], JsonObject] = {}
+
+    def add(self, kind: str, name: str, decode: Callable[[], JsonObject]) -> None:
+        """Adds an object."""
+        self._kept[kind, name] = decode
+
+    def hold(self, kind: str, name: str, obj: Held) -> None:
+        """Adds an object that is not to be applied again yet."""
+        self.held[kind, name] = self._decoded[kind, name] = obj
+        self._kept[kind, name] = lambda: obj
+
+    def __getitem__(self, key: tuple[str, str]) -> JsonObject:
+        found = self._decoded.get(key)
+        if found is None:
+            found = self._decoded[key] = self._kept[key]()
+        return found
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+async def snapshot(informers: Iterable[Informer[Any]], namespace: str, applier: Applier) -> Snapshot:
     """What the caches have of `namespace`, for an observation; in it, what `applier` lets be for now is `Held`."""
-    found: dict[tuple[str, str], JsonObject] = {}
+    found = Snapshot()
     turns = Turns()
     for informer in informers:
+        kind = informer.resource.kind
         for key_namespace, name in informer.keys(namespace):
-            obj = informer.raw(key_namespace, name)
-            if obj is not None:
-                found[informer.resource.kind, name] = applier.seen(informer.resource, obj)
+            decode = informer.kept(key_namespace, name)
+            if decode is None:
+                continue
+            held = applier.held(informer.resource, key_namespace, name, decode)
+            if held is not None:
+                found.hold(kind, name, held)
+            else:
+                found.add(kind, name, decode)
             await turns.checkpoint()
     return found
 
 
+def is_held(live: Live, key: tuple[str, str]) -> bool:
+    """Whether an object is not to be applied again yet; it is not decoded for that."""
+    return key in live.held if isinstance(live, Snapshot) else isinstance(live.get(key), Held)
+
+
 def altered(live: Live) -> tuple[str, ...]:
     """The objects that do not become what is applied, and in what, in words: something else changes them."""
-    held = ((kind, name, obj) for (kind, name), obj in live.items() if isinstance(obj, Held))
-    return tuple(f"{kind} {name}: {obj.change}" for kind, name, obj in held)
+    keys = live.held if isinstance(live, Snapshot) else live
+    held = ((kind, name, live[kind, name]) for kind, name in keys)
+    return tuple(f"{kind} {name}: {obj.change}" for kind, name, obj in held if isinstance(obj, Held))
 
 
 def handlers(applier: Applier, client: Client, informers: Iterable[Informer[Any]]) -> dict[type, Handler]:

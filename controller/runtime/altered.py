@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from informers import JsonObject
 
 FIRST_PAUSE: Final = 30.0
@@ -89,16 +91,22 @@ class Alterations:
         if len(self._records) > max(most, REMEMBERED):
             self._records.popitem(last=False)
 
-    def seen(self, obj: Object, live: JsonObject, now: float) -> JsonObject:
-        """The live object, as `Held` if there is something that it must not be applied again for yet."""
+    def held(self, obj: Object, decode: Callable[[], JsonObject], now: float) -> Held | None:
+        """The live object as `Held` if there is something that it must not be applied again for yet, else None.
+
+        Args:
+            obj: Which.
+            decode: Decodes it as it is; is called only for one that is remembered.
+            now: Monotonic seconds.
+        """
         record = self._records.get(obj)
         if record is None:
-            return live
+            return None
         if now < record.at + _pause(record.tries - AT_ONCE):
-            return Held(live, record.digest, None, record.change)
+            return Held(decode(), record.digest, None, record.change)
         if record.left is not None and now < record.at + _pause(record.tries):
-            return Held(live, record.digest, record.left, record.change)
-        return live
+            return Held(decode(), record.digest, record.left, record.change)
+        return None
 
 
 def _pause(tries: int) -> float:

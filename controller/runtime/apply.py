@@ -26,7 +26,7 @@ from informers import ApiError
 from informers.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from controller.runtime.kube import HasMetadata
     from informers import Client, Informer, InformerFactory, JsonObject, Resource
@@ -129,7 +129,8 @@ class Applier:
         live = await self._live(resource, namespace, name)
         change = "it is missing"
         if live is not None:
-            live = self.seen(resource, live)
+            known = live
+            live = self.held(resource, namespace, name, lambda: known) or live
             change = _pending(wanted, digest, live) or ""
         if not change:
             self.stats.skipped += 1
@@ -158,11 +159,16 @@ class Applier:
         self.stats.applied += 1
         return True
 
-    def seen(self, resource: Resource, live: JsonObject) -> JsonObject:
-        """A live object; as `Held`, where `pending` heeds it, if it is not to be applied again yet."""
-        metadata = live["metadata"]
-        obj = (str(resource), metadata.get("namespace", ""), metadata["name"])
-        return self._altered.seen(obj, live, anyio.current_time())
+    def held(self, resource: Resource, namespace: str, name: str, decode: Callable[[], JsonObject]) -> Held | None:
+        """An object as `Held`, where `pending` heeds it, if it is not to be applied again yet; None if it may be.
+
+        Args:
+            resource: Its kind.
+            namespace: Its namespace.
+            name: Its name.
+            decode: Decodes it as it is; is called only where something is known against it.
+        """
+        return self._altered.held((str(resource), namespace, name), decode, anyio.current_time())
 
     async def apply_status(
         self, resource: Resource, namespace: str, name: str, status: JsonObject, *, uid: str

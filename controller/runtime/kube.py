@@ -696,6 +696,7 @@ class Event(ApiStruct, frozen=True, kw_only=True):
     action: str = ""
     note: str = ""
     series: EventSeries | None = None
+    deprecated_last_timestamp: str | None = None
 
 
 class StorageClass(ApiStruct, frozen=True, kw_only=True):

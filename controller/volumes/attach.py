@@ -212,7 +212,10 @@ def obstacle(attachment: VolumeAttachment, seen: AttachmentObservation) -> str:
             return f"PersistentVolume {name} ({modes}) is open elsewhere: {holder.where}"
     if seen.elsewhere:
         nodes = ", ".join(sorted(seen.elsewhere))
-        return f"PersistentVolume {name} ({modes}) is still mapped on node {nodes}, as the agent there reports"
+        return (
+            f"PersistentVolume {name} ({modes}) is still mapped on node {nodes}, as the agent there reports: it has to "
+            f"let go, or, if the node is down for good, it has to get the taint {OUT_OF_SERVICE}"
+        )
     return ""
 
 

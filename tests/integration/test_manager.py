@@ -503,8 +503,14 @@ class TestObserving:
             host, port = manager.addresses[0]
             before = (await text(f"http://{host}:{port}/metrics"))[1]
             await client.create(CONFIG_MAP, source(namespace, "measured"))
-            await until_stored(client, namespace, "copy-measured")
-            after = (await text(f"http://{host}:{port}/metrics"))[1]
+            after = ""
+
+            async def measured() -> bool:
+                nonlocal after
+                after = (await text(f"http://{host}:{port}/metrics"))[1]
+                return 'rook_apply_total{result="applied"} 1.0\n' in after
+
+            await until(measured)
 
         for series in (
             'workqueue_depth{controller="copier",name="copier",priority="0"}',
@@ -557,7 +563,8 @@ class TestObserving:
             assert status == 500
             assert "[+]informer-configmaps ok" in body
             assert "[-]informer-toys.example.com failed: reason withheld" in body
-            assert "[-]informer-toys.example.com 404" in (await text(f"http://{debug_host}:{debug_port}/readyz"))[1]
+            reasons = (await text(f"http://{debug_host}:{debug_port}/readyz"))[1]
+            assert f"[-]informer-toys.example.com namespace {namespace}: 404" in reasons
             assert (await text(f"http://{host}:{port}/healthz"))[0] == 200
             manager.stop()  # it stops though it never got its caches
 
@@ -572,7 +579,7 @@ class TestObserving:
             assert (await text(f"http://{host}:{port}/debug/tasks"))[0] == 404
 
             async def controllers_shown() -> bool:
-                return "Controller.run" in (await text(f"http://{debug_host}:{debug_port}/debug/tasks"))[1]
+                return "Controller._work" in (await text(f"http://{debug_host}:{debug_port}/debug/tasks"))[1]
 
             await until(controllers_shown)
             assert '"copier"' in (await text(f"http://{debug_host}:{debug_port}/debug/queues"))[1]

@@ -28,6 +28,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--cache-only", action="store_true")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--patch", default="")
+    parser.add_argument("--children", type=int, default=0)
     return parser.parse_args()
 
 

@@ -144,7 +144,7 @@ def test_stages_never_need_fewer_objects_than_those_before() -> None:
         assert earlier.pods <= later.pods
         assert earlier.widgets <= later.widgets
     assert {stage.name for stage in stages} == {
-        *("startup", "patch", "sync", "sync-custom", "noop", "latency", "burst", "recover", "rest")
+        *("startup", "patch", "sync", "sync-custom", "noop", "children", "latency", "burst", "recover", "rest")
     }
 
 

@@ -217,9 +217,9 @@ def quorum_status(monmap: str, quorum: str) -> dict[str, Any]:
 
 async def test_an_identity_that_exists_is_kept() -> None:
     meta = {"name": "rook-ceph-mon", "namespace": "rook-ceph"}
-    await carry_out(FakeApi(exists=True), CreateIdentity(meta))
+    await carry_out(FakeApi(exists=True), CreateIdentity(meta, "aes"))
     api = FakeApi()
-    await carry_out(api, CreateIdentity(meta))
+    await carry_out(api, CreateIdentity(meta, "aes"))
     assert sorted(api.created[0]["data"]) == [
         "admin-secret",
         "ceph-secret",

@@ -12,16 +12,18 @@ import yaml
 from controller.apis.ceph.status import CephHealthMessage
 from controller.apis.node import BlockDevice
 from controller.ceph import osd
+from controller.ceph.actions import CreateIdentity
 from controller.ceph.cluster import analyze, invalid
 from controller.ceph.config import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.daemon import Daemon, Release, cluster_labels, metadata
 from controller.ceph.health import HARMLESS, Health
 from controller.ceph.keys import Identity, keyring, keyring_secret, mons_keyring
-from controller.ceph.mgr import MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mon import MonObservation
 from controller.ceph.mon_objects import claim
 from controller.ceph.observation import Observation, daemons, remnants
 from controller.ceph.releases import CephVersion
+from controller.ceph.users import given
 from controller.ceph.version import Detection
 from controller.framework.labels import INSTANCE
 from controller.framework.plan import Plan
@@ -67,7 +69,8 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
     mgr = Daemon(type="mgr", id="a")
     manager = mgr_deployment(cluster, FSID, RELEASE, mgr)
     mons = running_mons(cluster, "abc")
-    key = {"kind": "Secret", "metadata": {"name": keyring_name(mgr), "namespace": "rook-ceph"}}
+    meta = {"name": keyring_name(mgr), "namespace": "rook-ceph", "annotations": given(CAPS)}
+    key = {"kind": "Secret", "metadata": meta}
     live = {**mons.live, **live_objects(manager, key, metrics_service(cluster), OVERRIDE), **keyrings(cluster)}
     found: dict[str, Any] = {
         "live": live,
@@ -103,8 +106,20 @@ def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_overri
     waiting = Detection(steps=())
     assert plan(cluster, Observation(detection=waiting, mons=MonObservation(nodes=nodes("n1")))) == [
         "configuration override: Create",
-        "cluster: CreateIdentity",
+        "cluster: CreateIdentity <- the image's release to be known, which the type of its keys goes by",
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "key_type"),
+    [(CephVersion(18, 2, 7), "aes"), (CephVersion(20, 2, 3), "aes"), (CephVersion(20, 2, 4), "aes256k")],
+)
+def test_the_key_of_mons_is_of_the_newest_type_that_their_release_knows(version: CephVersion, key_type: str) -> None:
+    cluster = cluster_of()
+    seen = Observation(detection=Detection(version=version), release=Release("x", version), live=live_objects(OVERRIDE))
+    (step,) = analyze(cluster, seen, NOW).steps
+    assert isinstance(step.action, CreateIdentity)
+    assert step.action.mon_key_type == key_type
 
 
 def test_nothing_is_reconciled_once_the_destruction_of_data_is_confirmed() -> None:

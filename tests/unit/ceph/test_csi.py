@@ -13,6 +13,8 @@ from controller.apis.ceph import CephCluster
 from controller.ceph import csi
 from controller.ceph.csi import CreateUser, analyze, handlers
 from controller.ceph.rados import CephError
+from controller.ceph.releases import CephVersion, Running
+from tests.unit.ceph.cases import live_objects
 
 KEY = "AQB5cxJmAAAAABAAZ2V0LW9yLWNyZWF0ZQ=="
 
@@ -23,7 +25,7 @@ def cluster(**spec: Any) -> CephCluster:
 
 
 def test_users_of_a_new_cluster() -> None:
-    steps = analyze(cluster(), {})
+    steps = analyze(cluster(), {}, Running())
     assert [step.action for step in steps] == [
         CreateUser(
             "csi-rbd-provisioner",
@@ -34,14 +36,28 @@ def test_users_of_a_new_cluster() -> None:
 
 
 def test_settled() -> None:
-    live: dict[tuple[str, str], dict[str, Any]] = {
-        ("Secret", name): {} for name in ("rook-csi-rbd-provisioner", "rook-csi-rbd-node")
-    }
-    assert analyze(cluster(), live) == ()
+    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    assert analyze(cluster(), live, Running()) == ()
+
+
+def test_a_user_gets_the_capabilities_of_a_later_operator() -> None:
+    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    del live["Secret", "rook-csi-rbd-node"]["metadata"]["annotations"]
+    (step,) = analyze(cluster(), live, Running())
+    assert (step.subject, step.reason) == ("user csi-rbd-node", "Secret rook-csi-rbd-node is of other capabilities")
+
+
+@pytest.mark.parametrize(
+    ("oldest", "key_type"), [(None, ""), ((18, 2, 7), ""), ((20, 2, 3), ""), ((19, 2, 6), "aes"), ((20, 2, 4), "aes")]
+)
+def test_keys_of_users_are_of_a_type_that_old_clients_know(oldest: tuple[int, int, int] | None, key_type: str) -> None:
+    running = Running(oldest and CephVersion(*oldest), None)
+    actions = [step.action for step in analyze(cluster(), {}, running)]
+    assert [action.key_type for action in actions if isinstance(action, CreateUser)] == [key_type, key_type]
 
 
 def test_not_wanted() -> None:
-    assert analyze(cluster(csi={"skipUserCreation": True}), {}) == ()
+    assert analyze(cluster(csi={"skipUserCreation": True}), {}, Running()) == ()
 
 
 class FakeCeph:

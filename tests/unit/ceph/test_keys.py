@@ -20,11 +20,19 @@ from controller.ceph.keys import (
 FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
 
 
-def test_a_key_is_what_ceph_authtool_makes() -> None:
-    raw = base64.b64decode(generate_key())
+@pytest.mark.parametrize(("key_type", "number", "size", "begins"), [("aes", 1, 16, "AQ"), ("aes256k", 2, 32, "Ag")])
+def test_a_key_is_what_ceph_authtool_makes(key_type: str, number: int, size: int, begins: str) -> None:
+    key = generate_key(key_type)
+    raw = base64.b64decode(key)
     kind, _, nanoseconds, length = struct.unpack("<HIIH", raw[:12])
-    assert (kind, nanoseconds, length, len(raw)) == (1, 0, 16, 28)
-    assert generate_key() != generate_key()
+    assert (kind, nanoseconds, length, len(raw)) == (number, 0, size, 12 + size)
+    assert key.startswith(begins)
+    assert generate_key(key_type) != key
+
+
+def test_only_mons_may_have_a_key_that_older_clients_do_not_know() -> None:
+    identity = generate_identity("aes256k")
+    assert (identity.mon_key[:2], identity.admin_key[:2]) == ("Ag", "AQ"), "the operator's client may be an older one"
 
 
 def test_an_identity_survives_its_secret() -> None:

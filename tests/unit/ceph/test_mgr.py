@@ -10,6 +10,7 @@ import pytest
 
 from controller.ceph.daemon import Daemon, Release
 from controller.ceph.mgr import (
+    CAPS,
     MgrObservation,
     MgrState,
     analyze,
@@ -19,6 +20,7 @@ from controller.ceph.mgr import (
     mgr_deployment,
 )
 from controller.ceph.releases import CephVersion
+from controller.ceph.users import given
 from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, deployment_view, live_objects, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
@@ -36,7 +38,13 @@ def mgr(mgr_id: str) -> Daemon:
 def running(cluster: CephCluster, ids: str, **changes: Any) -> MgrObservation:
     """Mgrs that run as they should, the first of them active."""
     deployments = {i: mgr_deployment(cluster, FSID, RELEASE, mgr(i)) for i in ids}
-    keys = [{"kind": "Secret", "metadata": {"name": keyring_name(mgr(i)), "namespace": "rook-ceph"}} for i in ids]
+    keys = [
+        {
+            "kind": "Secret",
+            "metadata": {"name": keyring_name(mgr(i)), "namespace": "rook-ceph", "annotations": given(CAPS)},
+        }
+        for i in ids
+    ]
     found: dict[str, Any] = {
         "state": MgrState(active=ids[:1], standbys=frozenset(ids[1:]), available=True, modules=ON),
         "deployments": {i: deployment_view(obj) for i, obj in deployments.items()},
@@ -88,7 +96,24 @@ def test_a_mgr_is_not_restarted_while_held() -> None:
 def test_a_mgr_too_many_goes_with_its_key_and_its_user() -> None:
     cluster = a_cluster({"mgr": {"count": 2}})
     steps = plan(a_cluster(), running(cluster, "ab"))
-    assert steps[-4:] == ["mgr b: Delete", "mgr b: Delete", "mgr b: RemoveUser", "mgrs: Delete"]
+    assert steps[-4:] == ["mgr b: Delete", "mgr b: RemoveUser", "mgr b: Delete", "mgrs: Delete"]
+
+
+def test_the_user_of_a_mgr_too_many_goes_also_when_its_deployment_went_before() -> None:
+    """The operator died in between: the Secret with the key is what is left."""
+    cluster = a_cluster({"mgr": {"count": 2}})
+    seen = running(cluster, "ab")
+    live = {k: o for k, o in seen.live.items() if k != ("Deployment", "rook-ceph-mgr-b")}
+    seen = replace(seen, live=live, deployments={"a": seen.deployments["a"]})
+    steps = plan(a_cluster(), seen)
+    assert [s for s in steps if s.startswith("mgr b")] == ["mgr b: RemoveUser", "mgr b: Delete"]
+
+
+def test_a_mgr_gets_the_capabilities_of_a_later_operator() -> None:
+    cluster = a_cluster()
+    seen = running(cluster, "a")
+    live = {**seen.live, ("Secret", keyring_name(mgr("a"))): {"metadata": {"name": keyring_name(mgr("a"))}}}
+    assert plan(cluster, replace(seen, live=live)) == ["mgr a: CreateKeyring"]
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,20 @@ def test_an_upgrade_on_hold_does_not_stop_the_clock_of_a_dead_mon() -> None:
     )
 
 
+def test_a_mon_that_joins_while_an_upgrade_is_on_hold_runs_what_the_others_run() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="ab", seconds_out={"c": 601})
+    seen = replace(seen, live={**seen.live, **live_services(cluster, "d")})
+
+    def image(hold: str) -> str:
+        steps = analyze(cluster, FSID, NEWER, seen, hold=hold)
+        (start,) = [s.action for s in steps if isinstance(s.action, StartMon)]
+        found: str = start.objects[-1]["spec"]["template"]["spec"]["containers"][0]["image"]
+        return found
+
+    assert (image("peace"), image("")) == (RELEASE.image, NEWER.image)
+
+
 def test_a_deployment_that_was_deleted_is_made_again_at_once() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="ab")
@@ -556,8 +570,12 @@ class Pod:
         self.tools = directory / "bin"
         self.tools.mkdir()
         self.tool("chown", "exit 0")
-        self.tool("ceph-mon", 'for flag; do case $flag in --mon-data=*) touch "${flag#*=}/kv_backend";; esac; done')
+        self.tool("ceph-mon", self.script("ceph-mon"))
         self.quorum(True)
+
+    def script(self, name: str) -> str:
+        made = 'for flag; do case $flag in --mon-data=*) touch "${flag#*=}/kv_backend";; esac; done'
+        return made if name == "ceph-mon" else "exit 0"
 
     def tool(self, name: str, script: str) -> None:
         path = self.tools / name
@@ -567,8 +585,8 @@ class Pod:
     def quorum(self, answers: bool) -> None:
         self.tool("ceph", f"exit {int(not answers)}")
 
-    def prepare(self, joined: str | None) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": f"{self.tools}:{os.environ['PATH']}", "DATA_PLACE": "claim x"}
+    def prepare(self, joined: str | None, **more: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": f"{self.tools}:{os.environ['PATH']}", "DATA_PLACE": "claim x", **more}
         environment |= {} if joined is None else {"ROOK_MONS_JOINED": joined}
         command = ["sh", "-c", PREPARE_STORE, "init-mon-fs", str(self.store), FSID, "b", "--id=b"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -601,6 +619,25 @@ def test_a_lost_store_is_made_anew_only_to_be_filled_from_others(
     done = pod.prepare(joined)
     assert (done.returncode == 0, pod.has_store) == (made, made), done.stderr
     assert made or "mon b has lost its store (claim x is empty)" in done.stderr
+
+
+@pytest.mark.parametrize(("members", "ciphers", "own_map"), [("b", "aes,aes256k", 1), ("a,b", "x", 0), ("b", "", 0)])
+def test_the_first_mon_of_a_release_with_two_types_of_keys_lets_both_in(
+    pod: Pod, tmp_path: Path, members: str, ciphers: str, own_map: int
+) -> None:
+    """What lets in the older type has to be in the map before there is anybody who could change it."""
+    for tool in ("monmaptool", "ceph-mon"):
+        pod.tool(tool, f'echo {tool} "$@" >> {tmp_path}/asked; ' + pod.script(tool))
+    done = pod.prepare("", ROOK_CEPH_MON_INITIAL_MEMBERS=members, ROOK_CEPH_MON_HOST="[v2:x]", MON_CIPHERS=ciphers)
+    assert done.returncode == 0, done.stderr
+    asked = (tmp_path / "asked").read_text()
+    assert asked.count(f"--fsid {FSID} --addv b [v2:x] --auth-allowed-ciphers {ciphers} /tmp/monmap") == own_map
+    assert asked.count("--monmap=/tmp/monmap") == own_map
+
+
+def test_nobody_else_on_the_node_reads_a_store(pod: Pod) -> None:
+    pod.prepare("")
+    assert pod.store.stat().st_mode & 0o077 == 0
 
 
 def test_a_store_that_is_there_needs_no_quorum(pod: Pod) -> None:

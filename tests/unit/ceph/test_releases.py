@@ -68,3 +68,18 @@ def test_what_runs_is_what_is_reported_and_the_oldest_also_what_is_down(
 ) -> None:
     found = Running.of(reported, [CephVersion(*d) for d in declared])
     assert found == Running(oldest and CephVersion(*oldest), newest and CephVersion(*newest))
+
+
+@pytest.mark.parametrize(
+    ("version", "knows"),
+    [
+        (CephVersion(18, 2, 7), False),
+        (CephVersion(19, 2, 5), False),
+        (CephVersion(19, 2, 6), True),
+        (CephVersion(20, 2, 3), False),
+        (CephVersion(20, 2, 4), True),
+        (CephVersion(21, 2, 0), True),
+    ],
+)
+def test_which_releases_know_the_newer_type_of_keys(version: CephVersion, knows: bool) -> None:
+    assert version.knows_aes256k is knows

@@ -11,9 +11,9 @@ from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.meta import ObjectMeta
 from controller.framework.duration import DurationError, duration_or, duration_problem, parse_duration
 from controller.framework.labels import owner_reference
-from controller.framework.pods import termination_message, trouble
+from controller.framework.pods import termination_message, trouble, warnings, with_warnings
 from controller.framework.resources import memory_bytes, requirements
-from controller.runtime.kube import Pod
+from controller.runtime.kube import Deployment, Event, Pod
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,38 @@ def container(**state: Any) -> dict[str, Any]:
 )
 def test_what_is_wrong_with_a_pod(status: dict[str, Any], told: str) -> None:
     assert trouble([pod(status)]) == told
+
+
+MOUNT = {"reason": "FailedMount", "note": 'MountVolume failed for volume "store":\n timed out'}
+
+
+def an_event(uid: str, time: str, **more: Any) -> Event:
+    return msgspec.convert({"regarding": {"uid": uid}, "eventTime": time, "type": "Warning", **more}, Event)
+
+
+def test_what_only_events_tell_of_a_pod_that_does_not_start_is_told() -> None:
+    pending = msgspec.structs.replace(pod({"phase": "Pending"}), metadata=ObjectMeta(name="p", uid="u1"))
+    events = [
+        an_event("u1", "2026-01-01T00:00:00Z", reason="FailedAttachVolume", note="not yet"),
+        an_event("u1", "2026-01-01T00:00:09Z", **MOUNT),
+        an_event("u1", "2026-01-01T00:00:10Z", reason="BackOff", note="not a failure of its own"),
+        an_event("u1", "2026-01-01T00:00:11Z", **MOUNT | {"type": "Normal"}),
+        an_event("other", "2026-01-01T00:00:12Z", **MOUNT),
+    ]
+    told = trouble(with_warnings([pending], warnings(events)))
+    assert told == 'pod p: FailedMount: MountVolume failed for volume "store": timed out'
+
+
+def test_a_pod_that_runs_is_not_in_trouble_by_an_old_event() -> None:
+    running = msgspec.structs.replace(pod({"phase": "Running"}), metadata=ObjectMeta(name="p", uid="u1"))
+    assert trouble(with_warnings([running], {"u1": "FailedMount: old"})) == ""
+
+
+def test_a_pod_that_may_not_be_made_is_told_of_by_its_deployment() -> None:
+    quota = 'pods "mon-a" is forbidden: exceeded quota: storage'
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": quota}
+    deployment = msgspec.convert({"status": {"conditions": [condition]}}, Deployment)
+    assert trouble([], deployment) == f"no pod can be made: {quota}"
 
 
 def test_the_newest_pod_in_trouble_is_told_of() -> None:

@@ -105,6 +105,21 @@ async def test_a_collection_of_any_size_is_walked_through_in_slices() -> None:
 
 
 @virtual_time
+async def test_an_object_can_be_kept_as_it_is_now_and_decoded_later() -> None:
+    api = WidgetServer()
+    api.write("one", "a", node="n1")
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    async with running(factory):
+        kept = widgets.kept("one", "a")
+        assert widgets.kept("one", "b") is None
+        api.write("one", "a", node="n2")
+        await until(lambda: (now := widgets.get("one", "a")) is not None and now.spec.node == "n2")
+        assert kept is not None
+        assert kept()["spec"]["node"] == "n1"
+
+
+@virtual_time
 async def test_a_change_is_decoded_once_for_all_handlers() -> None:
     api = WidgetServer()
     factory = api.factory()
@@ -200,15 +215,20 @@ async def test_handlers_get_every_change_with_old_and_new() -> None:
     ]
 
 
+class PanicError(BaseException):
+    """As those of libraries in Rust, which no `except Exception` catches."""
+
+
+@pytest.mark.parametrize("error", [ValueError, PanicError])
 @virtual_time
-async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers() -> None:
+async def test_a_bad_handler_stops_neither_the_stream_nor_other_handlers(error: type[BaseException]) -> None:
     api = WidgetServer()
     api.write("one", "a")
     factory = api.factory()
     widgets = factory.informer(WIDGETS, Widget)
 
     def bad(delta: Delta[Widget]) -> None:
-        raise ValueError(delta.name)
+        raise error(delta.name)
 
     seen: list[str] = []
     widgets.add_handler(bad)
@@ -819,6 +839,13 @@ async def test_compact_is_for_all_who_share_the_collection_and_for_known_kinds_o
     assert scope.accept == (f"{protobuf},application/json", f"{protobuf},application/json")
     gadgets = factory.informer(Resource("example.org", "v1", "Gadget", "gadgets"), dict, compact=True)
     assert gadgets.cache.scopes[""].accept == ("application/json", "application/json")
+
+
+@virtual_time
+async def test_the_order_of_namespaces_makes_no_other_copy() -> None:
+    factory = WidgetServer().factory()
+    widgets = factory.informer(WIDGETS, Widget, namespaces=("one", "two"))
+    assert factory.informer(WIDGETS, Widget, namespaces=("two", "one", "two")) is widgets
 
 
 class PartialWidget(msgspec.Struct):

@@ -1,13 +1,17 @@
-"""Controllers whose reconciles end in every way that there is: no change is lost, and no request has two workers."""
+"""Controllers whose reconciles end in every way that there is: no change is lost, no request has two workers, and none
+comes before its writes are seen."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.runtime import Controller, NotLeaderError, Request, Result, TerminalError
+from controller.runtime.kube import POD
+from controller.runtime.reconciler import Write, current_reconcile
 from controller.testkit import now, virtual_time
 from workqueue import LOW_PRIORITY, ItemExponentialBackoff
 
@@ -89,6 +93,13 @@ async def _fail_when_cancelled() -> None:
         raise ConnectionError("closed") from None
 
 
+def write_something() -> None:
+    reconcile = current_reconcile.get()
+    assert reconcile is not None
+    request = reconcile.request
+    reconcile.writes.append(Write(POD, request.namespace, request.name, 7))
+
+
 KEYS = st.sampled_from("abcd")
 
 
@@ -100,19 +111,25 @@ KEYS = st.sampled_from("abcd")
         max_size=20,
     ),
     endings=st.lists(st.sampled_from(ENDINGS), max_size=25),
+    behind=st.lists(st.sampled_from([0.0, 0.0, 0.5, 30.0, 200.0]), max_size=25),
 )
 @virtual_time
-async def test_no_change_is_lost(workers: int, changes: list[tuple[str, int, float]], endings: list[str]) -> None:
+async def test_no_change_is_lost(
+    workers: int, changes: list[tuple[str, int, float]], endings: list[str], behind: list[float]
+) -> None:
     changed: Counter[str] = Counter()
     settled: Counter[str] = Counter()
     running: set[Request] = set()
-    to_come = list(endings)
+    unseen: set[Request] = set()
+    to_come, delays = list(endings), list(behind)
     before = asyncio.all_tasks()
 
     class Reconciler:
         async def reconcile(self, request: Request) -> Result:
             assert request not in running
+            assert request not in unseen, "the caches do not show what its last reconcile wrote"
             running.add(request)
+            write_something()
             try:
                 state = changed[request.name]  # what a cache would show
                 how = to_come.pop() if to_come else "succeed"
@@ -127,8 +144,19 @@ async def test_no_change_is_lost(workers: int, changes: list[tuple[str, int, flo
             finally:
                 running.remove(request)
 
-    def always(_writes: object, _caught_up: object) -> bool:
-        return True
+    def follow(writes: Sequence[Write], caught_up: Callable[[], None]) -> bool:
+        (write,) = writes
+        delay, request = delays.pop() if delays else 0.0, Request(write.namespace, write.name)
+        if not delay:
+            return True
+
+        def show() -> None:
+            unseen.remove(request)
+            caught_up()
+
+        unseen.add(request)
+        asyncio.get_running_loop().call_later(delay, show)
+        return False
 
     controller = Controller(
         "test",
@@ -139,12 +167,12 @@ async def test_no_change_is_lost(workers: int, changes: list[tuple[str, int, flo
         clock=now,
     )
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(controller.run, always)
+        tasks.start_soon(controller.run, follow)
         for key, priority, pause in changes:
             changed[key] += 1
             controller.queue.add(Request("ns", key), priority=priority)
             await asyncio.sleep(pause)
-        await asyncio.sleep(500)
+        await asyncio.sleep(500 + sum(behind))
         assert settled == changed
         assert (controller.stats.active, controller.queue.delayed(), len(controller.queue)) == (0, 0, 0)
         controller.shut_down()

@@ -45,6 +45,7 @@ var (
 	cacheOnly   = flag.Bool("cache-only", false, "")
 	record      = flag.Bool("record", false, "")
 	patch       = flag.String("patch", "", "")
+	children    = flag.Int("children", 0, "")
 	structured  = flag.Bool("typed", true, "objects as Go types; false: unstructured")
 	stdout      sync.Mutex
 	processed   atomic.Int64
@@ -105,6 +106,16 @@ func (r *reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	object := newObject()
 	if err := r.client.Get(ctx, request.NamespacedName, object); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if *children > 0 {
+		var read corev1.PodList
+		within := client.InNamespace(request.Namespace)
+		if err := r.client.List(ctx, &read, within, client.Limit(int64(*children))); err != nil {
+			return reconcile.Result{}, err
+		}
+		if len(read.Items) != *children {
+			return reconcile.Result{}, fmt.Errorf("read %d children", len(read.Items))
+		}
 	}
 	if *record {
 		if at, err := strconv.ParseInt(object.GetAnnotations()[sequence], 10, 64); err == nil {

@@ -1,0 +1,52 @@
+"""The bench of sizes: its table, and that the simulated cluster is as well as the operator thinks it should be."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from bench.scale.__main__ import BEGIN, COLUMNS, END, Results, table, with_table
+from bench.scale.ceph import OSDS_PER_NODE, SimulatedCeph
+from bench.scale.measure import Row
+from controller.ceph.health import Health
+from controller.ceph.members import MonState
+from controller.ceph.mgr import MgrState
+
+
+def a_row(osds: int) -> Row:
+    return msgspec.convert({"osds": osds, **{name: 1 for name, _ in COLUMNS}}, Row)
+
+
+RESULTS = Results(at="2026-01-01", machine="m", rows=(a_row(100), a_row(5000)))
+
+
+def test_the_table_has_a_column_for_each_size() -> None:
+    lines = table(RESULTS).splitlines()
+    assert lines[0] == "|  | 100 OSDs | 5,000 OSDs |"
+    assert len(lines) == len(COLUMNS) + 2
+
+
+def test_the_table_takes_the_place_of_the_one_before() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    once = with_table(page, RESULTS)
+    assert "old" not in once
+    assert once.startswith("before")
+    assert once.endswith("after\n")
+    assert with_table(once, RESULTS) == once
+    with pytest.raises(ValueError, match="has no place for the table"):
+        with_table("nothing", RESULTS)
+
+
+def test_the_simulated_cluster_answers_as_ceph_does() -> None:
+    ceph = SimulatedCeph(2 * OSDS_PER_NODE + 1, lambda: {"a": "10.0.0.1", "b": "10.0.0.2"})
+
+    def asked(prefix: str) -> dict[str, object]:
+        found: dict[str, object] = json.loads(ceph.answer({"prefix": prefix}))
+        return found
+
+    assert MonState.parse(asked("quorum_status")).in_quorum == {"a", "b"}
+    assert MgrState.parse(asked("mgr dump")).active == "a"
+    assert Health.parse(asked("status"), asked("versions")).status == "HEALTH_OK"
+    assert ceph.asked.total() == 4
