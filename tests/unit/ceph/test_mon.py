@@ -769,7 +769,7 @@ def test_the_claim_of_a_mon_that_was_removed_is_let_go(deleted: bool) -> None:
     assert seen.state is not None
     seen = replace(seen, state=replace(seen.state, monmap={k: v for k, v in seen.state.monmap.items() if k != "d"}))
     dropped = [s.action for s in analyze(cluster, FSID, RELEASE, seen) if isinstance(s.action, DropClaim)]
-    assert dropped == [DropClaim("d", "rook-ceph-mon-d", "p1")]
+    assert dropped == [DropClaim("d", "rook-ceph-mon-d", "uid-rook-ceph-mon-d")]
 
 
 def test_service_of_a_mon() -> None:
