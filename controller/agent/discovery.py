@@ -1,15 +1,18 @@
 """The block devices of a node, and what is on them: looked at, never written to.
 
-Names, sizes and kinds come from lsblk, signatures from blkid and wipefs, mounts from the host's mount table. The device
-files are opened for reading only.
+Names, sizes and kinds come from lsblk, signatures from wipefs, mounts from the host's mount table. The device files are
+opened for reading only. A device goes by the kernel's name (`sdb`, `dm-0`), in which sysfs has "!" for "/".
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import re
 import socket
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,21 +33,29 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _IGNORED_TYPES = ("ram", "zram", "rbd", "nbd", "floppy")
-_IGNORED_NAMES = ("ram", "zram", "rbd", "nbd", "fd")
+_IGNORED_NAMES = re.compile(r"(ram|zram|rbd|nbd|fd)\d+(p\d+)?")
 _PROBES_AT_ONCE = 8
+_READ_DEADLINE = 20.0
+"""Seconds for reading the start of a device. One that does not answer is not asked again until it has."""
+
 _KOBJECT_UEVENT = 15
 _UEVENT_GROUP = 1
 """The netlink protocol of device events (linux/netlink.h), and of its groups the kernel's own, not udev's."""
 
-_COLUMNS = "NAME,PATH,SIZE,TYPE,ROTA,RO,PKNAME,MODEL,VENDOR,SERIAL,WWN"
+_COLUMNS = "NAME,KNAME,PATH,SIZE,TYPE,ROTA,RO,PKNAME,MODEL,VENDOR,SERIAL,WWN"
 _BLUESTORE, _UNREADABLE = "ceph_bluestore", "unreadable"
+_MULTIPATH = "mpath-"
+"""Begins the device mapper's UUID of a multipath device; the disk's own identity follows."""
+
+_MULTIPATH_MEMBER = "mpath_member"
 _NO_FILESYSTEMS = (_BLUESTORE, _UNREADABLE, "gpt", "dos", "PMBR")
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """A line of lsblk. A device with several parents has several lines."""
+    """A line of lsblk. A device with several parents has several lines. `name` may be the device mapper's."""
 
     name: str
+    kname: str = ""
     path: str | None = None
     size: int | None = None
     type: str | None = None
@@ -69,6 +80,27 @@ class _Signatures(msgspec.Struct, frozen=True):
     signatures: tuple[_Signature, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What the kernel and udev know of the devices, by their names.
+
+    Attributes:
+        links: Stable paths.
+        holders: Devices made from it.
+        mounted: Mount points on the host.
+        dm_uuids: What the device mapper calls its own devices: "LVM-…", "mpath-…", "CRYPT-…".
+    """
+
+    links: Mapping[str, tuple[str, ...]]
+    holders: Mapping[str, tuple[str, ...]]
+    mounted: Mapping[str, tuple[str, ...]]
+    dm_uuids: Mapping[str, str]
+
+    def is_path(self, name: str) -> bool:
+        """Whether it is one path of a multipath device."""
+        return any(self.dm_uuids.get(holder, "").startswith(_MULTIPATH) for holder in self.holders.get(name, ()))
+
+
 class Discovery:
     """Looks at the devices of this node.
 
@@ -88,6 +120,8 @@ class Discovery:
         self._block = sys / "block"
         self._dev = dev
         self._unreadable: set[str] = set()
+        self._asked: set[str] = set()
+        self._osds: dict[str, str] = {}
 
     async def devices(self) -> tuple[BlockDevice, ...]:
         """All block devices, by name.
@@ -98,35 +132,37 @@ class Discovery:
         done = await self._run("lsblk", "--json", "--bytes", "--list", "--output", _COLUMNS, deadline=20.0)
         rows: dict[str, _Row] = {}
         for row in msgspec.json.decode(done.stdout, type=_Listing).blockdevices:
-            rows.setdefault(row.name, row)
-        links, tree, mounted = await anyio.to_thread.run_sync(self._surroundings)
-        shown = {name: row for name, row in rows.items() if self._is_shown(row)}
+            rows.setdefault(self._name(row), row)
+        around = await anyio.to_thread.run_sync(self._surroundings)
+        shown = {name: row for name, row in rows.items() if self._is_shown(name, row)}
         found: dict[str, BlockDevice] = {}
         limiter = anyio.CapacityLimiter(_PROBES_AT_ONCE)
 
-        async def look(row: _Row) -> None:
+        async def look(name: str, row: _Row) -> None:
+            member = around.is_path(name)
             async with limiter:
-                signatures, label = await self._signatures(row)
+                signatures, label = ([_MULTIPATH_MEMBER], None) if member else await self._signatures(row)
             parent = row.pkname or "" if row.type == "part" else ""
-            children = tuple(sorted(r.name for r in shown.values() if r.type == "part" and r.pkname == row.name))
-            names = (row.name, *children)
+            children = tuple(sorted(n for n, r in shown.items() if r.type == "part" and r.pkname == name))
             types = [s for s in signatures if s not in _NO_FILESYSTEMS]
-            found[row.name] = BlockDevice(
-                name=row.name,
-                path=row.path or f"/dev/{row.name}",
-                dev_links=links.get(row.name, ()),
+            dm_uuid = around.dm_uuids.get(name, "")
+            found[name] = BlockDevice(
+                name=name,
+                path=row.path or f"/dev/{name}",
+                dev_links=around.links.get(name, ()),
                 size=row.size or 0,
                 type=row.type or "disk",
                 rotational=row.rota,
                 read_only=row.ro,
                 parent=parent,
                 children=children,
-                holders=tree.get(row.name, ()),
+                holders=around.holders.get(name, ()),
                 filesystem=types[0] if types else "",
                 signatures=tuple(signatures),
-                mountpoints=tuple(dict.fromkeys(p for name in names for p in mounted.get(name, ()))),
+                mountpoints=tuple(dict.fromkeys(p for n in (name, *children) for p in around.mounted.get(n, ()))),
                 serial=row.serial or "",
-                wwn=row.wwn or "",
+                wwn=row.wwn or _wwn(dm_uuid),
+                dm_uuid=dm_uuid,
                 vendor=(row.vendor or "").strip(),
                 model=(row.model or "").strip(),
                 ceph_fsid=label.fsid if label else "",
@@ -135,63 +171,115 @@ class Discovery:
             )
 
         async with anyio.create_task_group() as tasks:
-            for row in shown.values():
-                tasks.start_soon(look, row)
+            for name, row in shown.items():
+                tasks.start_soon(look, name, row)
+        self._osds = {device.path: device.name.replace("/", "!") for device in found.values() if device.osd_uuid}
         return tuple(found[name] for name in sorted(found))
 
-    def fingerprint(self) -> bytes:
-        """Changes when `devices` may have: cheap, as it starts no program and reads no device. Blocking.
+    async def fingerprint(self) -> bytes:
+        """Changes when `devices` may have: cheap, as it starts no program.
 
-        The counts of writes stand for the content: who makes a file system or an OSD on a device writes to it.
+        The counts of writes stand for the content: who makes a file system or an OSD on a device writes to it. An OSD
+        writes all the time; its label does not change, so that is read.
         """
+        heads: dict[str, bytes] = {}
+
+        async def read(path: str) -> None:
+            try:
+                heads[path] = await self._head(path)
+            except OSError as error:
+                heads[path] = str(error).encode()
+
+        async with anyio.create_task_group() as tasks:
+            for path in self._osds:
+                tasks.start_soon(read, path)
+        return await anyio.to_thread.run_sync(self._fingerprint, heads, frozenset(self._osds.values()))
+
+    def _fingerprint(self, heads: Mapping[str, bytes], osds: frozenset[str]) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         for path in sorted(self._block.iterdir()):
-            if path.name.startswith(_IGNORED_NAMES) or self._is_hidden(path.name):
+            if _IGNORED_NAMES.fullmatch(path.name) or self._is_hidden(path.name):
                 continue
-            parts = (path, *sorted(path.glob(f"{path.name}*")))
-            for part in parts:
-                writes = _read(part / "stat").split()[4:5]
+            for part in (path, *sorted(path.glob(f"{glob.escape(path.name)}*"))):
+                writes = () if part.name in osds else _read(part / "stat").split()[4:5]
                 facts = (part.name, _read(part / "size"), _read(part / "ro"), *writes, *_names(part / "holders"))
                 digest.update("\0".join(facts).encode())
+        for path_of_osd, head in sorted(heads.items()):
+            digest.update(path_of_osd.encode() + head)
         for mount in mounts.read(self._host_mounts):
             if mount.source.startswith("/dev/"):
                 digest.update(f"{mount.device}\0{mount.target}\0".encode(errors="surrogateescape"))
         return digest.digest()
 
-    def _is_shown(self, row: _Row) -> bool:
-        if not row.size or row.name.startswith(_IGNORED_NAMES) or row.type in _IGNORED_TYPES:
-            return False
-        return not self._is_hidden(row.name)
+    def _name(self, row: _Row) -> str:
+        """The kernel's name of a device."""
+        return row.kname or self._below_dev(Path(row.path or f"/dev/{row.name}").resolve())
 
-    def _is_hidden(self, name: str) -> bool:
-        file = _read(self._block / name / "loop/backing_file")
+    def _below_dev(self, device: Path) -> str:
+        return str(device.relative_to(self._dev)) if device.is_relative_to(self._dev) else device.name
+
+    def _is_shown(self, name: str, row: _Row) -> bool:
+        if not row.size or _IGNORED_NAMES.fullmatch(name) or row.type in _IGNORED_TYPES:
+            return False
+        return not self._is_hidden(name.replace("/", "!"))
+
+    def _is_hidden(self, sysfs_name: str) -> bool:
+        file = _read(self._block / sysfs_name / "loop/backing_file")
         # "/" is the file of a mounter that has ended: the kernel no longer knows its path.
         return file == "/" or file.startswith(self._hidden)
 
-    def _surroundings(
-        self,
-    ) -> tuple[Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]], Mapping[str, tuple[str, ...]]]:
-        """By device name: links below /dev/disk, holders, and mount points on the host."""
+    def _surroundings(self) -> _Surroundings:
         links: dict[str, list[str]] = defaultdict(list)
-        for link in sorted((self._dev / "disk").glob("by-*/*")):
+        for link in (*sorted((self._dev / "disk").glob("by-*/*")), *sorted((self._dev / "mapper").glob("*"))):
             if link.is_symlink():
-                links[link.resolve().name].append(str(link))
+                links[self._below_dev(link.resolve())].append(str(link))
         holders: dict[str, tuple[str, ...]] = {}
         numbers: dict[str, str] = {}
+        dm_uuids: dict[str, str] = {}
         for disk in self._block.iterdir():
-            for part in (disk, *(p for p in disk.glob(f"{disk.name}*") if (p / "dev").exists())):
-                holders[part.name] = tuple(_names(part / "holders"))
-                numbers[_read(part / "dev")] = part.name
+            parts = disk.glob(f"{glob.escape(disk.name)}*")
+            for part in (disk, *(p for p in parts if (p / "dev").exists())):
+                name = part.name.replace("!", "/")
+                holders[name] = tuple(holder.replace("!", "/") for holder in _names(part / "holders"))
+                numbers[_read(part / "dev")] = name
+            if uuid := _read(disk / "dm/uuid"):
+                dm_uuids[disk.name] = uuid
+            volume = self._dev / _logical_volume(_read(disk / "dm/name"))
+            if uuid.startswith("LVM-") and volume.is_symlink() and self._below_dev(volume.resolve()) == disk.name:
+                links[disk.name].append(str(volume))
         mounted: dict[str, list[str]] = defaultdict(list)
         for mount in mounts.read(self._host_mounts):
-            name = numbers.get(mount.device) or Path(mount.source).name
+            name = numbers.get(mount.device) or self._below_dev(Path(mount.source))
             if mount.source.startswith("/dev/") or mount.device in numbers:
                 mounted[name].append(mount.target.encode(errors="replace").decode())
-        return (
+        return _Surroundings(
             {name: tuple(paths) for name, paths in links.items()},
             holders,
             {name: tuple(dict.fromkeys(targets)) for name, targets in mounted.items()},
+            dm_uuids,
         )
+
+    async def _head(self, path: str) -> bytes:
+        """The start of a device.
+
+        Raises:
+            OSError: It cannot be read, or does not answer: TimeoutError.
+        """
+        if path in self._asked:
+            raise TimeoutError(f"{path} has not answered since it was asked last")
+
+        def read() -> bytes:
+            try:
+                return _head(path)
+            finally:
+                self._asked.discard(path)
+
+        self._asked.add(path)
+        try:
+            with anyio.fail_after(_READ_DEADLINE):
+                return await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+        except TimeoutError:
+            raise TimeoutError(f"{path} does not answer within {_READ_DEADLINE:g} s") from None
 
     async def _signatures(self, row: _Row) -> tuple[list[str], bluestore.Label | None]:
         """What blkid and wipefs find on a device, and its BlueStore label.
@@ -204,7 +292,7 @@ class Discovery:
         if row.type == "rom":
             return found, label
         try:
-            label = bluestore.parse(await anyio.to_thread.run_sync(_head, path))
+            label = bluestore.parse(await self._head(path))
             done = await self._run("wipefs", "--no-act", "--json", path, deadline=20.0)
             if done.stdout.strip():
                 found += [s.type for s in msgspec.json.decode(done.stdout, type=_Signatures).signatures if s.type]
@@ -259,6 +347,24 @@ class Uevents:
             except OSError:  # messages were lost: there were many
                 return True
             block = block or b"\0SUBSYSTEM=block\0" in message
+
+
+def _logical_volume(dm_name: str) -> str:
+    """The path of an LVM volume below /dev, by the name that the device mapper has for it: "vg-lv", with "-" doubled.
+
+    https://man7.org/linux/man-pages/man8/lvm.8.html
+    """
+    group, dash, volume = dm_name.replace("--", "\0").partition("-")
+    return f"{group}/{volume}".replace("\0", "-") if dash and group and volume else ""
+
+
+def _wwn(dm_uuid: str) -> str:
+    """The World Wide Name of a multipath device, as lsblk writes that of its paths; empty where it has none.
+
+    Its UUID has the disk's identifier, which for SCSI (page 0x83) begins with its type: 3 is an NAA name.
+    """
+    identifier = dm_uuid.removeprefix(_MULTIPATH) if dm_uuid.startswith(_MULTIPATH) else ""
+    return f"0x{identifier[1:]}" if identifier.startswith("3") else identifier
 
 
 def _head(path: str) -> bytes:

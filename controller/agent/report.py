@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 import msgspec
 import structlog
 
@@ -81,7 +80,7 @@ class Reporter:
             while True:
                 wait = self.interval
                 try:
-                    fingerprint = await anyio.to_thread.run_sync(self.discovery.fingerprint)
+                    fingerprint = await self.discovery.fingerprint()
                     if fingerprint != seen or time.monotonic() - looked_at > FULL_INTERVAL:
                         await self._look()
                         seen, looked_at = fingerprint, time.monotonic()

@@ -13,7 +13,7 @@ class BlockDevice(ApiStruct, frozen=True, kw_only=True):
     path: str = ""
     """The device file, "/dev/sdb"."""
     dev_links: tuple[str, ...] = ()
-    """Stable paths of the same device below /dev/disk."""
+    """Stable paths of the same device: below /dev/disk, /dev/mapper, and of a logical volume /dev/VG/LV."""
     size: Int64 = 0
     """Bytes."""
     type: str = ""
@@ -38,6 +38,8 @@ class BlockDevice(ApiStruct, frozen=True, kw_only=True):
     """Its serial number."""
     wwn: str = ""
     """Its World Wide Name."""
+    dm_uuid: str = ""
+    """What the device mapper knows it by: "LVM-…", "mpath-…", "CRYPT-…"."""
     vendor: str = ""
     """Who made it."""
     model: str = ""

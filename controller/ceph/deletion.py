@@ -73,7 +73,8 @@ sanitize() {
 failed=
 for entry in /sys/class/block/*; do
     device=/dev/$(basename "$entry" | tr '!' /)
-    if [ ! -b "$device" ] || ! ours "$device"; then continue; fi
+    # A path of a multipath device has its label, too: what was made of it is overwritten, once.
+    if [ -n "$(ls "$entry/holders" 2>/dev/null)" ] || [ ! -b "$device" ] || ! ours "$device"; then continue; fi
     echo "removing the content of $device"
     sanitize "$device" || failed="$failed $device"
 done

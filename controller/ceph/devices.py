@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controller.framework.patterns import PatternError, matches
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ ALL_DEVICES = "*"
 _WHOLE_DISKS = frozenset({"disk", "mpath"})
 _NAMED_ONLY = frozenset({"lvm", "crypt", "loop"})
 # Images of this or another cluster that are mapped here, and memory: the kernel shows them as disks.
-_NO_DISKS = re.compile(r"(rbd|nbd|zram|ram|fd)\d")
+_NO_DISKS = re.compile(r"(rbd|nbd|zram|ram|fd)\d+(p\d+)?$")
 # Hypervisors give the disks of every virtual machine the same serial numbers ("QM00001", "drive-scsi1").
 _SHARED_SERIAL = re.compile(r"QM\d+|drive-.*")
 
@@ -153,7 +155,7 @@ class Selection:
             how = Match.NAMED_FOR_NODE if self.named_for_node else Match.NAMED
             return how, {**self.config, **named.config}
         if self.name_filter:
-            found = matches(self.name_filter, device.name)
+            found = any(matches(self.name_filter, name) for name in _own_names(device))
             return (Match.FILTER, self.config) if found else None
         if self.path_filter:
             paths = (*device.dev_links, device.path)
@@ -171,6 +173,41 @@ class Selection:
         if self.path_filter:
             return f"none of its paths matches devicePathFilter {self.path_filter!r}"
         return "nothing in spec.storage selects devices: set devices, deviceFilter, devicePathFilter or useAllDevices"
+
+
+class Entries:
+    """What `spec.storage.nodes` has for each node; nothing where `useAllNodes` makes it moot.
+
+    A node may have several entries, one for each disk, or by its host name and by its own. Their devices add up; of
+    everything else the first that has it counts.
+    """
+
+    def __init__(self, storage: StorageScopeSpec) -> None:
+        self._named: dict[str, dict[int, Node]] = defaultdict(dict)
+        for place, entry in enumerate(() if storage.use_all_nodes else storage.nodes):
+            self._named[entry.name][place] = entry
+
+    def of(self, node: str, hostname: str) -> Node | None:
+        """What there is for a node; None where it is not named."""
+        found = {**self._named.get(hostname, {}), **self._named.get(node, {})}
+        entries = [found[place] for place in sorted(found)]
+        return _merged(entries) if len(entries) > 1 else next(iter(entries), None)
+
+
+def _merged(found: Sequence[Node]) -> Node:
+    own = [n.use_all_devices for n in found if n.use_all_devices is not None]
+    config: dict[str, str] = {}
+    for entry in reversed(found):
+        config |= entry.config
+    return msgspec.structs.replace(
+        found[0],
+        devices=tuple(device for n in found for device in n.devices),
+        device_filter=next((n.device_filter for n in found if n.device_filter), ""),
+        device_path_filter=next((n.device_path_filter for n in found if n.device_path_filter), ""),
+        use_all_devices=own[0] if own else None,
+        config=config,
+        resources=next((n.resources for n in found if n.resources), {}),
+    )
 
 
 def resolve(storage: StorageScopeSpec, node: Node | None) -> Selection:
@@ -201,11 +238,22 @@ def ignored_fields(storage: StorageScopeSpec) -> tuple[str, ...]:
             (f"storage.nodes[{i}]", n.devices, n.device_filter, n.device_path_filter)
             for i, n in enumerate(storage.nodes)
         ]
+        names = [n.name for n in storage.nodes]
+        found += [
+            f"storage.nodes[{i}] but for its devices ({n.name} is listed before)"
+            for i, n in enumerate(storage.nodes)
+            if n.name in names[:i] and _has_more(n)
+        ]
     for path, *values in scopes:
-        names = ("devices", "deviceFilter", "devicePathFilter")
-        given = [name for name, value in zip(names, values, strict=True) if value]
+        fields = ("devices", "deviceFilter", "devicePathFilter")
+        given = [name for name, value in zip(fields, values, strict=True) if value]
         found += [f"{path}.{name} ({given[0]} is set)" for name in given[1:]]
     return tuple(found)
+
+
+def _has_more(entry: Node) -> bool:
+    """Whether an entry says more of a node than which devices to take."""
+    return entry != type(entry)(name=entry.name, devices=entry.devices)
 
 
 def judge(
@@ -227,10 +275,9 @@ def judge(
     """
     verdicts: list[DeviceVerdict] = []
     matches: dict[tuple[str, str], Match] = {}
-    homes = _Homes(occupancy.known)
-    named = {} if storage.use_all_nodes else {n.name: n for n in storage.nodes}
+    homes, entries = _Homes(occupancy.known), Entries(storage)
     for report in nodes:
-        entry = named.get(report.hostname) or named.get(report.node)
+        entry = entries.of(report.node, report.hostname)
         selection = resolve(storage, entry) if storage.use_all_nodes or entry is not None else None
         for verdict, match in _judge_node(report, selection, occupancy, homes, allow_loop_devices):
             verdicts.append(verdict)
@@ -244,7 +291,7 @@ def judge(
             verdict=Verdict.REJECTED,
             reason=f"spec.storage.nodes names {name!r}, and no node has that as its label kubernetes.io/hostname",
         )
-        for name in named
+        for name in dict.fromkeys(entry.name for entry in storage.nodes if not storage.use_all_nodes)
         if name not in present
     ]
     known = {report.node: report for report in nodes}
@@ -485,14 +532,23 @@ def _identities(report: NodeDevices, device: BlockDevice) -> Iterator[str]:
     part = device.name.removeprefix(device.parent) if device.type == "part" else ""
     if device.wwn:
         yield f"wwn {device.wwn} {part}"
+    if device.dm_uuid:
+        yield f"dm {device.dm_uuid}"
     if device.serial and not _SHARED_SERIAL.fullmatch(device.serial):
         yield f"serial {device.vendor} {device.model} {device.serial} {part}"
 
 
 def _names(wanted: Device, device: BlockDevice) -> bool:
-    """Whether an entry of `devices` means this device: by its kernel name, its path, or a stable link to it."""
+    """Whether an entry of `devices` means this device: by its name, its path, or a stable link to it."""
     spelled = _spelled(wanted)
-    return spelled in (device.name, device.path) or spelled in device.dev_links
+    paths = (device.path, f"/dev/{device.name}", *device.dev_links)
+    return spelled in paths or spelled in _own_names(device)
+
+
+def _own_names(device: BlockDevice) -> tuple[str, ...]:
+    """The kernel's name of a device, and where it is another, the device mapper's: "dm-0", "mpatha"."""
+    mapped = device.path.removeprefix("/dev/mapper/")
+    return (device.name,) if mapped in (device.path, device.name) else (device.name, mapped)
 
 
 def _spelled(wanted: Device) -> str:

@@ -25,6 +25,7 @@ from controller.ceph.daemon import cluster_labels, is_kept
 from controller.ceph.devices import (
     OVERWRITE,
     DeviceVerdict,
+    Entries,
     KnownOsd,
     NodeDevices,
     Occupancy,
@@ -678,7 +679,8 @@ def _outdated(
     bound_to = {
         name: (node.metadata.labels.get(HOSTNAME_LABEL), place(node.metadata.labels)) for name, node in nodes.items()
     }
-    overrides = {n.name: n.resources for n in cluster.spec.storage.nodes if not cluster.spec.storage.use_all_nodes}
+    entries = Entries(cluster.spec.storage)
+    own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
     moving, meta = _may_move(cluster), cluster.metadata
     memory.begin((meta.uid, meta.generation, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
@@ -688,7 +690,8 @@ def _outdated(
             continue  # its node is gone: there is nothing to be done for it until the node or the disk shows up
         if is_kept(deployment):
             continue
-        resources = overrides.get(_hostname(node), {})
+        entry = own_entries[osd.node]
+        resources = entry.resources if entry is not None else {}
         wanted = replace(osd, place={}) if moving else osd
         image = kept_image(deployment, seen.script_image)
         key = ("Deployment", osd.daemon.name)

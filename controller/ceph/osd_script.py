@@ -299,8 +299,8 @@ def kernel_name(path: str) -> str:
 def is_busy(path: str) -> bool:
     """Whether a device is in use, in whatever container.
 
-    The kernel denies it for oneself alone where it is mounted or part of another device, and Ceph's own tools and
-    daemons, which do not take it so, hold a lock on the whole of it.
+    The kernel denies it for oneself alone where it is mounted or part of another device. Daemons and tools of Ceph take
+    it so from Reef on, and in every release hold a lock on the whole of it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)

@@ -35,7 +35,12 @@ def unhonoured(
             nothing below a field `enabled` that is off by default and not set. Of a field without a default in the
             type, only null and what is empty count as not set: `false` may mean something.
     """
-    return tuple(_walk(spec, honoured, msgspec.inspect.type_info(struct), ""))
+    return tuple(_walk(spec, honoured, _type_info(struct), ""))
+
+
+@cache
+def _type_info(struct: type[msgspec.Struct]) -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(struct)
 
 
 def condition(

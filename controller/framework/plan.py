@@ -9,7 +9,6 @@ no coroutine is parked until a daemon answers; the reconciler looks again when a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -324,9 +323,21 @@ def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> t
 def _kind(result: StepResult) -> tuple[str, ...]:
     """What alike steps have in common: everything but their subjects."""
     step = result.step
-    own = re.compile(rf"(?<!\w){re.escape(step.subject)}(?!\w)")
     texts = (step.reason, step.waits_for, step.consent, result.error)
-    return step.title, result.state, *(own.sub("", text) if step.subject in text else text for text in texts)
+    return step.title, result.state, *(_without(text, step.subject) for text in texts)
+
+
+def _without(text: str, name: str) -> str:
+    """The text without a name, where that stands by itself: osd.1 is not part of osd.11."""
+    start = text.find(name)
+    while start >= 0:
+        end = start + len(name)
+        if text[max(start - 1, 0) : start].isalnum() or text[end : end + 1].isalnum():
+            start = text.find(name, end)
+        else:
+            text = text[:start] + text[end:]
+            start = text.find(name, start)
+    return text
 
 
 def _row(alike: Sequence[StepResult]) -> PlanStep:

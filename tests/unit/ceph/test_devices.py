@@ -422,3 +422,47 @@ class TestSharedDevices:
 )
 def test_selectors_without_effect_are_named(spec: StorageScopeSpec, expected: tuple[str, ...]) -> None:
     assert ignored_fields(spec) == expected
+
+
+LINKS = ("/dev/disk/by-id/dm-name-vg-osd1", "/dev/disk/by-id/dm-uuid-LVM-a", "/dev/mapper/vg-osd1", "/dev/vg/osd1")
+
+
+@pytest.mark.parametrize("spelled", ["vg-osd1", "dm-0", "/dev/dm-0", *LINKS])
+def test_a_logical_volume_by_any_of_its_names(spelled: str) -> None:
+    volume = disk("dm-0", path="/dev/mapper/vg-osd1", type="lvm", dev_links=LINKS)
+    verdict = one(storage(useAllNodes=True, devices=[{"name": spelled}]), volume)
+    assert (verdict.verdict, verdict.device) == (Verdict.ACCEPTED, "dm-0")
+
+
+@pytest.mark.parametrize("name_filter", ["^dm-0$", "^mpatha$"])
+def test_a_filter_matches_the_name_of_the_kernel_and_that_of_the_device_mapper(name_filter: str) -> None:
+    found = disk("dm-0", path="/dev/mapper/mpatha", type="mpath")
+    assert one(storage(useAllNodes=True, deviceFilter=name_filter), found).verdict is Verdict.ACCEPTED
+
+
+def test_a_multipath_device_is_the_same_on_every_node_whatever_its_name() -> None:
+    first = disk("dm-0", path="/dev/mapper/mpatha", type="mpath", dm_uuid="mpath-3600a098000aaaa")
+    second = disk("dm-4", path="/dev/mapper/mpathc", type="mpath", dm_uuid="mpath-3600a098000aaaa")
+    verdicts = judge(ALL, [node("a", first), node("b", second)], EMPTY)
+    assert [v.reason for v in verdicts] == [
+        "is reached from b too: name it in the devices of one of spec.storage.nodes",
+        "is reached from a too: name it in the devices of one of spec.storage.nodes",
+    ]
+
+
+@pytest.mark.parametrize("names", [("n", "n"), ("n", "host"), ("host", "n")])
+def test_devices_of_all_entries_of_a_node_are_taken(names: tuple[str, str]) -> None:
+    first = {"name": names[0], "devices": [{"name": "sdb"}], "config": {"deviceClass": "ssd"}}
+    second = {"name": names[1], "devices": [{"name": "sdc"}], "config": {"deviceClass": "hdd", "crushRoot": "r"}}
+    verdicts = judge(storage(nodes=[first, second]), [node("n", disk("sdb"), disk("sdc"), hostname="host")], EMPTY)
+    assert [v.verdict for v in verdicts] == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    assert [v.config for v in verdicts] == [{"deviceClass": "ssd", "crushRoot": "r"}] * 2
+
+
+def test_what_a_second_entry_of_a_node_says_beside_devices_is_named() -> None:
+    first, second = {"name": "n", "devices": [{"name": "sdb"}]}, {"name": "n", "devices": [{"name": "sdc"}]}
+    assert ignored_fields(storage(nodes=[first, second])) == ()
+    more = {**second, "config": {"deviceClass": "ssd"}}
+    assert ignored_fields(storage(nodes=[first, more])) == (
+        "storage.nodes[1] but for its devices (n is listed before)",
+    )
