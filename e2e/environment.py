@@ -22,6 +22,7 @@ EXAMPLES = REPOSITORY / "manifests" / "examples" / "ceph"
 
 NAMESPACE = "rook-ceph"
 RELEASE = "rook"
+RELEASE_OF_CEPH = "18.2."
 CLUSTER = "rook-ceph"
 POOL = "replicapool"
 STORAGE_CLASS = "rook-ceph-block"
@@ -30,6 +31,7 @@ IMAGES = ("operator", "agent", "ceph", "postgres")
 
 READY_SECONDS = 420.0
 """How long a new Ceph cluster may take on a slow machine; bench/cluster.py measures how long it does take."""
+GONE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ def bring_up(environment: Environment, timetable: Timetable) -> None:
         install_chart(environment)
         wait_for_chart(environment)
     with timetable.step("Ceph cluster"):
+        if runs_another_release(environment):
+            # Left by a scenario that was killed. No daemon goes back to an older release.
+            wipe(environment)
         apply_ceph_cluster(environment)
         wait_for_cluster(environment)
     with timetable.step("pool and StorageClass"):
@@ -171,6 +176,13 @@ def apply_ceph_cluster(environment: Environment, *, mon: Manifest | None = None,
     }
     for applied in manifests:
         environment.api.apply(applied)
+
+
+def runs_another_release(environment: Environment) -> bool:
+    """Whether there is a Ceph cluster, and not of the release of the image that the example for tests gets."""
+    found = environment.api.find("CephCluster", CLUSTER, NAMESPACE)
+    version = found["status"].get("version", {}).get("version", "") if found is not None else ""
+    return bool(version) and not version.startswith(RELEASE_OF_CEPH)
 
 
 def wait_for_cluster(
@@ -289,6 +301,23 @@ def gone(environment: Environment, kind: str, name: str, namespace: str = "", *,
             raise NotYetError(f"{kind} {name} is still there, held by {held}")
 
     eventually(f"{kind} {name} to be gone", look, deadline=deadline)
+
+
+def wipe(environment: Environment) -> None:
+    """Delete the Ceph cluster, if there is one, with its pool and with all of its data."""
+    environment.api.delete("Cluster", CLUSTER, NAMESPACE)
+    if environment.api.find("CephCluster", CLUSTER, NAMESPACE) is None:
+        return
+    if environment.api.find("CephBlockPool", POOL, NAMESPACE) is not None:
+        environment.api.delete("CephBlockPool", POOL, NAMESPACE)
+    consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
+    environment.api.patch("CephCluster", CLUSTER, NAMESPACE, consent)
+    environment.api.delete("CephCluster", CLUSTER, NAMESPACE)
+    gone(environment, "CephCluster", CLUSTER, NAMESPACE, deadline=GONE_SECONDS)
+    # The toolbox has the keys and mons of that cluster.
+    environment.api.delete("Deployment", "rook-ceph-tools", NAMESPACE)
+    for pod in environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"):
+        gone(environment, "Pod", pod["metadata"]["name"], NAMESPACE)
 
 
 def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -> None:

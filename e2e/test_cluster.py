@@ -93,6 +93,53 @@ def test_meddling_with_a_daemon_is_reverted(environment: Environment) -> None:
     env.wait_for_cluster(environment)
 
 
+def test_a_mon_that_somebody_works_on_is_left_alone(environment: Environment) -> None:
+    name, label = mon_deployments(environment)[0]["metadata"]["name"], "ceph.rook.io/do-not-reconcile"
+    environment.api.patch("Deployment", name, env.NAMESPACE, {"metadata": {"labels": {label: "true"}}})
+    environment.api.patch("Deployment", name, env.NAMESPACE, {"spec": {"replicas": 0}})
+
+    def look() -> None:
+        steps = cluster(environment)["status"]["plan"]["steps"]
+        if not [
+            s for s in steps if s.get("waitsFor", "").startswith(f"label {label} to be taken off Deployment {name}")
+        ]:
+            raise NotYetError("the plan to name the label")
+
+    try:
+        eventually(f"{name} to be left alone", look, deadline=60)
+        found = environment.api.get("Deployment", name, env.NAMESPACE)
+        assert found["spec"]["replicas"] == 0
+        assert found["metadata"]["labels"][label] == "true"
+    finally:
+        environment.api.patch("Deployment", name, env.NAMESPACE, {"metadata": {"labels": {label: None}}})
+    env.wait_for_cluster(environment)
+    assert environment.api.get("Deployment", name, env.NAMESPACE)["spec"]["replicas"] == 1
+
+
+def test_a_mon_whose_store_is_damaged_is_replaced_where_only_its_node_is_left(
+    environment: Environment, edit_cluster: Edit
+) -> None:
+    pod = env.running(environment.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-mon"))[0]
+    victim = pod["metadata"]["labels"]["mon"]
+    damage = "echo nonsense > /var/lib/ceph/mon/data/store.db/CURRENT"
+    edit_cluster({"spec": {"healthCheck": {"daemonHealth": {"mon": {"timeout": "15s"}}}}})
+
+    def look() -> None:
+        present = quorum(environment)
+        if victim in present or len(present) != 3:
+            raise NotYetError(f"quorum of {', '.join(sorted(present))}, without {victim}")
+
+    try:
+        environment.execute(pod["metadata"]["name"], "sh", "-c", damage, namespace=env.NAMESPACE, container="mon")
+        environment.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE)
+        eventually(f"another mon for mon {victim}", look, deadline=140)
+    finally:
+        edit_cluster({"spec": {"healthCheck": {"daemonHealth": {"mon": {"timeout": None}}}}})
+    env.wait_for_cluster(environment)
+    nodes = {p["spec"]["nodeName"] for p in environment.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-mon")}
+    assert pod["spec"]["nodeName"] in nodes, "there is no other node that has no mon"
+
+
 def test_a_deleted_service_of_a_mon_comes_back_with_its_address(environment: Environment) -> None:
     name = mon_deployments(environment)[0]["metadata"]["name"]
     address = environment.api.get("Service", name, env.NAMESPACE)["spec"]["clusterIP"]

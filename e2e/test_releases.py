@@ -10,7 +10,6 @@ from e2e import postgres
 from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
-from e2e.test_wipe import wipe
 
 NEWEST = "ceph-20"
 UPGRADE_SECONDS = 240.0
@@ -19,10 +18,9 @@ UPGRADE_SECONDS = 240.0
 @pytest.fixture
 def nothing(environment: Environment) -> Iterator[None]:
     """No Ceph cluster, before and after."""
-    wipe(environment)
+    env.wipe(environment)
     yield
-    environment.api.delete("Cluster", env.CLUSTER, env.NAMESPACE)
-    wipe(environment)
+    env.wipe(environment)
 
 
 @pytest.mark.timeout(600, func_only=True)

@@ -13,8 +13,6 @@ from e2e.api import condition
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
-GONE_SECONDS = 120.0
-
 
 def test_deletion(environment: Environment) -> None:
     before = (env.ceph(environment, "fsid"), osds(environment))
@@ -24,15 +22,15 @@ def test_deletion(environment: Environment) -> None:
     assert len(env.ready_daemons(environment, "osd")) == 3
 
     environment.api.delete("CephBlockPool", env.POOL, env.NAMESPACE)
-    env.gone(environment, "CephCluster", env.CLUSTER, env.NAMESPACE, deadline=GONE_SECONDS)
-    eventually("the daemons to end", lambda: no_daemons(environment), deadline=GONE_SECONDS)
+    env.gone(environment, "CephCluster", env.CLUSTER, env.NAMESPACE, deadline=env.GONE_SECONDS)
+    eventually("the daemons to end", lambda: no_daemons(environment), deadline=env.GONE_SECONDS)
     assert all(signatures(node, devices[0]) for node, devices in environment.devices.items())
 
     env.apply_ceph_cluster(environment)
     env.wait_for_cluster(environment)
     assert (env.ceph(environment, "fsid"), osds(environment)) == before
 
-    wipe(environment)
+    env.wipe(environment)
     assert not any(signatures(node, devices[0]) for node, devices in environment.devices.items())
     assert environment.api.find("Secret", "rook-ceph-mon", env.NAMESPACE) is None
     for node in environment.devices:
@@ -68,7 +66,7 @@ def mon_class(environment: Environment) -> Iterator[str]:
 
 
 def test_mons_with_their_data_on_claims(environment: Environment, mon_class: str) -> None:
-    wipe(environment)
+    env.wipe(environment)
     template = {"spec": {"storageClassName": mon_class, "resources": {"requests": {"storage": "1Gi"}}}}
 
     env.apply_ceph_cluster(environment, mon={"volumeClaimTemplate": template})
@@ -83,24 +81,8 @@ def test_mons_with_their_data_on_claims(environment: Environment, mon_class: str
     env.wait_for_cluster(environment)
     assert env.ceph(environment, "fsid") == fsid
 
-    wipe(environment)
+    env.wipe(environment)
     assert environment.api.list("PersistentVolumeClaim", env.NAMESPACE, labels="app=rook-ceph-mon") == []
-
-
-def wipe(environment: Environment) -> None:
-    """Delete the Ceph cluster, if there is one, with its pool and with all of its data."""
-    if environment.api.find("CephCluster", env.CLUSTER, env.NAMESPACE) is None:
-        return
-    if environment.api.find("CephBlockPool", env.POOL, env.NAMESPACE) is not None:
-        environment.api.delete("CephBlockPool", env.POOL, env.NAMESPACE)
-    consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
-    environment.api.patch("CephCluster", env.CLUSTER, env.NAMESPACE, consent)
-    environment.api.delete("CephCluster", env.CLUSTER, env.NAMESPACE)
-    env.gone(environment, "CephCluster", env.CLUSTER, env.NAMESPACE, deadline=GONE_SECONDS)
-    # The toolbox has the keys and mons of that cluster.
-    environment.api.delete("Deployment", "rook-ceph-tools", env.NAMESPACE)
-    for pod in environment.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-tools"):
-        env.gone(environment, "Pod", pod["metadata"]["name"], env.NAMESPACE)
 
 
 def osds(environment: Environment) -> dict[int, str]:

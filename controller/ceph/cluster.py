@@ -105,7 +105,7 @@ def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
     steps = tuple(_steps(cluster, seen))
     pauses = (
         _pause(cluster, now) if steps else _interval(cluster),
-        disruption.look_again(cluster, seen.drains),
+        disruption.look_again(seen.drains),
     )
     return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
@@ -166,7 +166,13 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     found = [
         duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
         duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.osd.interval", health.osd.interval, OSD_INTERVAL),
         duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
+        pattern_problem(
+            "disruptionManagement.pgHealthyRegex",
+            spec.disruption_management.pg_healthy_regex,
+            f"{disruption.HEALTHY} counts",
+        ),
     ]
     scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
     scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]

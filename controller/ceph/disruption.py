@@ -12,7 +12,6 @@ Rules: https://rook.io/docs/rook/latest/CRDs/Cluster/ceph-cluster-crd/#cluster-s
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.daemon import cluster_labels, metadata
 from controller.ceph.osd_daemon import APP, read_osd
 from controller.framework.children import delete, ensure
+from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
 from controller.runtime.kube import PDB
 
@@ -229,19 +229,11 @@ def _domains(now: Scene, osd_ids: frozenset[int], *, leaving: bool = False) -> s
 
 
 def is_clean(cluster: CephCluster, pgs: Mapping[str, int]) -> bool:
-    """Whether all placement groups are healthy."""
-    pattern = re.compile(cluster.spec.disruption_management.pg_healthy_regex or HEALTHY)
-    return all(pattern.search(state) for state in pgs)
-
-
-def invalid(cluster: CephCluster) -> str:
-    """What is wrong with the spec; empty: nothing."""
-    pattern = cluster.spec.disruption_management.pg_healthy_regex
+    """Whether all placement groups are healthy, by the spec's pattern or, where that is none, by upstream's."""
     try:
-        re.compile(pattern)
-    except re.error as error:
-        return f"spec.disruptionManagement.pgHealthyRegex {pattern!r} is not a regular expression: {error}"
-    return ""
+        return all(matches(cluster.spec.disruption_management.pg_healthy_regex or HEALTHY, state) for state in pgs)
+    except PatternError:
+        return all(matches(HEALTHY, state) for state in pgs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +246,6 @@ class HoldOut:
 
 def analyze(cluster: CephCluster, now: Scene) -> tuple[Step, ...]:
     """What to do about drains. Pure."""
-    wrong = invalid(cluster)
-    if wrong:
-        return (Step(subject="osds", reason="drains cannot be held back", waits_for=f"this to be mended: {wrong}"),)
     managed = cluster.spec.disruption_management.manage_pod_budgets is not False and now.level
     before = parse_state(now.live)
     state = advance(cluster, before, now) if managed else State(held_at=_held(before, now))
@@ -267,10 +256,8 @@ def analyze(cluster: CephCluster, now: Scene) -> tuple[Step, ...]:
     )
 
 
-def look_again(cluster: CephCluster, now: Scene) -> float | None:
+def look_again(now: Scene) -> float | None:
     """Seconds after which drains have to be looked at again though no event came; None: only after one."""
-    if invalid(cluster):
-        return None
     state = parse_state(now.live)
     fresh = state.since is not None and now.now - state.since < IMPATIENT
     return LOOK if fresh or (state.draining and not state.missing) else None

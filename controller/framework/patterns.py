@@ -27,12 +27,12 @@ def matches(pattern: str, text: str) -> bool:
     return _compiled(pattern).search(text) is not None
 
 
-def pattern_problem(path: str, pattern: str) -> str:
-    """That the field with this path is no regular expression; empty when it is one, or not set."""
+def pattern_problem(path: str, pattern: str, effect: str = "nothing is selected by it") -> str:
+    """That the field with this path is no regular expression, and with what effect; empty when it is, or not set."""
     try:
         _compiled(pattern)
     except PatternError as error:
-        return f"{path}: {error}; nothing is selected by it"
+        return f"{path}: {error}; {effect}"
     return ""
 
 

@@ -5,9 +5,10 @@ they have (write-through), so that mostly nothing is left to wait for. Else the 
 which bookmarks lead them though no object changes, or have to show a list that began after it. A cache that is followed
 gets there, and one that is not must not be acted on, however long that takes. No worker waits for that.
 
-Of a write without an answer nobody knows whether it was carried out. Then the collection's version is read once, and
-the caches have to get there. It is read too where an answer is older than what a cache has, which shows something else:
-if the server turns out to be behind the cache, its data was restored from a backup, and the cache makes a new list.
+Of a write without an answer nobody knows whether it was carried out. Then the object is read, and stands for the
+answer; if it is not there, or its name is not known, the collection's version is read once, and the caches have to get
+there. It is read too where an answer is older than what a cache has, which shows something else: if the server is found
+to be behind the cache, its data was restored from a backup, and the cache makes a new list.
 
 Versions of one resource can be compared:
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
@@ -40,8 +41,10 @@ log = structlog.get_logger(__name__)
 
 WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
-VERSION_DEADLINE = 10.0
-"""Seconds for reading a collection's version."""
+READ_DEADLINE = 10.0
+"""Seconds for reading what became of a write."""
+
+FORBIDDEN = 403
 
 
 @dataclass(slots=True)
@@ -160,32 +163,54 @@ class Consistency:
         """Answers what is open about a scope; what comes up meanwhile with another reading."""
         backoff = Backoff(self._clock, random.random)
         while writes := self._open.pop(scope, []):
-            resource = writes[0].resource
-            scopes = [scope for cache in self._caches(resource) for scope in cache.scopes.values()]
-            before = {scope: (scope.version, scope.begun) for scope in scopes}
             try:
-                version = await self._client.version(
-                    resource, scope.namespace, selectors=scope.selectors, deadline=VERSION_DEADLINE
-                )
+                for write in writes:
+                    if write.name and not write.answered:
+                        await self._look_up(write)
+                if unknown := [write for write in writes if write.resource_version is None]:
+                    await self._compare(scope, unknown)
             except (ApiError, TransportError) as error:
+                unknown = [write for write in writes if write.resource_version is None]
                 log.warning(
-                    "Not known whether writes were carried out: the collection's version cannot be read",
-                    resource=str(resource),
+                    "Not known whether writes were carried out: the API server does not say what there is now",
+                    resource=str(writes[0].resource),
                     namespace=scope.namespace,
-                    writes=len(writes),
+                    writes=len(unknown),
                     error=str(error),
                 )
-                self._open[scope] = [*writes, *self._open.get(scope, [])]
+                self._open[scope] = [*unknown, *self._open.get(scope, [])]
                 await anyio.sleep(backoff.next())
-                continue
-            for write in writes:
-                write.begun = {scope: begun for scope, (_, begun) in before.items()} | dict(write.begun)
-                write.resource_version = write.answered or version
-            for scope_before, (shown, _) in before.items():
-                if version < shown:
-                    scope_before.doubt()
-                scope_before.look()
+            for cache in self._caches(writes[0].resource):
+                for changed in cache.scopes.values():
+                    changed.look()
         self._asking.remove(scope)
+
+    async def _look_up(self, write: Write) -> None:
+        """Reads the object: as it is now, it stands for the answer that is missing."""
+        try:
+            found = await self._client.find(write.resource, write.namespace, write.name, deadline=READ_DEADLINE)
+        except ApiError as error:
+            if error.status != FORBIDDEN:  # whoever may list a collection need not be allowed to read its objects
+                raise
+            return
+        write.absent = found is None
+        if found is not None:
+            self._settle(None, write, found)
+
+    async def _compare(self, scope: Scope, writes: Sequence[Write]) -> None:
+        """Reads the collection's version: the caches have to get there, or are found to be ahead of the server."""
+        resource = writes[0].resource
+        scopes = [scope for cache in self._caches(resource) for scope in cache.scopes.values()]
+        before = {scope: (scope.version, scope.begun) for scope in scopes}
+        version = await self._client.version(
+            resource, scope.namespace, selectors=scope.selectors, deadline=READ_DEADLINE
+        )
+        for write in writes:
+            write.begun = {scope: begun for scope, (_, begun) in before.items()} | dict(write.begun)
+            write.resource_version = write.answered or version
+        for ahead, (shown, _) in before.items():
+            if version < shown:
+                ahead.doubt()
 
     def _caches(self, resource: Resource) -> list[Cache]:
         return [cache for cache, _ in self._factory.caches() if cache.resource == resource]
@@ -201,7 +226,7 @@ def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
     entry = cache.entry(write.namespace, write.name)
     if not version:
         return entry is None or uid_of(entry) != write.deleted_uid
-    if scope.version >= version or (entry is not None and entry.version >= version):
+    if scope.version >= version or (entry is None if write.absent else entry is not None and entry.version >= version):
         return True
     # A cache with selectors learns of an object that does not match only by a bookmark, a minute later. What it holds
     # in an older version it is told of at once. Where it cannot be told here whether it matches, the bookmark decides.

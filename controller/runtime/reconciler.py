@@ -106,6 +106,7 @@ class Write:
             Zero for a deletion, whose answer has none.
         answered: The version in the answer; zero if there was none.
         deleted_uid: For a deletion: the uid of the object that is to go away.
+        absent: Whether there was no such object when that was looked up, since an answer was missing.
         labels: Of the object as written: they tell which caches with selectors are to show it.
         begun: How many lists each cache had begun by then: a later one shows the write, whatever its version is.
     """
@@ -116,6 +117,7 @@ class Write:
     resource_version: int | None = None
     answered: int = 0
     deleted_uid: str = ""
+    absent: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     begun: Mapping[Scope, int] = field(default_factory=dict, repr=False)
 

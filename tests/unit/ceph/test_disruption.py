@@ -355,8 +355,12 @@ def test_healthy_states_are_the_users_to_say() -> None:
     backfilling = {"active+clean": 1, "active+remapped+backfilling": 3}
     assert not disruption.is_clean(managed(), backfilling)
     assert disruption.is_clean(managed(pgHealthyRegex=r"^active\+"), backfilling)
-    (step,) = analyze(managed(pgHealthyRegex="["), seen())
-    assert "spec.disruptionManagement.pgHealthyRegex '[' is not a regular expression" in step.waits_for
+
+
+def test_where_the_pattern_is_none_upstreams_counts() -> None:
+    odd = managed(pgHealthyRegex="[")
+    assert disruption.is_clean(odd, CLEAN)
+    assert not disruption.is_clean(odd, UNCLEAN)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +375,7 @@ def test_healthy_states_are_the_users_to_say() -> None:
     ],
 )
 def test_when_to_look_again(state: State, seconds: float | None) -> None:
-    assert look_again(managed(), seen(state)) == seconds
+    assert look_again(seen(state)) == seconds
 
 
 def test_what_is_told_of_a_drain() -> None:

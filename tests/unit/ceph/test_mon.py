@@ -303,6 +303,20 @@ def test_an_upgrade_on_hold_does_not_stop_the_clock_of_a_dead_mon() -> None:
     )
 
 
+def test_a_mon_that_joins_while_an_upgrade_is_on_hold_runs_what_the_others_run() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="ab", seconds_out={"c": 601})
+    seen = replace(seen, live={**seen.live, **live_services(cluster, "d")})
+
+    def image(hold: str) -> str:
+        steps = analyze(cluster, FSID, NEWER, seen, hold=hold)
+        (start,) = [s.action for s in steps if isinstance(s.action, StartMon)]
+        found: str = start.objects[-1]["spec"]["template"]["spec"]["containers"][0]["image"]
+        return found
+
+    assert (image("peace"), image("")) == (RELEASE.image, NEWER.image)
+
+
 def test_a_deployment_that_was_deleted_is_made_again_at_once() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="ab")
