@@ -233,9 +233,10 @@ def _detach(attachment: VolumeAttachment, seen: AttachmentObservation, subject: 
     others = sorted({a.spec.node_name for a in seen.others if a.status.attached} - {here})
     # The report of a node that answers is believed; but where it alone has the volume, it may just not be in it yet.
     denies = bool(others) and seen.reports and node is not None and node.ready and not out_of_service
+    had_it = attachment.status.attached or seen.given
 
     def may_be_here(holder: Holder) -> bool:
-        return here in holder.nodes or (not holder.nodes and not denies)
+        return here in holder.nodes or (not holder.nodes and had_it and not denies)
 
     held = _distinct((*filter(may_be_here, seen.holders), *seen.reported))
     if out_of_service and not seen.trouble:

@@ -275,6 +275,14 @@ def test_while_a_client_may_be_anothers_nothing_is_fenced_and_nothing_detached(
     assert wait is None
 
 
+@pytest.mark.parametrize("host", [NODE_A, OUT, None], ids=["in service", "tainted", "gone"])
+def test_a_node_that_never_got_the_volume_has_nothing_to_do_with_a_client_of_nobodys(host: Node | None) -> None:
+    waiting = attachment("a", deleting=True, finalizers=(FINALIZER,))
+    assert actions(waiting, seen(node=host, holders=[UNKNOWN], absent=[UNKNOWN])) == [Detach()]
+    given = seen(node=host, holders=[UNKNOWN], given=True)
+    assert actions(waiting, given)[0] != Detach(), "it was on its way to get it"
+
+
 async def test_it_is_fenced_before_the_attachment_goes() -> None:
     world = World()
     world.put(PV, msgspec.to_builtins(volume()))
