@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from controller.ceph.daemon import ACCOUNT, ACCOUNTS
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
 
 type Render = Callable[..., Rendered]
@@ -153,6 +154,13 @@ def test_operator_settings(render: Render, values: dict[str, Any], variable: str
 def test_pull_secrets_are_on_every_account(render: Render) -> None:
     for account in render(imagePullSecrets=[{"name": "registry"}]).of_kind("ServiceAccount"):
         assert account["imagePullSecrets"] == [{"name": "registry"}], account["metadata"]["name"]
+
+
+def test_there_is_every_account_that_pods_of_ceph_run_under(render: Render) -> None:
+    served = ["storage-a", "storage-b"]
+    accounts = render(clusterNamespaces=served).of_kind("ServiceAccount")
+    made = {(a["metadata"]["namespace"], a["metadata"]["name"]) for a in accounts}
+    assert {(n, a) for n in served for a in (ACCOUNT, *ACCOUNTS.values())} <= made
 
 
 # Access
@@ -323,8 +331,7 @@ def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
         {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "create", "patch"]}
     ]
     assert rules(rendered, "ClusterRole", "rook-ceph-rook-agent") == [
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
     ]
 
 
