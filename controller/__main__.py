@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 LEASE = "rook-ceph-operator"
 USER_AGENT = "rook-operator"
-GC_THRESHOLDS = 50_000, 10, 100
+GC_THRESHOLDS = 20_000, 5, 1000
 """For `gc.set_threshold`. A look at a big cluster makes and drops objects by the hundred thousand.
 
 By default that causes several collections of everything, each of which holds up the event loop; what is in cycles is
