@@ -395,61 +395,51 @@ def test_the_kubelet_reports_how_full_a_volume_is(environment: Environment, name
     eventually("the volume's statistics", look, deadline=120)
 
 
-@pytest.mark.parametrize(
-    "storage_class", [{"parameters": {"csi.storage.k8s.io/fstype": "xfs"}}], indirect=True, ids=["xfs"]
-)
-def test_a_first_mount_that_fails_leaves_nothing_and_one_that_has_grown_runs(
+@pytest.mark.parametrize("storage_class", [{"mountOptions": ["no-such-option"]}], indirect=True, ids=["wrong-option"])
+def test_a_first_mount_that_fails_leaves_nothing_and_sees_a_new_size(
     environment: Environment, namespace: str, storage_class: str
 ) -> None:
     node = environment.workers[0]
-    names = {
-        # Made by hand: a claim that asks for so little of XFS gets more.
-        name: made_by_hand(environment, namespace, name, storage_class=storage_class, file_system="xfs", size="100Mi")
-        for name in ("given-up", "grown")
-    }
-    for name in names:
+    for name in ("given-up", "grown"):
+        pods.claim(environment, namespace, name, storage_class=storage_class, size="100Mi")
         pods.pod(environment, namespace, name, name, node=node)
-    for name in names:
-        eventually(f"the reason of pod {name}", partial(too_small, environment, namespace, name), deadline=90)
-    volumes = {name: pods.volume_of(environment, namespace, name) for name in names}
+    volumes = {name: pods.volume_of(environment, namespace, name) for name in ("given-up", "grown")}
+    for name in volumes:
+        eventually(f"the reason of pod {name}", partial(not_mounted, environment, namespace, name), deadline=90)
+        pods.delete(environment, namespace, name)
 
-    pods.delete(environment, namespace, "given-up")
     environment.api.delete("PersistentVolumeClaim", "given-up", namespace)
-    eventually("the volume to be detached", partial(detached, environment, names["given-up"]), deadline=120)
+    env.gone(environment, "PersistentVolume", volumes["given-up"]["metadata"]["name"], deadline=120)
+    assert image_of(volumes["given-up"]) not in images(environment)
     assert clients(environment, node, volumes["given-up"]) == []
     processes = host.run_on(node, "sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
-    assert names["given-up"] not in processes
+    assert image_of(volumes["given-up"]) not in processes
 
-    larger = {"spec": {"resources": {"requests": {"storage": "512Mi"}}}}
+    name = volumes["grown"]["metadata"]["name"]
+    environment.api.patch("PersistentVolume", name, "", {"spec": {"mountOptions": None}})
+    larger = {"spec": {"resources": {"requests": {"storage": "1Gi"}}}}
     environment.api.patch("PersistentVolumeClaim", "grown", namespace, larger)
-    # The kubelet tries again after two minutes at most.
-    pods.wait(environment, namespace, "grown", deadline=180)
-    (watcher,) = rbd(environment, "status", f"{env.POOL}/{names['grown']}")["watchers"]
+
+    def grown() -> None:
+        capacity = environment.api.get("PersistentVolume", name)["spec"]["capacity"]["storage"]
+        if capacity != "1Gi":
+            raise NotYetError(f"it has {capacity}")
+
+    eventually("the image to grow", grown, deadline=60)
+    pods.pod(environment, namespace, "grown", "grown", node=node)
+    pods.wait(environment, namespace, "grown", deadline=120)
+    size = pods.shell(environment, namespace, "grown", "df --block-size=1M --output=size /data | tail -n 1")
+    assert int(size) > 900
+    (watcher,) = rbd(environment, "status", f"{env.POOL}/{image_of(volumes['grown'])}")["watchers"]
     assert clients(environment, node, volumes["grown"]) == [watcher["address"]]
 
-    pods.delete(environment, namespace, "grown")
-    environment.api.delete("PersistentVolumeClaim", "grown", namespace)
-    eventually("the volume to be detached", partial(detached, environment, names["grown"]), deadline=120)
-    for image in names.values():
-        environment.api.delete("PersistentVolume", image)
-        env.gone(environment, "PersistentVolume", image)
-        env.in_toolbox(environment, "rbd", "rm", "--no-progress", f"{env.POOL}/{image}")
 
-
-def detached(environment: Environment, volume: str) -> None:
-    """Raises `NotYetError` while a node has the PersistentVolume attached."""
-    for attachment in environment.api.list("VolumeAttachment"):
-        if attachment["spec"]["source"]["persistentVolumeName"] == volume:
-            raise NotYetError(f"{attachment['metadata']['name']}: {attachment.get('status', {}).get('detachError')}")
-
-
-def too_small(environment: Environment, namespace: str, name: str) -> None:
-    """Raises `NotYetError` until an event says that the pod's volume is too small for its file system."""
+def not_mounted(environment: Environment, namespace: str, name: str) -> None:
+    """Raises `NotYetError` until an event says that the pod's volume cannot be mounted."""
     for event in environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning"):
-        if event["reason"] == "FailedMount" and "300MB" in event["message"]:
-            assert "Usage" not in event["message"]
+        if event["reason"] == "FailedMount" and "bad option" in event["message"]:
             return
-    raise NotYetError("no event says that 100Mi are too few for xfs")
+    raise NotYetError("no event says that the mount option is wrong")
 
 
 def clients(environment: Environment, node: str, volume: Manifest) -> list[str]:

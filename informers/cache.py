@@ -15,7 +15,7 @@ import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import orjson
@@ -52,7 +52,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Change(NamedTuple):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """What became of one object: added (no old), updated, or deleted (no new).
 
     Attributes:

@@ -384,8 +384,18 @@ class Client:
         """
         params = {"limit": str(PAGE)} | _selectors(label_selector, field_selector)
         found: list[JsonObject] = []
+        left = MAX_RETRIES
         while True:
-            page = _object(await self.request("GET", resource.path(namespace), params=params, deadline=deadline))
+            try:
+                page = _object(await self.request("GET", resource.path(namespace), params=params, deadline=deadline))
+            except ApiError as error:
+                if not (error.is_expired and "continue" in params and left):
+                    raise
+                # The history that the pages are of is gone: there is no other way than to begin anew.
+                left -= 1
+                del params["continue"]
+                found.clear()
+                continue
             # In lists of built-in kinds the items leave out what the list itself says.
             implied = {"apiVersion": resource.api_version, "kind": resource.kind}
             found.extend(implied | item for item in page.get("items") or ())

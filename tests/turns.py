@@ -16,7 +16,10 @@ LOOKS = 6
 
 @asynccontextmanager
 async def counted_turns() -> AsyncIterator[list[int]]:
-    """The turns that another task has had since the context was entered, by a clock that each look moves by 1 ms."""
+    """The turns that another task has had since the context was entered, by a clock that each look moves by 1 ms.
+
+    Virtual time stands still in it, since that task always has something to do.
+    """
     had = [0]
 
     async def other() -> None:

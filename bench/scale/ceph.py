@@ -49,7 +49,6 @@ class SimulatedCeph:
         self._long = {
             "osd dump": orjson.dumps(self._osd_dump()),
             "osd tree": orjson.dumps({"nodes": self._tree(), "stray": []}),
-            "osd metadata": orjson.dumps([self._metadata(number) for number in range(self.osds)]),
             "osd crush rule dump": orjson.dumps([RULE]),
         }
 
@@ -106,6 +105,8 @@ class SimulatedCeph:
                 return [{"entity": command["entity"], "key": "AQ==", "caps": {}}]
             case "osd crush class ls":
                 return ["hdd"]
+            case "osd count-metadata":
+                return {{"ceph_release": "reef", "osd_objectstore": "bluestore"}[command["property"]]: self.osds}
         return None
 
     def _quorum(self) -> dict[str, Any]:
@@ -183,12 +184,6 @@ class SimulatedCeph:
                 for number in below
             ]
         return found
-
-    def _metadata(self, number: int) -> dict[str, Any]:
-        host = node_name(number // OSDS_PER_NODE)
-        told = {"id": number, "ceph_release": "reef", "osd_objectstore": "bluestore", "hostname": host}
-        # A real OSD says some 3 KB of itself.
-        return {**told, **{f"bluestore_bdev_fact_{fact:02d}": "x" * 24 for fact in range(50)}}
 
 
 TIMES = ("last_clean_begin", "last_clean_end", "up_from", "up_thru", "down_at", "lost_at")

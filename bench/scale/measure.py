@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from bench.scale.world import CLUSTER, CLUSTERS, NAMESPACE, NEW_IMAGE, World
+from controller.__main__ import GC_THRESHOLDS
 from controller.ceph import memory, system
 from controller.framework import reports
 from controller.framework.settings import Settings
@@ -236,4 +237,5 @@ def status_bytes(world: World) -> int:
 
 if __name__ == "__main__":
     configure_logging(level="error")
+    gc.set_threshold(*GC_THRESHOLDS)
     print(msgspec.json.encode(asyncio.run(measure(int(sys.argv[1])))).decode())

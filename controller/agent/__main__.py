@@ -78,7 +78,7 @@ class Settings:
     state: Path = Path("/var/lib/rook/agent")
     mounter: Path = Path(SOCKET)
     host_mounts: Path = Path("/host/proc/1/mountinfo")
-    metrics: tuple[str, int] = ("0.0.0.0", 9810)  # noqa: S104 - scraped from other nodes
+    metrics: tuple[str, int] = ("127.0.0.1", 9810)
     interval: float = 60.0
     max_volumes: int | None = None
     log_level: str = "info"
@@ -93,7 +93,7 @@ class Settings:
         for name in ("NODE_NAME", "POD_NAMESPACE"):
             if not environment.get(name):
                 raise ValueError(f"environment variable {name} is not set: expected it from the pod's own fields")
-        host, _, port = environment.get("ROOK_AGENT_METRICS_ADDRESS", "0.0.0.0:9810").rpartition(":")
+        host, _, port = environment.get("ROOK_AGENT_METRICS_ADDRESS", "127.0.0.1:9810").rpartition(":")
         if not port.isdigit():
             raise ValueError("environment variable ROOK_AGENT_METRICS_ADDRESS is not host:port")
         most = environment.get("ROOK_MAX_VOLUMES_PER_NODE", "")

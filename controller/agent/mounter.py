@@ -20,7 +20,7 @@ import anyio
 import msgspec
 import structlog
 
-from controller.agent import loop
+from controller.agent import limits, loop
 from controller.agent.command import CommandError, run
 from controller.agent.files import file_name, write_durably
 from controller.agent.protocol import (
@@ -306,6 +306,8 @@ async def _answer(mounter: Mounter, stream: ByteStream) -> Reply:
 async def run_mounter(socket: Path, runtime: Path) -> None:
     """Runs the mounter until it is told to end and no volume is left."""
     async with anyio.create_task_group() as tasks:
+        if lifted := await anyio.to_thread.run_sync(limits.lift_own):
+            _log.info("limit on tasks lifted", was=lifted)
         mounter = Mounter(tasks, runtime=runtime, state=socket.parent / RECORDS)
         mounter.load()
         tasks.start_soon(serve, mounter, socket)

@@ -18,6 +18,7 @@ OWN_TABLE = Path("/proc/self/mountinfo")
 
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _MAX_STACKED = 32
+_LAZY_DEADLINE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ async def unmount(run: Runner, target: str, *, lazy: bool = False, deadline: flo
     Args:
         run: Runs `umount`.
         target: The mount point. It is not followed, so it may also lead to a dead file system.
-        lazy: Take it out of sight now though it is in use; it goes when the last user does.
+        lazy: Take it out of sight now though it is in use; it goes when the last user does. Flushes nothing.
         deadline: Seconds to flush what is not written yet; None: as long as it takes. Nothing is won by killing an
             `umount` that the kernel keeps waiting, and a second one would only wait behind it.
 
@@ -114,7 +115,10 @@ async def unmount(run: Runner, target: str, *, lazy: bool = False, deadline: flo
     for _ in range(_MAX_STACKED):
         if at(target, await table()) is None:
             return
-        await run("umount", *(("--lazy",) if lazy else ()), "--no-canonicalize", target, deadline=deadline)
+        if lazy:
+            await run("umount", "--lazy", "--no-canonicalize", target, deadline=_LAZY_DEADLINE)
+        else:
+            await run("umount", "--no-canonicalize", target, deadline=deadline)
     raise OSError(f"{target} has more than {_MAX_STACKED} mounts on top of each other")
 
 

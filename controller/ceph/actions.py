@@ -15,7 +15,7 @@ from controller.ceph.keys import PROTECTION, generate_identity, identity_secret,
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.framework import children
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, POD, PV, SECRET, PartialObject, PersistentVolume
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, POD, PV, PVC, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_identity(action: deletion.DestroyIdentity) -> None:
         await confirm()
-        found = await client.find(action.resource, namespace, action.name)
-        if found is not None and found["metadata"]["uid"] == action.uid:
-            await remove_finalizer(client, action.resource, msgspec.convert(found, PartialObject), PROTECTION)
-            await client.delete(action.resource, namespace, action.name, uid=action.uid)
+        await _release(client, action.resource, namespace, action.name, action.uid)
 
     async def let_go(_: deletion.LetGo) -> None:
         await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
@@ -136,6 +133,14 @@ async def _create(client: Client, resource: Resource, obj: JsonObject) -> None:
             raise
 
 
+async def _release(client: Client, resource: Resource, namespace: str, name: str, uid: str) -> None:
+    """Deletes an object that is protected from deletion; one of the same name that came later stays."""
+    found = await client.find(resource, namespace, name)
+    if found is not None and found["metadata"]["uid"] == uid:
+        await remove_finalizer(client, resource, msgspec.convert(found, PartialObject), PROTECTION)
+        await client.delete(resource, namespace, name, uid=uid)
+
+
 def _member_handlers(cluster: CephCluster, seen: Observation, manager: Manager) -> dict[type, Handler]:
     async def apply_all(objects: tuple[JsonObject, ...]) -> None:
         # The list is written as a whole: one that was changed meanwhile, which the cache does not show, would be lost.
@@ -150,7 +155,15 @@ def _member_handlers(cluster: CephCluster, seen: Observation, manager: Manager) 
     async def retire_mon(action: mon.RetireMon) -> None:
         await apply_all(action.objects)
 
-    return {mon.StartMon: start_mon, mon.RetireMon: retire_mon}
+    async def drop_claim(action: mon.DropClaim) -> None:
+        # Asked of the API server, not of a cache: the claim has a mon's data, and by now the mon may be a member.
+        members = await _members(manager.client, cluster)
+        if members is None or action.mon_id in members.ids:
+            why = "does not exist" if members is None else f"has mon {action.mon_id} as a member"
+            raise MemberError(f"{PVC.kind} {action.name} stays: ConfigMap {ENDPOINTS} {why}")
+        await _release(manager.client, PVC, cluster.metadata.namespace, action.name, action.uid)
+
+    return {mon.DropClaim: drop_claim, mon.StartMon: start_mon, mon.RetireMon: retire_mon}
 
 
 async def _members(client: Client, cluster: CephCluster) -> Endpoints | None:

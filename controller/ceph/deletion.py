@@ -126,7 +126,13 @@ def analyze(cluster: CephCluster, seen: Observation) -> Plan:
         more = len(seen.dependents) - MAX_NAMED
         named = ", ".join(seen.dependents[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
         waits_for = f"these to be deleted: {named}"
-        wait = Step(subject=SUBJECT, reason="deletion is blocked by what uses the cluster", waits_for=waits_for)
+        reason = "deletion is blocked by what uses the cluster"
+        if any(_is_kept(found) for found in seen.live.values()):
+            # As when the namespace is deleted: Kubernetes asks nobody about Deployments.
+            reason += (
+                "; its objects are being deleted all the same, as with their namespace: what opens its data is kept"
+            )
+        wait = Step(subject=SUBJECT, reason=reason, waits_for=waits_for)
         return Plan(steps=(wait,), look_again=LOOK_AGAIN)
     destroys = cluster.spec.cleanup_policy.confirmation == CONFIRMATION
     steps = tuple(_destroy(cluster, seen)) if destroys else ()
@@ -291,6 +297,12 @@ def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, ho
         "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
         "spec": {"backoffLimit": MAX_RETRIES, "template": pod_template(cluster, own, pod)},
     }
+
+
+def _is_kept(obj: JsonObject) -> bool:
+    """Whether an object was deleted, and is there only because it is protected."""
+    meta = obj["metadata"]
+    return meta.get("deletionTimestamp") is not None and PROTECTION in meta.get("finalizers", ())
 
 
 def _is_cleanup(obj: JsonObject) -> bool:

@@ -29,6 +29,7 @@ READS: Mapping[str, frozenset[str]] = {
     "osd dump": frozenset({OSDS}),
     "osd tree": frozenset({OSDS}),
     "osd metadata": frozenset({OSDS}),
+    "osd count-metadata": frozenset({OSDS}),
     "osd pool ls": frozenset({OSDS}),
     "osd pool get": frozenset({OSDS}),
     "osd crush rule dump": frozenset({OSDS}),
@@ -36,8 +37,8 @@ READS: Mapping[str, frozenset[str]] = {
     "osd erasure-code-profile get": frozenset({OSDS}),
 }
 """Commands whose answers are remembered, and the parts of `status` that each depends on."""
-QUESTIONS = frozenset({"status", "quorum_status", "mon dump"})
-"""Commands that change nothing either, and are asked each time."""
+QUESTIONS = frozenset({"status", "quorum_status", "mon dump", "auth get", "osd pool get-quota"})
+"""Commands that change nothing either, and are asked each time. Every other command counts as a write."""
 
 type Question = tuple[str, str]
 """A command's name and the whole of it."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.daemon import MON_CONFIG, Daemon, Release, host_network, is_kept, kept_by, zone_label
+from controller.ceph.keys import PROTECTION
 from controller.ceph.members import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
 from controller.ceph.mon_objects import (
     BUDGET,
@@ -85,6 +86,15 @@ class StartMon:
     mon_id: str
     node: str
     objects: tuple[JsonObject, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DropClaim:
+    """Delete the claim of a mon that is no member any more, which is protected from all others."""
+
+    mon_id: str
+    name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +177,7 @@ def recover(seen: MonObservation) -> Endpoints:
             on_claim = any("persistentVolumeClaim" in volume for volume in pod["volumes"]) and bool(hostname)
             mons.append(Mon(mon_id, address, node or hostname, hostname, on_claim))
     noted = seen.live.get(("Secret", MON_CONFIG), {}).get("metadata", {}).get("annotations", {})
-    prefix = Daemon(type="mon", id="").name
-    claims = (name.removeprefix(prefix) for kind, name in seen.live if kind == PVC.kind and name.startswith(prefix))
-    used = [int(noted.get(MAX_ID_ANNOTATION, -1)), *map(id_number, (*seen.deployments, *claims))]
+    used = [int(noted.get(MAX_ID_ANNOTATION, -1)), *map(id_number, (*seen.deployments, *_claimed(seen.live)))]
     return Endpoints(tuple(mons), max(used))
 
 
@@ -263,12 +271,18 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
 
 def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
     wanted = claim(cluster, mon.id) if mon.has_claim else None
-    if wanted is not None and ("PersistentVolumeClaim", mon.daemon.name) not in live:
-        yield Step(
-            subject=f"mon {mon.id}",
-            action=Create(wanted),
-            reason=f"PersistentVolumeClaim {mon.daemon.name} does not exist",
-        )
+    if wanted is None:
+        return
+    name, found = f"{PVC.kind} {mon.daemon.name}", live.get((PVC.kind, mon.daemon.name))
+    if found is None:
+        yield Step(subject=f"mon {mon.id}", action=Create(wanted), reason=f"{name} does not exist")
+        return
+    meta = found["metadata"]
+    if meta.get("deletionTimestamp") is None and PROTECTION not in meta.get("finalizers", ()):
+        # As one of an earlier release. Nothing else of a claim is changed.
+        own = {key: wanted["metadata"][key] for key in ("name", "namespace", "finalizers")}
+        action = Apply({"apiVersion": PVC.api_version, "kind": PVC.kind, "metadata": own})
+        yield Step(subject=f"mon {mon.id}", action=action, reason=f"{name} is not protected from deletion")
 
 
 def _is_restarting(found: Deployment | None) -> bool:
@@ -281,7 +295,8 @@ def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -
     if state is None or not endpoints.mons:
         return
     unknown = set(_unknown(cluster, endpoints, state))
-    ours = {mon_id for mon_id in seen.deployments if mon_id not in endpoints.ids}
+    left = {mon_id for mon_id in _claimed(seen.live) if mon_id not in state.monmap}
+    ours = {mon_id for mon_id in (*seen.deployments, *left) if mon_id not in endpoints.ids}
     leaving = ""
     for mon_id in sorted(unknown | ours, key=id_number):
         subject = f"mon {mon_id}"
@@ -299,12 +314,22 @@ def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -
         yield from _remains(mon_id, seen.live)
 
 
+def _claimed(live: Live) -> Iterator[str]:
+    """The mons that have claims, members or not."""
+    prefix = Daemon(type="mon", id="").name
+    return (name.removeprefix(prefix) for kind, name in live if kind == PVC.kind and name.startswith(prefix))
+
+
 def _remains(mon_id: str, live: Live) -> Iterator[Step]:
     name = Daemon(type="mon", id=mon_id).name
-    for resource in (DEPLOYMENT, SERVICE, PVC):
+    for resource in (DEPLOYMENT, SERVICE):
         found = live.get((resource.kind, name))
         if found is not None and found["metadata"].get("deletionTimestamp") is None:
             yield delete(resource, found, subject=f"mon {mon_id}", reason=f"{resource.kind} of a mon that was removed")
+    meta = live.get((PVC.kind, name), {}).get("metadata")
+    if meta is not None and (meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ())):
+        action = DropClaim(mon_id, name, meta["uid"])
+        yield Step(subject=f"mon {mon_id}", action=action, reason=f"{PVC.kind} of a mon that was removed")
 
 
 def _change(

@@ -158,7 +158,7 @@ def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObje
 
 
 def claim(cluster: CephCluster, mon_id: str) -> JsonObject | None:
-    """The claim for a mon's data, or None when it is in `dataDirHostPath`. It has no owner: it is data."""
+    """The claim for a mon's data, or None when it is in `dataDirHostPath`. It is data: without owner, protected."""
     template = cluster.spec.mon.volume_claim_template
     if template is None:
         return None
@@ -171,7 +171,7 @@ def claim(cluster: CephCluster, mon_id: str) -> JsonObject | None:
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": metadata(cluster, daemon.name, labels, owned=False, **more),
+        "metadata": metadata(cluster, daemon.name, labels, owned=False, finalizers=[PROTECTION], **more),
         "spec": spec,
     }
 

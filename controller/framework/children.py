@@ -145,6 +145,14 @@ def is_held(live: Live, key: tuple[str, str]) -> bool:
     return key in live.held if isinstance(live, Snapshot) else isinstance(live.get(key), Held)
 
 
+async def let_go_of(live: Live) -> None:
+    """Ends the use of a `snapshot`: thousands of objects that go all at once would hold up the event loop."""
+    turns = Turns()
+    while isinstance(live, dict) and live:
+        live.popitem()
+        await turns.checkpoint()
+
+
 def altered(live: Live) -> tuple[str, ...]:
     """The objects that do not become what is applied, and in what, in words: something else changes them."""
     keys = live.held if isinstance(live, Snapshot) else live

@@ -32,10 +32,11 @@ from controller.runtime.reconciler import (
     current_reconcile,
 )
 from informers import ApiError
+from informers.turns import Turns
 from workqueue import LOW_PRIORITY, Histogram, QueueShutDown, WorkQueue, loop_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from controller.runtime.mapping import Predicate, ToRequests
     from informers import Delta, Informer
@@ -208,8 +209,8 @@ class Controller:
                 for form in _FORMS:
                     try:
                         obj = form(delta)
-                        for request in () if obj is None else to_requests(obj):
-                            self.queue.add(request, priority=priority)
+                        if obj is not None:
+                            self._add_all(iter(to_requests(obj)), priority)
                     except Exception as error:  # the same
                         failed = error
             if failed is not None:
@@ -217,6 +218,15 @@ class Controller:
 
         self.caches.append(informer.cache)
         informer.add_handler(enqueue)
+
+    def _add_all(self, requests: Iterator[Request], priority: int) -> None:
+        """Adds requests; thousands of them by and by, so that everything else has its turns."""
+        turns = Turns()
+        for request in requests:
+            self.queue.add(request, priority=priority)
+            if turns.over:
+                asyncio.get_running_loop().call_soon(self._add_all, requests, priority)
+                return
 
     @property
     def active(self) -> list[tuple[Request, float]]:

@@ -130,6 +130,7 @@ class EventRecorder:
         self._now = now
         self._buffer: deque[tuple[_Kind, JsonObject, datetime]] = deque()
         self._series: OrderedDict[_Kind, _Series] = OrderedDict()
+        self._series_due = math.inf
         self._buckets: OrderedDict[tuple[str, ...], _Bucket] = OrderedDict()
         self._wake = anyio.Event()
         self._closing = False
@@ -159,6 +160,7 @@ class EventRecorder:
             series.count += 1
             series.last, series.observed = self._clock(), self._now()
             self._series.move_to_end(kind)
+            self._series_due = min(self._series_due, series.written + SERIES_WRITTEN_EVERY)
         elif not self._take_token((*key, type)):
             self.stats.dropped_rate_limited += 1
             return
@@ -210,6 +212,7 @@ class EventRecorder:
             # Another occurrence came while the first was waiting in the buffer.
             known.count += 1
             known.last, known.observed = self._clock(), observed
+            self._series_due = min(self._series_due, known.written + SERIES_WRITTEN_EVERY)
             return
         # Where a long name is cut, it must not end as no part of a name may.
         name = f"{reference.get('name', 'unknown')[:200].rstrip('.-')}.{uuid.uuid4().hex[:16]}"
@@ -239,7 +242,9 @@ class EventRecorder:
 
     async def _write_due_series(self) -> float:
         """Writes the series that are due; returns the seconds until the next one is."""
-        next_due = math.inf
+        if not self._closing and self._clock() < self._series_due:
+            return self._series_due - self._clock()
+        self._series_due = next_due = math.inf
         for kind, series in list(self._series.items()):
             if series.count == series.written_count:
                 continue
@@ -248,7 +253,8 @@ class EventRecorder:
                 await self._write_series(kind, series)
             else:
                 next_due = min(next_due, due)
-        return next_due - self._clock()
+        self._series_due = min(self._series_due, next_due)
+        return self._series_due - self._clock()
 
     async def _write_series(self, kind: _Kind, series: _Series) -> None:
         series.written, count = self._clock(), series.count

@@ -1,19 +1,27 @@
-"""What the token of an agent can do, with the chart's own roles and policy on a real API server: report its node."""
+"""What an agent can do, with its token and the chart's own roles and policy on a real API server: report its node."""
 
 import asyncio
 import json
+import os
+import signal
+import tempfile
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
+import grpc.aio
+import msgspec
 import pytest
 import yaml
 
+from controller.agent.__main__ import Settings, run_agent
+from controller.agent.csi import csi_pb2, csi_pb2_grpc
+from controller.agent.files import file_name, write_durably
 from controller.agent.report import REPORTS
-from controller.apis.node import NODE_REPORT
+from controller.apis.node import NODE_REPORT, ImageClient
 from controller.runtime.kube import CONFIG_MAP, EVENT, NODE, POD, SECRET, SERVICE_ACCOUNT
 from e2e import binaries
 from e2e.apiserver import ApiServer
@@ -185,22 +193,61 @@ async def test_an_agent_reaches_no_config_map_nor_secret(cluster: Cluster) -> No
                 await agent.patch(resource, cluster.namespace, "rook-config-override", patch, content_type=merge)
 
 
-async def test_an_agent_reads_its_node_and_tells_of_it_by_events(cluster: Cluster) -> None:
+async def test_an_agent_reads_its_node_and_changes_nothing_of_it(cluster: Cluster) -> None:
     own = cluster.nodes[0]
     async with cluster.agent(own) as agent:
-        assert (await agent.get(NODE, "", own))["metadata"]["name"] == own
+        (found,) = await agent.list(NODE, field_selector=f"metadata.name={own}")
+        assert found["metadata"]["name"] == own
         with refused():
             patch = {"metadata": {"labels": {"a": "b"}}}
             await agent.patch(NODE, "", own, patch, content_type="application/merge-patch+json")
-        event = {
-            "metadata": {"name": f"{own}.1", "namespace": "default"},
-            "eventTime": "2027-01-15T08:00:00.000000Z",
-            "reportingController": "rook.io/agent",
-            "reportingInstance": own,
-            "regarding": {"apiVersion": "v1", "kind": "Node", "name": own},
-            "type": "Normal",
-            "reason": "Mapper",
-            "action": "Map",
-            "note": "krbd",
-        }
-        await agent.create(EVENT, event)
+        with refused():
+            await agent.create(EVENT, {"metadata": {"name": f"{own}.1", "namespace": "default"}})
+
+
+async def test_an_agent_runs_with_these_rights(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It serves its driver, reports its node, and lets go of what is left of a volume that is not attached any more."""
+    own, driver = cluster.nodes[0], f"{cluster.namespace}.rbd.csi.ceph.com"
+    left = ImageClient(driver=driver, volume_handle="left", image="pool/left", address="10.0.0.1:0/3456")
+    monkeypatch.setattr("controller.agent.leftovers.GRACE", 0.1)
+    # A short name: the path of a unix socket has 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix="rook-") as name:
+        directory = Path(name)
+        record = directory / f"state/clients/{file_name('left')}.json"
+        write_durably(record, msgspec.json.encode(left))
+        settings = Settings(
+            node=own,
+            namespace=cluster.namespace,
+            drivers=(driver,),
+            kubelet=directory / "kubelet",
+            state=directory / "state",
+            mounter=directory / "mounter/mounter.sock",
+            host_mounts=Path("/proc/1/mountinfo"),
+            metrics=("127.0.0.1", 0),
+            max_volumes=9,
+        )
+        socket = directory / "kubelet/plugins" / driver / "csi.sock"
+        async with cluster.agent(own) as agent, anyio.create_task_group() as tasks:
+            monkeypatch.setattr(Client, "connect", lambda **options: nullcontext(agent))
+            tasks.start_soon(run_agent, settings)
+            try:
+                with anyio.fail_after(60):
+                    await serves_and_reports(cluster, socket, record)
+            finally:
+                assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+                os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def serves_and_reports(cluster: Cluster, socket: Path, left: Path) -> None:
+    own = cluster.nodes[0]
+    while not await anyio.Path(socket).exists():  # noqa: ASYNC110
+        await anyio.sleep(0.1)
+    async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
+        info = await csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+    assert (info.node_id, info.max_volumes_per_node) == (own, 9)
+    while True:
+        found = await cluster.admin.find(REPORTS, cluster.namespace, own)
+        if found is not None and not found.get("clients") and not await anyio.Path(left).exists():
+            assert found["mapper"]["reason"]
+            return
+        await anyio.sleep(0.1)

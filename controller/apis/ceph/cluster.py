@@ -573,7 +573,7 @@ class CephClusterSpec(SpecStruct, frozen=True, kw_only=True):
             rules=(Rule("self == oldSelf", "dataDirHostPath cannot be changed: mons keep their data there"),),
         ),
     ] = ""
-    """Directory on each node for the mons' data, logs and crash reports."""
+    """Directory on each node for the mons' data. Logs and crash reports of daemons are in their pods, not here."""
     mon: Nullable[Annotated[MonSpec, MON_RULES]] = MonSpec()
     """The monitors, which keep the cluster's maps and decide by majority."""
     mgr: Nullable[MgrSpec] = MgrSpec()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import ModuleType
 
+import anyio
 import msgspec
 import pytest
 
 from bench.scale.__main__ import BEGIN, COLUMNS, END, Results, table, with_table
 from bench.scale.ceph import OSDS_PER_NODE, SimulatedCeph
-from bench.scale.measure import Row
+from bench.scale.measure import Loop, Row, operator, status_bytes
+from bench.scale.world import World
 from controller.ceph.health import Health
 from controller.ceph.members import MonState
 from controller.ceph.mgr import MgrState
@@ -37,6 +41,28 @@ def test_the_table_takes_the_place_of_the_one_before() -> None:
     assert with_table(once, RESULTS) == once
     with pytest.raises(ValueError, match="has no place for the table"):
         with_table("nothing", RESULTS)
+
+
+async def test_a_pod_event_costs_two_short_questions_and_a_status_stays_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rados", ModuleType("rados"))  # what the simulation replaces is put back
+    osds, loop = 40, Loop()
+    world = World(osds)
+    world.ceph.install()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.kubelets)
+        async with operator(world, loop) as running:
+            await running.until(lambda: world.status().get("phase") == "Ready", "mons and mgrs")
+            world.add_osds()
+            await running.until(lambda: world.deployments() >= osds + 5, "Deployments of OSDs")
+            await running.until(lambda: world.status().get("phase") == "Ready", "OSDs")
+            await running.done()
+            world.ceph.asked.clear()
+            await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
+            assert world.ceph.asked == {"quorum_status": 1, "status": 1}
+            assert status_bytes(world) < 256 << 10
+        tasks.cancel_scope.cancel()
 
 
 def test_the_simulated_cluster_answers_as_ceph_does() -> None:

@@ -15,7 +15,7 @@ from controller.ceph.cluster import analyze
 from controller.ceph.consent import NoConsentError
 from controller.ceph.deletion import DestroyData, DestroyIdentity
 from controller.ceph.members import Endpoints, Mon
-from controller.ceph.mon import MonObservation, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon import DropClaim, MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.observation import Caches, Observation
 from controller.ceph.rados import Connections
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET
@@ -168,6 +168,23 @@ async def test_a_mon_that_is_needed_for_the_quorum_by_now_stays_in_the_monmap() 
     with pytest.raises(MemberError, match="without it there would be no quorum"):
         await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
     assert [command for command, _ in ceph.asked] == ["quorum_status"]
+
+
+async def test_the_claim_of_a_mon_goes_when_it_is_no_member_and_else_outlives_a_deletion() -> None:
+    server = ApiServer(namespaces=("rook-ceph",))
+    meta = {"namespace": "rook-ceph", "name": "rook-ceph-mon-b", "finalizers": ["ceph.rook.io/disaster-protection"]}
+    uid = server.create(PVC, {"metadata": meta, "spec": {}})["metadata"]["uid"]
+    members = {"metadata": {"namespace": "rook-ceph", "name": "rook-ceph-mon-endpoints"}, "data": {}}
+    server.create(CONFIG_MAP, {**members, "data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
+    server.delete(PVC, "rook-ceph", "rook-ceph-mon-b")  # with the namespace, or by mistake
+    with pytest.raises(MemberError, match="has mon b as a member"):
+        await carry_out(server.client(), DropClaim("b", "rook-ceph-mon-b", uid))
+    assert server.get(PVC, "rook-ceph", "rook-ceph-mon-b")["metadata"]["uid"] == uid
+    server.patch(CONFIG_MAP, "rook-ceph", "rook-ceph-mon-endpoints", {"data": {"data": "a=10.0.0.1:6789"}})
+    await carry_out(server.client(), DropClaim("b", "rook-ceph-mon-b", "another"))
+    assert server.find(PVC, "rook-ceph", "rook-ceph-mon-b") is not None
+    await carry_out(server.client(), DropClaim("b", "rook-ceph-mon-b", uid))
+    assert server.find(PVC, "rook-ceph", "rook-ceph-mon-b") is None
 
 
 class Applied:

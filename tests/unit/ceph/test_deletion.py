@@ -15,7 +15,7 @@ import pytest
 from controller.apis.node import BlockDevice
 from controller.ceph.daemon import Daemon
 from controller.ceph.deletion import REMOVE_DATA, DestroyData, DestroyIdentity, analyze, cleanup_job, nodes_with_data
-from controller.ceph.keys import Identity
+from controller.ceph.keys import PROTECTION, Identity
 from controller.ceph.observation import Observation
 from controller.ceph.osd import OsdObservation
 from controller.runtime.kube import Job, Pod
@@ -60,6 +60,17 @@ def test_a_cluster_in_use_stays() -> None:
     assert plan(cluster, seen(cluster, dependents=("CephBlockPool p", "PersistentVolume v"))) == [
         "CephCluster: Wait <- these to be deleted: CephBlockPool p, PersistentVolume v"
     ]
+
+
+def test_a_blocked_deletion_says_that_kubernetes_deletes_the_rest_with_the_namespace() -> None:
+    cluster = a_cluster()
+    meta = {"name": "rook-ceph-mon-a", "deletionTimestamp": "2027-01-15T08:00:00Z"}
+    claim = {"kind": "PersistentVolumeClaim", "metadata": {**meta, "finalizers": [PROTECTION]}}
+    found = seen(cluster, dependents=("CephBlockPool p",), live=live_objects(claim))
+    (step,) = analyze(cluster, found).steps
+    assert "as with their namespace: what opens its data is kept" in step.reason
+    (step,) = analyze(cluster, seen(cluster, dependents=("CephBlockPool p",))).steps
+    assert step.reason == "deletion is blocked by what uses the cluster"
 
 
 @pytest.mark.parametrize("confirmation", ["", "yes", "yes-really-destroy-data "])

@@ -24,6 +24,7 @@ from controller.ceph.members import (
 )
 from controller.ceph.mon import (
     NOT_IN_QUORUM,
+    DropClaim,
     MonObservation,
     RetireMon,
     StartMon,
@@ -731,6 +732,44 @@ def test_deployment_of_a_mon_on_a_node() -> None:
 def test_deployment_of_a_mon_on_a_claim() -> None:
     cluster = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
     assert_matches_snapshot(mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2")), "mon-deployment-on-claim")
+
+
+ON_CLAIMS = {"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}
+
+
+def on_claims(cluster: CephCluster, members: str, monmap: str, **changes: Any) -> MonObservation:
+    """Mons on claims; whoever is in the monmap and not a member was removed. `changes`: of the claims' metadata."""
+    seen = running_mons(cluster, members, monmap=monmap)
+    assert seen.endpoints is not None
+    mons = tuple(Mon(m.id, m.address, on_claim=True) for m in seen.endpoints.mons)
+    claims = [claim(cluster, mon_id) for mon_id in monmap]
+    for made in claims:
+        assert made is not None
+        made["metadata"] = {**made["metadata"], "uid": "p1", **changes}
+    live = {**seen.live, **live_objects(*(c for c in claims if c is not None))}
+    return replace(seen, endpoints=replace(seen.endpoints, mons=mons), live=live)
+
+
+def test_claims_of_mons_are_protected_from_deletion_and_one_of_before_is_made_so() -> None:
+    cluster = a_cluster(ON_CLAIMS)
+    assert [s for s in analyze(cluster, FSID, RELEASE, on_claims(cluster, "abc", "abc")) if "Claim" in s.reason] == []
+    unprotected = on_claims(cluster, "abc", "abc", finalizers=["kubernetes.io/pvc-protection"])
+    steps = [s for s in analyze(cluster, FSID, RELEASE, unprotected) if "is not protected from deletion" in s.reason]
+    assert len(steps) == 3
+    assert isinstance(steps[0].action, Apply)
+    assert steps[0].action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
+    assert "spec" not in steps[0].action.obj
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_claim_of_a_mon_that_was_removed_is_let_go(deleted: bool) -> None:
+    cluster = a_cluster(ON_CLAIMS)
+    changes = {"deletionTimestamp": "2027-01-15T08:00:00Z"} if deleted else {}
+    seen = on_claims(cluster, "abc", "abcd", **changes)
+    assert seen.state is not None
+    seen = replace(seen, state=replace(seen.state, monmap={k: v for k, v in seen.state.monmap.items() if k != "d"}))
+    dropped = [s.action for s in analyze(cluster, FSID, RELEASE, seen) if isinstance(s.action, DropClaim)]
+    assert dropped == [DropClaim("d", "rook-ceph-mon-d", "uid-rook-ceph-mon-d")]
 
 
 def test_service_of_a_mon() -> None:

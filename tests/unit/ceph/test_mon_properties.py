@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ceph.daemon import SKIP_LABEL, Daemon
@@ -198,7 +198,6 @@ class Simulation:
 EVENTS = ("kill", "back", "lose_node", "break_node", "mend", "keep", "edit", "wait", "look")
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     nodes=st.integers(MOST, MOST + 3),
     count=st.integers(1, MOST),

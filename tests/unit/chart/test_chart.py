@@ -331,8 +331,7 @@ def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
         {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "create", "patch"]}
     ]
     assert rules(rendered, "ClusterRole", "rook-ceph-rook-agent") == [
-        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+        {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
     ]
 
 
@@ -345,10 +344,24 @@ def test_an_agent_is_held_to_the_report_of_its_node(render: Render) -> None:
     assert policy["spec"]["failurePolicy"] == "Fail"
 
 
-def test_agent_port_is_one_value(render: Render) -> None:
-    rendered = render(**{"agent.metricsPort": 7000})
+@pytest.mark.parametrize(("address", "shown"), [("127.0.0.1", "127.0.0.1:9810"), ("::1", "[::1]:9810")])
+def test_agents_show_their_metrics_to_their_node_only_unless_told_otherwise(
+    render: Render, address: str, shown: str
+) -> None:
+    rendered = render() if address == "127.0.0.1" else render(**{"agent.metricsAddress": address})
     pod = rendered.pod("DaemonSet", "rook-agent")
-    assert environment(pod)["ROOK_AGENT_METRICS_ADDRESS"] == "0.0.0.0:7000"
+    assert environment(pod)["ROOK_AGENT_METRICS_ADDRESS"] == shown
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert pod["containers"][0][probe]["httpGet"]["host"] == address
+    assert "rook-agent-metrics" not in [o["metadata"]["name"] for o in rendered.of_kind("Service")]
+    template = rendered.get("DaemonSet", "rook-agent")["spec"]["template"]["metadata"]
+    assert "prometheus.io/scrape" not in template.get("annotations", {})
+
+
+def test_agent_port_is_one_value(render: Render) -> None:
+    rendered = render(**{"agent.metricsPort": 7000, "agent.metricsAddress": "10.0.0.1"})
+    pod = rendered.pod("DaemonSet", "rook-agent")
+    assert environment(pod)["ROOK_AGENT_METRICS_ADDRESS"] == "10.0.0.1:7000"
     assert pod["containers"][0]["ports"][0]["containerPort"] == 7000
     assert rendered.get("Service", "rook-agent-metrics")["spec"]["ports"][0]["port"] == 7000
 

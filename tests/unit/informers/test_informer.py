@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import msgspec
@@ -1060,3 +1061,26 @@ async def test_an_object_that_cannot_be_read_hurts_only_itself() -> None:
             api.write("one", "bad", node="n2")
             await until(lambda: widgets.by_index("node", "n2"))
             assert names(widgets.by_index("node", "n1", complete=True)) == ["a"]
+
+
+@virtual_time
+async def test_a_list_whose_pages_expire_is_begun_anew() -> None:
+    api = WidgetServer(page_limit=2)
+    for name in "abc":
+        api.write("one", name)
+    connection = api.connection()
+    request = connection.request
+    asked = 0
+
+    async def expiring(*args: Any, **kwargs: Any) -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            api.remove("one", "a")
+            api.compact()
+        return await request(*args, **kwargs)
+
+    connection.request = expiring  # type: ignore[method-assign]
+    found = await Client(connection).list(WIDGETS)
+    assert [obj["metadata"]["name"] for obj in found] == ["b", "c"]
+    assert asked == 3

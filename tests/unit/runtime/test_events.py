@@ -1,8 +1,10 @@
 """Events in virtual time: aggregated, rate-limited, bounded, and never in the way."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -284,3 +286,26 @@ async def test_at_rest_it_does_nothing() -> None:
         await asyncio.sleep(3600)
 
     assert writes(server) == 1
+
+
+@virtual_time
+async def test_an_event_does_not_look_at_all_series() -> None:
+    looks = 0
+
+    class Counted(OrderedDict[Any, Any]):
+        def items(self) -> Any:
+            nonlocal looks
+            looks += 1
+            return super().items()
+
+    server = new_server()
+    async with recording(server.client()) as recorder:
+        recorder._series = Counted()
+        for number in range(2):
+            for _ in range(20):
+                recorder.event(CLUSTER, "Warning", "MonDown", "mon a is out of quorum", "Wait")
+                await asyncio.sleep(0.1)
+            assert looks <= 2 * number + 2
+            await asyncio.sleep(events.SERIES_WRITTEN_EVERY)
+    (event,) = written(server)
+    assert event["series"]["count"] == 40

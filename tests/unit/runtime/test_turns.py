@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import anyio
 import msgspec
 from structlog.testing import capture_logs
 
 from controller.framework.children import snapshot
+from controller.runtime import Controller, Request, Result
 from controller.runtime.kube import ObjectMeta
 from controller.testkit import ApiServer, new_manager, running, virtual_time
-from informers import JsonObject, Resource
+from informers import InformerFactory, JsonObject, Resource
 from tests.turns import LOOKS, counted_turns
 
 TOY = Resource("example.com", "v1", "Toy", "toys")
 
 NUMBER = 500
+
+
+class Nothing:
+    """Does nothing."""
+
+    async def reconcile(self, _request: Request) -> Result:
+        """See `controller.runtime.Reconciler`."""
+        return Result()
 
 
 class Toy(msgspec.Struct, frozen=True):
@@ -34,6 +46,27 @@ def toy(number: int) -> JsonObject:
         },
         "spec": {"size": 1},
     }
+
+
+@virtual_time
+async def test_an_object_that_stands_for_many_requests_enqueues_them_in_slices() -> None:
+    server = ApiServer()
+    server.serve(TOY)
+    factory = InformerFactory(server.client())
+    informer = factory.informer(TOY, Toy)
+    controller = Controller("toys", Nothing())
+    controller.watch(informer, lambda _: (Request("default", str(number)) for number in range(NUMBER)))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await factory.wait_synced()
+        async with counted_turns() as had:
+            server.create(TOY, toy(1))
+            for _ in range(100 * NUMBER):
+                if len(controller.queue) < NUMBER:
+                    await asyncio.sleep(0)
+            assert len(controller.queue) == NUMBER
+            assert had[0] >= NUMBER // LOOKS - 1
+        tasks.cancel_scope.cancel()
 
 
 @virtual_time
