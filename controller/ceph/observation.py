@@ -24,6 +24,7 @@ from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
+from controller.ceph.network import Network, network_of
 from controller.ceph.osd_memory import Comparisons
 from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
@@ -262,6 +263,15 @@ class Observer:
             missing_secrets=missing,
             dependents=self._dependents(cluster),
         )
+
+    def network(self, namespace: str) -> Network | None:
+        """The network that the mons of the cluster in `namespace` have; None where there are none."""
+        endpoints = self._endpoints(namespace)
+        if endpoints is None:
+            return None
+        services = {m.daemon.name: self._caches.services.get(namespace, m.daemon.name) for m in endpoints.mons}
+        nodes = {mon.node: self._caches.nodes.get("", mon.node) for mon in endpoints.mons if mon.node}
+        return network_of(endpoints.mons, services, nodes)
 
     def _endpoints(self, namespace: str) -> Endpoints | None:
         found = self._caches.config_maps.get(namespace, ENDPOINTS)

@@ -132,7 +132,7 @@ class Scene:
     async def look(self, spec: JsonObject) -> Any:
         """All that comes of a look at the cluster with this spec, in a form that can be compared."""
         cluster, ceph = self.cluster(spec), self._ceph()
-        seen = await self._seen(cluster, self.cluster(self.full_spec), ceph)
+        seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
         shown = status.build(
             cluster, seen, preview(plan), mode="apply", unserved=(), now=status.timestamp(NOW), invalid=()
@@ -175,7 +175,12 @@ class Scene:
             }
         )
 
-    async def _seen(self, cluster: CephCluster, before: CephCluster, ceph: FakeCeph) -> Observation:
+    async def seen(self, cluster: CephCluster) -> Observation:
+        """What is there of the scene's cluster, looked at with another spec."""
+        return await self._seen(cluster, self._ceph())
+
+    async def _seen(self, cluster: CephCluster, ceph: FakeCeph) -> Observation:
+        before = self.cluster(self.full_spec)
         mons, deployments = self._mons(before), self._osds(before)
         mgr = Daemon(type="mgr", id="a")
         manager = mgr_deployment(before, FSID, self.runs, mgr)
