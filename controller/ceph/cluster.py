@@ -179,6 +179,11 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     for path, scope in scopes:
         found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
         found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
+    found += [
+        f"mgr.modules[{index}].name: it is empty, so that no module is switched on or off: name it, or take it out"
+        for index, module in enumerate(spec.mgr.modules)
+        if not module.name
+    ]
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(
