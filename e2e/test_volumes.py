@@ -184,8 +184,16 @@ def test_an_image_that_was_made_by_hand(environment: Environment, namespace: str
     finally:
         environment.api.delete("PersistentVolume", image)
         env.gone(environment, "PersistentVolume", image)
+    eventually("it to be detached", lambda: detached(environment, image), deadline=120)
     assert image in images(environment)
     env.in_toolbox(environment, "rbd", "rm", "--no-progress", f"{env.POOL}/{image}")
+
+
+def detached(environment: Environment, volume: str) -> None:
+    """Raises `NotYetError` while there is a VolumeAttachment of the PersistentVolume."""
+    for found in environment.api.list("VolumeAttachment"):
+        if found["spec"]["source"].get("persistentVolumeName") == volume:
+            raise NotYetError(found["status"].get("detachError", {}).get("message", "its VolumeAttachment to go"))
 
 
 def made_by_hand(
