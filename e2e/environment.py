@@ -309,6 +309,8 @@ def wipe(environment: Environment) -> None:
     if environment.api.find("CephCluster", CLUSTER, NAMESPACE) is None:
         return
     if environment.api.find("CephBlockPool", POOL, NAMESPACE) is not None:
+        force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
+        environment.api.patch("CephBlockPool", POOL, NAMESPACE, force)
         environment.api.delete("CephBlockPool", POOL, NAMESPACE)
     consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
     environment.api.patch("CephCluster", CLUSTER, NAMESPACE, consent)
