@@ -31,6 +31,7 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.members import ENDPOINTS
+from controller.ceph.network import kept
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.aside import aside
@@ -66,7 +67,7 @@ from controller.runtime import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from controller.apis.ceph import CephClusterStatus
     from controller.apis.ceph.storage import Node as StorageNode
@@ -179,6 +180,11 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     for path, scope in scopes:
         found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
         found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
+    found += [
+        f"mgr.modules[{index}].name: it is empty, so that no module is switched on or off: name it, or take it out"
+        for index, module in enumerate(spec.mgr.modules)
+        if not module.name
+    ]
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(
@@ -311,6 +317,8 @@ class ClusterReconciler:
 
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
+        problems = invalid(cluster.spec)
+        cluster, others = kept(cluster, self._observer.network(request.namespace))
         seen = await self._observer.observe(cluster, now)
         # Pure, and long where there are thousands of OSDs.
         begun = time.perf_counter()
@@ -325,7 +333,8 @@ class ClusterReconciler:
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
-            await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
+            mode = PLAN_ONLY if plan_only else APPLY
+            await self._show(cluster, seen, outcome, mode=mode, problems=(*others, *problems))
         await let_go_of(seen.live)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
@@ -351,7 +360,9 @@ class ClusterReconciler:
         await self._write_status(cluster, shown)
         return Result()
 
-    async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
+    async def _show(
+        self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str, problems: Sequence[str]
+    ) -> None:
         raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
         build = partial(
             status.build,
@@ -360,7 +371,7 @@ class ClusterReconciler:
             outcome,
             mode=mode,
             unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
-            invalid=invalid(cluster.spec),
+            invalid=problems,
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, await aside(build))
