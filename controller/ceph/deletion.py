@@ -24,6 +24,7 @@ from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
 from controller.framework.pods import trouble
 from controller.framework.resources import requirements
+from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
 
 if TYPE_CHECKING:
@@ -136,9 +137,7 @@ class LetGo:
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     """What is to do until the CephCluster may go. Pure."""
     if seen.dependents:
-        more = len(seen.dependents) - MAX_NAMED
-        named = ", ".join(seen.dependents[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-        waits_for = f"these to be deleted: {named}"
+        waits_for = f"these to be deleted: {some(seen.dependents, MAX_NAMED)}"
         reason = "deletion is blocked by what uses the cluster"
         if any(_is_kept(found) for found in seen.live.values()):
             # As when the namespace is deleted: Kubernetes asks nobody about Deployments.
