@@ -4,6 +4,7 @@ how nodes reach that.
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ from controller.volumes import system
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from controller.ceph.rados import Connections, RadosCluster
     from controller.framework.settings import Settings
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
 """What can be handed to the kernel, which is told the mons in one line of text."""
 
+
+BY_CLUSTER = "cluster"
+"""The index of VolumeAttachments by the namespace of the cluster that the node was told of."""
 
 _FENCE_SECONDS = 5 * 365 * 24 * 3600
 """How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
@@ -322,14 +326,11 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     backend = RbdBackend(connections, clusters, config_maps, served, home)
     registered = system.register(manager, "rbd", backend, home)
 
-    def attached(config_map: ConfigMap) -> list[Request]:
+    attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
+
+    def attached(config_map: ConfigMap) -> Iterable[Request]:
         """Every attachment of the cluster whose mons these are: nodes are told where the mons are."""
-        namespace = config_map.metadata.namespace
-        return [
-            Request("", attachment.metadata.name)
-            for attachment in attachments.list()
-            if attachment.status.attachment_metadata.get("clusterID") == namespace
-        ]
+        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
 
     def waiting(cluster: CephCluster) -> list[Request]:
         """Every claim of a class for the cluster."""
