@@ -160,7 +160,7 @@ def _describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], 
         if parameters.get(key):
             attributes[key] = parameters[key]
     for key in ("stripeUnit", "stripeCount", "objectSize"):
-        if key in parameters and not parameters[key].isdigit():
+        if key in parameters and not parameters[key].isdecimal():
             raise _wrong(storage_class, key, parameters[key], "a whole number")
     return Description(
         volume=Volume(driver=storage_class.provisioner, attributes=attributes),

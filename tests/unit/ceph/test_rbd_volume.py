@@ -53,6 +53,7 @@ def test_the_class_of_the_driver_before_csi() -> None:
         ({"dataPool": "ec pool"}, r"'dataPool'\] is 'ec pool': expected a name without"),
         ({"mapOptions": "krbd:a secret=b"}, "expected options without spaces"),
         ({"objectSize": "4Mi"}, r"'objectSize'\] is '4Mi': expected a whole number"),
+        ({"stripeCount": "²"}, r"'stripeCount'\] is '²': expected a whole number"),
     ],
 )
 def test_wrong_parameters_are_named(parameters: dict[str, str], named: str) -> None:
