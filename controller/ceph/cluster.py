@@ -37,7 +37,7 @@ from controller.ceph.served import unmendable_intents, unserved, unserved_intent
 from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import ensure, let_go_of
+from controller.framework.children import Apply, ensure, is_held, let_go_of
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.pace import Pace
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
+    from controller.runtime.kube import ConfigMap, Deployment, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 log = structlog.get_logger(__name__)
@@ -133,9 +133,12 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         return
     fsid, release = seen.identity.fsid, seen.release
     hold = _upgrade_waits_for(cluster, seen)
-    yield from mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
-    hold = hold or _behind("mon", seen)
-    yield from mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    mons = mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
+    yield from mons
+    hold = hold or _behind("mon", seen, mons)
+    mgrs = mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    yield from mgrs
+    hold = hold or _behind("mgr", seen, mgrs)
     if seen.missing_secrets:
         missing = " and ".join(seen.missing_secrets)
         yield Step(
@@ -143,7 +146,7 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         )
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
-    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold)
     if seen.osds.states is not None:
         yield from disruption.analyze(cluster, seen.drains)
     if seen.mons.state is not None:
@@ -231,15 +234,27 @@ def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
     return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
 
 
-def _behind(kind: str, seen: Observation) -> str:
-    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet."""
+def _behind(kind: str, seen: Observation, steps: Iterable[Step]) -> str:
+    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet.
+
+    Args:
+        kind: "mon" or "mgr".
+        seen: What is there.
+        steps: The plan for daemons of this kind.
+    """
     deployments = seen.mons.deployments if kind == "mon" else seen.mgrs.deployments
     image = seen.release.image if seen.release is not None else ""
-    late = sorted(
-        daemon_id
-        for daemon_id, d in deployments.items()
-        if not d.rolled_out or any(c.image != image for c in d.spec.template.spec.containers)
-    )
+    to_apply = {s.action.obj["metadata"]["name"] for s in steps if isinstance(s.action, Apply)}
+
+    def is_late(found: Deployment) -> bool:
+        name = found.metadata.name
+        if not found.rolled_out:
+            return True
+        # Where something puts another image in what is applied, that is as far as it comes.
+        as_far_as_it_comes = is_held(seen.live, ("Deployment", name)) and name not in to_apply
+        return not as_far_as_it_comes and any(c.image != image for c in found.spec.template.spec.containers)
+
+    late = sorted(daemon_id for daemon_id, found in deployments.items() if is_late(found))
     return f"{kind} {late[0]} to be restarted" if late else ""
 
 
