@@ -36,7 +36,7 @@ from controller.ceph.served import unmendable_intents, unserved, unserved_intent
 from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import ensure, let_go_of
+from controller.framework.children import ensure
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.pace import Pace
@@ -326,7 +326,6 @@ class ClusterReconciler:
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
             await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        await let_go_of(seen.live)
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
@@ -681,8 +682,10 @@ def _outdated(
     }
     entries = Entries(cluster.spec.storage)
     own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
-    moving, meta = _may_move(cluster), cluster.metadata
-    memory.begin((meta.uid, meta.generation, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
+    moving, spec = _may_move(cluster), cluster.spec
+    # Daemons get the image from the release, which is known later than the image that the spec names.
+    spec = msgspec.structs.replace(spec, ceph_version=msgspec.structs.replace(spec.ceph_version, image=""))
+    memory.begin((cluster.metadata.uid, spec, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)

@@ -95,12 +95,12 @@ def intended(cluster: CephCluster, detection: Detection, declared: Collection[Re
 
 def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
     """The releases that the Deployments of daemons have."""
-    found: set[Release] = set()
+    found: set[tuple[str, str]] = set()
     for deployment in deployments:
         labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
         if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
-            found.add(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
-    return frozenset(found)
+            found.add((containers[0].image, labels[VERSION_LABEL]))
+    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def _judged(cluster: CephCluster, version: CephVersion, running: Running | None, steps: tuple[Step, ...]) -> Detection:

@@ -9,7 +9,7 @@ no coroutine is parked until a daemon answers; the reconciler looks again when a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +23,7 @@ from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
 from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
 from controller.runtime.log import redact_text
+from informers.turns import sliced
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -194,12 +195,14 @@ async def execute(
             That is no failure of the step: it is not recorded, and every lane is cancelled. Let it pass.
         KeyError: A step's action has no handler; nothing was done.
     """
-    for step in plan.steps:
+    by_lane: dict[str, list[int]] = {}
+    async for index, step in sliced(list(enumerate(plan.steps))):
         if step.action is not None and type(step.action) not in handlers:
             raise KeyError(f"no handler for action {step.title} of {step.subject}")
+        by_lane.setdefault(step.lane or step.subject, []).append(index)
     backoff = lanes if lanes is not None else LaneBackoff()
     backoff.keep(step.key for step in plan.steps)
-    results = list(preview(plan).results)
+    results = [StepResult(step=s, state=s.held_by or StepState.PENDING) async for s in sliced(plan.steps)]
 
     async def run_lane(indexes: list[int]) -> None:
         for index in indexes:
@@ -213,7 +216,7 @@ async def execute(
                 return
 
     # Workers take lanes from one iterator: ten thousand lanes are not ten thousand tasks.
-    ready = [lane for lane in _lanes(plan) if plan.steps[lane[0]].held_by is None]
+    ready = [lane for lane in by_lane.values() if plan.steps[lane[0]].held_by is None]
     lanes_left = iter(ready)
 
     async def work() -> None:
@@ -258,14 +261,6 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
     if failed:
         raise PlanError(failed, max(min(waits, default=SOON), SOON))
     return Result(requeue_after=max(min(waits), SOON) if waits else None)
-
-
-def _lanes(plan: Plan) -> Iterable[list[int]]:
-    """The indexes of each lane's steps."""
-    lanes: dict[str, list[int]] = {}
-    for index, step in enumerate(plan.steps):
-        lanes.setdefault(step.lane or step.subject, []).append(index)
-    return lanes.values()
 
 
 async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff) -> StepResult:
