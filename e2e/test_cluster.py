@@ -99,7 +99,7 @@ def test_a_mon_that_somebody_works_on_is_left_alone(environment: Environment) ->
     environment.api.patch("Deployment", name, env.NAMESPACE, {"spec": {"replicas": 0}})
 
     def look() -> None:
-        steps = cluster(environment)["status"]["plan"]["steps"]
+        steps = cluster(environment)["status"].get("plan", {}).get("steps", [])
         if not [
             s for s in steps if s.get("waitsFor", "").startswith(f"label {label} to be taken off Deployment {name}")
         ]:

@@ -168,6 +168,15 @@ class World:
                 "name": f"{meta['name']}-0",
                 "labels": template["metadata"].get("labels", {}),
                 "creationTimestamp": NOW,
+                "ownerReferences": [
+                    {
+                        "apiVersion": owner["apiVersion"],
+                        "kind": owner["kind"],
+                        "name": meta["name"],
+                        "uid": meta["uid"],
+                        "controller": True,
+                    }
+                ],
             },
             "spec": {"nodeName": node, "containers": template["spec"]["containers"]},
             "status": {

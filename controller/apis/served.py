@@ -54,8 +54,9 @@ def find(tree: Mapping[str, Honoured], name: str) -> tuple[bool, Honoured]:
 
 def mark(schema: JsonObject, tree: Mapping[str, Honoured]) -> JsonObject:
     """The schema of a spec, where the description of each field says whether it is served, and with which values."""
-    if "items" in schema:
-        return schema | {"items": mark(schema["items"], tree)}
+    for items in ("items", "additionalProperties"):
+        if isinstance(schema.get(items), dict):
+            return schema | {items: mark(schema[items], tree)}
     if "properties" not in schema:
         return schema
     return schema | {
@@ -66,7 +67,8 @@ def mark(schema: JsonObject, tree: Mapping[str, Honoured]) -> JsonObject:
 def _marked(schema: JsonObject, served: bool, below: Honoured) -> JsonObject:
     text = schema.get("description", "")
     if not served:
-        return schema | {"description": f"{NOT_SERVED} {text}".rstrip()}
+        # Also what is below, which is read alone by `kubectl explain`.
+        return mark(schema, {}) | {"description": f"{NOT_SERVED} {text}".rstrip()}
     match below:
         case Only(values):
             return schema | {"description": f"{text} Served: {', '.join(sorted(map(str, values)))}.".lstrip()}

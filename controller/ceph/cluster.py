@@ -31,12 +31,13 @@ from controller.ceph.keys import (
     mons_keyring,
 )
 from controller.ceph.members import ENDPOINTS
+from controller.ceph.network import kept
 from controller.ceph.observation import Caches, Observer
 from controller.ceph.served import unmendable_intents, unserved, unserved_intents
 from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import ensure
+from controller.framework.children import Apply, ensure, is_held
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.pace import Pace
@@ -66,7 +67,7 @@ from controller.runtime import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from controller.apis.ceph import CephClusterStatus
     from controller.apis.ceph.storage import Node as StorageNode
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from controller.ceph.rados import Connections
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
+    from controller.runtime.kube import ConfigMap, Deployment, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 log = structlog.get_logger(__name__)
@@ -132,9 +133,12 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         return
     fsid, release = seen.identity.fsid, seen.release
     hold = _upgrade_waits_for(cluster, seen)
-    yield from mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
-    hold = hold or _behind("mon", seen)
-    yield from mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    mons = mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
+    yield from mons
+    hold = hold or _behind("mon", seen, mons)
+    mgrs = mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    yield from mgrs
+    hold = hold or _behind("mgr", seen, mgrs)
     if seen.missing_secrets:
         missing = " and ".join(seen.missing_secrets)
         yield Step(
@@ -142,7 +146,7 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         )
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
-    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold or _behind("mgr", seen))
+    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold)
     if seen.osds.states is not None:
         yield from disruption.analyze(cluster, seen.drains)
     if seen.mons.state is not None:
@@ -179,6 +183,11 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     for path, scope in scopes:
         found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
         found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
+    found += [
+        f"mgr.modules[{index}].name: it is empty, so that no module is switched on or off: name it, or take it out"
+        for index, module in enumerate(spec.mgr.modules)
+        if not module.name
+    ]
     if spec.mon.count % 2 == 0 and not spec.external.enable:
         better = spec.mon.count - 1
         found.append(
@@ -225,15 +234,27 @@ def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
     return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
 
 
-def _behind(kind: str, seen: Observation) -> str:
-    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet."""
+def _behind(kind: str, seen: Observation, steps: Iterable[Step]) -> str:
+    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet.
+
+    Args:
+        kind: "mon" or "mgr".
+        seen: What is there.
+        steps: The plan for daemons of this kind.
+    """
     deployments = seen.mons.deployments if kind == "mon" else seen.mgrs.deployments
     image = seen.release.image if seen.release is not None else ""
-    late = sorted(
-        daemon_id
-        for daemon_id, d in deployments.items()
-        if not d.rolled_out or any(c.image != image for c in d.spec.template.spec.containers)
-    )
+    to_apply = {s.action.obj["metadata"]["name"] for s in steps if isinstance(s.action, Apply)}
+
+    def is_late(found: Deployment) -> bool:
+        name = found.metadata.name
+        if not found.rolled_out:
+            return True
+        # Where something puts another image in what is applied, that is as far as it comes.
+        as_far_as_it_comes = is_held(seen.live, ("Deployment", name)) and name not in to_apply
+        return not as_far_as_it_comes and any(c.image != image for c in found.spec.template.spec.containers)
+
+    late = sorted(daemon_id for daemon_id, found in deployments.items() if is_late(found))
     return f"{kind} {late[0]} to be restarted" if late else ""
 
 
@@ -311,6 +332,8 @@ class ClusterReconciler:
 
     async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
         now = self._clock()
+        problems = invalid(cluster.spec)
+        cluster, others = kept(cluster, self._observer.network(request.namespace))
         seen = await self._observer.observe(cluster, now)
         # Pure, and long where there are thousands of OSDs.
         begun = time.perf_counter()
@@ -325,7 +348,8 @@ class ClusterReconciler:
         settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
         # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
         if outcome.failures or not (settled and outcome.changed):
-            await self._show(cluster, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
+            mode = PLAN_ONLY if plan_only else APPLY
+            await self._show(cluster, seen, outcome, mode=mode, problems=(*others, *problems))
         # The next look comes when the caches have seen what was written.
         return conclude(outcome, SOON if outcome.changed else plan.look_again)
 
@@ -350,7 +374,9 @@ class ClusterReconciler:
         await self._write_status(cluster, shown)
         return Result()
 
-    async def _show(self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str) -> None:
+    async def _show(
+        self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str, problems: Sequence[str]
+    ) -> None:
         raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
         build = partial(
             status.build,
@@ -359,7 +385,7 @@ class ClusterReconciler:
             outcome,
             mode=mode,
             unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
-            invalid=invalid(cluster.spec),
+            invalid=problems,
             now=status.timestamp(self._clock()),
         )
         await self._write_status(cluster, await aside(build))

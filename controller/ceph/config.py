@@ -19,10 +19,11 @@ from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.rados import Cluster
+    from controller.runtime.kube import Secret
 
 OWNED_PREFIX = "rook/config/"
 
@@ -103,6 +104,28 @@ def secrets_of(cluster: CephCluster) -> frozenset[str]:
     return frozenset(
         reference.name for options in cluster.spec.ceph_config_from_secret.values() for reference in options.values()
     )
+
+
+def secret_values(
+    cluster: CephCluster, secret: Callable[[str], Secret | None]
+) -> tuple[dict[Name, str], tuple[str, ...]]:
+    """What `cephConfigFromSecret` refers to, and which of its references lead nowhere, in words.
+
+    Args:
+        cluster: The cluster.
+        secret: Gives a Secret of its namespace by name.
+    """
+    values: dict[Name, str] = {}
+    missing: list[str] = []
+    for who, options in cluster.spec.ceph_config_from_secret.items():
+        for name, reference in options.items():
+            found = secret(reference.name)
+            value = None if found is None else found.data.get(reference.key)
+            if value is not None:
+                values[who, name] = value.decode()
+            elif not reference.optional:
+                missing.append(f"key {reference.key} of Secret {reference.name}")
+    return values, tuple(missing)
 
 
 def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapping[Name, str]) -> tuple[Step, ...]:

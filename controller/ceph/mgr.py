@@ -293,7 +293,7 @@ def _shared_objects(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step
 
 
 def _modules(cluster: CephCluster, state: MgrState) -> Iterator[Step]:
-    wanted = {m.name: m.enabled for m in cluster.spec.mgr.modules}
+    wanted = {m.name: m.enabled for m in cluster.spec.mgr.modules if m.name}
     # Where the spec says nothing of a module, whoever switched it on or off in Ceph is left alone.
     wanted.setdefault("prometheus", not cluster.spec.monitoring.metrics_disabled)
     for module, on in wanted.items():

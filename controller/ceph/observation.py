@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
-from controller.ceph import deletion, disruption, mon_objects, osd, osd_daemon, version
+from controller.ceph import config, deletion, disruption, mon_objects, osd, osd_daemon, version
 from controller.ceph.access import access_of
 from controller.ceph.config import OWNED_PREFIX, ConfigState
 from controller.ceph.daemon import CLUSTER_LABEL, Release
@@ -24,6 +24,7 @@ from controller.ceph.keys import IDENTITY, Identity, parse_identity
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.ceph.mgr import MgrObservation, MgrState
 from controller.ceph.mon import OUT_OF_QUORUM, MonObservation
+from controller.ceph.network import Network, network_of
 from controller.ceph.osd_memory import Comparisons
 from controller.ceph.rados import CephError
 from controller.ceph.releases import Running
@@ -217,7 +218,7 @@ class Observer:
         detection = version.analyze(cluster, live, looking, runs, warned)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
-        values, missing = self._secret_values(cluster)
+        values, missing = config.secret_values(cluster, lambda name: self._caches.secrets.get(namespace, name))
         seen_osds = osd.OsdObservation(now=now, nodes=nodes, reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
@@ -276,6 +277,15 @@ class Observer:
             dependents=self._dependents(cluster),
         )
 
+    def network(self, namespace: str) -> Network | None:
+        """The network that the mons of the cluster in `namespace` have; None where there are none."""
+        endpoints = self._endpoints(namespace)
+        if endpoints is None:
+            return None
+        services = {m.daemon.name: self._caches.services.get(namespace, m.daemon.name) for m in endpoints.mons}
+        nodes = {mon.node: self._caches.nodes.get("", mon.node) for mon in endpoints.mons if mon.node}
+        return network_of(endpoints.mons, services, nodes)
+
     def _endpoints(self, namespace: str) -> Endpoints | None:
         found = self._caches.config_maps.get(namespace, ENDPOINTS)
         return None if found is None else parse_endpoints(found.data)
@@ -293,19 +303,6 @@ class Observer:
                 # The connection may know only mons that are gone; a new one starts from the present members.
                 self._connections.close(namespace)
         return None, None
-
-    def _secret_values(self, cluster: CephCluster) -> tuple[dict[tuple[str, str], str], tuple[str, ...]]:
-        values: dict[tuple[str, str], str] = {}
-        missing: list[str] = []
-        for who, options in cluster.spec.ceph_config_from_secret.items():
-            for name, reference in options.items():
-                secret = self._caches.secrets.get(cluster.metadata.namespace, reference.name)
-                value = None if secret is None else secret.data.get(reference.key)
-                if value is not None:
-                    values[who, name] = value.decode()
-                elif not reference.optional:
-                    missing.append(f"key {reference.key} of Secret {reference.name}")
-        return values, tuple(missing)
 
     def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
         if cluster.metadata.deletion_timestamp is None:

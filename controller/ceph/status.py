@@ -173,9 +173,9 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     if deleting:
         ready = ("False", "ClusterDeleting", "The CephCluster is being deleted")
     elif failure is not None:
-        ready = ("False", "ReconcileFailed", brief(f"{failure.step.subject}: {failure.error}"))
+        ready = ("False", "ReconcileFailed", brief(f"{failure.step.subject}: {failure.error}") + _meddled(seen))
     elif waiting:
-        ready = ("False", "ClusterProgressing", waiting)
+        ready = ("False", "ClusterProgressing", waiting + _meddled(seen))
     else:
         ready = ("True", "ClusterCreated", f"Cluster created successfully{_beside(seen)}")
     progressing = (
@@ -215,11 +215,16 @@ def _beside(seen: Observation) -> str:
     told = f"; {down} OSDs are down (condition Degraded)" if down else ""
     if seen.health is not None and seen.health.status == HEALTH_ERR:
         told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    return told + _meddled(seen)
+
+
+def _meddled(seen: Observation) -> str:
+    """What does not become as it is applied, as the end of a message; empty where all does."""
     others = altered(seen.live)
-    if others:
-        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
-        told += f"; something changes what is applied, such as an admission webhook: {brief(others[0])}{more}"
-    return told
+    if not others:
+        return ""
+    more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+    return f"; something changes what is applied, such as an admission webhook: {brief(others[0])}{more}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -71,7 +71,8 @@ def analyze(
     if job is None:
         look = Step(subject=SUBJECT, action=Apply(detection_job(cluster)), reason="the image is new", observes=True)
         return Detection(steps=(look,))
-    own = [p for p in pods if p.metadata.deletion_timestamp is None]
+    # The pod of a Job that looked into another image can be there for a while when that Job is gone.
+    own = [p for p in pods if any(owner.uid == job["metadata"].get("uid") for owner in p.metadata.owner_references)]
     for pod in own:
         message = termination_message(pod)
         if message:

@@ -198,7 +198,8 @@ class NetworkSpec(SpecStruct, frozen=True, kw_only=True):
             ),
         ]
     ] = ""
-    """Empty: the pod network. host: the host's. multus: networks named by `selectors`."""
+    """Empty: the pod network. host: the host's. multus (not served): networks named by `selectors`. Mons that run keep
+    the network that they have."""
     host_network: bool = False
     """Older way to say provider: host."""
     selectors: Nullable[dict[str, str]] = field(default_factory=dict)
@@ -208,7 +209,7 @@ class NetworkSpec(SpecStruct, frozen=True, kw_only=True):
     connections: Nullable[ConnectionsSpec] = ConnectionsSpec()
     """How Ceph's connections are made."""
     ip_family: Nullable[Annotated[str, Schema(enum=("IPv4", "IPv6"))]] = "IPv4"
-    """IP version that daemons listen on."""
+    """IP version that daemons listen on; mons that run keep theirs."""
     dual_stack: bool = False
     """Listen on both IP versions."""
     multi_cluster_service: MultiClusterServiceSpec = MultiClusterServiceSpec()

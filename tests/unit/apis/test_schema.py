@@ -150,3 +150,13 @@ def test_descriptions_say_what_is_not_served_and_which_values_are() -> None:
         "some": "C. Served: 1, 2.",
         "moot": "D. Without effect: it is so anyway.",
     }
+
+
+def test_what_is_below_a_field_that_is_not_served_says_so_too() -> None:
+    leaf = {"type": "string", "description": "L."}
+    item = {"type": "object", "properties": {"leaf": leaf}}
+    below = {"type": "object", "properties": {"list": {"type": "array", "items": item}}}
+    schema = {"type": "object", "properties": {"map": {"type": "object", "additionalProperties": below}}}
+    marked = mark(schema, {})["properties"]["map"]["additionalProperties"]["properties"]["list"]
+    assert marked["description"] == "Not served."
+    assert marked["items"]["properties"]["leaf"]["description"] == "Not served. L."

@@ -321,6 +321,7 @@ def test_values_that_mean_nothing_are_named() -> None:
     health = {"mon": {"interval": "45 s", "timeout": "10 min"}, "status": {"interval": "1min"}}
     storage = {"deviceFilter": "[", "nodes": [{"name": "a", "devicePathFilter": "(?=sd)"}]}
     spec = {"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}, "storage": storage}
+    spec["mgr"] = {"modules": [{"enabled": True}]}
     found = invalid(cluster_of(spec).spec)
     assert [problem.partition(":")[0] for problem in found] == [
         "healthCheck.daemonHealth.mon.interval",
@@ -328,6 +329,7 @@ def test_values_that_mean_nothing_are_named() -> None:
         "healthCheck.daemonHealth.status.interval",
         "storage.deviceFilter",
         "storage.nodes[0].devicePathFilter",
+        "mgr.modules[0].name",
         "mon.count",
     ]
     assert invalid(cluster_of().spec) == ()

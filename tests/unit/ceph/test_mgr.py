@@ -128,6 +128,7 @@ def test_a_mgr_gets_the_capabilities_of_a_later_operator() -> None:
             ["mgr module rook: EnableModule", "mgr module iostat: DisableModule"],
         ),
         ({"mgr": {"modules": [{"name": "balancer", "enabled": True}]}}, ON, frozenset({"balancer"}), []),
+        ({"mgr": {"modules": [{"enabled": True}]}}, ON, frozenset(), []),
     ],
 )
 def test_modules_follow_the_spec_and_others_are_left_alone(

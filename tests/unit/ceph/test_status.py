@@ -14,6 +14,7 @@ from controller.ceph.osd import OsdObservation, OsdState
 from controller.ceph.served import unserved
 from controller.ceph.status import build, timers, timestamp
 from controller.framework.plan import Outcome, Step, StepResult, StepState
+from controller.runtime.altered import Held
 from controller.runtime.kube import Deployment
 from tests.unit.ceph.cases import a_cluster, running_mons
 
@@ -214,4 +215,17 @@ def test_ready_beside_an_error_says_so() -> None:
     assert (ready.status, ready.message) == (
         "True",
         "Cluster created successfully; Ceph reports HEALTH_ERR (AUTH_INSECURE_SERVICE_KEY_TYPE)",
+    )
+
+
+@pytest.mark.parametrize("results", [(), (WAITING,), (FAILED,)])
+def test_what_does_not_become_as_it_is_applied_is_told_beside_whatever_else_there_is(
+    results: tuple[StepResult, ...],
+) -> None:
+    held = Held({"metadata": {}}, "digest", None, "spec.image is 'mirror/a', wanted 'a'")
+    status = shown(a_cluster(), *results, seen=Observation(mons=QUORUM, live={("Deployment", "rook-ceph-mgr-a"): held}))
+    (ready,) = [c for c in status.conditions if c.type == "Ready"]
+    assert ready.message.endswith(
+        "something changes what is applied, such as an admission webhook: Deployment rook-ceph-mgr-a: "
+        "spec.image is 'mirror/a', wanted 'a'"
     )

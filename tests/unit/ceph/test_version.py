@@ -19,12 +19,16 @@ from tests.unit.ceph.snapshot import assert_matches_snapshot
 KNOWN = {"version": {"image": RELEASE.image, "version": "18.2.7-0"}}
 
 
-def a_job_pod(message: str | None = None, waiting: str = "") -> Pod:
+def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-rook-ceph-detect-version") -> Pod:
     state: dict[str, Any] = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
     if message is not None:
         state = {"terminated": {"exitCode": 0, "message": message}}
     return msgspec.convert(
-        {"metadata": {"name": "p"}, "status": {"containerStatuses": [{"name": "detect-version", "state": state}]}}, Pod
+        {
+            "metadata": {"name": "p", "ownerReferences": [{"kind": "Job", "uid": job}]},
+            "status": {"containerStatuses": [{"name": "detect-version", "state": state}]},
+        },
+        Pod,
     )
 
 
@@ -46,6 +50,15 @@ def test_the_jobs_answer_is_used_before_it_is_in_the_status() -> None:
     live = live_objects(detection_job(a_cluster()))
     found = analyze(a_cluster(), live, [a_job_pod("ceph version 18.2.7 (abc) reef (stable)")])
     assert (found.version, found.refusal, found.steps) == (CephVersion(18, 2, 7), "", ())
+
+
+def test_what_an_earlier_job_found_is_not_taken_for_this_ones_answer() -> None:
+    live = live_objects(detection_job(a_cluster()))
+    found = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc) quincy (stable)", job="earlier")])
+    assert (found.version, told(found.steps)) == (
+        None,
+        ["Ceph version: Wait <- Job rook-ceph-detect-version to look into the image"],
+    )
 
 
 def test_a_job_for_another_image_is_replaced() -> None:
