@@ -45,7 +45,6 @@ from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
-    SOON,
     Outcome,
     Plan,
     Step,
@@ -351,7 +350,7 @@ class ClusterReconciler:
             mode = PLAN_ONLY if plan_only else APPLY
             await self._show(cluster, seen, outcome, mode=mode, problems=(*others, *problems))
         # The next look comes when the caches have seen what was written.
-        return conclude(outcome, SOON if outcome.changed else plan.look_again)
+        return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
 
     def _close(self, namespace: str) -> None:
         """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""

@@ -19,7 +19,7 @@ import msgspec
 
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
-from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
+from controller.framework.backoff import SOON, Backoffs, LaneBackoff, StepKey
 from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
 from controller.runtime.log import redact_text
@@ -33,9 +33,6 @@ MAX_NAMED = 10
 
 MAX_ROWS, MAX_SUBJECTS, MAX_TEXT = 50, 5, 400
 """Rows of a plan's public form, subjects that a row names, and characters of each of its texts."""
-
-SOON = 0.05
-"""Seconds after which to look again at an object that was just changed: its own writes bring the next look anyway."""
 
 MODE_ANNOTATION = "rook.io/mode"
 """The annotation by which a user asks to see the plan for an object first."""
@@ -128,11 +125,16 @@ class StepResult:
 class Outcome:
     """What became of each step of a plan, in the plan's order.
 
-    `retry_after`: seconds until the first lane that failed may be tried again; None when none failed.
+    Attributes:
+        results: That.
+        retry_after: Seconds until the first lane that failed may be tried again; None when none failed.
+        soon: Seconds until a look shows what came of what was done: more with each in a row that does the same; None
+            when nothing was done.
     """
 
     results: tuple[StepResult, ...] = ()
     retry_after: float | None = None
+    soon: float | None = None
 
     @property
     def changed(self) -> bool:
@@ -226,7 +228,8 @@ async def execute(
     async with anyio.create_task_group() as tasks:
         for _ in range(min(MAX_CONCURRENT_LANES, len(ready))):
             tasks.start_soon(work)
-    return Outcome(results=tuple(results), retry_after=backoff.retry_after())
+    soon = backoff.looked(result.step.key for result in results if result.state is StepState.DONE)
+    return Outcome(results=tuple(results), retry_after=backoff.retry_after(), soon=soon)
 
 
 async def carry_out(
@@ -251,7 +254,7 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
 
     Args:
         outcome: What became of the plan.
-        look_again: Seconds after which to look again but for failures; None: only after a change.
+        look_again: Seconds after which to look again but for failures and what was done; None: only after a change.
 
     Raises:
         PlanError: Steps were tried and failed.
