@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph.status import Capacity, CephDaemonsVersions, CephHealthMessage, CephStatus
-from controller.framework.text import brief
+from controller.framework.text import brief, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,9 +136,8 @@ def _shown(checks: Mapping[str, CephHealthMessage]) -> dict[str, CephHealthMessa
     kept, left = sorted(order[:MAX_CHECKS]), order[MAX_CHECKS:]
     found = {code: msgspec.structs.replace(checks[code], message=brief(checks[code].message)) for code in kept}
     if left:
-        named = ", ".join(left[:MAX_CODES]) + (" and others" if len(left) > MAX_CODES else "")
         found[MORE] = CephHealthMessage(
-            severity=checks[left[0]].severity, message=f"{len(left)} more checks are not shown: {named}"
+            severity=checks[left[0]].severity, message=f"{len(left)} more checks are not shown: {some(left, MAX_CODES)}"
         )
     return found
 
