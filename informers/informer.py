@@ -119,18 +119,14 @@ class Informer[T]:
             KeyError: No such index was added.
             IncompleteIndexError: The answer is to be complete, and cannot be.
         """
+        return list(self._views(self.keys_by_index(index, value, complete=complete)))
+
+    def keys_by_index(self, index: str, value: str, *, complete: bool = False) -> list[Key]:
+        """Keys of the objects for which the index' function gives this value; none is decoded. As `by_index`."""
         found = self._indexes[index]
         if complete and found.failed:
             raise IncompleteIndexError(self.resource, index, found.failed)
-        return list(self._views(found.keys(value)))
-
-    def keys_by_index(self, index: str, value: str) -> list[Key]:
-        """Keys of the objects for which the index' function gives this value; none is decoded.
-
-        Raises:
-            KeyError: No such index was added.
-        """
-        return self._indexes[index].keys(value)
+        return found.keys(value)
 
     def list(self, namespace: str | None = None) -> list[T]:
         """The objects of a namespace, or all (None), in one go: for collections that stay small. See `walk`.

@@ -7,7 +7,6 @@ agent only reports devices. docs/volumes.md lists the rest.
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from contextlib import AsyncExitStack
@@ -35,6 +34,7 @@ from controller.agent.protocol import SOCKET
 from controller.agent.rbd import KernelMapper, MounterClient
 from controller.agent.report import Reporter
 from controller.apis.node import Mapper as NodeMapper
+from controller.framework.duration import DurationError, parse_duration
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
 from informers import Client
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
 
 
@@ -104,29 +102,22 @@ class Settings:
         level = environment.get("ROOK_LOG_LEVEL", "info").lower()
         if level not in _LEVELS:
             raise ValueError(f"environment variable ROOK_LOG_LEVEL is {level!r}: expected one of {', '.join(_LEVELS)}")
+        try:
+            interval = parse_duration(environment.get("ROOK_DISCOVER_DEVICES_INTERVAL", "60s"))
+        except DurationError as error:
+            raise ValueError(f"environment variable ROOK_DISCOVER_DEVICES_INTERVAL: {error}") from None
+        if not interval:
+            raise ValueError("environment variable ROOK_DISCOVER_DEVICES_INTERVAL is zero: expected more")
         return cls(
             node=environment["NODE_NAME"],
             namespace=environment["POD_NAMESPACE"],
             drivers=tuple(filter(None, environment.get("ROOK_CSI_DRIVERS", "").replace(" ", "").split(","))),
             kubelet=Path(environment.get("KUBELET_DIR", "/var/lib/kubelet")),
             metrics=(host.strip("[]"), int(port)),
-            interval=duration(environment.get("ROOK_DISCOVER_DEVICES_INTERVAL", "60s")),
+            interval=interval,
             max_volumes=int(most) if most else None,
             log_level=level,
         )
-
-
-def duration(text: str) -> float:
-    """Seconds of a Go duration such as "60m" or "1m30s".
-
-    Raises:
-        ValueError: It is none, or zero.
-    """
-    parts = _DURATION.findall(text)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text or not seconds:
-        raise ValueError(f'{text!r} is not a duration: expected numbers with units, such as "60s" or "1h30m"')
-    return seconds
 
 
 async def run_agent(settings: Settings) -> None:

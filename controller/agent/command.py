@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import structlog
 
+from controller.framework.text import brief
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _log = structlog.get_logger(__name__)
-
-_SHOWN = 400
-"""Characters of a program's words that an error shows: it ends up in an event of a pod."""
 
 _KILL_GRACE = 2.0
 """Seconds that a killed program gets to be gone. One that is stuck in the kernel outlives it, and is reaped later."""
@@ -93,14 +93,13 @@ async def run(*argv: str, deadline: float | None = 30.0, ok: Collection[int] = (
 
 
 def short(text: str) -> str:
-    """What a person needs of a program's words: without the usage that some print after an error, and not too long."""
-    kept = []
-    for line in text.splitlines():
-        if line.lower().startswith("usage:"):
-            break
-        kept.append(line)
-    said = "\n".join(kept).strip() or text.strip()
-    return said if len(said) <= _SHOWN else f"{said[:_SHOWN]}…"
+    """What a person needs of a program's words, on one line: without the usage that some print after an error.
+
+    All lines count: many a program says which version it is before it says what is wrong.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    said = takewhile(lambda line: not line.lower().startswith("usage:"), lines)
+    return brief("; ".join(filter(None, said)) or text)
 
 
 async def _make_sure_of_the_end(process: asyncio.subprocess.Process) -> None:

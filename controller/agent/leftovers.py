@@ -5,7 +5,9 @@ was deleted, it does not know of; nobody would ever unmap it, and while it is ma
 
 The order in Kubernetes (kubelet's volume manager, attach-detach controller): a volume stands in the node's
 `status.volumesInUse` from before the kubelet begins with it until it has ended with it, and in `status.volumesAttached`
-from when its VolumeAttachment says attached until right before that is deleted. So one in neither is nobody's.
+from when its VolumeAttachment says attached until right before that is deleted. So one in neither is nobody's. So
+is one whose stage failed and that is only in use: the kubelet, with the next pod, waits for it to be attached anew,
+which waits for it to be let go here.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ import msgspec
 import structlog
 
 from controller.apis.meta import ApiStruct
+from controller.framework.text import brief
 from controller.runtime.kube import NODE
 from informers import InformerFactory
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
     from informers import Client
 
@@ -55,11 +58,28 @@ class NodeVolumes(ApiStruct, frozen=True, kw_only=True):
 
     status: VolumeStatus = VolumeStatus()
 
-    def handles(self, drivers: Collection[str]) -> frozenset[str]:
-        """The handles of the volumes of these CSI drivers that are attached to the node, or in use on it."""
-        names = (*(volume.name for volume in self.status.volumes_attached), *self.status.volumes_in_use)
-        parts = (name.removeprefix(_PREFIX).partition("^") for name in names if name.startswith(_PREFIX))
-        return frozenset(handle for driver, _, handle in parts if driver in drivers)
+    def wanted(self, drivers: Collection[str]) -> Wanted:
+        """What the node has of the volumes of these CSI drivers."""
+        attached = _handles((volume.name for volume in self.status.volumes_attached), drivers)
+        return Wanted(attached, _handles(self.status.volumes_in_use, drivers))
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The handles of volumes that a node has part in.
+
+    Attributes:
+        attached: Those that are attached to it.
+        in_use: Those that its kubelet has begun with, be it that it waits for them to be attached.
+    """
+
+    attached: frozenset[str] = frozenset()
+    in_use: frozenset[str] = frozenset()
+
+
+def _handles(names: Iterable[str], drivers: Collection[str]) -> frozenset[str]:
+    parts = (name.removeprefix(_PREFIX).partition("^") for name in names if name.startswith(_PREFIX))
+    return frozenset(handle for driver, _, handle in parts if driver in drivers)
 
 
 class Mappings(Protocol):
@@ -67,6 +87,10 @@ class Mappings(Protocol):
 
     async def mapped(self) -> Sequence[str]:
         """The volumes that are mapped, or of which a trace is left."""
+        ...
+
+    async def abandoned(self, volume: str) -> bool:
+        """Whether the stage of a volume failed, and it stayed mapped."""
         ...
 
     async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
@@ -80,12 +104,12 @@ class Leftovers:
 
     Attributes:
         mappings: What is mapped.
-        wanted: Asks the API server, and not a cache, for the handles of the volumes that are attached or in use.
+        wanted: Asks the API server, and not a cache, for the volumes that the node has part in.
         clock: Seconds that only grow.
     """
 
     mappings: Mappings
-    wanted: Callable[[], Awaitable[frozenset[str]]]
+    wanted: Callable[[], Awaitable[Wanted]]
     clock: Callable[[], float] = anyio.current_time
     _since: dict[str, float] = field(default_factory=dict)
     _changed: anyio.Event = field(default_factory=anyio.Event)
@@ -103,32 +127,38 @@ class Leftovers:
                 wait = await self.look()
             except Exception as error:
                 # Of any kind: the volumes' calls are served by the same process, and the next look may do better.
-                _log.warning("leftovers not looked for", error=str(error) or type(error).__name__)
+                _log.warning("leftovers not looked for", error=brief(error))
             with anyio.move_on_after(wait):
                 await self._changed.wait()
 
     async def look(self) -> float:
         """Looks once, and returns the seconds until the next look."""
         mapped = await self.mappings.mapped()
-        wanted = await self.wanted() if mapped else frozenset()
+        wanted = await self.wanted() if mapped else Wanted()
+        left = [volume for volume in mapped if await self._is_nobodys(volume, wanted)]
         now = self.clock()
-        self._since = {volume: self._since.get(volume, now) for volume in mapped if volume not in wanted}
+        self._since = {volume: self._since.get(volume, now) for volume in left}
         for volume in [volume for volume, since in self._since.items() if now - since >= GRACE]:
             await self._let_go(volume)
         return GRACE if self._since else INTERVAL
 
+    async def _is_nobodys(self, volume: str, wanted: Wanted) -> bool:
+        if volume in wanted.attached:
+            return False
+        return volume not in wanted.in_use or await self.mappings.abandoned(volume)
+
     async def _let_go(self, volume: str) -> None:
         async def nobodys() -> bool:
-            return volume not in await self.wanted()
+            return await self._is_nobodys(volume, await self.wanted())
 
         try:
             gone = await self.mappings.let_go(volume, nobodys)
         except Exception as error:
-            _log.warning("volume not let go", volume=volume, error=str(error) or type(error).__name__)
+            _log.warning("volume not let go", volume=volume, error=brief(error))
             return
         if gone:
             del self._since[volume]
-            _log.info("volume let go: it is neither attached to this node nor in use on it", volume=volume)
+            _log.info("volume let go: it is not attached to this node, and nothing on it uses it", volume=volume)
 
 
 async def let_go_of_leftovers(client: Client, node: str, drivers: Collection[str], mappings: Mappings) -> None:
@@ -141,9 +171,9 @@ async def let_go_of_leftovers(client: Client, node: str, drivers: Collection[str
         mappings: What is mapped.
     """
 
-    async def wanted() -> frozenset[str]:
+    async def wanted() -> Wanted:
         found = await client.get(NODE, "", node)
-        return msgspec.convert(found, NodeVolumes).handles(drivers)
+        return msgspec.convert(found, NodeVolumes).wanted(drivers)
 
     leftovers = Leftovers(mappings, wanted)
     factory = InformerFactory(client)

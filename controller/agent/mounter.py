@@ -38,6 +38,7 @@ from controller.agent.protocol import (
     send,
 )
 from controller.agent.qemu import Export, Launch, Paths, QemuError, clean, command_line, reason
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream, TaskGroup
@@ -278,7 +279,7 @@ async def serve(mounter: Mounter, socket: Path) -> None:
                 await send(stream, await _answer(mounter, stream))
         except Exception as error:
             # A connection is one caller's; the volumes are everybody's.
-            _log.warning("connection failed", error=str(error) or type(error).__name__)
+            _log.warning("connection failed", error=brief(error))
 
     async with await anyio.create_unix_listener(socket, mode=0o600) as listener:
         while True:

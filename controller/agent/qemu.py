@@ -21,6 +21,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from controller.agent import mounts
 from controller.agent.command import short
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -247,7 +248,7 @@ class Export:
             await self._tell_client("config set", var="log_file", val=[""])
             await anyio.Path(self.paths.log).unlink(missing_ok=True)
         except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead) as error:
-            _log.warning("client's address is not known", process=self.pid, error=str(error) or type(error).__name__)
+            _log.warning("client's address is not known", process=self.pid, error=brief(error))
             return
         # The first client of a process only fetches the cluster's settings, and ends.
         self.address = found[-1] if found else ""

@@ -32,6 +32,7 @@ from controller.agent.protocol import (
     receive,
     send,
 )
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +163,7 @@ class MounterClient:
             raise MapperUnavailableError(f"the mounter did not answer within {deadline:g} s") from None
         except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
             raise MapperUnavailableError(
-                f"the mounter does not answer on {self._socket}: {str(error) or type(error).__name__}; "
+                f"the mounter does not answer on {self._socket}: {brief(error)}; "
                 "is the rook-mounter pod of this node running?"
             ) from error
         if reply.version != self._version:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool
+from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER
 from controller.ceph import ciphers, config, csi, deletion, disruption, mgr, mon, osd, users
 from controller.ceph.consent import NoConsentError, read_deleted
 from controller.ceph.daemon import metadata
 from controller.ceph.keys import PROTECTION, generate_identity, identity_secret, keyring, keyring_secret
 from controller.ceph.members import ENDPOINTS, Endpoints, MonState, parse_endpoints
 from controller.framework import children
+from controller.framework.aside import aside
 from controller.runtime import remove_finalizer, resource_of
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, POD, PV, PVC, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from controller.apis.ceph import CephCluster
     from controller.ceph.observation import Caches, Observation
     from controller.ceph.rados import Cluster, Connections
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject, Resource
 
 CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
+
+FRESH = 5.0
+"""Seconds for which the answer holds to what uses a cluster that is to be destroyed, from when it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,40 @@ class CreateIdentity:
 
     meta: dict[str, Any] = field(repr=False)
     mon_key_type: str
+
+
+class _Dependents:
+    """Asks the API server what uses a cluster, of which the caches may not know yet.
+
+    Volumes may be very many, and so may nodes whose data is removed: an answer holds for `FRESH` seconds, so that those
+    of one look share one.
+    """
+
+    def __init__(self, cluster: CephCluster, client: Client) -> None:
+        self._cluster, self._client = cluster, client
+        self._asking = anyio.Lock()
+        self._until = -math.inf
+        self._answer: tuple[str, ...] = ()
+
+    async def __call__(self) -> tuple[str, ...]:
+        async with self._asking:
+            began = anyio.current_time()
+            if began >= self._until:
+                self._answer = await self._ask()
+                self._until = began + FRESH
+            return self._answer
+
+    async def _ask(self) -> tuple[str, ...]:
+        namespace = self._cluster.metadata.namespace
+        pools = [pool["metadata"]["name"] for pool in await self._client.list(POOLS, namespace)]
+        volumes = await aside(_of_cluster, namespace, await self._client.list(PV))
+        return deletion.dependents(self._cluster, pools, volumes)
+
+
+def _of_cluster(namespace: str, found: Iterable[JsonObject]) -> list[str]:
+    """The names of the PersistentVolumes of the cluster in a namespace."""
+    volumes = (msgspec.convert(volume, PersistentVolume) for volume in found)
+    return [volume.metadata.name for volume in volumes if namespace in deletion.clusters_of(volume)]
 
 
 class MemberError(Exception):
@@ -74,6 +116,7 @@ def handlers(
 
 def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Handler]:
     client, namespace = manager.client, cluster.metadata.namespace
+    dependents = _Dependents(cluster, client)
 
     async def create_identity(action: CreateIdentity) -> None:
         await _create(client, SECRET, identity_secret(action.meta, generate_identity(action.mon_key_type)))
@@ -89,10 +132,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
 
     async def destroy_data(action: deletion.DestroyData) -> None:
         await confirm()
-        pools = msgspec.convert(await client.list(POOLS, namespace), list[CephBlockPool])
-        volumes = msgspec.convert(await client.list(PV), list[PersistentVolume])
-        users = deletion.dependents(cluster, pools, volumes)
-        if users:
+        if users := await dependents():
             raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
         if action.replaces:
             await client.delete(JOB, namespace, action.job["metadata"]["name"], uid=action.replaces)

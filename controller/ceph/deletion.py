@@ -18,18 +18,20 @@ from controller.ceph.devices import Verdict
 from controller.ceph.keys import IDENTITY, PROTECTION
 from controller.ceph.members import ENDPOINTS
 from controller.framework.children import delete
-from controller.framework.jobs import next_try
+from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
 from controller.framework.pods import trouble
 from controller.framework.resources import requirements
+from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from controller.apis.ceph import CephBlockPool, CephCluster
+    from controller.apis.ceph import CephCluster
+    from controller.apis.node import BlockDevice
     from controller.ceph.observation import Observation
     from controller.runtime.kube import Job, PersistentVolume
     from informers import JsonObject, Resource
@@ -41,8 +43,20 @@ APP = "rook-ceph-cleanup"
 SUBJECT = "CephCluster"
 LOOK_AGAIN = 10.0
 
+QUICK = 3600.0
+"""Seconds that a cleanup Job may take for what is quick: mon stores, and the places where devices have their labels."""
+
+SLOWEST = 20e6
+"""Bytes a second at which a whole device is overwritten at least."""
+
+UNSEEN = 7 * 24 * 3600.0
+"""Seconds that whole devices may take of which nobody knows the size."""
+
 MAX_RETRIES = 3
 """Times that Kubernetes tries a Job again by itself."""
+
+BY_CLUSTER = "cluster"
+"""The index of PersistentVolumes by the namespace of their cluster."""
 
 MAX_NAMED = 20
 """Of what uses the cluster, so many are named."""
@@ -123,9 +137,7 @@ class LetGo:
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     """What is to do until the CephCluster may go. Pure."""
     if seen.dependents:
-        more = len(seen.dependents) - MAX_NAMED
-        named = ", ".join(seen.dependents[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
-        waits_for = f"these to be deleted: {named}"
+        waits_for = f"these to be deleted: {some(seen.dependents, MAX_NAMED)}"
         reason = "deletion is blocked by what uses the cluster"
         if any(_is_kept(found) for found in seen.live.values()):
             # As when the namespace is deleted: Kubernetes asks nobody about Deployments.
@@ -140,25 +152,24 @@ def analyze(cluster: CephCluster, seen: Observation) -> Plan:
     return Plan(steps=steps or (let_go,), look_again=LOOK_AGAIN)
 
 
-def dependents(
-    cluster: CephCluster, pools: Iterable[CephBlockPool], volumes: Iterable[PersistentVolume]
-) -> tuple[str, ...]:
+def dependents(cluster: CephCluster, pools: Iterable[str], volumes: Iterable[str]) -> tuple[str, ...]:
     """What has to go before the cluster may, in words. Pure.
 
     Args:
         cluster: The cluster.
-        pools: The CephBlockPools of its namespace.
-        volumes: All PersistentVolumes.
+        pools: The names of the CephBlockPools of its namespace.
+        volumes: Those of the PersistentVolumes of the cluster: see `clusters_of`.
     """
-    namespace = cluster.metadata.namespace
-    found = [f"CephBlockPool {pool.metadata.name}" for pool in pools]
+    found = [f"CephBlockPool {pool}" for pool in pools]
     if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
-        found += [
-            f"PersistentVolume {volume.metadata.name}"
-            for volume in volumes
-            if volume.spec.csi is not None and volume.spec.csi.volume_attributes.get("clusterID") == namespace
-        ]
+        found += [f"PersistentVolume {volume}" for volume in volumes]
     return tuple(sorted(found))
+
+
+def clusters_of(volume: PersistentVolume) -> tuple[str, ...]:
+    """The namespace of the cluster that a volume is of, if it is of one; `BY_CLUSTER` indexes by it."""
+    found = volume.spec.csi.volume_attributes.get("clusterID") if volume.spec.csi is not None else None
+    return (found,) if found else ()
 
 
 def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
@@ -194,26 +205,31 @@ def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -
     job = seen.jobs.get(job_name(node))
     if node not in seen.mons.nodes or (job is not None and job.complete):
         return None
-    if job is not None and (later := _job_waits_for(seen, job)):
+    seconds = deadline(cluster, seen.osds.reports.get(node))
+    if job is not None and (later := _job_waits_for(seen, job, seconds)):
         return Step(subject=subject, reason=reason, waits_for=later)
     if seen.release is None or seen.identity is None:
         missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
     hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname)
+    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname, seconds)
     action = DestroyData(node, wanted, job.metadata.uid if job is not None else "")
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
 
-def _job_waits_for(seen: Observation, job: Job) -> str:
-    """What a node's Job that is there waits for; empty when it is to be made anew."""
+def _job_waits_for(seen: Observation, job: Job, seconds: float) -> str:
+    """What a node's Job that is there waits for, which may take so many seconds; empty when it is to be made anew."""
     own = (p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
     why = trouble(own) or seen.warnings.get(job.metadata.uid, "")
+    way_on = "or spec.cleanupPolicy.confirmation to be taken away, which leaves the data where it is"
+    too_long = f"it did not end within {seconds / 3600:.0f} h"
     if not job.failed:
+        if is_over(job, seconds, seen.osds.now):
+            return f"Job {job.metadata.name} to end, {way_on}; {too_long}: {why or 'a device of the node may hang'}"
         return why or f"Job {job.metadata.name} to end"
     later = next_try(job, seen.osds.now)
-    way_on = "or spec.cleanupPolicy.confirmation to be taken away, which leaves the data where it is"
-    return f"{later}, {way_on}; Job {job.metadata.name} failed: {why or 'it does not say why'}" if later else ""
+    why = why or (too_long if timed_out(job) else "it does not say why")
+    return f"{later}, {way_on}; Job {job.metadata.name} failed: {why}" if later else ""
 
 
 def _identity(seen: Observation) -> Iterator[Step]:
@@ -261,8 +277,29 @@ def job_name(node: str) -> str:
     return object_name(f"cluster-cleanup-job-{node}")
 
 
-def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str) -> JsonObject:
-    """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node."""
+def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> float:
+    """Seconds that the cleanup of a node may take: what hangs is told, and what just takes long is not cut off.
+
+    Args:
+        cluster: The cluster.
+        devices: The node's; None: not known.
+    """
+    policy = cluster.spec.cleanup_policy.sanitize_disks
+    if policy.method != "complete":
+        return QUICK
+    times = policy.iteration or 1
+    if devices is None:
+        return QUICK + times * UNSEEN
+    return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
+
+
+def cleanup_job(
+    cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str, seconds: float
+) -> JsonObject:
+    """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
+
+    `seconds`: how long that may take.
+    """
     policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
     volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
     container: JsonObject = {
@@ -295,7 +332,11 @@ def cleanup_job(cluster: CephCluster, release: Release, fsid: str, node: str, ho
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
-        "spec": {"backoffLimit": MAX_RETRIES, "template": pod_template(cluster, own, pod)},
+        "spec": {
+            "backoffLimit": MAX_RETRIES,
+            "activeDeadlineSeconds": int(seconds),
+            "template": pod_template(cluster, own, pod),
+        },
     }
 
 

@@ -61,6 +61,7 @@ from controller.runtime.kube import (
     Secret,
     Service,
 )
+from informers import IncompleteIndexError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -96,6 +97,7 @@ class Caches:
         self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.volumes: Informer[PersistentVolume] = factory.informer(PV, PersistentVolume)
+        self.volumes.add_index(deletion.BY_CLUSTER, deletion.clusters_of)
         self.pools: Informer[CephBlockPool] = factory.informer(resource_of(CEPH_BLOCK_POOL), CephBlockPool)
         # A pod that cannot mount its volume, and a Job that may make no pod, are told of by events alone.
         self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
@@ -114,6 +116,19 @@ class Caches:
             self.config_maps,
             self.secrets,
         )
+
+    def dependents(self, cluster: CephCluster) -> tuple[str, ...]:
+        """What has to go before a cluster that is being deleted may, in words; nothing for another."""
+        if cluster.metadata.deletion_timestamp is None:
+            return ()
+        namespace = cluster.metadata.namespace
+        pools = [name for _, name in self.pools.keys(namespace)]
+        try:
+            keys = self.volumes.keys_by_index(deletion.BY_CLUSTER, namespace, complete=True)
+            volumes = [name for _, name in keys]
+        except IncompleteIndexError as error:
+            volumes = [f"({error})"]
+        return deletion.dependents(cluster, pools, volumes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,7 +276,7 @@ class Observer:
             health=answers.health,
             secret_values=values,
             missing_secrets=missing,
-            dependents=self._dependents(cluster),
+            dependents=self._caches.dependents(cluster),
         )
 
     def network(self, namespace: str) -> Network | None:
@@ -290,12 +305,6 @@ class Observer:
                 # The connection may know only mons that are gone; a new one starts from the present members.
                 self._connections.close(namespace)
         return None, None
-
-    def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
-        if cluster.metadata.deletion_timestamp is None:
-            return ()
-        pools = self._caches.pools.list(cluster.metadata.namespace)
-        return deletion.dependents(cluster, pools, self._caches.volumes.list())
 
 
 @dataclass(frozen=True, slots=True)

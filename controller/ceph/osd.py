@@ -44,6 +44,7 @@ from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
+from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
@@ -787,8 +788,7 @@ def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: str) -
 
 
 def _named(osd_ids: Sequence[int]) -> str:
-    more = f" and {len(osd_ids) - MAX_NAMED} more" if len(osd_ids) > MAX_NAMED else ""
-    return ", ".join(f"osd.{n}" for n in osd_ids[:MAX_NAMED]) + more
+    return some([f"osd.{n}" for n in osd_ids], MAX_NAMED)
 
 
 def _removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:

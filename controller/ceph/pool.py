@@ -21,13 +21,13 @@ from controller.ceph.health import HEALTH_ERR, obstacles
 from controller.ceph.pool_ceph import contents_of, handlers, observe
 from controller.ceph.pool_plan import (
     FORCE_ANNOTATION,
+    MAX_NAMED,
     DeletePool,
     PoolObservation,
     ReleasePool,
     analyze,
     is_erasure_coded,
     kept,
-    named,
     pool_name,
     problems,
     unserved,
@@ -49,6 +49,7 @@ from controller.framework.plan import (
     plan_status,
     preview,
 )
+from controller.framework.text import some
 from controller.runtime import (
     Controller,
     Request,
@@ -195,7 +196,7 @@ def with_consent(
             raise NoConsentError(f'{name}: annotation {FORCE_ANNOTATION} is not "true" any more: the images stay')
         found = () if action.forced else await contents()
         if found:
-            raise NoConsentError(f"{name}: the pool has {named(found)} by now: it stays")
+            raise NoConsentError(f"{name}: the pool has {some(found, MAX_NAMED)} by now: it stays")
         await delete(action)
 
     return delete_pool
@@ -283,7 +284,7 @@ def _blocked(seen: PoolObservation, outcome: Outcome) -> list[Condition]:
             Condition(type="PoolDeletionIsBlocked", status="False", reason="PoolEmpty"),
         ]
     consent = next(result.step.consent for result in outcome.results if result.step.consent)
-    message = f"The pool has {named(seen.contents)}: delete them, or set {consent}"
+    message = f"The pool has {some(seen.contents, MAX_NAMED)}: delete them, or set {consent}"
     return [
         Condition(type="DeletionIsBlocked", status="True", reason="ObjectHasDependents", message=message),
         Condition(type="PoolDeletionIsBlocked", status="True", reason="PoolNotEmpty", message=message),

@@ -15,6 +15,7 @@ from controller.apis.ceph.served import POOL
 from controller.ceph.crush import Rule
 from controller.framework.honoured import unhonoured
 from controller.framework.plan import Plan, Step
+from controller.framework.text import some
 from controller.runtime.difference import quantity
 
 if TYPE_CHECKING:
@@ -469,15 +470,9 @@ def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
         consent = ""
         reason = "the CephBlockPool is being deleted"
         if seen.contents:
-            reason = f"it has {named(seen.contents)}"
+            reason = f"it has {some(seen.contents, MAX_NAMED)}"
             forced = pool.metadata.annotations.get(FORCE_ANNOTATION) == "true"
             consent = "" if forced else f'annotation {FORCE_ANNOTATION}: "true", which destroys their data'
         action = DeletePool(name, rule=seen.state.rule, profile=profile, forced=bool(seen.contents))
         yield Step(subject=subject, action=action, reason=reason, consent=consent)
         yield release
-
-
-def named(contents: tuple[str, ...]) -> str:
-    """Some of many things by name, and how many more there are."""
-    more = len(contents) - MAX_NAMED
-    return ", ".join(contents[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -24,7 +24,7 @@ from controller.ceph.served import absent
 from controller.framework import honoured
 from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
-from controller.framework.text import brief
+from controller.framework.text import brief, some
 from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
@@ -189,7 +189,7 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     if deleting or is_true(cluster.status.conditions, "Deleting"):
         found["Deleting"] = ("True" if deleting else "False", "ClusterDeleting", waiting)
         if seen.dependents:
-            named = _named(seen.dependents)
+            named = some(seen.dependents, MAX_NAMED)
             found["DeletionIsBlocked"] = ("True", "ObjectHasDependents", f"to be deleted first: {named}")
         else:
             found["DeletionIsBlocked"] = ("False", "ObjectHasNoDependents", "")
@@ -205,7 +205,7 @@ def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
     return (
         "True",
         "FailureDomainDrained" if drained else "OSDsDown",
-        brief("; ".join(filter(None, (drained, _named(down))))),
+        brief("; ".join(filter(None, (drained, some(down, MAX_NAMED))))),
     )
 
 
@@ -225,8 +225,3 @@ def _meddled(seen: Observation) -> str:
         return ""
     more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
     return f"; something changes what is applied, such as an admission webhook: {brief(others[0])}{more}"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -15,6 +15,7 @@ import msgspec.inspect
 
 from controller.apis.meta import Condition
 from controller.apis.served import Honoured, Moot, Only, find
+from controller.framework.text import some
 
 TYPE = "FieldsHonoured"
 HONOURED, NOT_SERVED, INVALID = "AllFieldsHonoured", "FieldsNotServed", "FieldsInvalid"
@@ -58,8 +59,7 @@ def condition(
     status, reason = "True", HONOURED
     if unserved:
         status, reason = "False", NOT_SERVED
-        more = f" and {len(unserved) - MAX_NAMED} more" if len(unserved) > MAX_NAMED else ""
-        named = f"set in the spec, but not served by this operator: {', '.join(unserved[:MAX_NAMED])}{more}"
+        named = f"set in the spec, but not served by this operator: {some(unserved, MAX_NAMED)}"
         told = f"{named}; {told}" if told else named
     if invalid:
         status, reason = "False", INVALID

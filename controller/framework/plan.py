@@ -20,6 +20,7 @@ import msgspec
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
 from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
+from controller.framework.text import cut
 from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
 from controller.runtime.log import redact_text
@@ -346,13 +347,13 @@ def _row(alike: Sequence[StepResult]) -> PlanStep:
     names = list(dict.fromkeys(result.step.subject for result in alike[: MAX_SUBJECTS + 1]))
     more = len(alike) - MAX_SUBJECTS
     return PlanStep(
-        subject=_cut(", ".join(names[:MAX_SUBJECTS]) + (f" and {more} more" if more > 0 else "")),
+        subject=cut(", ".join(names[:MAX_SUBJECTS]) + (f" and {more} more" if more > 0 else ""), MAX_TEXT),
         action=step.title,
-        reason=_cut(step.reason),
+        reason=cut(step.reason, MAX_TEXT),
         state=first.state.value,
-        waits_for=_cut(step.waits_for),
-        consent=_cut(step.consent),
-        error=_cut(first.error),
+        waits_for=cut(step.waits_for, MAX_TEXT),
+        consent=cut(step.consent, MAX_TEXT),
+        error=cut(first.error, MAX_TEXT),
         count=len(alike) if len(alike) > 1 else 0,
     )
 
@@ -360,7 +361,3 @@ def _row(alike: Sequence[StepResult]) -> PlanStep:
 def _identity(row: PlanStep) -> tuple[str, ...]:
     """What tells a row from others from one look to the next: of many steps, the subjects come and go."""
     return (row.reason if row.count else row.subject, row.action, row.state)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"

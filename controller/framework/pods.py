@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from controller.framework.text import cut
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -98,5 +100,4 @@ def _last_line(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_MESSAGE else text[: _LONGEST_MESSAGE - 1] + "…"
+    return cut(" ".join(text.split()), _LONGEST_MESSAGE)

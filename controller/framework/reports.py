@@ -72,13 +72,19 @@ class ReportReconciler:
         report = self._reports.get(request.namespace, request.name)
         if report is None or self._nodes.get("", request.name) is not None:
             return Result()
-        if report.clients and any(a.spec.node_name == request.name for a in self._attachments.list()):
+        if report.clients and await self._has_volumes(request.name):
             return Result(requeue_after=LOOK_AGAIN)
         # The cache of nodes may be older than a report of a node that has just joined.
         if await self._client.find(NODE, "", request.name) is None:
             await self._client.delete(REPORTS, request.namespace, request.name, uid=report.metadata.uid)
             log.info("Report of a node that is gone deleted", node=request.name)
         return Result()
+
+    async def _has_volumes(self, node: str) -> bool:
+        async for attachment in self._attachments.walk():
+            if attachment.spec.node_name == node:
+                return True
+        return False
 
 
 async def delete_old_reports(client: Client, namespace: str) -> None:

@@ -436,6 +436,7 @@ class Attachments:
 
         Raises:
             ApiError, TransportError: The API server could not be asked.
+            IncompleteIndexError: A node's report cannot be read.
         """
         name, here = attachment.spec.source.persistent_volume_name or "", attachment.spec.node_name
         found = self.volumes.get("", name)
@@ -483,7 +484,9 @@ class Attachments:
         here = attachment.spec.node_name
         nodes, reports = around((*seen.holders, *seen.absent), self.nodes, self.reports)
         nodes = [n for n in nodes if n.metadata.name != here] + ([seen.node] if seen.node is not None else [])
-        mapped = self.reports.by_index(BY_MAPPED, handle_of(seen.volume)) if seen.volume is not None else []
+        # A report that cannot be read may be of a node that has the volume mapped: then nobody gets it, nor loses it.
+        handle = handle_of(seen.volume) if seen.volume is not None else ""
+        mapped = self.reports.by_index(BY_MAPPED, handle, complete=True) if handle else []
         elsewhere = [r.metadata.name for r in mapped if r.metadata.name != here and self._serves(r.metadata.name)]
         return _located(replace(seen, elsewhere=elsewhere), here, nodes, [*reports, *mapped])
 

@@ -167,6 +167,9 @@ class Volumes:
         return conclude(outcome, plan.look_again)
 
     async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
+        # One that cannot be read may be of this volume.
+        if attached := self.attachments.keys_by_index(BY_VOLUME, volume.metadata.name, complete=True):
+            raise BackendError(f"still attached: VolumeAttachment {', '.join(name for _, name in attached)}")
         holders = await self.backend.holders(action.volume)
         if holders:
             nodes, reports = around(holders, self.nodes, self.reports)

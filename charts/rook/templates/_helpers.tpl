@@ -16,6 +16,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- define "rook.drivers" -}}
 {{- $drivers := list -}}
 {{- range append (include "rook.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha -}}
+{{- if gt (len .) 46 -}}
+{{- fail (printf "namespace %s has %d characters: expected 46 at most, as the name of a CSI driver has 63 at most and its driver is called <namespace>.rbd.csi.ceph.com" . (len .)) -}}
+{{- end -}}
 {{- $drivers = append $drivers (printf "%s.rbd.csi.ceph.com" .) -}}
 {{- end -}}
 {{- $drivers | toJson -}}

@@ -18,6 +18,7 @@ from controller.agent.clients import NotToldError
 from controller.agent.command import CommandError
 from controller.agent.filesystem import FilesystemError
 from controller.agent.rbd import MapperUnavailableError, MappingError
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -46,6 +47,9 @@ class CsiError(Exception):
 
 CALL_SECONDS = 100.0
 """Seconds after which a call is answered though its operation goes on: the kubelet gives up after 120 s."""
+
+MOST = 900
+"""Characters of an error that the kubelet is told: it puts some before them, and an event of a pod takes 1024."""
 
 
 class _Operation:
@@ -169,18 +173,19 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
 def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """The status code of an error, by the tables of the CSI specification, and the text for the kubelet's events."""
+    text = brief(error, MOST)
     match error:
         case CsiError():
-            return error.code, str(error)
+            return error.code, text
         case FilesystemError():
-            return grpc.StatusCode.FAILED_PRECONDITION, str(error)
+            return grpc.StatusCode.FAILED_PRECONDITION, text
         case MapperUnavailableError() | NotToldError():
-            return grpc.StatusCode.UNAVAILABLE, str(error)
+            return grpc.StatusCode.UNAVAILABLE, text
         case TimeoutError():
-            return grpc.StatusCode.DEADLINE_EXCEEDED, str(error) or "not done in time"
+            return grpc.StatusCode.DEADLINE_EXCEEDED, text if str(error) else "not done in time"
         case CommandError() | MappingError() | OSError():
-            return grpc.StatusCode.INTERNAL, str(error)
-    return grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}"
+            return grpc.StatusCode.INTERNAL, text
+    return grpc.StatusCode.INTERNAL, brief(f"{type(error).__name__}: {error}", MOST)
 
 
 def _report(method: str, volume: str, code: grpc.StatusCode, message: str, elapsed: float) -> None:

@@ -26,6 +26,7 @@ from controller.agent.loop import size_of
 from controller.agent.protocol import Credentials, Image
 from controller.agent.rbd import kernel_options
 from controller.apis.node import ImageClient
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -87,6 +88,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         self._volumes = volumes
         self._clients = clients
         self._unfinished = state / "unfinished"
+        self._abandoned = state / "abandoned"
         self._max_volumes = max_volumes
         self._looking: set[str] = set()
         self._run = runner
@@ -146,6 +148,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
                 # is opened with its new size.
                 await self._give_up(request.volume_id)
                 raise
+            await self._note(request.volume_id, abandoned=False)
 
         await self._volumes.run(request.volume_id, stage, "NodeStageVolume")
         return csi_pb2.NodeStageVolumeResponse()
@@ -237,6 +240,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             found.update(await mapper.volumes())
         return sorted(found)
 
+    async def abandoned(self, volume: str) -> bool:
+        """Whether the stage of a volume failed, and it could not be unmapped then."""
+        return await anyio.Path(self._abandoned / file_name(volume)).exists()
+
     async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
         """Unmaps a volume unless it is mounted, published, or somebody's.
 
@@ -273,7 +280,16 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             await self._unmap_unused(volume)
         except Exception as error:
             # The error of the stage is the one to tell. What is left is let go once the volume is detached.
-            _log.warning("volume stays mapped", volume=volume, error=str(error) or type(error).__name__)
+            _log.warning("volume stays mapped", volume=volume, error=brief(error))
+            await self._note(volume, abandoned=True)
+
+    async def _note(self, volume: str, *, abandoned: bool) -> None:
+        note = anyio.Path(self._abandoned / file_name(volume))
+        if abandoned:
+            await note.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+            await note.touch(mode=0o640)
+        else:
+            await note.unlink(missing_ok=True)
 
     async def _unmap_unused(self, volume: str) -> bool:
         mapped = await self._mapped(volume)
@@ -389,6 +405,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         for mapper in self._mappers:
             await mapper.unmap(volume)
         await self._clients.remove(volume)
+        await self._note(volume, abandoned=False)
 
     async def _choose(self, image: Image, *, wants_kernel: bool) -> Mapper:
         reasons: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import anyio
 import anyio.to_thread
 import grpc.aio
 
@@ -60,8 +61,10 @@ async def _server(socket: Path, interceptors: Sequence[grpc.aio.ServerIntercepto
     try:
         yield server
     finally:
-        # gRPC removes the socket, which is how the kubelet learns that the driver is gone.
-        await server.stop(_GRACE)
+        # gRPC removes the socket, which is how the kubelet learns that the driver is gone. Cancelled in this, it raises
+        # an error that is its own context: whoever follows that chain, as anyio does, goes round for ever.
+        with anyio.move_on_after(2 * _GRACE, shield=True):
+            await server.stop(_GRACE)
 
 
 def _make_room(socket: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.agent.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes, let_go_of_leftovers
+from controller.agent.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes, Wanted, let_go_of_leftovers
 from controller.runtime.kube import NODE
 from controller.testkit import ApiServer, virtual_time
 
@@ -22,8 +22,10 @@ class Node:
     def __init__(self) -> None:
         self.maps: set[str] = set()
         self.mounts: set[str] = set()
+        self.failed: set[str] = set()
         self.wants: set[str] = set()
         self.wants_at_the_act: set[str] | None = None
+        self.in_use: set[str] = set()
         self.broken: set[str] = set()
         self.now = 0.0
         self.leftovers = Leftovers(self, self.wanted, lambda: self.now)
@@ -31,8 +33,15 @@ class Node:
     async def mapped(self) -> Sequence[str]:
         return sorted(self.maps)
 
-    async def wanted(self) -> frozenset[str]:
-        return frozenset(self.wants)
+    async def wanted(self) -> Wanted:
+        return Wanted(frozenset(self.wants), frozenset(self.in_use))
+
+    async def abandoned(self, volume: str) -> bool:
+        return volume in self.failed
+
+    def kept(self) -> set[str]:
+        """What is mapped, and somebody's."""
+        return self.maps & (self.mounts | self.wants | (self.in_use - self.failed))
 
     async def let_go(self, volume: str, nobodys: Callable[[], Awaitable[bool]]) -> bool:
         if self.wants_at_the_act is not None:
@@ -41,20 +50,33 @@ class Node:
             raise OSError("the kernel refused")
         if not await nobodys() or volume in self.mounts:
             return False
-        assert volume not in self.wants
+        assert volume not in self.kept()
         self.maps.remove(volume)
+        self.failed.discard(volume)
         return True
 
 
 async def test_what_is_neither_attached_nor_in_use_is_let_go_after_a_grace() -> None:
     node = Node()
     node.maps = {"left", "used"}
-    node.wants = {"used"}
+    node.in_use = {"used"}
     assert await node.leftovers.look() == GRACE
     assert node.maps == {"left", "used"}
     node.now += GRACE
     assert await node.leftovers.look() == INTERVAL
     assert node.maps == {"used"}
+
+
+async def test_one_whose_stage_failed_is_let_go_though_the_next_pod_waits_for_it() -> None:
+    node = Node()
+    node.maps, node.in_use = {"v"}, {"v"}
+    node.now = GRACE
+    assert await node.leftovers.look() == INTERVAL, "it was staged, and its kubelet has to do with it"
+    node.failed = {"v"}
+    assert await node.leftovers.look() == GRACE
+    node.now += GRACE
+    await node.leftovers.look()
+    assert node.maps == set()
 
 
 async def test_the_grace_begins_anew_when_a_volume_was_wanted_in_between() -> None:
@@ -98,13 +120,13 @@ async def test_an_api_that_does_not_answer_lets_nothing_go_and_ends_nothing() ->
     asked = 0
     answered = anyio.Event()
 
-    async def fails() -> frozenset[str]:
+    async def fails() -> Wanted:
         nonlocal asked
         asked += 1
         if asked == 1:
             raise OSError("no route to host")
         answered.set()
-        return frozenset({"v"})
+        return Wanted(frozenset({"v"}))
 
     node.leftovers.wanted = fails
     async with anyio.create_task_group() as tasks:
@@ -131,8 +153,8 @@ def test_a_nodes_status_names_the_handles_of_our_drivers() -> None:
         },
         NodeVolumes,
     )
-    assert node.handles({DRIVER}) == {"attached", "in^use"}
-    assert msgspec.convert({}, NodeVolumes).handles({DRIVER}) == frozenset()
+    assert node.wanted({DRIVER}) == Wanted(frozenset({"attached"}), frozenset({"in^use"}))
+    assert msgspec.convert({}, NodeVolumes).wanted({DRIVER}) == Wanted()
 
 
 @virtual_time
@@ -154,7 +176,10 @@ async def test_a_change_of_the_node_is_acted_upon() -> None:
 
 
 changes = st.lists(
-    st.tuples(st.sampled_from(["map", "mount", "unmount", "want", "leave", "wait"]), st.sampled_from("abc")),
+    st.tuples(
+        st.sampled_from(["map", "mount", "unmount", "fail", "attach", "detach", "begin", "end", "wait"]),
+        st.sampled_from("abc"),
+    ),
     max_size=30,
 )
 
@@ -169,21 +194,28 @@ def test_nothing_that_is_anybodys_is_let_go_and_nothing_that_is_nobodys_stays(st
                     node.maps.add(volume)
                 case "mount" if volume in node.maps:
                     node.mounts.add(volume)
+                    node.failed.discard(volume)
                 case "unmount":
                     node.mounts.discard(volume)
-                case "want":
+                case "fail" if volume in node.maps - node.mounts:
+                    node.failed.add(volume)
+                case "attach":
                     node.wants.add(volume)
-                case "leave":
+                case "detach":
                     node.wants.discard(volume)
+                case "begin":
+                    node.in_use.add(volume)
+                case "end":
+                    node.in_use.discard(volume)
                 case _:
                     node.now += GRACE / 2
-            kept = node.maps & (node.mounts | node.wants)
+            kept = node.kept()
             await node.leftovers.look()
             assert kept <= node.maps
         node.mounts = set()
         for _ in range(3):
             await node.leftovers.look()
             node.now += GRACE
-        assert node.maps <= node.wants
+        assert node.maps == node.kept()
 
     anyio.run(scenario)

@@ -589,6 +589,38 @@ async def test_a_stage_that_fails_keeps_what_is_in_use(
     assert len(operator.clients.listed()) == 1
 
 
+async def test_what_cannot_be_unmapped_after_a_failed_stage_is_abandoned_until_it_is_staged_or_unmapped(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path)
+
+    async def hangs(volume: str) -> None:
+        raise CommandError("losetup", "did not end within 30 s")
+
+    async def yes() -> bool:
+        return True
+
+    async def fail() -> None:
+        kubelet.capability = capability(fs_type="btrfs")
+        with monkeypatch.context() as patched:
+            patched.setattr(mapper, "unmap", hangs)
+            with pytest.raises(CsiError, match="not served"):
+                await kubelet.stage()
+        assert list(mapper.mapped) == [kubelet.volume]
+        assert await node.abandoned(kubelet.volume)
+
+    await fail()
+    kubelet.capability = capability()
+    await kubelet.stage()
+    assert not await node.abandoned(kubelet.volume)
+    await kubelet.unstage()
+    await fail()
+    assert await node.let_go(kubelet.volume, yes)
+    assert mapper.mapped == {}
+    assert not await node.abandoned(kubelet.volume)
+
+
 @pytest.mark.parametrize("block", [False, True], ids=["file system", "block"])
 async def test_only_what_nobody_uses_is_let_go(
     node: NodeService, mapper: FileMapper, operator: Operator, tmp_path: Path, block: bool

@@ -28,7 +28,7 @@ from controller.ceph.rados import CephError
 from controller.ceph.releases import CephVersion, Running
 from controller.ceph.users import given
 from controller.framework.plan import preview
-from controller.runtime.kube import Deployment, PersistentVolume, Secret
+from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import (
     FSID,
@@ -65,13 +65,6 @@ CREDENTIALS = msgspec.convert(
 )
 CLEAN, UNCLEAN = {"active+clean": 30}, {"active+clean": 20, "active+undersized+degraded": 10}
 FULL = {"OSD_FULL": CephHealthMessage(severity="HEALTH_ERR", message="full")}
-VOLUME = msgspec.convert(
-    {
-        "metadata": {"name": "pv"},
-        "spec": {"csi": {"driver": "d", "volumeHandle": "h", "volumeAttributes": {"clusterID": "rook-ceph"}}},
-    },
-    PersistentVolume,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +88,7 @@ class Scene:
         monmap: Mons in the map, where they are others than the members.
         quorum: Who is in quorum, and for how long the others have been out of it.
         deleting: Whether it is being deleted; its daemons are gone then.
-        volumes: Volumes that use it.
+        volumes: The names of PersistentVolumes that use it.
     """
 
     spec: JsonObject = field(default_factory=dict)
@@ -113,7 +106,7 @@ class Scene:
     monmap: str = "abc"
     quorum: str = "abc"
     deleting: bool = False
-    volumes: tuple[PersistentVolume, ...] = ()
+    volumes: tuple[str, ...] = ()
 
     @property
     def full_spec(self) -> JsonObject:
@@ -360,5 +353,5 @@ SCENES: Mapping[str, Scene] = {
     "an OSD that is down and out": Scene(spec=SELECTED, down=frozenset({0}), out=frozenset({0})),
     "a drain": Scene(spec=SELECTED, down=frozenset({0}), cordoned=True, pgs=UNCLEAN),
     "deletion with consent": Scene(spec=CONFIRMED, deleting=True),
-    "deletion beside a volume": Scene(spec=CONFIRMED, deleting=True, volumes=(VOLUME,)),
+    "deletion beside a volume": Scene(spec=CONFIRMED, deleting=True, volumes=("pv",)),
 }

@@ -25,6 +25,7 @@ from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
 
 if TYPE_CHECKING:
+    from controller.framework.plan import Handler
     from controller.runtime import Manager
 
 JOB = {"kind": "Job", "metadata": {"name": "cluster-cleanup-job-n1", "namespace": "rook-ceph"}}
@@ -36,6 +37,7 @@ class FakeApi:
     def __init__(self, cluster: dict[str, Any] | None = None, *, exists: bool = False) -> None:
         self.cluster, self.exists = cluster or {}, exists
         self.users: dict[str, list[dict[str, Any]]] = {}
+        self.lists: list[str] = []
         self.created: list[dict[str, Any]] = []
         self.deleted: list[tuple[str, str]] = []
 
@@ -45,6 +47,7 @@ class FakeApi:
     find = get
 
     async def list(self, resource: Any, _: str = "") -> list[dict[str, Any]]:
+        self.lists.append(resource.kind)
         return self.users.get(resource.kind, [])
 
     async def create(self, _: Any, obj: dict[str, Any]) -> dict[str, Any]:
@@ -71,10 +74,16 @@ class Reached(Connections):
 async def carry_out(
     api: FakeApi | Client, action: Any, connections: Connections | None = None, cluster: CephCluster | None = None
 ) -> None:
+    await handlers_of(api, connections, cluster)[type(action)](action)
+
+
+def handlers_of(
+    api: FakeApi | Client, connections: Connections | None = None, cluster: CephCluster | None = None
+) -> dict[type, Handler]:
+    """What carries out the actions of one look."""
     manager = cast("Manager", SimpleNamespace(client=api, applier=None))
     caches = cast("Caches", SimpleNamespace(children=()))
-    ways = handlers(cluster or a_cluster(), Observation(), manager, caches, connections or Connections())
-    await ways[type(action)](action)
+    return handlers(cluster or a_cluster(), Observation(), manager, caches, connections or Connections())
 
 
 def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str = "u1") -> dict[str, Any]:
@@ -129,6 +138,16 @@ async def test_no_data_goes_that_something_uses_which_the_cache_lacks(kind: str,
     with pytest.raises(NoConsentError, match=why):
         await carry_out(api, DestroyData("n1", JOB))
     assert api.created == []
+
+
+async def test_what_uses_the_cluster_is_asked_once_for_the_nodes_of_a_look() -> None:
+    api = FakeApi(on_the_server("yes-really-destroy-data"))
+    ways = handlers_of(api)
+    for node in ("n1", "n2", "n3"):
+        await ways[DestroyData](DestroyData(node, JOB))
+    assert (len(api.created), api.lists) == (3, ["CephBlockPool", "PersistentVolume"])
+    await handlers_of(api)[DestroyData](DestroyData("n4", JOB))
+    assert len(api.lists) == 4
 
 
 async def test_a_cleanup_that_failed_makes_room_for_the_next() -> None:

@@ -9,16 +9,31 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 import pytest
 
 from controller.apis.node import BlockDevice
+from controller.ceph.actions import POOLS
 from controller.ceph.daemon import Daemon
-from controller.ceph.deletion import REMOVE_DATA, DestroyData, DestroyIdentity, analyze, cleanup_job, nodes_with_data
+from controller.ceph.deletion import (
+    QUICK,
+    REMOVE_DATA,
+    SLOWEST,
+    DestroyData,
+    DestroyIdentity,
+    analyze,
+    cleanup_job,
+    deadline,
+    nodes_with_data,
+)
 from controller.ceph.keys import PROTECTION, Identity
-from controller.ceph.observation import Observation
+from controller.ceph.observation import Caches, Observation
 from controller.ceph.osd import OsdObservation
-from controller.runtime.kube import Job, Pod
+from controller.framework.reports import REPORTS
+from controller.runtime.kube import PV, Job, Pod
+from controller.testkit import ApiServer, virtual_time
+from informers import InformerFactory
 from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, live_objects, nodes, running_mons, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
@@ -47,7 +62,7 @@ def without_daemons(observation: Observation, **changes: Any) -> Observation:
 
 
 def finished(cluster: CephCluster, node: str) -> Job:
-    job = cleanup_job(cluster, RELEASE, FSID, node, node)
+    job = cleanup_job(cluster, RELEASE, FSID, node, node, 60)
     return msgspec.convert({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}, Job)
 
 
@@ -71,6 +86,38 @@ def test_a_blocked_deletion_says_that_kubernetes_deletes_the_rest_with_the_names
     assert "as with their namespace: what opens its data is kept" in step.reason
     (step,) = analyze(cluster, seen(cluster, dependents=("CephBlockPool p",))).steps
     assert step.reason == "deletion is blocked by what uses the cluster"
+
+
+@virtual_time
+async def test_what_uses_a_cluster_is_found_by_its_namespace_also_where_a_volume_cannot_be_read() -> None:
+    server = ApiServer(namespaces=("rook", "rook-ceph", "other"))
+    for resource in (POOLS, REPORTS):
+        server.serve(resource)
+
+    def volume(name: str, namespace: object) -> dict[str, Any]:
+        return {"metadata": {"name": name}, "spec": {"csi": {"volumeAttributes": {"clusterID": namespace}}}}
+
+    for found in (volume("pv-1", "rook-ceph"), volume("pv-2", "other"), {"metadata": {"name": "nfs"}, "spec": {}}):
+        server.create(PV, found)
+    server.create(POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
+    server.create(POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
+    factory = InformerFactory(server.client())
+    caches = Caches(factory, "rook")
+    leaving = {"name": "c", "namespace": "rook-ceph", "deletionTimestamp": "2027-01-15T08:00:00Z"}
+    deleted = a_cluster(CONSENT, metadata=leaving)
+    kept = a_cluster({"cleanupPolicy": {"allowUninstallWithVolumes": True}}, metadata=leaving)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(factory.run)
+        await factory.wait_synced()
+        assert caches.dependents(a_cluster(CONSENT)) == ()
+        assert caches.dependents(deleted) == ("CephBlockPool p", "PersistentVolume pv-1")
+        server.create(PV, volume("odd", ["a", "list"]))
+        await anyio.sleep(1)
+        pool, unread = caches.dependents(deleted)
+        assert pool == "CephBlockPool p"
+        assert "does not know where odd belong" in unread
+        assert caches.dependents(kept) == ("CephBlockPool p",)
+        tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("confirmation", ["", "yes", "yes-really-destroy-data "])
@@ -220,7 +267,7 @@ def test_the_keys_go_when_all_else_is_gone() -> None:
 
 def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     cluster = a_cluster(CONSENT)
-    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1")
+    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", 60)
     job["metadata"]["uid"] = "j1"
     ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
     failed = msgspec.convert({**job, "status": {"conditions": [ended]}}, Job)
@@ -244,13 +291,49 @@ def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     assert (step.action.replaces, step.waits_for) == ("j1", "")
 
 
+def test_a_cleanup_that_hangs_is_named_and_holds_no_other_node() -> None:
+    cluster = a_cluster(CONSENT)
+    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", QUICK)
+    assert job["spec"]["activeDeadlineSeconds"] == QUICK
+    meta = {**job["metadata"], "creationTimestamp": "2027-01-15T08:00:00Z"}
+    made = datetime.fromisoformat("2027-01-15T08:00:00Z").timestamp()
+    found = on_nodes(cluster, "n1", "n2", reports=dict.fromkeys(("n1", "n2"), (osd(0, ceph_fsid=FSID),)))
+
+    def waits(after: float, *conditions: dict[str, str]) -> str:
+        running = msgspec.convert({**job, "metadata": meta, "status": {"conditions": list(conditions)}}, Job)
+        then = replace(found, jobs={meta["name"]: running}, osds=replace(found.osds, now=made + after))
+        first, second = analyze(cluster, then).steps
+        assert isinstance(second.action, DestroyData)
+        assert not second.waits_for
+        return first.waits_for
+
+    assert waits(QUICK) == f"Job {meta['name']} to end"
+    assert waits(QUICK + 300).endswith("it did not end within 1 h: a device of the node may hang")
+    cut_off = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "DeadlineExceeded",
+        "lastTransitionTime": "2027-01-15T09:00:00Z",
+    }
+    assert waits(QUICK + 60, cut_off).endswith(f"Job {meta['name']} failed: it did not end within 1 h")
+
+
+def test_a_cleanup_may_take_as_long_as_its_devices_are_large() -> None:
+    sanitize: dict[str, Any] = {"method": "complete", "iteration": 3}
+    whole = a_cluster({"cleanupPolicy": {"sanitizeDisks": sanitize}})
+    disks = (disk("sda"), disk("sda1", parent="sda"), disk("sdb"))
+    assert deadline(a_cluster(CONSENT), disks) == QUICK
+    assert deadline(whole, disks) == QUICK + 3 * 2 * (1 << 40) / SLOWEST
+    assert deadline(whole, None) > deadline(whole, disks)
+
+
 def test_what_the_spec_says_of_cleanup_pods() -> None:
     rich = {
         "annotations": {"all": {"a": "1"}, "cleanup": {"b": "2"}},
         "labels": {"cleanup": {"team": "storage"}},
         "priorityClassNames": {"cleanup": "high"},
     }
-    job = cleanup_job(a_cluster(rich), RELEASE, FSID, "n1", "n1")
+    job = cleanup_job(a_cluster(rich), RELEASE, FSID, "n1", "n1", 60)
     template = job["spec"]["template"]
     assert template["metadata"]["annotations"] == {"a": "1", "b": "2"}
     assert template["metadata"]["labels"]["team"] == "storage"
@@ -303,4 +386,4 @@ def test_the_job_is_bound_to_the_nodes_host_name() -> None:
 
 def test_cleanup_job() -> None:
     policy = {"cleanupPolicy": {"sanitizeDisks": {"method": "complete", "dataSource": "random", "iteration": 2}}}
-    assert_matches_snapshot(cleanup_job(a_cluster(policy), RELEASE, FSID, "n1", "n1.example"), "cleanup-job")
+    assert_matches_snapshot(cleanup_job(a_cluster(policy), RELEASE, FSID, "n1", "n1.example", 60), "cleanup-job")

@@ -14,17 +14,14 @@ import msgspec
 import pytest
 
 from controller.apis.ceph import CephCluster
-from controller.ceph import rbd
+from controller.ceph import rbd_image
 from controller.ceph.rados import CephError, Connections
-from controller.ceph.rbd import RbdBackend, address_of, image_name, lost, mon_addresses, ms_mode, volume_handle
+from controller.ceph.rbd import RbdBackend, mon_addresses, ms_mode
 from controller.ceph.threads import Lane
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
-from controller.volumes.backend import BackendError, Holder, ParameterError, Volume
-
-DRIVER = "rook-ceph.rbd.csi.ceph.com"
-UID = "11111111-2222-3333-4444-555555555555"
-HANDLE = f"0001-0009-rook-ceph-0000000000000002-{UID}"
+from controller.volumes.backend import BackendError, Holder, Volume
+from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
 
 class Clusters:
@@ -60,12 +57,6 @@ def backend(
 ) -> RbdBackend:
     found: Any = Clusters(*clusters)
     return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), served or None, home)
-
-
-def storage_class(provisioner: str = DRIVER, **parameters: str) -> StorageClass:
-    if provisioner == DRIVER:
-        parameters = {"clusterID": "rook-ceph", "pool": "replicapool", **parameters}
-    return StorageClass(metadata=ObjectMeta(name="rbd"), provisioner=provisioner, parameters=parameters)
 
 
 @pytest.mark.parametrize(
@@ -111,85 +102,11 @@ def test_a_class_for_a_cluster_here_by_a_driver_that_is_not_is_told_what_is_serv
         assert message.endswith("expected rook.rbd.csi.ceph.com or rook-ceph.rbd.csi.ceph.com")
 
 
-def test_upstreams_class() -> None:
-    found = backend().describe(
-        storage_class(imageFormat="2", imageFeatures="layering,exclusive-lock", dataPool="ec"), UID, filesystem=True
-    )
-    assert found.volume.driver == DRIVER
-    assert found.volume.attributes == {
-        "clusterID": "rook-ceph",
-        "pool": "replicapool",
-        "imageFormat": "2",
-        "imageName": f"csi-vol-{UID}",
-        "imageFeatures": "layering,exclusive-lock",
-        "dataPool": "ec",
-    }
-    assert (found.secret_namespace, found.stage_secret) == ("rook-ceph", "rook-csi-rbd-node")
-    assert found.unserved == ()
-
-
-def test_the_class_of_the_driver_before_csi() -> None:
-    old = storage_class(
-        "ceph.rook.io/block", blockPool="p", clusterNamespace="storage", fstype="xfs", dataBlockPool="ec"
-    )
+def test_the_driver_of_a_class_for_the_one_before_csi() -> None:
+    old = storage_class("ceph.rook.io/block", blockPool="p", clusterNamespace="storage")
     assert backend(clusters=(ceph_cluster("storage"),)).driver_of(old) == "storage.rbd.csi.ceph.com"
     assert backend("rook-ceph").driver_of(old) == ""
-    found = backend().describe(old, UID, filesystem=True)
-    assert found.volume.driver == "storage.rbd.csi.ceph.com"
-    assert found.volume.attributes["clusterID"] == "storage"
-    assert (found.volume.attributes["pool"], found.volume.attributes["dataPool"]) == ("p", "ec")
     assert backend().driver_of(storage_class("ceph.rook.io/block", pool="p")) == DRIVER
-
-
-@pytest.mark.parametrize(
-    ("parameters", "named"),
-    [
-        ({"clusterID": ""}, r"'clusterID'\] is '': expected the namespace of a CephCluster"),
-        ({"clusterID": "other"}, r"'clusterID'\] is 'other': expected a namespace that this operator serves"),
-        ({"pool": ""}, r"'pool'\] is '': expected the name of a CephBlockPool"),
-        ({"imageFormat": "1"}, r"'imageFormat'\] is '1': expected \"2\""),
-        ({"imageFeatures": "layering,speed"}, r"'layering,speed': expected names among layering"),
-        ({"imageFeatures": "object-map"}, "expected exclusive-lock with object-map"),
-        ({"encrypted": "true"}, "volumes are not encrypted"),
-        ({"radosNamespace": "a,b"}, r"'radosNamespace'\] is 'a,b': expected a name without"),
-        ({"dataPool": "ec pool"}, r"'dataPool'\] is 'ec pool': expected a name without"),
-        ({"mapOptions": "krbd:a secret=b"}, "expected options without spaces"),
-        ({"objectSize": "4Mi"}, r"'objectSize'\] is '4Mi': expected a whole number"),
-    ],
-)
-def test_wrong_parameters_are_named(parameters: dict[str, str], named: str) -> None:
-    with pytest.raises(ParameterError, match=f"StorageClass rbd: .*{named}"):
-        backend("rook-ceph").describe(storage_class(**parameters), UID, filesystem=True)
-
-
-def test_parameters_without_effect_are_told() -> None:
-    found = backend().describe(
-        storage_class(tryOtherMounters="true", mounter="rbd-nbd", **{"csi.storage.k8s.io/fstype": "ext4"}),
-        UID,
-        filesystem=True,
-    )
-    assert found.unserved == ("tryOtherMounters",)
-    assert found.volume.attributes["mounter"] == "rbd-nbd"
-
-
-def test_volume_handles_are_those_of_cephs_driver() -> None:
-    volume = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "imageName": f"csi-vol-{UID}"})
-    assert volume_handle(volume, 2) == HANDLE
-
-
-@pytest.mark.parametrize(
-    ("handle", "attributes", "expected"),
-    [
-        (HANDLE, {"imageName": "given"}, "given"),
-        (HANDLE, {}, f"csi-vol-{UID}"),  # by a ceph-csi that did not say it
-        (HANDLE, {"volumeNamePrefix": "db-"}, f"db-{UID}"),
-        ("archive", {"staticVolume": "true"}, "archive"),
-        (HANDLE, {"staticVolume": "true"}, HANDLE),
-        ("archive", {}, "archive"),
-    ],
-)
-def test_the_image_of_a_volume(handle: str, attributes: dict[str, str], expected: str) -> None:
-    assert image_name(Volume(driver=DRIVER, attributes=attributes, handle=handle)) == expected
 
 
 def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
@@ -203,19 +120,6 @@ def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
     assert backend().identity(made) != backend().identity(another)
     ebs = [Volume(driver="ebs.csi.aws.com", attributes={}, handle=handle) for handle in "ab"]
     assert len({backend().identity(volume) for volume in ebs}) == 2
-
-
-@pytest.mark.parametrize(
-    ("entity", "expected"),
-    [
-        ("10.0.0.1:0/123", "10.0.0.1"),
-        ("v1:10.0.0.1:0/123", "10.0.0.1"),
-        ("[fd00::1]:0/123", "fd00::1"),
-        ("v2:[fd00::1]:0/123", "fd00::1"),
-    ],
-)
-def test_addresses_of_clients(entity: str, expected: str) -> None:
-    assert address_of(entity) == expected
 
 
 def test_mon_addresses() -> None:
@@ -240,21 +144,6 @@ def test_mon_addresses() -> None:
 )
 def test_the_protocol_that_the_kernel_has_to_speak(connections: dict[str, Any], expected: str) -> None:
     assert ms_mode(ceph_cluster(**connections)) == expected
-
-
-@pytest.mark.parametrize(
-    ("before", "watchers", "after", "expected"),
-    [
-        ({"10.0.0.1:0/1"}, {"10.0.0.2:0/2"}, {"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}),
-        ({"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}, {"10.0.0.1:0/1"}, set()),
-        ({"10.0.0.1:0/1"}, set(), set(), set()),
-        (set(), set(), {"10.0.0.1:0/1"}, set()),
-    ],
-)
-def test_owners_of_a_lock_that_are_lost(
-    before: set[str], watchers: set[str], after: set[str], expected: set[str]
-) -> None:
-    assert lost(before, watchers, after) == expected
 
 
 async def test_without_a_cluster() -> None:
@@ -358,7 +247,7 @@ def on(pool: Pool, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
         ImageHasSnapshots=BlockingIOError,
         RBD=lambda: pool,
     )
-    monkeypatch.setattr(rbd, "_rbd", lambda: library)
+    monkeypatch.setattr(rbd_image, "_rbd", lambda: library)
     monkeypatch.setattr(found, "_connections", {"rook-ceph": pool})
     return found
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from controller.ceph.daemon import ACCOUNT, ACCOUNTS
+from controller.ceph.rbd_volume import SUFFIX
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
 
 type Render = Callable[..., Rendered]
@@ -283,6 +284,16 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     for spec in drivers.values():
         assert spec["attachRequired"] is True
         assert spec["fsGroupPolicy"] == "File"
+
+
+def test_a_namespace_that_is_too_long_for_a_driver_is_refused(helm: Helm, render: Render) -> None:
+    longest = "n" * (63 - len(SUFFIX))
+    driver = f"{longest}{SUFFIX}"
+    assert driver in {o["metadata"]["name"] for o in render(clusterNamespaces=[longest]).of_kind("CSIDriver")}
+    for arguments in (["--set", f"clusterNamespaces={{one,{longest}n}}"], ["--namespace", f"{longest}n"]):
+        result = helm("template", "rook", CHART, "--kube-version", "1.36.0", *arguments)
+        assert result.returncode != 0
+        assert f"namespace {longest}n has 47 characters: expected 46 at most" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])

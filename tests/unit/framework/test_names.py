@@ -71,7 +71,7 @@ def test_everything_that_is_made_for_a_node_is_valid(
     osd = Osd(osd_id=0, uuid="u", node=node_name, path="/dev/sdb", settings={"deviceClass": device_class})
     made = [
         osd_prepare.prepare_job(cluster, "f", RELEASE, action, ("u",), "image"),
-        deletion.cleanup_job(cluster, RELEASE, "f", node_name, host),
+        deletion.cleanup_job(cluster, RELEASE, "f", node_name, host, 60),
         osd_deployment(cluster, "f", RELEASE, osd, node, {}, "image"),
     ]
     for obj in made:

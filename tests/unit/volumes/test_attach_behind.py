@@ -20,7 +20,7 @@ from controller.volumes.attach import GIVEN_TO, LAST_LOOK, OUT_OF_SERVICE, Attac
 from controller.volumes.backend import Holder, Volume
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
-from informers import Client, TransportError
+from informers import Client, IncompleteIndexError, TransportError
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, report, volume
 from tests.unit.volumes.world import FakeBackend, World
 
@@ -330,6 +330,21 @@ async def test_a_new_leader_whose_cache_lacks_an_attachment_does_not_give_the_vo
         with pytest.raises(PlanError, match="is attached to node b"):
             await one.reconcile(FIRST)
         assert attached(server) == [SECOND]
+
+
+@virtual_time
+async def test_nobody_gets_a_volume_that_a_node_may_have_whose_report_cannot_be_read() -> None:
+    server = with_nodes()
+    put_attachment(server, FIRST, "a")
+    server.put(REPORTS, {"metadata": {"name": "b", "namespace": OPERATOR}, "clients": "none"})
+    async with operator(server) as one:
+        with pytest.raises(IncompleteIndexError, match="rook-ceph/b"):
+            await one.reconcile(FIRST)
+        assert attached(server) == []
+        server.delete(REPORTS, OPERATOR, "b")
+        await anyio.sleep(1)
+        await one.reconcile(FIRST)
+        assert attached(server) == [FIRST]
 
 
 @virtual_time

@@ -283,6 +283,22 @@ async def test_a_larger_request(crash_at: int) -> None:
     assert found["status"]["allocatedResourceStatuses"] == {"storage": "NodeResizePending"}
 
 
+async def test_a_volume_is_not_destroyed_beside_an_attachment_that_cannot_be_read() -> None:
+    world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
+    await settle(world)
+    world.delete(PVC, "app", "data")
+    world.kubernetes()
+    odd = {"metadata": {"name": "odd"}, "spec": {"nodeName": 1}}
+    world.put(VOLUME_ATTACHMENT, odd)
+    _, volumes, _ = reconcilers(world)
+    with pytest.raises(PlanError, match="does not know where odd belong"):
+        await volumes.reconcile(Request("", VOLUME))
+    assert world.images == {IMAGE: GIB}
+    world.delete(VOLUME_ATTACHMENT, "", "odd")
+    await settle(world)
+    assert world.images == {}
+
+
 async def test_a_volume_that_somebody_has_open_is_not_destroyed() -> None:
     world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()), (NODE, node("a", "10.0.0.1")))
     await settle(world)

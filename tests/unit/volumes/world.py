@@ -29,7 +29,7 @@ from controller.volumes.attach import Attachments
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
-from informers import Client, JsonObject, Resource
+from informers import Client, IncompleteIndexError, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
 
 type Key = tuple[str, str, str]
@@ -130,7 +130,13 @@ class FakeInformer[T]:
         found = self._world.objects.get((self._plural, namespace, name))
         return None if found is None else msgspec.convert(found, self._view)
 
-    def by_index(self, index: str, value: str) -> list[T]:
+    def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
+        return [msgspec.convert(self._stored()[key], self._view) for key in self._found(index, value, complete)]
+
+    def keys_by_index(self, index: str, value: str, *, complete: bool = False) -> list[tuple[str, str]]:
+        return [(namespace, name) for _, namespace, name in self._found(index, value, complete)]
+
+    def _found(self, index: str, value: str, complete: bool) -> list[Key]:
         indexed: dict[str, Callable[[Any], tuple[str, ...]]] = {
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
             BY_IDENTITY: identities(FakeBackend(self._world)),
@@ -138,10 +144,20 @@ class FakeInformer[T]:
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
         }
-        return [obj for obj in self.list() if value in indexed[index](obj)]
+        found = []
+        for key, obj in self._stored().items():
+            try:
+                view = msgspec.convert(obj, self._view)
+            except msgspec.ValidationError:
+                if complete:
+                    raise IncompleteIndexError(self._plural, index, [key[1:]]) from None
+                continue
+            if value in indexed[index](view):
+                found.append(key)
+        return found
 
-    def list(self, namespace: str | None = None) -> list[T]:
-        return [msgspec.convert(o, self._view) for key, o in self._world.objects.items() if key[0] == self._plural]
+    def _stored(self) -> dict[Key, JsonObject]:
+        return {key: obj for key, obj in self._world.objects.items() if key[0] == self._plural}
 
 
 class FakeBackend:

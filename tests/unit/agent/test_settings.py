@@ -1,0 +1,27 @@
+"""What the agent is told by its environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from controller.agent.__main__ import Settings
+
+POD = {"NODE_NAME": "n1", "POD_NAMESPACE": "rook"}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("1h30m", 5400), ("1d", 86400), ("45", 45)])
+def test_the_interval_is_a_duration_as_specs_write_them(text: str, seconds: float) -> None:
+    settings = Settings.from_environment({**POD, "ROOK_DISCOVER_DEVICES_INTERVAL": text})
+    assert settings.interval == seconds
+
+
+@pytest.mark.parametrize(("text", "why"), [("soon", "'soon' is not a duration"), ("0s", "is zero"), ("", "''")])
+def test_an_interval_that_is_none_is_named(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=f"ROOK_DISCOVER_DEVICES_INTERVAL.*{why}"):
+        Settings.from_environment({**POD, "ROOK_DISCOVER_DEVICES_INTERVAL": text})
+
+
+@pytest.mark.parametrize("name", POD)
+def test_what_is_missing_is_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is not set"):
+        Settings.from_environment({key: value for key, value in POD.items() if key != name})
