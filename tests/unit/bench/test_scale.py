@@ -83,8 +83,8 @@ async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.Mo
     decoded: Counter[str] = Counter()
     built: Counter[int] = Counter()
 
-    def counting(view: type[Any], kind: str) -> Callable[[bytes], Any]:
-        decode = decoder(view, kind)
+    def counting(view: type[Any]) -> Callable[[bytes], Any]:
+        decode = decoder(view)
 
         def counted(data: bytes) -> Any:
             decoded[view.__name__] += 1
