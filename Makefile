@@ -4,9 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
-SCHEMA := go -C tools/schema run .
 
-.PHONY: help demo demo-down test test-long check lint unit integration e2e crds schema reference format docs bench bench-cluster bench-scale clean venv stubs
+.PHONY: help demo demo-down test test-long check lint unit integration e2e crds reference format docs bench bench-cluster bench-scale clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +33,6 @@ lint: stubs ## ruff, mypy, import-linter, generated files up to date
 	@.venv/bin/lint-imports --no-logo
 	@$(RUN) controller.apis --check
 	@diff --recursive --brief manifests/crds charts/rook/files/crds || { echo "run 'make crds'"; exit 1; }
-	@$(SCHEMA) | diff --brief - informers/schema.json || { echo "run 'make schema'"; exit 1; }
 	@$(RUN) tools.reference --check
 
 unit: stubs ## unit tests
@@ -50,9 +48,6 @@ e2e: stubs ## tests on the real kind cluster; a single one: make e2e ARGS='-k po
 crds: venv ## generate the CustomResourceDefinitions from controller/apis, for manifests/ and the chart
 	@$(RUN) controller.apis --output manifests/crds
 	@rm -f charts/rook/files/crds/*.yaml && cp manifests/crds/*.yaml charts/rook/files/crds/
-
-schema: ## generate the protobuf layout of built-in kinds for the informers, from Kubernetes' Go types
-	@$(SCHEMA) >informers/schema.json
 
 reference: venv ## generate the API reference in docs/reference from the docstrings
 	@$(RUN) tools.reference

@@ -1,8 +1,8 @@
 """Measures what the informers do with one object, without a server: `python -m bench.informers`.
 
-For JSON and for protobuf: microseconds to split, identify and strip an event, and to read an object in several ways;
-and, in a process of its own for each, the CPU time and memory that a cache of many Pods takes to fill and to hold. The
-results go as a table into docs/runtime.md.
+Microseconds to split, identify and strip an event, and to read an object in several ways; and, in a process of its own,
+the CPU time and memory that a cache of many Pods takes to fill and to hold. The results go as a table into
+docs/runtime.md.
 """
 
 import asyncio
@@ -17,29 +17,24 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import orjson
 import uvloop
 
 from controller.runtime.kube import POD, Pod
-from controller.testkit import protobuf as server
-from informers import InformerFactory, JsonObject, protobuf, wire
+from informers import InformerFactory, JsonObject, wire
 from informers.decode import decoder
-from informers.media import JSON, PROTOBUF
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "runtime.md"
 BEGIN, END = "<!-- measured by `python -m bench.informers`: begin -->", "<!-- measured: end -->"
 
-KIND = "v1/Pod"
 PODS = 10_000
 NAMESPACES = 20
 CHUNK = 1 << 18
 """Bytes that come at once when a server sends as fast as it can."""
 REPEATS = 15
-ENCODINGS = {"JSON": JSON, "protobuf": PROTOBUF}
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -145,19 +140,17 @@ def pod(number: int) -> JsonObject:
     }
 
 
-def event(encoding: str, kind: str, obj: JsonObject) -> bytes:
+def event(kind: str, obj: JsonObject) -> bytes:
     """An event as it stands in a watch."""
-    if encoding == "JSON":
-        return orjson.dumps({"type": kind, "object": obj}) + b"\n"
-    return server.frame(kind, server.encode(obj, KIND), KIND)
+    return orjson.dumps({"type": kind, "object": obj}) + b"\n"
 
 
-def events(encoding: str, pods: int) -> Iterator[bytes]:
+def events(pods: int) -> Iterator[bytes]:
     """The events of a streaming list."""
     for number in range(pods):
-        yield event(encoding, "ADDED", pod(number))
+        yield event("ADDED", pod(number))
     end = {"resourceVersion": str(1000 + pods), "annotations": {wire.INITIAL_EVENTS_END: "true"}}
-    yield event(encoding, "BOOKMARK", {"kind": "Pod", "apiVersion": "v1", "metadata": end})
+    yield event("BOOKMARK", {"kind": "Pod", "apiVersion": "v1", "metadata": end})
 
 
 def microseconds(act: Callable[[], object]) -> float:
@@ -171,19 +164,20 @@ def microseconds(act: Callable[[], object]) -> float:
     return min(times) * 1e6
 
 
-def steps(encoding: str) -> dict[str, float]:
+def steps() -> dict[str, float]:
     """Microseconds, and sizes in bytes, for one Pod."""
-    reader: Any = wire if encoding == "JSON" else protobuf
-    sent = event(encoding, "ADDED", pod(7))
-    (cut,) = reader.Splitter().feed(sent)
-    kept = reader.event(cut).object.data
+    sent = event("ADDED", pod(7))
+    (line,) = wire.Splitter().feed(sent)
+    found = wire.event(line)
+    assert isinstance(found, wire.Upsert)
+    kept = found.object.data
     burst = sent * 50
-    narrow, shared, whole = decoder(NarrowPod, KIND), decoder(Pod, KIND), decoder(dict, KIND)
+    narrow, shared, whole = decoder(NarrowPod), decoder(Pod), decoder(dict)
     return {
         "bytes of an event": len(sent),
         "bytes that are kept": len(kept),
-        "split, µs": microseconds(lambda: reader.Splitter().feed(burst)) / 50,
-        "identify and strip, µs": microseconds(lambda: reader.event(cut)),
+        "split, µs": microseconds(lambda: wire.Splitter().feed(burst)) / 50,
+        "identify and strip, µs": microseconds(lambda: wire.event(line)),
         "read a view of 6 fields, µs": microseconds(lambda: narrow(kept)),
         "read the controllers' Pod view, µs": microseconds(lambda: shared(kept)),
         "read the whole object, µs": microseconds(lambda: whole(kept)),
@@ -193,8 +187,7 @@ def steps(encoding: str) -> dict[str, float]:
 class _Replay:
     """A server that sends what a file has, and then nothing."""
 
-    def __init__(self, path: Path, content_type: str) -> None:
-        self.content_type = content_type
+    def __init__(self, path: Path) -> None:
         self._file = path.open("rb")
 
     async def request(self, *_: object, **__: object) -> bytes:
@@ -213,11 +206,11 @@ class _Replay:
         return data
 
 
-async def fill(encoding: str, path: Path) -> dict[str, float]:
+async def fill(path: Path) -> dict[str, float]:
     """CPU seconds and megabytes of a cache that is filled from a file."""
     before = peak_megabytes()
-    factory = InformerFactory(_Replay(path, ENCODINGS[encoding]))
-    informer = factory.informer(POD, NarrowPod, cluster_wide=True, compact=encoding == "protobuf")
+    factory = InformerFactory(_Replay(path))
+    informer = factory.informer(POD, NarrowPod, cluster_wide=True)
     informer.add_handler(lambda delta: None)
     started = time.process_time()
     running = asyncio.create_task(factory.run())
@@ -237,20 +230,20 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
 
 
-def measured(encoding: str) -> dict[str, float]:
+def measured() -> dict[str, float]:
     """Both, the second in a new process."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "stream")
         with path.open("wb") as file:
-            for chunk in events(encoding, PODS):
+            for chunk in events(PODS):
                 file.write(chunk)
-        command = [sys.executable, "-m", "bench.informers", encoding, str(path)]
+        command = [sys.executable, "-m", "bench.informers", str(path)]
         best: dict[str, float] = {}
         for _ in range(3):
             done = subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY)
             found: dict[str, float] = json.loads(done.stdout)
             best = {name: min(value, best.get(name, value)) for name, value in found.items()}
-    return steps(encoding) | best
+    return steps() | best
 
 
 def number(name: str, value: float) -> str:
@@ -258,12 +251,10 @@ def number(name: str, value: float) -> str:
     return f"{value:,.0f}" if "bytes" in name else f"{value:.2f}" if name.endswith(" s") else f"{value:.1f}"
 
 
-def table(results: dict[str, dict[str, float]]) -> str:
+def table(results: dict[str, float]) -> str:
     """The results as Markdown."""
-    lines = [f"| One Pod | {' | '.join(results)} |", "| --- |" + " --- |" * len(results)]
-    for name in results["JSON"]:
-        values = [number(name, found[name]) for found in results.values()]
-        lines += [f"| {name} | {' | '.join(values)} |"]
+    lines = ["| One Pod | |", "| --- | ---: |"]
+    lines += [f"| {name} | {number(name, value)} |" for name, value in results.items()]
     when = datetime.now(UTC).date()
     machine = f"{platform.python_implementation()} {platform.python_version()}, {platform.machine()}"
     lines += ["", f"{when}, {machine}; each the best of several tries."]
@@ -273,9 +264,9 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Measure, print, and write the table into the page."""
     if len(sys.argv) > 1:
-        print(json.dumps(uvloop.run(fill(sys.argv[1], Path(sys.argv[2])))))
+        print(json.dumps(uvloop.run(fill(Path(sys.argv[1])))))
         return
-    found = table({encoding: measured(encoding) for encoding in ENCODINGS})
+    found = table(measured())
     print(found)
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)

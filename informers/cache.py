@@ -21,10 +21,8 @@ import msgspec
 import orjson
 import structlog
 
-from informers import protobuf, wire
-from informers.decode import decoder, is_json
-from informers.media import accept
-from informers.schema import PARTIAL, is_known
+from informers import wire
+from informers.media import METADATA, PARTIAL, WHOLE
 from informers.selector import fields_match, labels_match
 from informers.turns import Turns, sliced
 from informers.wire import Delete, Upsert
@@ -46,7 +44,7 @@ _log = structlog.get_logger("informers")
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """An object as it is kept: its resource version, and its JSON or protobuf without managedFields."""
+    """An object as it is kept: its resource version, and its JSON without managedFields."""
 
     version: int
     data: bytes
@@ -199,9 +197,6 @@ class Cache:
 
     Attributes:
         optional: Whether it holds up nobody but the controllers that watch it.
-        compact: Whether the server is to be asked for protobuf, if the kind is one that can be read from it.
-        kind: "apiVersion/kind" of the objects that are held.
-        whole: Makes the whole object of its bytes.
     """
 
     def __init__(
@@ -214,11 +209,8 @@ class Cache:
         partial: bool = False,
     ) -> None:
         self.resource = resource
-        self.compact = False
         self.optional = True
         self.partial = partial
-        self.kind = PARTIAL if partial else f"{resource.api_version}/{resource.kind}"
-        self.whole: Callable[[bytes], JsonObject] = decoder(dict, self.kind)
         self.stats = CacheStats()
         self.objects: dict[str, dict[str, Entry]] = {}
         self.indexes: list[Index] = []
@@ -246,7 +238,7 @@ class Cache:
         return sum(map(len, self.objects.values()))
 
     def size(self) -> int:
-        """Bytes of JSON and protobuf that are kept."""
+        """Bytes of JSON that are kept."""
         return sum(scope.size for scope in self.scopes.values())
 
     @property
@@ -311,10 +303,7 @@ class Cache:
         if self.matches(metadata.get("namespace", ""), metadata["name"], metadata.get("labels") or {}) is not True:
             return
         kept = {name: value for name, value in metadata.items() if name != "managedFields"}
-        if self.partial:
-            api_version, _, kind = PARTIAL.rpartition("/")
-            obj = {"kind": kind, "apiVersion": api_version}
-        data = orjson.dumps({**obj, "metadata": kept})
+        data = orjson.dumps({**(PARTIAL if self.partial else obj), "metadata": kept})
         scope.write_through(wire.Object(kept.get("namespace", ""), kept["name"], version, data))
 
     def put(self, namespace: str, name: str, new: Entry | None, last: Entry | None = None) -> None:
@@ -353,10 +342,6 @@ class Cache:
             del self._left_out[next(iter(self._left_out))]
         self.stats.undecodable += 1
         _log.error("object left out", resource=str(self.resource), namespace=namespace, name=name, error=str(error))
-
-    def same(self, data: bytes, other: bytes) -> bool:
-        """Whether these are the same object, however each is written: Go escapes what we do not, for one."""
-        return data == other or self.whole(data) == self.whole(other)
 
     def values(self, index: Index, entry: Entry) -> tuple[str, ...] | None:
         """The entry's values for an index; None where they cannot be computed."""
@@ -511,9 +496,8 @@ class Scope:
 
     @property
     def accept(self) -> Accept:
-        """Which encodings to ask the server for."""
-        cache = self._cache
-        return accept(protobuf=cache.compact and is_known(cache.kind), partial=cache.partial)
+        """What to ask the server for."""
+        return METADATA if self._cache.partial else WHOLE
 
     def begin(self, *, newest: bool) -> None:
         """A list is about to be asked for. `newest`: it will show every write until now."""
@@ -534,7 +518,7 @@ class Scope:
             # What did not change stays the same entry, and the new bytes go: a relist takes no memory for it. The
             # version alone does not tell: after a restore from a backup the server gives versions a second time.
             entry = cache.entry(namespace, name)
-            if entry is None or entry.version != version or not cache.same(entry.data, data):
+            if entry is None or entry.version != version or not _same(entry.data, data):
                 entry = Entry(version, data)
                 if cache.indexes:
                     staged.values[namespace, name] = [cache.values(index, entry) for index in cache.indexes]
@@ -565,10 +549,6 @@ class Scope:
             if present is not None and present.version >= at:
                 if type(change) is Delete and present.version == at:
                     cache.put(namespace, name, None)
-                elif present.version == at and is_json(present.data) and not is_json(data):
-                    # An own write, now in the collection's encoding.
-                    self.size += len(data) - len(present.data)
-                    cache.objects[namespace][name] = Entry(at, data)
                 continue  # sent twice, or shown already since we wrote it ourselves
             if type(change) is Delete:
                 cache.put(namespace, name, None, Entry(at, data))
@@ -692,7 +672,7 @@ class Scope:
             return ()
         if before is None or entry is None:
             return (Change(*key, before, entry, initial=initial and entry is not None),)
-        if before.version == entry.version and self._cache.same(before.data, entry.data):
+        if before.version == entry.version and _same(before.data, entry.data):
             return ()  # an own write, of which its answer has told since the list's object came
         if uid_of(before) != uid_of(entry):  # deleted unseen, and made anew
             return (Change(*key, before, None, initial=False), Change(*key, None, entry, initial=initial))
@@ -714,6 +694,11 @@ def _size(entry: Entry | None) -> int:
     return 0 if entry is None else len(entry.data)
 
 
+def _same(data: bytes, other: bytes) -> bool:
+    """Whether these are the same object, however each is written: Go escapes what we do not, for one."""
+    return data == other or bool(orjson.loads(data) == orjson.loads(other))
+
+
 def uid_of(entry: Entry) -> str:
-    """The object's uid, in whichever encoding it is kept."""
-    return _decode_uid(entry.data).metadata.uid if is_json(entry.data) else protobuf.uid(entry.data)
+    """The object's uid."""
+    return _decode_uid(entry.data).metadata.uid

@@ -135,13 +135,7 @@ def _observe(histograms: dict[str, Histogram], method: str, buckets: tuple[float
 
 
 class Stream(Protocol):
-    """The body of a watch as it comes in.
-
-    Attributes:
-        content_type: Its encoding.
-    """
-
-    content_type: str
+    """The body of a watch as it comes in."""
 
     async def read(self) -> bytes:
         """The next bytes, as many as there are; b"" at the end.
@@ -168,7 +162,6 @@ class Api(Protocol):
 
 class _HttpStream:
     def __init__(self, response: aiohttp.ClientResponse, stats: ClientStats, idle: float) -> None:
-        self.content_type = response.headers.get("Content-Type", "")
         self._response = response
         self._stats = stats
         self._idle = idle
@@ -342,7 +335,7 @@ class Client:
         Args:
             path: Path of a collection.
             params: Query parameters.
-            accept: Encodings wanted, the best first.
+            accept: Encoding wanted.
             idle: Seconds without a byte after which the stream counts as stalled.
 
         Raises:

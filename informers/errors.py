@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from informers.fields import content, fields
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,38 +44,6 @@ class Status(msgspec.Struct, frozen=True):
 
 
 _decode_status = msgspec.json.Decoder(Status).decode
-
-_PROTOBUF: Final = b"k8s\0"
-"""What a body in protobuf begins with: its envelope."""
-
-
-def status_from_protobuf(data: bytes) -> Status:
-    """The status that a message holds.
-
-    Raises:
-        ValueError, IndexError: It holds none.
-    """
-    texts: dict[int, str] = {}
-    code, details = 0, _Details()
-    for number, start, end in fields(data, 0, len(data)):
-        if end < 0:
-            code = start if number == 6 else code
-        elif number == 5:
-            details = _details_from_protobuf(data, start, end)
-        elif number in (3, 4):
-            texts[number] = data[start:end].decode()
-    return Status(code, texts.get(4, ""), texts.get(3, ""), details)
-
-
-def _details_from_protobuf(data: bytes, start: int, end: int) -> _Details:
-    causes: list[Cause] = []
-    retry_after = 0
-    for number, at, stop in fields(data, start, end):
-        if number == 5 and stop < 0:
-            retry_after = at
-        elif number == 4:
-            causes.append(Cause(*(data[slice(*content(data, at, stop, part))].decode() for part in (1, 2, 3))))
-    return _Details(tuple(causes), retry_after)
 
 
 class UndecodableError(Exception):
@@ -138,11 +104,8 @@ class ApiError(Exception):
     def from_body(cls, status: int, body: bytes, retry_after: float | None = None) -> ApiError:
         """The error that a response's body tells, be it a Status object or anything else (a proxy's page)."""
         try:
-            if body.startswith(_PROTOBUF):
-                found = status_from_protobuf(body[slice(*content(body, len(_PROTOBUF), len(body), 2))])
-            else:
-                found = _decode_status(body)
-        except (msgspec.MsgspecError, ValueError, IndexError):
+            found = _decode_status(body)
+        except (msgspec.MsgspecError, ValueError):
             return cls(status, "", body[:MESSAGE_LIMIT].decode(errors="replace").strip(), retry_after)
         if retry_after is None and found.details.retry_after_seconds:
             retry_after = float(found.details.retry_after_seconds)

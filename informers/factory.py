@@ -57,7 +57,6 @@ class InformerFactory:
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
-        compact: bool = False,
         optional: bool = False,
     ) -> Informer[T]:
         """The informer of a collection. Who asks for the same again gets the same; another view shares its memory.
@@ -73,9 +72,6 @@ class InformerFactory:
             label_selector: Watch only what matches, as `kubectl get -l`.
             field_selector: Watch only what matches, as `kubectl get --field-selector`.
             metadata_only: Watch objects' metadata alone; the view has no other field.
-            compact: Hold objects as protobuf where the server has it, for big collections of built-in kinds: half the
-                memory, much less work for the server; but reads of many fields and `raw` take several times longer.
-                Whoever asks for it has it for all views of the collection.
             optional: That it cannot be filled (its CRD is not there, or may not be read) holds up only the controllers
                 that watch it. Whoever asks for the collection without this makes it necessary for all.
 
@@ -99,7 +95,6 @@ class InformerFactory:
             if self._tasks is not None:
                 for watcher in watchers:
                     self._context.run(self._tasks.start_soon, watcher.run)
-        cache.compact |= compact
         cache.optional &= optional
         found = self._informers.get((key, view))
         if found is None:

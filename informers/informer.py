@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import orjson
 
 from informers.cache import Cache, Change, Entry, Index
 from informers.decode import decoder
@@ -78,10 +79,10 @@ class Informer[T]:
     def __init__(self, cache: Cache, view: type[T]) -> None:
         self.resource: Resource = cache.resource
         self.cache = cache
-        self._decode: Callable[[bytes], T] = decoder(view, cache.kind)
+        self._decode: Callable[[bytes], T] = decoder(view)
         self._indexes: dict[str, Index] = {}
         self._delta: Delta[T] | None = None
-        self._labelled: Callable[[bytes], _Labelled] = decoder(_Labelled, cache.kind)
+        self._labelled: Callable[[bytes], _Labelled] = decoder(_Labelled)
 
     def get(self, namespace: str, name: str) -> T | None:
         """The object, None if there is none.
@@ -99,12 +100,12 @@ class Informer[T]:
     def raw(self, namespace: str, name: str) -> JsonObject | None:
         """The whole object but its managedFields, None if there is none."""
         entry = self.cache.entry(namespace, name)
-        return None if entry is None else self.cache.whole(entry.data)
+        return None if entry is None else orjson.loads(entry.data)
 
     def kept(self, namespace: str, name: str) -> Callable[[], JsonObject] | None:
         """What decodes the whole object as it is now, whenever it is called; None if there is none."""
         entry = self.cache.entry(namespace, name)
-        return None if entry is None else partial(self.cache.whole, entry.data)
+        return None if entry is None else partial(orjson.loads, entry.data)
 
     def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
         """The objects for which the index' function gives this value; what does not fit the view is left out.

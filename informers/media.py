@@ -1,13 +1,13 @@
-"""Which encodings to ask a server for. It answers in the first one that it knows for a resource."""
+"""What to ask a server for: whole objects, or their metadata alone."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 JSON: Final = "application/json"
-PROTOBUF: Final = "application/vnd.kubernetes.protobuf"
 
-_PARTIAL: Final = ";as=PartialObjectMetadata{};g=meta.k8s.io;v=v1"
+PARTIAL: Final = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+"""What an object says of itself that has nothing but metadata."""
 
 
 class Accept(NamedTuple):
@@ -17,14 +17,8 @@ class Accept(NamedTuple):
     watch: str
 
 
-def accept(*, protobuf: bool, partial: bool) -> Accept:
-    """The headers for objects in protobuf, JSON otherwise; `partial` asks for their metadata alone."""
-    encodings = (PROTOBUF, JSON) if protobuf else (JSON,)
-    lists = [encoding + (_PARTIAL.format("List") if partial else "") for encoding in encodings]
-    watches = [encoding + (_PARTIAL.format("") if partial else "") for encoding in encodings]
-    return Accept(",".join(lists), ",".join(watches))
+WHOLE: Final = Accept(JSON, JSON)
 
-
-def is_protobuf(content_type: str) -> bool:
-    """Whether an answer's Content-Type is that of protobuf."""
-    return content_type.startswith(PROTOBUF)
+METADATA: Final = Accept(
+    f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+)

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import structlog
 
-from informers import protobuf, wire
+from informers import wire
 from informers.client import StalledError
 from informers.errors import ApiError, RefusedError, TransportError
-from informers.media import is_protobuf
 from informers.reflector import (
     Apply,
     Asked,
@@ -118,10 +117,8 @@ class _EventReader:
     """The events of a stream, as many at once as have come in. Bytes of an event that is cut off are never used."""
 
     def __init__(self, stream: Stream) -> None:
-        encoding = protobuf if is_protobuf(stream.content_type) else wire
         self._stream = stream
-        self._splitter = encoding.Splitter()
-        self._event = encoding.event
+        self._splitter = wire.Splitter()
         self._error: wire.DecodeError | None = None
 
     async def read(self) -> list[wire.Event]:
@@ -140,7 +137,7 @@ class _EventReader:
                 break
             try:
                 for found in self._splitter.feed(data):
-                    events.append(self._event(found))  # noqa: PERF401  # those before a bad one are kept
+                    events.append(wire.event(found))  # noqa: PERF401  # those before a bad one are kept
             except wire.DecodeError as error:
                 self._error = error
         return events
@@ -213,7 +210,7 @@ class Watcher:
                 body = await self._whole(path, params, accept)
             else:
                 body = await self.api.request("GET", path, params=params, accept=accept, deadline=LIST_DEADLINE)
-            page = protobuf.page(body) if body.startswith(protobuf.MAGIC) else wire.page(body, self.resource)
+            page = wire.page(body, self.resource)
         except ApiError as error:
             return step(state, Refused(error))
         except RefusedError:

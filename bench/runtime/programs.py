@@ -173,7 +173,7 @@ RUNTIMES = (
     Runtime("kube-rs", _rust, _rust_version, needs="cargo"),
     Runtime("kopf", _python("kopf_peer"), _package_version("kopf"), passes=False, limits_workers=False),
     Runtime("kubernetes-asyncio", _python("kubernetes_asyncio_peer"), _package_version("kubernetes-asyncio")),
-    Runtime("bytes-json", _python("bytes"), _our_version, measures=("sync", "sync-custom")),
+    Runtime("bytes-json", _python("bytes"), _our_version, measures=("sync", "sync-custom", "latency", "burst")),
     Runtime(
         "bytes-protobuf",
         lambda: [*_python("bytes")(), "--protobuf"],

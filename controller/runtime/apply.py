@@ -301,7 +301,8 @@ class Applier:
                 continue
             entry = cache.entry(namespace, name)
             if entry is not None:
-                return cache.whole(entry.data)
+                found: JsonObject = orjson.loads(entry.data)
+                return found
             if not cache.selective:
                 return None
         return await self._client.find(resource, namespace, name)

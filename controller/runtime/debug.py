@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller.runtime.probes import DebugPage
-from informers.decode import is_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,15 +72,12 @@ def _slowest(controller: Controller) -> list[JsonObject]:
 
 
 def _cache(cache: Cache, watchers: Sequence[Watcher]) -> JsonObject:
-    entries = [entry for _, bucket in cache.buckets(None) for entry in bucket.values()]
-    in_json = sum(is_json(entry.data) for entry in entries)
     return {
         "resource": str(cache.resource),
-        "kind": cache.kind,
+        "metadataOnly": cache.partial,
         "selectors": {name: value for watcher in watchers for name, value in watcher.selectors.items()},
-        "objects": len(entries),
+        "objects": len(cache),
         "bytes": cache.size(),
-        "encodings": {"json": in_json, "protobuf": len(entries) - in_json},
         "indexes": len(cache.indexes),
         "synced": cache.synced,
         "trouble": cache.trouble,

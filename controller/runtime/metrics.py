@@ -297,7 +297,7 @@ def _followed(factory: InformerFactory) -> Iterator[Metric]:
 
 _INFORMER_HELP = {
     "objects": "Objects in the cache",
-    "bytes": "Bytes of JSON and protobuf in the cache",
+    "bytes": "Bytes of JSON in the cache",
     "synced": "Whether the first list is in",
     "troubled": "Whether the cache cannot be filled or followed now",
     "events": "Changes that the server sent",

@@ -195,7 +195,7 @@ class Connection:
             target = self._target(path)
             if method == "GET" and not target.name:
                 return self._list(target, params, accept)
-            media = media_of(accept, target.served.resource, with_protobuf=self._server.protobuf)
+            media = media_of(accept, target.served.resource)
             found = self._object(method, target, params, _decoded(body, content_type), content_type)
             return encode_object(found, media)
         except (ApiError, TransportError) as error:
@@ -281,13 +281,13 @@ class Connection:
         else:
             page = found
         resource = target.served.resource
-        media = media_of(accept, resource, with_protobuf=server.protobuf)
+        media = media_of(accept, resource)
         return encode_list(resource, page, metadata, media)
 
     def _open(self, target: _Target, params: Mapping[str, str], accept: str, idle: float) -> Stream:
         server = self._server
         if params.get("watch") != "true":
-            media = media_of(accept, target.served.resource, with_protobuf=server.protobuf)
+            media = media_of(accept, target.served.resource)
             return Stream.of_list(server, target.served, self._list(target, params, accept), media=media, idle=idle)
         since, streams = version_of(params), initial_events_wanted(params)
         if "sendInitialEvents" in params and not server.streaming:
@@ -300,7 +300,7 @@ class Connection:
             target.served,
             selection,
             version=server.storage.version if whole or not since else since,
-            media=media_of(accept, target.served.resource, with_protobuf=server.protobuf),
+            media=media_of(accept, target.served.resource),
             bookmarks=params.get("allowWatchBookmarks") == "true",
             seconds=float(params.get("timeoutSeconds", WATCH_SECONDS)),
             idle=idle,

@@ -1,4 +1,4 @@
-"""How objects, lists and events are sent: as JSON or protobuf, whole or their metadata alone."""
+"""How objects, lists and events are sent: as JSON, whole or their metadata alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from controller.testkit import protobuf
 from informers import ApiError
-from informers.media import JSON, PROTOBUF, is_protobuf
-from informers.schema import PARTIAL, is_known
+from informers.media import JSON, PARTIAL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,35 +18,23 @@ if TYPE_CHECKING:
 _ESCAPES = [(character.encode(), rb"\u%04x" % ord(character)) for character in "<>&\u2028\u2029"]
 
 
-def content_type(accept: str, resource: Resource, *, with_protobuf: bool) -> str:
-    """The encoding of an answer: the first one asked for that the server has for the kind.
-
-    Custom kinds have protobuf of their metadata alone. There is no YAML, and there are no tables.
+def content_type(accept: str, resource: Resource) -> str:
+    """The encoding of an answer: the first one asked for that the server has. It has JSON; there are no tables.
 
     Raises:
         ApiError: 406, it has none of them.
     """
-    known = with_protobuf and is_known(f"{resource.api_version}/{resource.kind}")
     for found in map(str.strip, accept.split(",")):
         media, *parameters = (part.strip() for part in found.split(";"))
-        kinds = [part for part in parameters if part.startswith("as=")]
-        if kinds and not _is_partial(found):
-            continue
-        if media in ("", "*/*", JSON) or (media == PROTOBUF and (known or (with_protobuf and kinds))):
+        is_object = _is_partial(found) or not any(part.startswith("as=") for part in parameters)
+        if media in ("", "*/*", JSON) and is_object:
             return found
     raise ApiError(406, "NotAcceptable", f"{resource}: none of the encodings {accept!r} can be had")
 
 
 def encode_object(obj: JsonObject, media: str = JSON) -> bytes:
     """An object, or a Status, alone."""
-    if obj["kind"] == "Status":
-        return protobuf.envelope(protobuf.status(obj), "v1/Status") if is_protobuf(media) else to_json(obj)
-    if _is_partial(media):
-        obj = partial(obj)
-    if not is_protobuf(media):
-        return to_json(obj)
-    kind = f"{obj['apiVersion']}/{obj['kind']}"
-    return protobuf.envelope(protobuf.encode(obj, PARTIAL if _is_partial(media) else kind), kind)
+    return to_json(partial(obj) if _is_partial(media) and obj["kind"] != "Status" else obj)
 
 
 def to_json(value: JsonObject) -> bytes:
@@ -61,34 +47,22 @@ def to_json(value: JsonObject) -> bytes:
 
 def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
     """An event as it stands in a watch."""
-    if _is_partial(media) and event != "ERROR":
-        obj = partial(obj)
-    if not media.startswith(PROTOBUF):
-        return to_json({"type": event, "object": obj}) + b"\n"
-    if event == "ERROR":
-        return protobuf.frame(event, protobuf.status(obj), "v1/Status")
-    kind = PARTIAL if _is_partial(media) else f"{obj['apiVersion']}/{obj['kind']}"
-    return protobuf.frame(event, protobuf.encode(obj, kind), kind)
+    shown = partial(obj) if _is_partial(media) and event != "ERROR" else obj
+    return to_json({"type": event, "object": shown}) + b"\n"
 
 
 def encode_list(resource: Resource, items: Sequence[JsonObject], metadata: JsonObject, media: str = JSON) -> bytes:
     """A page of a list."""
-    if _is_partial(media):
-        items = [partial(obj) for obj in items]
-    if media.startswith(PROTOBUF):
-        kind = PARTIAL if _is_partial(media) else f"{resource.api_version}/{resource.kind}"
-        encoded = [protobuf.encode(obj, kind) for obj in items]
-        return protobuf.page(metadata, encoded, kind)
     kind, api_version = f"{resource.kind}List", resource.api_version
     if _is_partial(media):
-        kind, api_version = "PartialObjectMetadataList", "meta.k8s.io/v1"
+        items = [partial(obj) for obj in items]
+        kind, api_version = f"{PARTIAL['kind']}List", PARTIAL["apiVersion"]
     return to_json({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items})
 
 
 def partial(obj: JsonObject) -> JsonObject:
     """The object's metadata alone."""
-    api_version, _, kind = PARTIAL.rpartition("/")
-    return {"kind": kind, "apiVersion": api_version, "metadata": obj["metadata"]}
+    return {**PARTIAL, "metadata": obj["metadata"]}
 
 
 def bookmark(resource: Resource, version: int, *, initial_events_end: bool = False) -> JsonObject:

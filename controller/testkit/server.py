@@ -105,7 +105,6 @@ class ApiServer:
     Attributes:
         storage: The objects, and their history.
         streaming: Whether it knows streaming lists (`sendInitialEvents`).
-        protobuf: Whether it answers in protobuf who asks for it, of kinds that have it.
         chunk: Bytes that one read of a stream returns at most.
         page_limit: Objects of one page at most, though a client asks for more.
         refusals: Errors for the requests to come, one each.
@@ -119,7 +118,6 @@ class ApiServer:
     now: Callable[[], datetime] = wall_clock
     collects: bool = True
     streaming: bool = True
-    protobuf: bool = True
     chunk: int = 1 << 20
     page_limit: int = 1 << 20
     storage: Storage = field(default_factory=Storage)

@@ -48,7 +48,6 @@ class Stream:
         idle: Seconds without a byte after which the client gives it up.
 
     Attributes:
-        content_type: The encoding.
         served: What is watched.
         selection: Which objects of it.
     """
@@ -65,9 +64,9 @@ class Stream:
         seconds: float,
         idle: float,
     ) -> None:
-        self.content_type = media
         self.served = served
         self._server = server
+        self._media = media
         self.selection = selection
         self._version = version
         self._bookmarks = bookmarks
@@ -108,7 +107,7 @@ class Stream:
 
     def send(self, event: str, obj: JsonObject) -> None:
         """Send an event before those that are due."""
-        self._buffer += encode_event(event, obj, self.content_type)
+        self._buffer += encode_event(event, obj, self._media)
 
     def send_initial(self, objects: Iterable[JsonObject], *, end: bool) -> None:
         """Send what there is, and (`end`, if bookmarks are wanted) that this was all."""

@@ -1,7 +1,7 @@
 """How the parts of an object are merged by server-side apply: as wholes, by key, or as sets.
 
-Of built-in kinds `topology.json` says what is not the default, by message and field, as the API server's OpenAPI does;
-`python -m tests.integration.topology` writes it. Of custom kinds the schema of their CustomResourceDefinition says it.
+Of built-in kinds `topology.json` says it, which `python -m tests.integration.topology` writes from the OpenAPI that a
+real API server publishes. Of custom kinds the schema of their CustomResourceDefinition says it.
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
 """
@@ -13,9 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import orjson
-
-from informers.schema import schema
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,37 +52,18 @@ class Topology(Protocol):
         ...
 
 
-@cache
-def _table() -> Mapping[str, Mapping[str, Any]]:
-    table: Mapping[str, Mapping[str, Any]] = orjson.loads(Path(__file__).with_name("topology.json").read_bytes())
-    return table
-
-
-@cache
-def _fields(message: str) -> Mapping[str, BuiltIn]:
-    """The fields of a message by their names in JSON, those of inline ones too."""
-    found: dict[str, BuiltIn] = {}
-    for part in schema().messages.get(message, ()):
-        if part.presence == "inline":
-            found |= _fields(part.type)
-        else:
-            found[part.name] = BuiltIn(part.type, part.shape, _table().get(message, {}).get(part.name))
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltIn:
-    """Of a built-in type.
+class BuiltIn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of a field of a built-in type.
 
     Attributes:
-        type: Message, or scalar type, of the value or of its elements.
+        type: Message of the value, or of its elements; "" of scalars.
         shape: One value, a list, or a map.
-        rule: What the table says of the field.
+        rule: How the value is merged, or the keys of its items with their defaults; None: as values of that type are.
     """
 
-    type: str
+    type: str = ""
     shape: Literal["one", "many", "map"] = "one"
-    rule: Any = None
+    rule: Merge | dict[str, Any] | None = None
 
     @property
     def merge(self) -> Merge:
@@ -92,8 +71,7 @@ class BuiltIn:
         if isinstance(self.rule, dict):
             return "map"
         if self.rule is None and self.shape == "one":
-            found: Merge = _table().get(self.type, {}).get("", "granular")
-            return found
+            return self._message.merge
         return self.rule or "granular"
 
     @property
@@ -103,15 +81,49 @@ class BuiltIn:
 
     def declares(self, name: str) -> bool:
         """Whether the message has the field."""
-        return self.shape == "one" and name in _fields(self.type)
+        return self.shape == "one" and name in self._message.fields
 
     def child(self, name: str) -> Topology:
         """Of a field."""
-        return BuiltIn(self.type) if self.shape == "map" else _fields(self.type).get(name, JsonSchema())
+        return BuiltIn(self.type) if self.shape == "map" else self._message.fields.get(name, JsonSchema())
 
     def item(self) -> Topology:
         """Of the items."""
         return BuiltIn(self.type)
+
+    @property
+    def _message(self) -> Message:
+        return table().messages.get(self.type, Message())
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A built-in type.
+
+    Attributes:
+        fields: By name.
+        merge: How its values are merged, where the field does not say otherwise.
+    """
+
+    fields: dict[str, BuiltIn] = {}
+    merge: Merge = "granular"
+
+
+class Table(msgspec.Struct, frozen=True):
+    """All built-in types.
+
+    Attributes:
+        kinds: The message of each kind, by "apiVersion/kind".
+        messages: By name: the API group's short name, the version, the type.
+    """
+
+    kinds: dict[str, str]
+    messages: dict[str, Message]
+
+
+@cache
+def table() -> Table:
+    """The table, read when it is first asked for."""
+    return msgspec.json.decode(Path(__file__).with_name("topology.json").read_bytes(), type=Table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,5 +168,5 @@ class JsonSchema:
 
 def built_in(kind: str) -> Topology | None:
     """Of the built-in kind "apiVersion/kind"; None if it is none."""
-    message = schema().kinds.get(kind)
+    message = table().kinds.get(kind)
     return None if message is None else BuiltIn(message)

@@ -154,11 +154,11 @@ class Fleet:
 
 @asynccontextmanager
 async def watched(
-    api: Any, namespaces: tuple[str, ...] | None, resource: Resource = CONFIG_MAPS, *, compact: bool = False
+    api: Any, namespaces: tuple[str, ...] | None, resource: Resource = CONFIG_MAPS
 ) -> AsyncIterator[tuple[Informer[JsonObject], Mirror]]:
     """A running, synced informer and what its handlers were told."""
     factory = InformerFactory(api, namespaces=namespaces)
-    informer: Informer[JsonObject] = factory.informer(resource, dict, compact=compact)
+    informer: Informer[JsonObject] = factory.informer(resource, dict)
     mirror = Mirror()
     informer.add_handler(mirror)
     async with anyio.create_task_group() as tasks:
@@ -319,13 +319,12 @@ async def test_an_outage_is_looked_into_once_for_all_informers(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("compact", [False, True])
 async def test_streams_that_are_cut_in_the_midst_of_events(
-    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path, compact: bool
+    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path
 ) -> None:
     async with (
         proxied(apiserver, tmp_path) as (proxy, cut_off),
-        watched(cut_off, (namespace,), compact=compact) as (informer, mirror),
+        watched(cut_off, (namespace,)) as (informer, mirror),
     ):
         fleet = Fleet(informer)
         async with fleet.work():
@@ -340,14 +339,13 @@ async def test_streams_that_are_cut_in_the_midst_of_events(
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("compact", [False, True])
 async def test_history_that_is_compacted_under_an_open_watch(
-    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path, compact: bool
+    apiserver: ApiServer, client: Client, namespace: str, tmp_path: Path
 ) -> None:
     await create_all(client, namespace, (f"a-{number}" for number in range(50)), "before")
     async with (
         proxied(apiserver, tmp_path) as (proxy, cut_off),
-        watched(cut_off, (namespace,), compact=compact) as (informer, mirror),
+        watched(cut_off, (namespace,)) as (informer, mirror),
     ):
         await asyncio.to_thread(apiserver.compact)
         await assert_equal(client, informer, mirror, namespace)
@@ -366,8 +364,7 @@ async def test_history_that_is_compacted_under_an_open_watch(
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("compact", [False, True])
-async def test_watches_that_come_straight_from_etcd(tmp_path: Path, compact: bool) -> None:
+async def test_watches_that_come_straight_from_etcd(tmp_path: Path) -> None:
     """Without the server's watch cache its own history is no help: the watch ends with an error event."""
     server = ApiServer(tmp_path, flags=["--watch-cache=false"])
     await asyncio.to_thread(server.__enter__)
@@ -375,7 +372,7 @@ async def test_watches_that_come_straight_from_etcd(tmp_path: Path, compact: boo
         async with (
             Client.connect(kubeconfig=str(server.kubeconfig), user_agent="tests") as client,
             proxied(server, tmp_path) as (proxy, cut_off),
-            watched(cut_off, ("default",), compact=compact) as (informer, mirror),
+            watched(cut_off, ("default",)) as (informer, mirror),
         ):
             await create_all(client, "default", [f"a-{number}" for number in range(30)], "before")
             await assert_equal(client, informer, mirror, "default")

@@ -298,19 +298,18 @@ def deployment(namespace: str, **container: Any) -> dict[str, Any]:
 
 
 class TestApplying:
-    @pytest.mark.parametrize("compact", [False, True])
     async def test_a_deployment_with_all_that_the_server_fills_in_is_applied_once(
-        self, client: Client, namespace: str, compact: bool
+        self, client: Client, namespace: str
     ) -> None:
         manager = new_manager(client, namespace)
         manager.informers.informer(DEPLOYMENT, PartialObject, metadata_only=True)  # tells nothing of the spec
-        manager.informers.informer(DEPLOYMENT, Deployment, compact=compact)
+        manager.informers.informer(DEPLOYMENT, Deployment)
         async with running(manager):
             assert await manager.applier.apply(deployment(namespace))
             assert not await manager.applier.apply(deployment(namespace))
 
             other = new_manager(client, namespace)  # a new process remembers nothing
-            other.informers.informer(DEPLOYMENT, Deployment, compact=compact)
+            other.informers.informer(DEPLOYMENT, Deployment)
             async with running(other):
                 assert not await other.applier.apply(deployment(namespace))
                 assert await other.applier.apply(deployment(namespace, args=["--quiet"]))

@@ -340,8 +340,8 @@ def informers_of(factory: InformerFactory) -> dict[str, Informer[JsonObject]]:
     """An informer of each sort."""
     return {
         "custom": factory.informer(GADGET, dict, cluster_wide=True),
-        "compact": factory.informer(CONFIG_MAP, dict, compact=True),
-        "metadata": factory.informer(SECRET, dict, metadata_only=True, compact=True),
+        "namespaced": factory.informer(CONFIG_MAP, dict),
+        "metadata": factory.informer(SECRET, dict, metadata_only=True),
         "selected": factory.informer(CONFIG_MAP, dict, label_selector="tier=gold", namespaces=NAMESPACES[:1]),
     }
 
@@ -362,7 +362,7 @@ def truths(client: Client) -> dict[str, Callable[[], Awaitable[dict[Key, JsonObj
 
     return {
         "custom": partial(read, GADGET, ""),
-        "compact": partial(read, CONFIG_MAP, *NAMESPACES),
+        "namespaced": partial(read, CONFIG_MAP, *NAMESPACES),
         "metadata": metadata,
         "selected": partial(read, CONFIG_MAP, NAMESPACES[0], label_selector="tier=gold"),
     }
@@ -401,7 +401,7 @@ async def at_rest(manager: Manager, watched: dict[str, Watched]) -> str:
             return f"{one.name}: {one.informer.trouble}"
         if differs := await one.differs():
             return differs
-    gadgets, children = watched["custom"].copy(), watched["compact"].copy()
+    gadgets, children = watched["custom"].copy(), watched["namespaced"].copy()
     wanted = {
         (namespace, f"child-{name}"): value
         for (namespace, name), gadget in gadgets.items()
@@ -490,7 +490,7 @@ async def soak(server: ApiServer, client: Client, proxy: Proxy, proxied: Client,
         proxied, namespaces=NAMESPACES, identity="soak", metrics_address=("127.0.0.1", 0), debug_address=None
     )
     watched = watch_all(manager, client)
-    add_children(manager, watched["custom"].informer, watched["compact"].informer)
+    add_children(manager, watched["custom"].informer, watched["namespaced"].informer)
     writers = [Writers(client, other_of(seed)) for _ in range(4)]
     faults = Faults(server, proxy, other_of(seed))
     streams = sum(len(watchers) for _, watchers in manager.informers.caches())

@@ -19,10 +19,7 @@ from controller.testkit import ApiServer
 from controller.testkit.server import APPLY_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
 from e2e.apiserver import ApiServer as RealServer
 from informers import ApiError, Client, JsonObject, Resource
-from informers.decode import decoder
-from informers.fields import fields
-from informers.media import JSON, PROTOBUF, is_protobuf
-from informers.schema import PARTIAL
+from informers.media import JSON, METADATA
 from tests.integration.topology import published, table, text
 
 GADGET = Resource("testkit.rook.io", "v1", "Gadget", "gadgets")
@@ -198,13 +195,8 @@ class Run:
                 async with self.client.stream(path, params=asked, accept=accept, idle=30.0) as stream:
                     while len(found) < count and (data := await stream.read()):
                         rest = rest + data
-                        if is_protobuf(stream.content_type):
-                            while len(rest) > 4 and len(rest) >= (end := 4 + int.from_bytes(rest[:4])):
-                                event, rest = message(rest[4:end]), rest[end:]
-                                found.append((event[1].decode(), opened(message(event[2])[1])))
-                        else:
-                            *lines, rest = rest.split(b"\n")
-                            found += [(event["type"], event["object"]) for event in map(orjson.loads, lines)]
+                        *lines, rest = rest.split(b"\n")
+                        found += [(event["type"], event["object"]) for event in map(orjson.loads, lines)]
         except ApiError as error:
             self.answers.append((error.status, error.reason))
             return []
@@ -222,7 +214,7 @@ class Run:
         token: str = "",
         **params: str,
     ) -> JsonObject:
-        """Note the answer to a request, and the encoding of that, or the error, and return it."""
+        """Note the answer to a request, or the error, and return it."""
         path = resource.path(self.namespace, name)
         params |= {"continue": token} if token else {}
 
@@ -230,8 +222,7 @@ class Run:
             answer = await self.client.request(
                 method, path, params=params, body=body, content_type=content_type, accept=accept
             )
-            self.answers.append("protobuf" if answer.startswith(b"k8s\0") else "json")
-            return opened(answer) if answer.startswith(b"k8s\0") else orjson.loads(answer)
+            return orjson.loads(answer)
 
         return await self.do(decoded())
 
@@ -250,7 +241,7 @@ class Run:
                 "details": sorted(value.get("details", {}).keys() & {"name", "uid"})
             }
         plain = {name: self.plain(part) for name, part in value.items() if name != "managedFields"}
-        for name in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time"):
+        for name in ("uid", "resourceVersion", "continue", "creationTimestamp", "deletionTimestamp", "time"):
             if isinstance(value.get(name), str):
                 plain[name] = bool(value[name])
         if "managedFields" in value:
@@ -260,32 +251,6 @@ class Run:
             owners = [_owner(entry) for entry in orjson.loads(known)]
             plain["managedFields"] = sorted((owner for owner in owners if owner[-1]), key=repr)
         return plain
-
-
-def message(data: bytes, start: int = 0) -> dict[int, Any]:
-    """The fields of a protobuf message by number, the last of each."""
-    return {number: data[at:end] if end >= 0 else at for number, at, end in fields(data, start, len(data))}
-
-
-def opened(data: bytes) -> JsonObject:
-    """The object, the list or the Status in an envelope, as JSON has it."""
-    envelope = message(data, 4)
-    api_version, kind = (message(envelope[1])[number].decode() for number in (1, 2))
-    content: bytes = envelope[2]
-    known = {"apiVersion": api_version, "kind": kind}
-    if kind == "Status":
-        parts = message(content)
-        told = {name: parts[number].decode() for number, name in ((2, "status"), (3, "message"), (4, "reason"))}
-        about = message(parts.get(5, b""))
-        details = {name: about[number].decode() for number, name in ((1, "name"), (6, "uid")) if about.get(number)}
-        return {**known, **told, "code": parts[6], "details": details}
-    if kind.endswith("List"):
-        found = [content[at:end] for number, at, end in fields(content, 0, len(content)) if number == 2]
-        about = message(message(content)[1])
-        metadata = {"resourceVersion": about[2].decode(), "continue": bool(about[3]), "remaining": about.get(4)}
-        item = PARTIAL if kind.startswith("PartialObjectMetadata") else f"{api_version}/{kind.removesuffix('List')}"
-        return {**known, "metadata": metadata, "items": [decoder(dict, item)(part) for part in found]}
-    return decoder(dict, f"{api_version}/{kind}")(content)
 
 
 def _owner(entry: JsonObject) -> Any:
@@ -643,9 +608,8 @@ async def listing(run: Run) -> None:
         names = [item["metadata"]["name"] for item in page["items"]]
         run.answers.append((names, bool(token), page["metadata"].get("remainingItemCount"), page["kind"]))
         await client.create(GADGET, run.gadget(f"aa{uuid.uuid4().hex[:6]}"))
-    accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     partial = orjson.loads(
-        await client.request("GET", GADGET.path(namespace), params={"labelSelector": "n=0"}, accept=accept)
+        await client.request("GET", GADGET.path(namespace), params={"labelSelector": "n=0"}, accept=METADATA.list)
     )
     run.answers.append([(item["kind"], item["apiVersion"], sorted(item)) for item in partial["items"]])
     await run.do(client.request("GET", GADGET.path(namespace), params={"labelSelector": "a=b=c"}))
@@ -701,8 +665,6 @@ async def generations(run: Run) -> None:
             has_status = True
         except ApiError as error:
             has_status = not error.is_not_found
-        if resource == kube.CSI_NODE:  # the types are of a newer version than the server, and have one
-            has_status = True
         path = resource.path(obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
         free: JsonObject = {"metadata": {"finalizers": None}}  # admission protects claims and volumes by one
         await run.client.request("PATCH", path, body=free, content_type=MERGE_PATCH)
@@ -715,7 +677,6 @@ async def generations(run: Run) -> None:
 async def expiring(run: Run) -> None:
     """Watches and pages of versions whose history is gone."""
     client = run.client
-    one, many = (f";as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("", "List"))
     for name in "abcde":
         await client.create(GADGET, run.gadget(name))
     page = orjson.loads(await client.request("GET", GADGET.path(run.namespace), params={"limit": "2"}))
@@ -723,9 +684,9 @@ async def expiring(run: Run) -> None:
     await asyncio.to_thread(run.compact)
     # Of a built-in kind, which it has served from the beginning, a real server's cache may still know everything.
     await run.send("GET", GADGET, limit="2", token=run.aged(page["metadata"]["continue"]))
-    for accept in (JSON, PROTOBUF + many):
+    for accept in (JSON, METADATA.list):
         await run.send("GET", GADGET, accept=accept, resourceVersion="1", resourceVersionMatch="Exact")
-    for accept in (JSON, f"{PROTOBUF},{JSON}", JSON + one, PROTOBUF + one):
+    for accept in (JSON, METADATA.watch):
         await run.events(GADGET, "1", 2, accept=accept)
     await run.events(GADGET, "1", 2, allowWatchBookmarks="true", labelSelector="x=y")
     initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
@@ -777,15 +738,13 @@ async def bookmarks(run: Run) -> None:
     await client.create(CONFIG_MAP, run.config_map())
     wanted = {"allowWatchBookmarks": "true"}
     initial = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-    partial = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
     for resource, selector in ((GADGET, ""), (GADGET, "a=b"), (GADGET, "a=c"), (CONFIG_MAP, "")):
         count = 2 if selector != "a=c" else 1
         found = await run.events(resource, "", count, labelSelector=selector, **initial, **wanted)
         versions = [int(obj["metadata"]["resourceVersion"]) for obj in found]
         run.answers.append(versions == sorted(versions))
-    for accept in (JSON + partial, PROTOBUF + partial, f"{PROTOBUF},{JSON}"):
-        for resource in (GADGET, CONFIG_MAP):
-            await run.events(resource, "", 2, accept=accept, **initial, **wanted)
+    for resource in (GADGET, CONFIG_MAP):
+        await run.events(resource, "", 2, accept=METADATA.watch, **initial, **wanted)
     await run.events(GADGET, "", 2, timeoutSeconds="1", **initial)
     for since in ("", "0"):
         await run.events(GADGET, since, 3, timeoutSeconds="1")
@@ -798,31 +757,26 @@ async def bookmarks(run: Run) -> None:
 
 
 async def encodings(run: Run) -> None:
-    """JSON and protobuf of single objects and lists, of metadata alone, and what cannot be had."""
-    one, many = (f";as=PartialObjectMetadata{suffix};g=meta.k8s.io;v=v1" for suffix in ("", "List"))
+    """Single objects and lists, whole and their metadata alone, and what cannot be had."""
     for name in ("c", "d"):
         await run.client.create(GADGET, run.gadget(name, metadata={"labels": {"a": "b"}}))
         await run.client.create(CONFIG_MAP, run.config_map(name, {"a": "1"}, annotations={"x": "y"}))
-    both = f"{PROTOBUF},{JSON}"
     for resource in (GADGET, CONFIG_MAP):
-        for accept in (JSON, PROTOBUF, both, "text/plain", f"text/plain, {JSON}", "*/*", f"{JSON};as=Nonsense"):
+        for accept in (JSON, METADATA.watch, "text/plain", f"text/plain, {JSON}", "*/*", f"{JSON};as=Nonsense"):
             await run.send("GET", resource, "c", accept=accept)
-        await run.send("GET", resource, "missing", accept=PROTOBUF)
-        for encoding in (JSON, PROTOBUF):
-            await run.send("GET", resource, "c", accept=encoding + one)
-        await run.send("GET", resource, accept=PROTOBUF + many, limit="1")
-        await run.send("GET", resource, accept=f"{PROTOBUF}{many},{JSON}{many}")
+        await run.send("GET", resource, "missing", accept=METADATA.watch)
+        await run.send("GET", resource, limit="1", accept=METADATA.list)
+        await run.send("GET", resource, accept=f"text/plain,{METADATA.list}")
         body = run.gadget("new") if resource == GADGET else run.config_map("new")
-        await run.send("POST", resource, "", body, accept=PROTOBUF)
-        await run.send("POST", resource, "", body, accept=both)
+        await run.send("POST", resource, "", body)
+        await run.send("POST", resource, "", body, accept=METADATA.watch)
         await run.send("PUT", resource, "new", body, "text/plain")
         await run.send("POST", resource, "", b"no JSON")
-        await run.send("PATCH", resource, "new", {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH, both)
-        await run.send("DELETE", resource, "new", accept=both)
-        await run.send("DELETE", resource, "new", accept=both)
-        await run.events(resource, "0", 1, accept=PROTOBUF)
-    await run.send("GET", CONFIG_MAP, accept=PROTOBUF, limit="1")
-    await run.send("GET", CONFIG_MAP, accept=PROTOBUF, limit="1", labelSelector="none=there")
+        await run.send("PATCH", resource, "new", {"metadata": {"labels": {"a": "b"}}}, MERGE_PATCH, METADATA.watch)
+        await run.send("DELETE", resource, "new")
+        await run.send("DELETE", resource, "new")
+        await run.events(resource, "0", 1, accept=METADATA.watch)
+    await run.send("GET", CONFIG_MAP, limit="1", labelSelector="none=there")
 
 
 async def ending(run: Run) -> None:

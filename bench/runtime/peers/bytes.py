@@ -1,7 +1,7 @@
 """No runtime: reads a stream as fast as the server sends it, and looks at nothing but the end of the list in it.
 
 What this takes is what no client can go below: the server's time to encode and to send, and TLS. `--protobuf` reads
-that encoding; with it and `--record` the sequence numbers in events after the list count as reconciled.
+that encoding. With `--record` the sequence numbers in events after the list count as reconciled.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ READ = 1 << 14
 """A record of TLS, of which one is read at a time. To make room for more costs more than all the rest."""
 PATHS = {"pods": "/api/v1/pods", "widgets": f"/apis/{GROUP}/{VERSION}/widgets"}
 QUERY = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-ANNOTATION = re.compile(re.escape(SEQUENCE.encode()) + rb"\x12.(\d+)(?=\D)", re.DOTALL)
-"""An entry of the annotations in protobuf: the key, the value's tag and length, the value."""
+ANNOTATION = re.compile(re.escape(SEQUENCE.encode()) + rb"(?:\":\"|\x12.)(\d+)(?=\D)", re.DOTALL)
+"""An entry of the annotations: the key; what JSON has between, or protobuf's tag and length; the value."""
 
 
 @contextmanager

@@ -22,14 +22,12 @@ from informers import (
     Informer,
     InformerFactory,
     JsonObject,
-    Resource,
     TransportError,
     UndecodableError,
     wire,
 )
 from informers.cache import Cache
 from informers.client import Stream
-from informers.decode import is_json
 from informers.errors import Cause
 from informers.outage import Outage
 from informers.reflector import Paging, Watching
@@ -409,15 +407,14 @@ def lists(sent: Sent, *, streaming: bool) -> bool:
     return ("sendInitialEvents" if streaming else "limit") in sent.params
 
 
-@pytest.mark.parametrize("compact", [True, False])
 @virtual_time
-async def test_an_own_write_whose_answer_comes_while_a_list_that_shows_it_does_is_told_once(compact: bool) -> None:
+async def test_an_own_write_whose_answer_comes_while_a_list_that_shows_it_does_is_told_once() -> None:
     api = WidgetServer(streaming=False)
     for name in "abc":
         api.write("one", name, number=0)
     connection = api.connection()
     factory = InformerFactory(Client(connection))
-    widgets = factory.informer(WIDGETS, dict, compact=compact)
+    widgets = factory.informer(WIDGETS, dict)
     mirror = Mirror()
     widgets.add_handler(mirror)
     async with running(factory):
@@ -435,9 +432,6 @@ async def test_an_own_write_whose_answer_comes_while_a_list_that_shows_it_does_i
         widgets.observe_write(answer)
         await until(lambda: cache.stats.lists == 2)
         assert seen == ["updated a"]
-        entry = cache.entry("one", "a")
-        assert entry is not None
-        assert is_json(entry.data) != compact, "it is kept as the list has it"
     assert cache.stats.handler_errors == 0
     assert mirror.objects == {key: plain(obj) for key, obj in api.objects.items()}
 
@@ -779,70 +773,6 @@ async def test_a_mistake_of_ours_starts_the_watch_over() -> None:
 
 
 @virtual_time
-async def test_a_compact_informer_reads_protobuf_and_whatever_else_comes() -> None:
-    api = WidgetServer()
-    api.write("one", "a", node="n1")
-    factory = api.factory()
-    widgets = factory.informer(WIDGETS, Widget, compact=True)
-    widgets.add_index("node", lambda widget: [widget.spec.node])
-
-    def encodings() -> list[bool]:
-        return [is_json(entry.data) for _, bucket in widgets.cache.buckets(None) for entry in bucket.values()]
-
-    async with running(factory):
-        assert encodings() == [False]
-        found, raw = widgets.get("one", "a"), widgets.raw("one", "a")
-        assert found is not None
-        assert (found.metadata.uid, found.spec.node) == (api.objects["one", "a"]["metadata"]["uid"], "n1")
-        assert raw == plain(api.objects["one", "a"])
-        assert len(widgets.by_index("node", "n1")) == 1
-        widgets.observe_write(api.write("one", "a", node="n2"))
-        assert encodings() == [True], "an own write is JSON until the watch tells of it"
-        assert len(widgets.by_index("node", "n2")) == 1
-        await settle()
-        assert encodings() == [False]
-        assert len(widgets.by_index("node", "n2")) == 1
-        api.protobuf = False
-        api.cut(0)
-        api.write("one", "b", node="n2")
-        await asyncio.sleep(10)
-        assert encodings() == [False, True]
-        assert len(widgets.by_index("node", "n2")) == 2
-
-
-@virtual_time
-async def test_one_object_in_another_encoding_is_no_change() -> None:
-    api = WidgetServer()
-    api.write("one", "a", node="n1")
-    factory = api.factory()
-    widgets = factory.informer(WIDGETS, Widget, compact=True)
-    seen: list[str] = []
-    widgets.add_handler(lambda delta: seen.append(delta.name))
-    async with running(factory):
-        api.protobuf = False
-        api.cut(0)
-        api.write("one", "b")
-        api.compact()
-        await asyncio.sleep(30)
-        assert widgets.cache.stats.lists == 2
-        assert seen == ["a", "b"]
-
-
-@virtual_time
-async def test_compact_is_for_all_who_share_the_collection_and_for_known_kinds_only() -> None:
-    factory = WidgetServer().factory()
-    widgets = factory.informer(WIDGETS, Widget)
-    (scope,) = widgets.cache.scopes.values()
-    assert scope.accept == ("application/json", "application/json")
-    assert factory.informer(WIDGETS, dict, compact=True).cache is widgets.cache
-    assert factory.informer(WIDGETS, Widget) is widgets
-    protobuf = "application/vnd.kubernetes.protobuf"
-    assert scope.accept == (f"{protobuf},application/json", f"{protobuf},application/json")
-    gadgets = factory.informer(Resource("example.org", "v1", "Gadget", "gadgets"), dict, compact=True)
-    assert gadgets.cache.scopes[""].accept == ("application/json", "application/json")
-
-
-@virtual_time
 async def test_the_order_of_namespaces_makes_no_other_copy() -> None:
     factory = WidgetServer().factory()
     widgets = factory.informer(WIDGETS, Widget, namespaces=("one", "two"))
@@ -853,14 +783,13 @@ class PartialWidget(msgspec.Struct):
     metadata: Metadata
 
 
-@pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("streaming", [False, True])
 @virtual_time
-async def test_an_informer_of_metadata_has_nothing_else(compact: bool, streaming: bool) -> None:
+async def test_an_informer_of_metadata_has_nothing_else(streaming: bool) -> None:
     api = WidgetServer(streaming=streaming)
     api.write("one", "a", node="n1")
     factory = api.factory()
-    widgets = factory.informer(WIDGETS, PartialWidget, metadata_only=True, compact=compact)
+    widgets = factory.informer(WIDGETS, PartialWidget, metadata_only=True)
     assert factory.informer(WIDGETS, PartialWidget).cache is not widgets.cache
 
     def expected() -> JsonObject:
@@ -1003,7 +932,6 @@ async def test_a_list_in_one_piece_may_take_as_long_as_it_goes_on_coming_in() ->
 
     class Slow:
         def __init__(self, body: bytes) -> None:
-            self.content_type = "application/json"
             self._parts = [body[:100], body[100:200], body[200:], b""]
 
         async def read(self) -> bytes:

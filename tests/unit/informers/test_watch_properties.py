@@ -128,10 +128,6 @@ def set_streaming(world: World, known: bool) -> None:
     world.api.streaming = known
 
 
-def set_protobuf(world: World, known: bool) -> None:
-    world.api.protobuf = known
-
-
 def set_late(world: World, seconds: float) -> None:
     world.connection.late = seconds
 
@@ -194,12 +190,10 @@ FAULTS: st.SearchStrategy[Operation] = st.one_of(
     fault("stall", lambda world: world.api.stall()),
     fault("error event", lambda world, error: world.api.fail(error), ERRORS),
     fault("garbage", lambda world: world.api.push(b'{"type":"ADDED","object":{"metadata"\n')),
-    fault("garbage frame", lambda world: world.api.push(b"\0\0\0\x09\n\5ADDED\x12\7")),
     fault("refuse", lambda world, error: world.api.refusals.append(error), ERRORS),
     fault("no connection", lambda world: world.api.refusals.append(TransportError("connection refused"))),
     fault("compact", lambda world: world.api.compact()),
     operation(set_streaming, st.booleans()),
-    operation(set_protobuf, st.booleans()),
     operation(set_late, st.sampled_from([0.0, 0.3, 3.0, 3.0])),
     operation(set_chunk, st.sampled_from([1, 50, 1000, 1 << 20])),
     fault("listen", lambda world: [view.listen() for view in world.views]),
@@ -214,7 +208,6 @@ STEPS = st.tuples(
     operations=st.one_of(st.lists(STEPS, max_size=5), st.lists(STEPS, min_size=20, max_size=40)),
     resource=st.sampled_from([WIDGETS, SERVICE_ACCOUNT]),
     namespaces=st.sampled_from([None, ("default", "kube-system")]),
-    compact=st.booleans(),
     late=st.sampled_from([0.0, 0.3, 3.0, 3.0]),
     streaming=st.booleans(),
     slice_seconds=st.sampled_from([0.0, 1.0]),
@@ -224,7 +217,6 @@ async def test_any_history_shows_no_wrong_state_and_ends_with_the_copies_equal_t
     operations: list[tuple[float, Operation]],
     resource: Resource,
     namespaces: tuple[str, ...] | None,
-    compact: bool,
     late: float,
     streaming: bool,
     slice_seconds: float,
@@ -234,7 +226,7 @@ async def test_any_history_shows_no_wrong_state_and_ends_with_the_copies_equal_t
     connection.late = late
     factory = InformerFactory(Client(connection), namespaces=namespaces)
     ledger = Ledger(api, resource)
-    views = views_of(factory, resource, ledger, compact=compact)
+    views = views_of(factory, resource, ledger)
     with pytest.MonkeyPatch.context() as patched, capture_logs():
         patched.setattr(turns, "SLICE", slice_seconds)
         async with anyio.create_task_group() as tasks:

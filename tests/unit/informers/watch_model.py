@@ -328,10 +328,10 @@ def key_of(obj: JsonObject) -> Key:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
 
 
-def views_of(factory: InformerFactory, resource: Resource, ledger: Ledger, *, compact: bool) -> list[View]:
+def views_of(factory: InformerFactory, resource: Resource, ledger: Ledger) -> list[View]:
     """A cache of each sort."""
     return [
-        View(factory.informer(resource, dict, compact=compact), Selection(), ledger),
-        View(factory.informer(resource, dict, compact=compact, label_selector="app=x"), Selection("", "app=x"), ledger),
-        View(factory.informer(resource, dict, compact=compact, metadata_only=True), Selection(), ledger),
+        View(factory.informer(resource, dict), Selection(), ledger),
+        View(factory.informer(resource, dict, label_selector="app=x"), Selection("", "app=x"), ledger),
+        View(factory.informer(resource, dict, metadata_only=True), Selection(), ledger),
     ]

@@ -1,24 +1,11 @@
-"""A server of widgets: a kind as if it were built in, so that there is protobuf of it too."""
+"""A server of widgets: a kind that its tests know best."""
 
 from dataclasses import dataclass
 
 from controller.testkit import ApiServer
 from informers import InformerFactory, JsonObject, Key, Resource
-from informers.schema import Field, schema
 
 WIDGETS = Resource("example.org", "v1", "Widget", "widgets")
-
-KIND = "example.org/v1/Widget"
-
-schema().kinds[KIND] = "test.Widget"
-schema().messages["test.Widget"] = (
-    Field(1, "metadata", "one", "meta.v1.ObjectMeta", "required"),
-    Field(2, "spec", "one", "test.WidgetSpec", "required"),
-)
-schema().messages["test.WidgetSpec"] = (
-    Field(1, "number", "one", "int", "optional"),
-    Field(2, "node", "one", "string", "optional"),
-)
 
 
 @dataclass(eq=False)

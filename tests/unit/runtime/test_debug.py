@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from controller.runtime.controller import SLOWEST_KEPT, Controller
 from controller.runtime.debug import MOST_LISTED, debug_pages
-from controller.runtime.kube import POD, Pod
+from controller.runtime.kube import POD, PartialObject
 from controller.runtime.probes import Probes
 from controller.runtime.reconciler import Request, Result
 from controller.testkit import now, virtual_time
@@ -128,10 +128,10 @@ class TestReconciles:
 class TestCaches:
     async def test_sizes_and_state_and_no_contents(self, factory: InformerFactory) -> None:
         secrets = factory.informer(SECRET, dict, label_selector="app=rook", namespaces=("a", "b"))
-        pods = factory.informer(POD, Pod, compact=True)
+        pods = factory.informer(POD, PartialObject, metadata_only=True)
         content = orjson.dumps({"metadata": {"name": "key", "namespace": "a"}, "data": {"key": "aGlkZGVu"}})
         secrets.cache.put("a", "key", Entry(7, content))
-        pods.cache.put("a", "one", Entry(8, b"k8s\0" + b"x" * 96))
+        pods.cache.put("a", "one", Entry(8, b"x" * 100))
         pods.cache.scopes[""].trouble = "403 Forbidden: no"
         _, watchers = next(factory.caches())
         watchers[0].stats.last_event = now() - 5.0
@@ -146,11 +146,10 @@ class TestCaches:
         assert ages == [pytest.approx(5.0, abs=1.0), None]
         assert first == {
             "resource": "secrets",
-            "kind": "v1/Secret",
+            "metadataOnly": False,
             "selectors": {"labelSelector": "app=rook"},
             "objects": 1,
             "bytes": len(content),
-            "encodings": {"json": 1, "protobuf": 0},
             "indexes": 0,
             "synced": False,
             "trouble": "",
@@ -160,7 +159,7 @@ class TestCaches:
             ],
         }
         assert (second["resource"], second["bytes"], second["trouble"]) == ("pods", 100, "403 Forbidden: no")
-        assert second["encodings"] == {"json": 0, "protobuf": 1}
+        assert second["metadataOnly"]
 
 
 JSON_PAGES = {"/debug/queues", "/debug/reconciles", "/debug/caches"}
