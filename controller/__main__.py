@@ -30,11 +30,11 @@ log = structlog.get_logger(__name__)
 
 LEASE = "rook-ceph-operator"
 USER_AGENT = "rook-operator"
-GC_THRESHOLDS = 20_000, 5, 1000
-"""For `gc.set_threshold`. A look at a big cluster makes and drops objects by the hundred thousand.
+GC_THRESHOLDS = 10_000, 2, 1000
+"""For `gc.set_threshold`. A look at a big cluster makes and drops objects by the ten thousand.
 
 By default that causes several collections of everything, each of which holds up the event loop; what is in cycles is
-little, and can wait.
+little, and can wait. Those of what is new are many and short.
 """
 
 SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register, ceph.register)

@@ -68,6 +68,10 @@ class _Labelled(msgspec.Struct, frozen=True):
     metadata: _Labels = _Labels()
 
 
+type Known[T] = dict[Key, tuple[Entry, T]]
+"""Objects that were read, each with what it was decoded from."""
+
+
 class Informer[T]:
     """A collection's local copy, seen as objects of type T. Made by `InformerFactory.informer`.
 
@@ -136,7 +140,9 @@ class Informer[T]:
         """
         return list(self._views(self.keys(namespace)))
 
-    async def walk(self, namespace: str | None = None, *, labels: Mapping[str, str] | None = None) -> AsyncIterator[T]:
+    async def walk(
+        self, namespace: str | None = None, *, labels: Mapping[str, str] | None = None, known: Known[T] | None = None
+    ) -> AsyncIterator[T]:
         """The objects of a namespace, or all (None), one by one, while everything else has its turns.
 
         Each is as it is when its turn comes. Left out is what was made since the beginning, what is gone, and what does
@@ -145,13 +151,26 @@ class Informer[T]:
         Args:
             namespace: Where.
             labels: Only those that carry all of these; the others are not decoded.
+            known: What earlier walks of the same objects have decoded, for who reads them again and again and has the
+                memory for it: what has not changed since is not decoded again. Is brought up to date.
         """
         wanted = (labels or {}).items()
-        async for key in sliced(self.keys(namespace)):
+        keys = self.keys(namespace)
+        async for key in sliced(keys):
             entry = self.cache.entry(*key)
-            if entry is not None and (not wanted or wanted <= self._labelled(entry.data).metadata.labels.items()):
-                for found in self._views((key,)):
-                    yield found
+            if entry is None or (wanted and not wanted <= self._labelled(entry.data).metadata.labels.items()):
+                continue
+            before = known.get(key) if known is not None else None
+            if before is not None and before[0] is entry:
+                yield before[1]
+                continue
+            for found in self._views((key,)):
+                if known is not None:
+                    known[key] = (entry, found)
+                yield found
+        if known:
+            for gone in known.keys() - set(keys):
+                del known[gone]
 
     def _views(self, keys: Iterable[Key]) -> Iterator[T]:
         """The objects that can be read."""

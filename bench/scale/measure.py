@@ -1,7 +1,8 @@
 """Measures one size of cluster, in a process of its own: `python -m bench.scale.measure OSDS` prints a row as JSON.
 
 CPU is that of the whole process, the test kit's share included; the longest stretch is the CPU time that one callback
-of the event loop took, which other programs on the machine do not lengthen.
+of the event loop took on the loop's thread, which other programs on the machine do not lengthen. The event loop is the
+operator's, uvloop; progress goes to stderr.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
+import uvloop
 
-from bench.scale.world import CLUSTER, CLUSTERS, NAMESPACE, NEW_IMAGE, World
+from bench.scale.world import CLUSTER, CLUSTERS, NAMESPACE, World
 from controller.__main__ import GC_THRESHOLDS
 from controller.ceph import memory, system
 from controller.framework import reports
@@ -29,6 +31,7 @@ from controller.testkit import new_manager, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextvars import Context
 
     from controller.runtime import Manager
 
@@ -37,6 +40,7 @@ REST_SECONDS = 60.0
 QUIET_SECONDS = 0.3
 """The operator is done when it has not reconciled anything for so long."""
 DEADLINE = 300.0
+BEGUN = time.perf_counter()
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,21 +70,54 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass
 class Loop:
-    """The longest stretch of the event loop since `longest` was last set to 0, in seconds of CPU."""
+    """The longest stretch of the event loop since `longest` was last set to 0, in seconds of CPU.
+
+    There is no hook for it: the loop's debug mode measures by the wall clock, and slows everything down.
+    """
 
     longest: float = 0.0
 
-    def install(self) -> None:
-        """Measures every callback from now on."""
-        # There is no hook for it: the loop's debug mode measures by the wall clock, and slows everything down.
-        run = asyncio.Handle._run  # noqa: SLF001
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """An event loop that measures every callback."""
+        made = _MeasuredLoop()
+        made.stretches = self
+        return made
 
-        def measured(handle: asyncio.Handle) -> None:
+    def measured(self, callback: Callable[..., object]) -> Callable[..., None]:
+        """The callback, measured."""
+
+        def run(*args: Any) -> None:
             begun = time.thread_time()
-            run(handle)
+            callback(*args)
             self.longest = max(self.longest, time.thread_time() - begun)
 
-        setattr(asyncio.Handle, "_run", measured)  # noqa: B010  # as above
+        return run
+
+
+class _MeasuredLoop(uvloop.Loop):
+    """uvloop, of which everything that tasks, futures, timers and threads have it call is measured."""
+
+    stretches: Loop
+
+    def call_soon[*Ts](
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon(self.stretches.measured(callback), *args, context=context)
+
+    def call_soon_threadsafe[*Ts](
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        return super().call_soon_threadsafe(self.stretches.measured(callback), *args, context=context)
+
+    def call_later[*Ts](
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_later(delay, self.stretches.measured(callback), *args, context=context)
+
+    def call_at[*Ts](
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, self.stretches.measured(callback), *args, context=context)
 
 
 @dataclass
@@ -131,28 +168,29 @@ class Operator:
         return sum(controller.stats.reconcile_time.count for controller in self.manager.controllers)
 
 
-async def measure(osds: int) -> Row:
-    """Makes a cluster of so many OSDs and volumes, and measures what the operator does for it."""
-    loop = Loop()
+async def measure(osds: int, loop: Loop) -> Row:
+    """Makes a cluster of so many OSDs and volumes, and measures what the operator does for it on this event loop."""
     imports = rss()
     world = World(osds)
     world.ceph.install()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(world.kubelets)
         async with operator(world, loop) as first:
+            progress("mons and mgrs")
             await first.until(lambda: world.status().get("phase") == "Ready", "mons and mgrs")
             world.add_osds()
+            progress("Deployments of OSDs")
             await first.until(lambda: world.deployments() >= osds + 5, "Deployments of OSDs")
             await first.until(lambda: world.status().get("phase") == "Ready", "OSDs")
         world.add_volumes(osds)
         gc.collect()
         gc.freeze()  # what the kit holds is not the operator's to look through
         before = rss()
+        progress("another operator takes over, with as many attached volumes")
         async with operator(world, loop) as second:
             highest = Highest()
             tasks.start_soon(highest.watch)
             await second.done()
-            loop.install()
             row = await figures(second, world, lambda: highest.mib - before + imports)
         tasks.cancel_scope.cancel()
     return row
@@ -166,18 +204,22 @@ async def figures(operator: Operator, world: World, memory_taken: Callable[[], f
             CLUSTERS, NAMESPACE, CLUSTER, {"metadata": {"annotations": {"bench": str(time.monotonic_ns())}}}
         )
 
+    progress("looks at rest")
     remembered, memory.OLD = memory.OLD, -1.0
     looks = [await operator.cost(look) for _ in range(LOOKS)]
     memory.OLD = remembered
     await operator.cost(look)
+    progress("pod events")
     events = [await operator.cost(lambda: world.touch_pod("rook-ceph-osd-0-0")) for _ in range(LOOKS)]
+    progress(f"{REST_SECONDS:g} s at rest")
     asked, cpu = world.ceph.asked.total(), time.process_time()
     await anyio.sleep(REST_SECONDS)
     commands, rest = world.ceph.asked.total() - asked, time.process_time() - cpu
     sizes = [status_bytes(world)]
     world.follows = False
+    progress("another image")
     image = await operator.cost(
-        lambda: world.server.patch(CLUSTERS, NAMESPACE, CLUSTER, {"spec": {"cephVersion": {"image": NEW_IMAGE}}}),
+        world.change_image,
         until=lambda: planned(world) > world.ceph.osds,
     )
     sizes.append(status_bytes(world))
@@ -220,6 +262,11 @@ class Highest:
             await anyio.sleep(0.05)
 
 
+def progress(what: str) -> None:
+    """Tells what is done next."""
+    print(f"  {time.perf_counter() - BEGUN:5.0f} s: {what}", file=sys.stderr, flush=True)
+
+
 def rss() -> float:
     """MiB that the process takes now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / (1 << 20)
@@ -238,4 +285,6 @@ def status_bytes(world: World) -> int:
 if __name__ == "__main__":
     configure_logging(level="error")
     gc.set_threshold(*GC_THRESHOLDS)
-    print(msgspec.json.encode(asyncio.run(measure(int(sys.argv[1])))).decode())
+    measuring = Loop()
+    with asyncio.Runner(loop_factory=measuring.new_event_loop) as runner:
+        print(msgspec.json.encode(runner.run(measure(int(sys.argv[1]), measuring))).decode())

@@ -24,9 +24,11 @@ from controller.runtime.kube import (
     SECRET,
     SERVICE,
     STORAGE_CLASS,
+    VOLUME_ATTACHMENT,
     resource_of,
 )
 from controller.testkit import ApiServer
+from controller.volumes.attach import GIVEN_TO, finalizer
 
 if TYPE_CHECKING:
     from informers import JsonObject
@@ -83,18 +85,23 @@ class World:
             self.server.put(REPORTS, {"metadata": meta, "devices": msgspec.to_builtins(devices)})
 
     def add_volumes(self, count: int) -> None:
-        """Claims and their volumes, bound."""
+        """Claims and their volumes, bound, and each attached to a node."""
         self.server.put(STORAGE_CLASS, {"metadata": {"name": "block"}, "provisioner": DRIVER, "parameters": {}})
         for number in range(count):
             name = f"pvc-{number:05d}"
             self.server.put(PV, _volume(name))
             self.server.put(PVC, _claim(name))
+            self.server.put(VOLUME_ATTACHMENT, _attachment(name, node_name(number // OSDS_PER_NODE)))
 
     def touch_pod(self, name: str) -> None:
         """A container of a pod is restarted, of which the kubelet tells."""
         pod = self.server.get(POD, NAMESPACE, name)
         pod["status"]["containerStatuses"][0]["restartCount"] += 1
         self.server.put(POD, pod)
+
+    def change_image(self) -> None:
+        """A user asks for another release."""
+        self.server.patch(CLUSTERS, NAMESPACE, CLUSTER, {"spec": {"cephVersion": {"image": NEW_IMAGE}}})
 
     async def kubelets(self) -> None:
         """Does what controllers and kubelets do: addresses, rolled out Deployments, and pods."""
@@ -216,23 +223,41 @@ def _cluster() -> JsonObject:
 
 
 def _volume(name: str) -> JsonObject:
-    attributes = {"clusterID": NAMESPACE, "pool": "replicapool", "imageName": f"csi-vol-{name}", "imageFormat": "2"}
     return {
         "metadata": {
             "name": name,
-            "annotations": {"pv.kubernetes.io/provisioned-by": DRIVER},
+            "annotations": {
+                "pv.kubernetes.io/provisioned-by": DRIVER,
+                GIVEN_TO: f"csi-{name}/csi-{name}",
+            },
             "finalizers": ["kubernetes.io/pv-protection", "external-provisioner.volume.kubernetes.io/finalizer"],
         },
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "10Gi"},
             "claimRef": {"namespace": "apps", "name": name, "uid": name},
-            "csi": {"driver": DRIVER, "volumeHandle": f"0001-0009-rook-ceph-{name}", "volumeAttributes": attributes},
+            "csi": {
+                "driver": DRIVER,
+                "volumeHandle": f"0001-0009-rook-ceph-{name}",
+                "volumeAttributes": _attributes(name),
+            },
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": "block",
         },
         "status": {"phase": "Bound"},
     }
+
+
+def _attachment(volume: str, node: str) -> JsonObject:
+    return {
+        "metadata": {"name": f"csi-{volume}", "uid": f"csi-{volume}", "finalizers": [finalizer(DRIVER)]},
+        "spec": {"attacher": DRIVER, "nodeName": node, "source": {"persistentVolumeName": volume}},
+        "status": {"attached": True, "attachmentMetadata": {"imageFeatures": "61"}},
+    }
+
+
+def _attributes(volume: str) -> dict[str, str]:
+    return {"clusterID": NAMESPACE, "pool": "replicapool", "imageName": f"csi-vol-{volume}", "imageFormat": "2"}
 
 
 def _claim(name: str) -> JsonObject:

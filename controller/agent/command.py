@@ -65,16 +65,18 @@ class Runner(Protocol):
 
 async def run(*argv: str, deadline: float | None = 30.0, ok: Collection[int] = (0,)) -> Done:
     """The real `Runner`."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-        )
-    except OSError as error:
-        raise CommandError(argv[0], f"cannot be started: {error}") from error
-    if deadline is None:
-        with anyio.CancelScope(shield=True):
+    stdout = stderr = b""
+    # What must not be cut off must not be while it is started, either: it may be at work before that is known here.
+    with anyio.CancelScope(shield=deadline is None):
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise CommandError(argv[0], f"cannot be started: {error}") from error
+        if deadline is None:
             stdout, stderr = await process.communicate()
-    else:
+    if deadline is not None:
         try:
             with anyio.fail_after(deadline):
                 stdout, stderr = await process.communicate()

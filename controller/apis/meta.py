@@ -113,9 +113,10 @@ Timestamp = Annotated[str, Schema(format="date-time")]
 """An RFC 3339 time, kept as text: it is shown, compared for equality, and seldom computed with."""
 
 
-class ApiStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class ApiStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
     """Base of all types on the wire: immutable, camelCase names, and unset fields left out when encoded.
 
+    What comes from JSON has no cycles, so that Python's garbage collector need not look through it.
     A field of a type that we write has the zero of its type as default, so that nothing of meaning is left out.
     """
 

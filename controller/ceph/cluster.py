@@ -37,7 +37,7 @@ from controller.ceph.served import unmendable_intents, unserved, unserved_intent
 from controller.framework.aside import aside
 from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import Apply, ensure, is_held, let_go_of
+from controller.framework.children import Apply, ensure, is_held
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.journal import journal
 from controller.framework.pace import Pace
@@ -45,7 +45,6 @@ from controller.framework.patterns import pattern_problem
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
-    SOON,
     Outcome,
     Plan,
     Step,
@@ -350,9 +349,8 @@ class ClusterReconciler:
         if outcome.failures or not (settled and outcome.changed):
             mode = PLAN_ONLY if plan_only else APPLY
             await self._show(cluster, seen, outcome, mode=mode, problems=(*others, *problems))
-        await let_go_of(seen.live)
         # The next look comes when the caches have seen what was written.
-        return conclude(outcome, SOON if outcome.changed else plan.look_again)
+        return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
 
     def _close(self, namespace: str) -> None:
         """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph.status import Capacity, CephDaemonsVersions, CephHealthMessage, CephStatus
+from controller.framework.text import brief, some
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,11 @@ release.
 
 SMALLEST_CHANGE = 0.01
 """Part of the total capacity by which used or available bytes must differ from those shown to be shown anew."""
+
+MAX_CHECKS, MAX_CODES = 50, 10
+"""Health checks that a status shows, and codes of others that it names; each message is cut as `brief` does it."""
+MORE = "MORE"
+"""In place of a code, for what is said of checks that are not shown."""
 
 _SECONDS = re.compile(r"\d+(\.\d+)?(?= ?s(ec(onds?)?)?\b)")
 
@@ -117,11 +123,23 @@ def ceph_status(health: Health | None, previous: CephStatus, fsid: str, now: str
         health=health.status,
         previous_health=previous.health if changed and previous.health else previous.previous_health,
         last_changed=now if changed else previous.last_changed,
-        details={code: _steady(check, previous.details.get(code)) for code, check in health.checks.items()},
+        details={code: _steady(check, previous.details.get(code)) for code, check in _shown(health.checks).items()},
         capacity=_capacity(health.capacity, previous.capacity, now),
         versions=health.versions,
     )
     return previous if shown == previous else msgspec.structs.replace(shown, last_checked=now)
+
+
+def _shown(checks: Mapping[str, CephHealthMessage]) -> dict[str, CephHealthMessage]:
+    """What a status shows of the checks: no more than `MAX_CHECKS`, errors first, and their messages cut."""
+    order = sorted(checks, key=lambda code: (checks[code].severity != HEALTH_ERR, code))
+    kept, left = sorted(order[:MAX_CHECKS]), order[MAX_CHECKS:]
+    found = {code: msgspec.structs.replace(checks[code], message=brief(checks[code].message)) for code in kept}
+    if left:
+        found[MORE] = CephHealthMessage(
+            severity=checks[left[0]].severity, message=f"{len(left)} more checks are not shown: {some(left, MAX_CODES)}"
+        )
+    return found
 
 
 def _steady(check: CephHealthMessage, previous: CephHealthMessage | None) -> CephHealthMessage:

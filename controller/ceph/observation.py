@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource
+    from informers.informer import Known
 
 log = structlog.get_logger(__name__)
 
@@ -176,6 +177,15 @@ class Observation:
     drains: disruption.Scene = field(default_factory=disruption.Scene)
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What is remembered of a cluster from one look to the next."""
+
+    deployments: Known[Deployment] = field(default_factory=dict)
+    pods: Known[Pod] = field(default_factory=dict)
+    compared: Comparisons = field(default_factory=Comparisons)
+
+
 class Observer:
     """Observes clusters.
 
@@ -191,21 +201,24 @@ class Observer:
         self._connections = connections
         self._settings = settings
         self._applier = applier
-        self._compared: dict[str, Comparisons] = {}
+        self._clusters: dict[str, _Memory] = {}
+        self._nodes: Known[Node] = {}
+        self._reports: Known[NodeReport] = {}
 
     def forget(self, namespace: str) -> None:
         """Forgets what is remembered of a cluster that is gone."""
-        self._compared.pop(namespace, None)
+        self._clusters.pop(namespace, None)
 
     async def observe(self, cluster: CephCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
-        namespace = cluster.metadata.namespace
+        namespace, caches = cluster.metadata.namespace, self._caches
+        memory = self._clusters.setdefault(namespace, _Memory())
         live = await snapshot(self._caches.children, namespace, self._applier)
         identity, problem = _identity(self._caches.secrets.get(namespace, IDENTITY))
         warned = warnings([event async for event in self._caches.events.walk(namespace)])
-        pods = with_warnings([pod async for pod in self._caches.pods.walk(namespace)], warned)
-        deployments = [deployment async for deployment in self._caches.deployments.walk(namespace)]
-        nodes = tuple([node async for node in self._caches.nodes.walk()])
+        pods = with_warnings([pod async for pod in caches.pods.walk(namespace, known=memory.pods)], warned)
+        deployments = [found async for found in caches.deployments.walk(namespace, known=memory.deployments)]
+        nodes = tuple([node async for node in caches.nodes.walk(known=self._nodes)])
         jobs = self._caches.jobs.list(namespace)
         running = version.declared(deployments)
         endpoints = self._endpoints(namespace)
@@ -214,14 +227,14 @@ class Observer:
         if identity is not None and endpoints is not None and endpoints.mons and _may_answer(pods):
             ceph, state = await self._ask_quorum(cluster, identity, endpoints)
         answers = await _ask(ceph) if ceph is not None else _Answers()
-        reports = {r.metadata.name: r.devices async for r in self._caches.reports.walk()}
+        reports = {r.metadata.name: r.devices async for r in caches.reports.walk(known=self._reports)}
         runs = _running(cluster, answers.health, running)
         looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
         detection = version.analyze(cluster, live, looking, runs, warned)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = config.secret_values(cluster, lambda name: self._caches.secrets.get(namespace, name))
-        seen_osds = osd.OsdObservation(now=now, nodes=tuple(self._caches.nodes.list()), reports=reports)
+        seen_osds = osd.OsdObservation(now=now, nodes=nodes, reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
@@ -238,7 +251,7 @@ class Observer:
                 mgr=answers.mgrs is not None and answers.mgrs.available,
                 allow_loop_devices=self._settings.allow_loop_devices,
                 script_image=self._settings.operator_image,
-                memory=self._compared.setdefault(namespace, Comparisons()),
+                memory=memory.compared,
                 reserved=self._caches.reservations.of_others(namespace),
                 warned=warned,
             )

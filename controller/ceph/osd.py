@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
@@ -44,7 +45,7 @@ from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.framework.text import some
+from controller.framework.text import brief, some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ COUNTED = ("osd_objectstore", "ceph_release")
 """What the OSDs' metadata is counted by; the metadata of all OSDs itself is megabytes."""
 MAX_DEVICE_ROWS = 500
 """Devices that a status lists; an object of the API has to stay well below 1.5 MiB."""
+MAX_REASON = 240
+"""Characters that are said of each."""
 MAX_NAMED = 10
 """OSDs that a message names."""
 MOVE_ANNOTATION = "rook.io/allow-osd-move"
@@ -682,8 +685,10 @@ def _outdated(
     }
     entries = Entries(cluster.spec.storage)
     own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
-    moving, meta = _may_move(cluster), cluster.metadata
-    memory.begin((meta.uid, meta.generation, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
+    moving, spec = _may_move(cluster), cluster.spec
+    # Daemons get the image from the release, which is known later than the image that the spec names.
+    spec = msgspec.structs.replace(spec, ceph_version=msgspec.structs.replace(spec.ceph_version, image=""))
+    memory.begin((cluster.metadata.uid, spec, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)
@@ -841,7 +846,10 @@ def device_status(seen: OsdObservation) -> tuple[api.DeviceVerdict, ...]:
     kept = sorted(verdicts, key=lambda v: order.index(v.verdict))[:MAX_DEVICE_ROWS]
     rows = [
         api.DeviceVerdict(
-            node=v.node, device=v.device, verdict=v.verdict.value, reason="; ".join([v.reason, *_remarks(v, seen)])
+            node=v.node,
+            device=v.device,
+            verdict=v.verdict.value,
+            reason=brief("; ".join([v.reason, *_remarks(v, seen)]), MAX_REASON),
         )
         for v in sorted(kept, key=lambda v: (v.node, v.device))
     ]

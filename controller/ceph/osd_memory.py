@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Comparisons:
     """The last comparison of each of a cluster's OSDs, with all that it depended on."""
 
     def __init__(self) -> None:
-        self._common: Hashable = None
+        self._common: object = None
         self._found: dict[int, tuple[object, str]] = {}
 
-    def begin(self, common: Hashable, osd_ids: Iterable[int]) -> None:
+    def begin(self, common: object, osd_ids: Iterable[int]) -> None:
         """Begins a look.
 
         Args:

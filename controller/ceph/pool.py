@@ -40,7 +40,6 @@ from controller.framework.journal import journal
 from controller.framework.plan import (
     APPLY,
     PLAN_ONLY,
-    SOON,
     Outcome,
     StepState,
     carry_out,
@@ -130,7 +129,7 @@ class PoolReconciler:
         if _released(outcome):
             return Result()
         await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        return conclude(outcome, SOON if outcome.changed else plan.look_again)
+        return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
 
     async def _observe(self, pool: CephBlockPool) -> PoolObservation:
         namespace = pool.metadata.namespace

@@ -11,14 +11,17 @@ import errno
 import json
 import math
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 import anyio.to_thread
+import msgspec
 import orjson
 import structlog
 
+from controller.ceph.answers import LONG
 from controller.ceph.memory import QUESTIONS, READS, Memory
 from controller.ceph.threads import Lane, Threads
 from workqueue import loop_clock
@@ -67,7 +70,11 @@ class CephError(Exception):
 
 
 class Cluster(Protocol):
-    """A Ceph cluster that answers commands. What it answers is decoded JSON, or text where it is no JSON."""
+    """A Ceph cluster that answers commands.
+
+    What it answers is decoded JSON, or text where it is no JSON; of some long answers only what is read of them, as
+    `controller.ceph.answers` says.
+    """
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
         """Asks the mons, e.g. `mon("osd pool ls", detail="detail")`.
@@ -135,15 +142,15 @@ class RadosCluster:
             if output is None:
                 output = await self._ask("mon_command", prefix, command)
                 memory.keep(question, output, writes)
-            return await _decoded(output)
+            return await _decoded(output, prefix)
         try:
-            return await _decoded(await self._ask("mon_command", prefix, command))
+            return await _decoded(await self._ask("mon_command", prefix, command), prefix)
         finally:
             memory.wrote()
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mgr`."""
-        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)))
+        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)
 
     async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
         """Runs a blocking call of librados or librbd in a worker thread.
@@ -313,12 +320,17 @@ def _command(prefix: str, args: Mapping[str, Any]) -> str:
     return json.dumps({"prefix": prefix, "format": "json", **args})
 
 
-async def _decoded(output: bytes) -> Any:
+async def _decoded(output: bytes, prefix: str) -> Any:
     """A long answer is decoded in a thread: everything else goes on meanwhile."""
-    return _decode(output) if len(output) <= SHORT else await anyio.to_thread.run_sync(_decode, output)
+    if len(output) <= SHORT:
+        return _decode(output, prefix)
+    return await anyio.to_thread.run_sync(_decode, output, prefix)
 
 
-def _decode(output: bytes) -> Any:
+def _decode(output: bytes, prefix: str = "") -> Any:
+    if prefix in LONG:
+        with suppress(msgspec.MsgspecError):
+            return LONG[prefix].decode(output)
     if not output.strip():
         return None
     try:

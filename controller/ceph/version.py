@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NAME = "rook-ceph-detect-version"
 SUBJECT = "Ceph version"
+KEY = "cmdreporter"
+"""Under which the spec has labels and annotations of the Job's pod, besides those for all."""
 IMAGE_ANNOTATION = "rook.io/image"
 
 
@@ -96,12 +98,12 @@ def intended(cluster: CephCluster, detection: Detection, declared: Collection[Re
 
 def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
     """The releases that the Deployments of daemons have."""
-    found: set[Release] = set()
+    found: set[tuple[str, str]] = set()
     for deployment in deployments:
         labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
         if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
-            found.add(Release(containers[0].image, CephVersion.parse(labels[VERSION_LABEL])))
-    return frozenset(found)
+            found.add((containers[0].image, labels[VERSION_LABEL]))
+    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def _judged(cluster: CephCluster, version: CephVersion, running: Running | None, steps: tuple[Step, ...]) -> Detection:
@@ -131,19 +133,25 @@ def detection_job(cluster: CephCluster) -> JsonObject:
     resources = requirements(spec.resources, "cmd-reporter")
     if resources:
         container["resources"] = resources
+    meta: JsonObject = {"labels": {**spec.labels.get("all", {}), **spec.labels.get(KEY, {}), **labels}}
+    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(KEY, {})}
+    if annotations:
+        meta["annotations"] = annotations
+    priority_class = spec.priority_class_names.get("all")
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": metadata(cluster, NAME, labels, annotations={IMAGE_ANNOTATION: spec.ceph_version.image}),
         "spec": {
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": meta,
                 "spec": {
                     "restartPolicy": "OnFailure",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "serviceAccountName": ACCOUNT,
                     **pod_fields(merged(spec.placement, "mon")),
+                    **({"priorityClassName": priority_class} if priority_class else {}),
                     "containers": [container],
                 },
             },

@@ -1,7 +1,10 @@
-"""The health of lanes: which steps failed, and when each may be tried again.
+"""The health of lanes: which steps failed, and when each may be tried again; and which are done again and again.
 
 A step that fails is tried again after a delay that doubles with every failure, up to a bound; the object's other lanes
 do not wait for it. Only lanes that fail are remembered, until their step succeeds or leaves the plan.
+
+A step that is done in one look after the other achieves nothing: somebody undoes it. The pause until the next look
+doubles with each, up to the same bound.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds until a failed step is tried again: at first, and at most."""
+SOON = 0.05
+"""Seconds after which to look again at an object that was just changed: its own writes bring the next look anyway."""
 JITTER = 0.2
 """Part of a delay that is random, so that lanes which failed together come back apart."""
 
@@ -43,10 +48,11 @@ class LaneBackoff:
         self._clock = clock or loop_clock()
         self._delays = ItemExponentialBackoff[StepKey](FIRST_RETRY, LAST_RETRY, jitter=JITTER)
         self._failing: dict[StepKey, _Failed] = {}
+        self._done: dict[StepKey, int] = {}
 
     def __bool__(self) -> bool:
-        """Whether any lane failed."""
-        return bool(self._failing)
+        """Whether there is anything to remember: lanes that failed, or steps that were done in the last look."""
+        return bool(self._failing or self._done)
 
     def held(self, key: StepKey, action: object) -> str:
         """The last error of a step that may not be tried again yet; empty when it may.
@@ -67,6 +73,13 @@ class LaneBackoff:
         if self._failing.pop(key, None) is not None:
             self._delays.forget(key)
 
+    def looked(self, done: Iterable[StepKey]) -> float | None:
+        """Ends a look in which these steps were done: seconds until the next one; None: nothing was done."""
+        self._done = {key: self._done.get(key, 0) + 1 for key in done}
+        # The exponent is bounded, since a float's is.
+        times = min(max(self._done.values(), default=0), 16)
+        return min(SOON * 2 ** (times - 1), LAST_RETRY) if times else None
+
     def keep(self, keys: Iterable[StepKey]) -> None:
         """Forgets the steps that are not among `keys`: they left the plan."""
         if self._failing:
@@ -80,7 +93,7 @@ class LaneBackoff:
 
 
 class Backoffs:
-    """Which lanes failed, for every object of a reconciler; kept only for objects that have such lanes.
+    """What is remembered of lanes, for every object of a reconciler that there is anything to remember of.
 
     Args:
         clock: Seconds that only move forward; the event loop's by default.
@@ -92,7 +105,7 @@ class Backoffs:
 
     @property
     def tracked(self) -> int:
-        """How many objects have lanes that failed."""
+        """How many objects have lanes that failed, or were changed in their last look."""
         return len(self._objects)
 
     def of(self, request: Request) -> LaneBackoff:
@@ -101,7 +114,7 @@ class Backoffs:
         return found if found is not None else LaneBackoff(self._clock)
 
     def keep(self, request: Request, lanes: LaneBackoff) -> None:
-        """Remembers the lanes of an object where any failed, and forgets the object otherwise."""
+        """Remembers the lanes of an object where there is anything to remember, and forgets the object otherwise."""
         if lanes:
             self._objects[request] = lanes
         else:

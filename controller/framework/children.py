@@ -83,9 +83,9 @@ def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, l
 
 
 class Snapshot(Mapping[tuple[str, str], JsonObject]):
-    """The objects of a namespace as the caches had them at one moment; each is decoded when it is asked for.
+    """The objects of a namespace as the caches had them at one moment; each is decoded when it is asked for, each time.
 
-    Where there are thousands, a look at rest needs few of them whole.
+    Where there are thousands, a look at rest needs few of them whole, and one that needs all needs them one by one.
 
     Attributes:
         held: Those that are not to be applied again yet.
@@ -94,7 +94,6 @@ class Snapshot(Mapping[tuple[str, str], JsonObject]):
     def __init__(self) -> None:
         self.held: dict[tuple[str, str], Held] = {}
         self._kept: dict[tuple[str, str], Callable[[], JsonObject]] = {}
-        self._decoded: dict[tuple[str, str], JsonObject] = {}
 
     def add(self, kind: str, name: str, decode: Callable[[], JsonObject]) -> None:
         """Adds an object."""
@@ -102,14 +101,11 @@ class Snapshot(Mapping[tuple[str, str], JsonObject]):
 
     def hold(self, kind: str, name: str, obj: Held) -> None:
         """Adds an object that is not to be applied again yet."""
-        self.held[kind, name] = self._decoded[kind, name] = obj
+        self.held[kind, name] = obj
         self._kept[kind, name] = lambda: obj
 
     def __getitem__(self, key: tuple[str, str]) -> JsonObject:
-        found = self._decoded.get(key)
-        if found is None:
-            found = self._decoded[key] = self._kept[key]()
-        return found
+        return self._kept[key]()
 
     def __contains__(self, key: object) -> bool:
         return key in self._kept
@@ -143,14 +139,6 @@ async def snapshot(informers: Iterable[Informer[Any]], namespace: str, applier: 
 def is_held(live: Live, key: tuple[str, str]) -> bool:
     """Whether an object is not to be applied again yet; it is not decoded for that."""
     return key in live.held if isinstance(live, Snapshot) else isinstance(live.get(key), Held)
-
-
-async def let_go_of(live: Live) -> None:
-    """Ends the use of a `snapshot`: thousands of objects that go all at once would hold up the event loop."""
-    turns = Turns()
-    while isinstance(live, dict) and live:
-        live.popitem()
-        await turns.checkpoint()
 
 
 def altered(live: Live) -> tuple[str, ...]:

@@ -63,7 +63,8 @@ def condition(
         told = f"{named}; {told}" if told else named
     if invalid:
         status, reason = "False", INVALID
-        told = "; ".join([*invalid, *([told] if told else [])])
+        more_invalid = [f"and {len(invalid) - MAX_NAMED} more"] if len(invalid) > MAX_NAMED else []
+        told = "; ".join([*invalid[:MAX_NAMED], *more_invalid, *([told] if told else [])])
     return Condition(type=TYPE, status=status, reason=reason, message=told, observed_generation=generation)
 
 

@@ -9,7 +9,7 @@ no coroutine is parked until a daemon answers; the reconciler looks again when a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -19,11 +19,12 @@ import msgspec
 
 from controller.apis.meta import ObjectMeta
 from controller.apis.plan import PlanStep
-from controller.framework.backoff import Backoffs, LaneBackoff, StepKey
+from controller.framework.backoff import SOON, Backoffs, LaneBackoff, StepKey
 from controller.framework.text import cut
 from controller.runtime import Request, Result, RetryAfterError
 from controller.runtime.leader import is_lost
 from controller.runtime.log import redact_text
+from informers.turns import sliced
 
 MAX_CONCURRENT_LANES = 8
 """Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
@@ -33,9 +34,6 @@ MAX_NAMED = 10
 
 MAX_ROWS, MAX_SUBJECTS, MAX_TEXT = 50, 5, 400
 """Rows of a plan's public form, subjects that a row names, and characters of each of its texts."""
-
-SOON = 0.05
-"""Seconds after which to look again at an object that was just changed: its own writes bring the next look anyway."""
 
 MODE_ANNOTATION = "rook.io/mode"
 """The annotation by which a user asks to see the plan for an object first."""
@@ -128,11 +126,16 @@ class StepResult:
 class Outcome:
     """What became of each step of a plan, in the plan's order.
 
-    `retry_after`: seconds until the first lane that failed may be tried again; None when none failed.
+    Attributes:
+        results: That.
+        retry_after: Seconds until the first lane that failed may be tried again; None when none failed.
+        soon: Seconds until a look shows what came of what was done: more with each in a row that does the same; None
+            when nothing was done.
     """
 
     results: tuple[StepResult, ...] = ()
     retry_after: float | None = None
+    soon: float | None = None
 
     @property
     def changed(self) -> bool:
@@ -195,12 +198,14 @@ async def execute(
             That is no failure of the step: it is not recorded, and every lane is cancelled. Let it pass.
         KeyError: A step's action has no handler; nothing was done.
     """
-    for step in plan.steps:
+    by_lane: dict[str, list[int]] = {}
+    async for index, step in sliced(list(enumerate(plan.steps))):
         if step.action is not None and type(step.action) not in handlers:
             raise KeyError(f"no handler for action {step.title} of {step.subject}")
+        by_lane.setdefault(step.lane or step.subject, []).append(index)
     backoff = lanes if lanes is not None else LaneBackoff()
     backoff.keep(step.key for step in plan.steps)
-    results = list(preview(plan).results)
+    results = [StepResult(step=s, state=s.held_by or StepState.PENDING) async for s in sliced(plan.steps)]
 
     async def run_lane(indexes: list[int]) -> None:
         for index in indexes:
@@ -214,7 +219,7 @@ async def execute(
                 return
 
     # Workers take lanes from one iterator: ten thousand lanes are not ten thousand tasks.
-    ready = [lane for lane in _lanes(plan) if plan.steps[lane[0]].held_by is None]
+    ready = [lane for lane in by_lane.values() if plan.steps[lane[0]].held_by is None]
     lanes_left = iter(ready)
 
     async def work() -> None:
@@ -224,7 +229,8 @@ async def execute(
     async with anyio.create_task_group() as tasks:
         for _ in range(min(MAX_CONCURRENT_LANES, len(ready))):
             tasks.start_soon(work)
-    return Outcome(results=tuple(results), retry_after=backoff.retry_after())
+    soon = backoff.looked(result.step.key for result in results if result.state is StepState.DONE)
+    return Outcome(results=tuple(results), retry_after=backoff.retry_after(), soon=soon)
 
 
 async def carry_out(
@@ -249,7 +255,7 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
 
     Args:
         outcome: What became of the plan.
-        look_again: Seconds after which to look again but for failures; None: only after a change.
+        look_again: Seconds after which to look again but for failures and what was done; None: only after a change.
 
     Raises:
         PlanError: Steps were tried and failed.
@@ -259,14 +265,6 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
     if failed:
         raise PlanError(failed, max(min(waits, default=SOON), SOON))
     return Result(requeue_after=max(min(waits), SOON) if waits else None)
-
-
-def _lanes(plan: Plan) -> Iterable[list[int]]:
-    """The indexes of each lane's steps."""
-    lanes: dict[str, list[int]] = {}
-    for index, step in enumerate(plan.steps):
-        lanes.setdefault(step.lane or step.subject, []).append(index)
-    return lanes.values()
 
 
 async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff) -> StepResult:

@@ -14,6 +14,10 @@ from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
+from controller.ceph.daemon import Daemon, Release
+from controller.ceph.mgr import mgr_deployment
+from controller.ceph.releases import CephVersion
+from controller.runtime.kube import DEPLOYMENT
 from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Resource
 from tests.integration import samples
@@ -208,6 +212,32 @@ async def test_refuses_what_is_wrong_and_names_it(client: Client, kind: Kind, sp
         await try_out(client, kind, "wrong", valid(kind, spec))
 
     assert message in refusal.value.message
+
+
+MISSPELT: list[tuple[JsonObject, str]] = [
+    (
+        {"placement": {"mgr": {"tolerations": [{"key": "x", "operator": "Exist"}]}}},
+        "spec.template.spec.tolerations[0].operator",
+    ),
+    ({"labels": {"mgr": {"team": "a b"}}}, "spec.template.labels"),
+    ({"healthCheck": {"livenessProbe": {"mgr": {"probe": {"periodSeconds": -1}}}}}, "livenessProbe.periodSeconds"),
+]
+
+
+@pytest.mark.parametrize(("spec", "field"), MISSPELT, ids=[field for _, field in MISSPELT])
+async def test_what_is_handed_on_as_it_was_written_is_refused_with_the_object_and_the_field(
+    client: Client, namespace: str, spec: JsonObject, field: str
+) -> None:
+    meta = {"name": "my-cluster", "namespace": namespace, "uid": "u1"}
+    cluster = msgspec.convert({"metadata": meta, "spec": {"cephVersion": {"image": "i"}, **spec}}, CephCluster)
+    release = Release("ceph:v18", CephVersion(18, 2, 7))
+    wanted = mgr_deployment(cluster, "fsid", release, Daemon(type="mgr", id="a"))
+    with pytest.raises(ApiError) as refusal:
+        await client.patch(
+            DEPLOYMENT, namespace, "rook-ceph-mgr-a", wanted, content_type=APPLY, params={"fieldManager": "rook"}
+        )
+    assert 'Deployment.apps "rook-ceph-mgr-a" is invalid' in refusal.value.message
+    assert field in refusal.value.message
 
 
 def cephx(**daemon: Any) -> JsonObject:

@@ -420,7 +420,7 @@ class SanitizeDisksSpec(SpecStruct, frozen=True, kw_only=True):
     data_source: Annotated[str, Schema(enum=("zero", "random"))] = "zero"
     """What devices are overwritten with."""
     iteration: Int32 = 1
-    """Times that they are overwritten."""
+    """Times that method complete overwrites them."""
 
 
 class CleanupPolicySpec(SpecStruct, frozen=True, kw_only=True):

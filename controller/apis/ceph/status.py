@@ -104,7 +104,7 @@ class CephStatus(ApiStruct, frozen=True, kw_only=True):
     last_checked: str = ""
     """When the health was last read; written only when something else changes too, so that rest causes no writes."""
     details: dict[str, CephHealthMessage] = field(default_factory=dict)
-    """Failed health checks by code."""
+    """Failed health checks by code, 50 at most, and errors first. What is said of others has the code MORE."""
     capacity: Capacity = Capacity()
     """Raw bytes of all OSDs, before replication."""
     versions: CephDaemonsVersions = CephDaemonsVersions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -670,10 +671,27 @@ async def test_tools_that_write_run_to_their_end(mapper: FileMapper, operator: O
     assert {program: deadlines[program] for program in written} == dict.fromkeys(written)
 
 
-async def test_a_tool_that_must_not_be_cut_off_outlives_its_caller(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starting", [False, True], ids=["running", "starting"])
+async def test_a_tool_that_must_not_be_cut_off_outlives_its_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, starting: bool
+) -> None:
     began, go_on, done = (tmp_path / name for name in ("began", "go-on", "done"))
     os.mkfifo(began)
     os.mkfifo(go_on)
+    start, started = asyncio.create_subprocess_exec, anyio.Event()
+
+    async def starts_slowly(*argv: str, **options: Any) -> asyncio.subprocess.Process:
+        process = await start(*argv, **options)
+        try:
+            await started.wait()
+        except asyncio.CancelledError:
+            process.kill()  # as asyncio does
+            raise
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starts_slowly)
+    if not starting:
+        started.set()
 
     async def call() -> None:
         script = 'echo > "$0"; read line < "$1"; touch "$2"'
@@ -684,7 +702,12 @@ async def test_a_tool_that_must_not_be_cut_off_outlives_its_caller(tmp_path: Pat
         await anyio.to_thread.run_sync(began.read_text)
         tasks.cancel_scope.cancel()
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(go_on.write_text, "go on\n")
+            await anyio.wait_all_tasks_blocked()
+            started.set()
+            # For reading, too: it does not wait for a reader that was cut off.
+            writer = os.open(go_on, os.O_RDWR)
+            os.write(writer, b"go on\n")
+    os.close(writer)
     assert exists(done)
 
 

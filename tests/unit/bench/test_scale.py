@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import msgspec
@@ -12,11 +14,22 @@ import pytest
 
 from bench.scale.__main__ import BEGIN, COLUMNS, END, Results, table, with_table
 from bench.scale.ceph import OSDS_PER_NODE, SimulatedCeph
-from bench.scale.measure import Loop, Row, operator, status_bytes
+from bench.scale.measure import Loop, Row, operator, planned, status_bytes
 from bench.scale.world import World
+from controller.ceph import osd
 from controller.ceph.health import Health
 from controller.ceph.members import MonState
 from controller.ceph.mgr import MgrState
+from controller.ceph.osd_daemon import Osd, osd_deployment
+from informers import informer
+from informers.decode import decoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.daemon import Release
+    from informers import JsonObject
 
 
 def a_row(osds: int) -> Row:
@@ -62,6 +75,49 @@ async def test_a_pod_event_costs_two_short_questions_and_a_status_stays_small(
             await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
             assert world.ceph.asked == {"quorum_status": 1, "status": 1}
             assert status_bytes(world) < 256 << 10
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rados", ModuleType("rados"))  # what the simulation replaces is put back
+    decoded: Counter[str] = Counter()
+    built: Counter[int] = Counter()
+
+    def counting(view: type[Any]) -> Callable[[bytes], Any]:
+        decode = decoder(view)
+
+        def counted(data: bytes) -> Any:
+            decoded[view.__name__] += 1
+            return decode(data)
+
+        return counted
+
+    def build(cluster: CephCluster, fsid: str, release: Release, found: Osd, *rest: Any) -> JsonObject:
+        built[found.osd_id] += 1
+        return osd_deployment(cluster, fsid, release, found, *rest)
+
+    monkeypatch.setattr(informer, "decoder", counting)
+    monkeypatch.setattr(osd, "osd_deployment", build)
+    osds, loop = 300, Loop()
+    world = World(osds)
+    world.ceph.install()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.kubelets)
+        async with operator(world, loop) as running:
+            await running.until(lambda: world.status().get("phase") == "Ready", "mons and mgrs")
+            world.add_osds()
+            await running.until(lambda: world.deployments() >= osds + 5, "Deployments of OSDs")
+            await running.until(lambda: world.status().get("phase") == "Ready", "OSDs")
+            await running.done()
+            decoded.clear()
+            built.clear()
+            await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
+            assert max(decoded.values()) <= 10, "however many objects there are"
+            assert not built, "and no Deployment is built to be compared"
+            world.follows = False
+            await running.cost(world.change_image, until=lambda: planned(world) > osds)
+            assert set(built.values()) <= {1, 2}, "once to be compared, and once more where it is applied"
+            assert decoded["Deployment"] <= osds // 2
         tasks.cancel_scope.cancel()
 
 

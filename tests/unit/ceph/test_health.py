@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from controller.apis.ceph.status import Capacity, CephDaemonsVersions, CephHealthMessage, CephStatus
-from controller.ceph.health import HARMLESS, Health, ceph_status
+from controller.ceph.health import HARMLESS, MAX_CHECKS, MORE, Health, ceph_status
 
 GIB = 1024**3
 HEALTH = Health(
@@ -54,6 +55,17 @@ def test_only_what_matters_is_written(changes: dict[str, Any], shown_anew: bool)
     later = ceph_status(replace(HEALTH, **changes), SHOWN, "f", "2026-01-01T01:00:00Z")
     assert (later != SHOWN) is shown_anew
     assert later.last_checked == ("2026-01-01T01:00:00Z" if shown_anew else "2026-01-01T00:00:00Z")
+
+
+def test_however_much_ceph_says_a_status_stays_small() -> None:
+    long = CephHealthMessage(severity="HEALTH_WARN", message="x" * 100_000)
+    checks = {f"CHECK_{number:03}": long for number in range(200)}
+    error = CephHealthMessage(severity="HEALTH_ERR", message="broken")
+    shown = ceph_status(replace(HEALTH, checks={**checks, "WORST": error}), CephStatus(), "f", "2026-01-01T00:00:00Z")
+    assert len(shown.details) == MAX_CHECKS + 1
+    assert shown.details["WORST"] == error, "errors are shown before warnings"
+    assert shown.details[MORE].message.startswith("151 more checks are not shown: CHECK_049, CHECK_050, ")
+    assert len(msgspec.json.encode(shown)) < 32 << 10
 
 
 def test_a_change_of_health_remembers_the_one_before() -> None:

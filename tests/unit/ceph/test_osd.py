@@ -976,12 +976,14 @@ class TestStatus:
         ]
 
     def test_bounded(self) -> None:
-        many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason="x") for n in range(600)]
+        long = "x" * 10_000
+        many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason=long) for n in range(600)]
         used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
         rows = device_status(observation(assessed=Assessment(verdicts=(*many, used))))
         assert len(rows) == osd.MAX_DEVICE_ROWS + 1
         assert rows[-2].verdict == "InUse"
         assert rows[-1].reason == "101 more rejected devices are not shown"
+        assert len(msgspec.json.encode(rows)) < 256 << 10
 
 
 class TestDeviceClass:

@@ -161,7 +161,7 @@ async def test_what_was_answered_a_moment_ago_is_not_asked_again_until_something
 async def test_a_long_answer_is_decoded_in_a_thread(librados: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     threads: list[int] = []
 
-    def decode(output: bytes) -> Any:
+    def decode(output: bytes, _: str) -> Any:
         threads.append(threading.get_ident())
         return json.loads(output)
 
@@ -171,6 +171,16 @@ async def test_a_long_answer_is_decoded_in_a_thread(librados: StandIn, monkeypat
         assert len(await ceph.mon("osd dump")) == 2000
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_of_an_answer_with_thousands_of_osds_only_what_is_read_is_decoded(librados: StandIn) -> None:
+    osd = {"osd": 1, "uuid": "u", "up": 1, "in": 1, "state": ["exists"], "public_addrs": {"addrvec": []}}
+    librados.answer = (0, json.dumps({"max_osd": 2, "pools": [{"pool": 1}], "osds": [osd], "x": 1}).encode(), "")
+    async with RadosCluster(ACCESS) as ceph:
+        kept = {name: value for name, value in osd.items() if name != "public_addrs"}
+        assert await ceph.mon("osd dump") == {"max_osd": 2, "pools": [{"pool": 1}], "osds": [kept]}
+        librados.answer = (0, b'{"nodes": 1}', "")
+        assert await ceph.mon("osd tree") == {"nodes": 1}, "one that is not as it should be is decoded whole"
 
 
 class Hanging:

@@ -211,3 +211,153 @@ def _at(schema: JsonObject, path: Path) -> JsonObject:
         else:
             schema = schema.get("properties", {}).get(name) or schema["additionalProperties"]
     return schema
+
+
+DEVICES: JsonObject = {"useAllNodes": True, "useAllDevices": True}
+PRODUCTION: JsonObject = {
+    "cephVersion": {"image": "ceph:v20.2.2", "allowUnsupported": False},
+    "dataDirHostPath": "/var/lib/rook",
+    "skipUpgradeChecks": False,
+    "continueUpgradeAfterChecksEvenIfNotHealthy": False,
+    "waitTimeoutForHealthyOSDInMinutes": 10,
+    "upgradeOSDRequiresHealthyPGs": False,
+    "mon": {"count": 3, "allowMultiplePerNode": False},
+    "mgr": {"count": 2, "allowMultiplePerNode": False, "modules": [{"name": "rook", "enabled": True}]},
+    "dashboard": {"enabled": True, "ssl": True},
+    "monitoring": {
+        "enabled": False,
+        "metricsDisabled": False,
+        "exporter": {"perfCountersPrioLimit": 5, "statsPeriodSeconds": 5},
+    },
+    "network": {
+        "connections": {"encryption": {"enabled": False}, "compression": {"enabled": False}, "requireMsgr2": False}
+    },
+    "crashCollector": {"disable": False},
+    "logCollector": {"enabled": True, "periodicity": "daily", "maxLogSize": "500M"},
+    "cleanupPolicy": {
+        "confirmation": "",
+        "sanitizeDisks": {"method": "quick", "dataSource": "zero", "iteration": 1},
+        "allowUninstallWithVolumes": False,
+    },
+    "annotations": None,
+    "labels": None,
+    "resources": None,
+    "removeOSDsIfOutAndSafeToRemove": False,
+    "priorityClassNames": {"mon": "system-node-critical", "osd": "system-node-critical"},
+    "storage": {
+        **DEVICES,
+        "config": None,
+        "allowDeviceClassUpdate": False,
+        "allowOsdCrushWeightUpdate": False,
+        "scheduleAlways": False,
+        "onlyApplyOSDPlacement": False,
+    },
+    "disruptionManagement": {"managePodBudgets": True, "osdMaintenanceTimeout": 30},
+    "security": {"cephx": {"csi": {"keyType": "aes"}}},
+    "csi": {"readAffinity": {"enabled": False}, "cephfs": None},
+    "healthCheck": {
+        "daemonHealth": {
+            "mon": {"disabled": False, "interval": "45s"},
+            "osd": {"disabled": False, "interval": "60s"},
+            "status": {"disabled": False, "interval": "60s"},
+        },
+        "livenessProbe": {kind: {"disabled": False} for kind in ("mon", "mgr", "osd")},
+        "startupProbe": {kind: {"disabled": False} for kind in ("mon", "mgr", "osd")},
+    },
+}
+DASHBOARD_AND_LOGS = (
+    "dashboard.enabled",
+    "dashboard.ssl",
+    "logCollector.enabled",
+    "logCollector.periodicity",
+    "logCollector.maxLogSize",
+)
+SMALL: JsonObject = {
+    "mon": {"count": 1, "allowMultiplePerNode": True},
+    "skipUpgradeChecks": True,
+    "mgr": {"count": 1, "allowMultiplePerNode": True, "modules": [{"name": "rook", "enabled": True}]},
+    "dashboard": {"enabled": True},
+    "crashCollector": {"disable": True},
+    "storage": {**DEVICES, "allowDeviceClassUpdate": True, "allowOsdCrushWeightUpdate": False},
+    "monitoring": {"enabled": False},
+    "healthCheck": {"daemonHealth": {"mon": {"interval": "45s", "timeout": "600s"}}},
+    "priorityClassNames": {"all": "system-node-critical", "mgr": "system-cluster-critical"},
+    "disruptionManagement": {"managePodBudgets": True},
+    "cephConfig": {"global": {"osd_pool_default_size": "1"}},
+    "security": {"cephx": {"csi": {"keyType": "aes"}}},
+}
+SETS = [{"name": "set1", "count": 3, "portable": True, "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}]
+ZONES = [{"name": "a", "arbiter": True}, {"name": "b"}, {"name": "c"}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        pytest.param(PRODUCTION, DASHBOARD_AND_LOGS, id="cluster"),
+        pytest.param(SMALL, ("dashboard.enabled",), id="cluster for tests"),
+        pytest.param(
+            {"mon": {"volumeClaimTemplate": {"spec": {}}}, "storage": {"storageClassDeviceSets": SETS}},
+            ("storage.storageClassDeviceSets",),
+            id="cluster on claims",
+        ),
+        pytest.param(
+            {
+                "mon": {"count": 5, "stretchCluster": {"subFailureDomain": "host", "zones": ZONES}},
+                "placement": {"osd": {"tolerations": []}, "arbiter": {"tolerations": [{"key": "x"}]}},
+            },
+            ("mon.stretchCluster.zones", "placement.arbiter"),
+            id="stretched cluster",
+        ),
+        pytest.param(
+            {"network": {"provider": "multus", "selectors": {"public": "ns/public", "cluster": "ns/cluster"}}},
+            ("network.provider=multus", "network.selectors"),
+            id="cluster with multus",
+        ),
+        pytest.param(
+            {"external": {"enable": True}, "crashCollector": {"disable": True}},
+            ("external.enable",),
+            id="external cluster",
+        ),
+    ],
+)
+def test_of_a_cluster_as_upstream_shows_it_just_what_is_not_done_is_named(
+    spec: JsonObject, named: tuple[str, ...]
+) -> None:
+    assert unserved(spec) == named
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        pytest.param(
+            {
+                "failureDomain": "host",
+                "replicated": {"size": 3, "requireSafeReplicaSize": True},
+                "parameters": {"compression_mode": "none"},
+                "mirroring": {"enabled": False, "mode": "image"},
+                "statusCheck": {"mirror": {"disabled": False, "interval": "60s"}},
+            },
+            (),
+            id="pool",
+        ),
+        pytest.param({"name": ".mgr", "replicated": {"size": 1, "requireSafeReplicaSize": False}}, (), id="mgr's pool"),
+        pytest.param({"failureDomain": "osd", "erasureCoded": {"dataChunks": 2, "codingChunks": 1}}, (), id="coded"),
+        pytest.param(
+            {"replicated": {"size": 3}, "mirroring": {"enabled": True, "mode": "image"}},
+            ("mirroring.enabled", "mirroring.mode"),
+            id="mirrored pool",
+        ),
+        pytest.param(
+            {
+                "failureDomain": "zone",
+                "replicated": {"size": 4, "replicasPerFailureDomain": 2, "subFailureDomain": "host"},
+            },
+            ("replicated.replicasPerFailureDomain=2", "replicated.subFailureDomain"),
+            id="pool of a stretched cluster",
+        ),
+    ],
+)
+def test_of_a_pool_as_upstream_shows_it_just_what_is_not_done_is_named(
+    spec: JsonObject, named: tuple[str, ...]
+) -> None:
+    assert pool_plan.unserved(spec) == named

@@ -135,3 +135,18 @@ def test_the_releases_of_all_daemons_count() -> None:
 
 def test_detection_job() -> None:
     assert_matches_snapshot(detection_job(a_cluster()), "detect-version-job")
+
+
+def test_the_job_has_what_the_spec_has_for_all_pods() -> None:
+    """Policies of admission that ask for a label ask it of every pod."""
+    spec = {
+        "labels": {"all": {"team": "a", "app": "x"}, "cmdreporter": {"kind": "job"}, "mon": {"no": "no"}},
+        "annotations": {"all": {"note": "b"}},
+        "priorityClassNames": {"all": "high"},
+    }
+    template = detection_job(a_cluster(spec))["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    assert labels.items() >= {"team": "a", "kind": "job", "app": "rook-ceph-detect-version"}.items()
+    assert "no" not in labels
+    assert template["metadata"]["annotations"] == {"note": "b"}
+    assert template["spec"]["priorityClassName"] == "high"

@@ -121,3 +121,5 @@ def test_the_condition_names_what_is_lost_and_what_is_missing_by_default() -> No
 def test_a_condition_of_many_fields_counts_those_that_it_does_not_name() -> None:
     message = condition([f"f{i}" for i in range(MAX_NAMED + 3)], (), 1).message
     assert message.endswith("f19 and 3 more")
+    message = condition((), (), 1, invalid=[f"v{i}" for i in range(MAX_NAMED + 3)]).message
+    assert message.endswith("; v19; and 3 more")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from controller.framework.backoff import FIRST_RETRY, JITTER, LAST_RETRY, Backoffs
+from controller.framework.backoff import FIRST_RETRY, JITTER, LAST_RETRY, SOON, Backoffs
 from controller.framework.plan import (
     MAX_CONCURRENT_LANES,
     Outcome,
@@ -18,7 +18,9 @@ from controller.framework.plan import (
     conclude,
     execute,
 )
-from controller.runtime import Request
+from controller.runtime import Controller, Request, Result
+from controller.testkit import ApiServer, new_manager, running, virtual_time
+from tests.turns import LOOKS, counted_turns
 
 REQUEST, OTHER = Request("ns", "x"), Request("ns", "other")
 
@@ -79,6 +81,13 @@ async def test_ten_thousand_lanes_are_not_ten_thousand_tasks() -> None:
     assert most <= before + MAX_CONCURRENT_LANES
 
 
+async def test_a_plan_of_any_length_is_gone_through_in_slices() -> None:
+    waiting = Plan(steps=tuple(Step(subject=str(n), reason="because", waits_for="others") for n in range(500)))
+    async with counted_turns() as had:
+        await execute(waiting, {})
+        assert had[0] >= 2 * (500 // LOOKS - 1)
+
+
 async def test_a_lane_that_failed_backs_off_alone() -> None:
     clock, doer = Time(), Doer("bad")
     backoffs = Backoffs(clock)
@@ -97,6 +106,44 @@ async def test_a_lane_that_failed_backs_off_alone() -> None:
     assert len(doer.done) == 40
     assert FIRST_RETRY * (1 - JITTER) <= waits[0] <= FIRST_RETRY
     assert LAST_RETRY * (1 - JITTER) <= waits[-1] <= LAST_RETRY
+
+
+@virtual_time
+async def test_what_is_undone_at_once_is_no_hot_loop() -> None:
+    doer, looks = Doer(), 0
+
+    class Fought:
+        """Does what somebody undoes until the next look, and each time something else beside it."""
+
+        def __init__(self) -> None:
+            self.backoffs = Backoffs()
+
+        async def reconcile(self, request: Request) -> Result:
+            nonlocal looks
+            looks += 1
+            plan = Plan(steps=(step("fought over"), step(f"number {looks}")))
+            outcome = await carry_out(plan, {Do: doer}, request, self.backoffs)
+            return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
+
+    server = ApiServer()
+    manager = new_manager(server)
+    controller = Controller("fought", Fought())
+    manager.add(controller)
+    async with running(manager):
+        controller.queue.add(REQUEST)
+        await asyncio.sleep(1.0)
+        assert looks >= 4, "at first it is looked at again at once"
+        await asyncio.sleep(600.0)
+        assert 20 <= looks <= 40, "and later twice a minute"
+
+
+async def test_different_changes_one_after_the_other_are_not_held_up() -> None:
+    backoffs = Backoffs()
+    for number in range(50):
+        outcome = await carry_out(Plan(steps=(step(str(number)),)), {Do: Doer()}, REQUEST, backoffs)
+        assert outcome.soon == SOON
+    assert (await carry_out(Plan(), {}, REQUEST, backoffs)).soon is None
+    assert backoffs.tracked == 0
 
 
 async def test_the_object_is_looked_at_again_no_later_than_without_the_failure() -> None:
@@ -120,6 +167,7 @@ async def test_a_step_with_another_action_is_tried_at_once() -> None:
     assert states(await carry_out(asked("typo"), {Do: Doer("typo")}, REQUEST, backoffs)) == ["Failed"]
     assert states(await carry_out(asked("typo"), {Do: Doer()}, REQUEST, backoffs)) == ["Failed"]
     assert states(await carry_out(asked("right"), {Do: Doer()}, REQUEST, backoffs)) == ["Done"]
+    await carry_out(Plan(), {}, REQUEST, backoffs)
     assert backoffs.tracked == 0
 
 
@@ -128,7 +176,8 @@ async def test_failures_are_forgotten(end: str) -> None:
     backoffs = Backoffs(Time())
     await carry_out(Plan(steps=(step("bad"),)), {Do: Doer("bad")}, REQUEST, backoffs)
     await carry_out(Plan(steps=(step("good"),)), {Do: Doer()}, OTHER, backoffs)
-    assert backoffs.tracked == 1, "only objects with a lane that failed are kept"
+    await carry_out(Plan(), {}, OTHER, backoffs)
+    assert backoffs.tracked == 1, "only objects with a lane that failed are kept, or that were changed just now"
     if end == "the object goes":
         backoffs.forget(REQUEST)
     else:

@@ -29,6 +29,7 @@ from informers import (
 from informers.cache import Cache
 from informers.client import Stream
 from informers.errors import Cause
+from informers.informer import Known
 from informers.outage import Outage
 from informers.reflector import Paging, Watching
 from informers.watcher import Watcher
@@ -101,6 +102,29 @@ async def test_a_collection_of_any_size_is_walked_through_in_slices() -> None:
                 api.remove("one", "w001")
                 await until(lambda: widgets.get("one", "w001") is None)
         assert left == [f"w{number:03}" for number in range(200) if number != 1], "what is gone is left out"
+
+
+@virtual_time
+async def test_a_walk_decodes_only_what_has_changed_since_another_one() -> None:
+    api = WidgetServer()
+    for name in ("a", "b", "c"):
+        api.write("one", name, node="n1")
+    factory = api.factory()
+    widgets = factory.informer(WIDGETS, Widget)
+    known: Known[Widget] = {}
+
+    async def walked() -> dict[str, Widget]:
+        return {widget.metadata.name: widget async for widget in widgets.walk("one", known=known)}
+
+    async with running(factory):
+        before = await walked()
+        api.write("one", "a", node="n2")
+        api.remove("one", "b")
+        await until(lambda: widgets.get("one", "b") is None)
+        now = await walked()
+        assert now["a"].spec.node == "n2"
+        assert now["c"] is before["c"], "nothing was decoded"
+        assert now.keys() == {"a", "c"} == {name for _, name in known}, "and nothing that is gone is remembered"
 
 
 @virtual_time
