@@ -443,11 +443,12 @@ def test_a_first_mount_that_fails_leaves_nothing_and_sees_a_new_size(
 
 
 def not_mounted(environment: Environment, namespace: str, name: str) -> None:
-    """Raises `NotYetError` until an event says that the pod's volume cannot be mounted."""
+    """Raises `NotYetError` until an event has the words with which the mount of the pod's volume failed."""
     for event in environment.api.list("Event", namespace, fields=f"involvedObject.name={name},type=Warning"):
-        if event["reason"] == "FailedMount" and "bad option" in event["message"]:
+        # Which words the kernel has for a wrong option depends on its version.
+        if event["reason"] == "FailedMount" and "mount: exit status" in event["message"]:
             return
-    raise NotYetError("no event says that the mount option is wrong")
+    raise NotYetError("no event says that the mount failed")
 
 
 def clients(environment: Environment, node: str, volume: Manifest) -> list[str]:
