@@ -16,14 +16,14 @@ from e2e.timetable import Timetable
 HERE = Path(__file__).parent
 SCENARIO_SECONDS = 300
 """For one scenario, without the environment, whose own waits have deadlines."""
-LAST = ("test_wipe.py", "test_releases.py")
+LAST = (HERE / "test_wipe.py", HERE / "test_releases.py")
 """After each of these there is no Ceph cluster."""
 _environment = pytest.StashKey[Environment]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here need the cluster, and more time than a unit test."""
-    items.sort(key=lambda item: LAST.index(item.path.name) + 1 if item.path.name in LAST else 0)
+    items.sort(key=lambda item: LAST.index(item.path) + 1 if item.path in LAST else 0)
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
