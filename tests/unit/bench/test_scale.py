@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ from informers import informer
 from informers.decode import decoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
+    from bench.scale.measure import Operator
     from controller.apis.ceph import CephCluster
     from controller.ceph.daemon import Release
     from informers import JsonObject
@@ -56,26 +58,32 @@ def test_the_table_takes_the_place_of_the_one_before() -> None:
         with_table("nothing", RESULTS)
 
 
-async def test_a_pod_event_costs_two_short_questions_and_a_status_stays_small(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "rados", ModuleType("rados"))  # what the simulation replaces is put back
-    osds, loop = 40, Loop()
+@asynccontextmanager
+async def at_rest(osds: int) -> AsyncIterator[tuple[World, Operator]]:
+    """A cluster with so many OSDs, and the operator that has brought it up and has nothing to do any more."""
     world = World(osds)
     world.ceph.install()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(world.kubelets)
-        async with operator(world, loop) as running:
+        async with operator(world, Loop()) as running:
             await running.until(lambda: world.status().get("phase") == "Ready", "mons and mgrs")
             world.add_osds()
             await running.until(lambda: world.deployments() >= osds + 5, "Deployments of OSDs")
             await running.until(lambda: world.status().get("phase") == "Ready", "OSDs")
             await running.done()
-            world.ceph.asked.clear()
-            await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
-            assert world.ceph.asked == {"quorum_status": 1, "status": 1}
-            assert status_bytes(world) < 256 << 10
+            yield world, running
         tasks.cancel_scope.cancel()
+
+
+async def test_a_pod_event_costs_two_short_questions_and_a_status_stays_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "rados", ModuleType("rados"))  # what the simulation replaces is put back
+    async with at_rest(40) as (world, running):
+        world.ceph.asked.clear()
+        await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
+        assert world.ceph.asked == {"quorum_status": 1, "status": 1}
+        assert status_bytes(world) < 256 << 10
 
 
 async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,27 +106,17 @@ async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(informer, "decoder", counting)
     monkeypatch.setattr(osd, "osd_deployment", build)
-    osds, loop = 300, Loop()
-    world = World(osds)
-    world.ceph.install()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(world.kubelets)
-        async with operator(world, loop) as running:
-            await running.until(lambda: world.status().get("phase") == "Ready", "mons and mgrs")
-            world.add_osds()
-            await running.until(lambda: world.deployments() >= osds + 5, "Deployments of OSDs")
-            await running.until(lambda: world.status().get("phase") == "Ready", "OSDs")
-            await running.done()
-            decoded.clear()
-            built.clear()
-            await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
-            assert max(decoded.values()) <= 10, "however many objects there are"
-            assert not built, "and no Deployment is built to be compared"
-            world.follows = False
-            await running.cost(world.change_image, until=lambda: planned(world) > osds)
-            assert set(built.values()) <= {1, 2}, "once to be compared, and once more where it is applied"
-            assert decoded["Deployment"] <= osds // 2
-        tasks.cancel_scope.cancel()
+    osds = 300
+    async with at_rest(osds) as (world, running):
+        decoded.clear()
+        built.clear()
+        await running.cost(lambda: world.touch_pod("rook-ceph-osd-0-0"))
+        assert max(decoded.values()) <= 10, "however many objects there are"
+        assert not built, "and no Deployment is built to be compared"
+        world.follows = False
+        await running.cost(world.change_image, until=lambda: planned(world) > osds)
+        assert set(built.values()) <= {1, 2}, "once to be compared, and once more where it is applied"
+        assert decoded["Deployment"] <= osds // 2
 
 
 def test_the_simulated_cluster_answers_as_ceph_does() -> None:

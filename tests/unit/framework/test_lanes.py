@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
@@ -21,26 +20,9 @@ from controller.framework.plan import (
 from controller.runtime import Controller, Request, Result
 from controller.testkit import ApiServer, new_manager, running, virtual_time
 from tests.turns import LOOKS, counted_turns
+from tests.unit.framework.test_plan import Do, Doer
 
 REQUEST, OTHER = Request("ns", "x"), Request("ns", "other")
-
-
-@dataclass(frozen=True)
-class Do:
-    what: str
-
-
-class Doer:
-    """Carries out `Do`; fails where told to."""
-
-    def __init__(self, *failing: str) -> None:
-        self.done: list[str] = []
-        self._failing = failing
-
-    async def __call__(self, action: Do) -> None:
-        if action.what in self._failing:
-            raise RuntimeError(f"{action.what} cannot be done")
-        self.done.append(action.what)
 
 
 class Time:
