@@ -73,4 +73,4 @@ venv:
 	@.ci/venv >/dev/null
 
 stubs: venv
-	@$(RUN) controller.agent.csi.generate
+	@$(RUN) controller.agent.node.generate

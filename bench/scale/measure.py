@@ -23,7 +23,8 @@ import uvloop
 
 from bench.scale.world import CLUSTER, CLUSTERS, NAMESPACE, World
 from controller.__main__ import GC_THRESHOLDS
-from controller.ceph import memory, system
+from controller.ceph import system
+from controller.ceph.access import memory
 from controller.framework import reports
 from controller.framework.settings import Settings
 from controller.runtime import configure_logging

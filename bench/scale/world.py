@@ -11,8 +11,8 @@ import msgspec
 
 from bench.scale.ceph import OSDS_PER_NODE, VERSION, SimulatedCeph, node_name
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER
-from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER
-from controller.apis.node import NODE_REPORT, BlockDevice
+from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER
+from controller.apis.rook.node_report import NODE_REPORT, BlockDevice
 from controller.runtime.kube import (
     CONFIG_MAP,
     DEPLOYMENT,

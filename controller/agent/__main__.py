@@ -20,20 +20,20 @@ import anyio.to_thread
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
-from controller.agent.clients import Clients
-from controller.agent.command import run
-from controller.agent.csi.calls import Interceptor, Volumes
-from controller.agent.csi.identity import IdentityService
-from controller.agent.csi.node import NodeService
-from controller.agent.csi.server import serve_driver
-from controller.agent.discovery import Discovery
-from controller.agent.leftovers import let_go_of_leftovers
-from controller.agent.limits import userspace_volumes
-from controller.agent.mounter import RUNTIME_DIRECTORY
-from controller.agent.protocol import SOCKET
-from controller.agent.rbd import KernelMapper, MounterClient
-from controller.agent.report import Reporter
-from controller.apis.node import Mapper as NodeMapper
+from controller.agent.devices.discovery import Discovery
+from controller.agent.devices.report import Reporter
+from controller.agent.node.calls import Interceptor, Volumes
+from controller.agent.node.identity import IdentityService
+from controller.agent.node.server import serve_driver
+from controller.agent.node.service import NodeService
+from controller.agent.rbd.clients import Clients
+from controller.agent.rbd.leftovers import let_go_of_leftovers
+from controller.agent.rbd.limits import userspace_volumes
+from controller.agent.rbd.mapper import KernelMapper, MounterClient
+from controller.agent.rbd.mounter import RUNTIME_DIRECTORY
+from controller.agent.rbd.protocol import SOCKET
+from controller.agent.system.command import run
+from controller.apis.rook.node_report import Mapper as NodeMapper
 from controller.framework.duration import DurationError, parse_duration
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
@@ -42,8 +42,8 @@ from informers import Client
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from controller.agent.csi.registration import RegistrationService
-    from controller.agent.rbd import Mapper
+    from controller.agent.node.registration import RegistrationService
+    from controller.agent.rbd.mapper import Mapper
 
 _log = structlog.get_logger(__name__)
 

@@ -6,9 +6,9 @@ from types import MappingProxyType
 import msgspec
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
-from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
+from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
-from controller.apis.node import NODE_REPORT, NodeReport
+from controller.apis.rook.node_report import NODE_REPORT, NodeReport
 from controller.apis.served import Honoured
 
 KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(

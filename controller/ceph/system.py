@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph import cluster, cluster_v1beta1, pool, rbd
-from controller.ceph.access import Locator
-from controller.ceph.rados import Connections
+from controller.ceph.access.locator import Locator
+from controller.ceph.access.rados import Connections
+from controller.ceph.cluster import kind as cluster
+from controller.ceph.cluster import v1beta1 as cluster_v1beta1
+from controller.ceph.pool import kind as pool
+from controller.ceph.rbd import backend as rbd
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from controller.apis.node import NODE_REPORT, NodeReport
+from controller.apis.rook.node_report import NODE_REPORT, NodeReport
 from controller.runtime import Controller, Request, Result
 from controller.runtime.kube import CONFIG_MAP, NODE, VOLUME_ATTACHMENT, Node, VolumeAttachment, resource_of
 from informers import ApiError, TransportError

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from controller.apis.node import NodeReport
+from controller.apis.rook.node_report import NodeReport
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import Plan, Step, carry_out, conclude
 from controller.framework.reports import REPORTS

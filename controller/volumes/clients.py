@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from controller.apis.node import NodeReport
+    from controller.apis.rook.node_report import NodeReport
     from controller.runtime.kube import Node, PersistentVolume
     from controller.volumes.backend import Holder
     from informers import Informer

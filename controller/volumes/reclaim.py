@@ -21,7 +21,7 @@ from informers import ApiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from controller.apis.node import NodeReport
+    from controller.apis.rook.node_report import NodeReport
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import Node, VolumeAttachment

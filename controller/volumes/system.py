@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.apis.node import NodeReport
+from controller.apis.rook.node_report import NodeReport
 from controller.framework.reports import reports_of
 from controller.runtime.controller import Controller
 from controller.runtime.kube import (

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
-from controller.apis.ceph_v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
+from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
-from controller.ceph.daemon import Daemon, Release
-from controller.ceph.mgr import mgr_deployment
+from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import DEPLOYMENT
 from e2e.apiserver import ApiServer

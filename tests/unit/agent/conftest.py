@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.agent import mounts
-from controller.agent.csi.calls import Volumes
-from controller.agent.csi.node import NodeService
+from controller.agent.node.calls import Volumes
+from controller.agent.node.service import NodeService
+from controller.agent.system import mounts
 from e2e import host
 from tests.unit.agent.standin import FileMapper, Operator, Tasks, service
 

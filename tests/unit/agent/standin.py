@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from controller.agent import loop
-from controller.agent.clients import Clients
-from controller.agent.command import Runner, run
-from controller.agent.csi.calls import Volumes
-from controller.agent.csi.node import NodeService
-from controller.agent.protocol import Credentials, Image, Mapped
-from controller.agent.rbd import MappingError
-from controller.apis.node import ImageClient
+from controller.agent.node.calls import Volumes
+from controller.agent.node.service import NodeService
+from controller.agent.rbd.clients import Clients
+from controller.agent.rbd.mapper import MappingError
+from controller.agent.rbd.protocol import Credentials, Image, Mapped
+from controller.agent.system import loop
+from controller.agent.system.command import Runner, run
+from controller.apis.rook.node_report import ImageClient
 from informers import TransportError
 
 GIB = 1 << 30

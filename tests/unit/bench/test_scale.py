@@ -17,11 +17,11 @@ from bench.scale.__main__ import BEGIN, COLUMNS, END, Results, table, with_table
 from bench.scale.ceph import OSDS_PER_NODE, SimulatedCeph
 from bench.scale.measure import Loop, Row, operator, planned, status_bytes
 from bench.scale.world import World
-from controller.ceph import osd
-from controller.ceph.health import Health
-from controller.ceph.members import MonState
-from controller.ceph.mgr import MgrState
-from controller.ceph.osd_daemon import Osd, osd_deployment
+from controller.ceph.access.health import Health
+from controller.ceph.access.mons import MonState
+from controller.ceph.mgr.analyze import MgrState
+from controller.ceph.osd import analyze as osd
+from controller.ceph.osd.objects import Osd, osd_deployment
 from informers import informer
 from informers.decode import decoder
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bench.scale.measure import Operator
     from controller.apis.ceph import CephCluster
-    from controller.ceph.daemon import Release
+    from controller.ceph.pods import Release
     from informers import JsonObject
 
 

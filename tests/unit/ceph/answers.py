@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from controller.ceph.rados import CephError
+from controller.ceph.access.rados import CephError
 
 
 class FakeCeph:
-    """Implements `controller.ceph.rados.Cluster`.
+    """Implements `controller.ceph.access.rados.Cluster`.
 
     Attributes:
         answers: By command: what is answered, an error to raise, or a function of the arguments that says.

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph import CephCluster
-from controller.ceph.daemon import Daemon, Release
-from controller.ceph.members import Endpoints, Mon, MonState, id_number
-from controller.ceph.mon import MonObservation
-from controller.ceph.mon_objects import budget as mon_budget
-from controller.ceph.mon_objects import config_secret, endpoints_config_map, mon_deployment, service
+from controller.ceph.access.mons import Endpoints, Mon, MonState, id_number
+from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mon.objects import budget as mon_budget
+from controller.ceph.mon.objects import config_secret, endpoints_config_map, mon_deployment, service
+from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
 from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Node, Pod

@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.ceph.status import CephHealthMessage
-from controller.apis.node import BlockDevice
-from controller.ceph import config, deletion, disruption, osd, osd_prepare, status, version
-from controller.ceph.cluster import analyze
-from controller.ceph.config import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.csi import CAPS as CSI_CAPS
-from controller.ceph.csi import secret_name
-from controller.ceph.daemon import Daemon, Release
-from controller.ceph.health import Health
-from controller.ceph.mgr import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon import MonObservation
-from controller.ceph.observation import Observation
-from controller.ceph.osd_daemon import Osd, osd_deployment
-from controller.ceph.rados import CephError
+from controller.apis.rook.node_report import BlockDevice
+from controller.ceph.access.health import Health
+from controller.ceph.access.rados import CephError
+from controller.ceph.access.users import given
+from controller.ceph.cluster import deletion, status, version
+from controller.ceph.cluster import settings as config
+from controller.ceph.cluster.kind import analyze
+from controller.ceph.cluster.observe import Observation
+from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
+from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.osd import analyze as osd
+from controller.ceph.osd import disruption
+from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd.objects import Osd, osd_deployment
+from controller.ceph.pods import Daemon, Release
+from controller.ceph.rbd.users import CAPS as CSI_CAPS
+from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
-from controller.ceph.users import given
 from controller.framework.plan import preview
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
@@ -42,7 +46,7 @@ from tests.unit.ceph.cases import (
     live_services,
     running_mons,
 )
-from tests.unit.ceph.test_cluster import IDENTITY, NOW, OVERRIDE, keyrings
+from tests.unit.ceph.cluster.test_kind import IDENTITY, NOW, OVERRIDE, keyrings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

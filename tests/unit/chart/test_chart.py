@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from controller.ceph.daemon import ACCOUNT, ACCOUNTS
-from controller.ceph.rbd_volume import SUFFIX
+from controller.ceph.pods import ACCOUNT, ACCOUNTS
+from controller.ceph.rbd.volumes import SUFFIX
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
 
 type Render = Callable[..., Rendered]

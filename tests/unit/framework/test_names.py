@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
-from controller.ceph import deletion, osd_prepare
-from controller.ceph.daemon import Release
-from controller.ceph.osd_daemon import Osd, osd_deployment
-from controller.ceph.osd_prepare import PrepareDevices, Target
+from controller.ceph.cluster import deletion
+from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd.objects import Osd, osd_deployment
+from controller.ceph.osd.prepare import PrepareDevices, Target
+from controller.ceph.pods import Release
 from controller.ceph.releases import CephVersion
 from controller.framework.names import label_value, object_name
 from controller.runtime.kube import Node

@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import yaml
 
-from controller.apis.node import NODE_REPORT
+from controller.apis.rook.node_report import NODE_REPORT
 from controller.framework.reports import LOOK_AGAIN, REPORTS, devices_changed, register, reports_of
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP, NODE, VOLUME_ATTACHMENT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from controller.apis.meta import Condition
-from controller.apis.node import ImageClient, NodeReport
+from controller.apis.rook.node_report import ImageClient, NodeReport
 from controller.runtime.kube import (
     AttachmentError,
     AttachmentSource,

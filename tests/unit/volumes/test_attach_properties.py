@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.apis.node import NodeReport
+from controller.apis.rook.node_report import NodeReport
 from controller.runtime.kube import Node, VolumeAttachment
 from controller.volumes.attach import OUT_OF_SERVICE, Attach, AttachmentObservation, Detach, Fence, analyze, exclusive
 from controller.volumes.backend import Holder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.apis.node import NodeReport
+from controller.apis.rook.node_report import NodeReport
 from controller.runtime.kube import Node
 from controller.volumes.backend import Holder
 from controller.volumes.clients import handle_of, locate, mapped_by, reported_for

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from controller.apis.node import NodeReport
+from controller.apis.rook.node_report import NodeReport
 from controller.framework.reports import REPORTS
 from controller.runtime.kube import (
     NAMESPACE,

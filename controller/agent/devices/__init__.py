@@ -1,0 +1,1 @@
+"""The node's block devices, and the report that tells the operator of them."""

@@ -1,0 +1,1 @@
+"""The CSI node service, and how the kubelet learns of it."""

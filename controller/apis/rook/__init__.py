@@ -1,0 +1,1 @@
+"""The `rook.io` kinds, which belong to no single storage system."""

@@ -1,0 +1,401 @@
+"""Talking to a Ceph cluster: commands to its mons and mgr through librados, without a process for each question.
+
+librados blocks, so its calls run in worker threads, and every command has a time limit inside librados itself: a thread
+that was given up on ends soon after. Calls to librbd have no such limit and may hang for as long as OSDs do not answer;
+they have threads of their own (`controller.ceph.access.threads`). The key is passed in memory only.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import anyio
+import anyio.to_thread
+import msgspec
+import orjson
+import structlog
+
+from controller.ceph.access.answers import LONG
+from controller.ceph.access.memory import QUESTIONS, READS, Memory
+from controller.ceph.access.threads import Lane, Threads
+from workqueue import loop_clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType, TracebackType
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_TIMEOUT = 15.0
+"""Seconds that a command may take; upstream's ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds to find a mon that answers. Short: who connects to a cluster that is only starting looks again soon."""
+GRACE = 1.0
+"""Seconds that librados gets beyond its own time limit, since it can say better than we what it waited for."""
+VITAL_TIMEOUT = 6.0
+"""Seconds for the mons to say how they and the cluster are: more than an election takes, less than a command may."""
+VITAL = frozenset({"quorum_status", "status"})
+"""The commands whose answers are needed most when everything else hangs."""
+SHORT = 1 << 16
+"""Bytes of an answer up to which decoding it takes less than handing it to a thread."""
+CLOSING_TIMEOUT = 5.0
+"""Seconds that the end of the process waits for connections to be shut."""
+
+
+class CephError(Exception):
+    """A command that the cluster refused, or that it did not answer in time.
+
+    Attributes:
+        errno: The positive error number, such as `errno.ENOENT`.
+        message: What the cluster said.
+        output: What it answered all the same, decoded; None where it answered nothing.
+    """
+
+    def __init__(self, number: int, message: str, output: Any = None) -> None:
+        super().__init__(f"{message} ({errno.errorcode.get(number, number)})")
+        self.errno = number
+        self.message = message
+        self.output = output
+
+    @property
+    def is_not_found(self) -> bool:
+        """Whether what was asked for does not exist."""
+        return self.errno == errno.ENOENT
+
+
+class Cluster(Protocol):
+    """A Ceph cluster that answers commands.
+
+    What it answers is decoded JSON, or text where it is no JSON; of some long answers only what is read of them, as
+    `controller.ceph.access.answers` says.
+    """
+
+    async def mon(self, prefix: str, /, **args: Any) -> Any:
+        """Asks the mons, e.g. `mon("osd pool ls", detail="detail")`.
+
+        Raises:
+            CephError: It was refused, or not answered in time.
+        """
+
+    async def mgr(self, prefix: str, /, **args: Any) -> Any:
+        """Asks the active mgr, e.g. `mgr("pg dump", dumpcontents=["sum"])`.
+
+        Raises:
+            CephError: It was refused, or not answered in time.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What it takes to connect: `mon_hosts` as `mon_host` lists them, and the cephx key of `user` ("client.admin")."""
+
+    mon_hosts: tuple[str, ...]
+    fsid: str
+    user: str
+    key: str = field(repr=False)
+
+
+class RadosCluster:
+    """A connection to one cluster by librados, made at the first use. Implements `Cluster`.
+
+    Args:
+        access: Where the mons are and who connects.
+        timeout: Seconds that a command may take.
+        threads: Where calls run. Shared by the connections that follow each other to the same cluster.
+    """
+
+    def __init__(self, access: Access, *, timeout: float = DEFAULT_TIMEOUT, threads: Threads | None = None) -> None:
+        self.access = access
+        self._timeout = timeout
+        self._threads = threads if threads is not None else Threads()
+        self._handle: Any = None
+        self._attempt: _Attempt | None = None
+        self._users = 0
+        self._closed = False
+        self._memory = Memory(loop_clock())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await _ended(self.close())
+
+    async def mon(self, prefix: str, /, **args: Any) -> Any:
+        """See `Cluster.mon`. Long answers may be those of a moment ago: see `controller.ceph.access.memory`."""
+        command, memory = _command(prefix, args), self._memory
+        if prefix in QUESTIONS:
+            answer = _decode(await self._ask("mon_command", prefix, command))
+            if prefix == "status":
+                memory.heard(answer)
+            return answer
+        if prefix in READS:
+            question, writes = (prefix, command), memory.writes
+            output = memory.recall(question)
+            if output is None:
+                output = await self._ask("mon_command", prefix, command)
+                memory.keep(question, output, writes)
+            return await _decoded(output, prefix)
+        try:
+            return await _decoded(await self._ask("mon_command", prefix, command), prefix)
+        finally:
+            memory.wrote()
+
+    async def mgr(self, prefix: str, /, **args: Any) -> Any:
+        """See `Cluster.mgr`."""
+        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)
+
+    async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
+        """Runs a blocking call of librados or librbd in a worker thread.
+
+        Args:
+            function: The call; it gets the connected `rados.Rados`.
+            lane: Whose threads it may take.
+            seconds: How long it may take, from when it begins. Its thread goes on after that, and holds its place.
+
+        Raises:
+            CephError: No mon answered in time, the key was refused, the call failed or did not return in time, or too
+                many calls before it have not returned (`errno.EBUSY`).
+        """
+        handle = await self._connected()
+        if self._closed:
+            raise _closed()
+        self._users += 1
+        return await self._run(lane, lambda: function(handle), seconds, self._left)
+
+    def close(self) -> threading.Thread | None:
+        """Disconnects as soon as no call is under way any more; those that are go on. New ones fail.
+
+        Returns:
+            The thread that disconnects; None where there is nothing to do now.
+        """
+        self._closed = True
+        return self._shut_if_unused()
+
+    async def _connected(self) -> Any:
+        """The handle. All who need it wait for the same attempt, which goes on though they give up."""
+        while self._handle is None:
+            if self._closed:
+                raise _closed()
+            attempt = self._attempt
+            if attempt is None:
+                await self._connect()
+                continue
+            with anyio.move_on_after(CONNECT_TIMEOUT + GRACE) as scope:
+                await attempt.settled.wait()
+            if scope.cancelled_caught:
+                raise CephError(errno.ETIMEDOUT, f"no mon answered within {CONNECT_TIMEOUT:g} s")
+            if attempt.error is not None:
+                raise _told(attempt.error)
+        return self._handle
+
+    async def _connect(self) -> None:
+        attempt = self._attempt = _Attempt(self.access, self._timeout)
+        self._users += 1
+
+        def settled() -> None:
+            self._attempt, self._handle = None, attempt.handle
+            attempt.settled.set()
+            self._left()
+
+        await self._run(Lane.VITAL, attempt.make, CONNECT_TIMEOUT + GRACE, settled)
+
+    def _left(self) -> None:
+        self._users -= 1
+        self._shut_if_unused()
+
+    def _shut_if_unused(self) -> threading.Thread | None:
+        if not self._closed or self._users or self._handle is None:
+            return None
+        thread = threading.Thread(target=self._handle.shutdown, name="ceph-shutdown", daemon=True)
+        self._handle = None
+        thread.start()
+        return thread
+
+    async def _ask(self, method: str, prefix: str, command: str) -> bytes:
+        seconds = int(self._timeout)
+
+        def ask(handle: Any) -> tuple[int, bytes, str]:
+            answer: tuple[int, bytes, str] = getattr(handle, method)(command, b"", seconds)
+            return answer
+
+        if prefix in VITAL:
+            number, output, message = await self.use(ask, lane=Lane.VITAL, seconds=VITAL_TIMEOUT)
+        else:
+            number, output, message = await self.use(ask, lane=Lane.CONTROL, seconds=self._timeout + GRACE)
+        if number:
+            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
+        return output
+
+    async def _run[T](self, lane: Lane, function: Callable[[], T], seconds: float, settled: Callable[[], None]) -> T:
+        try:
+            return await self._threads.run(lane, function, seconds=seconds, settled=settled)
+        except Exception as error:
+            raise _told(error) from error
+
+
+class _Attempt:
+    """An attempt to connect: its handle or error is there when it has `settled`, whoever waits for it."""
+
+    def __init__(self, access: Access, timeout: float) -> None:
+        self.settled = anyio.Event()
+        self.handle: Any = None
+        self.error: Exception | None = None
+        self._access, self._timeout = access, timeout
+
+    def make(self) -> None:
+        """Connects; blocks."""
+        try:
+            self.handle = _connect(self._access, self._timeout)
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def _told(error: Exception) -> Exception:
+    """An error of librados or librbd as one of ours; others, which are mistakes of programs, as they are."""
+    number = getattr(error, "errno", None)
+    if isinstance(error, CephError) or number is None:
+        return error
+    return CephError(abs(number), error.strerror if isinstance(error, OSError) and error.strerror else str(error))
+
+
+def _closed() -> CephError:
+    return CephError(errno.ENOTCONN, "the connection was closed")
+
+
+async def _ended(*threads: threading.Thread | None) -> None:
+    """Waits for threads to end, for a while."""
+
+    def join() -> None:
+        for thread in threads:
+            if thread is not None:
+                thread.join(CLOSING_TIMEOUT)
+
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(join)
+
+
+def _rados() -> ModuleType:
+    import rados  # a system library of the operator's image, absent where only plans are computed
+
+    module: ModuleType = rados
+    return module
+
+
+def _connect(access: Access, timeout: float) -> Any:
+    options = {
+        "fsid": access.fsid,
+        "mon_host": ",".join(access.mon_hosts),
+        "key": access.key,
+        "client_mount_timeout": str(math.ceil(CONNECT_TIMEOUT)),
+        "rados_mon_op_timeout": str(math.ceil(timeout)),
+        "rados_osd_op_timeout": str(math.ceil(timeout)),
+        # A mon that is only starting refuses connections; by default the next try is 3 s later.
+        "mon_client_hunt_interval": "0.5",
+        "mon_client_hunt_interval_backoff": "1.5",
+        "mon_client_hunt_interval_max_multiple": "4",
+        "ms_async_op_threads": "1",
+        "log_to_stderr": "false",
+        "log_file": "",
+        "admin_socket": "",
+    }
+    handle = _rados().Rados(name=access.user, conf=options)
+    try:
+        handle.connect()
+    except BaseException:
+        handle.shutdown()
+        raise
+    return handle
+
+
+def _command(prefix: str, args: Mapping[str, Any]) -> str:
+    return json.dumps({"prefix": prefix, "format": "json", **args})
+
+
+async def _decoded(output: bytes, prefix: str) -> Any:
+    """A long answer is decoded in a thread: everything else goes on meanwhile."""
+    if len(output) <= SHORT:
+        return _decode(output, prefix)
+    return await anyio.to_thread.run_sync(_decode, output, prefix)
+
+
+def _decode(output: bytes, prefix: str = "") -> Any:
+    if prefix in LONG:
+        with suppress(msgspec.MsgspecError):
+            return LONG[prefix].decode(output)
+    if not output.strip():
+        return None
+    try:
+        return orjson.loads(output)
+    except orjson.JSONDecodeError:
+        return output.decode("utf-8", "replace").strip()
+
+
+class Connections:
+    """One connection for each cluster that is served, by namespace; replaced when its mons or its key change.
+
+    Args:
+        timeout: Seconds that a command may take.
+        locate: Finds where the cluster of a namespace is and who connects; None while that is not known.
+    """
+
+    def __init__(
+        self, *, timeout: float = DEFAULT_TIMEOUT, locate: Callable[[str], Access | None] = lambda _: None
+    ) -> None:
+        self._timeout = timeout
+        self._locate = locate
+        self._clusters: dict[str, RadosCluster] = {}
+        self._threads: dict[str, Threads] = {}
+
+    def cluster(self, namespace: str, access: Access) -> RadosCluster:
+        """The connection to the cluster of `namespace`; it is made at the first command."""
+        current = self._clusters.get(namespace)
+        if current is not None and _reaches(current.access, access):
+            return current
+        if current is not None:
+            current.close()
+        threads = self._threads.setdefault(namespace, Threads())
+        fresh = self._clusters[namespace] = RadosCluster(access, timeout=self._timeout, threads=threads)
+        return fresh
+
+    def get(self, namespace: str) -> RadosCluster | None:
+        """The connection to the cluster of `namespace`, made on demand; None where nothing says how to reach it."""
+        access = self._locate(namespace)
+        return self.cluster(namespace, access) if access is not None else self._clusters.get(namespace)
+
+    def close(self, namespace: str) -> None:
+        """Forgets the connection to the cluster of `namespace`. It is shut when the last call has returned."""
+        cluster = self._clusters.pop(namespace, None)
+        if cluster is not None:
+            cluster.close()
+
+    async def close_all(self) -> None:
+        """Forgets every connection, and waits for a while until those that nobody uses are shut."""
+        clusters = tuple(self._clusters.values())
+        self._clusters.clear()
+        await _ended(*(cluster.close() for cluster in clusters))
+
+
+def _reaches(current: Access, wanted: Access) -> bool:
+    """Whether the connection made with `current` serves `wanted`: the same cluster and key, and a mon in common.
+
+    A client learns of mons that were added or removed from the mons themselves.
+    """
+    same = (current.fsid, current.user, current.key) == (wanted.fsid, wanted.user, wanted.key)
+    return same and not set(current.mon_hosts).isdisjoint(wanted.mon_hosts)
+
+
+def mon_hosts(addresses: Sequence[str], *, msgr2_only: bool = False) -> tuple[str, ...]:
+    """What `mon_host` says of mons at these IP addresses: both of a mon's protocols, or the second alone."""
+    hosts = [f"[{address}]" if ":" in address else address for address in addresses]
+    if msgr2_only:
+        return tuple(f"[v2:{host}:3300]" for host in hosts)
+    return tuple(f"[v2:{host}:3300,v1:{host}:6789]" for host in hosts)

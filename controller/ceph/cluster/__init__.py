@@ -1,0 +1,1 @@
+"""CephCluster: the cluster as a whole, its settings, version, health, status and end."""

@@ -1,0 +1,356 @@
+"""What happens when a CephCluster is deleted: nothing while something depends on it, and to data only with consent.
+
+Without `cleanupPolicy.confirmation` the daemons go and the data stays: mon stores and OSDs on the nodes, claims, and
+the identity (keys, endpoints, mon Services), so that a CephCluster of the same name brings the cluster back. With it, a
+Job on every node that held data removes the data, and then the identity goes too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.ceph.access.identity import IDENTITY, PROTECTION
+from controller.ceph.access.mons import ENDPOINTS
+from controller.ceph.mon import objects as mon_objects
+from controller.ceph.osd import analyze as osd
+from controller.ceph.osd import objects as osd_daemon
+from controller.ceph.osd.devices import Verdict
+from controller.ceph.pods import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
+from controller.framework.children import delete
+from controller.framework.jobs import is_over, next_try, timed_out
+from controller.framework.names import label_value, object_name
+from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.plan import Plan, Step
+from controller.framework.pods import trouble
+from controller.framework.resources import requirements
+from controller.framework.text import some
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from controller.apis.ceph import CephCluster
+    from controller.apis.rook.node_report import BlockDevice
+    from controller.ceph.cluster.observe import Observation
+    from controller.runtime.kube import Job, PersistentVolume
+    from informers import JsonObject, Resource
+
+FINALIZER = "cephcluster.ceph.rook.io"
+CONFIRMATION = "yes-really-destroy-data"
+TYPE = "cleanup"
+APP = "rook-ceph-cleanup"
+SUBJECT = "CephCluster"
+LOOK_AGAIN = 10.0
+
+QUICK = 3600.0
+"""Seconds that a cleanup Job may take for what is quick: mon stores, and the places where devices have their labels."""
+
+SLOWEST = 20e6
+"""Bytes a second at which a whole device is overwritten at least."""
+
+UNSEEN = 7 * 24 * 3600.0
+"""Seconds that whole devices may take of which nobody knows the size."""
+
+MAX_RETRIES = 3
+"""Times that Kubernetes tries a Job again by itself."""
+
+BY_CLUSTER = "cluster"
+"""The index of PersistentVolumes by the namespace of their cluster."""
+
+MAX_NAMED = 20
+"""Of what uses the cluster, so many are named."""
+
+REMOVE_DATA = """\
+set -eu
+for store in /data/mon-*; do
+    if [ "$(cat "$store/data/rook-fsid" 2>/dev/null)" = "$FSID" ]; then rm -rf "$store"; fi
+done
+ours() { ceph-bluestore-tool show-label --dev "$1" 2>/dev/null | grep -q "\\"ceph_fsid\\": \\"$FSID\\""; }
+sanitize() {
+    if [ "$METHOD" = complete ]; then
+        pass=0
+        while [ "$pass" -lt "$ITERATIONS" ]; do
+            pass=$((pass + 1))
+            if [ "$SOURCE" = random ]; then shred -n 1 "$1" || return 1; else shred -n 0 -z "$1" || return 1; fi
+        done
+    else
+        # The places where BlueStore keeps its label, as far as the device reaches.
+        for gib in 0 1 10 100 1000; do
+            dd "if=/dev/$( [ "$SOURCE" = random ] && echo urandom || echo zero )" "of=$1" bs=1M count=10 \\
+                "seek=$((gib * 1024))" conv=fsync,nocreat,notrunc 2>/dev/null || [ "$gib" != 0 ] || return 1
+        done
+    fi
+    wipefs --all "$1" >/dev/null || return 1
+    if ours "$1"; then echo "$1 still has the label of an OSD of this cluster" >&2; return 1; fi
+}
+failed=
+for entry in /sys/class/block/*; do
+    device=/dev/$(basename "$entry" | tr '!' /)
+    # A path of a multipath device has its label, too: what was made of it is overwritten, once.
+    if [ -n "$(ls "$entry/holders" 2>/dev/null)" ] || [ ! -b "$device" ] || ! ours "$device"; then continue; fi
+    echo "removing the content of $device"
+    sanitize "$device" || failed="$failed $device"
+done
+if [ -n "$failed" ]; then echo "content that cannot be removed is on$failed" >&2; exit 1; fi
+"""
+"""Removes mon stores and OSDs by the fsid written in them, so that nothing of another cluster is touched.
+
+A device that fails leaves the others to be done.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyData:
+    """Start the Job that removes the cluster's data from a node. `replaces`: uid of an earlier one, which has failed.
+
+    Its handler asks once more for the consent, and whether something uses the cluster.
+    """
+
+    node: str
+    job: JsonObject = field(repr=False)
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop a daemon for good, and keep its Deployment, which tells on which node its data is."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyIdentity:
+    """Delete an object by which the data could be used again. Its handler asks for the consent once more."""
+
+    resource: Resource
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Remove the finalizer, so that the CephCluster goes, and with it what it owns."""
+
+
+def analyze(cluster: CephCluster, seen: Observation) -> Plan:
+    """What is to do until the CephCluster may go. Pure."""
+    if seen.dependents:
+        waits_for = f"these to be deleted: {some(seen.dependents, MAX_NAMED)}"
+        reason = "deletion is blocked by what uses the cluster"
+        if any(_is_kept(found) for found in seen.live.values()):
+            # As when the namespace is deleted: Kubernetes asks nobody about Deployments.
+            reason += (
+                "; its objects are being deleted all the same, as with their namespace: what opens its data is kept"
+            )
+        wait = Step(subject=SUBJECT, reason=reason, waits_for=waits_for)
+        return Plan(steps=(wait,), look_again=LOOK_AGAIN)
+    destroys = cluster.spec.cleanup_policy.confirmation == CONFIRMATION
+    steps = tuple(_destroy(cluster, seen)) if destroys else ()
+    let_go = Step(subject=SUBJECT, action=LetGo(), reason="it is being deleted, and nothing holds it")
+    return Plan(steps=steps or (let_go,), look_again=LOOK_AGAIN)
+
+
+def dependents(cluster: CephCluster, pools: Iterable[str], volumes: Iterable[str]) -> tuple[str, ...]:
+    """What has to go before the cluster may, in words. Pure.
+
+    Args:
+        cluster: The cluster.
+        pools: The names of the CephBlockPools of its namespace.
+        volumes: Those of the PersistentVolumes of the cluster: see `clusters_of`.
+    """
+    found = [f"CephBlockPool {pool}" for pool in pools]
+    if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
+        found += [f"PersistentVolume {volume}" for volume in volumes]
+    return tuple(sorted(found))
+
+
+def clusters_of(volume: PersistentVolume) -> tuple[str, ...]:
+    """The namespace of the cluster that a volume is of, if it is of one; `BY_CLUSTER` indexes by it."""
+    found = volume.spec.csi.volume_attributes.get("clusterID") if volume.spec.csi is not None else None
+    return (found,) if found else ()
+
+
+def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
+    daemons = [o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job") and not _is_cleanup(o)]
+    ending = sorted(p.metadata.name for p in seen.pods if p.metadata.labels.get("app") != APP)
+    waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
+    cleaning = [s for s in (_clean(cluster, seen, n, waits_for) for n in nodes_with_data(cluster, seen)) if s]
+    for found in daemons:
+        yield from _end(found, keep=bool(cleaning) and _is(found, osd_daemon.APP))
+    yield from cleaning
+    if waits_for and not cleaning:
+        yield Step(subject=SUBJECT, reason="daemons may still use what is to be removed", waits_for=waits_for)
+    if not daemons and not ending and not cleaning:
+        yield from _identity(seen)
+
+
+def _end(found: JsonObject, *, keep: bool) -> Iterator[Step]:
+    """Ends a daemon; `keep`: its Deployment stays for now."""
+    meta, reason = found["metadata"], "no daemon may run when its data is removed"
+    if meta.get("deletionTimestamp") is not None:
+        return
+    if not keep:
+        resource = DEPLOYMENT if found["kind"] == "Deployment" else JOB
+        yield delete(resource, found, subject=meta["name"], reason=reason)
+    elif found["spec"].get("replicas", 1):
+        yield Step(subject=meta["name"], action=Stop(meta["name"], meta["uid"]), reason=reason)
+
+
+def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -> Step | None:
+    """The step that removes the data from a node; None when that is done, or the node is gone with its data."""
+    subject = f"data on node {node}"
+    reason = f"spec.cleanupPolicy.confirmation is {CONFIRMATION}"
+    job = seen.jobs.get(job_name(node))
+    if node not in seen.mons.nodes or (job is not None and job.complete):
+        return None
+    seconds = deadline(cluster, seen.osds.reports.get(node))
+    if job is not None and (later := _job_waits_for(seen, job, seconds)):
+        return Step(subject=subject, reason=reason, waits_for=later)
+    if seen.release is None or seen.identity is None:
+        missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
+        return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
+    hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
+    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname, seconds)
+    action = DestroyData(node, wanted, job.metadata.uid if job is not None else "")
+    return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
+
+
+def _job_waits_for(seen: Observation, job: Job, seconds: float) -> str:
+    """What a node's Job that is there waits for, which may take so many seconds; empty when it is to be made anew."""
+    own = (p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
+    why = trouble(own) or seen.warnings.get(job.metadata.uid, "")
+    way_on = "or spec.cleanupPolicy.confirmation to be taken away, which leaves the data where it is"
+    too_long = f"it did not end within {seconds / 3600:.0f} h"
+    if not job.failed:
+        if is_over(job, seconds, seen.osds.now):
+            return f"Job {job.metadata.name} to end, {way_on}; {too_long}: {why or 'a device of the node may hang'}"
+        return why or f"Job {job.metadata.name} to end"
+    later = next_try(job, seen.osds.now)
+    why = why or (too_long if timed_out(job) else "it does not say why")
+    return f"{later}, {way_on}; Job {job.metadata.name} failed: {why}" if later else ""
+
+
+def _identity(seen: Observation) -> Iterator[Step]:
+    """Removes what was kept so that the data could be used again; the keys, which name the cluster, at the very end."""
+    # The last one would go with the CephCluster, but for `--cascade=orphan`; the mon ids in it are this cluster's.
+    named = {(CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP, (SECRET.kind, MON_CONFIG): SECRET}
+    of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
+    found = [
+        (resource, obj)
+        for (kind, name), obj in seen.live.items()
+        if (resource := named.get((kind, name)) or (of_mons.get(kind) if _is(obj, mon_objects.APP) else None))
+    ]
+    identity = seen.live.get((SECRET.kind, IDENTITY))
+    for resource, obj in found or ([(SECRET, identity)] if identity is not None else []):
+        meta = obj["metadata"]
+        subject = f"{resource.kind} {meta['name']}"
+        if meta.get("deletionTimestamp") is None or PROTECTION in meta.get("finalizers", ()):
+            action = DestroyIdentity(resource, meta["name"], meta["uid"])
+            yield Step(subject=subject, action=action, reason="the data that it belongs to is gone")
+        else:
+            yield Step(subject=subject, reason="it is being deleted", waits_for="it to be gone")
+
+
+def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
+    """The nodes that may hold data of the cluster.
+
+    Those that mons are bound to; those of the OSDs' Deployments; those with a device that carries this cluster's label,
+    or was to become an OSD and may have become one since; and those that the spec selects and nobody has looked at. The
+    Job removes nothing that is not this cluster's.
+    """
+    endpoints = seen.mons.endpoints
+    nodes = {m.node for m in endpoints.mons if not m.has_claim} if endpoints is not None else set()
+    deployments = (o for (kind, _), o in seen.live.items() if kind == "Deployment" and _is(o, osd_daemon.APP))
+    nodes |= {found.node for o in deployments if (found := osd_daemon.read_osd(msgspec.convert(o, Deployment)))}
+    if seen.identity is not None:
+        fsid = seen.identity.fsid
+        nodes |= {node for node, devices in seen.osds.reports.items() if any(d.ceph_fsid == fsid for d in devices)}
+        chosen = (v for v in osd.judged(cluster, fsid, seen.osds) if v.verdict is not Verdict.REJECTED or v.unseen)
+        nodes |= {v.node for v in chosen}
+    return tuple(sorted(nodes))
+
+
+def job_name(node: str) -> str:
+    """The name of a node's cleanup Job."""
+    return object_name(f"cluster-cleanup-job-{node}")
+
+
+def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> float:
+    """Seconds that the cleanup of a node may take: what hangs is told, and what just takes long is not cut off.
+
+    Args:
+        cluster: The cluster.
+        devices: The node's; None: not known.
+    """
+    policy = cluster.spec.cleanup_policy.sanitize_disks
+    if policy.method != "complete":
+        return QUICK
+    times = policy.iteration or 1
+    if devices is None:
+        return QUICK + times * UNSEEN
+    return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
+
+
+def cleanup_job(
+    cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str, seconds: float
+) -> JsonObject:
+    """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
+
+    `seconds`: how long that may take.
+    """
+    policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
+    volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
+    container: JsonObject = {
+        "name": "cleanup",
+        **image_fields(cluster, release),
+        "command": ["sh", "-c", REMOVE_DATA],
+        "env": [
+            {"name": "FSID", "value": fsid},
+            {"name": "METHOD", "value": policy.method or "quick"},
+            {"name": "SOURCE", "value": policy.data_source or "zero"},
+            {"name": "ITERATIONS", "value": str(policy.iteration or 1)},
+        ],
+        "volumeMounts": [{"name": "dev", "mountPath": "/dev"}, {"name": "data", "mountPath": "/data"}],
+        "securityContext": {"runAsUser": 0, "privileged": True},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    resources = requirements(cluster.spec.resources, "cleanup")
+    if resources:
+        container["resources"] = resources
+    pod: JsonObject = {
+        # Pods that have failed stay, and what they say with them.
+        "restartPolicy": "Never",
+        # The data is on this node and nowhere else, whatever keeps other pods off it.
+        "tolerations": [{"operator": "Exists"}],
+        "nodeSelector": {HOSTNAME_LABEL: hostname},
+        "containers": [container],
+        "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in volumes.items()],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
+        "spec": {
+            "backoffLimit": MAX_RETRIES,
+            "activeDeadlineSeconds": int(seconds),
+            "template": pod_template(cluster, own, pod),
+        },
+    }
+
+
+def _is_kept(obj: JsonObject) -> bool:
+    """Whether an object was deleted, and is there only because it is protected."""
+    meta = obj["metadata"]
+    return meta.get("deletionTimestamp") is not None and PROTECTION in meta.get("finalizers", ())
+
+
+def _is_cleanup(obj: JsonObject) -> bool:
+    return _is(obj, APP)
+
+
+def _is(obj: JsonObject, app: str) -> bool:
+    return bool(obj["metadata"].get("labels", {}).get("app") == app)

@@ -1,0 +1,1 @@
+"""Mgrs and their modules."""

@@ -1,0 +1,1 @@
+"""OSDs: devices chosen, prepared, served, drained and given back."""

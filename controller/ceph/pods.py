@@ -1,0 +1,376 @@
+"""What the pods of all Ceph daemons have in common: labels, flags, configuration and key volumes, probes, privileges.
+
+Names and labels are upstream's, which dashboards, selectors and users' scripts know. A daemon's configuration file is
+the user's ConfigMap `rook-config-override`; where its mons are comes from the Secret `rook-ceph-config` at each start,
+so that a change of mons changes no pod template and restarts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.ceph.access.identity import KEYRING_KEY
+from controller.framework.labels import INSTANCE, owner_reference, recommended
+from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
+from controller.framework.resources import requirements
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.ceph.releases import CephVersion
+    from controller.runtime.kube import Deployment
+    from informers import JsonObject
+
+CLUSTER_LABEL = "rook_cluster"
+MON_CONFIG = "rook-ceph-config"  # the Secret's name
+CONFIG_OVERRIDE = "rook-config-override"
+CONFIG_DIR = "/etc/ceph"
+KEYRING_DIR = "/etc/ceph/keyring-store"
+RUN_DIR = "/run/ceph"
+VERSION_LABEL = "ceph-version"
+SKIP_LABEL = "ceph.rook.io/do-not-reconcile"
+"""On a daemon's Deployment: leave it alone."""
+
+ACCOUNT = "rook-ceph-default"
+"""Service account of Ceph's pods. It has no token in them; pull secrets and admission policies go by it."""
+ACCOUNTS: Mapping[str, str] = {
+    "mgr": "rook-ceph-mgr",
+    "osd": "rook-ceph-osd",
+    "osd-prepare": "rook-ceph-osd",
+    "cleanup": "rook-ceph-osd",
+}
+"""Service accounts of daemons, by type, that have another one; upstream's names."""
+
+ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
+"""What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
+
+REVISION_HISTORY = 3
+
+MOVE_SOON: Mapping[str, Any] = {
+    "key": "node.kubernetes.io/unreachable",
+    "operator": "Exists",
+    "effect": "NoExecute",
+    "tolerationSeconds": 5,
+}
+"""A daemon that is not bound to its node is started elsewhere after this many seconds; Kubernetes' own value is 300."""
+
+ASK_ADMIN_SOCKET = """\
+import socket, struct, sys
+daemon = socket.socket(socket.AF_UNIX)
+daemon.settimeout(4)
+daemon.connect(sys.argv[1])
+daemon.sendall(b'{"prefix": "%s"}\\0' % sys.argv[2].encode())
+size, = struct.unpack('>I', daemon.recv(4, socket.MSG_WAITALL))
+daemon.recv(size, socket.MSG_WAITALL)
+"""
+"""Asks a daemon by its admin socket whether it lives, for a tenth of the CPU time that `ceph daemon` takes to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A Ceph release as an image that holds it."""
+
+    image: str
+    version: CephVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon:
+    """One daemon of a cluster.
+
+    Attributes:
+        type: "mon", "mgr", "osd", …
+        id: "a", "0", …
+    """
+
+    type: str
+    id: str
+
+    @property
+    def app(self) -> str:
+        """The value of label `app`, which daemons of the type share."""
+        return f"rook-ceph-{self.type}"
+
+    @property
+    def name(self) -> str:
+        """The name of its Deployment and of its other objects."""
+        return f"{self.app}-{self.id}"
+
+    @property
+    def entity(self) -> str:
+        """Its name within Ceph, such as "mgr.a"."""
+        return f"{self.type}.{self.id}"
+
+    @property
+    def admin_socket(self) -> str:
+        """Where it answers within its pod."""
+        return f"{RUN_DIR}/ceph-{self.entity}.asok"
+
+    def selector(self, namespace: str) -> dict[str, str]:
+        """The labels that select its pods; they never change, as a Deployment's selector cannot."""
+        return {"app": self.app, "ceph_daemon_id": self.id, CLUSTER_LABEL: namespace}
+
+    def labels(self, cluster: CephCluster) -> dict[str, str]:
+        """The labels of its objects."""
+        return {
+            **recommended(
+                name=f"ceph-{self.type}",
+                instance=self.id,
+                component="cephclusters.ceph.rook.io",
+                part_of=cluster.metadata.name,
+            ),
+            **self.selector(cluster.metadata.namespace),
+            "ceph_daemon_type": self.type,
+            self.type: self.id,
+        }
+
+
+def cluster_labels(cluster: CephCluster, app: str) -> dict[str, str]:
+    """The labels of an object that belongs to the cluster as a whole."""
+    return {
+        **recommended(
+            name=app,
+            instance=cluster.metadata.name,
+            component="cephclusters.ceph.rook.io",
+            part_of=cluster.metadata.name,
+        ),
+        "app": app,
+        CLUSTER_LABEL: cluster.metadata.namespace,
+    }
+
+
+def metadata(
+    cluster: CephCluster, name: str, labels: Mapping[str, str], *, owned: bool = True, **more: Any
+) -> JsonObject:
+    """The metadata of a child in the cluster's namespace.
+
+    `owned`: it is removed with the CephCluster. Not so for identity and data, which go without the label of an
+    instance: Argo CD takes an object that has it and no owner for its own, and prunes it.
+    """
+    own = dict(labels)
+    meta: JsonObject = {"name": name, "namespace": cluster.metadata.namespace, "labels": own, **more}
+    if owned:
+        meta["ownerReferences"] = [owner_reference(CEPH_CLUSTER, cluster.metadata)]
+    else:
+        own.pop(INSTANCE, None)
+    return meta
+
+
+def flags(daemon: Daemon, fsid: str) -> list[str]:
+    """The arguments that every daemon gets. No key is among them: those come from a mounted Secret."""
+    return [
+        f"--fsid={fsid}",
+        f"--id={daemon.id}",
+        f"--keyring={KEYRING_DIR}/{KEYRING_KEY}",
+        "--mon-host=$(ROOK_CEPH_MON_HOST)",
+        "--mon-initial-members=$(ROOK_CEPH_MON_INITIAL_MEMBERS)",
+        "--setuser=ceph",
+        "--setgroup=ceph",
+        "--foreground",
+        "--default-log-to-stderr=true",
+        "--default-err-to-stderr=true",
+        "--default-mon-cluster-log-to-stderr=true",
+        "--default-log-stderr-prefix=debug ",
+        "--default-log-to-file=false",
+        "--default-mon-cluster-log-to-file=false",
+    ]
+
+
+def environment() -> list[JsonObject]:
+    """The environment that `flags` refers to, and what the pod knows of itself."""
+
+    def from_config(name: str, key: str) -> JsonObject:
+        return {"name": name, "valueFrom": {"secretKeyRef": {"name": MON_CONFIG, "key": key}}}
+
+    def from_pod(name: str, path: str) -> JsonObject:
+        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+    return [
+        from_config("ROOK_CEPH_MON_HOST", "mon_host"),
+        from_config("ROOK_CEPH_MON_INITIAL_MEMBERS", "mon_initial_members"),
+        from_pod("NODE_NAME", "spec.nodeName"),
+        from_pod("POD_NAME", "metadata.name"),
+        from_pod("ROOK_POD_IP", "status.podIP"),
+        # For people who run `ceph` in the pod.
+        {"name": "CEPH_ARGS", "value": f"-m $(ROOK_CEPH_MON_HOST) -k {KEYRING_DIR}/{KEYRING_KEY}"},
+    ]
+
+
+def volumes(keyring_secret: str) -> list[JsonObject]:
+    """The volumes of a daemon's pod besides its data: configuration, key, and room for what it writes at run time."""
+    return [
+        {
+            "name": "rook-config-override",
+            "configMap": {"name": CONFIG_OVERRIDE, "items": [{"key": "config", "path": "ceph.conf"}]},
+        },
+        {"name": "keyring", "secret": {"secretName": keyring_secret}},
+        {"name": "run", "emptyDir": {}},
+        {"name": "log", "emptyDir": {}},
+        {"name": "crash", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+
+
+def volume_mounts() -> list[JsonObject]:
+    """Where a container of a daemon sees `volumes`."""
+    return [
+        {"name": "rook-config-override", "mountPath": CONFIG_DIR, "readOnly": True},
+        {"name": "keyring", "mountPath": KEYRING_DIR, "readOnly": True},
+        {"name": "run", "mountPath": RUN_DIR},
+        {"name": "log", "mountPath": "/var/log/ceph"},
+        {"name": "crash", "mountPath": "/var/lib/ceph/crash"},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's own
+    ]
+
+
+def security_context(capabilities: Sequence[str] = ROOT_CAPABILITIES, *, privileged: bool = False) -> JsonObject:
+    """Privileges of a container that starts as root and becomes user `ceph`, whose number differs between images."""
+    if privileged:
+        return {"runAsUser": 0, "privileged": True, "readOnlyRootFilesystem": True}
+    return {
+        "runAsUser": 0,
+        "privileged": False,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": sorted(capabilities)},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+def probes(cluster: CephCluster, daemon: Daemon, prefix: str = "status") -> JsonObject:
+    """The liveness and startup probe of a daemon's container, by `spec.healthCheck`.
+
+    Args:
+        cluster: Whose spec may switch probes off or replace fields of them.
+        daemon: Who is probed.
+        prefix: The admin socket command that it answers when it lives.
+    """
+    ask = {"exec": {"command": ["python3", "-ISc", ASK_ADMIN_SOCKET, daemon.admin_socket, prefix]}}
+    own: Mapping[str, JsonObject] = {
+        "livenessProbe": {**ask, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        # Short period: a pod counts as available after it, and rollouts wait for that.
+        "startupProbe": {**ask, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 360},
+    }
+    wanted = {
+        "livenessProbe": cluster.spec.health_check.liveness_probe.get(daemon.type),
+        "startupProbe": cluster.spec.health_check.startup_probe.get(daemon.type),
+    }
+    result: JsonObject = {}
+    for name, probe in own.items():
+        chosen = wanted[name]
+        if chosen is None:
+            result[name] = probe
+        elif not chosen.disabled:
+            result[name] = _with_fields(probe, chosen.probe or {})
+    return result
+
+
+def _with_fields(probe: JsonObject, fields: Mapping[str, Any]) -> JsonObject:
+    actions = ("exec", "httpGet", "tcpSocket", "grpc")
+    replaces_action = any(fields.get(action) for action in actions)
+    kept = {k: v for k, v in probe.items() if not (replaces_action and k in actions)}
+    return {**kept, **fields}
+
+
+def pod_template(
+    cluster: CephCluster,
+    daemon: Daemon,
+    pod_spec: JsonObject,
+    *,
+    key: str = "",
+    placement: Mapping[str, Any] | None = None,
+) -> JsonObject:
+    """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
+
+    Args:
+        cluster: The cluster.
+        daemon: Whose pod it is.
+        pod_spec: Containers, volumes, and whatever binds the pod to a node.
+        key: Under which the spec speaks of such daemons; by default, the daemon's type.
+        placement: Where it may run; by default, what `spec.placement` has for the key over "all".
+    """
+    spec, key = cluster.spec, key or daemon.type
+    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(key, {})}
+    labels = {**spec.labels.get("all", {}), **spec.labels.get(key, {}), **daemon.labels(cluster)}
+    allowed = dict(placement) if placement is not None else merged(spec.placement, key)
+    if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
+        allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
+    meta: JsonObject = {"labels": labels}
+    if annotations:
+        meta["annotations"] = annotations
+    full: JsonObject = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "serviceAccountName": ACCOUNTS.get(daemon.type, ACCOUNT),
+        "restartPolicy": "Always",
+        **pod_fields(allowed),
+        **pod_spec,
+    }
+    priority_class = spec.priority_class_names.get(key) or spec.priority_class_names.get("all")
+    if priority_class:
+        full["priorityClassName"] = priority_class
+    if host_network(cluster):
+        full["hostNetwork"] = True
+        full["dnsPolicy"] = "ClusterFirstWithHostNet"
+    return {"metadata": meta, "spec": full}
+
+
+def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template: JsonObject) -> JsonObject:
+    """The Deployment of one daemon. The old pod ends before the new one starts: they would share data."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(cluster, daemon.name, {**daemon.labels(cluster), VERSION_LABEL: str(release.version)}),
+        "spec": {
+            "replicas": 1,
+            "revisionHistoryLimit": REVISION_HISTORY,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": daemon.selector(cluster.metadata.namespace)},
+            "template": template,
+        },
+    }
+
+
+def family_fields(cluster: CephCluster) -> JsonObject:
+    """The fields of a Service's spec by which it has an address of the cluster's IP family."""
+    if cluster.spec.network.ip_family != "IPv6":
+        return {}
+    return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+
+
+def zone_label(cluster: CephCluster) -> str:
+    """The node label over whose values mons and mgrs are spread."""
+    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
+
+
+def is_kept(found: Deployment | None) -> bool:
+    """Whether somebody works on a daemon, by the label that keeps the operator off its Deployment."""
+    return found is not None and SKIP_LABEL in found.metadata.labels
+
+
+def kept_by(daemon: Daemon) -> str:
+    """What a daemon that somebody works on is waited for by, as `Step.waits_for`."""
+    return f"label {SKIP_LABEL} to be taken off Deployment {daemon.name}"
+
+
+def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:
+    """The `resources` field of a container as a mapping to merge into it; empty when the spec sets none."""
+    found = requirements(cluster.spec.resources, *keys)
+    return {"resources": found} if found else {}
+
+
+def image_fields(cluster: CephCluster, release: Release) -> JsonObject:
+    """The image fields of a container that runs the cluster's Ceph."""
+    return {"image": release.image, "imagePullPolicy": cluster.spec.ceph_version.image_pull_policy}
+
+
+def ip_flags(cluster: CephCluster) -> list[str]:
+    """The flags by which a daemon listens on IPv6; by default it listens on IPv4 alone."""
+    return ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"] if cluster.spec.network.ip_family == "IPv6" else []
+
+
+def host_network(cluster: CephCluster) -> bool:
+    """Whether the daemons run in the network of their nodes."""
+    return cluster.spec.network.host_network or cluster.spec.network.provider == "host"

@@ -1,0 +1,1 @@
+"""RBD images as volumes."""

@@ -1,0 +1,377 @@
+"""Block volumes of Ceph: RBD images as a `VolumeBackend`. Which drivers are served, in which cluster an image is, and
+how nodes reach that.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import current_time
+
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.ceph.access.mons import ENDPOINTS, requires_msgr2
+from controller.ceph.access.rados import CephError
+from controller.ceph.access.threads import Lane
+from controller.ceph.rbd import images as rbd_image
+from controller.ceph.rbd.images import Changes, PoolMissingError
+from controller.ceph.rbd.volumes import (
+    LEGACY_PROVISIONER,
+    SUFFIX,
+    IncompleteError,
+    check,
+    describe,
+    image_name,
+    legacy_namespace,
+    named,
+    volume_handle,
+)
+from controller.runtime.kube import (
+    CONFIG_MAP,
+    STORAGE_CLASS,
+    VOLUME_ATTACHMENT,
+    ConfigMap,
+    StorageClass,
+    VolumeAttachment,
+    resource_of,
+)
+from controller.runtime.reconciler import Request
+from controller.volumes import system
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+    from informers import Delta, Informer
+
+
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
+"""What can be handed to the kernel, which is told the mons in one line of text."""
+
+
+BY_CLUSTER = "cluster"
+"""The index of VolumeAttachments by the namespace of the cluster that the node was told of."""
+
+_FENCE_SECONDS = 5 * 365 * 24 * 3600
+"""How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
+write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
+"""
+
+_CALL_SECONDS = 60.0
+_WAY_SECONDS = 5.0
+"""How long what a cluster says of the way to it holds, and how long it is not asked again after it did not answer."""
+
+_REMOVAL_SECONDS = 540.0
+"""The removal of a large image takes minutes, object by object; it goes on where it was cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How nodes reach a cluster.
+
+    Attributes:
+        fsid: Which cluster it is.
+        monitors: The mons' "address:port", with commas between them.
+        mode: The kernel client's `ms_mode`; empty for its default, the first version of the protocol.
+    """
+
+    fsid: str
+    monitors: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a cluster said of the way to it, or why it did not, to whom that was said, and until when it holds."""
+
+    cluster: RadosCluster
+    endpoints: str
+    until: float
+    answer: Way | CephError
+
+
+class RbdBackend:
+    """Serves RBD images as volumes. Implements `controller.volumes.backend.VolumeBackend`.
+
+    Args:
+        connections: Ways to the clusters, by namespace.
+        clusters: The CephClusters that are served.
+        config_maps: The ConfigMaps of their namespaces.
+        namespaces: The namespaces that are served; None: all.
+        home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        clusters: Informer[CephCluster],
+        config_maps: Informer[ConfigMap],
+        namespaces: Collection[str] | None,
+        home: str,
+    ) -> None:
+        self._connections = connections
+        self._clusters = clusters
+        self._config_maps = config_maps
+        self._namespaces = namespaces
+        self._home = home
+        self._changes = Changes()
+        self._asking: dict[str, anyio.Lock] = {}
+        self._asked: dict[str, _Asked] = {}
+
+    def serves(self, driver: str) -> bool:
+        """Drivers are named after the operator's namespace, or after a cluster's that is served.
+
+        Where all namespaces are served, others' drivers are told apart by their having no CephCluster here.
+        """
+        namespace = driver.removesuffix(SUFFIX)
+        return driver.endswith(SUFFIX) and (namespace == self._home or self._has_driver(namespace))
+
+    def driver_of(self, storage_class: StorageClass) -> str:
+        """The provisioner itself; a legacy class names the namespace in its parameters."""
+        if storage_class.provisioner == LEGACY_PROVISIONER:
+            namespace = legacy_namespace(storage_class.parameters)
+            return f"{namespace}{SUFFIX}" if self._has_driver(namespace) else ""
+        return storage_class.provisioner if self.serves(storage_class.provisioner) else ""
+
+    def not_served(self, storage_class: StorageClass) -> str:
+        """For a class of a cluster here, with a driver that nobody here is."""
+        cluster = storage_class.parameters.get("clusterID", "")
+        if not storage_class.provisioner.endswith(SUFFIX) or self.serves(storage_class.provisioner):
+            return ""
+        if not self._has(cluster) or not self._clusters.keys(cluster):
+            return ""
+        namespaces = self._namespaces
+        if namespaces is None:
+            namespaces = [namespace for namespace, _ in self._clusters.keys(None)]
+        served = " or ".join(f"{namespace}{SUFFIX}" for namespace in sorted({self._home, *namespaces}))
+        return (
+            f"StorageClass {storage_class.metadata.name}: provisioner is {storage_class.provisioner!r}, which this "
+            f"operator does not serve, though it serves the cluster in namespace {cluster}: expected {served}"
+        )
+
+    def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
+        """The image that a claim gets: its name comes from the claim's uid."""
+        return describe(storage_class, claim_uid, self._has)
+
+    def identity(self, volume: Volume) -> str:
+        """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
+        attributes = volume.attributes
+        if volume.driver.endswith(SUFFIX) and attributes.get("clusterID") and attributes.get("pool"):
+            return f"{attributes['clusterID']}/{named(volume)}"
+        return f"{volume.driver} {volume.handle}"
+
+    def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
+        """By the end of the image's name."""
+        return image_name(volume).endswith(claim_uid)
+
+    async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
+        """Creates the image."""
+        found, pool_id = await self._on_pool(
+            volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._changes)
+        )
+        return Created(handle=volume_handle(volume, pool_id), size=found)
+
+    async def delete(self, volume: Volume) -> None:
+        """Removes the image, object by object; a removal that was cut off is continued by the next.
+
+        Not by the mgr's task queue, as Ceph's CSI driver does it: there, a task that crashes the mgr is tried for ever.
+        """
+        check(volume)
+        cluster = self._cluster(volume)
+
+        def remove(_: Any, ioctx: Any) -> None:
+            with self._changes.alone(volume, "removed"):
+                rbd_image.remove(ioctx, volume)
+
+        try:
+            await cluster.use(
+                lambda handle: rbd_image.with_ioctx(handle, volume, remove), lane=Lane.LONG, seconds=_REMOVAL_SECONDS
+            )
+        except PoolMissingError:
+            return
+        except Exception as error:
+            if getattr(error, "errno", None) is None:
+                raise
+            raise BackendError(f"image {named(volume)}: {error}") from error
+
+    async def expand(self, volume: Volume, size: int) -> int:
+        """Grows the image; the client that holds its lock does it for us."""
+        return await self._on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, self._changes))
+
+    async def holders(self, volume: Volume) -> tuple[Holder, ...]:
+        """The image's watchers: each client that has it open for writing is one, and for 30 s after its death.
+
+        This operator's own client is none: it has images open for moments, to grow them.
+        """
+        return await self._clients(volume, rbd_image.watchers)
+
+    async def absent(self, volume: Volume) -> tuple[Holder, ...]:
+        """The owner of the image's exclusive lock, if it is no watcher: the lock outlives the watch."""
+        return await self._clients(volume, rbd_image.absent)
+
+    async def fence(self, volume: Volume, holder: Holder) -> None:
+        """Puts the client on the OSDs' blocklist."""
+        try:
+            await self._cluster(volume).mon(
+                "osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS)
+            )
+        except CephError as error:
+            raise BackendError(f"client {holder.client} of image {named(volume)} was not fenced: {error}") from error
+
+    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+        """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
+        way = await self._way(volume)
+        features = told.get("imageFeatures")
+        if not features:
+            features = str(await self._on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
+        attributes = volume.attributes
+        metadata = {
+            "clusterID": attributes["clusterID"],
+            "fsid": way.fsid,
+            "monitors": way.monitors,
+            "pool": attributes["pool"],
+            "imageName": image_name(volume),
+            "imageFeatures": features,
+        }
+        if attributes.get("radosNamespace"):
+            metadata["radosNamespace"] = attributes["radosNamespace"]
+        if way.mode:
+            metadata["msMode"] = way.mode
+        return metadata
+
+    def _has(self, namespace: str) -> bool:
+        return self._namespaces is None or namespace in self._namespaces
+
+    def _has_driver(self, namespace: str) -> bool:
+        return bool(self._clusters.keys(namespace)) if self._namespaces is None else namespace in self._namespaces
+
+    def _cluster(self, volume: Volume) -> RadosCluster:
+        namespace = volume.attributes.get("clusterID", "")
+        if not self._has(namespace) or not self._clusters.keys(namespace):
+            raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)})")
+        cluster = self._connections.get(namespace)
+        if cluster is None:
+            raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
+        return cluster
+
+    async def _clients(
+        self, volume: Volume, look: Callable[[Any, Any, Volume], tuple[Holder, ...]]
+    ) -> tuple[Holder, ...]:
+        if not self._clusters.keys(volume.attributes.get("clusterID", "")):
+            return ()  # with the cluster, nothing is left that could be written to twice
+        try:
+            return await self._on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
+        except (PoolMissingError, IncompleteError):
+            return ()
+
+    async def _on_pool[T](self, volume: Volume, work: Callable[[Any, Any], T]) -> T:
+        """Runs `work` in a worker thread, with the connection and an I/O context of the volume's pool and namespace."""
+        check(volume)
+        cluster = self._cluster(volume)
+        try:
+            return await cluster.use(
+                lambda handle: rbd_image.with_ioctx(handle, volume, work), lane=Lane.IMAGES, seconds=_CALL_SECONDS
+            )
+        except CephError as error:
+            raise BackendError(f"image {named(volume)}: {error}") from error
+
+    async def _way(self, volume: Volume) -> Way:
+        """How nodes reach the volume's cluster.
+
+        Many volumes ask at once, when a leader starts or the mons have moved: one question answers them all.
+        """
+        check(volume)
+        cluster, namespace = self._cluster(volume), volume.attributes["clusterID"]
+        config_map = self._config_maps.get(namespace, ENDPOINTS)
+        endpoints = config_map.data.get("data", "") if config_map is not None else ""
+        async with self._asking.setdefault(namespace, anyio.Lock()):
+            asked = self._asked.get(namespace)
+            if (
+                asked is None
+                or (asked.cluster, asked.endpoints) != (cluster, endpoints)
+                or asked.until < current_time()
+            ):
+                answer = await self._ask(cluster, namespace)
+                asked = _Asked(cluster, endpoints, current_time() + _WAY_SECONDS, answer)
+                self._asked[namespace] = asked
+        if isinstance(asked.answer, CephError):
+            error = asked.answer
+            raise BackendError(f"the mons of the Ceph cluster of image {named(volume)} do not answer: {error}")
+        return asked.answer
+
+    async def _ask(self, cluster: RadosCluster, namespace: str) -> Way | CephError:
+        mode = next((ms_mode(found) for found in self._clusters.list(namespace)), "")
+        try:
+            monmap = await cluster.mon("mon dump")
+        except CephError as error:
+            return error
+        return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
+
+
+def register(manager: Manager, settings: Settings, connections: Connections) -> None:
+    """Has `manager` serve RBD volumes."""
+    informers = manager.informers
+    clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
+    config_maps = informers.informer(CONFIG_MAP, ConfigMap)
+    attachments = informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
+    classes = informers.informer(STORAGE_CLASS, StorageClass)
+    scopes = tuple(clusters.cache.scopes)
+    served, home = (None if "" in scopes else scopes), settings.operator_namespace
+    backend = RbdBackend(connections, clusters, config_maps, served, home)
+    registered = system.register(manager, "rbd", backend, home)
+
+    attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
+
+    def attached(config_map: ConfigMap) -> Iterable[Request]:
+        """Every attachment of the cluster whose mons these are: nodes are told where the mons are."""
+        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
+
+    def waiting(cluster: CephCluster) -> list[Request]:
+        """Every claim of a class for the cluster."""
+        namespace = cluster.metadata.namespace
+        found = [
+            c for c in classes.list() if namespace in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
+        ]
+        return [request for storage_class in found for request in registered.claims_of(storage_class)]
+
+    registered.attachments.watch(config_maps, attached, _endpoints_changed)
+    registered.claims.watch(clusters, waiting, lambda delta: delta.old is None)
+
+
+def ms_mode(cluster: CephCluster) -> str:
+    """How the kernel's client has to speak to a cluster: its option `ms_mode`; empty: as it does by itself.
+
+    https://docs.ceph.com/en/latest/man/8/rbd/#kernel-rbd-krbd-options. A kernel compresses nothing.
+    """
+    if cluster.spec.network.connections.encryption.enabled:
+        return "secure"
+    return "prefer-crc" if requires_msgr2(cluster) else ""
+
+
+def mon_addresses(monmap: Mapping[str, Any], *, msgr2: bool) -> list[str]:
+    """An "address:port" for each mon of `mon dump`: of the first protocol if it has one, which every client speaks.
+
+    A client finds out the rest from the mons. With `msgr2`: of the second.
+    """
+    addresses = []
+    for mon in monmap["mons"]:
+        by_protocol = {a["type"]: a["addr"] for a in mon["public_addrs"]["addrvec"]}
+        order = ("v2", "v1", "any") if msgr2 else ("v1", "v2", "any")
+        address = next(by_protocol[protocol] for protocol in order if protocol in by_protocol)
+        if not _ADDRESS.fullmatch(address):
+            raise BackendError(f"a mon's address is {address!r}: expected an IP address and a port")
+        addresses.append(address)
+    return addresses
+
+
+def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:
+    if delta.name != ENDPOINTS:
+        return False
+    old, new = delta.old, delta.new
+    return old is not None and new is not None and old.data.get("data") != new.data.get("data")

@@ -1,0 +1,215 @@
+"""What is done to RBD images and asked about them, by librbd (https://docs.ceph.com/en/latest/rbd/api/librbdpy/).
+
+These functions block: they run in a worker thread, with a connection and an I/O context of the image's pool and
+namespace.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from controller.ceph.access.rados import CephError
+from controller.ceph.rbd.volumes import FEATURES, image_name, named
+from controller.volumes.backend import BackendError, Holder, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Set
+    from types import ModuleType
+
+_CLIENT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[0-9.]+):\d+/\d+")
+"""A client's address with its nonce, as in "v1:10.0.0.1:0/123" and "[v2:[fd00::1]:0/123,v1:[fd00::1]:0/123]"."""
+
+
+class PoolMissingError(BackendError):
+    """There is no pool of that name, and so no image in it."""
+
+
+class Changes:
+    """Images that are being grown or removed: by one call at a time, which may be one that nobody waits for any more.
+
+    Of two growths at once, the one that asks for less could be carried out last, and librbd would cut the image to that
+    size. A second removal would hold a second thread for as long as the first takes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images: dict[tuple[str, str], str] = {}
+
+    @contextmanager
+    def alone(self, volume: Volume, change: str) -> Iterator[None]:
+        """Until the block is left, nobody else in this process changes the volume's image.
+
+        Args:
+            volume: The volume.
+            change: What is done to it, as in "it is being grown".
+
+        Raises:
+            CephError: Somebody does already (`errno.EBUSY`).
+        """
+        image = (volume.attributes.get("clusterID", ""), named(volume))
+        with self._lock:
+            if image in self._images:
+                raise CephError(errno.EBUSY, f"it is being {self._images[image]}, by a call that has not ended")
+            self._images[image] = change
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._images[image]
+
+
+def with_ioctx[T](handle: Any, volume: Volume, work: Callable[[Any, Any], T]) -> T:
+    """The result of `work`, which gets the connection and an I/O context of the volume's pool and namespace.
+
+    Raises:
+        PoolMissingError: There is no such pool.
+    """
+    pool = volume.attributes["pool"]
+    try:
+        ioctx = handle.open_ioctx(pool)
+    except Exception as error:
+        if getattr(error, "errno", None) == errno.ENOENT:
+            raise _pool_missing(volume, "pool") from error
+        raise
+    try:
+        ioctx.set_namespace(volume.attributes.get("radosNamespace", ""))
+        return work(handle, ioctx)
+    finally:
+        ioctx.close()
+
+
+def create(
+    handle: Any, ioctx: Any, volume: Volume, size: int, options: Mapping[str, str], changes: Changes
+) -> tuple[int, int]:
+    """Makes the image, or grows the one that is there; returns its size in bytes and the id of its pool."""
+    rbd = _rbd()
+    name = image_name(volume)
+    try:
+        return grow(ioctx, volume, size, changes), ioctx.get_pool_id()
+    except rbd.ImageNotFound:
+        pass
+    data_pool = volume.attributes.get("dataPool")
+    if data_pool and not handle.pool_exists(data_pool):  # librbd would say that the image was not found
+        raise _pool_missing(volume, "dataPool")
+    wanted = volume.attributes.get("imageFeatures", "")
+    order = None
+    if object_size := int(options.get("objectSize", "0")):
+        order = object_size.bit_length() - 1
+    rbd.RBD().create(
+        ioctx,
+        name,
+        size,
+        order,
+        old_format=False,
+        features=sum(FEATURES[feature] for feature in wanted.split(",")) if wanted else None,
+        stripe_unit=int(options.get("stripeUnit", "0")),
+        stripe_count=int(options.get("stripeCount", "0")),
+        data_pool=data_pool,
+    )
+    return size, ioctx.get_pool_id()
+
+
+def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
+    """Makes the image as large as `size` bytes, if it is smaller, and returns its size."""
+    rbd, name = _rbd(), image_name(volume)
+    with rbd.Image(ioctx, name, read_only=True) as image:
+        present: int = image.size()
+    if present >= size:
+        return present
+    with changes.alone(volume, "grown"), rbd.Image(ioctx, name) as image:
+        if image.size() < size:
+            image.resize(size, allow_shrink=False)
+        grown: int = image.size()
+    return grown
+
+
+def remove(ioctx: Any, volume: Volume) -> None:
+    """Removes the image, if it is there.
+
+    Raises:
+        CephError: A client has it open, or it has snapshots.
+    """
+    rbd = _rbd()
+    try:
+        rbd.RBD().remove(ioctx, image_name(volume))
+    except rbd.ImageNotFound:
+        pass
+    except rbd.ImageBusy as error:
+        raise CephError(errno.EBUSY, "a client has it open") from error
+    except rbd.ImageHasSnapshots as error:
+        raise CephError(errno.ENOTEMPTY, "it has snapshots") from error
+
+
+def watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
+    """The clients that have the image open for writing, without this process's own."""
+    rbd, own = _rbd(), set(_CLIENT.findall(handle.get_addrs()))
+    try:
+        with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
+            clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
+    except rbd.ImageNotFound:
+        return ()
+    return tuple(_holder(client) for client in sorted(clients - own))
+
+
+def absent(_: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
+    """The owner of the image's exclusive lock, if it does not watch the image any more."""
+    rbd = _rbd()
+    try:
+        with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
+            before = _lockers(image)
+            watching = {plain(watcher["addr"]) for watcher in image.watchers_list()}
+            after = _lockers(image)
+    except rbd.ImageNotFound:
+        return ()
+    return tuple(_holder(client) for client in sorted(lost(before, watching, after)))
+
+
+def lost(before: Set[str], watchers: Set[str], after: Set[str]) -> Set[str]:
+    """Clients that own a lock and watch no more, by three looks: at the owners, at the watchers, at the owners again.
+
+    One that takes the lock or gives it back meanwhile is not among them.
+    """
+    return (before & after) - watchers
+
+
+def features(ioctx: Any, volume: Volume) -> int:
+    """The image's feature bits."""
+    with _rbd().Image(ioctx, image_name(volume), read_only=True) as image:
+        bits: int = image.features()
+    return bits
+
+
+def plain(entity: str) -> str:
+    """A client's "10.0.0.1:0/123" or "[fd00::1]:0/123", without the protocol that may stand before it."""
+    found = _CLIENT.search(entity)
+    return found.group() if found is not None else entity
+
+
+def address_of(entity: str) -> str:
+    """The IP address of a client's "10.0.0.1:0/123", "v1:10.0.0.1:0/123" or "[fd00::1]:0/123"."""
+    return plain(entity).rpartition(":")[0].strip("[]")
+
+
+def _lockers(image: Any) -> set[str]:
+    found = image.list_lockers()
+    return {plain(client) for _, _, client in found["lockers"]} if found else set()
+
+
+def _holder(client: str) -> Holder:
+    return Holder(address=address_of(client), client=client)
+
+
+def _pool_missing(volume: Volume, parameter: str) -> PoolMissingError:
+    pool = volume.attributes[parameter]
+    return PoolMissingError(f"image {named(volume)}: pool {pool!r} (parameter {parameter!r}) does not exist")
+
+
+def _rbd() -> ModuleType:
+    import rbd  # a system library of the operator's image, absent where only plans are computed
+
+    module: ModuleType = rbd
+    return module

@@ -1,0 +1,87 @@
+"""The Ceph users that volumes are served with, and the Secrets that StorageClasses refer to.
+
+Names, keys and capabilities are upstream's: https://rook.io/docs/rook/latest/Storage-Configuration/Ceph-CSI/ceph-csi-drivers/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.ceph.access import users
+from controller.ceph.access.identity import AES, secret
+from controller.ceph.pods import cluster_labels, metadata
+from controller.framework.plan import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.access.rados import Cluster
+    from controller.ceph.releases import Running
+    from controller.framework.children import Live
+    from controller.framework.plan import Handler
+    from controller.runtime.apply import Applier
+    from informers import JsonObject
+
+PROVISIONER, NODE = "csi-rbd-provisioner", "csi-rbd-node"
+
+CAPS: Mapping[str, Mapping[str, str]] = {
+    # Blocklisting a client is how a node that does not answer is kept from writing.
+    PROVISIONER: {"mgr": "allow rw", "mon": 'profile rbd, allow command "osd blocklist"', "osd": "profile rbd"},
+    NODE: {"mgr": "allow rw", "mon": "profile rbd", "osd": "profile rbd"},
+}
+"""What each user may do, by its name without "client."."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Get or create the cephx user `client.<name>` with `caps`, and keep its key in its Secret.
+
+    `key_type`: of a key that is made; empty: what the mons prefer.
+    """
+
+    name: str
+    caps: Mapping[str, str] = field(repr=False)
+    key_type: str = ""
+
+
+def secret_name(user: str) -> str:
+    """The Secret with a user's key."""
+    return f"rook-{user}"
+
+
+def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, ...]:
+    """What to do for the users of a cluster whose mons answer. Pure.
+
+    Args:
+        cluster: The cluster.
+        live: The objects of its namespace.
+        running: What its daemons run. Where they know two types of keys, these users get keys of the older one: kernels
+            before 7.0 and the librbd of the operator and the agents know no other.
+    """
+    if cluster.spec.csi.skip_user_creation:
+        return ()
+    key_type = AES if running.oldest is not None and running.oldest.knows_aes256k else ""
+    return tuple(
+        Step(subject=f"user {name}", action=CreateUser(name, caps, key_type), reason=why)
+        for name, caps in CAPS.items()
+        if (why := users.shortfall(live, secret_name(name), caps))
+    )
+
+
+def user_secret(cluster: CephCluster, name: str, key: str) -> JsonObject:
+    """The Secret with a user's key, as upstream's StorageClasses expect it."""
+    labels = cluster_labels(cluster, "rook-ceph-csi")
+    meta = metadata(cluster, secret_name(name), labels, annotations=users.given(CAPS[name]))
+    return secret(meta, {"userID": name, "userKey": key})
+
+
+def handlers(cluster: CephCluster, ceph: Cluster, applier: Applier) -> dict[type, Handler]:
+    """How the actions of this module are carried out."""
+
+    async def create_user(action: CreateUser) -> None:
+        key = await users.key_of(ceph, f"client.{action.name}", action.caps, key_type=action.key_type)
+        await applier.apply(user_secret(cluster, action.name, key))
+
+    return {CreateUser: create_user}

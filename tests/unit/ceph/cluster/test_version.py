@@ -1,0 +1,152 @@
+"""Finding out which release an image holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.ceph.cluster.version import Detection, analyze, declared, detection_job, intended
+from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.mon.objects import mon_deployment
+from controller.ceph.pods import Daemon, Release
+from controller.ceph.releases import CephVersion, Running
+from controller.runtime.kube import Deployment, Pod
+from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, deployment_view, live_objects, member, told
+from tests.unit.ceph.snapshot import assert_matches_snapshot
+
+KNOWN = {"version": {"image": RELEASE.image, "version": "18.2.7-0"}}
+
+
+def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-rook-ceph-detect-version") -> Pod:
+    state: dict[str, Any] = {"waiting": {"reason": waiting}} if waiting else {"running": {}}
+    if message is not None:
+        state = {"terminated": {"exitCode": 0, "message": message}}
+    return msgspec.convert(
+        {
+            "metadata": {"name": "p", "ownerReferences": [{"kind": "Job", "uid": job}]},
+            "status": {"containerStatuses": [{"name": "detect-version", "state": state}]},
+        },
+        Pod,
+    )
+
+
+def test_a_new_image_is_looked_into_by_a_job() -> None:
+    assert told(analyze(a_cluster(), {}, ()).steps) == ["Ceph version: Apply"]
+
+
+def test_a_known_image_needs_no_job() -> None:
+    found = analyze(a_cluster(status=KNOWN), {}, ())
+    assert (found.version, found.steps) == (CephVersion(18, 2, 7), ())
+
+
+def test_the_job_goes_once_the_version_is_in_the_status() -> None:
+    live = live_objects(detection_job(a_cluster()))
+    assert told(analyze(a_cluster(status=KNOWN), live, ()).steps) == ["Ceph version: Delete"]
+
+
+def test_the_jobs_answer_is_used_before_it_is_in_the_status() -> None:
+    live = live_objects(detection_job(a_cluster()))
+    found = analyze(a_cluster(), live, [a_job_pod("ceph version 18.2.7 (abc) reef (stable)")])
+    assert (found.version, found.refusal, found.steps) == (CephVersion(18, 2, 7), "", ())
+
+
+def test_what_an_earlier_job_found_is_not_taken_for_this_ones_answer() -> None:
+    live = live_objects(detection_job(a_cluster()))
+    found = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc) quincy (stable)", job="earlier")])
+    assert (found.version, told(found.steps)) == (
+        None,
+        ["Ceph version: Wait <- Job rook-ceph-detect-version to look into the image"],
+    )
+
+
+def test_a_job_for_another_image_is_replaced() -> None:
+    live = live_objects(detection_job(a_cluster({"cephVersion": {"image": "ceph:old"}})))
+    assert told(analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc)")]).steps) == ["Ceph version: Delete"]
+
+
+@pytest.mark.parametrize(
+    ("pods", "why"),
+    [
+        ([], "Job rook-ceph-detect-version to look into the image"),
+        ([a_job_pod(waiting="ImagePullBackOff")], "pod p: container detect-version: ImagePullBackOff: "),
+    ],
+)
+def test_the_wait_says_what_for(pods: list[Pod], why: str) -> None:
+    (step,) = analyze(a_cluster(), live_objects(detection_job(a_cluster())), pods).steps
+    assert step.waits_for == why
+
+
+def test_no_image_is_a_problem_of_the_spec() -> None:
+    (step,) = analyze(a_cluster({"cephVersion": {}}), {}, ()).steps
+    assert step.waits_for == "spec.cephVersion.image to be set"
+
+
+def test_an_upgrade_goes_on_with_what_runs_until_the_new_release_is_known_and_accepted() -> None:
+    running = Release("ceph:v17", CephVersion(17, 2, 9))
+    runs = Running(running.version, running.version)
+    cluster = a_cluster(status={"version": {"image": "ceph:v17", "version": "17.2.9-0"}})
+    unknown = analyze(cluster, {}, (), runs)
+    assert intended(cluster, unknown, [running]) == running
+    live = live_objects(detection_job(cluster))
+    accepted = analyze(cluster, live, [a_job_pod("ceph version 18.2.7 (abc)")], runs)
+    assert intended(cluster, accepted, [running]) == RELEASE
+    refused = analyze(cluster, live, [a_job_pod("ceph version 20.2.0 (abc)")], runs)
+    assert refused.refusal.startswith("Ceph 20.2.0-0 is more than two releases after 17.2.9-0")
+    assert intended(cluster, refused, [running]) == running
+
+
+def test_an_upgrade_that_was_under_way_goes_on_and_not_back_while_another_image_is_looked_into() -> None:
+    old, new = Release("ceph:v17", CephVersion(17, 2, 9)), Release("ceph:v19", CephVersion(19, 2, 3))
+    assert intended(a_cluster(), Detection(), [old, new]) == new
+    rebuilt = Release("ceph:v19-again", new.version)
+    accepted = a_cluster(status={"version": {"image": rebuilt.image, "version": "19.2.3-0"}})
+    assert intended(accepted, Detection(), [new, rebuilt]) == rebuilt
+
+
+def test_an_image_is_judged_by_what_runs_and_not_by_the_image_before() -> None:
+    """The image before may have been accepted and held: no daemon ran it."""
+    cluster = a_cluster({"cephVersion": {"image": "ceph:v20"}}, status=KNOWN)
+    live, runs = live_objects(detection_job(cluster)), CephVersion(16, 2, 15)
+    found = analyze(cluster, live, [a_job_pod("ceph version 20.2.4 (abc)")], Running(runs, runs))
+    assert found.refusal.startswith("Ceph 20.2.4-0 is more than two releases after 16.2.15-0")
+
+
+def test_looking_into_an_image_changes_nothing_so_it_is_done_for_a_plan_that_is_only_shown_too() -> None:
+    job = detection_job(a_cluster())
+    (look,) = analyze(a_cluster(), {}, ()).steps
+    (away,) = analyze(a_cluster(status=KNOWN), live_objects(job), ()).steps
+    assert (look.observes, away.observes) == (True, True)
+
+
+def test_the_releases_of_all_daemons_count() -> None:
+    cluster = a_cluster()
+    newer = Release("ceph:v19", CephVersion(19, 2, 3))
+    found = declared(
+        [
+            deployment_view(mon_deployment(cluster, FSID, newer, member("a"))),
+            deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a"))),
+            msgspec.convert({"metadata": {"name": "rook-ceph-tools"}}, Deployment),
+        ]
+    )
+    assert found == {newer, RELEASE}
+
+
+def test_detection_job() -> None:
+    assert_matches_snapshot(detection_job(a_cluster()), "detect-version-job")
+
+
+def test_the_job_has_what_the_spec_has_for_all_pods() -> None:
+    """Policies of admission that ask for a label ask it of every pod."""
+    spec = {
+        "labels": {"all": {"team": "a", "app": "x"}, "cmdreporter": {"kind": "job"}, "mon": {"no": "no"}},
+        "annotations": {"all": {"note": "b"}},
+        "priorityClassNames": {"all": "high"},
+    }
+    template = detection_job(a_cluster(spec))["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    assert labels.items() >= {"team": "a", "kind": "job", "app": "rook-ceph-detect-version"}.items()
+    assert "no" not in labels
+    assert template["metadata"]["annotations"] == {"note": "b"}
+    assert template["spec"]["priorityClassName"] == "high"

@@ -1,0 +1,368 @@
+"""RBD volumes: what StorageClasses ask for, and what goes between us and Ceph. librbd itself is met end to end."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from types import SimpleNamespace
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import msgspec
+import pytest
+
+from controller.apis.ceph import CephCluster
+from controller.ceph.access.rados import CephError, Connections
+from controller.ceph.access.threads import Lane
+from controller.ceph.rbd import images as rbd_image
+from controller.ceph.rbd.backend import RbdBackend, mon_addresses, ms_mode
+from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
+from controller.testkit import virtual_time
+from controller.volumes.backend import BackendError, Holder, Volume
+from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
+
+
+class Clusters:
+    """The cache of CephClusters: those of these namespaces."""
+
+    def __init__(self, *clusters: CephCluster) -> None:
+        self.clusters = clusters
+
+    def keys(self, namespace: str | None) -> list[tuple[str, str]]:
+        return [(c.metadata.namespace, "c") for c in self.clusters if namespace in (None, c.metadata.namespace)]
+
+    def list(self, namespace: str) -> list[CephCluster]:
+        return [c for c in self.clusters if c.metadata.namespace == namespace]
+
+
+class ConfigMaps:
+    """The cache of ConfigMaps: where the mons are."""
+
+    def __init__(self) -> None:
+        self.mons = "a=10.0.0.1:6789"
+
+    def get(self, namespace: str, name: str) -> ConfigMap:
+        return ConfigMap(metadata=ObjectMeta(namespace=namespace, name=name), data={"data": self.mons})
+
+
+def ceph_cluster(namespace: str = "rook-ceph", **connections: Any) -> CephCluster:
+    spec = {"network": {"connections": connections}}
+    return msgspec.convert({"metadata": {"namespace": namespace, "name": "c"}, "spec": spec}, CephCluster)
+
+
+def backend(
+    *served: str, clusters: tuple[CephCluster, ...] = (ceph_cluster(),), home: str = "rook", **caches: Any
+) -> RbdBackend:
+    found: Any = Clusters(*clusters)
+    return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), served or None, home)
+
+
+@pytest.mark.parametrize(
+    ("driver", "served", "expected"),
+    [
+        (DRIVER, (), True),
+        ("ceph-csi.rbd.csi.ceph.com", (), False),  # another operator's: all namespaces are watched, it has no cluster
+        (DRIVER, ("rook-ceph",), True),
+        (DRIVER, ("other",), False),
+        ("rook.rbd.csi.ceph.com", ("rook-ceph",), True),  # upstream names it after the operator's namespace
+        ("rook.rbd.csi.ceph.com", (), True),
+        ("rook-ceph.cephfs.csi.ceph.com", (), False),
+        ("ebs.csi.aws.com", (), False),
+    ],
+)
+def test_drivers_are_named_after_the_operators_namespace_or_a_clusters(
+    driver: str, served: tuple[str, ...], expected: bool
+) -> None:
+    assert backend(*served).serves(driver) is expected
+    assert bool(backend(*served).driver_of(storage_class(driver))) is expected
+
+
+@pytest.mark.parametrize(
+    ("provisioner", "cluster", "told"),
+    [
+        ("rook-operator.rbd.csi.ceph.com", "rook-ceph", True),
+        ("rook-operator.rbd.csi.ceph.com", "another", False),  # somebody else's cluster
+        (DRIVER, "rook-ceph", False),
+        ("ebs.csi.aws.com", "rook-ceph", False),
+    ],
+)
+@pytest.mark.parametrize("served", [(), ("rook-ceph",)])
+def test_a_class_for_a_cluster_here_by_a_driver_that_is_not_is_told_what_is_served(
+    provisioner: str, cluster: str, told: bool, served: tuple[str, ...]
+) -> None:
+    found = StorageClass(
+        metadata=ObjectMeta(name="rbd"), provisioner=provisioner, parameters={"clusterID": cluster, "pool": "p"}
+    )
+    message = backend(*served).not_served(found)
+    assert bool(message) is told
+    if told:
+        assert f"provisioner is '{provisioner}'" in message
+        assert message.endswith("expected rook.rbd.csi.ceph.com or rook-ceph.rbd.csi.ceph.com")
+
+
+def test_the_driver_of_a_class_for_the_one_before_csi() -> None:
+    old = storage_class("ceph.rook.io/block", blockPool="p", clusterNamespace="storage")
+    assert backend(clusters=(ceph_cluster("storage"),)).driver_of(old) == "storage.rbd.csi.ceph.com"
+    assert backend("rook-ceph").driver_of(old) == ""
+    assert backend().driver_of(storage_class("ceph.rook.io/block", pool="p")) == DRIVER
+
+
+def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
+    image = {"clusterID": "rook-ceph", "pool": "p"}
+    made = Volume(driver=DRIVER, attributes={**image, "imageName": f"csi-vol-{UID}"}, handle=HANDLE)
+    by_hand = Volume(
+        driver="rook.rbd.csi.ceph.com", attributes={**image, "staticVolume": "true"}, handle=f"csi-vol-{UID}"
+    )
+    another = Volume(driver=DRIVER, attributes={**image, "radosNamespace": "n"}, handle=HANDLE)
+    assert backend().identity(made) == backend().identity(by_hand)
+    assert backend().identity(made) != backend().identity(another)
+    ebs = [Volume(driver="ebs.csi.aws.com", attributes={}, handle=handle) for handle in "ab"]
+    assert len({backend().identity(volume) for volume in ebs}) == 2
+
+
+def test_mon_addresses() -> None:
+    def mon(*addresses: tuple[str, str]) -> dict[str, Any]:
+        return {"public_addrs": {"addrvec": [{"type": kind, "addr": address} for kind, address in addresses]}}
+
+    monmap = {"mons": [mon(("v2", "10.0.0.1:3300"), ("v1", "10.0.0.1:6789")), mon(("v2", "[fd00::2]:3300"))]}
+    assert mon_addresses(monmap, msgr2=False) == ["10.0.0.1:6789", "[fd00::2]:3300"]
+    assert mon_addresses(monmap, msgr2=True) == ["10.0.0.1:3300", "[fd00::2]:3300"]
+    with pytest.raises(BackendError, match="'a b:1': expected an IP address and a port"):
+        mon_addresses({"mons": [mon(("v1", "a b:1"))]}, msgr2=False)
+
+
+@pytest.mark.parametrize(
+    ("connections", "expected"),
+    [
+        ({}, ""),
+        ({"requireMsgr2": True}, "prefer-crc"),
+        ({"compression": {"enabled": True}}, "prefer-crc"),
+        ({"encryption": {"enabled": True}}, "secure"),
+    ],
+)
+def test_the_protocol_that_the_kernel_has_to_speak(connections: dict[str, Any], expected: str) -> None:
+    assert ms_mode(ceph_cluster(**connections)) == expected
+
+
+async def test_without_a_cluster() -> None:
+    volume = Volume(driver=DRIVER, attributes={"clusterID": "gone", "pool": "p", "imageName": "i"})
+    assert await backend().holders(volume) == ()  # whoever had it open writes nowhere any more
+    with pytest.raises(BackendError, match=r"no CephCluster in namespace 'gone' \(clusterID of image p/i\)"):
+        await backend().create(volume, 1, {})
+    here = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
+    with pytest.raises(BackendError, match="has not been reached yet"):
+        await backend().holders(here)
+
+
+class NotFoundError(Exception):
+    """There is no such image."""
+
+
+class Pool:
+    """A cluster with one pool and one image, which changes only when it is let (`may_change`), as in a slow cluster.
+
+    It stands for librados and librbd, too. A call that is given up on goes on, as in its thread.
+    """
+
+    def __init__(self, size: int = 1, *watchers: str, pools: tuple[str, ...] = ("p",)) -> None:
+        self.size, self.watchers, self.pools = size, watchers, pools
+        self.asked, self.may_change = threading.Event(), threading.Event()
+        self.opened = self.dumps = self.removals = 0
+        self.down = False
+        self.own = "v1:10.0.0.9:0/9"
+
+    async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
+        return await anyio.to_thread.run_sync(lambda: function(self), abandon_on_cancel=True)
+
+    async def mon(self, prefix: str) -> Any:
+        assert prefix == "mon dump"
+        self.dumps += 1
+        if self.down:
+            raise CephError(errno.ETIMEDOUT, "no answer")
+        addresses = [{"type": "v2", "addr": "10.0.0.1:3300"}, {"type": "v1", "addr": "10.0.0.1:6789"}]
+        return {"fsid": "f", "mons": [{"public_addrs": {"addrvec": addresses}}]}
+
+    def open_ioctx(self, name: str) -> Self:
+        assert name in self.pools
+        return self
+
+    def pool_exists(self, name: str) -> bool:
+        return name in self.pools
+
+    def get_addrs(self) -> str:
+        return self.own
+
+    def set_namespace(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def remove(self, ioctx: object, name: str) -> None:
+        self.removals += 1
+        self.asked.set()
+        assert self.may_change.wait(60)
+        self.size = 0
+
+
+class Image:
+    """The image of a `Pool`, with what of `rbd.Image` is used."""
+
+    def __init__(self, pool: Pool, name: str, *, read_only: bool = False) -> None:
+        self._pool = pool
+        pool.opened += 1
+        if not pool.size:
+            raise NotFoundError
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def size(self) -> int:
+        return self._pool.size
+
+    def features(self) -> int:
+        return 5
+
+    def watchers_list(self) -> list[dict[str, str]]:
+        return [{"addr": watcher} for watcher in self._pool.watchers]
+
+    def resize(self, size: int, *, allow_shrink: bool = True) -> None:
+        self._pool.asked.set()
+        assert self._pool.may_change.wait(60)
+        self._pool.size = size
+
+
+IMAGE = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
+
+
+def on(pool: Pool, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
+    """The backend of that cluster."""
+    found = backend(**kept)
+    library = SimpleNamespace(
+        Image=Image,
+        ImageNotFound=NotFoundError,
+        ImageBusy=BlockingIOError,
+        ImageHasSnapshots=BlockingIOError,
+        RBD=lambda: pool,
+    )
+    monkeypatch.setattr(rbd_image, "_rbd", lambda: library)
+    monkeypatch.setattr(found, "_connections", {"rook-ceph": pool})
+    return found
+
+
+async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = await on(Pool(), monkeypatch).attachment(IMAGE, {})
+    assert told == {
+        "clusterID": "rook-ceph",
+        "fsid": "f",
+        "monitors": "10.0.0.1:6789",
+        "pool": "p",
+        "imageName": "i",
+        "imageFeatures": "5",
+    }
+    secure = on(Pool(), monkeypatch, clusters=(ceph_cluster(encryption={"enabled": True}),))
+    assert await secure.attachment(IMAGE, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
+
+
+@virtual_time
+async def test_of_many_volumes_that_are_attached_one_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, maps, told = Pool(), ConfigMaps(), {"imageFeatures": "5"}
+    found = on(pool, monkeypatch, config_maps=maps)
+    for _ in range(100):
+        assert (await found.attachment(IMAGE, told))["monitors"] == "10.0.0.1:6789"
+    assert (pool.dumps, pool.opened) == (1, 0)
+    maps.mons = "a=10.0.0.1:6789,b=10.0.0.2:6789"  # they have moved
+    await found.attachment(IMAGE, told)
+    assert pool.dumps == 2
+    pool.down = True
+    await anyio.sleep(6)
+    for _ in range(100):
+        with pytest.raises(BackendError, match="the mons of the Ceph cluster of image p/i do not answer"):
+            await found.attachment(IMAGE, told)
+    assert pool.dumps == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "watcher"),
+    [
+        ("v1:10.0.0.9:0/9", "10.0.0.9:0/9"),
+        ("[v2:10.0.0.9:0/9,v1:10.0.0.9:0/9]", "v1:10.0.0.9:0/9"),
+        ("[v2:[fd00::9]:0/9,v1:[fd00::9]:0/9]", "[fd00::9]:0/9"),
+    ],
+)
+async def test_the_operators_own_client_holds_nothing(own: str, watcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fenced by elimination, it could do nothing any more."""
+    pool = Pool(1, watcher, "v1:10.0.0.1:0/1")
+    pool.own = own
+    found = on(pool, monkeypatch)
+    assert await found.holders(IMAGE) == (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"clusterID": "rook-ceph"}, "volume archive: spec.csi.volumeAttributes has no 'pool': expected the pool"),
+        ({"pool": "p"}, "has no 'clusterID': expected the namespace"),
+        (
+            {"clusterID": "rook-ceph", "pool": "p", "radosNamespace": "a,b"},
+            "has 'radosNamespace' 'a,b': expected a name",
+        ),
+    ],
+)
+async def test_an_attribute_that_is_missing_or_wrong_is_named(
+    attributes: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = on(Pool(), monkeypatch)
+    volume = Volume(driver=DRIVER, attributes=attributes, handle="archive")
+    with pytest.raises(BackendError, match=named):
+        await found.attachment(volume, {})
+    assert await found.holders(volume) == (), "nobody can have opened it: it may be detached"
+
+
+async def test_the_pool_for_the_data_is_named_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = on(Pool(0), monkeypatch)
+    volume = Volume(driver=DRIVER, attributes={**IMAGE.attributes, "dataPool": "ec-poool"})
+    with pytest.raises(BackendError, match=r"pool 'ec-poool' \(parameter 'dataPool'\) does not exist"):
+        await found.create(volume, 1, {})
+
+
+async def test_an_image_is_removed_by_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first was given up on at its deadline, and goes on in its thread."""
+    pool = Pool()
+    found = on(pool, monkeypatch)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(found.delete, IMAGE)
+        await anyio.to_thread.run_sync(pool.asked.wait, 10)
+        tasks.cancel_scope.cancel()
+    with pytest.raises(BackendError, match="image p/i: it is being removed, by a call that has not ended"):
+        await found.delete(IMAGE)
+    assert pool.removals == 1
+    pool.may_change.set()
+
+
+async def test_an_expansion_that_was_given_up_on_does_not_shrink_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim was made larger again while the first call hung; the second must not overtake it."""
+    pool = Pool(5)
+    found, volume = on(pool, monkeypatch), IMAGE
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(found.expand, volume, 10)
+        await anyio.to_thread.run_sync(pool.asked.wait, 10)
+        tasks.cancel_scope.cancel()
+    with pytest.raises(BackendError, match="image p/i: it is being grown"):
+        await found.expand(volume, 20)
+    pool.may_change.set()
+    with anyio.fail_after(60):
+        while await grown(found, volume, 20) < 20:
+            pass
+    assert pool.size == 20
+
+
+async def grown(found: RbdBackend, volume: Volume, size: int) -> int:
+    """The size by another try; 0 while there cannot be one."""
+    try:
+        return await found.expand(volume, size)
+    except BackendError:
+        await anyio.lowlevel.checkpoint()
+        return 0

@@ -1,0 +1,124 @@
+"""CSI users: which are made, and what their Secrets hold."""
+
+from __future__ import annotations
+
+import base64
+import errno
+from typing import Any
+
+import msgspec
+import pytest
+
+from controller.apis.ceph import CephCluster
+from controller.ceph.access.rados import CephError
+from controller.ceph.rbd import users as csi
+from controller.ceph.rbd.users import CreateUser, analyze, handlers
+from controller.ceph.releases import CephVersion, Running
+from tests.unit.ceph.cases import live_objects
+
+KEY = "AQB5cxJmAAAAABAAZ2V0LW9yLWNyZWF0ZQ=="
+
+
+def cluster(**spec: Any) -> CephCluster:
+    meta = {"name": "my-cluster", "namespace": "rook-ceph", "uid": "c1"}
+    return msgspec.convert({"metadata": meta, "spec": spec}, CephCluster)
+
+
+def test_users_of_a_new_cluster() -> None:
+    steps = analyze(cluster(), {}, Running())
+    assert [step.action for step in steps] == [
+        CreateUser(
+            "csi-rbd-provisioner",
+            {"mgr": "allow rw", "mon": 'profile rbd, allow command "osd blocklist"', "osd": "profile rbd"},
+        ),
+        CreateUser("csi-rbd-node", {"mgr": "allow rw", "mon": "profile rbd", "osd": "profile rbd"}),
+    ]
+
+
+def test_settled() -> None:
+    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    assert analyze(cluster(), live, Running()) == ()
+
+
+def test_a_user_gets_the_capabilities_of_a_later_operator() -> None:
+    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    del live["Secret", "rook-csi-rbd-node"]["metadata"]["annotations"]
+    (step,) = analyze(cluster(), live, Running())
+    assert (step.subject, step.reason) == ("user csi-rbd-node", "Secret rook-csi-rbd-node is of other capabilities")
+
+
+@pytest.mark.parametrize(
+    ("oldest", "key_type"), [(None, ""), ((18, 2, 7), ""), ((20, 2, 3), ""), ((19, 2, 6), "aes"), ((20, 2, 4), "aes")]
+)
+def test_keys_of_users_are_of_a_type_that_old_clients_know(oldest: tuple[int, int, int] | None, key_type: str) -> None:
+    running = Running(oldest and CephVersion(*oldest), None)
+    actions = [step.action for step in analyze(cluster(), {}, running)]
+    assert [action.key_type for action in actions if isinstance(action, CreateUser)] == [key_type, key_type]
+
+
+def test_not_wanted() -> None:
+    assert analyze(cluster(csi={"skipUserCreation": True}), {}, Running()) == ()
+
+
+class FakeCeph:
+    """Answers for one user, which may exist with other capabilities."""
+
+    def __init__(self, *, other_caps: bool = False, error: int = 0) -> None:
+        self.other_caps = other_caps
+        self.error = error
+        self.asked: list[str] = []
+
+    async def mon(self, prefix: str, /, **args: Any) -> Any:
+        assert args["entity"] == "client.csi-rbd-node"
+        self.asked.append(prefix)
+        if self.error:
+            raise CephError(self.error, "no")
+        if prefix == "auth get-or-create" and self.other_caps:
+            raise CephError(errno.EINVAL, "key for client.csi-rbd-node exists but cap mgr does not match")
+        if prefix == "auth caps":
+            assert args["caps"] == ["mgr", "allow rw", "mon", "profile rbd", "osd", "profile rbd"]
+            return None
+        return [{"entity": args["entity"], "key": KEY}]
+
+    async def mon_input(self, prefix: str, data: bytes, /, **args: Any) -> Any:
+        raise AssertionError(prefix)
+
+    async def mgr(self, prefix: str, /, **args: Any) -> Any:
+        raise AssertionError(prefix)
+
+
+class RecordingApplier:
+    """Keeps what is applied."""
+
+    def __init__(self) -> None:
+        self.applied: list[dict[str, Any]] = []
+
+    async def apply(self, obj: dict[str, Any]) -> bool:
+        self.applied.append(obj)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("ceph", "asked"),
+    [
+        (FakeCeph(), ["auth get-or-create"]),
+        (FakeCeph(other_caps=True), ["auth get-or-create", "auth caps", "auth get"]),
+    ],
+)
+async def test_user_and_secret(ceph: FakeCeph, asked: list[str]) -> None:
+    applier: Any = RecordingApplier()
+    action = CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"])
+    await handlers(cluster(), ceph, applier)[CreateUser](action)
+    (secret,) = applier.applied
+    assert ceph.asked == asked
+    assert (secret["metadata"]["name"], secret["type"]) == ("rook-csi-rbd-node", "kubernetes.io/rook")
+    data = {field: base64.b64decode(value).decode() for field, value in secret["data"].items()}
+    assert data == {"userID": "csi-rbd-node", "userKey": KEY}
+    assert KEY not in repr(action)
+
+
+async def test_other_errors_are_not_hidden() -> None:
+    ceph, applier = FakeCeph(error=errno.EACCES), RecordingApplier()
+    with pytest.raises(CephError):
+        await handlers(cluster(), ceph, applier)[CreateUser](CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"]))  # type: ignore[arg-type]
+    assert applier.applied == []
