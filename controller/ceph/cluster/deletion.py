@@ -21,6 +21,7 @@ from controller.ceph.osd.devices import Verdict
 from controller.ceph.pods import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
 from controller.framework import jobs
 from controller.framework.children import delete
+from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
@@ -128,11 +129,6 @@ class DestroyIdentity:
     resource: Resource
     name: str
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """Remove the finalizer, so that the CephCluster goes, and with it what it owns."""
 
 
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:
