@@ -18,12 +18,12 @@ from controller.ceph.mon import act as mon
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.rbd import users as csi
-from controller.framework import children
+from controller.framework import children, jobs
 from controller.framework.aside import aside
 from controller.framework.consent import NoConsentError, read_deleted
 from controller.framework.deletion import delete_protected
 from controller.runtime import resource_of
-from controller.runtime.kube import DEPLOYMENT, JOB, PV, SECRET, PersistentVolume
+from controller.runtime.kube import DEPLOYMENT, PV, SECRET, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ def handlers(
     namespace = cluster.metadata.namespace
     ways = {
         **children.handlers(manager.applier, manager.client, caches.children),
+        **jobs.handlers(manager.client),
         **_cluster_handlers(cluster, manager),
         **mon.handlers(namespace, seen.mons.endpoints, manager.client, manager.applier),
     }
@@ -139,9 +140,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         await confirm()
         if users := await dependents():
             raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
-        if action.replaces:
-            await client.delete(JOB, namespace, action.job["metadata"]["name"], uid=action.replaces)
-        await _create(client, JOB, action.job)
+        await jobs.start(client, action.job, action.attempt)
 
     async def stop(action: deletion.Stop) -> None:
         await confirm()
