@@ -19,7 +19,7 @@ from controller.ceph.mgr import analyze as mgr
 from controller.ceph.mon import analyze as mon
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
-from controller.ceph.pods import metadata
+from controller.ceph.pods import context_of, owner_of
 from controller.ceph.rbd import users as csi
 from controller.framework import children
 from controller.framework.aside import aside
@@ -105,13 +105,12 @@ def handlers(
     ceph = connections.get(cluster.metadata.namespace)
     if ceph is not None:
         ways |= _ceph_handlers(cluster, manager, ceph)
-        ways |= csi.handlers(cluster, ceph, manager.applier)
+        ways |= csi.handlers(owner_of(cluster), ceph, manager.applier)
         ways |= disruption.handlers(ceph)
     if ceph is not None and seen.release is not None and seen.identity is not None:
         ways |= osd.handlers(
             cluster,
-            seen.identity.fsid,
-            seen.release,
+            context_of(cluster, seen.identity.fsid, seen.release),
             manager.client,
             manager.applier,
             ceph,
@@ -233,7 +232,7 @@ def _ceph_handlers(cluster: CephCluster, manager: Manager, ceph: Cluster) -> dic
 
     async def create_keyring(action: mgr.CreateKeyring) -> None:
         text = keyring(action.entity, await users.key_of(ceph, action.entity, action.caps))
-        meta = metadata(cluster, action.secret, action.labels, annotations=users.given(action.caps))
+        meta = owner_of(cluster).metadata(action.secret, action.labels, annotations=users.given(action.caps))
         await manager.applier.apply(keyring_secret(meta, text))
 
     async def remove_user(action: mgr.RemoveUser) -> None:
