@@ -153,9 +153,6 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         await confirm()
         await _release(client, action.resource, namespace, action.name, action.uid)
 
-    async def let_go(_: deletion.LetGo) -> None:
-        await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
-
     async def label_mgr(action: mgr.LabelMgr) -> None:
         body = {"metadata": {"labels": {mgr.ROLE_LABEL: action.role}}}
         await client.patch(POD, namespace, action.pod, body, content_type="application/merge-patch+json")
@@ -164,7 +161,6 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         CreateIdentity: create_identity,
         deletion.DestroyData: destroy_data,
         deletion.DestroyIdentity: destroy_identity,
-        deletion.LetGo: let_go,
         deletion.Stop: stop,
         mgr.LabelMgr: label_mgr,
     }

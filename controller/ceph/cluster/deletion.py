@@ -21,6 +21,7 @@ from controller.ceph.osd.devices import Verdict
 from controller.ceph.pods import MON_CONFIG, Daemon, context_of, image_fields, pod_template
 from controller.framework.children import delete
 from controller.framework.jobs import is_over, next_try, timed_out
+from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
@@ -129,11 +130,6 @@ class DestroyIdentity:
     resource: Resource
     name: str
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """Remove the finalizer, so that the CephCluster goes, and with it what it owns."""
 
 
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:

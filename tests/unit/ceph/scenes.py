@@ -32,6 +32,7 @@ from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.plan import preview
+from controller.framework.status import timestamp
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import (
@@ -132,9 +133,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = status.build(
-            cluster, seen, preview(plan), mode="apply", unserved=(), now=status.timestamp(NOW), invalid=()
-        )
+        shown = status.build(cluster, seen, preview(plan), mode="apply", unserved=(), now=timestamp(NOW), invalid=())
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
