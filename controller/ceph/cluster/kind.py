@@ -315,7 +315,7 @@ class ClusterReconciler:
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        cluster = self._clusters.get(request.namespace, request.name)
+        cluster = self._clusters.get(request)
         if cluster is None:
             self._backoffs.forget(request)
             self._observer.forget(request.namespace)

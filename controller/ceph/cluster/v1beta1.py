@@ -75,7 +75,7 @@ class ClusterReconciler:
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        cluster = self._olds.get(request.namespace, request.name)
+        cluster = self._olds.get(request)
         if cluster is None:
             self._backoffs.forget(request)
             return Result()
@@ -83,7 +83,7 @@ class ClusterReconciler:
         ways = children.handlers(self._manager.applier, self._manager.client, (self._news,))
         record = journal(self._manager.events, OLD, cluster.metadata)
         outcome = await carry_out(plan, ways, request, self._backoffs, record=record)
-        shown = status(cluster, self._news.get(request.namespace, request.name), outcome)
+        shown = status(cluster, self._news.get(request), outcome)
         if shown != cluster.status:
             meta = cluster.metadata
             await self._manager.applier.apply_status(

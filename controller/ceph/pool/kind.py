@@ -109,7 +109,7 @@ class PoolReconciler:
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        pool = self._pools.get(request.namespace, request.name)
+        pool = self._pools.get(request)
         if pool is None:
             self._backoffs.forget(request)
             return Result()
