@@ -5,6 +5,8 @@ from types import MappingProxyType
 
 import msgspec
 
+from controller.apis.cassandra import CASSANDRA_CLUSTER, CassandraCluster
+from controller.apis.cassandra import served as cassandra
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
@@ -17,10 +19,11 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_BLOCK_POOL: CephBlockPool,
         CEPH_V1BETA1_CLUSTER: Cluster,
         NODE_REPORT: NodeReport,
+        CASSANDRA_CLUSTER: CassandraCluster,
     }
 )
 
 SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
-    {CEPH_CLUSTER: served.CLUSTER, CEPH_BLOCK_POOL: served.POOL},
+    {CEPH_CLUSTER: served.CLUSTER, CEPH_BLOCK_POOL: served.POOL, CASSANDRA_CLUSTER: cassandra.CLUSTER},
 )
 """The fields of a kind's spec that are served; of a kind that is not here, all."""

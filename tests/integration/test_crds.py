@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import yaml
 
+from controller.apis.cassandra import CASSANDRA_CLUSTER
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
@@ -280,6 +281,45 @@ async def test_accepts_changes_that_can_be_made(client: Client) -> None:
         last = await store(client, CEPH_CLUSTER, "changes", valid(CEPH_CLUSTER, spec))
 
     assert last["metadata"]["generation"] == 3
+
+
+def racks(*members: tuple[str, int], dc: str = "dc1", **more: Any) -> JsonObject:
+    """The spec of a Cassandra cluster with these racks, each with its number of members."""
+    storage = {"volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}
+    found = [{"name": name, "members": count, "storage": storage} for name, count in members]
+    return {"version": "5.0.3", "datacenter": {"name": dc, "racks": found}, **more}
+
+
+REFUSED_CHANGES_OF_CASSANDRA: list[tuple[str, JsonObject, str]] = [
+    ("datacenter", racks(("a", 2), ("b", 0), dc="dc2"), "the name of a datacenter cannot be changed"),
+    ("rack", racks(("c", 2), ("b", 0)), "can be neither renamed nor removed"),
+    ("tokens", racks(("a", 2), ("b", 0), numTokens=32), "numTokens is fixed when members are made"),
+    ("auth", racks(("a", 2), ("b", 0), authentication={"enabled": False}), "decided when the cluster is made"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "message"), REFUSED_CHANGES_OF_CASSANDRA, ids=[c[0] for c in REFUSED_CHANGES_OF_CASSANDRA]
+)
+async def test_refuses_a_change_of_cassandra_that_cannot_be_made(
+    client: Client, name: str, after: JsonObject, message: str
+) -> None:
+    await store(client, CASSANDRA_CLUSTER, f"change-{name}", racks(("a", 2), ("b", 0)))
+
+    with pytest.raises(ApiError) as refusal:
+        await store(client, CASSANDRA_CLUSTER, f"change-{name}", after)
+
+    assert message in refusal.value.message
+
+
+async def test_accepts_changes_of_cassandra_that_can_be_made(client: Client) -> None:
+    steps = [racks(("a", 2), ("b", 0)), racks(("a", 3), ("c", 1)), racks(("c", 1), ("a", 0)), racks(("c", 1))]
+    for spec in steps:
+        last = await store(client, CASSANDRA_CLUSTER, "changes", spec)
+
+    assert last["metadata"]["generation"] == len(steps)
+    assert last["spec"]["numTokens"] == 16
+    assert last["spec"]["authentication"] == {"enabled": True}
 
 
 async def test_fills_in_upstreams_defaults_and_no_others(client: Client) -> None:

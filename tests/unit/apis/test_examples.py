@@ -12,7 +12,8 @@ from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
 from tests.unit.apis.structural import violations
 
-EXAMPLES = Path(__file__).parents[3] / "manifests/examples/ceph"
+EVERY = Path(__file__).parents[3] / "manifests/examples"
+EXAMPLES = EVERY / "ceph"
 TYPES = {(kind.api_version, kind.kind): struct for kind, struct in KINDS.items()}
 
 
@@ -21,10 +22,14 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 
 def every_document() -> list[tuple[str, dict[str, Any]]]:
-    return [(path.name, document) for path in sorted(EXAMPLES.glob("*.yaml")) for document in documents(path.name)]
+    return [
+        (f"{path.parent.name}/{path.name}", document)
+        for path in sorted(EVERY.glob("*/*.yaml"))
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    ]
 
 
-OURS = [(name, document) for name, document in every_document() if document["apiVersion"].startswith("ceph.rook.io/")]
+OURS = [(name, document) for name, document in every_document() if ".rook.io/" in document["apiVersion"]]
 
 
 @pytest.mark.parametrize(("name", "document"), OURS, ids=[name for name, _ in OURS])

@@ -1,0 +1,23 @@
+"""Which fields of Cassandra's kinds are served; what else is set is named in the condition FieldsHonoured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controller.apis.served import Honoured, Moot, only
+
+CLUSTER: Mapping[str, Honoured] = {
+    **dict.fromkeys(("annotations", "labels", "version", "repository", "imagePullPolicy", "priorityClassName")),
+    "mode": only("cassandra"),
+    "datacenter": {
+        "name": None,
+        "racks": {
+            **dict.fromkeys(("name", "members", "annotations", "placement", "resources")),
+            "storage": {"volumeClaimTemplates": None},
+        },
+    },
+    "sidecarImage": Moot("there is no sidecar: the operator speaks with the members itself"),
+    **dict.fromkeys(("numTokens", "config", "jvm", "authentication", "claimRetention", "replace", "forceLeave")),
+    "upgrade": None,
+}
+"""The fields of a Cluster's spec that are served."""
