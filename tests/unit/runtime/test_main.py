@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.runtime import LeaderElection, Program, connect, run
+from controller.runtime import LeaderElection, Program, connect
 from controller.runtime.main import MISCONFIGURED
-
-if TYPE_CHECKING:
-    from controller.runtime import Manager
 
 KUBECONFIG = """
 apiVersion: v1
@@ -30,12 +28,15 @@ def kubeconfig(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_without_a_configuration_it_says_so_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    registered: list[Manager] = []
-    missing = str(tmp_path / "missing")
-    assert run(Program("toys"), registered.append, namespaces=None, kubeconfig=missing) == MISCONFIGURED
-    assert not registered
-    assert capsys.readouterr().err.startswith("toys-operator: ")
+def test_without_a_configuration_it_says_so_and_ends(tmp_path: Path) -> None:
+    program = (
+        "import sys; from controller.runtime import Program, run; "
+        "sys.exit(run(Program('toys'), print, namespaces=None, kubeconfig=sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "missing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (MISCONFIGURED, ""), "nothing was registered"
+    assert done.stderr.startswith("toys-operator: ")
 
 
 async def test_the_manager_has_the_names_of_its_program_and_its_pod(
