@@ -1,4 +1,4 @@
-"""Who an object belongs to, by the labels that find it."""
+"""Who an object belongs to: the labels that find it."""
 
 from __future__ import annotations
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from controller.apis.meta import ObjectMeta
 from controller.framework.labels import INSTANCE
 from controller.framework.placement import merged, pod_fields
 from controller.framework.resources import requirements
+from controller.runtime import owner_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from controller.apis.meta import Kind, ObjectMeta
+    from controller.apis.meta import Kind
     from informers import JsonObject
 
 ALL = "all"
@@ -49,14 +51,7 @@ class Owner:
     @property
     def reference(self) -> JsonObject:
         """The controller reference, through which the garbage collector deletes what is owned."""
-        return {
-            "apiVersion": self.kind.api_version,
-            "kind": self.kind.kind,
-            "name": self.name,
-            "uid": self.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
-        }
+        return owner_reference(ObjectMeta(name=self.name, uid=self.uid), self.kind)
 
     def metadata(self, name: str, labels: Mapping[str, str], *, owned: bool = True, **more: Any) -> JsonObject:
         """The metadata of a child.

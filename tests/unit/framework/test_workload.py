@@ -21,17 +21,6 @@ OWNER = Owner.of(CEPH_CLUSTER, META)
 LABELS = {"app": "x", INSTANCE: "c"}
 
 
-def test_an_owner_reference_lets_the_garbage_collector_do_its_work() -> None:
-    assert OWNER.reference == {
-        "apiVersion": "ceph.rook.io/v1",
-        "kind": "CephCluster",
-        "name": "c",
-        "uid": "u",
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
 def test_an_owner_is_equal_as_long_as_the_object_lives() -> None:
     later = ObjectMeta(name="c", namespace="n", uid="u", generation=3, resource_version="8")
     assert Owner.of(CEPH_CLUSTER, later) == OWNER
