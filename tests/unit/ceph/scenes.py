@@ -193,7 +193,7 @@ class Scene:
         else:
             live |= live_services(before, "a", "b", "c")
         running = frozenset({self.runs} if self.made else ())
-        detection = version.analyze(cluster, live, ())
+        detection = version.analyze(cluster, live, (), now=NOW)
         release = version.intended(cluster, detection, running)
         views = [msgspec.convert(obj, Deployment) for obj in deployments] if self.made else []
         seen_osds = osd.OsdObservation(now=NOW, nodes=NODES)
@@ -207,7 +207,7 @@ class Scene:
                 reports=self._reports(),
                 live=live,
                 deployments=views,
-                jobs=(),
+                all_jobs=(),
                 pods=(),
                 ceph=ceph if self.made and not self.deleting else None,
                 script_image=SCRIPTS,
