@@ -26,7 +26,7 @@ from controller.ceph.cluster.network import Network, network_of
 from controller.ceph.cluster.settings import OWNED_PREFIX, ConfigState
 from controller.ceph.cluster.status import timers
 from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import MgrObservation, MgrState
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon import objects as mon_objects
 from controller.ceph.mon.analyze import OUT_OF_QUORUM, MonObservation
 from controller.ceph.osd import analyze as osd

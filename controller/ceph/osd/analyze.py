@@ -20,7 +20,7 @@ from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.ceph import status as api
 from controller.ceph.access.rados import CephError
 from controller.ceph.crush import failure_domain, place, places, spelled
-from controller.ceph.mgr.analyze import CreateKeyring
+from controller.ceph.mgr.act import CreateKeyring
 from controller.ceph.osd import prepare
 from controller.ceph.osd.devices import (
     OVERWRITE,

@@ -21,7 +21,9 @@ from controller.ceph.cluster import settings as config
 from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.analyze import MonObservation
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption

@@ -10,7 +10,7 @@ import pytest
 
 from controller.ceph.cluster import version
 from controller.ceph.cluster.version import Detection, declared, detection_job, intended
-from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.mgr.objects import mgr_deployment
 from controller.ceph.mon.objects import mon_deployment
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion, Running
