@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.identity import KEYRING_KEY
+from controller.ceph.releases import CephVersion
 from controller.framework import workload
 from controller.framework.labels import recommended
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL
 from controller.framework.workload import Owner, PodSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph.cluster import CephClusterHealthCheckSpec, MonitoringSpec, NetworkSpec
-    from controller.ceph.releases import CephVersion
     from controller.runtime.kube import Deployment
     from informers import JsonObject
 
@@ -355,6 +355,16 @@ def family_fields(context: Context) -> JsonObject:
     if context.network.ip_family != "IPv6":
         return {}
     return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+
+
+def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
+    """The releases that the Deployments of daemons have."""
+    found: set[tuple[str, str]] = set()
+    for deployment in deployments:
+        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
+        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
+            found.add((containers[0].image, labels[VERSION_LABEL]))
+    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def is_kept(found: Deployment | None) -> bool:

@@ -28,12 +28,12 @@ from controller.ceph.cluster.status import timers
 from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon import objects as mon_objects
-from controller.ceph.mon.analyze import OUT_OF_QUORUM, MonObservation
+from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd import objects as osd_daemon
 from controller.ceph.osd.memory import Comparisons
-from controller.ceph.pods import CLUSTER_LABEL, Release, context_of
+from controller.ceph.pods import CLUSTER_LABEL, Release, context_of, declared
 from controller.ceph.releases import Running
 from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
@@ -225,7 +225,7 @@ class Observer:
         deployments = [found async for found in caches.deployments.walk(namespace, known=memory.deployments)]
         nodes = tuple([node async for node in caches.nodes.walk(known=self._nodes)])
         jobs = self._caches.jobs.list(namespace)
-        running = version.declared(deployments)
+        running = declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         state: MonState | None = None

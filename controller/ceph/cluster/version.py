@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from controller.ceph.pods import ACCOUNT, VERSION_LABEL, Release, cluster_labels, owner_of, pod_settings
+from controller.ceph.pods import ACCOUNT, Release, cluster_labels, owner_of, pod_settings
 from controller.ceph.releases import CephVersion, Running, refusal
 from controller.framework import jobs
 from controller.framework.children import Live, delete
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from controller.apis.ceph import CephCluster
-    from controller.runtime.kube import Deployment, Pod
+    from controller.runtime.kube import Pod
     from informers import JsonObject
 
 NAME = "rook-ceph-detect-version"
@@ -98,16 +98,6 @@ def intended(cluster: CephCluster, detection: Detection, declared: Collection[Re
         return Release(cluster.spec.ceph_version.image, detection.version)
     accepted = cluster.status.version.image
     return max(declared, key=lambda release: (release.version, release.image == accepted, release.image), default=None)
-
-
-def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
-    """The releases that the Deployments of daemons have."""
-    found: set[tuple[str, str]] = set()
-    for deployment in deployments:
-        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
-        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
-            found.add((containers[0].image, labels[VERSION_LABEL]))
-    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def _judged(cluster: CephCluster, version: CephVersion, running: Running | None, steps: tuple[Step, ...]) -> Detection:

@@ -24,7 +24,7 @@ from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, diges
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd import prepare as osd_prepare

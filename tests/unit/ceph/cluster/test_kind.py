@@ -22,8 +22,8 @@ from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
-from controller.ceph.mon.analyze import MonObservation
 from controller.ceph.mon.objects import claim
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import analyze as osd
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion
