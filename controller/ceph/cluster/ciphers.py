@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.mons import MonState
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.part import Basis, Ground
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.ceph.releases import Running
     from controller.framework.plan import Handler
 
@@ -61,7 +62,7 @@ async def _observe(_: Ground) -> None:
     """The mons' answers say all that there is."""
 
 
-def _steps(ground: Ground, _basis: Basis, _seen: None, _hold: str) -> Iterator[Step]:
+def _steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> Iterator[Step]:
     return analyze(ground.quorum, ground.runs)
 
 

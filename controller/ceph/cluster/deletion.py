@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import IDENTITY, PROTECTION
-from controller.ceph.pods import Daemon, Release, image_fields, metadata, pod_template
+from controller.ceph.pods import Daemon, context_of, image_fields, pod_template
 from controller.framework import jobs
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
-from controller.framework.resources import requirements
 from controller.framework.text import some
 from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.cluster.part import Ground, Observation
+    from controller.ceph.pods import Context
     from controller.runtime.kube import Pod
     from informers import JsonObject, Resource
 
@@ -188,7 +188,7 @@ def _clean(ground: Ground, node: str, pods: Mapping[str, Sequence[Pod]], waits_f
         missing = "the release in spec.cephVersion.image" if ground.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
     hostname = ground.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, ground.release, ground.identity.fsid, node, hostname, seconds)
+    wanted = cleanup_job(cluster, context_of(cluster, ground.identity.fsid, ground.release), node, hostname, seconds)
     action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
@@ -247,21 +247,19 @@ def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> flo
     return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
 
 
-def cleanup_job(
-    cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str, seconds: float
-) -> JsonObject:
+def cleanup_job(cluster: CephCluster, context: Context, node: str, hostname: str, seconds: float) -> JsonObject:
     """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
 
     `seconds`: how long that may take.
     """
     policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
-    volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
+    volumes = {"dev": "/dev", "data": context.data_dir or "/var/lib/rook"}
     container: JsonObject = {
         "name": "cleanup",
-        **image_fields(cluster, release),
+        **image_fields(context),
         "command": ["sh", "-c", REMOVE_DATA],
         "env": [
-            {"name": "FSID", "value": fsid},
+            {"name": "FSID", "value": context.fsid},
             {"name": "METHOD", "value": policy.method or "quick"},
             {"name": "SOURCE", "value": policy.data_source or "zero"},
             {"name": "ITERATIONS", "value": str(policy.iteration or 1)},
@@ -269,10 +267,8 @@ def cleanup_job(
         "volumeMounts": [{"name": "dev", "mountPath": "/dev"}, {"name": "data", "mountPath": "/data"}],
         "securityContext": {"runAsUser": 0, "privileged": True},
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **context.pods.container_resources("cleanup"),
     }
-    resources = requirements(cluster.spec.resources, "cleanup")
-    if resources:
-        container["resources"] = resources
     pod: JsonObject = {
         # Pods that have failed stay, and what they say with them.
         "restartPolicy": "Never",
@@ -285,11 +281,11 @@ def cleanup_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
+        "metadata": context.owner.metadata(job_name(node), own.labels(context.owner)),
         "spec": {
             "backoffLimit": MAX_RETRIES,
             "activeDeadlineSeconds": int(seconds),
-            "template": pod_template(cluster, own, pod),
+            "template": pod_template(context, own, pod),
         },
     }
 

@@ -29,15 +29,14 @@ from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster import act, ciphers, deletion, settings, status, version
 from controller.ceph.cluster.dependents import volumes
 from controller.ceph.cluster.observe import Caches, Observer
-from controller.ceph.cluster.part import Basis
 from controller.ceph.cluster.served import unmendable_intents, unserved, unserved_intents
 from controller.ceph.mgr import part as mgrs
 from controller.ceph.mon import part as mons
-from controller.ceph.mon.analyze import FAILOVER_TIMEOUT
+from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.devices import ignored_fields
 from controller.ceph.osd.disruption import HEALTHY
-from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
 from controller.ceph.rbd import users
 from controller.framework import children, jobs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
@@ -110,13 +109,14 @@ def _steps(seen: Observation) -> Iterator[Step]:
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
-    yield from settings.override_steps(cluster, ground.live)
+    yield from settings.override_steps(owner_of(cluster), ground.live)
     yield from _identity(seen)
     if ground.identity is None or ground.release is None:
         return
-    basis, hold = Basis(ground.identity.fsid, ground.release), _upgrade_waits_for(seen)
+    context = context_of(cluster, ground.identity.fsid, ground.release)
+    hold = _upgrade_waits_for(seen)
     for part, found in seen.parts:
-        steps = tuple(part.analyze(ground, basis, found, hold))
+        steps = tuple(part.analyze(ground, context, found, hold))
         yield from steps
         hold = hold or part.late(ground, found, steps)
 
@@ -168,14 +168,14 @@ def _identity(seen: Observation) -> Iterator[Step]:
     if seen.identity_problem:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
         return
+    owner = owner_of(cluster)
+    labels = cluster_labels(owner, "rook-ceph-mon")
     if ground.identity is None:
         if ground.endpoints is not None or ground.remnants:
             waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
             yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
             return
-        meta = metadata(
-            cluster, IDENTITY, cluster_labels(cluster, "rook-ceph-mon"), owned=False, finalizers=[PROTECTION]
-        )
+        meta = owner.metadata(IDENTITY, labels, owned=False, finalizers=[PROTECTION])
         known = ground.release is not None
         newer = ground.release is not None and ground.release.version.knows_aes256k
         yield Step(
@@ -189,7 +189,7 @@ def _identity(seen: Observation) -> Iterator[Step]:
         (MONS_KEYRING, mons_keyring(ground.identity)),
         (ADMIN_KEYRING, keyring(ground.identity.admin_user, ground.identity.admin_key)),
     ):
-        secret = keyring_secret(metadata(cluster, name, cluster_labels(cluster, "rook-ceph-mon")), text)
+        secret = keyring_secret(owner.metadata(name, labels), text)
         yield from ensure(ground.live, secret, subject="cluster", lane=name)
 
 

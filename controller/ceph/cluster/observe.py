@@ -20,7 +20,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.cluster import version
 from controller.ceph.cluster.network import Network, kept, network_of
 from controller.ceph.cluster.part import Ground, Observation
-from controller.ceph.pods import CLUSTER_LABEL, Release
+from controller.ceph.pods import CLUSTER_LABEL, Release, declared
 from controller.ceph.releases import Running
 from controller.framework.children import snapshot
 from controller.framework.pods import warnings, with_warnings
@@ -154,7 +154,7 @@ class Observer:
         pods = with_warnings([pod async for pod in caches.pods.walk(namespace, known=memory.pods)], warned)
         deployments = [found async for found in caches.deployments.walk(namespace, known=memory.deployments)]
         nodes = {node.metadata.name: node async for node in caches.nodes.walk(known=self._nodes)}
-        running = version.declared(deployments)
+        running = declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         quorum: MonState | None = None

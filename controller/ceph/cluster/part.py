@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from controller.ceph.access.identity import Identity
     from controller.ceph.access.rados import Cluster
     from controller.ceph.cluster.version import Detection
-    from controller.ceph.pods import Release
+    from controller.ceph.pods import Context, Release
     from controller.framework.plan import Handler, Step
     from controller.runtime.kube import Deployment, Job, Node, Pod
     from informers import JsonObject, Resource
@@ -92,14 +92,6 @@ class Ground:
         return {daemon_id: found for found, daemon_id in ids if found.metadata.name == f"{app}-{daemon_id}"}
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a daemon is made by: the cluster's fsid, and the release that daemons should run."""
-
-    fsid: str
-    release: Release
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a part adds to the status of its cluster.
@@ -142,7 +134,7 @@ class Part[S]:
     name: str
     apps: frozenset[str]
     observe: Callable[[Ground], Awaitable[S]]
-    analyze: Callable[[Ground, Basis, S, str], Iterable[Step]]
+    analyze: Callable[[Ground, Context, S, str], Iterable[Step]]
     handlers: Callable[[Ground, S], Mapping[type, Handler]]
     look_again: Callable[[S], float | None] = lambda _: None
     late: Callable[[Ground, S, Sequence[Step]], str] = lambda _ground, _seen, _steps: ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
 from controller.ceph.cluster.part import Part
-from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.part import Basis, Ground
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -196,7 +198,7 @@ def part(secrets: Informer[Secret]) -> Part[SettingsObservation]:
                 state = ConfigState.parse(dump, await ground.ceph.mon("config-key dump", key=OWNED_PREFIX) or {})
         return SettingsObservation(state=state, secret_values=values, missing_secrets=missing)
 
-    def steps(ground: Ground, _: Basis, seen: SettingsObservation, hold: str) -> Iterable[Step]:
+    def steps(ground: Ground, _: Context, seen: SettingsObservation, hold: str) -> Iterable[Step]:
         if seen.missing_secrets:
             missing = f"{' and '.join(seen.missing_secrets)} to exist"
             return (Step(subject="settings", reason="spec.cephConfigFromSecret refers to them", waits_for=missing),)
@@ -236,14 +238,14 @@ async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
     await ceph.mon("config-key rm", key=_record_key(action.who, action.name))
 
 
-def override_steps(cluster: CephCluster, live: Live) -> tuple[Step, ...]:
+def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
     """Makes the ConfigMap `rook-config-override` where there is none; its content is the user's."""
     if ("ConfigMap", CONFIG_OVERRIDE) in live:
         return ()
     obj = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, CONFIG_OVERRIDE, cluster_labels(cluster, CONFIG_OVERRIDE), owned=False),
+        "metadata": owner.metadata(CONFIG_OVERRIDE, cluster_labels(owner, CONFIG_OVERRIDE), owned=False),
         "data": {"config": ""},
     }
     reason = f"ConfigMap {CONFIG_OVERRIDE} does not exist"

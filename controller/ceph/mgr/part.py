@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.cluster.part import Part, not_restarted
 from controller.ceph.mgr import act
-from controller.ceph.mgr.analyze import APP, MgrObservation, MgrState, analyze
+from controller.ceph.mgr.analyze import analyze
+from controller.ceph.mgr.objects import APP
+from controller.ceph.mgr.observe import MgrObservation, MgrState
+from controller.ceph.pods import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from controller.ceph.cluster.part import Basis, Ground
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
     from controller.runtime.apply import Applier
     from informers import Client
@@ -26,7 +30,7 @@ def part(client: Client, applier: Applier) -> Part[MgrObservation]:
     """
 
     def handlers(ground: Ground, _: MgrObservation) -> dict[type, Handler]:
-        return {} if ground.ceph is None else act.handlers(ground.cluster, client, applier, ground.ceph)
+        return {} if ground.ceph is None else act.handlers(owner_of(ground.cluster), client, applier, ground.ceph)
 
     return Part(name="mgrs", apps=frozenset({APP}), observe=observe, analyze=_analyze, handlers=handlers, late=_late)
 
@@ -41,8 +45,8 @@ async def observe(ground: Ground) -> MgrObservation:
     )
 
 
-def _analyze(ground: Ground, basis: Basis, seen: MgrObservation, hold: str) -> tuple[Step, ...]:
-    return analyze(ground.cluster, basis.fsid, basis.release, seen, hold=hold)
+def _analyze(ground: Ground, context: Context, seen: MgrObservation, hold: str) -> tuple[Step, ...]:
+    return analyze(ground.cluster.spec.mgr, context, seen, hold=hold)
 
 
 def _late(ground: Ground, seen: MgrObservation, steps: Sequence[Step]) -> str:

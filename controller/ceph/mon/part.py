@@ -8,8 +8,9 @@ from controller.apis.meta import Condition
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster.part import Part, Report, not_restarted
 from controller.ceph.mon import act
-from controller.ceph.mon.analyze import NOT_IN_QUORUM, OUT_OF_QUORUM, MonObservation, analyze, out_of_quorum
+from controller.ceph.mon.analyze import NOT_IN_QUORUM, analyze
 from controller.ceph.mon.objects import APP
+from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, out_of_quorum
 from controller.ceph.pods import MON_CONFIG
 from controller.framework.status import timestamp
 from controller.framework.timers import advance, elapsed
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from controller.apis.ceph import CephCluster
-    from controller.ceph.cluster.part import Basis, Ground
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
     from controller.runtime.apply import Applier
     from informers import Client, JsonObject, Resource
@@ -90,8 +92,8 @@ def report(ground: Ground, seen: MonObservation) -> Report:
     )
 
 
-def _analyze(ground: Ground, basis: Basis, seen: MonObservation, hold: str) -> tuple[Step, ...]:
-    return analyze(ground.cluster, basis.fsid, basis.release, seen, hold=hold)
+def _analyze(ground: Ground, context: Context, seen: MonObservation, hold: str) -> tuple[Step, ...]:
+    return analyze(ground.cluster.spec.mon, context, seen, hold=hold)
 
 
 def _late(ground: Ground, seen: MonObservation, steps: Sequence[Step]) -> str:

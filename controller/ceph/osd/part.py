@@ -15,6 +15,7 @@ from controller.ceph.osd.analyze import MAX_NAMED, OsdObservation
 from controller.ceph.osd.devices import Verdict
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import APP, read_osd
+from controller.ceph.pods import context_of
 from controller.framework.aside import aside
 from controller.framework.text import brief, some
 from controller.runtime.kube import DEPLOYMENT, Deployment
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.apis.ceph import CephCluster
-    from controller.ceph.cluster.part import Basis, Ground
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
     from controller.framework.reservations import Reservations
     from controller.framework.settings import Settings
@@ -54,8 +56,7 @@ class _Osds:
         if ground.identity is not None and ground.release is not None:
             seen = await osd.observe(
                 cluster,
-                ground.identity.fsid,
-                ground.release,
+                context_of(cluster, ground.identity.fsid, ground.release),
                 now=ground.now,
                 nodes=nodes,
                 reports=ground.reports,
@@ -79,8 +80,7 @@ class _Osds:
             return {}
         ways = osd.handlers(
             ground.cluster,
-            ground.identity.fsid,
-            ground.release,
+            context_of(ground.cluster, ground.identity.fsid, ground.release),
             self._client,
             self._applier,
             ground.ceph,
@@ -142,8 +142,8 @@ def _degraded(cluster: CephCluster, seen: Seen, lost: dict[int, str]) -> Conditi
     return Condition(type="Degraded", status="True", reason=reason, message=told)
 
 
-def _analyze(ground: Ground, basis: Basis, seen: Seen, hold: str) -> Iterator[Step]:
-    yield from osd.analyze(ground.cluster, basis.fsid, basis.release, seen.osds, hold=hold)
+def _analyze(ground: Ground, context: Context, seen: Seen, hold: str) -> Iterator[Step]:
+    yield from osd.analyze(ground.cluster, context, seen.osds, hold=hold)
     if seen.osds.states is not None:
         yield from disruption.analyze(ground.cluster, seen.drains)
 

@@ -12,8 +12,8 @@ from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.part import Observation as Looked
 from controller.ceph.cluster.settings import SettingsObservation
 from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import MgrObservation
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mgr.observe import MgrObservation
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.analyze import OsdObservation
