@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import structlog
 
+from controller.ceph import releases
 from controller.ceph.access.health import Health
 from controller.ceph.access.identity import IDENTITY, Identity, parse_identity
 from controller.ceph.access.locator import access_of
@@ -272,4 +273,4 @@ def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Rel
     """What daemons run, by what the mons report, or reported when they last answered."""
     versions = health.versions if health is not None else cluster.status.ceph.versions
     reported = {*versions.mon, *versions.mgr, *versions.osd}
-    return Running.of(reported, [release.version for release in declared])
+    return releases.running(reported, [release.version for release in declared])
