@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.identity import KEYRING_KEY
-from controller.framework.labels import INSTANCE, owner_reference, recommended
+from controller.framework.labels import INSTANCE, recommended
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
 from controller.framework.resources import requirements
+from controller.runtime import owner_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +153,7 @@ def metadata(
     own = dict(labels)
     meta: JsonObject = {"name": name, "namespace": cluster.metadata.namespace, "labels": own, **more}
     if owned:
-        meta["ownerReferences"] = [owner_reference(CEPH_CLUSTER, cluster.metadata)]
+        meta["ownerReferences"] = [owner_reference(cluster, CEPH_CLUSTER)]
     else:
         own.pop(INSTANCE, None)
     return meta

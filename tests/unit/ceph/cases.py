@@ -13,8 +13,8 @@ from controller.ceph.mon.objects import budget as mon_budget
 from controller.ceph.mon.objects import config_secret, endpoints_config_map, mon_deployment, service
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
-from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Node, Pod
+from tests.unit.framework.applied import as_applied
 
 if TYPE_CHECKING:
     from controller.framework.plan import Step

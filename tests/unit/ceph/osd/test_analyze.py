@@ -51,11 +51,11 @@ from controller.framework.consent import NoConsentError
 from controller.framework.jobs import Attempt, Phase, Run, read
 from controller.framework.plan import Step
 from controller.framework.reservations import Reservations, ReservedError
-from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Job, Node, Pod, PodStatus
 from informers import Client
 from tests.unit.ceph.answers import FakeCeph as Answers
 from tests.unit.ceph.snapshot import assert_matches_snapshot
+from tests.unit.framework.applied import as_applied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

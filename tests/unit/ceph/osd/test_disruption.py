@@ -34,10 +34,10 @@ from controller.ceph.osd.disruption import (
     state_config_map,
 )
 from controller.framework.children import Apply, Delete
-from controller.runtime.apply import as_applied
 from controller.runtime.kube import Deployment, Node
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster, told
+from tests.unit.framework.applied import as_applied
 
 NOW = 1_800_000_000.0
 CLEAN = {"active+clean": 30, "active+clean+scrubbing+deep": 1}
