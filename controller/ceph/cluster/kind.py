@@ -34,6 +34,7 @@ from controller.ceph.cluster.observe import Caches, Observer
 from controller.ceph.cluster.served import unmendable_intents, unserved, unserved_intents
 from controller.ceph.mgr import analyze as mgr
 from controller.ceph.mon import analyze as mon
+from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd.selection import ignored_fields
@@ -152,7 +153,7 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     checks = "healthCheck.daemonHealth"
     found = [
         duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, FAILOVER_TIMEOUT),
         duration_problem(f"{checks}.osd.interval", health.osd.interval, OSD_INTERVAL),
         duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
         pattern_problem(

@@ -15,6 +15,7 @@ import anyio
 import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CephBlockPool
+from controller.ceph import releases
 from controller.ceph.access.health import Health
 from controller.ceph.access.identity import IDENTITY, Identity, parse_identity
 from controller.ceph.access.locator import access_of
@@ -26,16 +27,16 @@ from controller.ceph.cluster.network import Network, network_of
 from controller.ceph.cluster.settings import OWNED_PREFIX, ConfigState
 from controller.ceph.cluster.status import timers
 from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import MgrObservation, MgrState
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon import objects as mon_objects
-from controller.ceph.mon.analyze import OUT_OF_QUORUM, MonObservation
+from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import objects as osd_daemon
 from controller.ceph.osd import observe as osd
 from controller.ceph.osd.assess import labelled
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.observation import OsdObservation
-from controller.ceph.pods import CLUSTER_LABEL, Release, context_of
+from controller.ceph.pods import CLUSTER_LABEL, Release, context_of, declared
 from controller.ceph.releases import Running
 from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
@@ -227,7 +228,7 @@ class Observer:
         deployments = [found async for found in caches.deployments.walk(namespace, known=memory.deployments)]
         nodes = tuple([node async for node in caches.nodes.walk(known=self._nodes)])
         jobs = self._caches.jobs.list(namespace)
-        running = version.declared(deployments)
+        running = declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         state: MonState | None = None
@@ -407,4 +408,4 @@ def _running(cluster: CephCluster, health: Health | None, declared: Iterable[Rel
     """What daemons run, by what the mons report, or reported when they last answered."""
     versions = health.versions if health is not None else cluster.status.ceph.versions
     reported = {*versions.mon, *versions.mgr, *versions.osd}
-    return Running.of(reported, [release.version for release in declared])
+    return releases.running(reported, [release.version for release in declared])

@@ -18,7 +18,8 @@ from controller.ceph.access.health import HEALTH_ERR, ceph_status
 from controller.ceph.access.identity import IDENTITY
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster.served import absent
-from controller.ceph.mon.analyze import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
+from controller.ceph.mon.analyze import NOT_IN_QUORUM
+from controller.ceph.mon.observe import OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd.status import device_status, storage_status

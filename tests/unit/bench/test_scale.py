@@ -19,7 +19,7 @@ from bench.scale.measure import Loop, Row, operator, planned, status_bytes
 from bench.scale.world import World
 from controller.ceph.access.health import Health
 from controller.ceph.access.mons import MonState
-from controller.ceph.mgr.analyze import MgrState
+from controller.ceph.mgr.observe import MgrState
 from controller.ceph.osd import assess
 from controller.ceph.osd.objects import Osd, osd_deployment
 from informers import informer

@@ -21,8 +21,10 @@ from controller.ceph.cluster import settings as config
 from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import prepare_job as osd_prepare
 from controller.ceph.osd.act import DeployOsd

@@ -16,8 +16,8 @@ from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, handlers
 from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity
 from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.observe import Caches, Observation
-from controller.ceph.mon.act import MemberError
-from controller.ceph.mon.analyze import DropClaim, MonObservation, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon.act import DropClaim, MemberError, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon.observe import MonObservation
 from controller.framework.consent import NoConsentError
 from controller.framework.jobs import Attempt
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET

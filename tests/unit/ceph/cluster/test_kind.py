@@ -19,9 +19,11 @@ from controller.ceph.cluster.kind import analyze, invalid
 from controller.ceph.cluster.observe import Observation, daemons, remnants
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.objects import claim
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion

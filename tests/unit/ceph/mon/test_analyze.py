@@ -21,17 +21,10 @@ from controller.ceph.access.mons import (
     parse_endpoints,
     render_endpoints,
 )
-from controller.ceph.mon.analyze import (
-    NOT_IN_QUORUM,
-    DropClaim,
-    MonObservation,
-    RetireMon,
-    StartMon,
-    analyze,
-    out_of_quorum,
-    recover,
-)
+from controller.ceph.mon.act import DropClaim, RetireMon, StartMon
+from controller.ceph.mon.analyze import NOT_IN_QUORUM, analyze
 from controller.ceph.mon.objects import PREPARE_STORE, budget, claim, config_secret, mon_deployment, service
+from controller.ceph.mon.observe import MonObservation, out_of_quorum, recover
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete

@@ -24,7 +24,7 @@ from controller.apis.ceph import CephCluster
 from controller.apis.ceph.storage import StorageScopeSpec
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.rados import CephError
-from controller.ceph.mgr.analyze import CreateKeyring
+from controller.ceph.mgr.act import CreateKeyring
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import assess as osd_assess
 from controller.ceph.osd import observe as osd_observe
