@@ -34,8 +34,8 @@ from controller.ceph.mgr import part as mgrs
 from controller.ceph.mon import part as mons
 from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.osd import part as osds
-from controller.ceph.osd.devices import ignored_fields
 from controller.ceph.osd.disruption import HEALTHY
+from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
 from controller.ceph.rbd import users
 from controller.framework import children, jobs

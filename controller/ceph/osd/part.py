@@ -9,12 +9,16 @@ import msgspec
 
 from controller.apis.meta import Condition
 from controller.ceph.cluster.part import Part, Report
-from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import disruption, prepare
-from controller.ceph.osd.analyze import MAX_NAMED, OsdObservation
+from controller.ceph.osd import act, disruption, prepare_job
+from controller.ceph.osd import observe as osds
+from controller.ceph.osd.analyze import analyze, lost
+from controller.ceph.osd.assess import judged, labelled
 from controller.ceph.osd.devices import Verdict
 from controller.ceph.osd.memory import Comparisons
+from controller.ceph.osd.moves import MAX_NAMED
 from controller.ceph.osd.objects import APP, read_osd
+from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.status import device_status, storage_status
 from controller.ceph.pods import context_of
 from controller.framework.aside import aside
 from controller.framework.text import brief, some
@@ -54,7 +58,7 @@ class _Osds:
         nodes = tuple(ground.nodes.values())
         seen = OsdObservation(now=ground.now, nodes=nodes, reports=ground.reports)
         if ground.identity is not None and ground.release is not None:
-            seen = await osd.observe(
+            seen = await osds.observe(
                 cluster,
                 context_of(cluster, ground.identity.fsid, ground.release),
                 now=ground.now,
@@ -78,7 +82,7 @@ class _Osds:
     def handlers(self, ground: Ground, seen: Seen) -> dict[type, Handler]:
         if ground.ceph is None or ground.identity is None or ground.release is None:
             return {}
-        ways = osd.handlers(
+        ways = act.handlers(
             ground.cluster,
             context_of(ground.cluster, ground.identity.fsid, ground.release),
             self._client,
@@ -105,7 +109,7 @@ def part(client: Client, applier: Applier, settings: Settings, reservations: Res
     own = _Osds(client, applier, settings, reservations)
     return Part(
         name="osds",
-        apps=frozenset({APP, prepare.APP}),
+        apps=frozenset({APP, prepare_job.APP}),
         observe=own.observe,
         analyze=_analyze,
         handlers=own.handlers,
@@ -122,12 +126,12 @@ def report(ground: Ground, seen: Seen) -> Report:
     """What the status tells of OSDs and devices."""
     fields: dict[str, Any] = {}
     if ground.release is not None and ground.identity is not None:
-        fields["devices"] = osd.device_status(seen.osds)
-    down = osd.lost(seen.osds)
+        fields["devices"] = device_status(seen.osds)
+    down = lost(seen.osds)
     beside = f"{len(down)} OSDs are down (condition Degraded)" if down else ""
     if seen.osds.states is None:
         return Report(fields=fields, beside=beside)
-    fields["storage"] = osd.storage_status(seen.osds)
+    fields["storage"] = storage_status(seen.osds)
     return Report(fields=fields, conditions=(_degraded(ground.cluster, seen, down),), beside=beside)
 
 
@@ -143,7 +147,7 @@ def _degraded(cluster: CephCluster, seen: Seen, lost: dict[int, str]) -> Conditi
 
 
 def _analyze(ground: Ground, context: Context, seen: Seen, hold: str) -> Iterator[Step]:
-    yield from osd.analyze(ground.cluster, context, seen.osds, hold=hold)
+    yield from analyze(ground.cluster, context, seen.osds, hold=hold)
     if seen.osds.states is not None:
         yield from disruption.analyze(ground.cluster, seen.drains)
 
@@ -153,7 +157,7 @@ def _remnants(ground: Ground) -> Iterator[str]:
         if kind == DEPLOYMENT.kind and obj["metadata"].get("labels", {}).get("app") == APP:
             yield f"{kind} {name}"
     if ground.identity is not None:
-        yield from osd.labelled(ground.identity.fsid, ground.reports)
+        yield from labelled(ground.identity.fsid, ground.reports)
 
 
 def _nodes(ground: Ground, seen: Seen) -> Iterator[str]:
@@ -171,6 +175,6 @@ def _nodes(ground: Ground, seen: Seen) -> Iterator[str]:
         return
     fsid = ground.identity.fsid
     yield from (node for node, devices in ground.reports.items() if any(d.ceph_fsid == fsid for d in devices))
-    for verdict in osd.judged(ground.cluster, fsid, seen.osds):
+    for verdict in judged(ground.cluster, fsid, seen.osds):
         if verdict.verdict is not Verdict.REJECTED or verdict.unseen:
             yield verdict.node

@@ -16,7 +16,7 @@ from controller.ceph.mgr.observe import MgrObservation
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import part as osds
-from controller.ceph.osd.analyze import OsdObservation
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.releases import Running
 from controller.framework.settings import Settings
 

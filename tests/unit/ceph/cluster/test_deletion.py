@@ -27,7 +27,7 @@ from controller.ceph.cluster.deletion import (
     nodes_with_data,
 )
 from controller.ceph.cluster.dependents import volumes
-from controller.ceph.osd.analyze import OsdObservation
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
 from controller.ceph.pool import kind as pool
 from controller.framework.deletion import Dependents
