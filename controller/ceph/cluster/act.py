@@ -15,7 +15,7 @@ from controller.ceph.cluster import ciphers, deletion
 from controller.ceph.cluster import settings as config
 from controller.ceph.mgr import act as mgr
 from controller.ceph.mon import act as mon
-from controller.ceph.osd import analyze as osd
+from controller.ceph.osd import act as osd
 from controller.ceph.osd import disruption
 from controller.ceph.pods import context_of, owner_of
 from controller.ceph.rbd import users as csi

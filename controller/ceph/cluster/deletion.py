@@ -15,8 +15,8 @@ import msgspec
 from controller.ceph.access.identity import IDENTITY, PROTECTION
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.mon import objects as mon_objects
-from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import objects as osd_daemon
+from controller.ceph.osd.assess import judged
 from controller.ceph.osd.devices import Verdict
 from controller.ceph.pods import MON_CONFIG, Daemon, context_of, image_fields, pod_template
 from controller.framework import jobs
@@ -270,7 +270,7 @@ def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
     if seen.identity is not None:
         fsid = seen.identity.fsid
         nodes |= {node for node, devices in seen.osds.reports.items() if any(d.ceph_fsid == fsid for d in devices)}
-        chosen = (v for v in osd.judged(cluster, fsid, seen.osds) if v.verdict is not Verdict.REJECTED or v.unseen)
+        chosen = (v for v in judged(cluster, fsid, seen.osds) if v.verdict is not Verdict.REJECTED or v.unseen)
         nodes |= {v.node for v in chosen}
     return tuple(sorted(nodes))
 

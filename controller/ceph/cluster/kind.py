@@ -37,7 +37,7 @@ from controller.ceph.mon import analyze as mon
 from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
-from controller.ceph.osd.devices import ignored_fields
+from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
 from controller.ceph.rbd import users as csi
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed

@@ -30,10 +30,12 @@ from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon import objects as mon_objects
 from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation
-from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd import objects as osd_daemon
+from controller.ceph.osd import observe as osd
+from controller.ceph.osd.assess import labelled
 from controller.ceph.osd.memory import Comparisons
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import CLUSTER_LABEL, Release, context_of, declared
 from controller.ceph.releases import Running
 from controller.framework.aside import aside
@@ -174,7 +176,7 @@ class Observation:
     release: Release | None = None
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
-    osds: osd.OsdObservation = field(default_factory=lambda: osd.OsdObservation(now=0.0))
+    osds: OsdObservation = field(default_factory=lambda: OsdObservation(now=0.0))
     config: ConfigState | None = None
     health: Health | None = None
     secret_values: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
@@ -240,7 +242,7 @@ class Observer:
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = config.secret_values(cluster, lambda name: self._caches.secrets.get(namespace, name))
-        seen_osds = osd.OsdObservation(now=now, nodes=nodes, reports=reports)
+        seen_osds = OsdObservation(now=now, nodes=nodes, reports=reports)
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
@@ -375,7 +377,7 @@ def remnants(live: Live, reports: Mapping[str, Sequence[BlockDevice]], identity:
         for (kind, name), own in labels.items()
         if (kind, own.get("app")) in ((DEPLOYMENT.kind, osd_daemon.APP), (PVC.kind, mon_objects.APP))
     ]
-    held = osd.labelled(identity.fsid, reports) if identity is not None else []
+    held = labelled(identity.fsid, reports) if identity is not None else []
     return tuple(sorted((*kept, *held))[:MOST_REMNANTS])
 
 

@@ -22,6 +22,7 @@ from controller.ceph.mon.analyze import NOT_IN_QUORUM
 from controller.ceph.mon.observe import OUT_OF_QUORUM, out_of_quorum
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
+from controller.ceph.osd.status import device_status, storage_status
 from controller.framework import honoured
 from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
@@ -108,9 +109,9 @@ def build(
         timers=advance(timers(cluster), facts(seen), now),
     )
     if seen.release is not None and seen.identity is not None:
-        status = msgspec.structs.replace(status, devices=osd.device_status(seen.osds))
+        status = msgspec.structs.replace(status, devices=device_status(seen.osds))
     if seen.osds.states is not None:
-        status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
+        status = msgspec.structs.replace(status, storage=storage_status(seen.osds))
     return status
 
 

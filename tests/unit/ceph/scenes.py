@@ -25,10 +25,12 @@ from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.observe import MonObservation
-from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import prepare_job as osd_prepare
+from controller.ceph.osd.act import DeployOsd
 from controller.ceph.osd.objects import Osd, osd_deployment
+from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.observe import observe
 from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
@@ -199,9 +201,9 @@ class Scene:
         detection = version.analyze(cluster, live, (), now=NOW)
         release = version.intended(cluster, detection, running)
         views = [msgspec.convert(obj, Deployment) for obj in deployments] if self.made else []
-        seen_osds = osd.OsdObservation(now=NOW, nodes=NODES)
+        seen_osds = OsdObservation(now=NOW, nodes=NODES)
         if self.known and release is not None:
-            seen_osds = await osd.observe(
+            seen_osds = await observe(
                 cluster,
                 a_context(cluster, release),
                 now=NOW,
@@ -310,7 +312,7 @@ def _plain(cluster: CephCluster, step: Any) -> dict[str, Any]:
         type(action).__name__,
         {f.name: getattr(action, f.name) for f in fields(action)} if is_dataclass(action) else {},
     )
-    if isinstance(action, osd.DeployOsd):
+    if isinstance(action, DeployOsd):
         found["action"] = ("DeployOsd", action.osd, action.difference, action.obj)
     if isinstance(action, osd_prepare.PrepareDevices):
         uuids = tuple(one.uuid for one in OSDS[: len(action.targets)])

@@ -28,7 +28,7 @@ from controller.ceph.cluster.deletion import (
     nodes_with_data,
 )
 from controller.ceph.cluster.observe import Caches, Observation
-from controller.ceph.osd.analyze import OsdObservation
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
 from controller.framework.jobs import Attempt
 from controller.framework.reports import REPORTS

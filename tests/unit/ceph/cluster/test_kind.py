@@ -24,7 +24,7 @@ from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deplo
 from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.objects import claim
 from controller.ceph.mon.observe import MonObservation
-from controller.ceph.osd import analyze as osd
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion
 from controller.framework.labels import INSTANCE
@@ -92,7 +92,7 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
             pods={"a": (a_pod(mgr, labels={"mgr_role": "active"}),)},
             live=live,
         ),
-        "osds": osd.OsdObservation(now=NOW, live=live, states={}),
+        "osds": OsdObservation(now=NOW, live=live, states={}),
         "config": ConfigState(dict(DEFAULTS), {n: Owned(digest(v), digest(v)) for n, v in DEFAULTS.items()}),
         "health": Health(FSID, "HEALTH_OK"),
     }

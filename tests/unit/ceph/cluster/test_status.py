@@ -12,7 +12,7 @@ from controller.ceph.access.health import Health
 from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.served import unserved
 from controller.ceph.cluster.status import build, timers
-from controller.ceph.osd.analyze import OsdObservation, OsdState
+from controller.ceph.osd.observation import OsdObservation, OsdState
 from controller.framework.plan import Outcome, Step, StepResult, StepState
 from controller.runtime.altered import Held
 from controller.runtime.kube import Deployment
