@@ -20,11 +20,11 @@ import structlog
 
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
+from controller.framework.quantities import MIB, quantity, round_up, storage_bytes
 from controller.framework.text import brief
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
-from controller.volumes.quantities import MIB, quantity, round_up, storage_bytes
 from informers import ApiError
 
 if TYPE_CHECKING:
