@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
-from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
+    from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.kube import Secret
 
 OWNED_PREFIX = "rook/config/"
@@ -158,6 +161,11 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
             yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
 
 
+def handlers(ceph: Cluster) -> dict[type, Handler]:
+    """How the actions of this module are carried out."""
+    return {SetConfig: partial(set_config, ceph), UnsetConfig: partial(unset_config, ceph)}
+
+
 async def set_config(ceph: Cluster, action: SetConfig) -> None:
     """Carries out `SetConfig`."""
     try:
@@ -178,14 +186,14 @@ async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
     await ceph.mon("config-key rm", key=_record_key(action.who, action.name))
 
 
-def override_steps(cluster: CephCluster, live: Live) -> tuple[Step, ...]:
+def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
     """Makes the ConfigMap `rook-config-override` where there is none; its content is the user's."""
     if ("ConfigMap", CONFIG_OVERRIDE) in live:
         return ()
     obj = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, CONFIG_OVERRIDE, cluster_labels(cluster, CONFIG_OVERRIDE), owned=False),
+        "metadata": owner.metadata(CONFIG_OVERRIDE, cluster_labels(owner, CONFIG_OVERRIDE), owned=False),
         "data": {"config": ""},
     }
     reason = f"ConfigMap {CONFIG_OVERRIDE} does not exist"
