@@ -39,7 +39,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    cluster.register(manager, settings, connections)
+    cluster.register(manager, settings, connections, dependents=(pool.dependents(informers),))
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
     rbd.register(manager, settings, connections, volumes)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.osd.analyze import OsdObservation
+    from controller.ceph.osd.observation import OsdObservation
     from controller.framework.children import Live
     from controller.framework.plan import Handler
     from controller.framework.workload import Owner

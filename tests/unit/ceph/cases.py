@@ -8,9 +8,9 @@ import msgspec
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon, MonState, id_number
-from controller.ceph.mon.analyze import MonObservation
 from controller.ceph.mon.objects import budget as mon_budget
 from controller.ceph.mon.objects import config_secret, endpoints_config_map, mon_deployment, service
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.pods import Context, Daemon, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import Deployment, Node, Pod

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from controller.ceph.cluster import version
-from controller.ceph.cluster.version import Detection, declared, detection_job, intended
-from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.cluster.version import Detection, detection_job, intended
+from controller.ceph.mgr.objects import mgr_deployment
 from controller.ceph.mon.objects import mon_deployment
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.pods import Daemon, Release, declared
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.jobs import Attempt, RunJob
 from controller.runtime.kube import Deployment, Pod

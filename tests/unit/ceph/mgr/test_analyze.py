@@ -9,16 +9,9 @@ import msgspec
 import pytest
 
 from controller.ceph.access.users import given
-from controller.ceph.mgr.analyze import (
-    CAPS,
-    MgrObservation,
-    MgrState,
-    analyze,
-    budget,
-    keyring_name,
-    metrics_service,
-    mgr_deployment,
-)
+from controller.ceph.mgr.analyze import CAPS, analyze
+from controller.ceph.mgr.objects import budget, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
 from tests.unit.ceph.cases import a_cluster, a_context, a_pod, deployment_view, live_objects, told
