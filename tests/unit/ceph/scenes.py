@@ -16,10 +16,8 @@ from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.health import Health
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.users import given
-from controller.ceph.cluster import deletion, status, version
+from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.kind import analyze
-from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
@@ -53,6 +51,7 @@ from tests.unit.ceph.cases import (
     running_mons,
 )
 from tests.unit.ceph.cluster.test_kind import IDENTITY, NOW, OVERRIDE, keyrings
+from tests.unit.ceph.observed import Observation, analyze, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,7 +136,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = status.build(cluster, seen, preview(plan), mode="apply", unserved=(), now=timestamp(NOW), invalid=())
+        shown = build(cluster, seen, preview(plan), at=NOW, mode="apply", unserved=(), now=timestamp(NOW), invalid=())
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
@@ -238,8 +237,12 @@ class Scene:
             health=health if self.made else None,
             secret_values=values,
             missing_secrets=missing,
-            dependents=deletion.dependents(cluster, (), self.volumes) if self.deleting else (),
+            dependents=self._dependents(cluster) if self.deleting else (),
         )
+
+    def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
+        kept = cluster.spec.cleanup_policy.allow_uninstall_with_volumes
+        return () if kept else tuple(f"PersistentVolume {name}" for name in self.volumes)
 
     def _mons(self, before: CephCluster) -> MonObservation:
         known = {node.metadata.name: node for node in NODES}

@@ -15,8 +15,9 @@ from controller.ceph.access.health import HARMLESS, Health
 from controller.ceph.access.identity import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.access.users import given
 from controller.ceph.cluster.act import CreateIdentity
-from controller.ceph.cluster.kind import analyze, invalid
-from controller.ceph.cluster.observe import Observation, daemons, remnants
+from controller.ceph.cluster.kind import invalid
+from controller.ceph.cluster.observe import remnants
+from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.analyze import CAPS
@@ -41,6 +42,7 @@ from tests.unit.ceph.cases import (
     running_mons,
     told,
 )
+from tests.unit.ceph.observed import PARTS, Observation, analyze
 from tests.unit.ceph.snapshot import DIRECTORY as SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -270,12 +272,13 @@ def test_what_only_a_cluster_that_had_mons_leaves() -> None:
         *running_mons(cluster, "abc").live.values(),
     )
     reports = {"n1": (msgspec.structs.replace(ours, path="/dev/sdb"), others)}
-    assert remnants(live, reports, IDENTITY) == (
+    ground = Ground(cluster=cluster, now=NOW, live=live, reports=reports)
+    assert remnants(PARTS, replace(ground, identity=IDENTITY)) == (
         "Deployment rook-ceph-osd-0",
         "PersistentVolumeClaim rook-ceph-mon-a",
         "osd.3 on /dev/sdb of node n1",
     )
-    assert remnants({}, reports, None) == ()
+    assert remnants(PARTS, replace(ground, live={})) == ()
 
 
 def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
@@ -289,8 +292,9 @@ def test_a_deployment_that_somebody_made_beside_a_daemons_is_not_taken_for_it() 
     own = deployment_view(mgr_deployment(cluster.spec.mgr, a_context(cluster), Daemon(type="mgr", id="a")))
     meta = msgspec.structs.replace(own.metadata, name="rook-ceph-mgr-a-debug")
     debug = msgspec.structs.replace(own, metadata=meta)
-    assert daemons([own, debug], "rook-ceph-mgr") == {"a": own}
-    assert daemons([debug], "rook-ceph-mgr") == {}
+    ground = Ground(cluster=cluster, now=NOW, deployments=(own, debug))
+    assert ground.daemons("rook-ceph-mgr") == {"a": own}
+    assert replace(ground, deployments=(debug,)).daemons("rook-ceph-mgr") == {}
 
 
 INTENTS: list[tuple[dict[str, Any], str, bool]] = [
