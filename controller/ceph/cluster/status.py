@@ -87,9 +87,9 @@ def build(
         *conditions(stage, words, blocked=blocked, beside=_meddled(seen)),
         honoured.condition(unserved, absent(look.obj.spec), look.obj.metadata.generation, invalid=invalid),
     )
-    version = present.version
-    if seen.detection.version is not None and not seen.detection.refusal:
-        version = ClusterVersion(image=look.obj.spec.ceph_version.image, version=str(seen.detection.version))
+    version, upgrade = present.version, ground.upgrade
+    if upgrade.wanted is not None and not upgrade.refusal:
+        version = ClusterVersion(image=upgrade.wanted.image, version=str(upgrade.wanted.version))
     fsid = ground.identity.fsid if ground.identity is not None else ""
     own = {name: value for report in reports for name, value in report.fields.items()}
     return msgspec.structs.replace(

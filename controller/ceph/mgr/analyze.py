@@ -11,20 +11,21 @@ from controller.ceph.access import users
 from controller.ceph.mgr.act import CreateKeyring, DisableModule, EnableModule, LabelMgr, RemoveUser
 from controller.ceph.mgr.objects import (
     ACTIVE,
-    BUDGET,
+    APP,
     ROLE_LABEL,
     STANDBY,
-    budget,
+    budgets,
     keyring_name,
     metrics_service,
     mgr_deployment,
 )
 from controller.ceph.pods import Daemon, is_kept, kept_by
+from controller.framework import disruption
 from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
-from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
+from controller.runtime.kube import DEPLOYMENT, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,11 +125,15 @@ def _surplus(spec: MgrSpec, seen: MgrObservation) -> Iterator[Step]:
 
 def _shared_objects(spec: MgrSpec, context: Context, seen: MgrObservation) -> Iterator[Step]:
     yield from ensure(seen.live, metrics_service(context), subject="mgrs", lane="mgr metrics")
-    found = seen.live.get(("PodDisruptionBudget", BUDGET))
-    if spec.count > 1 and context.budgets:
-        yield from ensure(seen.live, budget(context), subject="mgrs", lane="mgr disruption budget")
-    elif found is not None:
-        yield delete(PDB, found, subject="mgrs", reason="no mgr stands by", lane="mgr disruption budget")
+    yield from disruption.keep(
+        seen.live,
+        budgets(spec, context),
+        owner=context.owner,
+        app=APP,
+        subject="mgrs",
+        lane="mgr disruption budget",
+        why_gone="no mgr stands by",
+    )
 
 
 def _modules(spec: MgrSpec, context: Context, state: MgrState) -> Iterator[Step]:

@@ -19,6 +19,7 @@ from controller.ceph.pods import (
     volume_mounts,
     volumes,
 )
+from controller.framework.disruption import budget
 from controller.framework.placement import keep_apart, spread
 
 if TYPE_CHECKING:
@@ -92,15 +93,9 @@ def metrics_service(context: Context) -> JsonObject:
     }
 
 
-def budget(context: Context) -> JsonObject:
+def budgets(spec: MgrSpec, context: Context) -> tuple[JsonObject, ...]:
     """A drain may take one mgr away while the other stands by."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": context.owner.metadata(BUDGET, cluster_labels(context.owner, APP)),
-        "spec": {
-            "maxUnavailable": 1,
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}},
-        },
-    }
+    if spec.count <= 1 or not context.budgets:
+        return ()
+    selector = {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}}
+    return (budget(context.owner, BUDGET, cluster_labels(context.owner, APP), selector, maxUnavailable=1),)

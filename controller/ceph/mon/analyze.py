@@ -18,8 +18,8 @@ from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.mon import membership
 from controller.ceph.mon.membership import Group
 from controller.ceph.mon.objects import (
-    BUDGET,
-    budget,
+    APP,
+    budgets,
     claim,
     config_secret,
     endpoints_config_map,
@@ -28,11 +28,12 @@ from controller.ceph.mon.objects import (
 )
 from controller.ceph.mon.observe import joined, mons_before, recover
 from controller.ceph.pods import declared, is_kept, kept_by
-from controller.framework.children import Apply, Create, delete, ensure, explain
+from controller.framework import disruption
+from controller.framework.children import Apply, Create, ensure, explain
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
-from controller.runtime.kube import PDB, PVC
+from controller.runtime.kube import PVC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +96,15 @@ def _shared_objects(context: Context, endpoints: Endpoints, seen: MonObservation
         return
     yield from ensure(seen.live, endpoints_config_map(context, endpoints), subject="mons", lane="mon endpoints")
     yield from ensure(seen.live, config_secret(context, endpoints, joined(seen)), subject="mons", lane="mon endpoints")
-    wanted = budget(context, endpoints)
-    found = seen.live.get(("PodDisruptionBudget", BUDGET))
-    if wanted is not None:
-        yield from ensure(seen.live, wanted, subject="mons", lane="mon disruption budget")
-    elif found is not None:
-        yield delete(PDB, found, subject="mons", reason="too few mons to lose one", lane="mon disruption budget")
+    yield from disruption.keep(
+        seen.live,
+        budgets(context, endpoints),
+        owner=context.owner,
+        app=APP,
+        subject="mons",
+        lane="mon disruption budget",
+        why_gone="too few mons to lose one",
+    )
 
 
 def _members(spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation, hold: str) -> Iterator[Step]:

@@ -8,7 +8,7 @@ import pytest
 
 from controller.ceph.access.mons import Endpoints, Mon
 from controller.ceph.mon.analyze import analyze
-from controller.ceph.mon.objects import budget, claim, mon_deployment, service
+from controller.ceph.mon.objects import budgets, claim, mon_deployment, service
 from controller.framework.children import Apply
 from tests.unit.ceph.cases import a_cluster, a_context, member, running_mons
 from tests.unit.ceph.mon.plans import ON_CLAIMS, on_claims, plan
@@ -107,14 +107,13 @@ def test_no_key_is_in_a_mons_arguments() -> None:
 
 @pytest.mark.parametrize(("members", "left"), [("ab", None), ("abc", 2), ("abcd", 3), ("abcde", 3), ("abcdefg", 5)])
 def test_a_drain_never_takes_the_majority(members: str, left: int | None) -> None:
-    made = budget(a_context(a_cluster()), Endpoints(tuple(member(m) for m in members)))
-    assert (None if made is None else made["spec"]["minAvailable"]) == left
+    made = budgets(a_context(a_cluster()), Endpoints(tuple(member(m) for m in members)))
+    assert [budget["spec"]["minAvailable"] for budget in made] == ([] if left is None else [left])
     assert left is None or left > len(members) // 2
 
 
 def test_a_broken_mon_does_not_keep_its_node_from_being_drained() -> None:
-    made = budget(a_context(a_cluster()), Endpoints(tuple(member(m) for m in "abc")))
-    assert made is not None
+    (made,) = budgets(a_context(a_cluster()), Endpoints(tuple(member(m) for m in "abc")))
     assert made["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
