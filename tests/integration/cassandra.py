@@ -7,8 +7,7 @@ of its own in a network of the machine.
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,11 @@ from typing import Self
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.member import configuration, containers, record
 from e2e import host, images, jars
+from e2e.certificates import make_authority, make_peer_certificate
 
 LOGIN = Login("operator", "of-the-integration-tests")
 NETWORK = "rook-cassandra-tests"
+KEEPER = f"{NETWORK}-keeper"
 SUBNET = "10.231.77"
 FAST = (
     "-Dcassandra.ring_delay_ms=5000",
@@ -44,7 +45,7 @@ class Node:
     @property
     def door(self) -> Door:
         """How to reach its program."""
-        return Door(self.address, LOGIN)
+        return Door(self.address, LOGIN, ca=self.lab.ca, name=self.name)
 
     @property
     def container(self) -> str:
@@ -72,7 +73,7 @@ class Node:
         mounts = {
             volume: containers.DATA,
             run: "/run/rook",
-            run / "tmp": "/tmp",
+            run / "tmp": "/tmp",  # noqa: S108  # in the container
             self.lab.program: "/opt/rook",
             self.directory / "configuration": "/etc/rook/cassandra",
             self.lab.directory / "members": "/etc/rook/members",
@@ -121,15 +122,24 @@ class Node:
 class Lab:
     """A place for members: a network, and the program as an init container would have put it there."""
 
-    def __init__(self, directory: Path, **settings: object) -> None:
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
         self.directory = directory
+        self.ca = ""
+        self._tls = tls
         self.nodes: dict[str, Node] = {}
         self.program = directory / "program"
         self.images: Mapping[str, str] = {}
         self._settings = configuration.Settings(
-            cluster_name="tests", datacenter="dc1", rack="r1", release=(5, 0), heap=HEAP, memory=MEMORY, options=FAST
+            cluster_name="tests",
+            datacenter="dc1",
+            rack="r1",
+            release=(5, 0),
+            internode_tls=tls,
+            client_tls=configuration.REQUIRED if tls else "",
+            heap=HEAP,
+            memory=MEMORY,
+            options=FAST,
         )
-        self._settings = replace(self._settings, **settings)  # type: ignore[arg-type]  # its own fields
 
     def __enter__(self) -> Self:
         found = images.ensure("cassandra-41", "cassandra-50")
@@ -138,9 +148,16 @@ class Lab:
             (self.directory / "admin").mkdir(exist_ok=True)
             (self.directory / "admin" / name).write_text(text)
         (self.directory / "members").mkdir()
+        if self._tls:
+            make_authority(self.directory)
+            self.ca = (self.directory / "ca.crt").read_text()
         self._install()
         self.run("network", "rm", "--force", NETWORK, check=False)
         self.run("network", "create", f"--subnet={SUBNET}.0/24", NETWORK)
+        # A network without containers has no device, and what is meant for it would go out of the machine.
+        keeper = ["--detach", f"--name={KEEPER}", f"--network={NETWORK}", f"--ip={SUBNET}.2", "--entrypoint="]
+        self.run("rm", "--force", KEEPER, check=False)
+        self.run("run", *keeper, self.images["cassandra-50"], "sleep", "infinity")
         return self
 
     def __exit__(
@@ -148,6 +165,7 @@ class Lab:
     ) -> None:
         for node in self.nodes.values():
             node.remove()
+        self.run("rm", "--force", "--time=0", KEEPER, check=False)
         self.run("network", "rm", "--force", NETWORK, check=False)
 
     def node(self, number: int) -> Node:
@@ -156,8 +174,18 @@ class Lab:
         if name not in self.nodes:
             directory = self.directory / name
             directory.mkdir()
+            if self._tls:
+                self.certify(name, directory / "tls")
             self.nodes[name] = Node(name, f"{SUBNET}.{10 + number}", directory, self)
         return self.nodes[name]
+
+    def certify(self, name: str, directory: Path) -> None:
+        """Give a member a new key and certificate, as a Secret's volume has them."""
+        make_peer_certificate(self.directory, name)
+        directory.mkdir(exist_ok=True)
+        for source, target in {f"{name}.key": "tls.key", f"{name}.crt": "tls.crt", "ca.crt": "ca.crt"}.items():
+            shutil.copy(self.directory / source, directory / target)
+            (directory / target).chmod(0o644)
 
     def configure(self, node: Node, image: str, changes: Mapping[str, object]) -> None:
         """Write a member's configuration."""
@@ -179,11 +207,3 @@ class Lab:
         for jar in jars.ensure("agents").glob("*.jar"):
             name = "jolokia.jar" if jar.name.startswith("jolokia") else "exporter.jar"
             shutil.copy(jar, self.program / name)
-
-
-def wait_until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look again and again; raises `AssertionError` when it is not so in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.5)
