@@ -205,5 +205,4 @@ class Lab:
         source = Path(containers.__file__).parent / "pod"
         shutil.copytree(source, self.program / "rook_member", ignore=shutil.ignore_patterns("__pycache__"))
         for jar in jars.ensure("agents").glob("*.jar"):
-            name = "jolokia.jar" if jar.name.startswith("jolokia") else "exporter.jar"
-            shutil.copy(jar, self.program / name)
+            shutil.copy(jar, self.program / images.AGENTS[jar.name.partition("-")[0]])

@@ -23,6 +23,8 @@ DEFAULT = Login("cassandra", "cassandra")
 async def is_let_in(members: Members, host: str, login: Login, *, ca: str = "", name: str = "") -> bool:
     """Whether a member lets this login in; the other arguments are those of `Members.session`.
 
+    Members remember for 2 s whom they let in, so that a change is seen a little later.
+
     Raises:
         UnansweredError: It does not say.
     """
@@ -40,10 +42,15 @@ async def superusers(session: Session) -> frozenset[str]:
 
 
 async def set_superuser(session: Session, login: Login) -> None:
-    """Makes a role with this password that may do everything, or gives it both."""
+    """Makes a role with this password that may do everything, or gives it both.
+
+    Raises:
+        RefusedError: The session may not do it.
+        UnansweredError: It is not known whether it was done; or the password was changed within the last 5 s.
+    """
     options = f"PASSWORD = {literal(login.password)} AND SUPERUSER = true AND LOGIN = true"
-    await session.query(f"CREATE ROLE IF NOT EXISTS {quoted(login.user)} WITH {options}")
-    await session.query(f"ALTER ROLE {quoted(login.user)} WITH {options}")
+    found = await session.query(f"SELECT role FROM system_auth.roles WHERE role = {literal(login.user)}", quorum=True)  # noqa: S608  # quoted
+    await session.query(f"{'ALTER' if found else 'CREATE'} ROLE {quoted(login.user)} WITH {options}")
 
 
 async def lock_default(session: Session) -> None:
