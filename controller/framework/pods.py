@@ -57,6 +57,13 @@ def termination_message(pod: Pod) -> str | None:
     return None
 
 
+def succeeded(pod: Pod) -> bool:
+    """Whether the pod's first container has ended, and well."""
+    for status in pod.status.container_statuses:
+        return status.state.terminated is not None and status.state.terminated.exit_code == 0
+    return False
+
+
 def _trouble(pod: Pod) -> str:
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":

@@ -600,6 +600,7 @@ class JobSpec(ApiStruct, frozen=True, kw_only=True):
     parallelism: int = 1
     completions: int | None = None
     backoff_limit: int = 6
+    active_deadline_seconds: int | None = None
     suspend: bool = False
     template: PodTemplate = PodTemplate()
 

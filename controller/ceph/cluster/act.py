@@ -21,11 +21,11 @@ from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.pods import metadata
 from controller.ceph.rbd import users as csi
-from controller.framework import children
+from controller.framework import children, jobs
 from controller.framework.aside import aside
 from controller.framework.consent import NoConsentError, read_deleted
 from controller.runtime import remove_finalizer, resource_of
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, POD, PV, PVC, SECRET, PartialObject, PersistentVolume
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, POD, PV, PVC, SECRET, PartialObject, PersistentVolume
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def handlers(
     """What carries out each action that a CephCluster's plan may have now."""
     ways = {
         **children.handlers(manager.applier, manager.client, caches.children),
+        **jobs.handlers(manager.client),
         **_cluster_handlers(cluster, manager),
         **_member_handlers(cluster, seen, manager),
     }
@@ -141,9 +142,7 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         await confirm()
         if users := await dependents():
             raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
-        if action.replaces:
-            await client.delete(JOB, namespace, action.job["metadata"]["name"], uid=action.replaces)
-        await _create(client, JOB, action.job)
+        await jobs.start(client, action.job, action.attempt)
 
     async def stop(action: deletion.Stop) -> None:
         await confirm()
@@ -154,9 +153,6 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         await confirm()
         await _release(client, action.resource, namespace, action.name, action.uid)
 
-    async def let_go(_: deletion.LetGo) -> None:
-        await remove_finalizer(client, CLUSTERS, cluster, deletion.FINALIZER)
-
     async def label_mgr(action: mgr.LabelMgr) -> None:
         body = {"metadata": {"labels": {mgr.ROLE_LABEL: action.role}}}
         await client.patch(POD, namespace, action.pod, body, content_type="application/merge-patch+json")
@@ -165,7 +161,6 @@ def _cluster_handlers(cluster: CephCluster, manager: Manager) -> dict[type, Hand
         CreateIdentity: create_identity,
         deletion.DestroyData: destroy_data,
         deletion.DestroyIdentity: destroy_identity,
-        deletion.LetGo: let_go,
         deletion.Stop: stop,
         mgr.LabelMgr: label_mgr,
     }

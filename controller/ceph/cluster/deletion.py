@@ -19,23 +19,23 @@ from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import objects as osd_daemon
 from controller.ceph.osd.devices import Verdict
 from controller.ceph.pods import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
+from controller.framework import jobs
 from controller.framework.children import delete
-from controller.framework.jobs import is_over, next_try, timed_out
+from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
-from controller.framework.pods import trouble
 from controller.framework.resources import requirements
 from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.cluster.observe import Observation
-    from controller.runtime.kube import Job, PersistentVolume
+    from controller.runtime.kube import PersistentVolume, Pod
     from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
@@ -104,14 +104,14 @@ A device that fails leaves the others to be done.
 
 @dataclass(frozen=True, slots=True)
 class DestroyData:
-    """Start the Job that removes the cluster's data from a node. `replaces`: uid of an earlier one, which has failed.
+    """Start the Job that removes the cluster's data from a node.
 
     Its handler asks once more for the consent, and whether something uses the cluster.
     """
 
     node: str
     job: JsonObject = field(repr=False)
-    replaces: str = ""
+    attempt: jobs.Attempt = jobs.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,6 @@ class DestroyIdentity:
     resource: Resource
     name: str
     uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class LetGo:
-    """Remove the finalizer, so that the CephCluster goes, and with it what it owns."""
 
 
 def analyze(cluster: CephCluster, seen: Observation) -> Plan:
@@ -178,7 +173,8 @@ def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     daemons = [o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job") and not _is_cleanup(o)]
     ending = sorted(p.metadata.name for p in seen.pods if p.metadata.labels.get("app") != APP)
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
-    cleaning = [s for s in (_clean(cluster, seen, n, waits_for) for n in nodes_with_data(cluster, seen)) if s]
+    of_jobs = jobs.by_job(seen.pods)
+    cleaning = [s for s in (_clean(cluster, seen, n, of_jobs, waits_for) for n in nodes_with_data(cluster, seen)) if s]
     for found in daemons:
         yield from _end(found, keep=bool(cleaning) and _is(found, osd_daemon.APP))
     yield from cleaning
@@ -200,38 +196,43 @@ def _end(found: JsonObject, *, keep: bool) -> Iterator[Step]:
         yield Step(subject=meta["name"], action=Stop(meta["name"], meta["uid"]), reason=reason)
 
 
-def _clean(cluster: CephCluster, seen: Observation, node: str, waits_for: str) -> Step | None:
-    """The step that removes the data from a node; None when that is done, or the node is gone with its data."""
+def _clean(
+    cluster: CephCluster, seen: Observation, node: str, pods: Mapping[str, Sequence[Pod]], waits_for: str
+) -> Step | None:
+    """The step that removes the data from a node; None when that is done, or the node is gone with its data.
+
+    `pods`: those of Jobs, by the Job's uid.
+    """
     subject = f"data on node {node}"
     reason = f"spec.cleanupPolicy.confirmation is {CONFIRMATION}"
     job = seen.jobs.get(job_name(node))
     if node not in seen.mons.nodes or (job is not None and job.complete):
         return None
     seconds = deadline(cluster, seen.osds.reports.get(node))
-    if job is not None and (later := _job_waits_for(seen, job, seconds)):
+    run = jobs.read(job, pods.get(job.metadata.uid, ()) if job is not None else (), seen.warnings, seen.osds.now)
+    if later := _job_waits_for(run):
         return Step(subject=subject, reason=reason, waits_for=later)
     if seen.release is None or seen.identity is None:
         missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
     hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
     wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname, seconds)
-    action = DestroyData(node, wanted, job.metadata.uid if job is not None else "")
+    action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
 
-def _job_waits_for(seen: Observation, job: Job, seconds: float) -> str:
-    """What a node's Job that is there waits for, which may take so many seconds; empty when it is to be made anew."""
-    own = (p for p in seen.pods if p.metadata.labels.get("job-name") == job.metadata.name)
-    why = trouble(own) or seen.warnings.get(job.metadata.uid, "")
+def _job_waits_for(run: jobs.Run) -> str:
+    """What a node's Job that is there waits for; empty when it is to be made anew."""
+    if run.job is None:
+        return ""
+    name = f"Job {run.job.metadata.name}"
     way_on = "or spec.cleanupPolicy.confirmation to be taken away, which leaves the data where it is"
-    too_long = f"it did not end within {seconds / 3600:.0f} h"
-    if not job.failed:
-        if is_over(job, seconds, seen.osds.now):
-            return f"Job {job.metadata.name} to end, {way_on}; {too_long}: {why or 'a device of the node may hang'}"
-        return why or f"Job {job.metadata.name} to end"
-    later = next_try(job, seen.osds.now)
-    why = why or (too_long if timed_out(job) else "it does not say why")
-    return f"{later}, {way_on}; Job {job.metadata.name} failed: {why}" if later else ""
+    if run.phase is jobs.Phase.RUNNING:
+        return run.trouble or f"{name} to end"
+    if run.phase is jobs.Phase.OVERDUE:
+        # It may still write, so there is no other beside it.
+        return f"{name} to end, {way_on}; {run.failure}{'' if run.trouble else ': a device of the node may hang'}"
+    return f"{run.pause}, {way_on}; {name} failed: {run.failure}" if run.pause else ""
 
 
 def _identity(seen: Observation) -> Iterator[Step]:

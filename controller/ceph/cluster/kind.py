@@ -6,13 +6,11 @@ settings and the OSDs side by side. An upgrade goes through mons, mgrs and OSDs 
 
 from __future__ import annotations
 
-import time
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.ceph.access.health import HEALTH_ERR
@@ -41,51 +39,30 @@ from controller.ceph.osd import disruption
 from controller.ceph.osd.devices import ignored_fields
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
 from controller.ceph.rbd import users as csi
-from controller.framework.aside import aside
-from controller.framework.backoff import Backoffs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import Apply, ensure, is_held
 from controller.framework.duration import duration_or, duration_problem
-from controller.framework.journal import journal
-from controller.framework.pace import Pace
+from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.patterns import pattern_problem
-from controller.framework.plan import (
-    APPLY,
-    PLAN_ONLY,
-    Outcome,
-    Plan,
-    Step,
-    StepState,
-    carry_out,
-    conclude,
-    is_plan_only,
-)
+from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
-from controller.runtime import (
-    Controller,
-    Request,
-    Result,
-    add_finalizer,
-    annotations_changed,
-    any_of,
-    generation_changed,
-    resource_of,
-)
+from controller.framework.status import timestamp
+from controller.runtime import Request, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from controller.apis.ceph import CephClusterStatus
     from controller.apis.ceph.storage import Node as StorageNode
     from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.access.rados import Connections
     from controller.ceph.cluster.observe import Observation
+    from controller.framework.kind import Look
+    from controller.framework.plan import Handler, Outcome
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import ConfigMap, Deployment, HasMetadata, Node, Secret
     from informers import Delta, Informer
-
-log = structlog.get_logger(__name__)
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 
@@ -282,8 +259,25 @@ def _pause(cluster: CephCluster, now: float) -> float:
     return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
-class ClusterReconciler:
-    """Reconciles CephClusters.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What a look at a CephCluster found.
+
+    Attributes:
+        cluster: The cluster as it can be: its mons keep their network, whatever the spec says by now.
+        others: What its spec has otherwise, in words.
+        seen: What there is.
+        now: When, in seconds since the epoch.
+    """
+
+    cluster: CephCluster
+    others: tuple[str, ...]
+    seen: Observation
+    now: float
+
+
+class Clusters:
+    """CephClusters, and what they are looked at and changed through.
 
     Args:
         manager: Writes and records.
@@ -291,7 +285,6 @@ class ClusterReconciler:
         caches: The caches of everything else.
         connections: Ways to the clusters.
         settings: Of the operator.
-        clock: Seconds since the epoch.
     """
 
     def __init__(
@@ -301,123 +294,85 @@ class ClusterReconciler:
         caches: Caches,
         connections: Connections,
         settings: Settings,
-        *,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._manager = manager
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
         self._observer = Observer(caches, connections, settings, manager.applier)
-        self._clock = clock
-        self._backoffs = Backoffs()
-        self._pace = Pace()
 
-    async def reconcile(self, request: Request) -> Result:
-        """See `controller.runtime.Reconciler`."""
-        cluster = self._clusters.get(request.namespace, request.name)
-        if cluster is None:
-            self._backoffs.forget(request)
-            self._observer.forget(request.namespace)
-            self._pace.forget(request)
-            self._close(request.namespace)
-            return Result()
-        wait = self._pace.wait(request)
-        if wait:
-            return Result(requeue_after=wait)
-        rival = self._rival(cluster)
-        if rival is not None:
-            return await self._refuse(cluster, rival)
-        plan_only = is_plan_only(cluster.metadata)
-        deleting = cluster.metadata.deletion_timestamp is not None
-        if deleting and deletion.FINALIZER not in cluster.metadata.finalizers:
-            return Result()
-        if not plan_only and not deleting:
-            await add_finalizer(self._manager.client, CLUSTERS, cluster, deletion.FINALIZER)
-        return await self._carry_out(request, cluster, plan_only=plan_only)
+    @property
+    def loop(self) -> ControlLoop[CephCluster, Looked]:
+        """The kind."""
+        return ControlLoop(
+            resource=CLUSTERS,
+            finalizer=deletion.FINALIZER,
+            observe=self._observe,
+            analyze=lambda _, looked: analyze(looked.cluster, looked.seen, looked.now),
+            handlers=self._handlers,
+            show=show,
+            refuse=self._refuse,
+            forget=self._forget,
+            aside=True,
+        )
 
-    async def _carry_out(self, request: Request, cluster: CephCluster, *, plan_only: bool) -> Result:
-        now = self._clock()
-        problems = invalid(cluster.spec)
-        cluster, others = kept(cluster, self._observer.network(request.namespace))
-        seen = await self._observer.observe(cluster, now)
-        # Pure, and long where there are thousands of OSDs.
-        begun = time.perf_counter()
-        plan = await aside(analyze, cluster, seen, now)
-        self._pace.took(request, time.perf_counter() - begun)
-        ways = actions.handlers(cluster, seen, self._manager, self._caches, self._connections)
-        record = journal(self._manager.events, CLUSTERS, cluster.metadata)
-        outcome = await carry_out(plan, ways, request, self._backoffs, record=record, only_observing=plan_only)
-        if _let_go(outcome):
-            self._close(request.namespace)
-            return Result()
-        settled = cluster.status.phase == "Ready" and cluster.status.observed_generation == cluster.metadata.generation
-        # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
-        if outcome.failures or not (settled and outcome.changed):
-            mode = PLAN_ONLY if plan_only else APPLY
-            await self._show(cluster, seen, outcome, mode=mode, problems=(*others, *problems))
-        # The next look comes when the caches have seen what was written.
-        return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
+    async def _observe(self, cluster: CephCluster, now: float) -> Looked:
+        cluster, others = kept(cluster, self._observer.network(cluster.metadata.namespace))
+        return Looked(cluster=cluster, others=others, seen=await self._observer.observe(cluster, now), now=now)
 
-    def _close(self, namespace: str) -> None:
-        """Forgets the connection to a cluster that is gone, unless another one in its namespace uses it."""
-        if not self._clusters.keys(namespace):
-            self._connections.close(namespace)
+    def _handlers(self, _: CephCluster, looked: Looked) -> Mapping[type, Handler]:
+        return actions.handlers(looked.cluster, looked.seen, self._manager, self._caches, self._connections)
 
-    def _rival(self, cluster: CephCluster) -> str | None:
-        """An older CephCluster in the same namespace, which has the right to its names."""
+    def _forget(self, request: Request) -> None:
+        """Forgets a cluster that is gone, and its connection, unless another one in its namespace uses that."""
+        self._observer.forget(request.namespace)
+        if not self._clusters.keys(request.namespace):
+            self._connections.close(request.namespace)
+
+    def _refuse(self, cluster: CephCluster) -> CephClusterStatus | None:
+        """Refuses a CephCluster beside an older one in its namespace, which has the right to its names."""
         mine = cluster.metadata
         older = [
             other.metadata.name
             for other in self._clusters.list(mine.namespace)
             if (other.metadata.creation_timestamp or "", other.metadata.uid) < (mine.creation_timestamp or "", mine.uid)
         ]
-        return min(older, default=None)
+        if not older:
+            return None
+        message = f"CephCluster {min(older)} is in this namespace already, and there can be only one: delete either"
+        return msgspec.structs.replace(cluster.status, phase="Failure", state="Error", message=message)
 
-    async def _refuse(self, cluster: CephCluster, rival: str) -> Result:
-        message = f"CephCluster {rival} is in this namespace already, and there can be only one: delete either"
-        shown = msgspec.structs.replace(cluster.status, phase="Failure", state="Error", message=message)
-        await self._write_status(cluster, shown)
-        return Result()
 
-    async def _show(
-        self, cluster: CephCluster, seen: Observation, outcome: Outcome, *, mode: str, problems: Sequence[str]
-    ) -> None:
-        raw = self._clusters.raw(cluster.metadata.namespace, cluster.metadata.name) or {}
-        build = partial(
-            status.build,
-            cluster,
-            seen,
-            outcome,
-            mode=mode,
-            unserved=(*unserved(raw.get("spec", {})), *ignored_fields(cluster.spec.storage)),
-            invalid=problems,
-            now=status.timestamp(self._clock()),
-        )
-        await self._write_status(cluster, await aside(build))
-
-    async def _write_status(self, cluster: CephCluster, shown: CephClusterStatus) -> None:
-        if shown != cluster.status:
-            meta = cluster.metadata
-            await self._manager.applier.apply_status(
-                CLUSTERS, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
-            )
+def show(look: Look[CephCluster], looked: Looked, outcome: Outcome) -> CephClusterStatus:
+    """See `controller.framework.kind.ControlLoop`."""
+    present, spec = look.obj.status, look.obj.spec
+    settled = present.phase == "Ready" and present.observed_generation == look.obj.metadata.generation
+    # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
+    if settled and outcome.changed and not outcome.failures:
+        return present
+    return status.build(
+        looked.cluster,
+        looked.seen,
+        outcome,
+        mode=look.mode,
+        unserved=(*unserved(look.spec), *ignored_fields(spec.storage)),
+        invalid=(*looked.others, *invalid(spec)),
+        now=timestamp(look.now),
+    )
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:
     """Has `manager` reconcile CephClusters."""
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
     caches = Caches(manager.informers, settings.operator_namespace)
-    reconciler = ClusterReconciler(manager, clusters, caches, connections, settings)
-    controller = Controller("cephcluster", reconciler, workers=settings.workers)
+    loop = Clusters(manager, clusters, caches, connections, settings).loop
+    controller = controller_of(manager, loop, clusters, workers=settings.workers)
 
     def in_namespace(obj: HasMetadata) -> Iterable[Request]:
         return [Request(*key) for key in clusters.keys(obj.metadata.namespace)]
 
     def every(_: HasMetadata) -> Iterable[Request]:
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
-
-    controller.watch(clusters, predicate=any_of(generation_changed, annotations_changed))
 
     def concerned(obj: ConfigMap | Secret) -> Iterable[Request]:
         """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
@@ -441,11 +396,6 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     controller.watch(caches.nodes, every, predicate=_node_changed)
     controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
-
-
-def _let_go(outcome: Outcome) -> bool:
-    """Whether the CephCluster was let go, so that there is none to show anything of."""
-    return any(isinstance(r.step.action, deletion.LetGo) and r.state is StepState.DONE for r in outcome.results)
 
 
 def _appeared_or_went(delta: Delta[Any]) -> bool:

@@ -235,7 +235,7 @@ class Observer:
         reports = {r.metadata.name: r.devices async for r in caches.reports.walk(known=self._reports)}
         runs = _running(cluster, answers.health, running)
         looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
-        detection = version.analyze(cluster, live, looking, runs, warned)
+        detection = version.analyze(cluster, live, looking, runs, warned, now=now)
         release = version.intended(cluster, detection, running)
         by_id = {app: _by_label(pods, app, "ceph_daemon_id") for app in ("rook-ceph-mon", "rook-ceph-mgr")}
         values, missing = config.secret_values(cluster, lambda name: self._caches.secrets.get(namespace, name))
@@ -250,7 +250,7 @@ class Observer:
                 reports=reports,
                 live=live,
                 deployments=deployments,
-                jobs=jobs,
+                all_jobs=jobs,
                 pods=pods,
                 ceph=ceph if answers.mgrs is not None else None,
                 mgr=answers.mgrs is not None and answers.mgrs.available,

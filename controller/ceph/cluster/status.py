@@ -7,7 +7,6 @@ Phases and states are upstream's words.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,11 +44,6 @@ NAMESPACE_GOES = (
     "deletion waits for, and the data stays on devices and in claims that are kept"
 )
 """What the message of a CephCluster says whose namespace goes."""
-
-
-def timestamp(seconds: float) -> str:
-    """Seconds since the epoch as RFC 3339 text."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def timers(cluster: CephCluster) -> dict[str, str]:

@@ -5,6 +5,7 @@ The CephCluster has no owner: a Cluster that is deleted leaves it, and with it t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,17 +13,16 @@ import msgspec
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, MADE_FROM, Cluster, ClusterStatus, left_out, to_v1
 from controller.framework import children
-from controller.framework.backoff import Backoffs
-from controller.framework.journal import journal
-from controller.framework.plan import Outcome, Plan, Step, carry_out, conclude
-from controller.runtime import Controller, Request, Result, annotations_changed, any_of, generation_changed, resource_of
+from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.plan import Outcome, Plan, Step
+from controller.runtime import Request, annotations_changed, generation_changed, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from informers import Delta, Informer, JsonObject
+    from informers import Delta, JsonObject
 
 OLD = resource_of(CEPH_V1BETA1_CLUSTER)
 NEW = resource_of(CEPH_CLUSTER)
@@ -43,7 +43,8 @@ def analyze(cluster: Cluster, found: JsonObject | None) -> Plan:
         waits_for = f"this Cluster to be deleted, or {name} to get the annotation {MADE_FROM}: it will be overwritten"
         return Plan(steps=(Step(subject=name, reason="it was not made from this Cluster", waits_for=waits_for),))
     live = {} if found is None else {(CEPH_CLUSTER.kind, cluster.metadata.name): found}
-    return Plan(steps=children.ensure(live, desired, subject=name))
+    # The mode is carried over: it is the CephCluster that shows its plan then.
+    return Plan(steps=tuple(replace(s, observes=True) for s in children.ensure(live, desired, subject=name)))
 
 
 def status(cluster: Cluster, made: CephCluster | None, outcome: Outcome) -> ClusterStatus:
@@ -58,51 +59,37 @@ def status(cluster: Cluster, made: CephCluster | None, outcome: Outcome) -> Clus
     )
 
 
-class ClusterReconciler:
-    """Reconciles Clusters of v1beta1.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The CephCluster of a Cluster's name, as it is stored and as it is read; None where there is none."""
 
-    Args:
-        manager: Writes and records.
-        olds: The cache of Clusters.
-        news: The cache of CephClusters.
-    """
-
-    def __init__(self, manager: Manager, olds: Informer[Cluster], news: Informer[CephCluster]) -> None:
-        self._manager = manager
-        self._olds = olds
-        self._news = news
-        self._backoffs = Backoffs()
-
-    async def reconcile(self, request: Request) -> Result:
-        """See `controller.runtime.Reconciler`."""
-        cluster = self._olds.get(request.namespace, request.name)
-        if cluster is None:
-            self._backoffs.forget(request)
-            return Result()
-        plan = analyze(cluster, self._news.raw(request.namespace, request.name))
-        ways = children.handlers(self._manager.applier, self._manager.client, (self._news,))
-        record = journal(self._manager.events, OLD, cluster.metadata)
-        outcome = await carry_out(plan, ways, request, self._backoffs, record=record)
-        shown = status(cluster, self._news.get(request.namespace, request.name), outcome)
-        if shown != cluster.status:
-            meta = cluster.metadata
-            await self._manager.applier.apply_status(
-                OLD, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
-            )
-        return conclude(outcome, plan.look_again)
+    stored: JsonObject | None
+    made: CephCluster | None
 
 
 def register(manager: Manager, settings: Settings) -> None:
     """Has `manager` reconcile Clusters of v1beta1."""
     olds = manager.informers.informer(OLD, Cluster)
     news = manager.informers.informer(NEW, CephCluster)
-    controller = Controller("cluster-v1beta1", ClusterReconciler(manager, olds, news), workers=settings.workers)
+
+    async def observe(cluster: Cluster, _: float) -> Seen:
+        key = cluster.metadata.namespace, cluster.metadata.name
+        return Seen(news.raw(*key), news.get(*key))
+
+    ways = children.handlers(manager.applier, manager.client, (news,))
+    loop = ControlLoop(
+        resource=OLD,
+        observe=observe,
+        analyze=lambda cluster, seen: analyze(cluster, seen.stored),
+        handlers=lambda _, seen: ways,
+        show=lambda look, seen, outcome: status(look.obj, seen.made, outcome),
+    )
+    controller = controller_of(manager, loop, olds, workers=settings.workers, name="cluster-v1beta1")
 
     def of_its_name(new: CephCluster) -> Iterable[Request]:
         key = new.metadata.namespace, new.metadata.name
         return [Request(*key)] if olds.raw(*key) is not None else []
 
-    controller.watch(olds, predicate=any_of(generation_changed, annotations_changed))
     controller.watch(news, of_its_name, predicate=_differs)
     manager.add(controller)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controller.ceph.pods import ACCOUNT, VERSION_LABEL, Release, cluster_labels, metadata
 from controller.ceph.releases import CephVersion, Running, refusal
-from controller.framework.children import Apply, Live, delete
+from controller.framework import jobs
+from controller.framework.children import Live, delete
 from controller.framework.placement import merged, pod_fields
 from controller.framework.plan import Step
-from controller.framework.pods import termination_message, trouble
 from controller.framework.resources import requirements
-from controller.runtime.kube import JOB
+from controller.runtime.kube import JOB, Job
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -26,6 +28,9 @@ SUBJECT = "Ceph version"
 KEY = "cmdreporter"
 """Under which the spec has labels and annotations of the Job's pod, besides those for all."""
 IMAGE_ANNOTATION = "rook.io/image"
+DEADLINE = 3600.0
+"""Seconds that the Job may take: nearly all of it is for fetching the image."""
+MAX_RETRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ def analyze(
     pods: Iterable[Pod],
     running: Running | None = None,
     warned: Mapping[str, str] | None = None,
+    *,
+    now: float,
 ) -> Detection:
     """What release `spec.cephVersion.image` holds, by the status or by the Job that looks. Pure.
 
@@ -57,6 +64,7 @@ def analyze(
         pods: The pods of the Job.
         running: What daemons run, by which it is judged whether they may run that release.
         warned: What events tell of Jobs, by uid.
+        now: Seconds since the epoch.
     """
     spec, known = cluster.spec.ceph_version, cluster.status.version
     if not spec.image:
@@ -68,20 +76,17 @@ def analyze(
             () if job is None or job["metadata"].get("deletionTimestamp") else (_removal(job, "the version is known"),)
         )
         return _judged(cluster, CephVersion.parse(known.version), running, done)
-    if job is not None and job["metadata"].get("annotations", {}).get(IMAGE_ANNOTATION) != spec.image:
-        return Detection(steps=(_removal(job, "it looks into another image"),))
-    if job is None:
-        look = Step(subject=SUBJECT, action=Apply(detection_job(cluster)), reason="the image is new", observes=True)
-        return Detection(steps=(look,))
-    # The pod of a Job that looked into another image can be there for a while when that Job is gone.
-    own = [p for p in pods if any(owner.uid == job["metadata"].get("uid") for owner in p.metadata.owner_references)]
-    for pod in own:
-        message = termination_message(pod)
-        if message:
-            return _judged(cluster, CephVersion.parse(message), running, ())
-    why = trouble(own) or (warned or {}).get(job["metadata"].get("uid", ""))
-    waits_for = why or f"Job {NAME} to look into the image"
-    return Detection(steps=(Step(subject=SUBJECT, reason="the image is new", waits_for=waits_for),))
+    found, wanted = None if job is None else msgspec.convert(job, Job), detection_job(cluster)
+    own = jobs.by_job(pods).get(found.metadata.uid, ()) if found is not None else ()
+    run = jobs.read(found, own, warned or {}, now)
+    if found is not None and found.metadata.annotations.get(IMAGE_ANNOTATION) != spec.image:
+        replacement = jobs.RunJob(wanted, run.afresh)
+        steps: tuple[Step, ...] = (Step(subject=SUBJECT, action=replacement, reason="it looks into another image"),)
+    elif run.result:
+        return _judged(cluster, CephVersion.parse(run.result), running, ())
+    else:
+        steps = jobs.ensure(run, wanted, subject=SUBJECT, reason="the image is new")
+    return Detection(steps=tuple(replace(step, observes=True) for step in steps))
 
 
 def intended(cluster: CephCluster, detection: Detection, declared: Collection[Release]) -> Release | None:
@@ -143,10 +148,13 @@ def detection_job(cluster: CephCluster) -> JsonObject:
         "kind": "Job",
         "metadata": metadata(cluster, NAME, labels, annotations={IMAGE_ANNOTATION: spec.ceph_version.image}),
         "spec": {
+            "backoffLimit": MAX_RETRIES,
+            "activeDeadlineSeconds": int(DEADLINE),
             "template": {
                 "metadata": meta,
                 "spec": {
-                    "restartPolicy": "OnFailure",
+                    # Pods that have failed stay, and what they say with them.
+                    "restartPolicy": "Never",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "serviceAccountName": ACCOUNT,

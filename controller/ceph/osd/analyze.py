@@ -38,15 +38,15 @@ from controller.ceph.osd.objects import APP, Osd, osd_deployment, read_osd, with
 from controller.ceph.osd.script_image import kept_image
 from controller.ceph.pods import cluster_labels, is_kept
 from controller.ceph.releases import RELEASES
+from controller.framework import jobs
 from controller.framework.aside import aside
 from controller.framework.children import Live, delete, explain, is_held
 from controller.framework.consent import NoConsentError, read_same
-from controller.framework.jobs import is_over, next_try, timed_out
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.text import brief, some
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, resource_of
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -111,7 +111,7 @@ class OsdObservation:
         live: The objects of the cluster's namespace.
         deployments: The OSDs' Deployments by OSD number.
         pods: The OSDs' pods by OSD number.
-        jobs: The Jobs that prepare devices, by name.
+        preparing: The Jobs that prepare devices, by name.
         prepared: What they made or found.
         refused: What they did not use.
         states: The cluster's OSDs by number; None while the cluster does not answer.
@@ -127,7 +127,6 @@ class OsdObservation:
         allow_loop_devices: Whether loop devices may be used when they are named.
         script_image: The operator's image, from which new pods get their script; empty: not known.
         reserved: Devices that other clusters prepare, by what they are known by, and for whom.
-        troubles: Why pods that prepare devices do not run, by their Jobs' names.
         assessed: What `assess` made of it.
     """
 
@@ -137,7 +136,7 @@ class OsdObservation:
     live: Live = field(default_factory=dict)
     deployments: Mapping[int, Deployment] = field(default_factory=dict)
     pods: Mapping[int, tuple[Pod, ...]] = field(default_factory=dict)
-    jobs: Mapping[str, Job] = field(default_factory=dict)
+    preparing: Mapping[str, jobs.Run] = field(default_factory=dict)
     prepared: tuple[prepare.Prepared, ...] = ()
     refused: tuple[prepare.Refusal, ...] = ()
     states: Mapping[int, OsdState] | None = None
@@ -153,7 +152,6 @@ class OsdObservation:
     allow_loop_devices: bool = False
     script_image: str = ""
     reserved: Mapping[str, str] = field(default_factory=dict)
-    troubles: Mapping[str, str] = field(default_factory=dict)
     assessed: Assessment = field(default_factory=lambda: Assessment())
 
     @property
@@ -233,7 +231,7 @@ async def observe(
     reports: Mapping[str, tuple[BlockDevice, ...]],
     live: Live,
     deployments: Iterable[Deployment],
-    jobs: Sequence[Job],
+    all_jobs: Sequence[Job],
     pods: Sequence[Pod],
     ceph: Cluster | None,
     mgr: bool = True,
@@ -254,7 +252,7 @@ async def observe(
         reports: What agents reported, by node.
         live: The objects of the cluster's namespace, taken before this call, so that the map of OSDs is newer.
         deployments: The Deployments there.
-        jobs: The Jobs there.
+        all_jobs: The Jobs there.
         pods: The pods there, of OSDs and of Jobs.
         ceph: The cluster's answers; None while it has no quorum.
         mgr: Whether a mgr is there to answer, too.
@@ -268,6 +266,8 @@ async def observe(
     def gathered() -> OsdObservation:
         preparing = [p for p in pods if p.metadata.labels.get("app") == prepare.APP]
         prepared, refused = prepare.read_results(preparing)
+        of_jobs = jobs.by_job(preparing)
+        own = (job for job in all_jobs if job.metadata.labels.get("app") == prepare.APP)
         return OsdObservation(
             now=now,
             nodes=tuple(nodes),
@@ -275,13 +275,14 @@ async def observe(
             live=live,
             deployments={o.osd_id: d for d in deployments if (o := read_osd(d)) is not None},
             pods=_pods(pods),
-            jobs={j.metadata.name: j for j in jobs if j.metadata.labels.get("app") == prepare.APP},
+            preparing={
+                job.metadata.name: jobs.read(job, of_jobs.get(job.metadata.uid, ()), warned or {}, now) for job in own
+            },
             prepared=prepared,
             refused=refused,
             allow_loop_devices=allow_loop_devices,
             script_image=script_image,
             reserved=reserved or {},
-            troubles=_troubles(jobs, preparing, warned or {}),
         )
 
     seen = await aside(gathered)
@@ -302,14 +303,6 @@ def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:
         if pod.metadata.labels.get("app") == APP and number.isdecimal():
             found[int(number)] = (*found.get(int(number), ()), pod)
     return found
-
-
-def _troubles(jobs: Iterable[Job], pods: Iterable[Pod], warned: Mapping[str, str]) -> dict[str, str]:
-    by_job: dict[str, list[Pod]] = {}
-    for pod in pods:
-        by_job.setdefault(pod.metadata.labels.get("job-name", ""), []).append(pod)
-    told = {job.metadata.name: warned[job.metadata.uid] for job in jobs if job.metadata.uid in warned}
-    return told | {name: found for name, own in by_job.items() if (found := trouble(own))}
 
 
 async def _ask_the_mons(ceph: Cluster) -> dict[str, Any]:
@@ -589,26 +582,23 @@ def _preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Ite
 
 def _prepare_node(seen: OsdObservation, node: str, hostname: str, accepted: Sequence[prepare.Target]) -> Step:
     name = prepare.job_name(hostname)
-    job = seen.jobs.get(name)
+    run = seen.preparing.get(name, jobs.Run())
     paths = {target.path for target in accepted}
-    tried = tuple(p for p in prepare.tried_by(job) if p in paths) if job is not None else ()
-    cut_off = prepare.targets_of(job) if job is not None and timed_out(job) else ()
+    tried = tuple(p for p in prepare.tried_by(run.job) if p in paths) if run.job is not None else ()
+    cut_off = prepare.targets_of(run.job) if run.job is not None and run.cut_off else ()
     targets = prepare.by_turn(accepted, tried, cut_off)
     subject = f"devices of node {node}"
     reason = f"{', '.join(t.path for t in targets)} selected and empty"
-    action = prepare.PrepareDevices(node=node, hostname=hostname, targets=targets)
-    if job is None:
-        return Step(subject=subject, action=action, reason=reason)
-    if not is_over(job, prepare.DEADLINE, seen.now):
-        return Step(subject=subject, reason=reason, waits_for=seen.troubles.get(name) or f"Job {name} to end")
-    action = replace(action, replaces=job.metadata.uid, tried=tried)
-    fresh = [t for t in targets if t.path not in tried]
-    later = next_try(job, seen.now)
-    if fresh or not later:
-        return Step(subject=subject, action=action, reason=reason)
-    errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
-    why = "; ".join(errors) or seen.troubles.get(name) or f"Job {name} left no result"
-    return Step(subject=subject, reason=why, waits_for=later)
+    if run.phase is jobs.Phase.RUNNING:
+        return Step(subject=subject, reason=reason, waits_for=run.trouble or f"Job {name} to end")
+    fresh = any(t.path not in tried for t in targets)
+    if run.pause and not fresh:
+        errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
+        why = "; ".join(errors) or run.trouble or f"Job {name} left no result"
+        return Step(subject=subject, reason=why, waits_for=run.pause)
+    attempt = run.afresh if fresh else run.next
+    action = prepare.PrepareDevices(node=node, hostname=hostname, targets=targets, attempt=attempt, tried=tried)
+    return Step(subject=subject, action=action, reason=reason)
 
 
 def _daemons(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd], hold: str) -> Iterator[Step]:
@@ -906,10 +896,9 @@ def handlers(
                 name = f"CephCluster {namespace}/{cluster.metadata.name}"
                 raise NoConsentError(f"{name}: the spec has changed since it consented that data goes: nothing is done")
         reservations.take(namespace, [i for target in action.targets for i in target.identities])
-        if action.replaces:
-            await client.delete(JOB, namespace, prepare.job_name(action.hostname), uid=action.replaces)
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
-        await client.create(JOB, prepare.prepare_job(cluster, fsid, release, action, uuids, script_image))
+        job = prepare.prepare_job(cluster, fsid, release, action, uuids, script_image)
+        await jobs.start(client, job, action.attempt)
 
     async def deploy_osd(action: DeployOsd) -> None:
         await applier.apply(action.obj)

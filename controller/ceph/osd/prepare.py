@@ -25,6 +25,7 @@ from controller.ceph.pods import (
     volume_mounts,
     volumes,
 )
+from controller.framework.jobs import FIRST, Attempt
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
@@ -85,14 +86,14 @@ class PrepareDevices:
         node: The Node's name.
         hostname: Its label `kubernetes.io/hostname`.
         targets: The devices, in the order in which they are tried.
-        replaces: uid of the Job that was there before, which has ended.
+        attempt: The Job, of those that tried the same devices.
         tried: Paths of devices that were tried before, the longest ago first.
     """
 
     node: str
     hostname: str
     targets: tuple[Target, ...]
-    replaces: str = ""
+    attempt: Attempt = FIRST
     tried: tuple[str, ...] = ()
 
 

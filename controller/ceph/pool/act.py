@@ -141,7 +141,7 @@ def valuables(objects: Iterable[str]) -> tuple[str, ...]:
 
 
 def handlers(ceph: Cluster) -> dict[type, Handler]:
-    """How the actions of a pool's plan are carried out, but for `ReleasePool`."""
+    """How the actions of a pool's plan are carried out."""
     return {**_creating(ceph), **_changing(ceph), **_deleting(ceph)}
 
 

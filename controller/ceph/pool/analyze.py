@@ -14,6 +14,7 @@ from controller.apis.ceph.pool import NamedBlockPoolSpec
 from controller.apis.ceph.served import POOL
 from controller.ceph.crush import Rule
 from controller.framework.honoured import unhonoured
+from controller.framework.kind import LetGo
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 from controller.runtime.difference import quantity
@@ -178,11 +179,6 @@ class DeletePool:
     rule: str
     profile: str
     forced: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReleasePool:
-    """Let the CephBlockPool go."""
 
 
 def pool_name(pool: CephBlockPool) -> str:
@@ -457,7 +453,7 @@ def _default(setting: str, present: Mapping[str, Any], spec: NamedBlockPoolSpec)
 def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
     name = pool_name(pool)
     subject = f"pool {name}"
-    release = Step(subject=subject, action=ReleasePool(), reason="the CephBlockPool is being deleted")
+    release = Step(subject=subject, action=LetGo(), reason="the CephBlockPool is being deleted")
     if seen.cluster_gone or pool.spec.name:
         # Without a cluster there is nothing to delete; and Ceph's own pools are not ours to delete.
         yield release

@@ -5,8 +5,7 @@ The plan is made in `pool_plan`; the questions to the cluster and the commands a
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,14 +17,12 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
-from controller.ceph.cluster.status import timestamp
 from controller.ceph.pool.act import contents_of, handlers, observe
 from controller.ceph.pool.analyze import (
     FORCE_ANNOTATION,
     MAX_NAMED,
     DeletePool,
     PoolObservation,
-    ReleasePool,
     analyze,
     is_erasure_coded,
     kept,
@@ -34,38 +31,19 @@ from controller.ceph.pool.analyze import (
     unserved,
 )
 from controller.framework import honoured
-from controller.framework.backoff import Backoffs
 from controller.framework.consent import NoConsentError, read_deleted
-from controller.framework.journal import journal
-from controller.framework.plan import (
-    APPLY,
-    PLAN_ONLY,
-    Outcome,
-    StepState,
-    carry_out,
-    conclude,
-    is_plan_only,
-    plan_status,
-    preview,
-)
+from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.plan import PLAN_ONLY, Outcome, StepState, plan_status
+from controller.framework.status import timestamp
 from controller.framework.text import some
-from controller.runtime import (
-    Controller,
-    Request,
-    Result,
-    add_finalizer,
-    annotations_changed,
-    any_of,
-    generation_changed,
-    remove_finalizer,
-    resource_of,
-)
+from controller.runtime import Request, resource_of
 from controller.runtime.conditions import remove_condition, set_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from controller.ceph.access.rados import Connections
+    from controller.framework.kind import Look
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
@@ -80,63 +58,27 @@ TYPES = {True: "Erasure Coded", False: "Replicated"}
 """What `status.info.type` says of a pool, by whether it is erasure-coded."""
 
 
-class PoolReconciler:
-    """Reconciles CephBlockPools.
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """CephBlockPools, and what they are looked at and changed through.
 
-    Args:
-        manager: Writes and records.
-        pools: The cache of CephBlockPools.
+    Attributes:
+        client: Asks the API server for consent.
         clusters: The cache of CephClusters.
         connections: Ways to the clusters.
-        clock: Seconds since the epoch.
     """
 
-    def __init__(
-        self,
-        manager: Manager,
-        pools: Informer[CephBlockPool],
-        clusters: Informer[CephCluster],
-        connections: Connections,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._manager = manager
-        self._pools = pools
-        self._clusters = clusters
-        self._connections = connections
-        self._clock = clock
-        self._backoffs = Backoffs()
+    client: Client
+    clusters: Informer[CephCluster]
+    connections: Connections
 
-    async def reconcile(self, request: Request) -> Result:
-        """See `controller.runtime.Reconciler`."""
-        pool = self._pools.get(request.namespace, request.name)
-        if pool is None:
-            self._backoffs.forget(request)
-            return Result()
-        deleting = pool.metadata.deletion_timestamp is not None
-        if deleting and FINALIZER not in pool.metadata.finalizers:
-            return Result()
-        plan_only = is_plan_only(pool.metadata)
-        if not deleting and not plan_only:
-            await add_finalizer(self._manager.client, POOLS, pool, FINALIZER)
-        seen = await self._observe(pool)
-        plan = analyze(pool, seen)
-        if plan_only:
-            outcome = preview(plan)
-        else:
-            record = journal(self._manager.events, POOLS, pool.metadata)
-            outcome = await carry_out(plan, self._ways(pool), request, self._backoffs, record=record)
-        if _released(outcome):
-            return Result()
-        await self._show(pool, seen, outcome, mode=PLAN_ONLY if plan_only else APPLY)
-        return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
-
-    async def _observe(self, pool: CephBlockPool) -> PoolObservation:
+    async def observe(self, pool: CephBlockPool, _: float) -> PoolObservation:
+        """What the cluster says of a pool, or why it cannot be asked."""
         namespace = pool.metadata.namespace
-        clusters = self._clusters.list(namespace)
+        clusters = self.clusters.list(namespace)
         if not clusters:
             return PoolObservation(waits_for=f"a CephCluster in namespace {namespace}", cluster_gone=True)
-        cluster, ceph = clusters[0], self._connections.get(namespace)
+        cluster, ceph = clusters[0], self.connections.get(namespace)
         health, name = cluster.status.ceph.health, f"CephCluster {cluster.metadata.name}"
         if ceph is None or not health:
             return PoolObservation(waits_for=f"{name} to answer")
@@ -152,28 +94,14 @@ class PoolReconciler:
             return PoolObservation(waits_for=f"{name} to answer")
         return seen
 
-    def _ways(self, pool: CephBlockPool) -> dict[type, Handler]:
-        client = self._manager.client
-
-        async def release(_: ReleasePool) -> None:
-            await remove_finalizer(client, POOLS, pool, FINALIZER)
-
-        ways: dict[type, Handler] = {ReleasePool: release}
-        ceph = self._connections.get(pool.metadata.namespace)
-        if ceph is not None:
-            ways |= handlers(ceph)
-            ways[DeletePool] = with_consent(client, pool, lambda: contents_of(ceph, pool_name(pool)), ways[DeletePool])
-        return ways
-
-    async def _show(self, pool: CephBlockPool, seen: PoolObservation, outcome: Outcome, *, mode: str) -> None:
-        meta = pool.metadata
-        raw = self._pools.raw(meta.namespace, meta.name) or {}
-        now = timestamp(self._clock())
-        shown = status(pool, seen, outcome, mode=mode, unserved=unserved(raw.get("spec", {})), now=now)
-        if shown != pool.status:
-            await self._manager.applier.apply_status(
-                POOLS, meta.namespace, meta.name, msgspec.to_builtins(shown), uid=meta.uid
-            )
+    def handlers(self, pool: CephBlockPool, _: PoolObservation) -> dict[type, Handler]:
+        """How the actions of a pool's plan are carried out; none while there is no way to the cluster."""
+        ceph = self.connections.get(pool.metadata.namespace)
+        if ceph is None:
+            return {}
+        ways = handlers(ceph)
+        delete = with_consent(self.client, pool, lambda: contents_of(ceph, pool_name(pool)), ways[DeletePool])
+        return {**ways, DeletePool: delete}
 
 
 def with_consent(
@@ -290,22 +218,24 @@ def _blocked(seen: PoolObservation, outcome: Outcome) -> list[Condition]:
     ]
 
 
-def _released(outcome: Outcome) -> bool:
-    """Whether the CephBlockPool was let go, so that there is none to show anything of."""
-    return any(isinstance(r.step.action, ReleasePool) and r.state is StepState.DONE for r in outcome.results)
+def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> CephBlockPoolStatus:
+    """See `controller.framework.kind.ControlLoop`."""
+    return status(look.obj, seen, outcome, mode=look.mode, unserved=unserved(look.spec), now=timestamp(look.now))
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:
     """Has `manager` reconcile CephBlockPools."""
     pools = manager.informers.informer(POOLS, CephBlockPool)
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
-    reconciler = PoolReconciler(manager, pools, clusters, connections)
-    controller = Controller("cephblockpool", reconciler, workers=settings.workers)
+    own = Pools(manager.client, clusters, connections)
+    loop = ControlLoop(
+        resource=POOLS, finalizer=FINALIZER, observe=own.observe, analyze=analyze, handlers=own.handlers, show=show
+    )
+    controller = controller_of(manager, loop, pools, workers=settings.workers)
 
     def in_namespace(cluster: CephCluster) -> Iterable[Request]:
         return [Request(*key) for key in pools.keys(cluster.metadata.namespace)]
 
-    controller.watch(pools, predicate=any_of(generation_changed, annotations_changed))
     controller.watch(clusters, in_namespace, predicate=_health_changed)
     manager.add(controller)
 

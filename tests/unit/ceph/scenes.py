@@ -32,6 +32,7 @@ from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.plan import preview
+from controller.framework.status import timestamp
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import (
@@ -131,9 +132,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = status.build(
-            cluster, seen, preview(plan), mode="apply", unserved=(), now=status.timestamp(NOW), invalid=()
-        )
+        shown = status.build(cluster, seen, preview(plan), mode="apply", unserved=(), now=timestamp(NOW), invalid=())
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
@@ -194,7 +193,7 @@ class Scene:
         else:
             live |= live_services(before, "a", "b", "c")
         running = frozenset({self.runs} if self.made else ())
-        detection = version.analyze(cluster, live, ())
+        detection = version.analyze(cluster, live, (), now=NOW)
         release = version.intended(cluster, detection, running)
         views = [msgspec.convert(obj, Deployment) for obj in deployments] if self.made else []
         seen_osds = osd.OsdObservation(now=NOW, nodes=NODES)
@@ -208,7 +207,7 @@ class Scene:
                 reports=self._reports(),
                 live=live,
                 deployments=views,
-                jobs=(),
+                all_jobs=(),
                 pods=(),
                 ceph=ceph if self.made and not self.deleting else None,
                 script_image=SCRIPTS,

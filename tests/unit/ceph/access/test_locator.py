@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,9 @@ from controller.ceph.access.identity import Identity, identity_secret
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.mons import Endpoints, Mon
 from controller.ceph.access.rados import Access, Connections
-from controller.ceph.cluster.kind import ClusterReconciler
+from controller.ceph.cluster.kind import Clusters
 from controller.ceph.mon.objects import endpoints_config_map
+from controller.framework.kind import KindReconciler
 from controller.framework.settings import Settings
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
@@ -71,5 +73,6 @@ async def test_a_rival_that_is_deleted_leaves_the_first_ones_connection(others: 
     connections = Connections()
     kept = connections.cluster(NAMESPACE, Access(("a",), FSID, "client.admin", "k"))
     settings = Settings(operator_namespace=NAMESPACE)
-    await ClusterReconciler(nothing, clusters, nothing, connections, settings).reconcile(Request(NAMESPACE, "second"))
+    loop = Clusters(nothing, clusters, nothing, connections, settings).loop
+    await KindReconciler(nothing, loop, clusters, clock=time.time).reconcile(Request(NAMESPACE, "second"))
     assert connections.get(NAMESPACE) is (kept if others else None)

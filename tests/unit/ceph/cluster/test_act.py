@@ -18,6 +18,7 @@ from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.observe import Caches, Observation
 from controller.ceph.mon.analyze import DropClaim, MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.framework.consent import NoConsentError
+from controller.framework.jobs import Attempt
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET
 from controller.testkit import ApiServer
 from informers import ApiError, Client
@@ -152,8 +153,9 @@ async def test_what_uses_the_cluster_is_asked_once_for_the_nodes_of_a_look() -> 
 
 async def test_a_cleanup_that_failed_makes_room_for_the_next() -> None:
     api = FakeApi(on_the_server("yes-really-destroy-data"))
-    await carry_out(api, DestroyData("n1", JOB, replaces="j1"))
-    assert (api.deleted, api.created) == ([("cluster-cleanup-job-n1", "j1")], [JOB])
+    await carry_out(api, DestroyData("n1", JOB, Attempt("j1", 2)))
+    (made,) = api.created
+    assert (api.deleted, made["metadata"]["name"]) == ([("cluster-cleanup-job-n1", "j1")], "cluster-cleanup-job-n1")
 
 
 async def test_a_daemon_is_stopped_with_consent_only_and_its_deployment_stays() -> None:

@@ -30,6 +30,7 @@ from controller.ceph.cluster.deletion import (
 from controller.ceph.cluster.observe import Caches, Observation
 from controller.ceph.osd.analyze import OsdObservation
 from controller.ceph.pods import Daemon
+from controller.framework.jobs import Attempt
 from controller.framework.reports import REPORTS
 from controller.runtime.kube import PV, Job, Pod
 from controller.testkit import ApiServer, virtual_time
@@ -272,7 +273,11 @@ def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
     failed = msgspec.convert({**job, "status": {"conditions": [ended]}}, Job)
     pod = {
-        "metadata": {"name": "p", "labels": {"app": "rook-ceph-cleanup", "job-name": job["metadata"]["name"]}},
+        "metadata": {
+            "name": "p",
+            "labels": {"app": "rook-ceph-cleanup"},
+            "ownerReferences": [{"kind": "Job", "uid": "j1"}],
+        },
         "status": {
             "containerStatuses": [
                 {"name": "cleanup", "state": {"terminated": {"exitCode": 1, "message": "a\ncontent is on /dev/sdb\n"}}}
@@ -288,7 +293,7 @@ def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     assert step.waits_for.endswith("failed: pod p: container cleanup ended with code 1: content is on /dev/sdb")
     (step,) = analyze(cluster, replace(found, osds=replace(found.osds, now=now + 300))).steps
     assert isinstance(step.action, DestroyData)
-    assert (step.action.replaces, step.waits_for) == ("j1", "")
+    assert (step.action.attempt, step.waits_for) == (Attempt("j1", 2), "")
 
 
 def test_a_cleanup_that_hangs_is_named_and_holds_no_other_node() -> None:

@@ -11,7 +11,7 @@ from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.access.health import Health
 from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.served import unserved
-from controller.ceph.cluster.status import build, timers, timestamp
+from controller.ceph.cluster.status import build, timers
 from controller.ceph.osd.analyze import OsdObservation, OsdState
 from controller.framework.plan import Outcome, Step, StepResult, StepState
 from controller.runtime.altered import Held
@@ -157,10 +157,6 @@ def test_a_clock_of_an_operator_that_kept_it_in_the_plan_goes_on() -> None:
     before = a_cluster(status={"plan": {"steps": [step]}})
     assert timers(before) == {"MonOutOfQuorum/b": NOW}
     assert shown(before, seen=OUT, now="2026-01-01T00:01:30Z").timers == {"MonOutOfQuorum/b": NOW}
-
-
-def test_times_are_rfc_3339() -> None:
-    assert timestamp(1_767_225_600.9) == NOW
 
 
 def test_fields_that_are_not_served_are_a_condition() -> None:

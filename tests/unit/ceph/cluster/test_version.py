@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
-from controller.ceph.cluster.version import Detection, analyze, declared, detection_job, intended
+from controller.ceph.cluster import version
+from controller.ceph.cluster.version import Detection, declared, detection_job, intended
 from controller.ceph.mgr.analyze import mgr_deployment
 from controller.ceph.mon.objects import mon_deployment
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion, Running
+from controller.framework.jobs import Attempt, RunJob
 from controller.runtime.kube import Deployment, Pod
 from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, deployment_view, live_objects, member, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from controller.apis.ceph import CephCluster
+    from controller.framework.children import Live
+
 KNOWN = {"version": {"image": RELEASE.image, "version": "18.2.7-0"}}
+
+
+def analyze(
+    cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Running | None = None, now: float = 0.0
+) -> Detection:
+    return version.analyze(cluster, live, pods, running, now=now)
 
 
 def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-rook-ceph-detect-version") -> Pod:
@@ -33,7 +48,7 @@ def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-roo
 
 
 def test_a_new_image_is_looked_into_by_a_job() -> None:
-    assert told(analyze(a_cluster(), {}, ()).steps) == ["Ceph version: Apply"]
+    assert told(analyze(a_cluster(), {}, ()).steps) == ["Ceph version: RunJob"]
 
 
 def test_a_known_image_needs_no_job() -> None:
@@ -57,19 +72,31 @@ def test_what_an_earlier_job_found_is_not_taken_for_this_ones_answer() -> None:
     found = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc) quincy (stable)", job="earlier")])
     assert (found.version, told(found.steps)) == (
         None,
-        ["Ceph version: Wait <- Job rook-ceph-detect-version to look into the image"],
+        ["Ceph version: Wait <- Job rook-ceph-detect-version to end"],
     )
 
 
 def test_a_job_for_another_image_is_replaced() -> None:
     live = live_objects(detection_job(a_cluster({"cephVersion": {"image": "ceph:old"}})))
-    assert told(analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc)")]).steps) == ["Ceph version: Delete"]
+    (step,) = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc)")]).steps
+    assert step.action == RunJob(detection_job(a_cluster()), Attempt("uid-rook-ceph-detect-version"))
+
+
+def test_a_job_that_failed_is_made_anew_after_a_pause() -> None:
+    job = detection_job(a_cluster())
+    ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
+    live = live_objects(job | {"status": {"conditions": [ended]}})
+    now = datetime.fromisoformat("2027-01-15T08:01:00Z").timestamp()
+    (step,) = analyze(a_cluster(), live, (), now=now).steps
+    assert step.waits_for == "the next try, at 08:05:00Z"
+    (step,) = analyze(a_cluster(), live, (), now=now + 300).steps
+    assert (step.action, step.waits_for) == (RunJob(job, Attempt("uid-rook-ceph-detect-version", 2)), "")
 
 
 @pytest.mark.parametrize(
     ("pods", "why"),
     [
-        ([], "Job rook-ceph-detect-version to look into the image"),
+        ([], "Job rook-ceph-detect-version to end"),
         ([a_job_pod(waiting="ImagePullBackOff")], "pod p: container detect-version: ImagePullBackOff: "),
     ],
 )

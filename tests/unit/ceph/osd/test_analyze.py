@@ -48,6 +48,7 @@ from controller.ceph.pods import Release
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Delete
 from controller.framework.consent import NoConsentError
+from controller.framework.jobs import Attempt, Phase, Run, read
 from controller.framework.plan import Step
 from controller.framework.reservations import Reservations, ReservedError
 from controller.runtime.apply import as_applied
@@ -160,6 +161,10 @@ def job(spec: CephCluster, *paths: str, ended: str = "", kind: str = "Complete")
     return msgspec.convert(manifest, Job)
 
 
+def preparing(found: Job, now: float = NOW) -> dict[str, Run]:
+    return {found.metadata.name: read(found, (), {}, now)}
+
+
 def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z", node_name: str = "a") -> Pod:
     ended = {"name": "provision", "state": {"terminated": {"exitCode": 0, "message": message}}}
     return msgspec.convert(
@@ -233,7 +238,7 @@ class TestPreparation:
 
     def test_job_under_way(self) -> None:
         found = job(cluster(), "/dev/sdb")
-        seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
+        seen = observation(preparing=preparing(found), reports={"a": (disk(),)})
         steps = analyze(cluster(), FSID, RELEASE, seen)
         assert shown(steps) == [("devices of node a", "Wait", "Job rook-ceph-osd-prepare-a to end")]
 
@@ -241,24 +246,26 @@ class TestPreparation:
     def test_device_that_was_refused_is_tried_again_later(self, kind: str) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:58:00Z", kind=kind)
         refused = Refusal("a", "/dev/sdb", "/dev/sdb has signatures: ext4")
-        seen = observation(jobs={found.metadata.name: found}, refused=(refused,), reports={"a": (disk(),)})
+        seen = observation(preparing=preparing(found), refused=(refused,), reports={"a": (disk(),)})
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
         assert step.reason == "/dev/sdb: /dev/sdb has signatures: ext4"
         assert step.waits_for == "the next try, at 08:03:00Z"
 
     def test_next_try(self) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:55:00Z", kind="Failed")
-        seen = observation(jobs={found.metadata.name: found}, reports={"a": (disk(),)})
+        seen = observation(preparing=preparing(found), reports={"a": (disk(),)})
         (step,) = analyze(cluster(), FSID, RELEASE, seen)
-        wanted = PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), replaces="j1", tried=("/dev/sdb",))
+        wanted = PrepareDevices(
+            node="a", hostname="a", targets=(target("sdb"),), attempt=Attempt("j1", 2), tried=("/dev/sdb",)
+        )
         assert step.action == wanted
 
     def test_new_device_does_not_wait_for_the_next_try(self) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:59:59Z")
-        seen = observation(jobs={found.metadata.name: found}, reports={"a": (osd_disk(0), disk("sdc"))})
+        seen = observation(preparing=preparing(found), reports={"a": (osd_disk(0), disk("sdc"))})
         seen = replace(seen, states={0: state(0)}, prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),))
         steps = analyze(cluster(), FSID, RELEASE, seen)
-        assert PrepareDevices(node="a", hostname="a", targets=(target("sdc"),), replaces="j1") in [
+        assert PrepareDevices(node="a", hostname="a", targets=(target("sdc"),), attempt=Attempt("j1")) in [
             s.action for s in steps
         ]
 
@@ -745,7 +752,7 @@ async def look(
         reports={},
         live={**SHARED, **{("Deployment", d["metadata"]["name"]): d for d in deployed}},
         deployments=[msgspec.convert(d, Deployment) for d in deployed],
-        jobs=[],
+        all_jobs=[],
         pods=[],
         ceph=ceph,
         mgr=mgr,
@@ -1036,8 +1043,8 @@ class TestTurns:
         return msgspec.convert(manifest, Job)
 
     def next(self, disks: Sequence[str], job: Job | None, *, now: float = NOW) -> PrepareDevices | None:
-        jobs = {} if job is None else {job.metadata.name: job}
-        seen = observation(reports={"a": tuple(disk(name) for name in disks)}, jobs=jobs, now=now)
+        of_node = {} if job is None else preparing(job, now)
+        seen = observation(reports={"a": tuple(disk(name) for name in disks)}, preparing=of_node, now=now)
         (step,) = analyze(self.spec, FSID, RELEASE, seen)
         assert step.action is None or isinstance(step.action, PrepareDevices)
         return step.action
@@ -1083,15 +1090,14 @@ class TestTurns:
         found = self.next(["sdb", "sdc"], job, now=now)
         assert (found is not None) is over
         if found is not None:
-            assert found.replaces == "j1"
+            assert found.attempt == Attempt("j1", 2)
             assert [t.path for t in found.targets] == ["/dev/sdc", "/dev/sdb"]
 
     def test_why_its_pod_does_not_run_is_said(self) -> None:
         job = self.ended(PrepareDevices(node="a", hostname="a", targets=(target("sdb"),)), kind="")
         seen = observation(
             reports={"a": (disk("sdb"),)},
-            jobs={job.metadata.name: job},
-            troubles={job.metadata.name: "pod p: not scheduled"},
+            preparing={job.metadata.name: Run(job=job, phase=Phase.RUNNING, trouble="pod p: not scheduled")},
             now=datetime.fromisoformat("2027-01-15T07:00:00Z").timestamp(),
         )
         (step,) = analyze(self.spec, FSID, RELEASE, seen)

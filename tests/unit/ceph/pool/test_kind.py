@@ -24,7 +24,6 @@ from controller.ceph.pool.analyze import (
     Owned,
     PoolObservation,
     PoolState,
-    ReleasePool,
     SetSize,
     SetValue,
     UnsetValue,
@@ -38,6 +37,7 @@ from controller.ceph.pool.analyze import (
 )
 from controller.ceph.pool.kind import status, with_consent
 from controller.framework.consent import NoConsentError
+from controller.framework.kind import LetGo
 from controller.framework.plan import Outcome, StepResult, StepState, preview
 
 if TYPE_CHECKING:
@@ -356,7 +356,7 @@ class TestDeletion:
 
     def test_empty_pool(self) -> None:
         delete = DeletePool("replicapool", rule="replicapool", profile="")
-        assert self.plan(seen(present())) == [(delete, ""), (ReleasePool(), "")]
+        assert self.plan(seen(present())) == [(delete, ""), (LetGo(), "")]
 
     def test_erasure_code_goes_with_it(self) -> None:
         state = present(erasure=True, profile="replicapool_ecprofile")
@@ -365,17 +365,17 @@ class TestDeletion:
         )
 
     def test_pool_that_is_gone(self) -> None:
-        assert self.plan(seen()) == [(ReleasePool(), "")]
+        assert self.plan(seen()) == [(LetGo(), "")]
 
     def test_cluster_that_is_gone(self) -> None:
-        assert self.plan(PoolObservation(waits_for="a CephCluster", cluster_gone=True)) == [(ReleasePool(), "")]
+        assert self.plan(PoolObservation(waits_for="a CephCluster", cluster_gone=True)) == [(LetGo(), "")]
 
     def test_cluster_that_does_not_answer(self) -> None:
         assert self.plan(PoolObservation(waits_for="x to answer")) == [(None, "")]
 
     def test_ceph_keeps_its_own_pools(self) -> None:
         spec = {"name": ".mgr", "replicated": {"size": 3}}
-        assert self.plan(seen(present()), spec=spec) == [(ReleasePool(), "")]
+        assert self.plan(seen(present()), spec=spec) == [(LetGo(), "")]
 
     def test_spec_that_was_made_invalid(self) -> None:
         assert self.plan(seen(present()), spec={"replicated": {"size": 0}})[0][0] is not None

@@ -1,0 +1,1 @@
+"""Talking to the members of a Cassandra cluster."""

@@ -1,0 +1,1 @@
+"""What runs in the pod of a member, and its configuration."""
