@@ -240,8 +240,8 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
     lost_members: Annotated[
         tuple[LostMemberSpec, ...], Schema(max_items=64, list_type="map", list_map_keys=("member",))
     ] = ()
-    """Members that are lost for good. Each is replaced by an empty one of its name, which gets the data from the others,
-    or taken out of the ring where its rack is to have fewer members."""
+    """Members that are lost for good. Each is replaced by an empty one of its name, which gets the data from others, or
+    taken out of the ring where its rack is to have fewer members."""
     lose_copies: tuple[str, ...] = ()
     """Keyspaces that may have fewer copies than they ask for: members may leave though no more than those stay."""
     upgrade: UpgradeSpec = UpgradeSpec()
