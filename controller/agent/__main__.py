@@ -22,30 +22,32 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from controller.agent.devices.discovery import Discovery
 from controller.agent.devices.report import Reporter
-from controller.agent.node.calls import Interceptor, Volumes
+from controller.agent.node.block import BlockDriver
+from controller.agent.node.calls import Interceptor, Operations
+from controller.agent.node.clients import Clients
 from controller.agent.node.identity import IdentityService
+from controller.agent.node.leftovers import let_go_of_leftovers
 from controller.agent.node.server import serve_driver
 from controller.agent.node.service import NodeService
-from controller.agent.rbd.clients import Clients
-from controller.agent.rbd.leftovers import let_go_of_leftovers
-from controller.agent.rbd.limits import userspace_volumes
-from controller.agent.rbd.mapper import KernelMapper, MounterClient
+from controller.agent.rbd.devices import SUFFIX as RBD_SUFFIX
+from controller.agent.rbd.devices import devices_of
 from controller.agent.rbd.mounter import RUNTIME_DIRECTORY
 from controller.agent.rbd.protocol import SOCKET
 from controller.agent.system.command import run
-from controller.apis.rook.node_report import Mapper as NodeMapper
 from controller.framework.duration import DurationError, parse_duration
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
 from informers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
     from controller.agent.node.registration import RegistrationService
-    from controller.agent.rbd.mapper import Mapper
 
 _log = structlog.get_logger(__name__)
+
+SUFFIXES = (RBD_SUFFIX,)
+"""What the names of CSI drivers end in, by kind."""
 
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
 
@@ -99,6 +101,13 @@ class Settings:
             raise ValueError(
                 f"environment variable ROOK_MAX_VOLUMES_PER_NODE is {most!r}: expected a number, or nothing"
             )
+        drivers = tuple(filter(None, environment.get("ROOK_CSI_DRIVERS", "").replace(" ", "").split(",")))
+        for name in drivers:
+            if not name.endswith(SUFFIXES):
+                raise ValueError(
+                    f"environment variable ROOK_CSI_DRIVERS has {name!r}: expected names that end in "
+                    f"{' or '.join(SUFFIXES)}"
+                )
         level = environment.get("ROOK_LOG_LEVEL", "info").lower()
         if level not in _LEVELS:
             raise ValueError(f"environment variable ROOK_LOG_LEVEL is {level!r}: expected one of {', '.join(_LEVELS)}")
@@ -111,7 +120,7 @@ class Settings:
         return cls(
             node=environment["NODE_NAME"],
             namespace=environment["POD_NAMESPACE"],
-            drivers=tuple(filter(None, environment.get("ROOK_CSI_DRIVERS", "").replace(" ", "").split(","))),
+            drivers=drivers,
             kubelet=Path(environment.get("KUBELET_DIR", "/var/lib/kubelet")),
             metrics=(host.strip("[]"), int(port)),
             interval=interval,
@@ -123,38 +132,9 @@ class Settings:
 async def run_agent(settings: Settings) -> None:
     """Runs the agent until it is told to end."""
     registry = CollectorRegistry()
-    kernel = KernelMapper(settings.state / "krbd")
-    mappers: tuple[Mapper, ...] = (kernel, MounterClient(settings.mounter))
-    await kernel.load(run)
+    rbd = await devices_of(settings.node, settings.state, settings.mounter, registry, settings.max_volumes)
     discovery = Discovery(run, hidden=RUNTIME_DIRECTORY, host_mounts=settings.host_mounts)
-
-    async def mapping_problem() -> str:
-        problems = [f"{m.name}: {problem}" for m in mappers if (problem := await m.usable())]
-        return "; ".join(problems) if len(problems) == len(mappers) else ""
-
-    async def max_volumes() -> int:
-        if settings.max_volumes is not None:
-            return settings.max_volumes
-        # The kernel's client takes no process, so only userspace is limited.
-        return await anyio.to_thread.run_sync(userspace_volumes) if await kernel.usable() else 0
-
-    mapper_in_use = Gauge(
-        "rook_agent_mapper", "1 for what maps RBD images on this node.", ("mapper",), registry=registry
-    )
-
-    told = NodeMapper()
-
-    async def mapping() -> NodeMapper:
-        nonlocal told
-        chosen = await _mapping(mappers)
-        if chosen != told:
-            _log.info("RBD images are mapped", by=chosen.name or "nothing", reason=chosen.reason)
-            told = chosen
-        for mapper in mappers:
-            mapper_in_use.labels(mapper.name).set(mapper.name == chosen.name)
-        return chosen
-
-    registrations: list[RegistrationService] = []
+    registrations: dict[str, RegistrationService] = {}
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(Client.connect(user_agent="rook-agent"))
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -164,7 +144,7 @@ async def run_agent(settings: Settings) -> None:
             namespace=settings.namespace,
             node=settings.node,
             discovery=discovery,
-            mapper=mapping,
+            mapper=rbd.mapper,
             clients=lambda: clients.listed(),
             interval=settings.interval,
         )
@@ -174,49 +154,38 @@ async def run_agent(settings: Settings) -> None:
         probes = Probes(
             registry,
             live=lambda: dict.fromkeys(settings.drivers, OK) or {"agent": OK},
-            ready=lambda: _ready(settings.drivers, registrations, reporter),
+            ready=lambda: _ready(registrations, reporter),
             debug={},
         )
         await stack.enter_async_context(probes.serve(settings.metrics, None))
         tasks.start_soon(reporter.run)
-        volumes = Volumes(tasks)
+        operations = Operations(tasks)
         interceptor = Interceptor(registry)
-        for driver in settings.drivers:
-            node = NodeService(
-                settings.node, driver, mappers, volumes, clients, settings.state, max_volumes=max_volumes
-            )
-            identity = IdentityService(driver, _version(), mapping_problem)
-            registrations.append(
-                await stack.enter_async_context(serve_driver(settings.kubelet, driver, identity, node, interceptor))
-            )
-        if settings.drivers:  # one for all: they share their mappings
-            tasks.start_soon(let_go_of_leftovers, client, settings.node, settings.drivers, node)
+        served: list[tuple[Collection[str], NodeService]] = []
+        for driver in (BlockDriver(settings.node, rbd, clients, settings.state),):
+            names = [name for name in settings.drivers if name.endswith(driver.suffix)]
+            for name in names:
+                service = NodeService(settings.node, name, driver, operations)
+                identity = IdentityService(name, _version(), driver.usable)
+                registrations[name] = await stack.enter_async_context(
+                    serve_driver(settings.kubelet, name, identity, service, interceptor)
+                )
+            if names:  # one for all of a kind: they share their volumes
+                served.append((names, service))
+        if served:
+            tasks.start_soon(let_go_of_leftovers, client, settings.node, served)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("started", node=settings.node, drivers=list(settings.drivers))
             async for _ in signals:
                 break
             _log.info("told to end")
             # What writes to a device is not cut off; the kubelet's grace is the deadline.
-            await volumes.drained()
+            await operations.drained()
 
 
-async def _mapping(mappers: Sequence[Mapper]) -> NodeMapper:
-    """What maps RBD images here, and why nothing better does."""
-    problems: list[str] = []
-    for mapper in mappers:
-        if not (problem := await mapper.usable()):
-            return NodeMapper(name=mapper.name, reason="; ".join(problems))
-        problems.append(f"{mapper.name}: {problem}")
-    return NodeMapper(reason="; ".join(problems))
-
-
-def _ready(
-    drivers: Sequence[str], registrations: Sequence[RegistrationService], reporter: Reporter
-) -> Mapping[str, str]:
+def _ready(registrations: Mapping[str, RegistrationService], reporter: Reporter) -> Mapping[str, str]:
     states = {"report": OK if reporter.reported else "not written yet"}
-    for driver, registration in zip(drivers, registrations, strict=False):
-        states[driver] = registration.problem or OK
-    return states
+    return states | {driver: registration.problem or OK for driver, registration in registrations.items()}
 
 
 def _describe(registry: CollectorRegistry, reporter: Reporter) -> None:

@@ -135,7 +135,8 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
     soaking = _soaking(members, policy, _batch(members, policy))
     batch = next_batch(members, policy)
     may = [name for name in batch if leave is None or name in leave.names]
-    before = f"{some(may, MAX_NAMED)} to be restarted" if may else _awaited(members) or _served_for(soaking)
+    awaited = [member for member in members if member.awaited]
+    before = f"{some(may, MAX_NAMED)} to be restarted" if may else _awaited(awaited) or _served_for(soaking)
     refusal = leave.refusal if leave is not None else ""
 
     def waits_for(index: int, member: Member) -> str:
@@ -143,6 +144,8 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
         said = hold or policy.paused or canary or given_up
         if said or not member.serves or member.name in may:
             return said
+        if not may and member in awaited[:MAX_NAMED]:
+            return _awaited([other for other in awaited if other is not member])
         return before or (f"{member.name} to be dispensable: {refusal}" if refusal else "its turn")
 
     waits = {member.name: waits_for(index, member) for index, member in enumerate(members) if member.outdated}
@@ -159,9 +162,8 @@ def _batch(members: Sequence[Member], policy: Policy) -> tuple[Member, ...]:
     return batch if all(member in batch for member in awaited) else ()
 
 
-def _awaited(members: Sequence[Member]) -> str:
-    """What those that serve wait for, by the first that is awaited and those that are so for the same."""
-    awaited = [member for member in members if member.awaited]
+def _awaited(awaited: Sequence[Member]) -> str:
+    """What others wait for, by the first that is awaited and those that are so for the same."""
     alike = [member.name for member in awaited if member.awaited == awaited[0].awaited]
     return f"{some(alike, MAX_NAMED)} {awaited[0].awaited}" if awaited else ""
 

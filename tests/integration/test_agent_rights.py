@@ -21,7 +21,7 @@ from controller.agent.__main__ import Settings, run_agent
 from controller.agent.devices.report import REPORTS
 from controller.agent.node import csi_pb2, csi_pb2_grpc
 from controller.agent.system.files import file_name, write_durably
-from controller.apis.rook.node_report import NODE_REPORT, ImageClient
+from controller.apis.rook.node_report import NODE_REPORT, VolumeClient
 from controller.runtime.kube import CONFIG_MAP, EVENT, NODE, POD, SECRET, SERVICE_ACCOUNT
 from e2e import binaries
 from e2e.apiserver import ApiServer
@@ -208,8 +208,8 @@ async def test_an_agent_reads_its_node_and_changes_nothing_of_it(cluster: Cluste
 async def test_an_agent_runs_with_these_rights(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """It serves its driver, reports its node, and lets go of what is left of a volume that is not attached any more."""
     own, driver = cluster.nodes[0], f"{cluster.namespace}.rbd.csi.ceph.com"
-    left = ImageClient(driver=driver, volume_handle="left", image="pool/left", address="10.0.0.1:0/3456")
-    monkeypatch.setattr("controller.agent.rbd.leftovers.GRACE", 0.1)
+    left = VolumeClient(driver=driver, volume_handle="left", image="pool/left", address="10.0.0.1:0/3456")
+    monkeypatch.setattr("controller.agent.node.leftovers.GRACE", 0.1)
     # A short name: the path of a unix socket has 107 characters at most.
     with tempfile.TemporaryDirectory(prefix="rook-") as name:
         directory = Path(name)

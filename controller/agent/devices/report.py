@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from controller.agent.devices.discovery import Discovery
-    from controller.apis.rook.node_report import BlockDevice, ImageClient, Mapper
+    from controller.apis.rook.node_report import BlockDevice, Mapper, VolumeClient
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +63,7 @@ class Reporter:
     node: str
     discovery: Discovery
     mapper: Callable[[], Awaitable[Mapper]]
-    clients: Callable[[], Sequence[ImageClient]] = tuple
+    clients: Callable[[], Sequence[VolumeClient]] = tuple
     interval: float
     devices: tuple[BlockDevice, ...] | None = None
     reported: bool = False

@@ -14,8 +14,7 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
-from controller.agent.rbd.clients import NotToldError
-from controller.agent.rbd.mapper import MapperUnavailableError, MappingError
+from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.system.command import CommandError
 from controller.agent.system.filesystem import FilesystemError
 from controller.framework.text import brief
@@ -64,7 +63,7 @@ class _Operation:
         return f"{self._name} has been running for {time.monotonic() - self._began:.0f} s and goes on"
 
 
-class Volumes:
+class Operations:
     """Runs one operation at a time for each volume, to its end even if the call that asked for it is cancelled.
 
     An operation that was cut off in the middle of mkfs or fsck would be worse than one that goes on. A call that finds
@@ -179,11 +178,11 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
             return error.code, text
         case FilesystemError():
             return grpc.StatusCode.FAILED_PRECONDITION, text
-        case MapperUnavailableError() | NotToldError():
+        case UnavailableError():
             return grpc.StatusCode.UNAVAILABLE, text
         case TimeoutError():
             return grpc.StatusCode.DEADLINE_EXCEEDED, text if str(error) else "not done in time"
-        case CommandError() | MappingError() | OSError():
+        case CommandError() | VolumeError() | OSError():
             return grpc.StatusCode.INTERNAL, text
     return grpc.StatusCode.INTERNAL, brief(f"{type(error).__name__}: {error}", MOST)
 

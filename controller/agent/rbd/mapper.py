@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.rbd.protocol import (
     RECORDS,
     VERSION,
@@ -58,11 +59,11 @@ _GROW_DEADLINE = 15.0
 _POLL = 0.05
 
 
-class MappingError(Exception):
+class MappingError(VolumeError):
     """An image cannot be mapped, unmapped or grown; the message says which one and why."""
 
 
-class MapperUnavailableError(MappingError):
+class MapperUnavailableError(MappingError, UnavailableError):
     """The mounter cannot be asked."""
 
 

@@ -20,7 +20,6 @@ import anyio
 import msgspec
 import structlog
 
-from controller.agent.rbd import limits
 from controller.agent.rbd.protocol import (
     RECORDS,
     SOCKET,
@@ -36,7 +35,7 @@ from controller.agent.rbd.protocol import (
     send,
 )
 from controller.agent.rbd.qemu import Export, Launch, Paths, QemuError, clean, command_line, reason
-from controller.agent.system import loop
+from controller.agent.system import loop, task_limit
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name, write_durably
 from controller.framework.text import brief
@@ -308,7 +307,7 @@ async def _answer(mounter: Mounter, stream: ByteStream) -> Reply:
 async def run_mounter(socket: Path, runtime: Path) -> None:
     """Runs the mounter until it is told to end and no volume is left."""
     async with anyio.create_task_group() as tasks:
-        if lifted := await anyio.to_thread.run_sync(limits.lift_own):
+        if lifted := await anyio.to_thread.run_sync(task_limit.lift_own):
             _log.info("limit on tasks lifted", was=lifted)
         mounter = Mounter(tasks, runtime=runtime, state=socket.parent / RECORDS)
         mounter.load()

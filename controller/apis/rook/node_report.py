@@ -61,17 +61,17 @@ class Mapper(ApiStruct, frozen=True, kw_only=True):
     """Why the kernel does not, or why neither can; empty where the kernel does."""
 
 
-class ImageClient(ApiStruct, frozen=True, kw_only=True):
-    """A client of the storage cluster by which the node uses a volume."""
+class VolumeClient(ApiStruct, frozen=True, kw_only=True):
+    """A client of a storage system by which the node uses a volume."""
 
     driver: Annotated[str, Schema(required=True)] = ""
     """Name of the volume's CSI driver."""
     volume_handle: Annotated[str, Schema(required=True)] = ""
     """The volume's handle, as its PersistentVolume has it."""
     image: str = ""
-    """The image as "pool/namespace/image", without the namespace where it is in none."""
+    """What of the storage system it is: of RBD "pool/namespace/image", without the namespace where it is in none."""
     address: str = ""
-    """The client's address with its nonce, "10.0.0.1:0/3456", as the cluster knows it."""
+    """The client as the storage system knows it: of Ceph its address with its nonce, "10.0.0.1:0/3456"."""
     cookie: str = ""
     """The cookie of the lock that it holds on the image; empty where it is not known, or where it holds none."""
 
@@ -84,7 +84,7 @@ class NodeReport(ApiStruct, frozen=True, kw_only=True):
     """The node's block devices, by name."""
     mapper: Mapper = Mapper()
     """By what RBD images become block devices on the node."""
-    clients: tuple[ImageClient, ...] = ()
+    clients: tuple[VolumeClient, ...] = ()
     """The clients by which volumes are in use on the node."""
 
 

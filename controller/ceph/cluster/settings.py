@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
+    from controller.framework.plan import Handler
     from controller.runtime.kube import Secret
 
 OWNED_PREFIX = "rook/config/"
@@ -156,6 +158,11 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
     for who, name in state.owned:
         if (who, name) not in wanted:
             yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
+
+
+def handlers(ceph: Cluster) -> dict[type, Handler]:
+    """How the actions of this module are carried out."""
+    return {SetConfig: partial(set_config, ceph), UnsetConfig: partial(unset_config, ceph)}
 
 
 async def set_config(ceph: Cluster, action: SetConfig) -> None:

@@ -35,6 +35,7 @@ from controller.framework.children import Apply, Live, delete, ensure, explain
 from controller.framework.placement import keep_apart, spread
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
+from controller.framework.rollout import Member, Policy, decide
 from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
 
 if TYPE_CHECKING:
@@ -239,31 +240,46 @@ def budget(cluster: CephCluster) -> JsonObject:
 def _daemons(
     cluster: CephCluster, fsid: str, release: Release, seen: MgrObservation, state: MgrState, hold: str
 ) -> Iterator[Step]:
-    restarting = next((i for i, d in seen.deployments.items() if not d.rolled_out), "")
     # Standbys first: the active one then has somebody on the new release to hand over to.
-    for mgr_id in sorted(ids(cluster), key=lambda i: (i == state.active, i)):
+    order = sorted(ids(cluster), key=lambda i: (i == state.active, i))
+    wanted = {i: mgr_deployment(cluster, fsid, release, Daemon(type="mgr", id=i)) for i in order}
+    why = {i: explain(obj, seen.live.get(("Deployment", obj["metadata"]["name"]))) for i, obj in wanted.items()}
+    waits = decide([_restart(i, bool(why[i]), seen, state) for i in order], Policy(), hold=hold).waits
+    for mgr_id in order:
         daemon = Daemon(type="mgr", id=mgr_id)
         subject = f"mgr {mgr_id}"
         short = users.shortfall(seen.live, keyring_name(daemon), CAPS)
         if short:
             action = CreateKeyring(daemon.entity, CAPS, keyring_name(daemon), daemon.labels(cluster))
             yield Step(subject=subject, action=action, reason=short)
-        wanted = mgr_deployment(cluster, fsid, release, daemon)
-        why = explain(wanted, seen.live.get(("Deployment", daemon.name)))
-        known = state.active == mgr_id or mgr_id in state.standbys
+        serves = _serves(mgr_id, state)
         if is_kept(seen.deployments.get(mgr_id)):
-            if why or not known:
-                yield Step(subject=subject, reason=why or "not available", waits_for=kept_by(daemon))
-        elif why:
-            waits_for = ""
-            if mgr_id in seen.deployments:
-                waits_for = hold or (f"mgr {restarting} to be restarted" if restarting not in ("", mgr_id) else "")
-            yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-            restarting = restarting or (mgr_id if mgr_id in seen.deployments else "")
-        elif not known or (mgr_id == state.active and not state.available):
-            why = trouble(seen.pods.get(mgr_id, ()), seen.deployments.get(mgr_id))
-            waits_for = why or "the mgr to report to the mons"
+            if why[mgr_id] or not serves:
+                yield Step(subject=subject, reason=why[mgr_id] or "not available", waits_for=kept_by(daemon))
+        elif why[mgr_id]:
+            waits_for = waits.get(subject, "")
+            yield Step(subject=subject, action=Apply(wanted[mgr_id]), reason=why[mgr_id], waits_for=waits_for)
+        elif not serves:
+            found = trouble(seen.pods.get(mgr_id, ()), seen.deployments.get(mgr_id))
+            waits_for = found or "the mgr to report to the mons"
             yield Step(subject=subject, reason="not available", waits_for=waits_for)
+
+
+def _serves(mgr_id: str, state: MgrState) -> bool:
+    """Whether a mgr does its part: it is active and answers, or stands by."""
+    return state.available if mgr_id == state.active else mgr_id in state.standbys
+
+
+def _restart(mgr_id: str, differs: bool, seen: MgrObservation, state: MgrState) -> Member:
+    """A mgr as one that is restarted in turn."""
+    found, serves = seen.deployments.get(mgr_id), _serves(mgr_id, state)
+    well = found is not None and found.rolled_out
+    return Member(
+        name=f"mgr {mgr_id}",
+        outdated=differs and found is not None and not is_kept(found),
+        serves=serves,
+        awaited="to be restarted" if not well else "" if serves else "to report to the mons",
+    )
 
 
 def _surplus(cluster: CephCluster, seen: MgrObservation) -> Iterator[Step]:

@@ -36,6 +36,7 @@ from controller.framework.membership import Add, Members, Remove, next_change
 from controller.framework.placement import HOSTNAME_LABEL, eligible, merged
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
+from controller.framework.rollout import Member, Policy, decide
 from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ OUT_OF_QUORUM = "MonOutOfQuorum"
 MAJORITY = "enough other mons in quorum to keep the majority without it"
 FAILOVER_TIMEOUT = 600.0
 """Seconds out of quorum after which a mon is replaced; upstream's default."""
+ONE_AT_A_TIME = Policy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,8 +219,9 @@ def _members(
     cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation, hold: str
 ) -> Iterator[Step]:
     in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
-    outside = set(endpoints.ids) - in_quorum
-    restarting = next((m.id for m in endpoints.mons if _is_restarting(seen.deployments.get(m.id))), "")
+    wanted = {mon.id: mon_deployment(cluster, fsid, release, mon) for mon in endpoints.mons}
+    why = {mon.id: explain(wanted[mon.id], seen.live.get(("Deployment", mon.daemon.name))) for mon in endpoints.mons}
+    waits = decide([_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons], ONE_AT_A_TIME, hold=hold).waits
     for mon in endpoints.mons:
         subject = f"mon {mon.id}"
         if not host_network(cluster):
@@ -227,20 +230,30 @@ def _members(
                 seen.live, service(cluster, mon.id, address="" if known else mon.address), subject=subject
             )
         yield from _claim_of(cluster, mon, seen.live)
-        wanted = mon_deployment(cluster, fsid, release, mon)
-        why = explain(wanted, seen.live.get(("Deployment", mon.daemon.name)))
         if is_kept(seen.deployments.get(mon.id)):
-            if why or mon.id in outside:
-                yield Step(subject=subject, reason=why or NOT_IN_QUORUM, waits_for=kept_by(mon.daemon))
+            if why[mon.id] or mon.id not in in_quorum:
+                yield Step(subject=subject, reason=why[mon.id] or NOT_IN_QUORUM, waits_for=kept_by(mon.daemon))
             continue
-        if why:
-            waits_for = "" if mon.id not in seen.deployments else hold or _restart_waits_for(mon, restarting, outside)
-            yield Step(subject=subject, action=Apply(wanted), reason=why, waits_for=waits_for)
-            if not waits_for:
-                restarting = restarting or mon.id
-        if mon.id in outside:
+        if why[mon.id]:
+            action, waits_for = Apply(wanted[mon.id]), waits.get(subject, "")
+            yield Step(subject=subject, action=action, reason=why[mon.id], waits_for=waits_for)
+        if mon.id not in in_quorum:
             # Also where it is about to be restarted, or that has to wait.
             yield _wait_for_quorum(mon, seen)
+
+
+def _restart(mon: Mon, differs: bool, seen: MonObservation) -> Member:
+    """A mon as one that is restarted in turn."""
+    found = seen.deployments.get(mon.id)
+    well = found is not None and found.rolled_out
+    in_quorum = seen.state is not None and mon.id in seen.state.in_quorum
+    out = "" if in_quorum else "to be in quorum, as mons are restarted one at a time"
+    return Member(
+        name=f"mon {mon.id}",
+        outdated=differs and found is not None and not is_kept(found),
+        serves=in_quorum or (seen.state is None and well),
+        awaited=out if well else "to be restarted",
+    )
 
 
 def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
@@ -252,13 +265,6 @@ def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:
         return None
     kept = {mon_id for mon_id, found in seen.deployments.items() if is_kept(found)}
     return frozenset(seen.endpoints.ids) - seen.state.in_quorum - kept
-
-
-def _restart_waits_for(mon: Mon, restarting: str, outside: Set[str]) -> str:
-    if restarting not in ("", mon.id):
-        return f"mon {restarting} to be restarted"
-    others = sorted(outside - {mon.id})
-    return f"{_named(others)} to be in quorum, as mons are restarted one at a time" if others else ""
 
 
 def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
@@ -283,10 +289,6 @@ def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
         own = {key: wanted["metadata"][key] for key in ("name", "namespace", "finalizers")}
         action = Apply({"apiVersion": PVC.api_version, "kind": PVC.kind, "metadata": own})
         yield Step(subject=f"mon {mon.id}", action=action, reason=f"{name} is not protected from deletion")
-
-
-def _is_restarting(found: Deployment | None) -> bool:
-    return found is not None and not found.rolled_out
 
 
 def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:

@@ -38,13 +38,14 @@ from controller.ceph.osd.objects import APP, Osd, osd_deployment, read_osd, with
 from controller.ceph.osd.script_image import kept_image
 from controller.ceph.pods import cluster_labels, is_kept
 from controller.ceph.releases import RELEASES
-from controller.framework import jobs
+from controller.framework import jobs, rollout
 from controller.framework.aside import aside
 from controller.framework.children import Live, delete, explain, is_held
 from controller.framework.consent import NoConsentError, read_same
 from controller.framework.placement import HOSTNAME_LABEL, rejection
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
+from controller.framework.rollout import Leave, Member, Policy, ask, decide
 from controller.framework.text import brief, some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, resource_of
 
@@ -405,16 +406,17 @@ async def _removable(cluster: CephCluster, seen: OsdObservation, ceph: Cluster) 
 
 
 async def _stoppable(batch: tuple[int, ...], ceph: Cluster) -> tuple[frozenset[int], str]:
-    """Which OSDs of the batch may stop now: all of them, or the first alone, or none; then why not, in Ceph's words."""
-    refusal = ""
-    for ids in (batch, batch[:1]) if len(batch) > 1 else (batch,):
+    """Which OSDs of the batch may stop now, and why the others may not, in Ceph's words."""
+
+    async def question(names: Sequence[str]) -> str:
         try:
-            await ceph.mgr("osd ok-to-stop", ids=[str(osd_id) for osd_id in ids])
+            await ceph.mgr("osd ok-to-stop", ids=[name.removeprefix("osd.") for name in names])
         except CephError as error:
-            refusal = error.message
-        else:
-            return frozenset(ids), ""
-    return frozenset(), refusal
+            return error.message
+        return ""
+
+    leave = await ask([f"osd.{number}" for number in batch], question)
+    return frozenset(int(name.removeprefix("osd.")) for name in leave.names), leave.refusal
 
 
 def analyze(
@@ -602,15 +604,15 @@ def _prepare_node(seen: OsdObservation, node: str, hostname: str, accepted: Sequ
 
 
 def _daemons(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd], hold: str) -> Iterator[Step]:
-    before = _named(sorted(seen.stoppable or seen.assessed.returning))
+    leave = Leave([f"osd.{number}" for number in seen.stoppable], seen.unstoppable)
+    waits = decide(_rollout(seen), _policy(cluster), hold=hold, leave=leave).waits
     states = seen.states or {}
     for osd in osds:
         subject = osd.daemon.entity
         state = states.get(osd.osd_id)
         change = seen.assessed.changes.get(osd.osd_id)
         if change is not None:
-            waits_for = _restart_waits_for(seen, osd, hold, before)
-            yield Step(subject=subject, action=change, reason=change.difference, waits_for=waits_for)
+            yield Step(subject=subject, action=change, reason=change.difference, waits_for=waits.get(subject, ""))
         elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
             yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
@@ -717,12 +719,29 @@ def _asks(cluster: CephCluster, seen: OsdObservation) -> bool:
 
 def next_batch(cluster: CephCluster, seen: OsdObservation) -> tuple[int, ...]:
     """The OSDs to restart next, all on one node; none while those before them are not back. Pure."""
-    waiting = [change.osd for number, change in seen.assessed.changes.items() if _serves(seen, number)]
-    if not waiting or seen.assessed.returning:
-        return ()
-    node = min(osd.node for osd in waiting)
-    batch = [osd.osd_id for osd in waiting if osd.node == node]
-    return tuple(batch[: cluster.spec.storage.osd_max_updates_in_parallel])
+    return tuple(int(name.removeprefix("osd.")) for name in rollout.next_batch(_rollout(seen), _policy(cluster)))
+
+
+def _policy(cluster: CephCluster) -> Policy:
+    return Policy(batch=cluster.spec.storage.osd_max_updates_in_parallel)
+
+
+def _rollout(seen: OsdObservation) -> tuple[Member, ...]:
+    """The OSDs that are to be restarted, node by node, and those that are waited for."""
+    returning = dict.fromkeys(seen.assessed.returning, "to be restarted")
+    changes = {number: change for number, change in seen.assessed.changes.items() if number in seen.deployments}
+    outdated = [
+        Member(
+            name=f"osd.{number}",
+            domain=change.osd.node,
+            outdated=True,
+            serves=_serves(seen, number),
+            awaited=returning.pop(number, ""),
+        )
+        for number, change in sorted(changes.items(), key=lambda item: (item[1].osd.node, item[0]))
+    ]
+    awaited = [Member(name=f"osd.{number}", serves=False, awaited=why) for number, why in sorted(returning.items())]
+    return (*awaited, *outdated)
 
 
 def _returning(seen: OsdObservation) -> frozenset[int]:
@@ -768,18 +787,6 @@ def _moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> I
             waits_for="the labels to be as they were, or consent",
             consent=f'annotation {MOVE_ANNOTATION}: "true"',
         )
-
-
-def _restart_waits_for(seen: OsdObservation, osd: Osd, hold: str, before: str) -> str:
-    if osd.osd_id not in seen.deployments:
-        return ""
-    if hold:
-        return hold
-    if not _serves(seen, osd.osd_id) or osd.osd_id in seen.stoppable:
-        return ""
-    if before:
-        return f"{before} to be restarted"
-    return f"osd.{osd.osd_id} to be dispensable: {seen.unstoppable}" if seen.unstoppable else "its turn"
 
 
 def _named(osd_ids: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.agent.node.calls import Volumes
+from controller.agent.node.calls import Operations
 from controller.agent.node.service import NodeService
 from controller.agent.system import mounts
 from e2e import host
@@ -43,4 +43,4 @@ def operator(tmp_path: Path) -> Operator:
 
 @pytest.fixture
 def node(mapper: FileMapper, operator: Operator, tmp_path: Path) -> NodeService:
-    return service(mapper, operator, tmp_path, Volumes(Tasks()))
+    return service(mapper, operator, tmp_path, Operations(Tasks()))

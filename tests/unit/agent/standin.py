@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
-from controller.agent.node.calls import Volumes
+from controller.agent.node.block import BlockDriver
+from controller.agent.node.calls import Operations
+from controller.agent.node.clients import Clients
 from controller.agent.node.service import NodeService
-from controller.agent.rbd.clients import Clients
+from controller.agent.rbd.devices import RbdDevices
 from controller.agent.rbd.mapper import MappingError
 from controller.agent.rbd.protocol import Credentials, Image, Mapped
 from controller.agent.system import loop
 from controller.agent.system.command import Runner, run
-from controller.apis.rook.node_report import ImageClient
+from controller.apis.rook.node_report import VolumeClient
 from informers import TransportError
 
 GIB = 1 << 30
@@ -97,7 +100,7 @@ class Operator:
 
     def __init__(self, directory: Path) -> None:
         self.clients = Clients(directory, self.publish)
-        self.told: list[tuple[ImageClient, ...]] = []
+        self.told: list[tuple[VolumeClient, ...]] = []
         self.refuses = False
 
     async def publish(self) -> None:
@@ -110,20 +113,9 @@ DRIVER = "rook-ceph.rbd.csi.ceph.com"
 
 
 def service(
-    mapper: FileMapper, operator: Operator, directory: Path, volumes: Volumes, run: Runner = run
+    mapper: FileMapper, operator: Operator, directory: Path, operations: Operations, run: Runner = run
 ) -> NodeService:
     """The node service of a node that has room for 7 volumes."""
-
-    async def room() -> int:
-        return 7
-
-    return NodeService(
-        "node-a",
-        DRIVER,
-        [mapper],
-        volumes,
-        operator.clients,
-        directory / "state",
-        max_volumes=room,
-        runner=run,
-    )
+    devices = RbdDevices("node-a", [mapper], CollectorRegistry(), 7)
+    driver = BlockDriver("node-a", devices, operator.clients, directory / "state", runner=run)
+    return NodeService("node-a", DRIVER, driver, operations)

@@ -25,3 +25,9 @@ def test_an_interval_that_is_none_is_named(text: str, why: str) -> None:
 def test_what_is_missing_is_named(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is not set"):
         Settings.from_environment({key: value for key, value in POD.items() if key != name})
+
+
+def test_a_driver_of_no_known_kind_is_named() -> None:
+    assert Settings.from_environment({**POD, "ROOK_CSI_DRIVERS": "a.rbd.csi.ceph.com, b.rbd.csi.ceph.com"}).drivers
+    with pytest.raises(ValueError, match=r"ROOK_CSI_DRIVERS has 'x.example.com': expected names that end in \.rbd"):
+        Settings.from_environment({**POD, "ROOK_CSI_DRIVERS": "a.rbd.csi.ceph.com,x.example.com"})

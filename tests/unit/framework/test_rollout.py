@@ -102,7 +102,9 @@ def test_what_holds_the_system_holds_all() -> None:
 def test_one_that_is_being_restarted_may_be_so_again() -> None:
     members = (Member(name="a", outdated=True, awaited=BACK), Member(name="b", outdated=True))
     assert decide(members, ONE).waits == {"a": "", "b": "a to be restarted"}
-    assert decide((*members, *the("c~")), ONE).waits == {"a": "a, c to be back", "b": "a, c to be back"}
+    assert decide(members[::-1], ONE).waits == {"a": "", "b": "a to be restarted"}
+    assert decide((*members, *the("c", c=1.0)), Policy(soak=60)).waits["a"] == "", "it takes nothing more away"
+    assert decide((*members, *the("c~")), ONE).waits == {"a": "c to be back", "b": "a, c to be back"}
 
 
 def test_it_says_why_it_is_given_up_and_goes_on_with_something_else() -> None:
@@ -127,6 +129,7 @@ def test_leave_is_asked_for_and_heeded() -> None:
     members = the("a/1! b/1! c/2! d/2!-")
     policy = Policy(batch=2)
     assert next_batch(members, policy) == ("a", "b")
+    assert next_batch(members, replace(policy, canary=1)) == ("a",)
     assert decide(members, policy, leave=Leave(("a",))).waits == {
         "a": "",
         "b": "a to be restarted",

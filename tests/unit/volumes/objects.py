@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from controller.apis.meta import Condition
-from controller.apis.rook.node_report import ImageClient, NodeReport
+from controller.apis.rook.node_report import NodeReport, VolumeClient
 from controller.runtime.kube import (
     AttachmentError,
     AttachmentSource,
@@ -182,5 +182,5 @@ def report(name: str, *clients: str, handle: str = "h") -> NodeReport:
     """What the agent of a node says: it has the volume by these clients."""
     return NodeReport(
         metadata=ObjectMeta(name=name, namespace="rook-ceph"),
-        clients=tuple(ImageClient(driver=DRIVER, volume_handle=handle, address=client) for client in clients),
+        clients=tuple(VolumeClient(driver=DRIVER, volume_handle=handle, address=client) for client in clients),
     )

@@ -12,13 +12,13 @@ import yaml
 from controller.agent.devices import report
 from controller.agent.devices.discovery import Discovery
 from controller.agent.devices.report import REPORTS, Reporter
-from controller.apis.rook.node_report import BlockDevice, ImageClient, Mapper, NodeReport
+from controller.apis.rook.node_report import BlockDevice, Mapper, NodeReport, VolumeClient
 from controller.testkit import ApiServer
 from informers import ApiError
 
 CRD = Path(__file__).parents[4] / "manifests/crds/rook.io_nodereports.yaml"
 DISK = BlockDevice(name="sdb", path="/dev/sdb", size=1, type="disk", signatures=("gpt",))
-VOLUME = ImageClient(driver="rbd", volume_handle="v", image="pool/a", address="10.0.0.1:0/3456", cookie="18446")
+VOLUME = VolumeClient(driver="rbd", volume_handle="v", image="pool/a", address="10.0.0.1:0/3456", cookie="18446")
 
 
 class Devices:
@@ -37,7 +37,7 @@ class Node:
         self.server = ApiServer(namespaces=("rook",))
         self.server.install(yaml.safe_load(CRD.read_text(encoding="utf-8")))
         self.devices = Devices()
-        self.volumes: list[ImageClient] = []
+        self.volumes: list[VolumeClient] = []
         self.reporter = Reporter(
             client=self.server.client(),
             namespace="rook",

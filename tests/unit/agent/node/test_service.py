@@ -12,14 +12,14 @@ import grpc
 import pytest
 
 from controller.agent.node import csi_pb2
-from controller.agent.node.calls import CsiError, Volumes, status_of
+from controller.agent.node.calls import CsiError, Operations, status_of
+from controller.agent.node.clients import Clients, NotToldError
 from controller.agent.node.service import NodeService
-from controller.agent.rbd.clients import Clients, NotToldError
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
 from controller.agent.system.files import file_name
 from controller.agent.system.filesystem import FilesystemError, ext4_can_grow, prepare
-from controller.apis.rook.node_report import ImageClient
+from controller.apis.rook.node_report import VolumeClient
 from tests.unit.agent.standin import ADDRESS, DRIVER, GIB, FileMapper, Operator, Tasks, needs_loop_devices, service
 
 pytestmark = needs_loop_devices
@@ -264,10 +264,10 @@ async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, operator:
         return await run(*argv, deadline=deadline, ok=ok)
 
     async with anyio.create_task_group() as tasks:
-        first = Kubelet(service(mapper, operator, tmp_path, Volumes(tasks), dies_in_mkfs), tmp_path)
+        first = Kubelet(service(mapper, operator, tmp_path, Operations(tasks), dies_in_mkfs), tmp_path)
         with pytest.raises(CommandError, match="killed"):
             await first.stage()
-        after_restart = Kubelet(service(mapper, operator, tmp_path, Volumes(tasks)), tmp_path)
+        after_restart = Kubelet(service(mapper, operator, tmp_path, Operations(tasks)), tmp_path)
         await after_restart.stage()
         assert mounted(after_restart.staging) is not None
         assert not list((tmp_path / "state/unfinished").iterdir())
@@ -399,7 +399,9 @@ async def test_one_that_cannot_be_grown_is_mounted_as_it_is(
         return await run(*argv, deadline=deadline, ok=ok)
 
     mapper.create("image")
-    kubelet = Kubelet(service(mapper, operator, tmp_path, Volumes(Tasks()), grows_nothing), tmp_path, fs_type=fs_type)
+    kubelet = Kubelet(
+        service(mapper, operator, tmp_path, Operations(Tasks()), grows_nothing), tmp_path, fs_type=fs_type
+    )
     await kubelet.stage()
     await kubelet.unstage()
     mapper.create("image", 2 * GIB)
@@ -492,17 +494,17 @@ async def test_a_call_waits_for_the_operation_under_way_and_one_that_is_cancelle
         return "answered"
 
     async with anyio.create_task_group() as tasks:
-        volumes = Volumes(tasks)
+        operations = Operations(tasks)
         async with anyio.create_task_group() as call:
-            call.start_soon(volumes.run, "v", operation)
+            call.start_soon(operations.run, "v", operation)
             await began.wait()
-            assert await volumes.run("w", second) == "answered"
+            assert await operations.run("w", second) == "answered"
             call.cancel_scope.cancel()
         assert done == ["second"]
         with anyio.fail_after(60):
             async with anyio.create_task_group() as others:
-                others.start_soon(volumes.run, "v", second)
-                others.start_soon(volumes.run, "v", second)
+                others.start_soon(operations.run, "v", second)
+                others.start_soon(operations.run, "v", second)
                 await anyio.wait_all_tasks_blocked()
                 assert done == ["second"]
                 go_on.set()
@@ -518,19 +520,19 @@ async def test_what_takes_longer_than_a_call_is_told_goes_on_and_is_not_begun_tw
         return "done"
 
     async with anyio.create_task_group() as tasks:
-        volumes = Volumes(tasks, seconds=0.01)
+        operations = Operations(tasks, seconds=0.01)
         with pytest.raises(CsiError, match="NodeStageVolume has been running for 0 s and goes on") as first:
-            await volumes.run("v", operation, "NodeStageVolume")
+            await operations.run("v", operation, "NodeStageVolume")
         with pytest.raises(CsiError, match="volume v: NodeStageVolume has been running") as second:
-            await volumes.run("v", operation, "NodeStageVolume")
+            await operations.run("v", operation, "NodeStageVolume")
         assert first.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert second.value.code is grpc.StatusCode.ABORTED
         assert began == ["once"]
         go_on.set()
         with anyio.fail_after(60):
-            await volumes.drained()
+            await operations.drained()
         with pytest.raises(CsiError, match="the agent is ending") as late:
-            await volumes.run("v", operation)
+            await operations.run("v", operation)
         assert late.value.code is grpc.StatusCode.UNAVAILABLE
 
 
@@ -551,7 +553,7 @@ async def test_the_operator_knows_the_client_before_the_stage_succeeds(
 
     operator.refuses = False
     await kubelet.stage()
-    client = ImageClient(driver=DRIVER, volume_handle=kubelet.volume, image="p/image", address=ADDRESS)
+    client = VolumeClient(driver=DRIVER, volume_handle=kubelet.volume, image="p/image", address=ADDRESS)
     assert operator.told[-1] == (client,)
     after_restart = Clients(tmp_path / "state/clients", operator.publish)
     after_restart.load()
@@ -660,7 +662,7 @@ async def test_tools_that_write_run_to_their_end(mapper: FileMapper, operator: O
 
     for fs_type in ("ext4", "xfs"):
         mapper.create(fs_type)
-        kubelet = Kubelet(service(mapper, operator, tmp_path, Volumes(Tasks()), records), tmp_path, fs_type=fs_type)
+        kubelet = Kubelet(service(mapper, operator, tmp_path, Operations(Tasks()), records), tmp_path, fs_type=fs_type)
         kubelet.publish_context["imageName"] = fs_type
         await kubelet.stage()
         await kubelet.unstage()

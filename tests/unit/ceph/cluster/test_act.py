@@ -12,10 +12,11 @@ from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon
 from controller.ceph.access.rados import Connections
 from controller.ceph.cluster import deletion
-from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, MemberError, handlers
+from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, handlers
 from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity
 from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.observe import Caches, Observation
+from controller.ceph.mon.act import MemberError
 from controller.ceph.mon.analyze import DropClaim, MonObservation, RemoveFromMonmap, RetireMon, StartMon
 from controller.framework.consent import NoConsentError
 from controller.framework.jobs import Attempt

@@ -87,6 +87,29 @@ def test_standbys_are_restarted_before_the_active_mgr() -> None:
     assert told(steps) == ["mgr b: Apply", "mgr a: Apply <- mgr b to be restarted"]
 
 
+def test_the_active_mgr_is_not_restarted_before_the_standby_has_reported() -> None:
+    cluster = a_cluster({"mgr": {"count": 2}})
+    seen = running(cluster, "ab")
+    restarted = mgr_deployment(cluster, FSID, NEWER, mgr("b"))
+    seen = replace(
+        seen,
+        deployments={**seen.deployments, "b": deployment_view(restarted)},
+        live={**seen.live, **live_objects(restarted)},
+    )
+    assert told(analyze(cluster, FSID, NEWER, seen)) == ["mgr a: Apply"]
+    alone = replace(seen, state=MgrState(active="a", available=True, modules=ON))
+    assert told(analyze(cluster, FSID, NEWER, alone)) == [
+        "mgr b: Wait <- the mgr to report to the mons",
+        "mgr a: Apply <- mgr b to report to the mons",
+    ]
+
+
+def test_mgrs_that_serve_nothing_are_mended_at_once() -> None:
+    cluster = a_cluster({"mgr": {"count": 2}})
+    seen = running(cluster, "ab", state=MgrState())
+    assert told(analyze(cluster, FSID, NEWER, seen)) == ["mgr a: Apply", "mgr b: Apply"]
+
+
 def test_a_mgr_is_not_restarted_while_held() -> None:
     cluster = a_cluster()
     steps = analyze(cluster, FSID, NEWER, running(cluster, "a"), hold="mon c to be restarted")

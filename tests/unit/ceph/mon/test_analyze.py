@@ -269,6 +269,29 @@ def test_a_mon_is_restarted_only_while_the_others_are_in_quorum() -> None:
     ], "the mon that is out anyway may be restarted: that can heal it"
 
 
+def test_mons_that_are_broken_are_mended_whoever_else_is_away() -> None:
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="a")
+    assert [t for t in told(analyze(cluster, FSID, NEWER, seen)) if "Apply" in t] == [
+        "mon a: Apply <- mon b, mon c to be in quorum, as mons are restarted one at a time",
+        "mon b: Apply",
+        "mon c: Apply",
+    ]
+
+
+def test_without_a_quorum_a_mon_whose_pod_runs_stays_and_those_whose_pods_do_not_are_mended() -> None:
+    """A setting that two of three mons do not start with is taken back."""
+    cluster = a_cluster()
+    seen = running_mons(cluster, "abc", quorum="")
+    broken = {m: deployment_view(mon_deployment(cluster, FSID, RELEASE, member(m)), rolled_out=False) for m in "bc"}
+    seen = replace(seen, deployments={**seen.deployments, **broken})
+    assert [t for t in told(analyze(cluster, FSID, NEWER, seen)) if "Apply" in t] == [
+        "mon a: Apply <- mon b, mon c to be restarted",
+        "mon b: Apply",
+        "mon c: Apply",
+    ]
+
+
 def test_a_restart_waits_for_the_one_before_it_to_be_rolled_out() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc")

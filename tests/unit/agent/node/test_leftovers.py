@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.agent.rbd.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes, Wanted, let_go_of_leftovers
+from controller.agent.node.leftovers import GRACE, INTERVAL, Leftovers, NodeVolumes, Wanted, let_go_of_leftovers
 from controller.runtime.kube import NODE
 from controller.testkit import ApiServer, virtual_time
 
@@ -166,7 +166,7 @@ async def test_a_change_of_the_node_is_acted_upon() -> None:
     mapped = Node()
     mapped.maps = {"v"}
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(let_go_of_leftovers, server.client(), "n1", (DRIVER,), mapped)
+        tasks.start_soon(let_go_of_leftovers, server.client(), "n1", [((DRIVER,), mapped)])
         await anyio.sleep(3 * INTERVAL)
         assert mapped.maps == {"v"}
         server.put(NODE, {**node, "status": {}})

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.agent.rbd.limits import THREADS_PER_VOLUME, lift_own, userspace_volumes
+from controller.agent.system.task_limit import lift_own, room_for
 
+THREADS = 16
 POD = "kubepods.slice/pod1/agent"
 
 
@@ -36,21 +37,21 @@ def test_the_tightest_limit_on_the_way_up_counts(tmp_path: Path, proc: Path, own
     for group in ("", "kubepods.slice", "kubepods.slice/pod1", POD):
         write(cgroups / pids / group / "pids.max", "2048\n" if group == level else "max\n")
     write(cgroups / pids / POD / "pids.max", "307\n")  # this container's own, as systemd gives it
-    assert userspace_volumes(proc=proc, cgroups=cgroups) == 2048 // 2 // THREADS_PER_VOLUME
+    assert room_for(THREADS, proc=proc, cgroups=cgroups) == 2048 // 2 // THREADS
 
 
 def test_without_a_limit_on_groups_the_kernels_counts(tmp_path: Path, proc: Path) -> None:
-    assert userspace_volumes(proc=proc, cgroups=tmp_path) == 192730 // 2 // THREADS_PER_VOLUME
+    assert room_for(THREADS, proc=proc, cgroups=tmp_path) == 192730 // 2 // THREADS
 
 
 def test_a_tiny_limit_leaves_room_for_one(tmp_path: Path, proc: Path) -> None:
     write(tmp_path / "cgroup/pids.max", "8")
     write(proc / "self/cgroup", "0::/\n")
-    assert userspace_volumes(proc=proc, cgroups=tmp_path / "cgroup") == 1
+    assert room_for(THREADS, proc=proc, cgroups=tmp_path / "cgroup") == 1
 
 
 def test_where_nothing_is_known_there_is_no_limit(tmp_path: Path) -> None:
-    assert userspace_volumes(proc=tmp_path, cgroups=tmp_path) == 0
+    assert room_for(THREADS, proc=tmp_path, cgroups=tmp_path) == 0
 
 
 @pytest.mark.parametrize("seen", [POD, ""], ids=["in the host's hierarchy", "as the root"])

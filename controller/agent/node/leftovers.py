@@ -27,7 +27,7 @@ from informers import InformerFactory
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-    from informers import Client
+    from informers import Client, Delta
 
 _log = structlog.get_logger(__name__)
 
@@ -161,24 +161,32 @@ class Leftovers:
             _log.info("volume let go: it is not attached to this node, and nothing on it uses it", volume=volume)
 
 
-async def let_go_of_leftovers(client: Client, node: str, drivers: Collection[str], mappings: Mappings) -> None:
+async def let_go_of_leftovers(client: Client, node: str, served: Sequence[tuple[Collection[str], Mappings]]) -> None:
     """Lets go of what is left behind on a node, whose volumes are watched; until cancelled.
 
     Args:
         client: Reaches the API server.
         node: The node's name.
-        drivers: The names of the CSI drivers whose volumes are looked after.
-        mappings: What is mapped.
+        served: For each kind of driver the names of its CSI drivers, and what of theirs is mapped.
     """
 
-    async def wanted() -> Wanted:
-        found = await client.get(NODE, "", node)
-        return msgspec.convert(found, NodeVolumes).wanted(drivers)
+    def looking(drivers: Collection[str], mappings: Mappings) -> Leftovers:
+        async def wanted() -> Wanted:
+            found = await client.get(NODE, "", node)
+            return msgspec.convert(found, NodeVolumes).wanted(drivers)
 
-    leftovers = Leftovers(mappings, wanted)
+        return Leftovers(mappings, wanted)
+
+    kinds = [looking(drivers, mappings) for drivers, mappings in served]
     factory = InformerFactory(client)
     watched = factory.informer(NODE, NodeVolumes, field_selector=f"metadata.name={node}")
-    watched.add_handler(lambda delta: leftovers.changed())
+
+    def changed(_: Delta[NodeVolumes]) -> None:
+        for leftovers in kinds:
+            leftovers.changed()
+
+    watched.add_handler(changed)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(factory.run)
-        await leftovers.run()
+        for leftovers in kinds:
+            tasks.start_soon(leftovers.run)

@@ -1,29 +1,26 @@
-"""How many volumes a node can map in userspace: each takes threads, and what a node may have of those is limited."""
+"""The node's limit on tasks: what serves volumes in userspace takes threads, and a node may have so many."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-THREADS_PER_VOLUME = 16
-"""Of a qemu-storage-daemon with a Ceph client that is told to make do with few (measured with Ceph 18.2)."""
-
 _SHARE = 2
 """One part in so many of the node's tasks is for volumes; the rest is for the pods that use them, and all else."""
 
 
-def userspace_volumes(*, proc: Path = Path("/proc"), cgroups: Path = Path("/host/cgroup")) -> int:
-    """How many volumes this node can map in userspace; 0: no limit is known. Blocking.
+def room_for(threads: int, *, proc: Path = Path("/proc"), cgroups: Path = Path("/host/cgroup")) -> int:
+    """How many volumes this node has room for, each of which takes so many threads; 0: no limit is known. Blocking.
 
     Counts by the tightest limit on tasks: of the kernel, and of the control groups above this container's, as far up as
-    they are seen (Linux Documentation/admin-guide/cgroup-v2.rst, "PID"). The mounter is in another container, which has
-    the same groups above it, and lifts its own limit.
+    they are seen (Linux Documentation/admin-guide/cgroup-v2.rst, "PID"). What serves the volumes is in another
+    container, which has the same groups above it, and lifts its own limit.
     """
     limits = [_number(proc / "sys/kernel" / name) for name in ("threads-max", "pid_max")]
     for hierarchy in (cgroups, cgroups / "pids"):
         own = _own_group(proc, hierarchy == cgroups)
         limits.extend(_number(hierarchy / group / "pids.max") for group in own.parents or (own,))
     known = [limit for limit in limits if limit]
-    return max(min(known) // _SHARE // THREADS_PER_VOLUME, 1) if known else 0
+    return max(min(known) // _SHARE // threads, 1) if known else 0
 
 
 def lift_own(*, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> str:

@@ -14,9 +14,10 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from controller.agent.node.driver import UnavailableError
 from controller.agent.system.command import CommandError
 from controller.agent.system.files import file_name, write_durably
-from controller.apis.rook.node_report import ImageClient
+from controller.apis.rook.node_report import VolumeClient
 from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _UNWRITTEN = (ApiError, TransportError, CommandError, OSError)
 """What keeps a report from being written."""
 
 
-class NotToldError(Exception):
+class NotToldError(UnavailableError):
     """The operator cannot be told of a client."""
 
 
@@ -44,23 +45,23 @@ class Clients:
 
     directory: Path
     publish: Callable[[], Awaitable[None]]
-    _clients: dict[str, ImageClient] = field(default_factory=dict)
+    _clients: dict[str, VolumeClient] = field(default_factory=dict)
 
     def load(self) -> None:
         """Reads what an earlier agent has told. Blocking."""
         for path in self.directory.glob("*.json"):
             try:
-                client = msgspec.json.decode(path.read_bytes(), type=ImageClient)
+                client = msgspec.json.decode(path.read_bytes(), type=VolumeClient)
             except (OSError, msgspec.MsgspecError) as error:
                 _log.error("record cannot be read", record=str(path), error=str(error))
                 continue
             self._clients[client.volume_handle] = client
 
-    def listed(self) -> tuple[ImageClient, ...]:
+    def listed(self) -> tuple[VolumeClient, ...]:
         """All clients, by volume handle."""
         return tuple(self._clients[volume] for volume in sorted(self._clients))
 
-    async def add(self, client: ImageClient) -> None:
+    async def add(self, client: VolumeClient) -> None:
         """Tells of a volume's client, in place of one that it had before.
 
         Raises:
