@@ -174,6 +174,8 @@ class UpgradeSpec(SpecStruct, frozen=True, kw_only=True):
     """So many members are changed first, and the others when this is 0 again or not set."""
     soak_seconds: Annotated[Int32, Schema(minimum=0, maximum=86400)] = 30
     """Seconds that a member has to be well after its restart before the next one is restarted."""
+    restart: str = ""
+    """Restart all members, one by one, whenever this text is changed; why, for instance."""
     snapshot: bool | None = None
     """Take a snapshot of each member before its version is changed; true when not set."""
 

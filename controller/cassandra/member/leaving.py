@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
-from controller.cassandra.member.record import Record, Standing
+from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.replication import short_of_copies
 from controller.cassandra.member.ring import Scene, busy, keepers, unrest
 from controller.cassandra.member.steps import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.cassandra.access.answers import State
-    from controller.cassandra.member.record import Seat
+    from controller.cassandra.member.roster import Seat
 
 
 def decommission(seat: Seat) -> str:
@@ -43,23 +43,23 @@ def removal(seat: Seat) -> str:
     return f"remove-{seat.host_id}"
 
 
-def leave(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Step]:
+def leave(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps before a member begins to leave."""
-    seat = record.seats[name]
+    seat = roster.seats[name]
     reason = f"rack {seat.rack} is to have {wish.racks.get(seat.rack, 0)} members"
-    held = wish.hold or unrest(record, scene) or busy(record, scene)
-    held = after(held) if held else _cannot_leave(name, wish, record, scene)
+    held = wish.hold or unrest(roster, scene) or busy(roster, scene)
+    held = after(held) if held else _cannot_leave(name, wish, roster, scene)
     if held:
         yield wait(name, reason, held)
         return
-    yield write(record.seated(name, replace(seat, standing=Standing.LEAVING)), name, reason)
+    yield write(roster.seated(name, replace(seat, standing=Standing.LEAVING)), name, reason)
 
 
-def leaving(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Step]:
+def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps until a member has left, by what it has written on its own volume."""
-    seat, seen = record.seats[name], scene.of(name)
+    seat, seen = roster.seats[name], scene.of(name)
     if seat.lost:
-        yield from _removing(name, record, scene)
+        yield from _removing(name, roster, scene)
         return
     reason, state = "it hands on its data and leaves the ring", seen.state
     if seen.host_id and seen.host_id != seat.host_id:
@@ -67,7 +67,7 @@ def leaving(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Ste
         return
     if seen.has_left:
         yield write(
-            record.seated(name, replace(seat, standing=Standing.LEFT)),
+            roster.seated(name, replace(seat, standing=Standing.LEFT)),
             name,
             "it has handed on its data and left, by its own word",
         )
@@ -91,8 +91,8 @@ def leaving(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Ste
     if (job is not None and job.state is not JobState.FAILED) or (name, job_id) not in scene.jobs:
         yield wait(name, reason, "it to begin")
         return
-    held = unrest(record, scene, but=(name,))
-    held = after(held) if held else _cannot_leave(name, wish, record, scene)
+    held = unrest(roster, scene, but=(name,))
+    held = after(held) if held else _cannot_leave(name, wish, roster, scene)
     if held:
         yield wait(name, reason, held)
         return
@@ -101,45 +101,45 @@ def leaving(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Ste
             yield wait(name, reason, f"the next try: {job.message}")
             return
         again = replace(seat, attempt=seat.attempt + 1)
-        yield write(record.seated(name, again), name, f"it could not leave: {job.message}")
+        yield write(roster.seated(name, again), name, f"it could not leave: {job.message}")
         return
-    force = bool(short_of_copies(len(record.members), record.datacenter, scene.keyspaces or ()))
+    force = bool(short_of_copies(len(roster.members), roster.datacenter, scene.keyspaces or ()))
     yield Step(subject=name, reason=reason, action=Tell(name, job_id, Decommission(force=force)), lane=LANE)
 
 
-def _removing(name: str, record: Record, scene: Scene) -> Iterator[Step]:
+def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps by which a lost member is taken out of the ring."""
-    seat = record.seats[name]
+    seat = roster.seats[name]
     reason = f"host ID {seat.host_id} is lost: the others make its copies anew"
-    kept = keepers(seat.host_id, "", record, scene)
+    kept = keepers(seat.host_id, "", roster, scene)
     if kept == []:
         gone = replace(seat, standing=Standing.STOPPING)
-        yield write(record.seated(name, gone), name, "it is out of the ring")
+        yield write(roster.seated(name, gone), name, "it is out of the ring")
         return
     if kept is None:
         yield wait(name, reason, "another member to serve")
         return
-    held = unrest(record, scene)
+    held = unrest(roster, scene)
     if held:
         yield wait(name, reason, after(held))
         return
     yield from told(kept[0], removal(seat), RemoveNode(seat.host_id), reason, scene)
 
 
-def left(name: str, _: Wish, record: Record, scene: Scene) -> Iterator[Step]:
+def left(name: str, _: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps until all others have seen that a member left."""
-    seat = record.seats[name]
-    kept = keepers(seat.host_id, scene.of(name).address, record, scene)
+    seat = roster.seats[name]
+    kept = keepers(seat.host_id, scene.of(name).address, roster, scene)
     if kept is None or kept:
         yield wait(name, "it has left the ring", f"{some(kept or ['the others'], 3)} to see that")
         return
     stops = replace(seat, standing=Standing.STOPPING)
-    yield write(record.seated(name, stops), name, "all others see that it has left: its pod is not needed any more")
+    yield write(roster.seated(name, stops), name, "all others see that it has left: its pod is not needed any more")
 
 
-def stopping(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[Step]:
+def stopping(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps until nothing is left of a member but, unless the spec says otherwise, its volume."""
-    seat, seen = record.seats[name], scene.of(name)
+    seat, seen = roster.seats[name], scene.of(name)
     if seen.pod:
         yield wait(name, "it has left the ring", "its pod to end")
         return
@@ -149,12 +149,12 @@ def stopping(name: str, wish: Wish, record: Record, scene: Scene) -> Iterator[St
         yield Step(subject=name, reason=reason, action=wipe, lane=LANE)
         return
     kept = ", and its volume is kept" if seen.claim else ""
-    yield write(record.seated(name, None), name, f"it is gone, with host ID {seat.host_id or 'unknown'}{kept}")
+    yield write(roster.seated(name, None), name, f"it is gone, with host ID {seat.host_id or 'unknown'}{kept}")
 
 
-def _cannot_leave(name: str, wish: Wish, record: Record, scene: Scene) -> str:
+def _cannot_leave(name: str, wish: Wish, roster: Roster, scene: Scene) -> str:
     """What has to happen before a member can hand on its data; empty: it can."""
-    staying = [member for member in record.members if member != name]
+    staying = [member for member in roster.members if member != name]
     if not staying:
         return "the Cluster to be deleted: the last member has nobody to hand its data to"
     if scene.keyspaces is None:
@@ -163,7 +163,7 @@ def _cannot_leave(name: str, wish: Wish, record: Record, scene: Scene) -> str:
         asked = sum(keyspace.factors.values())
         if keyspace.is_system and asked > len(staying):
             return f"keyspace {keyspace.name} to have at most {len(staying)} copies: it has {asked}"
-    for keyspace in short_of_copies(len(staying), record.datacenter, scene.keyspaces):
+    for keyspace in short_of_copies(len(staying), roster.datacenter, scene.keyspaces):
         if keyspace.name not in wish.lose_copies:
             asked = sum(keyspace.factors.values())
             return (

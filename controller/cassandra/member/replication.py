@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from controller.cassandra.member.record import Chore, ChoreKind, Record
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster
 from controller.cassandra.member.ring import Scene, serving, unrest
 from controller.cassandra.member.steps import LANE, Replicate, after, write
 from controller.framework.plan import Step
@@ -19,33 +19,33 @@ COPIES = 3
 NETWORK_TOPOLOGY = "NetworkTopologyStrategy"
 
 
-def replication(record: Record, scene: Scene, *, leaving: int = 0) -> Iterator[Step]:
+def replication(roster: Roster, scene: Scene, *, leaving: int = 0) -> Iterator[Step]:
     """Cassandra's own keyspaces have as many copies as the ring can bear, and as few as it must before one leaves.
 
     Args:
-        record: Who belongs to the ring.
+        roster: Who belongs to the ring.
         scene: What was found.
         leaving: How many members are about to leave.
     """
-    present = len(record.members)
+    present = len(roster.members)
     copies = max(min(COPIES, present - leaving), 1)
-    differing = [k for k in scene.keyspaces or () if k.is_system and not _replicated(k, record.datacenter, copies)]
+    differing = [k for k in scene.keyspaces or () if k.is_system and not _replicated(k, roster.datacenter, copies)]
     if not differing:
         return
-    held = unrest(record, scene)
+    held = unrest(roster, scene)
     if held:
         names = ", ".join(keyspace.name for keyspace in differing)
         reason = f"{names}: {copies} copies are wanted among {present} members"
         yield Step(subject="keyspaces", reason=reason, waits_for=after(held), lane=LANE)
         return
-    repairs = [Chore(kind=ChoreKind.REPAIR_SYSTEM, member=name, cause=str(copies)) for name in record.members]
-    planned = {(chore.member, chore.cause) for chore in record.chores if chore.kind is ChoreKind.REPAIR_SYSTEM}
+    repairs = [Chore(kind=ChoreKind.REPAIR_SYSTEM, member=name, cause=str(copies)) for name in roster.members]
+    planned = {(chore.member, chore.cause) for chore in roster.chores if chore.kind is ChoreKind.REPAIR_SYSTEM}
     if copies > 1 and any((repair.member, repair.cause) not in planned for repair in repairs):
-        yield write(record.with_chores(*repairs), "keyspaces", "new copies of Cassandra's own are empty until a repair")
+        yield write(roster.with_chores(*repairs), "keyspaces", "new copies of Cassandra's own are empty until a repair")
         return
     for keyspace in differing:
         reason = f"{copies} copies are wanted among {present} members"
-        action = Replicate(serving(record, scene)[0], keyspace.name, record.datacenter, copies)
+        action = Replicate(serving(roster, scene)[0], keyspace.name, roster.datacenter, copies)
         yield Step(subject=f"keyspace {keyspace.name}", reason=reason, action=action, lane=LANE)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from controller.cassandra.access.answers import Job, Keyspace, Look, Ring, State
-    from controller.cassandra.member.record import Record
+    from controller.cassandra.member.roster import Roster
 
 UNREACHABLE = "UNREACHABLE"
 """The key under which a member names those whose version of the schema it does not know."""
@@ -104,7 +104,7 @@ class Scene:
         keyspaces: Those that have copies; None where nobody could tell.
         jobs: What members said of the jobs that were asked for, by member and ID: None: the member knows of none. Of
             those that did not answer, nothing is here.
-        strangers: Claims of members that the record does not have, by member: their uid.
+        strangers: Claims of members that the roster does not have, by member: their uid.
     """
 
     now: float
@@ -118,36 +118,36 @@ class Scene:
         return self.seen.get(name, ABSENT)
 
 
-def serving(record: Record, scene: Scene) -> list[str]:
+def serving(roster: Roster, scene: Scene) -> list[str]:
     """The members that serve, whose word of others counts."""
-    return [name for name in record.members if scene.of(name).serves]
+    return [name for name in roster.members if scene.of(name).serves]
 
 
-def unrest(record: Record, scene: Scene, *, but: Collection[str] = ()) -> str:
+def unrest(roster: Roster, scene: Scene, *, but: Collection[str] = ()) -> str:
     """Why nobody may join, leave or be restarted now, in words; empty: all see each other well, and nothing moves.
 
     Args:
-        record: Who belongs to the ring.
+        roster: Who belongs to the ring.
         scene: What they tell.
         but: Those that need not be well: they are what the change is about.
     """
-    found = [finding.text for finding in findings(record, scene, but=but)]
+    found = [finding.text for finding in findings(roster, scene, but=but)]
     return some(found, MAX_NAMED)
 
 
-def findings(record: Record, scene: Scene, *, but: Collection[str] = ()) -> tuple[Finding, ...]:
+def findings(roster: Roster, scene: Scene, *, but: Collection[str] = ()) -> tuple[Finding, ...]:
     """Whatever keeps the ring from being well; `but` as of `unrest`."""
-    away = [finding for name in record.members if name not in but for finding in _own(name, record, scene)]
+    away = [finding for name in roster.members if name not in but for finding in _own(name, roster, scene)]
     views = [*away]
-    for viewer in serving(record, scene):
+    for viewer in serving(roster, scene):
         if viewer not in but:
-            views += _view(viewer, record, scene, but, frozenset(finding.member for finding in away))
-    return (*views, *_schema(record, scene, but), *_versions(record, scene))
+            views += _view(viewer, roster, scene, but, frozenset(finding.member for finding in away))
+    return (*views, *_schema(roster, scene, but), *_versions(roster, scene))
 
 
-def _own(name: str, record: Record, scene: Scene) -> Iterator[Finding]:
+def _own(name: str, roster: Roster, scene: Scene) -> Iterator[Finding]:
     """What is wrong with a member by its own word."""
-    seen, wanted = scene.of(name), record.seats[name].host_id
+    seen, wanted = scene.of(name), roster.seats[name].host_id
     if seen.has_left:
         yield Finding(Problem.MEMBER_LEFT, name, f"{name} has left the ring without being told to")
     elif seen.host_id and seen.host_id != wanted:
@@ -168,16 +168,16 @@ def _own(name: str, record: Record, scene: Scene) -> Iterator[Finding]:
             yield Finding(Problem.MEMBER_DOWN, name, f"{name} is {mode}")
 
 
-def _view(viewer: str, record: Record, scene: Scene, but: Collection[str], away: Collection[str]) -> Iterator[Finding]:
+def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away: Collection[str]) -> Iterator[Finding]:
     """What a member sees of others that is not well; those that are `away` by their own word are named already."""
     state = scene.of(viewer).state
     if state is None:
         return
-    ring, moving = state.ring, record.moving
-    for name, seat in record.members.items():
+    ring, moving = state.ring, roster.moving
+    for name, seat in roster.members.items():
         if name not in but and name != viewer and name not in away and not _is_live(ring, seat.host_id):
             yield Finding(Problem.PEERS_DISAGREE, viewer, f"{viewer} does not see {name} up")
-    known = {seat.host_id for seat in record.seats.values()}
+    known = {seat.host_id for seat in roster.seats.values()}
     mine = {scene.of(name).host_id for name in (*but, *([moving[0]] if moving else []))}
     addresses = {scene.of(name).address for name in (*but, *([moving[0]] if moving else []))}
     for address, host_id in sorted(ring.host_ids.items()):
@@ -189,10 +189,10 @@ def _view(viewer: str, record: Record, scene: Scene, but: Collection[str], away:
             yield Finding(Problem.OTHER_MOVE, viewer, f"{viewer} sees that {_name(address, scene)} {what}")
 
 
-def _schema(record: Record, scene: Scene, but: Collection[str]) -> Iterator[Finding]:
+def _schema(roster: Roster, scene: Scene, but: Collection[str]) -> Iterator[Finding]:
     versions: dict[str, str] = {}
     ours = {scene.of(name).address for name in but}
-    for viewer in serving(record, scene):
+    for viewer in serving(roster, scene):
         state = scene.of(viewer).state
         for version, addresses in state.ring.schema.items() if state is not None else ():
             if version != UNREACHABLE:
@@ -206,22 +206,22 @@ def _schema(record: Record, scene: Scene, but: Collection[str]) -> Iterator[Find
         yield Finding(Problem.SCHEMA_DISAGREEMENT, "", text)
 
 
-def _versions(record: Record, scene: Scene) -> Iterator[Finding]:
-    found = releases(record, scene)
+def _versions(roster: Roster, scene: Scene) -> Iterator[Finding]:
+    found = releases(roster, scene)
     if len(found) > 1:
         yield Finding(Problem.VERSION_MIXED, "", f"members run {' and '.join(found)}")
 
 
-def releases(record: Record, scene: Scene) -> tuple[str, ...]:
+def releases(roster: Roster, scene: Scene) -> tuple[str, ...]:
     """The versions that members run, as they say."""
-    states = (scene.of(name).state for name in record.seats)
+    states = (scene.of(name).state for name in roster.seats)
     return tuple(sorted({state.release for state in states if state is not None and state.release}))
 
 
-def blind(name: str, host_id: str, record: Record, scene: Scene) -> list[str]:
+def blind(name: str, host_id: str, roster: Roster, scene: Scene) -> list[str]:
     """The members that do not see `name` up with this host ID; such as did not answer do not either."""
     found = []
-    for viewer in record.members:
+    for viewer in roster.members:
         state = scene.of(viewer).state
         if viewer == name:
             continue
@@ -230,9 +230,9 @@ def blind(name: str, host_id: str, record: Record, scene: Scene) -> list[str]:
     return found
 
 
-def keepers(host_id: str, address: str, record: Record, scene: Scene) -> list[str] | None:
+def keepers(host_id: str, address: str, roster: Roster, scene: Scene) -> list[str] | None:
     """The members that still count a host ID, or the move of an address; None: nobody said anything."""
-    viewers = [name for name in serving(record, scene) if record.seats[name].host_id != host_id]
+    viewers = [name for name in serving(roster, scene) if roster.seats[name].host_id != host_id]
     found, answered = [], False
     for viewer in viewers:
         state = scene.of(viewer).state
@@ -246,34 +246,34 @@ def keepers(host_id: str, address: str, record: Record, scene: Scene) -> list[st
     return found if answered else None
 
 
-def believers(host_id: str, record: Record, scene: Scene) -> list[str]:
+def believers(host_id: str, roster: Roster, scene: Scene) -> list[str]:
     """The members that take a host ID for one that is up."""
     found = []
-    for viewer in serving(record, scene):
+    for viewer in serving(roster, scene):
         state = scene.of(viewer).state
-        if state is not None and record.seats[viewer].host_id != host_id and _is_live(state.ring, host_id):
+        if state is not None and roster.seats[viewer].host_id != host_id and _is_live(state.ring, host_id):
             found.append(viewer)
     return found
 
 
-def address_of(host_id: str, record: Record, scene: Scene) -> str:
+def address_of(host_id: str, roster: Roster, scene: Scene) -> str:
     """The address by which members know a host ID; empty where they do not agree on one."""
     found = set()
-    for viewer in serving(record, scene):
+    for viewer in serving(roster, scene):
         state = scene.of(viewer).state
         if state is not None:
             found |= {address for address, known in state.ring.host_ids.items() if known == host_id}
     return found.pop() if len(found) == 1 else ""
 
 
-def busy(record: Record, scene: Scene) -> str:
+def busy(roster: Roster, scene: Scene) -> str:
     """What a member does that nobody must join, leave or be restarted during; empty: nothing."""
     running = [
         f"{member} does {job.id}"
         for (member, _), job in scene.jobs.items()
         if job is not None and job.state is JobState.RUNNING
     ]
-    streams = [f"{n} streams data" for n in record.members if (s := scene.of(n).state) is not None and s.streams]
+    streams = [f"{n} streams data" for n in roster.members if (s := scene.of(n).state) is not None and s.streams]
     return some([*running, *streams], 3)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.cassandra.access.answers import Command, Job
-    from controller.cassandra.member.record import Record
+    from controller.cassandra.member.roster import Roster
     from controller.cassandra.member.ring import Scene
 
 LANE = "ring"
@@ -47,10 +47,10 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class WriteRecord:
+class WriteRoster:
     """Write down what is true of the ring from now on."""
 
-    record: Record = field(repr=False)
+    roster: Roster = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +133,6 @@ def wait(name: str, reason: str, waits_for: str) -> Step:
     return Step(subject=name, reason=reason, waits_for=waits_for, lane=LANE)
 
 
-def write(record: Record, subject: str, reason: str) -> Step:
+def write(roster: Roster, subject: str, reason: str) -> Step:
     """Write down what is true from now on."""
-    return Step(subject=subject, reason=reason, action=WriteRecord(record), lane=LANE)
+    return Step(subject=subject, reason=reason, action=WriteRoster(roster), lane=LANE)

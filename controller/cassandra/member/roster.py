@@ -1,4 +1,4 @@
-"""Who belongs to the ring: the record that every start and every change of members goes by.
+"""Who belongs to the ring: the roster that every start and every change of members goes by.
 
 It is kept in a ConfigMap beside the data, and stays as long as they do: a cluster whose pods are all gone is not
 founded anew, and a Cluster that was deleted and made again finds its members. What is done is written down before it is
@@ -26,7 +26,7 @@ class Standing(StrEnum):
     MEMBER = "Member"
     """It has joined."""
     REPLACING = "Replacing"
-    """It takes the place of a member that is lost: of itself, with the host ID that the record still has."""
+    """It takes the place of a member that is lost: of itself, with the host ID that the roster still has."""
     LEAVING = "Leaving"
     """It hands on its data, or, where it is lost, others make its copies anew."""
     LEFT = "Left"
@@ -50,6 +50,8 @@ class ChoreKind(StrEnum):
     """Make the copies of a member that was replaced like the others."""
     REPAIR_SYSTEM = "RepairSystem"
     """Make the copies of Cassandra's own keyspaces, of which there are more now."""
+    UPGRADE = "Upgrade"
+    """Write the files anew that an earlier version has written."""
 
 
 class Chore(ApiStruct, frozen=True, kw_only=True, order=True):
@@ -58,7 +60,7 @@ class Chore(ApiStruct, frozen=True, kw_only=True, order=True):
     Attributes:
         kind: What.
         member: On whom.
-        cause: What for: the host ID of who came, or the number of copies.
+        cause: What for: the host ID of who came, the number of copies, or the version.
         attempt: How often it was tried before, in vain.
     """
 
@@ -92,7 +94,7 @@ class Seat(ApiStruct, frozen=True, kw_only=True):
     volume: str = ""
 
 
-class Record(ApiStruct, frozen=True, kw_only=True):
+class Roster(ApiStruct, frozen=True, kw_only=True):
     """What is known of a cluster for good.
 
     Attributes:
@@ -101,6 +103,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
         num_tokens: Of each member.
         authentication: Whether clients need a role.
         founded: Whether the ring was made. It never becomes false again.
+        version: The version that all members have run last.
         seats: Who belongs to it, by name.
         chores: What is left to do.
     """
@@ -110,6 +113,7 @@ class Record(ApiStruct, frozen=True, kw_only=True):
     num_tokens: int = 0
     authentication: bool = False
     founded: bool = False
+    version: str = ""
     seats: dict[str, Seat] = field(default_factory=dict)
     chores: tuple[Chore, ...] = ()
 
@@ -132,8 +136,8 @@ class Record(ApiStruct, frozen=True, kw_only=True):
         """How many pods a rack has."""
         return max((s.ordinal + 1 for s in self.rack(rack).values() if s.standing in RUNNING), default=0)
 
-    def seated(self, name: str, seat: Seat | None) -> Record:
-        """The record with this seat for a member; None: without one."""
+    def seated(self, name: str, seat: Seat | None) -> Roster:
+        """The roster with this seat for a member; None: without one."""
         seats = {member: found for member, found in self.seats.items() if member != name}
         chores = self.chores
         if seat is not None:
@@ -142,33 +146,33 @@ class Record(ApiStruct, frozen=True, kw_only=True):
             chores = tuple(chore for chore in chores if chore.member != name)
         return replace(self, seats=dict(sorted(seats.items())), chores=chores)
 
-    def with_chores(self, *chores: Chore) -> Record:
-        """The record with more to do; the same work for an earlier cause is done with it."""
+    def with_chores(self, *chores: Chore) -> Roster:
+        """The roster with more to do; the same work for an earlier cause is done with it."""
         same = {(chore.kind, chore.member) for chore in chores}
         kept = [chore for chore in self.chores if (chore.kind, chore.member) not in same]
         return replace(self, chores=tuple(sorted([*kept, *chores])))
 
-    def without_chore(self, done: Chore) -> Record:
-        """The record with one thing done."""
+    def without_chore(self, done: Chore) -> Roster:
+        """The roster with one thing done."""
         return replace(self, chores=tuple(chore for chore in self.chores if chore != done))
 
 
-KEY = "record"
+KEY = "roster"
 """Under which the ConfigMap has it."""
 
 
-def encoded(record: Record) -> str:
-    """The record as the ConfigMap has it."""
-    return msgspec.json.encode(record, order="sorted").decode()
+def encoded(roster: Roster) -> str:
+    """The roster as the ConfigMap has it."""
+    return msgspec.json.encode(roster, order="sorted").decode()
 
 
-def decoded(text: str) -> Record:
-    """The record in a ConfigMap.
+def decoded(text: str) -> Roster:
+    """The roster in a ConfigMap.
 
     Raises:
         ValueError: It is none.
     """
     try:
-        return msgspec.json.decode(text, type=Record)
+        return msgspec.json.decode(text, type=Roster)
     except msgspec.DecodeError as error:
-        raise ValueError(f"key {KEY} is no record of a ring: {error}") from error
+        raise ValueError(f"key {KEY} is no roster of a ring: {error}") from error
