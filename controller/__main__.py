@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import os
 import socket
 import sys
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import structlog
-import uvloop
 
 from controller.ceph import system as ceph
 from controller.framework import reports
+from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
-from controller.runtime import LeaderElection, LeadershipLostError, Manager, configure_logging
-from controller.runtime.tracing import process_tracer
-from informers import Client, ConfigurationError
+from controller.runtime import LeaderElection, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from controller.runtime import Manager
     from controller.runtime.probes import Address
 
 log = structlog.get_logger(__name__)
 
 LEASE = "rook-ceph-operator"
-USER_AGENT = "rook-operator"
 GC_THRESHOLDS = 10_000, 2, 1000
 """For `gc.set_threshold`. A look at a big cluster makes and drops objects by the ten thousand.
 
@@ -118,8 +114,9 @@ def namespaces(text: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    """Runs the operator until it is told to stop."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the process's exit code."""
+    arguments = parser(os.environ).parse_args(argv)
     settings = Settings(
         operator_namespace=arguments.operator_namespace,
         operator_image=arguments.operator_image,
@@ -131,46 +128,25 @@ async def run(arguments: argparse.Namespace) -> None:
     if served is not None and not served:
         served = (settings.operator_namespace,)
 
-    def client() -> Client:
-        return Client.connect(
-            kubeconfig=arguments.kubeconfig or None, context=arguments.context or None, user_agent=USER_AGENT
-        )
-
-    async with AsyncExitStack() as stack:
-        election = lease_client = None
-        if arguments.leader_election:
-            election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)
-            lease_client = await stack.enter_async_context(client())
-        manager = Manager(
-            await stack.enter_async_context(client()),
-            namespaces=served,
-            identity=arguments.identity,
-            leader_election=election,
-            lease_client=lease_client,
-            metrics_address=arguments.metrics_address,
-            tracer=process_tracer(),
-        )
-        for register in SYSTEMS:
-            register(manager, settings)
+    def register(manager: Manager) -> None:
+        for system in SYSTEMS:
+            system(manager, settings)
         log.info("Serving", namespaces=list(served) if served is not None else "all")
-        await manager.run()
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the process's exit code."""
-    arguments = parser(os.environ).parse_args(argv)
-    configure_logging(level=arguments.log_level, format=arguments.log_format)
+    election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)
     gc.set_threshold(*GC_THRESHOLDS)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(arguments))
-    except ConfigurationError as error:
-        print(f"rook-operator: {error}", file=sys.stderr)  # noqa: T201  # before there is anything to log about
-        return 2
-    except LeadershipLostError as error:
-        log.warning("Leadership was lost: another replica acts now", error=str(error))
-        return 1
-    return 0
+    return run(
+        PROGRAM,
+        register,
+        kubeconfig=arguments.kubeconfig or None,
+        context=arguments.context or None,
+        log_level=arguments.log_level,
+        log_format=arguments.log_format,
+        namespaces=served,
+        identity=arguments.identity,
+        leader_election=election if arguments.leader_election else None,
+        metrics_address=arguments.metrics_address,
+    )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from informers.configuration import ConfigurationError
 from informers.errors import ApiError, IncompleteIndexError, RefusedError, TransportError, UndecodableError
 from informers.factory import InformerFactory
 from informers.informer import Delta, Informer
-from informers.resource import JsonObject, Key, Resource
+from informers.resource import JsonObject, Key, Named, Resource
 from informers.watcher import WatcherStats
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "InformerFactory",
     "JsonObject",
     "Key",
+    "Named",
     "RefusedError",
     "Resource",
     "StalledError",

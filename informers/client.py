@@ -247,7 +247,9 @@ class Client:
         self.transport = transport
 
     @classmethod
-    def connect(cls, *, kubeconfig: str | None = None, context: str | None = None, user_agent: str = "rook") -> Client:
+    def connect(
+        cls, *, kubeconfig: str | None = None, context: str | None = None, user_agent: str = "informers"
+    ) -> Client:
         """A client by the configuration that applies here: see `informers.configuration.discover`.
 
         Raises:

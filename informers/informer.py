@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 import msgspec
 import orjson
@@ -22,7 +22,7 @@ from informers.turns import sliced
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 
-    from informers.resource import JsonObject, Key, Resource
+    from informers.resource import JsonObject, Key, Named, Resource
 
 
 class Delta[T]:
@@ -88,14 +88,25 @@ class Informer[T]:
         self._delta: Delta[T] | None = None
         self._labelled: Callable[[bytes], _Labelled] = decoder(_Labelled)
 
-    def get(self, namespace: str, name: str) -> T | None:
-        """The object, None if there is none.
+    @overload
+    def get(self, namespace: Named) -> T | None: ...
+
+    @overload
+    def get(self, namespace: str, name: str) -> T | None: ...
+
+    def get(self, namespace: str | Named, name: str = "") -> T | None:
+        """The object with this key, None if there is none.
+
+        Args:
+            namespace: The object's namespace; or what names the object, such as a reconcile request.
+            name: The object's name, with a namespace.
 
         Raises:
-            UndecodableError: It does not fit the view.
+            UndecodableError: The object does not fit the view.
         """
-        entry = self.cache.entry(namespace, name)
-        return None if entry is None else self._view(namespace, name, entry)
+        key = (namespace, name) if isinstance(namespace, str) else (namespace.namespace, namespace.name)
+        entry = self.cache.entry(*key)
+        return None if entry is None else self._view(*key, entry)
 
     def keys(self, namespace: str | None = None) -> list[Key]:
         """Keys of the objects of a namespace, or of all (None)."""

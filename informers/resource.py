@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 type Key = tuple[str, str]
 """(namespace, name) of an object; the namespace of a cluster-scoped object is ""."""
+
+
+class Named(Protocol):
+    """What names an object by its key: a reconcile request, or an object's metadata."""
+
+    @property
+    def namespace(self) -> str:
+        """The object's namespace, "" for a cluster-scoped object."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        ...
+
 
 type JsonObject = dict[str, Any]
 """A Kubernetes object, or a part of one, as plain JSON."""
@@ -20,8 +35,8 @@ class Resource:
     Attributes:
         group: API group, "" for the core group.
         version: Version in the group, "v1".
-        kind: Name of the type in objects, "CephCluster".
-        plural: Name in paths, "cephclusters".
+        kind: Name of the type in objects, "Widget".
+        plural: Name in paths, "widgets".
         namespaced: Whether its objects live in namespaces.
     """
 
@@ -33,7 +48,7 @@ class Resource:
 
     @property
     def api_version(self) -> str:
-        """What objects carry as `apiVersion`: "ceph.rook.io/v1", "v1"."""
+        """What objects carry as `apiVersion`: "example.com/v1", "v1"."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:

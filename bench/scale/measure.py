@@ -26,6 +26,7 @@ from controller.__main__ import GC_THRESHOLDS
 from controller.ceph import system
 from controller.ceph.access import memory
 from controller.framework import reports
+from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime import configure_logging
 from controller.testkit import new_manager, running
@@ -243,7 +244,7 @@ async def figures(operator: Operator, world: World, memory_taken: Callable[[], f
 @asynccontextmanager
 async def operator(world: World, loop: Loop) -> AsyncIterator[Operator]:
     """An operator that serves the world as `python -m controller` does."""
-    manager = new_manager(world.server, namespaces=(NAMESPACE,))
+    manager = new_manager(world.server, program=PROGRAM, namespaces=(NAMESPACE,))
     settings = Settings(operator_namespace=NAMESPACE, operator_image="rook:bench")
     reports.register(manager, settings)
     system.register(manager, settings)
@@ -284,7 +285,7 @@ def status_bytes(world: World) -> int:
 
 
 if __name__ == "__main__":
-    configure_logging(level="error")
+    configure_logging(level="error", secrets=PROGRAM.secrets)
     gc.set_threshold(*GC_THRESHOLDS)
     measuring = Loop()
     with asyncio.Runner(loop_factory=measuring.new_event_loop) as runner:

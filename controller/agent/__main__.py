@@ -35,6 +35,7 @@ from controller.agent.rbd.mounter import RUNTIME_DIRECTORY
 from controller.agent.rbd.protocol import SOCKET
 from controller.agent.system.command import run
 from controller.framework.duration import DurationError, parse_duration
+from controller.framework.program import PROGRAM
 from controller.runtime.log import configure_logging
 from controller.runtime.probes import OK, Probes
 from informers import Client
@@ -209,7 +210,7 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"rook-agent: {error}")
     level: Any = settings.log_level
-    configure_logging(level=level)
+    configure_logging(level=level, secrets=PROGRAM.secrets)
     anyio.run(run_agent, settings)
 
 

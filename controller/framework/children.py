@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from controller.framework.plan import Handler, Step
+from controller.framework.program import PROGRAM
 from controller.runtime.altered import Held
 from controller.runtime.apply import Applier, pending
 from informers import ApiError, Client, Informer, JsonObject, Resource
@@ -71,7 +72,7 @@ def explain(desired: JsonObject, live: JsonObject | None) -> str:
     name = f"{desired['kind']} {desired['metadata']['name']}"
     if live is None:
         return f"{name} does not exist"
-    found = pending(desired, live)
+    found = pending(desired, live, PROGRAM)
     return f"{name}: {found}" if found else ""
 
 

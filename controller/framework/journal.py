@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from controller.framework.plan import StepState
+from controller.runtime import object_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,13 +28,7 @@ def journal(events: EventRecorder, resource: Resource, metadata: ObjectMeta) -> 
         resource: The object's kind.
         metadata: Which object it is.
     """
-    regarding = {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        "namespace": metadata.namespace,
-        "name": metadata.name,
-        "uid": metadata.uid,
-    }
+    regarding = object_reference(metadata, resource)
 
     def record(result: StepResult) -> None:
         step, failed = result.step, result.state is StepState.FAILED

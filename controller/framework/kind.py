@@ -135,7 +135,7 @@ class KindReconciler[T: HasMetadata, S]:
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        obj = self._objects.get(request.namespace, request.name)
+        obj = self._objects.get(request)
         if obj is None:
             self._backoffs.forget(request)
             self._pace.forget(request)

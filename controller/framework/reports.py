@@ -69,7 +69,7 @@ class ReportReconciler:
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        report = self._reports.get(request.namespace, request.name)
+        report = self._reports.get(request)
         if report is None or self._nodes.get("", request.name) is not None:
             return Result()
         if report.clients and await self._has_volumes(request.name):

@@ -20,6 +20,7 @@ from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import resource_of
 from controller.runtime.leader import LeaderElection, LeadershipLostError, NotLeaderError
 from controller.runtime.log import configure_logging
+from controller.runtime.main import connect, run
 from controller.runtime.manager import Manager
 from controller.runtime.mapping import (
     annotations_changed,
@@ -29,7 +30,9 @@ from controller.runtime.mapping import (
     labels_changed,
     owned_by,
 )
+from controller.runtime.program import Program
 from controller.runtime.reconciler import Reconciler, Request, Result, RetryAfterError, TerminalError
+from controller.runtime.references import object_reference, owner_reference
 from controller.runtime.tracing import process_tracer
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "LeadershipLostError",
     "Manager",
     "NotLeaderError",
+    "Program",
     "Reconciler",
     "Request",
     "Result",
@@ -52,16 +56,20 @@ __all__ = [
     "any_of",
     "by_label",
     "configure_logging",
+    "connect",
     "difference",
     "find_condition",
     "generation_changed",
     "is_true",
     "labels_changed",
+    "object_reference",
     "owned_by",
+    "owner_reference",
     "process_tracer",
     "remove_condition",
     "remove_finalizer",
     "resource_of",
+    "run",
     "set_condition",
     "set_conditions",
 ]

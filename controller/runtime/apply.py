@@ -1,9 +1,9 @@
 """Server-side apply of desired objects, and only where something differs; pruning of what is no longer wanted.
 
-An object that is applied carries a digest of what was asked for in the annotation `rook.io/applied-digest`. An apply is
+An applied object carries a digest of what was asked for in an annotation, `Program.digest_annotation`. An apply is
 skipped when the digest is the same and the live object has every field as asked. So a reconcile that finds nothing to
 do writes nothing, drift is seen and reverted, and a field that is dropped from the desired object is unset in the live
-one (server-side apply does that, as soon as it is told). What does not become as it is applied is in `altered`.
+one by the next apply. `altered` deals with what does not become as it is applied.
 """
 
 from __future__ import annotations
@@ -29,12 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from controller.runtime.kube import HasMetadata
+    from controller.runtime.program import Program
     from informers import Client, Informer, InformerFactory, JsonObject, Resource
 
 log = structlog.get_logger(__name__)
-
-DIGEST = "rook.io/applied-digest"
-"""Annotation: a digest of what was last applied. Not of the live object, which has more."""
 
 APPLY = "application/apply-patch+yaml"
 
@@ -87,17 +85,17 @@ class Applier:
     Args:
         client: Writes.
         factory: Its caches tell what is there; a kind that none of them holds is read from the API server each time.
-        field_manager: Owner of the fields applied; status is owned by `<field_manager>-status`.
+        program: Owns the fields that are applied, and marks objects by its annotation.
 
     Attributes:
         stats: What it has counted.
     """
 
-    def __init__(self, client: Client, factory: InformerFactory, *, field_manager: str = "rook") -> None:
+    def __init__(self, client: Client, factory: InformerFactory, program: Program) -> None:
         self.stats = ApplyStats()
         self._client = client
         self._factory = factory
-        self._field_manager = field_manager
+        self._program = program
         self._altered = Alterations()
         self._statuses: OrderedDict[tuple[str, ...], _Status] = OrderedDict()
         self._turns = Turns()
@@ -125,34 +123,35 @@ class Applier:
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         await self._turns.checkpoint()
         wanted = _as_stored(obj)
-        digest = _digest(wanted)
+        digest, key = _digest(wanted), self._program.digest_annotation
         live = await self._live(resource, namespace, name)
         change = "it is missing"
         if live is not None:
             known = live
             live = self.held(resource, namespace, name, lambda: known) or live
-            change = _pending(wanted, digest, live) or ""
+            change = _pending(wanted, digest, live, key) or ""
         if not change:
             self.stats.skipped += 1
             return False
         try:
-            made = await self._patch(resource, namespace, name, _with_digest(wanted, digest), self._field_manager)
+            body = _with_digest(wanted, digest, key)
+            made = await self._patch(resource, namespace, name, body, self._program.name)
         except ApiError as error:
             fields = immutable_fields(error)
             if fields:
                 raise ImmutableFieldError(resource, namespace, name, fields, change) from error
             raise
         log.info("Applied", object=_named(obj), change=change)
-        left = _left(wanted, digest, made)
+        left = _left(wanted, digest, made, key)
         if left is not None:
-            change = _pending(wanted, digest, made) or change
+            change = _pending(wanted, digest, made, key) or change
             log.warning("The API server stores an applied field otherwise than asked", object=_named(obj), field=change)
         self._altered.note(
             (str(resource), namespace, name),
             digest,
             left=left,
             change=change,
-            again=live is not None and _applied_digest(live) == digest,
+            again=live is not None and _applied_digest(live, key) == digest,
             now=anyio.current_time(),
             most=self._held(),
         )
@@ -194,7 +193,7 @@ class Applier:
             ApiError: The write failed. A conflict: the object changed each of the `CONFLICTS` times that it was read.
             TransportError: The write failed.
         """
-        manager, digest = f"{self._field_manager}-status", _digest(status)
+        manager, digest = self._program.status_manager, _digest(status)
         key = (str(resource), namespace, name, "status", uid)
         conflicts = 0
         live = await self._live(resource, namespace, name)
@@ -339,49 +338,49 @@ def immutable_fields(error: ApiError) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named)) or tuple(_FIELD_IN_MESSAGE.findall(error.message)[:1]) or ("a field",)
 
 
-def pending(obj: JsonObject, live: JsonObject) -> str | None:
-    """Why an apply of `obj` over `live` is needed, in words; None if it is not. For plans too: nothing else is read."""
+def pending(obj: JsonObject, live: JsonObject, program: Program) -> str | None:
+    """Why an apply of `obj` by `program` over `live` is needed, in words; None if it is not. It reads nothing else."""
     wanted = _as_stored(obj)
-    return _pending(wanted, _digest(wanted), live)
+    return _pending(wanted, _digest(wanted), live, program.digest_annotation)
 
 
-def _pending(wanted: JsonObject, digest: str, live: JsonObject) -> str | None:
+def _pending(wanted: JsonObject, digest: str, live: JsonObject, key: str) -> str | None:
     found = difference(wanted, live)
     if found is None:
-        before = _applied_digest(live)
+        before = _applied_digest(live, key)
         if before == digest:
             return None
         if before is None:
             found = "it is as wanted, but was not applied by this operator"
         else:
             found = "what was applied before is not wanted any more"
-    if isinstance(live, Held) and live.digest == digest and live.left in (None, _left(wanted, digest, live)):
+    if isinstance(live, Held) and live.digest == digest and live.left in (None, _left(wanted, digest, live, key)):
         return None
     return found
 
 
-def _applied_digest(live: JsonObject) -> str | None:
-    found: str | None = (live["metadata"].get("annotations") or {}).get(DIGEST)
+def _applied_digest(live: JsonObject, key: str) -> str | None:
+    found: str | None = (live["metadata"].get("annotations") or {}).get(key)
     return found
 
 
-def _left(wanted: JsonObject, digest: str, live: JsonObject) -> str | None:
+def _left(wanted: JsonObject, digest: str, live: JsonObject, key: str) -> str | None:
     """A digest of everything in which `live` differs from `wanted`, which has that digest; None: nothing."""
     found: list[Any] = [(path, value) for path, _, value in differences(wanted, live)]
-    if _applied_digest(live) != digest:
-        found.append(_applied_digest(live))
+    if _applied_digest(live, key) != digest:
+        found.append(_applied_digest(live, key))
     return _digest(found) if found else None
 
 
-def as_applied(obj: JsonObject) -> JsonObject:
-    """`obj` as an apply sends it: with its digest, and texts of a Secret encoded."""
+def as_applied(obj: JsonObject, program: Program) -> JsonObject:
+    """`obj` as an apply by `program` sends it: with its digest, and texts of a Secret encoded."""
     wanted = _as_stored(obj)
-    return _with_digest(wanted, _digest(wanted))
+    return _with_digest(wanted, _digest(wanted), program.digest_annotation)
 
 
-def _with_digest(wanted: JsonObject, digest: str) -> JsonObject:
+def _with_digest(wanted: JsonObject, digest: str, key: str) -> JsonObject:
     metadata = wanted["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), DIGEST: digest}
+    annotations = {**(metadata.get("annotations") or {}), key: digest}
     return {**wanted, "metadata": {**metadata, "annotations": annotations}}
 
 

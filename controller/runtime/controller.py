@@ -23,7 +23,6 @@ import structlog
 from controller.runtime.leader import causes, is_lost
 from controller.runtime.reconciler import (
     Reconcile,
-    Reconciler,
     Request,
     Result,
     RetryAfterError,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from controller.runtime.mapping import Predicate, ToRequests
+    from controller.runtime.reconciler import ReconcileFunction, Reconciler
     from informers import Delta, Informer
     from informers.cache import Cache
     from workqueue import RateLimiter
@@ -143,7 +143,7 @@ class Controller:
 
     Args:
         name: Unique among the controllers of a manager; the `controller` label of metrics.
-        reconciler: What to call.
+        reconciler: What to call: a `Reconciler`, or its `reconcile` as a plain async function.
         workers: How many requests are reconciled at the same time.
         rate_limiter: Delays of requests whose reconcile failed. Default: per request 5 ms doubling up to 1000 s.
         reconcile_timeout: Seconds that one reconcile may take.
@@ -153,12 +153,13 @@ class Controller:
         queue: Requests that are to be reconciled; anyone may add to it.
         caches: Those that it watches.
         stats: What it has counted.
+        reconcile: What the workers call.
     """
 
     def __init__(
         self,
         name: str,
-        reconciler: Reconciler,
+        reconciler: Reconciler | ReconcileFunction,
         *,
         workers: int = 1,
         rate_limiter: RateLimiter[Request] | None = None,
@@ -173,7 +174,7 @@ class Controller:
         self.queue: WorkQueue[Request] = WorkQueue(name, rate_limiter=rate_limiter, clock=self._clock)
         self.caches: list[Cache] = []
         self.stats = ControllerStats()
-        self.reconciler = reconciler
+        self.reconcile: ReconcileFunction = reconciler if callable(reconciler) else reconciler.reconcile
         self._reconcile_timeout = reconcile_timeout
         self._busy: list[_Worker] = []
         self._behind: dict[Request, _Behind] = {}
@@ -288,7 +289,7 @@ class Controller:
             if request in self._behind:
                 self._park(request)
                 return
-            self._ended(request, await self.reconciler.reconcile(request) or _NOTHING_MORE)
+            self._ended(request, await self.reconcile(request) or _NOTHING_MORE)
         except asyncio.CancelledError:
             if self._timed_out(worker):
                 stats.timeouts += 1

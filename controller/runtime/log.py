@@ -20,7 +20,7 @@ import structlog
 from controller.runtime.reconciler import current_reconcile
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterable, MutableMapping
 
 type LogFormat = Literal["json", "console"]
 type LogLevel = Literal["debug", "info", "warning", "error"]
@@ -34,11 +34,12 @@ _SECRET_KEY = re.compile(
 _NOT_SECRET_KEY = re.compile(r"(name|namespace|ref|reference|path|file|count|type|version)s?$", re.IGNORECASE)
 """Keys such as `secretName` or `tokenFile` tell where a secret is, not what it is."""
 
-_SECRET_TEXT = re.compile(
-    r"\bAQ[A-Za-z0-9+/]{36}=="  # a Ceph key: 28 bytes, of which the first two are its type
-    r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+"  # a JSON web token
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
-)
+_forms = {
+    r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+": None,  # a JSON web token
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)": None,
+}
+_secret_text = re.compile("|".join(_forms))
+"""What has the form of a secret. It belongs to the process, as the configuration of logging does."""
 
 _SECRET_FLAG = re.compile(rf"(?<!\S)(--?[\w.-]*(?:{_SECRET_KEY.pattern})[\w.-]*=)[^\s'\"]+", re.IGNORECASE)
 """A flag of a command line with its value."""
@@ -53,8 +54,25 @@ def looks_secret(name: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """`text` with what has the form of a secret (Ceph keys, tokens, private keys, `--password=…`) replaced."""
-    return _SECRET_FLAG.sub(_redact_flag, _SECRET_TEXT.sub(REDACTED, text))
+    """`text` with what has the form of a secret replaced.
+
+    That is a token, a private key, the value of a flag such as `--password=…`, and what was given to `hide`.
+    """
+    return _SECRET_FLAG.sub(_redact_flag, _secret_text.sub(REDACTED, text))
+
+
+def hide(*forms: str) -> None:
+    """Has `redact_text` and `redact` replace more from now on, wherever in this process.
+
+    Args:
+        forms: Regular expressions of what is secret, beside tokens, private keys and those of earlier calls.
+
+    Raises:
+        re.error: One of them is no regular expression.
+    """
+    global _secret_text  # a secret is one wherever in the process it occurs
+    _forms.update(dict.fromkeys(forms))
+    _secret_text = re.compile("|".join(_forms))
 
 
 def _redact_flag(flag: re.Match[str]) -> str:
@@ -137,13 +155,24 @@ class _ToStructlog(logging.Handler):
         logger.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)
 
 
-def configure_logging(*, level: LogLevel = "info", format: LogFormat = "json") -> None:  # noqa: A002
+def configure_logging(
+    *,
+    level: LogLevel = "info",
+    format: LogFormat = "json",  # noqa: A002
+    secrets: Iterable[str] = (),
+) -> None:
     """Sets up logging for the process, to standard error.
 
     Args:
-        level: Entries below it are not written.
+        level: Entries below this level are not written.
         format: "json", or "console" for people.
+        secrets: Regular expressions of what is secret beside tokens and private keys: `Program.secrets`. It is replaced
+            in events and errors too.
+
+    Raises:
+        re.error: One of `secrets` is no regular expression.
     """
+    hide(*secrets)
     number = logging.getLevelNamesMapping()[level.upper()]
     render = _render_json if format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     structlog.configure(

@@ -17,7 +17,7 @@ import uuid
 from collections import deque
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 import anyio
 import structlog
@@ -28,6 +28,7 @@ from controller.runtime.debug import debug_pages
 from controller.runtime.events import EventRecorder
 from controller.runtime.kube import LEASE, Lease
 from controller.runtime.leader import Elector, KubeLease, LeadershipLostError
+from controller.runtime.log import hide
 from controller.runtime.metrics import new_registry
 from controller.runtime.probes import OK, Probes
 from controller.runtime.tracing import traced
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from controller.runtime.events import EventStats
     from controller.runtime.leader import LeaderElection
     from controller.runtime.probes import Address
+    from controller.runtime.program import Program
     from informers import Client, Delta
     from informers.cache import Cache
 
@@ -53,8 +55,6 @@ log = structlog.get_logger(__name__)
 
 type Runnable = Callable[[], Coroutine[Any, Any, None]]
 """Runs until it is cancelled, or returns when it has done its work. What it raises ends the manager."""
-
-REPORTING_CONTROLLER = "rook.io/operator"
 
 HEARTBEAT = 1.0
 """Seconds between measurements of the event loop's lag."""
@@ -74,11 +74,25 @@ ENDING_DEADLINE = 9.0
 """Seconds after that of draining in which the process must have ended: events, lease and open connections."""
 
 
+class Options(TypedDict, total=False):
+    """Parameters of a `Manager`, for those who make one for others."""
+
+    namespaces: Required[tuple[str, ...] | None]
+    identity: str
+    leader_election: LeaderElection | None
+    metrics_address: Address | None
+    debug_address: Address | None
+    drain_deadline: float
+    sync_timeout: float
+    tracer: Tracer | None
+
+
 class Manager:
-    """Runs controllers.
+    """Runs controllers. `run` makes one for a whole program, `connect` makes one with open clients.
 
     Args:
         client: Open client; its writes are held back while this process is not the leader.
+        program: What the program is called.
         namespaces: Namespaces served; None: all.
         identity: Names this process among the replicas: the pod's name. A random part is added.
         leader_election: Which lease to hold while acting; None: act at once.
@@ -98,6 +112,8 @@ class Manager:
         ValueError: `namespaces` names none, or there is no `lease_client` for `leader_election`.
 
     Attributes:
+        program: What the program is called.
+        client: Its client.
         informers: The caches, shared by all controllers.
         applier: Applies desired objects.
         events: Records events.
@@ -110,6 +126,7 @@ class Manager:
         self,
         client: Client,
         *,
+        program: Program,
         namespaces: tuple[str, ...] | None,
         identity: str,
         leader_election: LeaderElection | None = None,
@@ -121,11 +138,13 @@ class Manager:
         tracer: Tracer | None = None,
         abort: Callable[[int], object] = os._exit,
     ) -> None:
+        hide(*program.secrets)
         self.client = client
+        self.program = program
         self.identity = f"{identity}_{uuid.uuid4().hex[:8]}"
         self.informers = InformerFactory(client, namespaces=namespaces)
-        self.applier = Applier(client, self.informers)
-        self.events = EventRecorder(client, controller=REPORTING_CONTROLLER, instance=self.identity)
+        self.applier = Applier(client, self.informers, program)
+        self.events = EventRecorder(client, controller=program.reporting_controller, instance=self.identity)
         self.controllers: list[Controller] = []
         self.elector: Elector | None = None
         self.addresses: tuple[Address, ...] = ()
@@ -181,7 +200,7 @@ class Manager:
         if any(controller.name == other.name for other in self.controllers):
             raise ValueError(f"controller {controller.name}: there is one of that name already")
         if self._tracer is not None:
-            controller.reconciler = traced(controller.reconciler, self._tracer)
+            controller.reconcile = traced(controller.reconcile, self._tracer, self.program.prefix)
         self.controllers.append(controller)
         self._start(self._working, partial(self._control, controller))
 

@@ -1,7 +1,8 @@
 """Metrics: what the parts of the runtime have counted, under the names that dashboards and alerts know.
 
 Nothing is counted here. Queues, controllers, clients and informers count in plain integers, and a collector reads them
-when Prometheus asks. Names, labels and buckets are controller-runtime's and client-go's; what is ours is `rook_*`.
+when Prometheus asks. Names, labels and buckets are controller-runtime's and client-go's; the others begin with the
+program's name.
 Every series is there from the start with 0, so that `rate()` sees the first change.
 
 Source: https://book.kubebuilder.io/reference/metrics-reference
@@ -30,16 +31,19 @@ if TYPE_CHECKING:
     from controller.runtime.controller import Controller
     from controller.runtime.events import EventStats
     from controller.runtime.leader import Elector
+    from controller.runtime.program import Program
     from informers import Client, InformerFactory
-
-INFORMER_NAME = "rook"
-"""The label `name` of client-go's metrics of informers: whose they are."""
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Source(Protocol):
     """What is measured: the parts of a manager."""
+
+    @property
+    def program(self) -> Program:
+        """What the program is called."""
+        ...
 
     @property
     def controllers(self) -> Sequence[Controller]:
@@ -103,7 +107,7 @@ class RuntimeCollector(Collector):
         source = self._source
         yield from _queues(source.controllers)
         yield from _controllers(source.controllers)
-        yield from _clients(source.clients)
+        yield from _clients(source.clients, source.program.prefix)
         if source.elector is not None:
             yield from _election(source.elector)
         yield _histogram(
@@ -112,7 +116,7 @@ class RuntimeCollector(Collector):
             ("operation", "result"),
             {("reconcile", "success"): source.consistency_stats.waits},
         )
-        yield from _caches(source.informers)
+        yield from _caches(source.informers, source.program)
         yield from _own(source)
 
 
@@ -186,7 +190,7 @@ def _controllers(controllers: Sequence[Controller]) -> Iterator[Metric]:
     )
 
 
-def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
+def _clients(clients: Sequence[Client], prefix: str) -> Iterator[Metric]:
     host = next((urlsplit(client.host).netloc for client in clients if client.host), "")
     requests: dict[tuple[str, ...], float] = {("200", method, host): 0 for method in METHODS}
     retries: dict[tuple[str, ...], float] = {("429", method, host): 0 for method in METHODS}
@@ -225,9 +229,11 @@ def _clients(clients: Sequence[Client]) -> Iterator[Metric]:
     reads: dict[tuple[str, ...], float] = {
         (result,): sum(c.transport.credential_reads.get(result, 0) for c in clients) for result in ("success", "error")
     }
-    yield _counter("rook_client_credential_reads_total", "Reads of configuration and credentials", ("result",), reads)
-    yield _counter("rook_client_received_bytes_total", "Bytes read", (), {(): sum(c.stats.received for c in clients)})
-    yield _counter("rook_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sum(c.stats.sent for c in clients)})
+    received, sent = (sum(c.stats.received for c in clients), sum(c.stats.sent for c in clients))
+    help_ = "Reads of configuration and credentials"
+    yield _counter(f"{prefix}_client_credential_reads_total", help_, ("result",), reads)
+    yield _counter(f"{prefix}_client_received_bytes_total", "Bytes read", (), {(): received})
+    yield _counter(f"{prefix}_client_sent_bytes_total", "Bytes of bodies sent", (), {(): sent})
 
 
 def _election(elector: Elector) -> Iterator[Metric]:
@@ -246,8 +252,8 @@ def _election(elector: Elector) -> Iterator[Metric]:
     )
 
 
-def _caches(factory: InformerFactory) -> Iterator[Metric]:
-    yield from _followed(factory)
+def _caches(factory: InformerFactory, program: Program) -> Iterator[Metric]:
+    yield from _followed(factory, program)
     labels = ("resource",)
     gauges: dict[str, dict[tuple[str, ...], float]] = {"objects": {}, "bytes": {}, "synced": {}, "troubled": {}}
     of_cache = ("events", "lists", "tombstones", "write_throughs", "handler_errors", "undecodable")
@@ -266,12 +272,12 @@ def _caches(factory: InformerFactory) -> Iterator[Metric]:
             parts = [cache.stats] if hasattr(cache.stats, name) else [watcher.stats for watcher in watchers]
             counters[name][key] = counters[name].get(key, 0) + sum(getattr(part, name) for part in parts)
     for name, values in gauges.items():
-        yield _gauge(f"rook_informer_{name}", _INFORMER_HELP[name], labels, values)
+        yield _gauge(f"{program.prefix}_informer_{name}", _INFORMER_HELP[name], labels, values)
     for name, values in counters.items():
-        yield _counter(f"rook_informer_{name}_total", _INFORMER_HELP[name], labels, values)
+        yield _counter(f"{program.prefix}_informer_{name}_total", _INFORMER_HELP[name], labels, values)
 
 
-def _followed(factory: InformerFactory) -> Iterator[Metric]:
+def _followed(factory: InformerFactory, program: Program) -> Iterator[Metric]:
     """How far caches have followed the API server; of several of one resource the one that is furthest behind."""
     labels = ("name", "group", "version", "resource")
     queued: dict[tuple[str, ...], float] = {}
@@ -279,7 +285,7 @@ def _followed(factory: InformerFactory) -> Iterator[Metric]:
     ages: dict[tuple[str, ...], float] = {}
     for cache, watchers in factory.caches():
         resource = cache.resource
-        key = (INFORMER_NAME, resource.group, resource.version, resource.plural)
+        key = (program.name, resource.group, resource.version, resource.plural)
         queued[key] = max(queued.get(key, 0), cache.untold)
         versions[key] = min(versions.get(key, math.inf), cache.version)
         for age in (watcher.last_event_age for watcher in watchers):
@@ -288,7 +294,7 @@ def _followed(factory: InformerFactory) -> Iterator[Metric]:
     yield _gauge("informer_queued_items", "Changes that handlers have not been told yet", labels, queued)
     yield _gauge("informer_store_resource_version", "Resource version up to which the cache is", labels, versions)
     yield _gauge(
-        "rook_informer_last_event_age_seconds",
+        f"{program.prefix}_informer_last_event_age_seconds",
         "Seconds since anything came from the API server, bookmarks included",
         ("resource",),
         ages,
@@ -313,9 +319,9 @@ _INFORMER_HELP = {
 
 
 def _own(source: Source) -> Iterator[Metric]:
-    events, apply = source.event_stats, source.apply_stats
+    events, apply, prefix = source.event_stats, source.apply_stats, source.program.prefix
     yield _counter(
-        "rook_events_dropped_total",
+        f"{prefix}_events_dropped_total",
         "Occurrences that no Event tells of",
         ("reason",),
         {
@@ -324,14 +330,15 @@ def _own(source: Source) -> Iterator[Metric]:
             ("failed",): events.dropped_failed,
         },
     )
-    yield _counter("rook_events_written_total", "Writes of Events", (), {(): events.written})
+    yield _counter(f"{prefix}_events_written_total", "Writes of Events", (), {(): events.written})
     yield _counter(
-        "rook_apply_total",
+        f"{prefix}_apply_total",
         "Applies, and those that were not needed since nothing differed",
         ("result",),
         {("applied",): apply.applied, ("skipped",): apply.skipped, ("pruned",): apply.pruned},
     )
-    yield _gauge("rook_event_loop_lag_seconds", "Longest recent delay of the event loop", (), {(): source.loop_lag})
+    lag: dict[tuple[str, ...], float] = {(): source.loop_lag}
+    yield _gauge(f"{prefix}_event_loop_lag_seconds", "Longest recent delay of the event loop", (), lag)
 
 
 def _counter(name: str, help_: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:

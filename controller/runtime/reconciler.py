@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from informers import Resource
     from informers.cache import Scope
@@ -60,20 +60,24 @@ class Result:
             raise ValueError("Result: requeue_after is not a number, must be seconds or None")
 
 
+type ReconcileFunction = Callable[[Request], Awaitable[Result | None]]
+"""Brings the object that a request names closer to its desired state: `Reconciler.reconcile` as a plain function."""
+
+
 class Reconciler(Protocol):
     """Reconciles objects of one kind. The controller never runs it for the same request twice at the same time."""
 
     async def reconcile(self, request: Request) -> Result | None:
         """Brings the object that `request` names closer to its desired state.
 
-        The object may be gone. Any exception counts as a failure: the request is tried again with exponential backoff.
+        The object may be gone. An exception is a failure: the request is retried with exponential backoff.
 
         Returns:
-            When to look again. None says the same as `Result()`.
+            When to reconcile again. None means the same as `Result()`: only after a change.
 
         Raises:
-            RetryAfterError: A failure that is tried again after the time that it says.
-            TerminalError: Trying again is of no use until something changes.
+            RetryAfterError: A failure that names the time after which it is retried.
+            TerminalError: A failure that is not retried until something changes.
         """
         ...
 

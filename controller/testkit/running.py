@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from controller.runtime import Manager
+from controller.runtime import Manager, Program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,18 +16,27 @@ if TYPE_CHECKING:
     from controller.testkit.server import ApiServer
 
 
+TEST_PROGRAM = Program("testkit")
+
+
 def new_manager(
-    server: ApiServer, *, namespaces: tuple[str, ...] | None = None, leader_election: LeaderElection | None = None
+    server: ApiServer,
+    *,
+    program: Program = TEST_PROGRAM,
+    namespaces: tuple[str, ...] | None = None,
+    leader_election: LeaderElection | None = None,
 ) -> Manager:
     """A manager over clients of its own. It listens at no port.
 
     Args:
         server: The server.
+        program: What the program is called.
         namespaces: Namespaces that it serves; None: all.
         leader_election: Which lease it must hold while it acts; None: it acts at once.
     """
     return Manager(
         server.client(),
+        program=program,
         namespaces=namespaces,
         identity="test",
         leader_election=leader_election,

@@ -34,9 +34,9 @@ from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.leader import is_lost
 from controller.runtime.reconciler import Request, Result
+from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, Holder, Volume, volume_from
 from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for
-from controller.volumes.provision import reference
 from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
 from informers import ApiError, TransportError
 
@@ -609,7 +609,7 @@ class Attachments:
         await self._patch_status(attachment, {key: error})
         if volume is not None:
             reason = "FailedDetachVolume" if action.detach else "FailedAttachVolume"
-            self.events.event(reference(PV.kind, volume.metadata), "Warning", reason, action.error)
+            self.events.event(object_reference(volume, PV), "Warning", reason, action.error)
 
     async def _tell(self, attachment: VolumeAttachment, why: str) -> None:
         """Tells in the attachment what kept it from being carried out; what Kubernetes waits for in vain has a reason.

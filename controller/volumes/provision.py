@@ -23,6 +23,7 @@ from controller.framework.plan import Plan, Step, StepState, carry_out, conclude
 from controller.framework.text import brief
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
+from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.quantities import MIB, quantity, round_up, storage_bytes
 from informers import ApiError
@@ -575,22 +576,10 @@ class Claims:
                 self._event(claim, "Warning", "ProvisioningFailed", brief(result.error))
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
-        self.events.event(reference(PVC.kind, claim.metadata), kind, reason, note)
+        self.events.event(object_reference(claim, PVC), kind, reason, note)
 
 
 def _made(claim: PersistentVolumeClaim, size: int) -> str:
     asked = round_up(storage_bytes(claim.spec.resources.requests))
     why = f", the least that its file system can have, for the {quantity(asked)} that it asks for"
     return f"Made volume {volume_name(claim)} of {quantity(size)}{why if size > asked else ''}"
-
-
-def reference(kind: str, metadata: Any) -> JsonObject:
-    """A reference to an object of the core group, for events."""
-    return {
-        "apiVersion": "v1",
-        "kind": kind,
-        "namespace": metadata.namespace,
-        "name": metadata.name,
-        "uid": metadata.uid,
-        "resourceVersion": metadata.resource_version,
-    }

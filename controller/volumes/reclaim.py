@@ -13,9 +13,10 @@ from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
+from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, Volume, volume_from
 from controller.volumes.clients import around, locate
-from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER, reference
+from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -212,4 +213,4 @@ class Volumes:
     def _record(self, volume: PersistentVolume, result: StepResult) -> None:
         if result.state is StepState.FAILED:
             note = brief(result.error)
-            self.events.event(reference(PV.kind, volume.metadata), "Warning", "VolumeFailedDelete", note)
+            self.events.event(object_reference(volume, PV), "Warning", "VolumeFailedDelete", note)

@@ -8,10 +8,20 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from controller.runtime import Controller, LeaderElection, LeadershipLostError, Manager, Request, Result
+from controller.runtime import (
+    Controller,
+    LeaderElection,
+    LeadershipLostError,
+    Manager,
+    Program,
+    Request,
+    Result,
+    owner_reference,
+)
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from informers import Client, Informer
 
+PROGRAM = Program("replica")
 LEASE_NAME = "replica"
 LEASE_DURATION = 4.0
 RENEW_DEADLINE = 2.5
@@ -31,7 +41,7 @@ class Copier:
 
     async def reconcile(self, request: Request) -> Result:
         """Makes the copy."""
-        source = self._informer.get(request.namespace, request.name)
+        source = self._informer.get(request)
         if source is None:
             return Result()
         names = [f"copy-{request.name}"] if source.data.get("copies") != "0" else []
@@ -56,15 +66,7 @@ def copy_of(source: ConfigMap, name: str) -> dict[str, Any]:
             "namespace": source.metadata.namespace,
             "name": name,
             "labels": {"app": COPY},
-            "ownerReferences": [
-                {
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "name": source.metadata.name,
-                    "uid": source.metadata.uid,
-                    "controller": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(source, CONFIG_MAP)],
         },
         "data": source.data,
     }
@@ -114,6 +116,7 @@ async def replicate(
     ):
         manager = Manager(
             client,
+            program=PROGRAM,
             namespaces=(namespace,),
             identity=name,
             leader_election=election(namespace),

@@ -16,12 +16,12 @@ from controller.runtime import (
     ImmutableFieldError,
     Manager,
     NotLeaderError,
+    Program,
     Request,
     Result,
     add_finalizer,
     remove_finalizer,
 )
-from controller.runtime.apply import DIGEST
 from controller.runtime.kube import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -38,11 +38,13 @@ from informers.client import HttpTransport
 from tests.integration.replica import SOURCE, add_copier
 
 MERGE = "application/merge-patch+json"
+PROGRAM = Program("rook", domain="rook.io")
 
 
 def new_manager(client: Client, namespace: str) -> Manager:
     return Manager(
         client,
+        program=PROGRAM,
         namespaces=(namespace,),
         identity="test",
         metrics_address=("127.0.0.1", 0),
@@ -171,7 +173,7 @@ class TestReconciling:
         class Counter:
             async def reconcile(self, request: Request) -> Result:
                 nonlocal written
-                found = informer.get(request.namespace, request.name)
+                found = informer.get(request)
                 if found is None:
                     return Result()
                 seen = int(found.data["count"])
@@ -316,7 +318,7 @@ class TestApplying:
                 assert await other.applier.apply(deployment(namespace))
             stored = await client.get(DEPLOYMENT, namespace, "web")
             assert "args" not in stored["spec"]["template"]["spec"]["containers"][0]
-            assert DIGEST in stored["metadata"]["annotations"]
+            assert PROGRAM.digest_annotation in stored["metadata"]["annotations"]
 
     async def test_a_service_and_a_secret_are_applied_once(self, client: Client, namespace: str) -> None:
         objects = [
@@ -586,6 +588,7 @@ class TestObserving:
     async def test_debug_endpoints_are_not_bound_elsewhere(self, client: Client) -> None:
         manager = Manager(
             client,
+            program=PROGRAM,
             namespaces=None,
             identity="test",
             metrics_address=("127.0.0.1", 0),
@@ -635,6 +638,7 @@ class TestEnding:
 
         manager = Manager(
             client,
+            program=PROGRAM,
             namespaces=(namespace,),
             identity="test",
             metrics_address=("127.0.0.1", 0),

@@ -31,7 +31,7 @@ class Checker:
         self._running.add(request)
         try:
             await asyncio.sleep(0.002)
-            found = self._informer.get(request.namespace, request.name)
+            found = self._informer.get(request)
             if found is not None and "round" in found.data:
                 self.seen[request.name] = found.data["round"]
                 copy = source(request.namespace, f"copy-of-{request.name}", value=found.data["round"])

@@ -1,6 +1,9 @@
 """The examples of docs/runtime.md, run as they stand there."""
 
+import asyncio
+import os
 import re
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from controller.runtime import Controller, Request, Result
-from controller.runtime.kube import CONFIG_MAP, EVENT, SECRET
+from controller.runtime.kube import CONFIG_MAP, EVENT, LEASE, SECRET
 from e2e.apiserver import ApiServer
 from informers import Client, Resource
 from tests.integration.test_crds import install
@@ -16,7 +19,8 @@ from tests.integration.test_manager import MERGE, new_manager, read, running, un
 from workqueue import LOW_PRIORITY, WorkQueue
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
-DOCS = Path(__file__).parents[2] / "docs/runtime.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs/runtime.md"
 
 
 def example(*headings: str) -> dict[str, Any]:
@@ -50,6 +54,11 @@ class Noting:
         return Result()
 
 
+async def ensure_namespace(client: Client, name: str) -> None:
+    if await client.find(NAMESPACES, "", name) is None:
+        await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+
 @pytest.fixture(autouse=True)
 async def crds(apiserver: ApiServer) -> None:
     await install(apiserver)
@@ -75,6 +84,36 @@ async def test_adding_a_controller(client: Client, namespace: str) -> None:
             return await read(client, names["POOLS"], namespace, "replicapool") is None
 
         await until(gone)
+
+
+PROGRAM = """
+import sys
+from functools import partial
+from tests.integration.test_runtime_docs import example
+
+names = example("Adding a controller", "The program")
+names["run"] = partial(names["run"], metrics_address=None, debug_address=None)  # ports may be taken on this machine
+sys.exit(names["main"]())
+"""
+
+
+async def test_the_program(apiserver: ApiServer, client: Client) -> None:
+    names = example("Adding a controller", "The program")
+    await ensure_namespace(client, "rook-ceph")
+    environment = {**os.environ, "KUBECONFIG": str(apiserver.kubeconfig)}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROGRAM, cwd=ROOT, env=environment)
+    try:
+        await client.create(names["POOLS"], pool("rook-ceph", "from-zero"))
+        made = await until_stored(client, "rook-ceph", "from-zero")
+        assert "example.com/applied-digest" in made["metadata"]["annotations"]
+        assert (await client.get(LEASE, "rook-ceph", "pool-names"))["spec"]["holderIdentity"]
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert not (await client.get(LEASE, "rook-ceph", "pool-names"))["spec"]["holderIdentity"]
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_relations_and_changes(client: Client, namespace: str) -> None:
@@ -150,7 +189,7 @@ async def test_informers(
 ) -> None:
     names = example("Informers")
     monkeypatch.setenv("KUBECONFIG", str(apiserver.kubeconfig))
-    await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "rook-ceph"}})
+    await ensure_namespace(client, "rook-ceph")
     for name, node in (("a", "worker-1"), ("b", "worker-2"), ("c", "worker-1")):
         metadata = {"namespace": "rook-ceph", "name": name, "labels": {"app": "rook-ceph-osd"}}
         spec = {"nodeName": node, "containers": [{"name": "osd", "image": "ceph"}]}

@@ -23,7 +23,7 @@ import anyio
 import pytest
 import structlog
 
-from controller.runtime import Controller, Manager, Request, Result
+from controller.runtime import Controller, Manager, Program, Request, Result
 from controller.runtime.kube import CONFIG_MAP, NAMESPACE, SECRET
 from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError, watcher
@@ -119,7 +119,7 @@ class Watched:
             self.overlaps.append(request)
         self._running.add(request)
         try:
-            found = self.informer.get(request.namespace, request.name)
+            found = self.informer.get(request)
             await asyncio.sleep(0.002)
             version = None if found is None else found["metadata"]["resourceVersion"]
             if version is not None and version.endswith("7") and self.seen.get((request.namespace, request.name)) != "":
@@ -176,7 +176,7 @@ class Children:
 
     async def reconcile(self, request: Request) -> Result:
         """Makes or removes the child."""
-        gadget = self._gadgets.get(request.namespace, request.name)
+        gadget = self._gadgets.get(request)
         name = f"child-{request.name}"
         value = wanted_of_child(gadget)
         if value is not None:
@@ -487,7 +487,12 @@ async def test_everybody_knows_what_the_server_has_after_random_changes_and_faul
 
 async def soak(server: ApiServer, client: Client, proxy: Proxy, proxied: Client, seed: random.Random) -> None:
     manager = Manager(
-        proxied, namespaces=NAMESPACES, identity="soak", metrics_address=("127.0.0.1", 0), debug_address=None
+        proxied,
+        program=Program("soak"),
+        namespaces=NAMESPACES,
+        identity="soak",
+        metrics_address=("127.0.0.1", 0),
+        debug_address=None,
     )
     watched = watch_all(manager, client)
     add_children(manager, watched["custom"].informer, watched["namespaced"].informer)

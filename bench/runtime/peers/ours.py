@@ -11,15 +11,15 @@ import msgspec
 import uvloop
 
 from bench.runtime.peers.common import GROUP, SEQUENCE, VERSION, Tally, options, say
-from controller.runtime import Controller, LeaderElection, Manager, Request, Result, configure_logging
+from controller.runtime import Controller, LeaderElection, Manager, Program, Request, Result, configure_logging, connect
 from controller.runtime.kube import POD, Pod
-from informers import Client, Resource
+from informers import Resource
 from informers.turns import sliced
 
 if TYPE_CHECKING:
     import argparse
 
-    from informers import Informer
+    from informers import Client, Informer
 
 WIDGET = Resource(GROUP, VERSION, "Widget", "widgets")
 
@@ -68,7 +68,7 @@ class Reconciler[T: _Object]:
 
     async def reconcile(self, request: Request) -> Result:
         """Implements `controller.runtime.Reconciler`."""
-        found = self._informer.get(request.namespace, request.name)
+        found = self._informer.get(request)
         if found is None:
             return Result()
         if self._children:
@@ -92,20 +92,15 @@ class Reconciler[T: _Object]:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Runs the manager until it is told to stop."""
-
-    def connect() -> Client:
-        return Client.connect(kubeconfig=arguments.kubeconfig, user_agent="bench-ours")
-
-    async with connect() as client, connect() as lease_client:
-        manager = Manager(
-            client,
-            namespaces=None,
-            identity="bench",
-            leader_election=LeaderElection(namespace="default", name=arguments.lease),
-            lease_client=lease_client,
-            metrics_address=("127.0.0.1", 0),
-            debug_address=("127.0.0.1", 0),
-        )
+    async with connect(
+        Program("bench"),
+        kubeconfig=arguments.kubeconfig,
+        namespaces=None,
+        identity="bench",
+        leader_election=LeaderElection(namespace="default", name=arguments.lease),
+        metrics_address=("127.0.0.1", 0),
+        debug_address=("127.0.0.1", 0),
+    ) as manager:
         if arguments.resource == "pods":
             serve(manager, manager.informers.informer(POD, Pod), arguments)
         else:

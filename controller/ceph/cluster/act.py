@@ -17,6 +17,7 @@ from controller.ceph.mgr import act as mgr
 from controller.ceph.mon import act as mon
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
+from controller.ceph.pods import context_of, owner_of
 from controller.ceph.rbd import users as csi
 from controller.framework import children, jobs
 from controller.framework.aside import aside
@@ -101,16 +102,15 @@ def handlers(
     ceph = connections.get(namespace)
     if ceph is not None:
         ways |= mon.monmap_handlers(namespace, manager.client, ceph)
-        ways |= mgr.handlers(cluster, manager.client, manager.applier, ceph)
+        ways |= mgr.handlers(owner_of(cluster), manager.client, manager.applier, ceph)
         ways |= config.handlers(ceph)
         ways |= ciphers.handlers(ceph)
-        ways |= csi.handlers(cluster, ceph, manager.applier)
+        ways |= csi.handlers(owner_of(cluster), ceph, manager.applier)
         ways |= disruption.handlers(ceph)
     if ceph is not None and seen.release is not None and seen.identity is not None:
         ways |= osd.handlers(
             cluster,
-            seen.identity.fsid,
-            seen.release,
+            context_of(cluster, seen.identity.fsid, seen.release),
             manager.client,
             manager.applier,
             ceph,

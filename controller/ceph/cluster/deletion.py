@@ -18,14 +18,13 @@ from controller.ceph.mon import objects as mon_objects
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import objects as osd_daemon
 from controller.ceph.osd.devices import Verdict
-from controller.ceph.pods import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
+from controller.ceph.pods import MON_CONFIG, Daemon, context_of, image_fields, pod_template
 from controller.framework import jobs
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
-from controller.framework.resources import requirements
 from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.cluster.observe import Observation
+    from controller.ceph.pods import Context
     from controller.runtime.kube import PersistentVolume, Pod
     from informers import JsonObject, Resource
 
@@ -216,7 +216,7 @@ def _clean(
         missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
     hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname, seconds)
+    wanted = cleanup_job(cluster, context_of(cluster, seen.identity.fsid, seen.release), node, hostname, seconds)
     action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
@@ -296,21 +296,19 @@ def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> flo
     return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
 
 
-def cleanup_job(
-    cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str, seconds: float
-) -> JsonObject:
+def cleanup_job(cluster: CephCluster, context: Context, node: str, hostname: str, seconds: float) -> JsonObject:
     """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
 
     `seconds`: how long that may take.
     """
     policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
-    volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
+    volumes = {"dev": "/dev", "data": context.data_dir or "/var/lib/rook"}
     container: JsonObject = {
         "name": "cleanup",
-        **image_fields(cluster, release),
+        **image_fields(context),
         "command": ["sh", "-c", REMOVE_DATA],
         "env": [
-            {"name": "FSID", "value": fsid},
+            {"name": "FSID", "value": context.fsid},
             {"name": "METHOD", "value": policy.method or "quick"},
             {"name": "SOURCE", "value": policy.data_source or "zero"},
             {"name": "ITERATIONS", "value": str(policy.iteration or 1)},
@@ -318,10 +316,8 @@ def cleanup_job(
         "volumeMounts": [{"name": "dev", "mountPath": "/dev"}, {"name": "data", "mountPath": "/data"}],
         "securityContext": {"runAsUser": 0, "privileged": True},
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **context.pods.container_resources("cleanup"),
     }
-    resources = requirements(cluster.spec.resources, "cleanup")
-    if resources:
-        container["resources"] = resources
     pod: JsonObject = {
         # Pods that have failed stay, and what they say with them.
         "restartPolicy": "Never",
@@ -334,11 +330,11 @@ def cleanup_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
+        "metadata": context.owner.metadata(job_name(node), own.labels(context.owner)),
         "spec": {
             "backoffLimit": MAX_RETRIES,
             "activeDeadlineSeconds": int(seconds),
-            "template": pod_template(cluster, own, pod),
+            "template": pod_template(context, own, pod),
         },
     }
 

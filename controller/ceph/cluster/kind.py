@@ -37,7 +37,7 @@ from controller.ceph.mon import analyze as mon
 from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd.devices import ignored_fields
-from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
 from controller.ceph.rbd import users as csi
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
 from controller.framework.children import Apply, ensure, is_held
@@ -110,16 +110,16 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     yield from seen.detection.steps
     if seen.detection.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
-    yield from config.override_steps(cluster, seen.live)
+    yield from config.override_steps(owner_of(cluster), seen.live)
     yield from _identity(cluster, seen)
     if seen.identity is None or seen.release is None:
         return
-    fsid, release = seen.identity.fsid, seen.release
+    spec, context = cluster.spec, context_of(cluster, seen.identity.fsid, seen.release)
     hold = _upgrade_waits_for(cluster, seen)
-    mons = mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
+    mons = mon.analyze(spec.mon, context, seen.mons, hold=hold)
     yield from mons
     hold = hold or _behind("mon", seen, mons)
-    mgrs = mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
+    mgrs = mgr.analyze(spec.mgr, context, seen.mgrs, hold=hold)
     yield from mgrs
     hold = hold or _behind("mgr", seen, mgrs)
     if seen.missing_secrets:
@@ -129,7 +129,7 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         )
     else:
         yield from config.analyze(cluster, seen.config, seen.secret_values)
-    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold)
+    yield from osd.analyze(cluster, context, seen.osds, hold=hold)
     if seen.osds.states is not None:
         yield from disruption.analyze(cluster, seen.drains)
     if seen.mons.state is not None:
@@ -183,14 +183,14 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
     if seen.identity_problem:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
         return
+    owner = owner_of(cluster)
+    labels = cluster_labels(owner, "rook-ceph-mon")
     if seen.identity is None:
         if seen.mons.endpoints is not None or seen.mons.deployments or seen.mons.remnants:
             waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
             yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
             return
-        meta = metadata(
-            cluster, IDENTITY, cluster_labels(cluster, "rook-ceph-mon"), owned=False, finalizers=[PROTECTION]
-        )
+        meta = owner.metadata(IDENTITY, labels, owned=False, finalizers=[PROTECTION])
         known = seen.release is not None
         newer = seen.release is not None and seen.release.version.knows_aes256k
         yield Step(
@@ -204,7 +204,7 @@ def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         (MONS_KEYRING, mons_keyring(seen.identity)),
         (ADMIN_KEYRING, keyring(seen.identity.admin_user, seen.identity.admin_key)),
     ):
-        secret = keyring_secret(metadata(cluster, name, cluster_labels(cluster, "rook-ceph-mon")), text)
+        secret = keyring_secret(owner.metadata(name, labels), text)
         yield from ensure(seen.live, secret, subject="cluster", lane=name)
 
 

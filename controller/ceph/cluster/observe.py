@@ -33,7 +33,7 @@ from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd import objects as osd_daemon
 from controller.ceph.osd.memory import Comparisons
-from controller.ceph.pods import CLUSTER_LABEL, Release
+from controller.ceph.pods import CLUSTER_LABEL, Release, context_of
 from controller.ceph.releases import Running
 from controller.framework.aside import aside
 from controller.framework.children import Live, snapshot
@@ -243,8 +243,7 @@ class Observer:
         if identity is not None and release is not None:
             seen_osds = await osd.observe(
                 cluster,
-                identity.fsid,
-                release,
+                context_of(cluster, identity.fsid, release),
                 now=now,
                 nodes=nodes,
                 reports=reports,

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
-from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.kube import Secret
 
 OWNED_PREFIX = "rook/config/"
@@ -185,14 +186,14 @@ async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
     await ceph.mon("config-key rm", key=_record_key(action.who, action.name))
 
 
-def override_steps(cluster: CephCluster, live: Live) -> tuple[Step, ...]:
+def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
     """Makes the ConfigMap `rook-config-override` where there is none; its content is the user's."""
     if ("ConfigMap", CONFIG_OVERRIDE) in live:
         return ()
     obj = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, CONFIG_OVERRIDE, cluster_labels(cluster, CONFIG_OVERRIDE), owned=False),
+        "metadata": owner.metadata(CONFIG_OVERRIDE, cluster_labels(owner, CONFIG_OVERRIDE), owned=False),
         "data": {"config": ""},
     }
     reason = f"ConfigMap {CONFIG_OVERRIDE} does not exist"

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from controller.ceph.pods import ACCOUNT, VERSION_LABEL, Release, cluster_labels, metadata
+from controller.ceph.pods import ACCOUNT, VERSION_LABEL, Release, cluster_labels, owner_of, pod_settings
 from controller.ceph.releases import CephVersion, Running, refusal
 from controller.framework import jobs
 from controller.framework.children import Live, delete
-from controller.framework.placement import merged, pod_fields
 from controller.framework.plan import Step
-from controller.framework.resources import requirements
+from controller.framework.workload import pod_template
 from controller.runtime.kube import JOB, Job
 
 if TYPE_CHECKING:
@@ -122,46 +121,33 @@ def _removal(job: JsonObject, reason: str) -> Step:
 
 def detection_job(cluster: CephCluster) -> JsonObject:
     """The Job that runs `ceph --version` in the image and leaves the answer as its termination message."""
-    spec = cluster.spec
-    labels = cluster_labels(cluster, NAME)
+    image, pods = cluster.spec.ceph_version, pod_settings(cluster)
+    owner = owner_of(cluster)
+    labels = cluster_labels(owner, NAME)
     container: JsonObject = {
         "name": "detect-version",
-        "image": spec.ceph_version.image,
-        "imagePullPolicy": spec.ceph_version.image_pull_policy,
+        "image": image.image,
+        "imagePullPolicy": image.image_pull_policy,
         "command": ["sh", "-c", "ceph --version > /dev/termination-log"],
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **pods.container_resources("cmd-reporter"),
     }
-    resources = requirements(spec.resources, "cmd-reporter")
-    if resources:
-        container["resources"] = resources
-    meta: JsonObject = {"labels": {**spec.labels.get("all", {}), **spec.labels.get(KEY, {}), **labels}}
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(KEY, {})}
-    if annotations:
-        meta["annotations"] = annotations
-    priority_class = spec.priority_class_names.get("all")
+    template = pod_template(
+        replace(pods, host_network=False),  # it talks to nobody
+        KEY,
+        # Pods that have failed stay, and what they say with them.
+        {"restartPolicy": "Never", "containers": [container]},
+        labels=labels,
+        account=ACCOUNT,
+        placement=pods.placement_of("mon"),
+    )
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, NAME, labels, annotations={IMAGE_ANNOTATION: spec.ceph_version.image}),
-        "spec": {
-            "backoffLimit": MAX_RETRIES,
-            "activeDeadlineSeconds": int(DEADLINE),
-            "template": {
-                "metadata": meta,
-                "spec": {
-                    # Pods that have failed stay, and what they say with them.
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "serviceAccountName": ACCOUNT,
-                    **pod_fields(merged(spec.placement, "mon")),
-                    **({"priorityClassName": priority_class} if priority_class else {}),
-                    "containers": [container],
-                },
-            },
-        },
+        "metadata": owner.metadata(NAME, labels, annotations={IMAGE_ANNOTATION: image.image}),
+        "spec": {"backoffLimit": MAX_RETRIES, "activeDeadlineSeconds": int(DEADLINE), "template": template},
     }

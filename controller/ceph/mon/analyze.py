@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import PROTECTION
@@ -29,11 +29,11 @@ from controller.ceph.mon.objects import (
     mon_deployment,
     service,
 )
-from controller.ceph.pods import MON_CONFIG, Daemon, Release, host_network, is_kept, kept_by, zone_label
+from controller.ceph.pods import MON_CONFIG, Daemon, is_kept, kept_by
 from controller.framework.children import Apply, Create, Live, delete, ensure, explain
 from controller.framework.duration import duration_or
 from controller.framework.membership import Add, Members, Remove, next_change
-from controller.framework.placement import HOSTNAME_LABEL, eligible, merged
+from controller.framework.placement import HOSTNAME_LABEL, eligible
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
@@ -42,7 +42,8 @@ from controller.runtime.kube import DEPLOYMENT, PDB, PVC, SERVICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Set
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.cluster import MonSpec
+    from controller.ceph.pods import Context
     from controller.runtime.kube import Deployment, Node, Pod
     from informers import JsonObject
 
@@ -114,19 +115,16 @@ class RemoveFromMonmap:
     mon_id: str
 
 
-def analyze(
-    cluster: CephCluster, fsid: str, release: Release, seen: MonObservation, *, hold: str = ""
-) -> tuple[Step, ...]:
+def analyze(spec: MonSpec, context: Context, seen: MonObservation, *, hold: str = "") -> tuple[Step, ...]:
     """What to do for the cluster's mons. Pure.
 
     Args:
-        cluster: The cluster.
-        fsid: Its identity.
-        release: What mons should run.
+        spec: What is wanted of them.
+        context: The cluster.
         seen: What is there.
         hold: What has to happen before a mon that runs is restarted; empty: nothing.
     """
-    problem = invalid(cluster)
+    problem = invalid(spec, context)
     if problem:
         return (Step(subject="mons", reason="the spec cannot be carried out", waits_for=problem),)
     endpoints = seen.endpoints or recover(seen)
@@ -135,23 +133,22 @@ def analyze(
         reason = f"ConfigMap {ENDPOINTS} names none, and a mon made now would know nothing of the cluster's data"
         waits_for = f"the members to be entered there again, as from a backup: there were mons before, by {before}"
         return (Step(subject="mons", reason=reason, waits_for=waits_for),)
-    steps = [*_shared_objects(cluster, endpoints, seen)]
-    steps += _members(cluster, fsid, release, endpoints, seen, hold)
-    steps += _leavers(cluster, endpoints, seen)
+    steps = [*_shared_objects(context, endpoints, seen)]
+    steps += _members(spec, context, endpoints, seen, hold)
+    steps += _leavers(spec, endpoints, seen)
     # One that joins while an upgrade has to wait runs what the others run.
-    oldest = min(declared(seen.deployments.values()), key=lambda found: found.version, default=release)
-    steps += _change(cluster, fsid, oldest if hold else release, endpoints, seen)
+    oldest = min(declared(seen.deployments.values()), key=lambda found: found.version, default=context.release)
+    steps += _change(spec, replace(context, release=oldest) if hold else context, endpoints, seen)
     return tuple(steps)
 
 
-def invalid(cluster: CephCluster) -> str:
+def invalid(spec: MonSpec, context: Context) -> str:
     """What of the spec has to change before mons can be run; empty when nothing has."""
-    spec = cluster.spec
-    if not spec.data_dir_host_path and spec.mon.volume_claim_template is None:
+    if not context.data_dir and spec.volume_claim_template is None:
         return "spec.dataDirHostPath is empty and spec.mon.volumeClaimTemplate too: set one, for the mons' data"
-    if spec.data_dir_host_path.rstrip("/") in ("/etc/ceph", "/rook", "/var/log/ceph"):
-        return f"spec.dataDirHostPath is {spec.data_dir_host_path}, which pods use for something else: choose another"
-    if host_network(cluster) and spec.mon.allow_multiple_per_node:
+    if context.data_dir.rstrip("/") in ("/etc/ceph", "/rook", "/var/log/ceph"):
+        return f"spec.dataDirHostPath is {context.data_dir}, which pods use for something else: choose another"
+    if context.host_network and spec.allow_multiple_per_node:
         return (
             "spec.mon.allowMultiplePerNode is true, but mons with host networking need the node's ports for themselves"
         )
@@ -195,12 +192,12 @@ def _mons_before(endpoints: Endpoints, seen: MonObservation) -> str:
     return ", ".join([*newest, *seen.remnants])
 
 
-def _shared_objects(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
+def _shared_objects(context: Context, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
     if not endpoints.mons:
         return
-    yield from ensure(seen.live, endpoints_config_map(cluster, endpoints), subject="mons", lane="mon endpoints")
-    yield from ensure(seen.live, config_secret(cluster, endpoints, _joined(seen)), subject="mons", lane="mon endpoints")
-    wanted = budget(cluster, endpoints)
+    yield from ensure(seen.live, endpoints_config_map(context, endpoints), subject="mons", lane="mon endpoints")
+    yield from ensure(seen.live, config_secret(context, endpoints, _joined(seen)), subject="mons", lane="mon endpoints")
+    wanted = budget(context, endpoints)
     found = seen.live.get(("PodDisruptionBudget", BUDGET))
     if wanted is not None:
         yield from ensure(seen.live, wanted, subject="mons", lane="mon disruption budget")
@@ -215,21 +212,19 @@ def _joined(seen: MonObservation) -> frozenset[str]:
     return in_quorum | set(base64.b64decode(noted).decode().split(","))
 
 
-def _members(
-    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation, hold: str
-) -> Iterator[Step]:
+def _members(spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation, hold: str) -> Iterator[Step]:
     in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
-    wanted = {mon.id: mon_deployment(cluster, fsid, release, mon) for mon in endpoints.mons}
+    wanted = {mon.id: mon_deployment(spec, context, mon) for mon in endpoints.mons}
     why = {mon.id: explain(wanted[mon.id], seen.live.get(("Deployment", mon.daemon.name))) for mon in endpoints.mons}
     waits = decide([_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons], ONE_AT_A_TIME, hold=hold).waits
     for mon in endpoints.mons:
         subject = f"mon {mon.id}"
-        if not host_network(cluster):
+        if not context.host_network:
             known = ("Service", mon.daemon.name) in seen.live
             yield from ensure(
-                seen.live, service(cluster, mon.id, address="" if known else mon.address), subject=subject
+                seen.live, service(context, mon.id, address="" if known else mon.address), subject=subject
             )
-        yield from _claim_of(cluster, mon, seen.live)
+        yield from _claim_of(spec, context, mon, seen.live)
         if is_kept(seen.deployments.get(mon.id)):
             if why[mon.id] or mon.id not in in_quorum:
                 yield Step(subject=subject, reason=why[mon.id] or NOT_IN_QUORUM, waits_for=kept_by(mon.daemon))
@@ -275,8 +270,8 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
     return Step(subject=f"mon {mon.id}", reason=NOT_IN_QUORUM, waits_for=waits_for)
 
 
-def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
-    wanted = claim(cluster, mon.id) if mon.has_claim else None
+def _claim_of(spec: MonSpec, context: Context, mon: Mon, live: Live) -> Iterator[Step]:
+    wanted = claim(spec, context, mon.id) if mon.has_claim else None
     if wanted is None:
         return
     name, found = f"{PVC.kind} {mon.daemon.name}", live.get((PVC.kind, mon.daemon.name))
@@ -291,12 +286,12 @@ def _claim_of(cluster: CephCluster, mon: Mon, live: Live) -> Iterator[Step]:
         yield Step(subject=f"mon {mon.id}", action=action, reason=f"{name} is not protected from deletion")
 
 
-def _leavers(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
+def _leavers(spec: MonSpec, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
     """Mons that are no members any more: out of the monmap first, then their objects."""
     state = seen.state
     if state is None or not endpoints.mons:
         return
-    unknown = set(_unknown(cluster, endpoints, state))
+    unknown = set(_unknown(spec, endpoints, state))
     left = {mon_id for mon_id in _claimed(seen.live) if mon_id not in state.monmap}
     ours = {mon_id for mon_id in (*seen.deployments, *left) if mon_id not in endpoints.ids}
     leaving = ""
@@ -334,27 +329,25 @@ def _remains(mon_id: str, live: Live) -> Iterator[Step]:
         yield Step(subject=f"mon {mon_id}", action=action, reason=f"{PVC.kind} of a mon that was removed")
 
 
-def _change(
-    cluster: CephCluster, fsid: str, release: Release, endpoints: Endpoints, seen: MonObservation
-) -> Iterator[Step]:
+def _change(spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation) -> Iterator[Step]:
     """The next change of the members: grow to the wanted number, shrink to it, or put one in another's place."""
-    standing = _standing(cluster, endpoints, seen)
-    match next_change(cluster.spec.mon.count, standing):
+    standing = _standing(context, endpoints, seen)
+    match next_change(spec.count, standing):
         case Add(missing, instead_of):
-            exist = f"{len(endpoints.mons)} of {cluster.spec.mon.count} mons exist"
+            exist = f"{len(endpoints.mons)} of {spec.count} mons exist"
             reason = f"in the place of mon {instead_of}, which is lost" if instead_of else exist
-            in_the_way = _in_the_way(cluster, endpoints, seen, standing)
+            in_the_way = _in_the_way(spec, context, endpoints, seen, standing)
             if in_the_way:
                 reason = f"{reason}; no other node has room for one"
-                yield _retire(cluster, endpoints, seen, Remove(in_the_way), standing, reason)
+                yield _retire(spec, context, endpoints, seen, Remove(in_the_way), standing, reason)
             else:
-                yield from _grow(cluster, fsid, release, endpoints, seen, standing, missing, reason)
+                yield from _grow(spec, context, endpoints, seen, standing, missing, reason)
         case Remove() as change:
-            reason = f"{len(endpoints.mons)} mons exist, {cluster.spec.mon.count} are wanted"
-            yield _retire(cluster, endpoints, seen, change, standing, reason)
+            reason = f"{len(endpoints.mons)} mons exist, {spec.count} are wanted"
+            yield _retire(spec, context, endpoints, seen, change, standing, reason)
 
 
-def _standing(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> Members:
+def _standing(context: Context, endpoints: Endpoints, seen: MonObservation) -> Members:
     """The members by how they are."""
     state, kept = seen.state, frozenset(m.id for m in endpoints.mons if is_kept(seen.deployments.get(m.id)))
     if state is None:
@@ -362,15 +355,15 @@ def _standing(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) 
     return Members(
         ids=endpoints.ids,
         healthy=state.in_quorum.intersection(endpoints.ids),
-        lost=frozenset(_lost(cluster, endpoints, seen)) - kept,
+        lost=frozenset(_lost(context, endpoints, seen)) - kept,
         joined=_joined(seen) | set(state.monmap),
         kept=kept,
     )
 
 
-def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> list[str]:
+def _lost(context: Context, endpoints: Endpoints, seen: MonObservation) -> list[str]:
     """Members that another mon should take the place of: out of quorum for too long, or without their node."""
-    health = cluster.spec.health_check.daemon_health.mon
+    health = context.health.daemon_health.mon
     timeout = duration_or(health.timeout, FAILOVER_TIMEOUT)
     if seen.state is None or health.disabled or timeout == 0:
         return []
@@ -383,52 +376,51 @@ def _lost(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> l
     return found
 
 
-def _in_the_way(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
+def _in_the_way(spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
     """The lost mon on whose node, which is well, the next one can be, where there is no other node; else empty."""
-    if _growth_waits_for(cluster, endpoints, seen, standing) or not _choose_node(cluster, endpoints, seen)[1]:
+    if _growth_waits_for(spec, endpoints, seen, standing) or not _choose_node(spec, context, endpoints, seen)[1]:
         return ""
     for mon_id in standing.away:
-        node, problem = _choose_node(cluster, endpoints.without(mon_id), seen)
+        node, problem = _choose_node(spec, context, endpoints.without(mon_id), seen)
         if mon_id in standing.lost and not problem and node is not None and node.ready:
             return mon_id
     return ""
 
 
 def _grow(
-    cluster: CephCluster,
-    fsid: str,
-    release: Release,
+    spec: MonSpec,
+    context: Context,
     endpoints: Endpoints,
     seen: MonObservation,
     standing: Members,
     missing: int,
     reason: str,
 ) -> Iterator[Step]:
-    waits_for = _growth_waits_for(cluster, endpoints, seen, standing)
+    waits_for = _growth_waits_for(spec, endpoints, seen, standing)
     planned = endpoints
     for number in range(endpoints.max_id + 1, endpoints.max_id + 1 + missing):
         mon_id = id_name(number)
         subject = f"mon {mon_id}"
-        if not host_network(cluster):
-            yield from ensure(seen.live, service(cluster, mon_id), subject=subject, lane=f"{subject} address")
-        node, problem = _choose_node(cluster, planned, seen)
+        if not context.host_network:
+            yield from ensure(seen.live, service(context, mon_id), subject=subject, lane=f"{subject} address")
+        node, problem = _choose_node(spec, context, planned, seen)
         if problem:
             yield Step(subject=subject, action=StartMon(mon_id, ""), reason=reason, waits_for=problem)
             return
-        address = _address_for(cluster, mon_id, node, seen.live)
+        address = _address_for(context, mon_id, node, seen.live)
         mon = Mon(mon_id, address, "", "")
         if node is not None:
-            on_claim = cluster.spec.mon.volume_claim_template is not None
+            on_claim = spec.volume_claim_template is not None
             mon = Mon(mon_id, address, node.metadata.name, _hostname(node), on_claim)
         objects: tuple[JsonObject, ...] = ()
         if address and not waits_for:
             grown = endpoints.with_mon(mon)
-            own_claim = claim(cluster, mon_id) if mon.has_claim else None
+            own_claim = claim(spec, context, mon_id) if mon.has_claim else None
             objects = (
-                endpoints_config_map(cluster, grown),
-                config_secret(cluster, grown, _joined(seen)),
+                endpoints_config_map(context, grown),
+                config_secret(context, grown, _joined(seen)),
                 *(() if own_claim is None else (own_claim,)),
-                mon_deployment(cluster, fsid, release, mon),
+                mon_deployment(spec, context, mon),
             )
         yield Step(
             subject=subject,
@@ -440,7 +432,7 @@ def _grow(
         planned = planned.with_mon(mon)
 
 
-def _growth_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
+def _growth_waits_for(spec: MonSpec, endpoints: Endpoints, seen: MonObservation, standing: Members) -> str:
     """What has to happen before one more mon may join; empty: nothing."""
     if not endpoints.mons:
         return ""
@@ -448,46 +440,52 @@ def _growth_waits_for(cluster: CephCluster, endpoints: Endpoints, seen: MonObser
         return "the existing mons to form a quorum"
     if standing.starting:
         return f"{_named(standing.starting)} to be in quorum, as mons join one at a time"
-    return _leaver(cluster, endpoints, seen.state)
+    return _leaver(spec, endpoints, seen.state)
 
 
-def _leaver(cluster: CephCluster, endpoints: Endpoints, state: MonState) -> str:
+def _leaver(spec: MonSpec, endpoints: Endpoints, state: MonState) -> str:
     """The mons that may leave the monmap now, as what is waited for.
 
     One that may not, as its vote is needed, holds up nothing: what comes next is to make it dispensable.
     """
-    may_leave = [mon_id for mon_id in _unknown(cluster, endpoints, state) if state.keeps_quorum_without(mon_id)]
+    may_leave = [mon_id for mon_id in _unknown(spec, endpoints, state) if state.keeps_quorum_without(mon_id)]
     return f"{_named(may_leave)} to leave the monmap" if may_leave else ""
 
 
-def _unknown(cluster: CephCluster, endpoints: Endpoints, state: MonState) -> list[str]:
+def _unknown(spec: MonSpec, endpoints: Endpoints, state: MonState) -> list[str]:
     """The mons in the monmap that are not members, nor run by others."""
-    known = {*endpoints.ids, *cluster.spec.mon.external_mon_ids}
+    known = {*endpoints.ids, *spec.external_mon_ids}
     return sorted(set(state.monmap) - known, key=id_number)
 
 
 def _retire(
-    cluster: CephCluster, endpoints: Endpoints, seen: MonObservation, change: Remove, standing: Members, reason: str
+    spec: MonSpec,
+    context: Context,
+    endpoints: Endpoints,
+    seen: MonObservation,
+    change: Remove,
+    standing: Members,
+    reason: str,
 ) -> Step:
-    victim = change.member or _surplus(cluster, endpoints, seen.nodes, standing.spare)
+    victim = change.member or _surplus(context, endpoints, seen.nodes, standing.spare)
     rest = endpoints.without(victim)
-    action = RetireMon(victim, (endpoints_config_map(cluster, rest), config_secret(cluster, rest, _joined(seen))))
+    action = RetireMon(victim, (endpoints_config_map(context, rest), config_secret(context, rest, _joined(seen))))
     if seen.state is None:
         waits_for = "the mons to form a quorum"
     elif change.after:
         waits_for = f"{_named(change.after)} to be in quorum, so that the majority is kept without mon {victim}"
-    elif _leaver(cluster, endpoints, seen.state):
-        waits_for = _leaver(cluster, endpoints, seen.state)
+    elif _leaver(spec, endpoints, seen.state):
+        waits_for = _leaver(spec, endpoints, seen.state)
     else:
-        gone = (victim, *_unknown(cluster, endpoints, seen.state))
+        gone = (victim, *_unknown(spec, endpoints, seen.state))
         needed = victim in seen.state.in_quorum and not seen.state.keeps_quorum_without(*gone)
         waits_for = MAJORITY if needed else ""
     return Step(subject=f"mon {victim}", action=action, reason=reason, waits_for=waits_for, lane="mon endpoints")
 
 
-def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Node], healthy: Set[str]) -> str:
+def _surplus(context: Context, endpoints: Endpoints, nodes: Mapping[str, Node], healthy: Set[str]) -> str:
     """Which of too many healthy mons to let go: of the fullest zone, then of the fullest node, then the newest."""
-    label = zone_label(cluster)
+    label = context.zone_label
 
     def zone(mon: Mon) -> str:
         node = nodes.get(mon.node)
@@ -499,16 +497,17 @@ def _surplus(cluster: CephCluster, endpoints: Endpoints, nodes: Mapping[str, Nod
     return max(among, key=lambda m: (zones[zone(m)], shared[m.node], id_number(m.id))).id
 
 
-def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservation) -> tuple[Node | None, str]:
+def _choose_node(
+    spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation
+) -> tuple[Node | None, str]:
     """The node for the next mon (None when it is bound to none: the scheduler decides), or why there is none.
 
     One on a claim is bound to its node only where its address is the node's.
     """
-    spec = cluster.spec.mon
-    if spec.volume_claim_template is not None and not host_network(cluster):
+    if spec.volume_claim_template is not None and not context.host_network:
         return None, ""
-    fit, rejected = eligible(seen.nodes.values(), merged(cluster.spec.placement, "mon"))
-    label = zone_label(cluster)
+    fit, rejected = eligible(seen.nodes.values(), context.pods.placement_of("mon"))
+    label = context.zone_label
     zones = {zone.name for zone in spec.zones}
     if zones:
         rejected |= {n.metadata.name: f"is in none of mon.zones by its label {label}" for n in fit}
@@ -533,9 +532,9 @@ def _choose_node(cluster: CephCluster, endpoints: Endpoints, seen: MonObservatio
     ), ""
 
 
-def _address_for(cluster: CephCluster, mon_id: str, node: Node | None, live: Live) -> str:
-    if host_network(cluster):
-        return "" if node is None else internal_address(node, cluster.spec.network.ip_family)
+def _address_for(context: Context, mon_id: str, node: Node | None, live: Live) -> str:
+    if context.host_network:
+        return "" if node is None else internal_address(node, context.network.ip_family)
     found = live.get(("Service", Daemon(type="mon", id=mon_id).name), {})
     address = found.get("spec", {}).get("clusterIP", "")
     return "" if address == "None" else str(address)

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-import msgspec
 import structlog
 
 from controller.apis.ceph import CEPH_CLUSTER
@@ -36,7 +35,7 @@ from controller.ceph.osd.devices import (
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import APP, Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.osd.script_image import kept_image
-from controller.ceph.pods import cluster_labels, is_kept
+from controller.ceph.pods import cluster_labels, is_kept, pod_settings
 from controller.ceph.releases import RELEASES
 from controller.framework import jobs, rollout
 from controller.framework.aside import aside
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.pods import Release
+    from controller.ceph.pods import Context, Release
     from controller.framework.plan import Handler
     from controller.framework.reservations import Reservations
     from controller.runtime.apply import Applier
@@ -224,8 +223,7 @@ class SetDeviceClass:
 
 async def observe(
     cluster: CephCluster,
-    fsid: str,
-    release: Release,
+    context: Context,
     *,
     now: float,
     nodes: Sequence[Node],
@@ -246,8 +244,7 @@ async def observe(
 
     Args:
         cluster: The cluster.
-        fsid: Its identity.
-        release: What its daemons should run.
+        context: The same, as its parts are given it.
         now: Seconds since the epoch.
         nodes: Every node.
         reports: What agents reported, by node.
@@ -290,7 +287,7 @@ async def observe(
     answers = await _ask_the_mons(ceph) if ceph is not None else {}
     if answers:
         seen = await aside(_with_map, seen, answers)
-    seen = replace(seen, assessed=await aside(assess, cluster, fsid, release, seen, memory or Comparisons()))
+    seen = replace(seen, assessed=await aside(assess, cluster, context, seen, memory or Comparisons()))
     if ceph is None or not answers:
         return seen
     return await _ask_the_mgr(cluster, seen, next_batch(cluster, seen), ceph if mgr else None)
@@ -419,21 +416,18 @@ async def _stoppable(batch: tuple[int, ...], ceph: Cluster) -> tuple[frozenset[i
     return frozenset(int(name.removeprefix("osd.")) for name in leave.names), leave.refusal
 
 
-def analyze(
-    cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, *, hold: str = ""
-) -> tuple[Step, ...]:
+def analyze(cluster: CephCluster, context: Context, seen: OsdObservation, *, hold: str = "") -> tuple[Step, ...]:
     """What to do for the cluster's OSDs. Pure.
 
     Args:
         cluster: The cluster.
-        fsid: Its identity.
-        release: What OSDs should run.
+        context: The same, as its parts are given it.
         seen: What is there.
         hold: What has to happen before an OSD that runs is restarted; empty: nothing.
     """
     if seen.states is None:
         return (Step(subject="osds", reason="devices are to be prepared", waits_for="a mon to be in quorum"),)
-    if not seen.ever and (unknown := _unknown_to_the_mons(fsid, seen)):
+    if not seen.ever and (unknown := _unknown_to_the_mons(context.fsid, seen)):
         reason = f"the mons know of no OSD, not even of one that was purged, but there are {', '.join(unknown)}"
         waits_for = "the mons' stores, which were made anew, to be restored; or these OSDs to be wiped and deleted"
         return (Step(subject="osds", reason=reason, waits_for=waits_for),)
@@ -443,13 +437,13 @@ def analyze(
         waits_for = "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
         return (Step(subject="osds", reason="pods of OSDs get their script from that image", waits_for=waits_for),)
     return (
-        *(_shared_objects(cluster, seen) if wanted or osds else ()),
+        *(_shared_objects(context, seen) if wanted or osds else ()),
         *_preparation(seen, verdicts),
         *_daemons(cluster, seen, osds, hold),
         *_moves(cluster, seen, osds),
         *_removals(cluster, seen, osds),
         *_old_scripts(seen),
-        *_upgrade_end(release, seen),
+        *_upgrade_end(context.release, seen),
     )
 
 
@@ -477,7 +471,7 @@ def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[Devic
 def _judged(
     cluster: CephCluster, fsid: str, seen: OsdObservation, record: Mapping[str, Osd]
 ) -> tuple[DeviceVerdict, ...]:
-    placement = prepare.osd_placement(cluster)
+    placement = prepare.osd_placement(cluster.spec.storage, pod_settings(cluster))
     nodes = [
         NodeDevices(
             node=node.metadata.name,
@@ -552,10 +546,10 @@ def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
     return state.place if state is not None else {}
 
 
-def _shared_objects(cluster: CephCluster, seen: OsdObservation) -> Iterator[Step]:
+def _shared_objects(context: Context, seen: OsdObservation) -> Iterator[Step]:
     if ("Secret", prepare.BOOTSTRAP_SECRET) not in seen.live:
         action = CreateKeyring(
-            prepare.BOOTSTRAP_USER, prepare.BOOTSTRAP_CAPS, prepare.BOOTSTRAP_SECRET, cluster_labels(cluster, APP)
+            prepare.BOOTSTRAP_USER, prepare.BOOTSTRAP_CAPS, prepare.BOOTSTRAP_SECRET, cluster_labels(context.owner, APP)
         )
         yield Step(subject="osds", action=action, reason=f"Secret {action.secret} does not exist", lane="osd keyring")
 
@@ -653,19 +647,18 @@ def _differs(state: OsdState | None, wanted_class: str) -> bool:
     return state.device_class != wanted_class and (bool(state.device_class) or state.up)
 
 
-def assess(cluster: CephCluster, fsid: str, release: Release, seen: OsdObservation, memory: Comparisons) -> Assessment:
+def assess(cluster: CephCluster, context: Context, seen: OsdObservation, memory: Comparisons) -> Assessment:
     """How what is seen falls short of what is wanted. Pure, but for what it remembers for the next look."""
     record = _on_record(seen)
-    verdicts = _judged(cluster, fsid, seen, record)
+    verdicts = _judged(cluster, context.fsid, seen, record)
     osds = _known_osds(seen, record, verdicts)
-    changes = {change.osd.osd_id: change for change in _outdated(cluster, fsid, release, seen, osds, memory)}
+    changes = {change.osd.osd_id: change for change in _outdated(cluster, context, seen, osds, memory)}
     return Assessment(verdicts=verdicts, osds=osds, changes=changes, returning=_returning(seen))
 
 
 def _outdated(
     cluster: CephCluster,
-    fsid: str,
-    release: Release,
+    context: Context,
     seen: OsdObservation,
     osds: Sequence[Osd],
     memory: Comparisons,
@@ -677,10 +670,8 @@ def _outdated(
     }
     entries = Entries(cluster.spec.storage)
     own_entries = {name: entries.of(name, _hostname(node)) for name, node in nodes.items()}
-    moving, spec = _may_move(cluster), cluster.spec
-    # Daemons get the image from the release, which is known later than the image that the spec names.
-    spec = msgspec.structs.replace(spec, ceph_version=msgspec.structs.replace(spec.ceph_version, image=""))
-    memory.begin((cluster.metadata.uid, spec, fsid, release, seen.script_image), (osd.osd_id for osd in osds))
+    moving, spec = _may_move(cluster), cluster.spec.storage
+    memory.begin((context, spec, moving, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)
@@ -696,7 +687,7 @@ def _outdated(
         version = deployment.metadata.resource_version if deployment is not None else ""
         # One that is let be for a while is so until some time.
         own = (version, wanted, bound_to[osd.node], resources) if version and not is_held(seen.live, key) else None
-        build = partial(osd_deployment, cluster, fsid, release, wanted, node, resources)
+        build = partial(osd_deployment, spec, context, wanted, node, resources)
         why = memory.difference(osd.osd_id, own, partial(_compare, build, image, seen.live, key))
         if why:
             yield DeployOsd(wanted, why, partial(build, seen.script_image))
@@ -884,8 +875,7 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
 
 def handlers(
     cluster: CephCluster,
-    fsid: str,
-    release: Release,
+    context: Context,
     client: Client,
     applier: Applier,
     ceph: Cluster,
@@ -904,7 +894,7 @@ def handlers(
                 raise NoConsentError(f"{name}: the spec has changed since it consented that data goes: nothing is done")
         reservations.take(namespace, [i for target in action.targets for i in target.identities])
         uuids = tuple(str(uuid.uuid4()) for _ in action.targets)
-        job = prepare.prepare_job(cluster, fsid, release, action, uuids, script_image)
+        job = prepare.prepare_job(cluster.spec.storage, context, action, uuids, script_image)
         await jobs.start(client, job, action.attempt)
 
     async def deploy_osd(action: DeployOsd) -> None:

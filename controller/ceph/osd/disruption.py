@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
-from controller.ceph.pods import cluster_labels, metadata
+from controller.ceph.pods import cluster_labels, owner_of
 from controller.framework.children import delete, ensure
 from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from controller.ceph.osd.analyze import OsdObservation
     from controller.framework.children import Live
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from informers import JsonObject
 
 BUDGET = "rook-ceph-osd"
@@ -131,7 +132,7 @@ def parse_state(live: Live) -> State:
     )
 
 
-def state_config_map(cluster: CephCluster, state: State) -> JsonObject:
+def state_config_map(owner: Owner, state: State) -> JsonObject:
     """The ConfigMap that keeps the state."""
     data = {_DRAINING: state.draining, _HOLD_OUT: "true" if state.hold_out else ""}
     if state.since is not None:
@@ -143,7 +144,7 @@ def state_config_map(cluster: CephCluster, state: State) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, STATE, cluster_labels(cluster, APP)),
+        "metadata": owner.metadata(STATE, cluster_labels(owner, APP)),
         "data": data,
     }
 
@@ -286,7 +287,7 @@ def _maintenance(cluster: CephCluster) -> float:
 def _state_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
     # Before all else: what is done by the state has to be known to whoever comes after.
     if state != State() or ("ConfigMap", STATE) in now.live:
-        yield from ensure(now.live, state_config_map(cluster, state), subject="osds", lane=LANE)
+        yield from ensure(now.live, state_config_map(owner_of(cluster), state), subject="osds", lane=LANE)
 
 
 def _budget_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
@@ -319,12 +320,12 @@ def budgets(cluster: CephCluster, state: State, now: Scene) -> tuple[JsonObject,
         selector["matchExpressions"] = [{"key": "osd", "operator": "NotIn", "values": values}]
     # One that is missing is the one that may be.
     allowed = 1 if state.missing or is_clean(cluster, now.pgs) else 0
-    return (_budget(cluster, BUDGET, selector, allowed),)
+    return (_budget(owner_of(cluster), BUDGET, selector, allowed),)
 
 
 def _closed(cluster: CephCluster, level: str, domain: str) -> JsonObject:
     selector = {"matchLabels": {"app": APP, f"topology-location-{level}": domain}}
-    return _budget(cluster, budget_name(level, domain), selector, 0)
+    return _budget(owner_of(cluster), budget_name(level, domain), selector, 0)
 
 
 def budget_name(level: str, domain: str) -> str:
@@ -336,11 +337,11 @@ def budget_name(level: str, domain: str) -> str:
     return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
 
 
-def _budget(cluster: CephCluster, name: str, selector: JsonObject, allowed: int) -> JsonObject:
+def _budget(owner: Owner, name: str, selector: JsonObject, allowed: int) -> JsonObject:
     return {
         "apiVersion": "policy/v1",
         "kind": PDB.kind,
-        "metadata": metadata(cluster, name, cluster_labels(cluster, APP)),
+        "metadata": owner.metadata(name, cluster_labels(owner, APP)),
         "spec": {
             "maxUnavailable": allowed,
             "selector": selector,

@@ -15,11 +15,8 @@ import msgspec
 from controller.ceph.osd.script_image import script_command, script_mount, with_script
 from controller.ceph.pods import (
     Daemon,
-    Release,
-    container_resources,
     environment,
     image_fields,
-    metadata,
     pod_template,
     security_context,
     volume_mounts,
@@ -29,11 +26,14 @@ from controller.framework.jobs import FIRST, Attempt
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over, within
 from controller.framework.pods import termination_message
+from controller.framework.workload import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.storage import StorageScopeSpec
+    from controller.ceph.pods import Context
+    from controller.framework.workload import PodSettings
     from controller.runtime.kube import Job, Pod
     from informers import JsonObject
 
@@ -149,20 +149,19 @@ def device_mounts() -> list[JsonObject]:
 
 
 def prepare_job(
-    cluster: CephCluster, fsid: str, release: Release, action: PrepareDevices, uuids: tuple[str, ...], image: str
+    spec: StorageScopeSpec, context: Context, action: PrepareDevices, uuids: tuple[str, ...], image: str
 ) -> JsonObject:
     """The Job that carries out `action`.
 
     Args:
-        cluster: The cluster.
-        fsid: Its identity.
-        release: What its daemons should run.
+        spec: What is wanted of OSDs.
+        context: The cluster.
         action: Which devices of which node.
         uuids: Those of the OSDs to be, one for each target.
         image: The operator's, which has the script.
     """
     own = daemon(action.hostname)
-    resources = container_resources(cluster, "prepareosd")
+    resources = context.pods.container_resources("prepareosd")
     devices = [
         {
             "path": target.path,
@@ -177,10 +176,10 @@ def prepare_job(
     container: JsonObject = {
         "name": "provision",
         "command": script_command("prepare"),
-        **image_fields(cluster, release),
+        **image_fields(context),
         "env": [
             *environment(),
-            {"name": "ROOK_FSID", "value": fsid},
+            {"name": "ROOK_FSID", "value": context.fsid},
             {"name": "ROOK_RESULT", "value": RESULT_PATH},
             {"name": DEVICES_VARIABLE, "value": json.dumps(devices)},
         ],
@@ -196,9 +195,9 @@ def prepare_job(
         "containers": [container],
         "volumes": [*volumes(BOOTSTRAP_SECRET), *device_volumes()],
     }
-    placement = over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
-    template = pod_template(cluster, own, pod, key="prepareosd", placement=placement)
-    meta = metadata(cluster, job_name(action.hostname), own.labels(cluster))
+    placement = over(osd_placement(spec, context.pods), context.pods.placement.get("prepareosd", {}))
+    template = pod_template(context, own, pod, key="prepareosd", placement=placement)
+    meta = context.owner.metadata(job_name(action.hostname), own.labels(context.owner))
     if action.tried:
         meta["annotations"] = {TRIED: json.dumps(action.tried)}
     return {
@@ -213,12 +212,12 @@ def prepare_job(
     }
 
 
-def osd_placement(cluster: CephCluster) -> dict[str, Any]:
+def osd_placement(spec: StorageScopeSpec, pods: PodSettings) -> dict[str, Any]:
     """Where OSDs may run: on nodes that both `all` and `osd` of `spec.placement` allow, or `osd` alone."""
-    own = cluster.spec.placement.get("osd", {})
-    if cluster.spec.storage.only_apply_osd_placement:
+    own = pods.placement.get("osd", {})
+    if spec.only_apply_osd_placement:
         return dict(own)
-    return within(cluster.spec.placement.get("all", {}), own)
+    return within(pods.placement.get(ALL, {}), own)
 
 
 def targets_of(job: Job) -> tuple[str, ...]:

@@ -351,7 +351,7 @@ def ms_mode(cluster: CephCluster) -> str:
     """
     if cluster.spec.network.connections.encryption.enabled:
         return "secure"
-    return "prefer-crc" if requires_msgr2(cluster) else ""
+    return "prefer-crc" if requires_msgr2(cluster.spec.network) else ""
 
 
 def mon_addresses(monmap: Mapping[str, Any], *, msgr2: bool) -> list[str]:

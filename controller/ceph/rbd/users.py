@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.identity import AES, secret
-from controller.ceph.pods import cluster_labels, metadata
+from controller.ceph.pods import cluster_labels
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from controller.ceph.releases import Running
     from controller.framework.children import Live
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
     from informers import JsonObject
 
@@ -70,18 +71,18 @@ def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, .
     )
 
 
-def user_secret(cluster: CephCluster, name: str, key: str) -> JsonObject:
+def user_secret(owner: Owner, name: str, key: str) -> JsonObject:
     """The Secret with a user's key, as upstream's StorageClasses expect it."""
-    labels = cluster_labels(cluster, "rook-ceph-csi")
-    meta = metadata(cluster, secret_name(name), labels, annotations=users.given(CAPS[name]))
+    labels = cluster_labels(owner, "rook-ceph-csi")
+    meta = owner.metadata(secret_name(name), labels, annotations=users.given(CAPS[name]))
     return secret(meta, {"userID": name, "userKey": key})
 
 
-def handlers(cluster: CephCluster, ceph: Cluster, applier: Applier) -> dict[type, Handler]:
+def handlers(owner: Owner, ceph: Cluster, applier: Applier) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
 
     async def create_user(action: CreateUser) -> None:
         key = await users.key_of(ceph, f"client.{action.name}", action.caps, key_type=action.key_type)
-        await applier.apply(user_secret(cluster, action.name, key))
+        await applier.apply(user_secret(owner, action.name, key))
 
     return {CreateUser: create_user}

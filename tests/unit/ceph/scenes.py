@@ -27,7 +27,7 @@ from controller.ceph.osd import analyze as osd
 from controller.ceph.osd import disruption
 from controller.ceph.osd import prepare as osd_prepare
 from controller.ceph.osd.objects import Osd, osd_deployment
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
@@ -39,6 +39,7 @@ from tests.unit.ceph.cases import (
     FSID,
     RELEASE,
     a_cluster,
+    a_context,
     a_node,
     a_pod,
     deployment_view,
@@ -179,13 +180,13 @@ class Scene:
         before = self.cluster(self.full_spec)
         mons, deployments = self._mons(before), self._osds(before)
         mgr = Daemon(type="mgr", id="a")
-        manager = mgr_deployment(before, FSID, self.runs, mgr)
+        manager = mgr_deployment(before.spec.mgr, a_context(before, self.runs), mgr)
         live: dict[tuple[str, str], JsonObject] = {}
         if self.known:
             live |= {**live_objects(OVERRIDE), **keyrings(before)}
         if self.made and not self.deleting:
             live |= mons.live
-            live |= live_objects(manager, metrics_service(before), *self._secrets(mgr))
+            live |= live_objects(manager, metrics_service(a_context(before)), *self._secrets(mgr))
             live |= {("Deployment", obj["metadata"]["name"]): obj for obj in deployments}
             live |= self._drain(before)
         elif self.deleting:
@@ -200,8 +201,7 @@ class Scene:
         if self.known and release is not None:
             seen_osds = await osd.observe(
                 cluster,
-                FSID,
-                release,
+                a_context(cluster, release),
                 now=NOW,
                 nodes=NODES,
                 reports=self._reports(),
@@ -254,7 +254,9 @@ class Scene:
             chosen = before.spec.storage.config.get("deviceClass", "")
             settings = {"deviceClass": chosen} if chosen else {}
             asked = replace(one, settings=settings)
-            obj = live_object(osd_deployment(before, FSID, self.runs, asked, NODES[number], {}, SCRIPTS))
+            obj = live_object(
+                osd_deployment(before.spec.storage, a_context(before, self.runs), asked, NODES[number], {}, SCRIPTS)
+            )
             replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": serves, "readyReplicas": serves}
             found.append({**obj, "status": replicas})
         return found
@@ -280,7 +282,7 @@ class Scene:
             hold_out=True,
             held_at={"n1-example": NOW - hour},
         )
-        return live_objects(disruption.state_config_map(before, state))
+        return live_objects(disruption.state_config_map(owner_of(before), state))
 
     def _reports(self) -> dict[str, tuple[BlockDevice, ...]]:
         found = {node.metadata.name: [_disk("sdc")] if self.free else [] for node in NODES}
@@ -310,7 +312,7 @@ def _plain(cluster: CephCluster, step: Any) -> dict[str, Any]:
         found["action"] = ("DeployOsd", action.osd, action.difference, action.obj)
     if isinstance(action, osd_prepare.PrepareDevices):
         uuids = tuple(one.uuid for one in OSDS[: len(action.targets)])
-        found["job"] = osd_prepare.prepare_job(cluster, FSID, RELEASE, action, uuids, SCRIPTS)
+        found["job"] = osd_prepare.prepare_job(cluster.spec.storage, a_context(cluster), action, uuids, SCRIPTS)
     return found
 
 

@@ -7,10 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from controller.apis.ceph import CEPH_CLUSTER
 from controller.apis.meta import ObjectMeta
 from controller.framework.duration import DurationError, duration_or, duration_problem, parse_duration
-from controller.framework.labels import owner_reference
 from controller.framework.pods import termination_message, trouble, warnings, with_warnings
 from controller.framework.resources import memory_bytes, requirements
 from controller.runtime.kube import Deployment, Event, Pod
@@ -67,17 +65,6 @@ def test_the_first_key_that_has_resources_counts() -> None:
 )
 def test_memory_in_bytes(resources: dict[str, Any], found: int | None) -> None:
     assert memory_bytes(resources) == found
-
-
-def test_an_owner_reference_lets_the_garbage_collector_do_its_work() -> None:
-    assert owner_reference(CEPH_CLUSTER, ObjectMeta(name="c", uid="u")) == {
-        "apiVersion": "ceph.rook.io/v1",
-        "kind": "CephCluster",
-        "name": "c",
-        "uid": "u",
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
 
 
 def pod(status: dict[str, Any], name: str = "p", created: str = "2026-01-01T00:00:00Z") -> Pod:

@@ -12,6 +12,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
+from controller.runtime import Request
 from controller.testkit import Sent, now, until, virtual_time
 from controller.testkit.encoding import bookmark, encode_event, partial
 from informers import (
@@ -182,6 +183,7 @@ async def test_reads() -> None:
         assert found is not None
         assert found.spec.node == "n1"
         assert widgets.get("one", "a") is not found, "everyone gets an object of his own"
+        assert widgets.get(Request("one", "a")) == widgets.get(found.metadata) == found
         assert names(widgets.list()) == ["a", "a"]
         assert [widget.spec.node for widget in widgets.list("two")] == ["n2"]
         assert widgets.list("three") == []

@@ -13,6 +13,7 @@ import orjson
 from structlog.testing import capture_logs
 
 from controller.framework.children import altered, ensure, snapshot
+from controller.framework.program import PROGRAM
 from controller.runtime import Controller, Manager, Request, Result
 from controller.runtime.altered import REMEMBERED, Alterations
 from controller.runtime.kube import ObjectMeta
@@ -81,7 +82,7 @@ class Toys:
 @asynccontextmanager
 async def reconciling(server: ApiServer) -> AsyncIterator[tuple[Manager, Toys, Informer[Toy]]]:
     server.serve(TOY)
-    manager = new_manager(server)
+    manager = new_manager(server, program=PROGRAM)
     toys = manager.informers.informer(TOY, Toy, cluster_wide=True)
     reconciler = Toys(manager, toys)
     controller = Controller("toys", reconciler)

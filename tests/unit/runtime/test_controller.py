@@ -148,6 +148,22 @@ class TestWatching:
         assert [request.name for _, request in reconciler.calls] == ["one", "one", "two", "old-version"]
 
     @virtual_time
+    async def test_a_plain_function_reconciles_and_need_not_return_anything(self) -> None:
+        pods, asked = Pods(), list[Request]()
+
+        async def reconcile(request: Request) -> None:
+            asked.append(request)
+
+        controller = Controller("function", reconcile)
+        controller.watch(pods.informer)
+
+        async with running(controller):
+            pods.put("a")
+            await until(lambda: controller.stats.success == 1)
+
+        assert asked == [Request("ns", "a")]
+
+    @virtual_time
     async def test_a_label_names_who_is_asked_for(self) -> None:
         pods, reconciler = Pods(), Recording()
         controller = new(reconciler)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controller.runtime import LeaderElection, Manager
+from controller.runtime import LeaderElection, Manager, Program
 from informers import Client
 from informers.client import HttpTransport
 from informers.configuration import kubeconfig
@@ -54,7 +54,14 @@ async def test_a_leader_s_writes_are_dropped_within_what_the_lease_leaves_for_th
         Client(HttpTransport(kubeconfig(config), user_agent="test")) as client,
         Client(HttpTransport(kubeconfig(config), user_agent="test")) as lease_client,
     ):
-        Manager(client, namespaces=None, identity="a", leader_election=election, lease_client=lease_client)
+        Manager(
+            client,
+            program=Program("test"),
+            namespaces=None,
+            identity="a",
+            leader_election=election,
+            lease_client=lease_client,
+        )
         await client.request("GET", "/x")
         await lease_client.request("GET", "/x")
         assert drop_after(client) == {5000}

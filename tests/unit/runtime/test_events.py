@@ -9,10 +9,12 @@ from typing import Any
 import anyio
 import pytest
 
+from controller.framework.program import CEPH_KEY
 from controller.runtime import events
 from controller.runtime.events import EventRecorder
 from controller.runtime.kube import CONFIG_MAP, EVENT, NAMESPACE
 from controller.runtime.leader import NotLeaderError
+from controller.runtime.log import hide
 from controller.testkit import ApiServer, now, until, virtual_time, wall_clock
 from informers import ApiError, Client, JsonObject, TransportError
 
@@ -265,6 +267,7 @@ async def test_closing_writes_what_is_left() -> None:
 
 @virtual_time
 async def test_fits_the_apis_limits_and_holds_no_secret() -> None:
+    hide(CEPH_KEY)
     server = new_server()
     async with recording(server.client()) as recorder:
         recorder.event(CLUSTER, "Normal", "R" * 200, "ü" * 1000, "A" * 200)

@@ -1,5 +1,6 @@
 """Logs: their form, and that no secret gets into them."""
 
+import base64
 import json
 import logging
 import os
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 import structlog
 
-from controller.runtime.log import REDACTED, configure_logging, redact, redact_text
+from controller.framework.program import PROGRAM
+from controller.runtime.log import REDACTED, configure_logging, hide, redact, redact_text
 from controller.runtime.reconciler import Reconcile, Request, current_reconcile
 
 CEPH_KEY = "AQBTZ2VmAAAAABAAn3sZ0Qkq8H1vC2bJmX5W0Q=="
+LONG_CEPH_KEY = base64.b64encode(b"\2\0" + 8 * b"t" + b"\x20\0" + 32 * b"k").decode()
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +38,7 @@ def log_in() -> None:
 
 
 def test_an_entry_is_one_line_of_json_with_its_reconcile(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging()
+    configure_logging(secrets=PROGRAM.secrets)
     token = current_reconcile.set(Reconcile("pool", Request("ns", "a"), 7))
     try:
         structlog.get_logger("controller.test").info("Made it", size=3, lines="a\nb")
@@ -59,7 +62,7 @@ def test_entries_below_the_level_are_not_written(capsys: pytest.CaptureFixture[s
 
 
 def test_entries_of_libraries_go_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging()
+    configure_logging(secrets=PROGRAM.secrets)
     logging.getLogger("aiohttp.server").warning("bad request from %s", "10.0.0.1")
 
     (entry,) = entries(capsys)
@@ -77,7 +80,7 @@ class Nameless:
 
 @pytest.mark.parametrize("value", [os.fsdecode(b"/data/\xff"), 2**70, Nameless(), {"deep": [2**70]}])
 def test_no_value_keeps_an_entry_from_being_written(capsys: pytest.CaptureFixture[str], value: object) -> None:
-    configure_logging()
+    configure_logging(secrets=PROGRAM.secrets)
     structlog.get_logger("x").error("Failed", value=value)
 
     (entry,) = entries(capsys)
@@ -88,7 +91,7 @@ def test_no_value_keeps_an_entry_from_being_written(capsys: pytest.CaptureFixtur
 def test_an_entry_that_cannot_be_written_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
         monkeypatch.setattr(sys, "stderr", full)
-        configure_logging()
+        configure_logging(secrets=PROGRAM.secrets)
         for level in ("debug", "info", "warning", "error", "critical", "exception"):
             getattr(structlog.get_logger("x"), level)("Failed")
         monkeypatch.undo()
@@ -97,7 +100,7 @@ def test_an_entry_that_cannot_be_written_does_no_harm(monkeypatch: pytest.Monkey
 
 
 def test_no_secret_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    configure_logging()
+    configure_logging(secrets=PROGRAM.secrets)
     try:
         log_in()
     except RuntimeError:
@@ -139,12 +142,14 @@ def test_for_people_no_secret_is_written_either(capsys: pytest.CaptureFixture[st
         ("has_password", True, True),
         ("key", "ns/name", "ns/name"),
         ("note", f"key = {CEPH_KEY}", f"key = {REDACTED}"),
+        ("note", f"key = {LONG_CEPH_KEY}.", f"key = {REDACTED}."),
         ("data", b"\x00\x01", "[2 bytes]"),
         ("list", [{"secret": "x"}, ("y",)], [{"secret": REDACTED}, ["y"]]),
         ("jwt", "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4eHh4eCJ9.c2ln", REDACTED),
     ],
 )
 def test_what_is_a_secret(key: str, value: object, wanted: object) -> None:
+    hide(*PROGRAM.secrets)
     assert redact(key, value) == wanted
 
 

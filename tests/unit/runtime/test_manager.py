@@ -18,6 +18,7 @@ from controller.runtime import (
     LeadershipLostError,
     Manager,
     NotLeaderError,
+    Program,
     Request,
     Result,
 )
@@ -47,6 +48,7 @@ class Replica:
         self.lease_connection = server.connection()
         self.manager = Manager(
             server.client(),
+            program=Program("rook"),
             namespaces=("rook",),
             identity=name,
             leader_election=ELECTION,
@@ -409,7 +411,14 @@ HANGING = """
 
 def test_the_host_decides_how_the_process_is_ended() -> None:
     codes: list[int] = []
-    manager = Manager(new_server().client(), namespaces=None, identity="a", metrics_address=None, abort=codes.append)
+    manager = Manager(
+        new_server().client(),
+        program=Program("rook"),
+        namespaces=None,
+        identity="a",
+        metrics_address=None,
+        abort=codes.append,
+    )
 
     manager._give_up()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Metric
 
-from controller.runtime import Controller, LeaderElection, Manager, Request, Result
+from controller.runtime import Controller, LeaderElection, Manager, Program, Request, Result
 from controller.runtime.kube import POD, Pod
 from controller.runtime.metrics import RuntimeCollector
 from controller.testkit import now
@@ -30,7 +30,14 @@ def manager(tmp_path: Path) -> Manager:
         return Client(HttpTransport(kubeconfig(str(tmp_path / "missing")), user_agent="test"))
 
     election = LeaderElection(namespace="ns", name="lease")
-    made = Manager(client(), namespaces=("a", "b"), identity="test", leader_election=election, lease_client=client())
+    made = Manager(
+        client(),
+        program=Program("rook"),
+        namespaces=("a", "b"),
+        identity="test",
+        leader_election=election,
+        lease_client=client(),
+    )
     made.add(Controller("pools", Nothing()))
     return made
 

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 
+from controller.framework.program import PROGRAM
 from controller.runtime import Controller, Manager, Request, Result
 from controller.runtime.reconciler import current_reconcile
 from informers import ApiError, Client, Resource, TransportError
@@ -61,7 +62,7 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 async def reconcile_once(client: Client, tracer: Tracer | None, work: Work) -> str:
     """Has a manager's controller reconcile ns/one; returns the reconcile's id."""
-    manager = Manager(client, namespaces=("ns",), identity="test", tracer=tracer)
+    manager = Manager(client, program=PROGRAM, namespaces=("ns",), identity="test", tracer=tracer)
     reconciler = Doing(client, work)
     controller = Controller("pools", reconciler)
     manager.add(controller)
@@ -206,7 +207,7 @@ def test_tracing_is_on_where_the_process_has_a_provider(setup: str, expected: st
         f"import sys\n{setup}\n"
         "import controller.__main__\n"
         "from controller.runtime.tracing import process_tracer\n"
-        "tracer = process_tracer()\n"
+        "tracer = process_tracer('rook')\n"
         "print(None if tracer is None else type(tracer).__name__, 'opentelemetry' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from controller.runtime import LeaderElection, LeadershipLostError, Manager, NotLeaderError
+from controller.runtime import LeaderElection, LeadershipLostError, Manager, NotLeaderError, Program
 from controller.runtime.kube import CONFIG_MAP, LEASE, NAMESPACE, NODE, POD
 from controller.testkit import ApiServer, garbage, new_manager, now, running, until, virtual_time
 from informers import ApiError, Client, JsonObject, TransportError
@@ -229,6 +229,7 @@ async def test_a_standby_takes_over_from_a_leader_that_is_cut_off() -> None:
         connections.append(connection)
         manager = Manager(
             server.client(),
+            program=Program("test"),
             namespaces=("default",),
             identity=name,
             leader_election=LeaderElection(namespace="default", name="test"),

@@ -20,7 +20,7 @@ from controller.framework.settings import Settings
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.cases import FSID, a_cluster
+from tests.unit.ceph.cases import FSID, a_cluster, a_context
 
 CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 NAMESPACE = "rook-ceph"
@@ -52,7 +52,7 @@ async def test_a_cluster_is_located_by_its_secret_and_its_endpoints() -> None:
         assert locate(NAMESPACE) is None
         server.create(CLUSTERS, {**about("my-cluster"), "spec": {}})
         server.create(SECRET, identity_secret({"namespace": NAMESPACE, "name": "rook-ceph-mon"}, identity))
-        endpoints = endpoints_config_map(a_cluster(), Endpoints((Mon("a", "10.0.0.1", "n1", "n1"),), 0))
+        endpoints = endpoints_config_map(a_context(a_cluster()), Endpoints((Mon("a", "10.0.0.1", "n1", "n1"),), 0))
         server.create(CONFIG_MAP, endpoints)
         await until(lambda: locate(NAMESPACE) is not None)
         expected = Access(("[v2:10.0.0.1:3300,v1:10.0.0.1:6789]",), FSID, "client.admin", "adminkey")

@@ -35,7 +35,7 @@ from controller.framework.reports import REPORTS
 from controller.runtime.kube import PV, Job, Pod
 from controller.testkit import ApiServer, virtual_time
 from informers import InformerFactory
-from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, live_objects, nodes, running_mons, told
+from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_context, a_pod, live_objects, nodes, running_mons, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def without_daemons(observation: Observation, **changes: Any) -> Observation:
 
 
 def finished(cluster: CephCluster, node: str) -> Job:
-    job = cleanup_job(cluster, RELEASE, FSID, node, node, 60)
+    job = cleanup_job(cluster, a_context(cluster), node, node, 60)
     return msgspec.convert({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}, Job)
 
 
@@ -268,7 +268,7 @@ def test_the_keys_go_when_all_else_is_gone() -> None:
 
 def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     cluster = a_cluster(CONSENT)
-    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", 60)
+    job = cleanup_job(cluster, a_context(cluster), "n1", "n1", 60)
     job["metadata"]["uid"] = "j1"
     ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
     failed = msgspec.convert({**job, "status": {"conditions": [ended]}}, Job)
@@ -298,7 +298,7 @@ def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
 
 def test_a_cleanup_that_hangs_is_named_and_holds_no_other_node() -> None:
     cluster = a_cluster(CONSENT)
-    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", QUICK)
+    job = cleanup_job(cluster, a_context(cluster), "n1", "n1", QUICK)
     assert job["spec"]["activeDeadlineSeconds"] == QUICK
     meta = {**job["metadata"], "creationTimestamp": "2027-01-15T08:00:00Z"}
     made = datetime.fromisoformat("2027-01-15T08:00:00Z").timestamp()
@@ -338,7 +338,7 @@ def test_what_the_spec_says_of_cleanup_pods() -> None:
         "labels": {"cleanup": {"team": "storage"}},
         "priorityClassNames": {"cleanup": "high"},
     }
-    job = cleanup_job(a_cluster(rich), RELEASE, FSID, "n1", "n1", 60)
+    job = cleanup_job(a_cluster(rich), a_context(a_cluster(rich)), "n1", "n1", 60)
     template = job["spec"]["template"]
     assert template["metadata"]["annotations"] == {"a": "1", "b": "2"}
     assert template["metadata"]["labels"]["team"] == "storage"
@@ -391,4 +391,6 @@ def test_the_job_is_bound_to_the_nodes_host_name() -> None:
 
 def test_cleanup_job() -> None:
     policy = {"cleanupPolicy": {"sanitizeDisks": {"method": "complete", "dataSource": "random", "iteration": 2}}}
-    assert_matches_snapshot(cleanup_job(a_cluster(policy), RELEASE, FSID, "n1", "n1.example", 60), "cleanup-job")
+    assert_matches_snapshot(
+        cleanup_job(a_cluster(policy), a_context(a_cluster(policy)), "n1", "n1.example", 60), "cleanup-job"
+    )

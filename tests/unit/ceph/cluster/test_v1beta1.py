@@ -8,6 +8,7 @@ import yaml
 
 from controller.apis.ceph.v1beta1 import MADE_FROM
 from controller.ceph.cluster.v1beta1 import NEW, OLD, register
+from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from tests.unit.apis.ceph.test_v1beta1 import TALK
@@ -29,7 +30,7 @@ def a_server() -> ApiServer:
 
 
 def serving(server: ApiServer) -> AbstractAsyncContextManager[Manager]:
-    manager = new_manager(server)
+    manager = new_manager(server, program=PROGRAM)
     register(manager, Settings(operator_namespace="rook-ceph"))
     return running(manager)
 

@@ -39,6 +39,7 @@ from tests.unit.ceph.cases import (
     FSID,
     RELEASE,
     a_cluster,
+    a_context,
     a_node,
     a_pod,
     deployment_view,
@@ -56,16 +57,16 @@ if TYPE_CHECKING:
 
 
 def plan(cluster: CephCluster, seen: MonObservation) -> list[str]:
-    return told(analyze(cluster, FSID, RELEASE, seen))
+    return told(analyze(cluster.spec.mon, a_context(cluster), seen))
 
 
 def started(cluster: CephCluster, seen: MonObservation) -> list[tuple[str, str]]:
-    steps = analyze(cluster, FSID, RELEASE, seen)
+    steps = analyze(cluster.spec.mon, a_context(cluster), seen)
     return [(s.action.mon_id, s.action.node) for s in steps if isinstance(s.action, StartMon) and not s.waits_for]
 
 
 def retired(cluster: CephCluster, seen: MonObservation) -> list[tuple[str, str]]:
-    steps = analyze(cluster, FSID, RELEASE, seen)
+    steps = analyze(cluster.spec.mon, a_context(cluster), seen)
     return [(s.action.mon_id, s.waits_for) for s in steps if isinstance(s.action, RetireMon)]
 
 
@@ -83,7 +84,9 @@ def test_a_new_cluster_gets_addresses_for_all_mons_first() -> None:
 def test_the_first_mon_starts_as_soon_as_it_has_an_address() -> None:
     cluster = a_cluster()
     seen = MonObservation(nodes=nodes("n1", "n2", "n3"), live=live_services(cluster, "a"))
-    (start,) = [s for s in analyze(cluster, FSID, RELEASE, seen) if s.subject == "mon a" and not s.waits_for]
+    (start,) = [
+        s for s in analyze(cluster.spec.mon, a_context(cluster), seen) if s.subject == "mon a" and not s.waits_for
+    ]
     assert isinstance(start.action, StartMon)
     kinds = [(o["kind"], o["metadata"]["name"]) for o in start.action.objects]
     assert kinds == [
@@ -131,14 +134,14 @@ def test_no_mon_joins_while_another_leaves() -> None:
 def test_mons_are_spread_over_zones_and_then_over_nodes() -> None:
     cluster = a_cluster()
     zoned = {n: a_node(n, zone=z) for n, z in (("n1", "x"), ("n2", "x"), ("n3", "y"), ("n4", "z"))}
-    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=zoned))
+    steps = analyze(cluster.spec.mon, a_context(cluster), MonObservation(nodes=zoned))
     assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n1", "n3", "n4"]
 
 
 def test_only_nodes_of_the_named_zones_get_mons() -> None:
     cluster = a_cluster({"mon": {"count": 2, "zones": [{"name": "y"}, {"name": "z"}]}})
     zoned = {n: a_node(n, zone=z) for n, z in (("n1", "x"), ("n3", "y"), ("n4", "z"))}
-    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=zoned))
+    steps = analyze(cluster.spec.mon, a_context(cluster), MonObservation(nodes=zoned))
     assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n3", "n4"]
 
 
@@ -157,13 +160,15 @@ def test_every_node_is_told_why_it_gets_no_mon() -> None:
 
 def test_mons_share_nodes_only_when_allowed_to() -> None:
     cluster = a_cluster({"mon": {"count": 3, "allowMultiplePerNode": True}})
-    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=nodes("n1", "n2")))
+    steps = analyze(cluster.spec.mon, a_context(cluster), MonObservation(nodes=nodes("n1", "n2")))
     assert [s.action.node for s in steps if isinstance(s.action, StartMon)] == ["n1", "n2", "n1"]
 
 
 def test_mons_on_claims_are_bound_to_no_node() -> None:
     cluster = a_cluster({"mon": {"count": 1, "volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
-    steps = analyze(cluster, FSID, RELEASE, MonObservation(nodes=nodes("n1"), live=live_services(cluster, "a")))
+    steps = analyze(
+        cluster.spec.mon, a_context(cluster), MonObservation(nodes=nodes("n1"), live=live_services(cluster, "a"))
+    )
     (start,) = [s.action for s in steps if isinstance(s.action, StartMon)]
     pod = start.objects[-1]["spec"]["template"]["spec"]
     assert "nodeSelector" not in pod
@@ -179,7 +184,7 @@ ON_CLAIMS_OF_THE_HOST = {
 
 def test_with_host_networking_a_mon_on_a_claim_stays_on_its_node_whose_address_it_has() -> None:
     cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
-    (step,) = analyze(cluster, FSID, RELEASE, MonObservation(nodes={"n1": a_node("n1")}))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), MonObservation(nodes={"n1": a_node("n1")}))
     assert isinstance(step.action, StartMon)
     objects = {o["kind"]: o for o in step.action.objects}
     assert list(objects) == ["ConfigMap", "Secret", "PersistentVolumeClaim", "Deployment"]
@@ -207,7 +212,7 @@ def test_a_mon_with_host_networking_whose_data_is_on_its_node_stays_there_when_t
 def test_where_a_mon_has_its_data_is_found_again_by_its_deployment() -> None:
     cluster = a_cluster(ON_CLAIMS_OF_THE_HOST)
     bound = Mon("a", "192.0.2.1", "n1", "n1.example", on_claim=True)
-    deployed = mon_deployment(cluster, FSID, RELEASE, bound)
+    deployed = mon_deployment(cluster.spec.mon, a_context(cluster), bound)
     seen = MonObservation(
         nodes={"n1": a_node("n1")}, deployments={"a": deployment_view(deployed)}, live=live_objects(deployed)
     )
@@ -233,14 +238,16 @@ def test_mons_on_claims_run_in_the_named_zones_only_and_evenly() -> None:
 
 
 def _pod(cluster: CephCluster) -> dict[str, Any]:
-    pod: dict[str, Any] = mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2"))["spec"]["template"]["spec"]
+    pod: dict[str, Any] = mon_deployment(cluster.spec.mon, a_context(cluster), Mon("b", "10.0.0.2"))["spec"][
+        "template"
+    ]["spec"]
     return pod
 
 
 def test_with_host_networking_a_mon_has_its_nodes_address_and_no_service() -> None:
     cluster = a_cluster({"network": {"provider": "host"}, "mon": {"count": 1}})
     node = a_node("n1")
-    (step,) = analyze(cluster, FSID, RELEASE, MonObservation(nodes={"n1": node}))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), MonObservation(nodes={"n1": node}))
     assert isinstance(step.action, StartMon)
     assert step.action.objects[0]["data"]["data"] == f"a={node.status.addresses[0].address}:6789"
 
@@ -252,7 +259,7 @@ NEWER = Release("ceph:v19", CephVersion(19, 2, 3))
 
 def test_mons_are_restarted_one_at_a_time() -> None:
     cluster = a_cluster()
-    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc"))) == [
+    assert told(analyze(cluster.spec.mon, a_context(cluster, NEWER), running_mons(cluster, "abc"))) == [
         "mon a: Apply",
         "mon b: Apply <- mon a to be restarted",
         "mon c: Apply <- mon a to be restarted",
@@ -261,7 +268,7 @@ def test_mons_are_restarted_one_at_a_time() -> None:
 
 def test_a_mon_is_restarted_only_while_the_others_are_in_quorum() -> None:
     cluster = a_cluster()
-    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc", quorum="ab"))) == [
+    assert told(analyze(cluster.spec.mon, a_context(cluster, NEWER), running_mons(cluster, "abc", quorum="ab"))) == [
         "mon a: Apply <- mon c to be in quorum, as mons are restarted one at a time",
         "mon b: Apply <- mon c to be in quorum, as mons are restarted one at a time",
         "mon c: Apply",
@@ -272,7 +279,7 @@ def test_a_mon_is_restarted_only_while_the_others_are_in_quorum() -> None:
 def test_mons_that_are_broken_are_mended_whoever_else_is_away() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="a")
-    assert [t for t in told(analyze(cluster, FSID, NEWER, seen)) if "Apply" in t] == [
+    assert [t for t in told(analyze(cluster.spec.mon, a_context(cluster, NEWER), seen)) if "Apply" in t] == [
         "mon a: Apply <- mon b, mon c to be in quorum, as mons are restarted one at a time",
         "mon b: Apply",
         "mon c: Apply",
@@ -283,9 +290,12 @@ def test_without_a_quorum_a_mon_whose_pod_runs_stays_and_those_whose_pods_do_not
     """A setting that two of three mons do not start with is taken back."""
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="")
-    broken = {m: deployment_view(mon_deployment(cluster, FSID, RELEASE, member(m)), rolled_out=False) for m in "bc"}
+    broken = {
+        m: deployment_view(mon_deployment(cluster.spec.mon, a_context(cluster), member(m)), rolled_out=False)
+        for m in "bc"
+    }
     seen = replace(seen, deployments={**seen.deployments, **broken})
-    assert [t for t in told(analyze(cluster, FSID, NEWER, seen)) if "Apply" in t] == [
+    assert [t for t in told(analyze(cluster.spec.mon, a_context(cluster, NEWER), seen)) if "Apply" in t] == [
         "mon a: Apply <- mon b, mon c to be restarted",
         "mon b: Apply",
         "mon c: Apply",
@@ -295,13 +305,13 @@ def test_without_a_quorum_a_mon_whose_pod_runs_stays_and_those_whose_pods_do_not
 def test_a_restart_waits_for_the_one_before_it_to_be_rolled_out() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc")
-    upgraded = mon_deployment(cluster, FSID, NEWER, member("a"))
+    upgraded = mon_deployment(cluster.spec.mon, a_context(cluster, NEWER), member("a"))
     seen = replace(
         seen,
         deployments={**seen.deployments, "a": deployment_view(upgraded, rolled_out=False)},
         live={**seen.live, **live_objects(upgraded)},
     )
-    assert told(analyze(cluster, FSID, NEWER, seen)) == [
+    assert told(analyze(cluster.spec.mon, a_context(cluster, NEWER), seen)) == [
         "mon b: Apply <- mon a to be restarted",
         "mon c: Apply <- mon a to be restarted",
     ]
@@ -309,7 +319,7 @@ def test_a_restart_waits_for_the_one_before_it_to_be_rolled_out() -> None:
 
 def test_an_upgrade_on_hold_restarts_nothing() -> None:
     cluster = a_cluster()
-    assert told(analyze(cluster, FSID, NEWER, running_mons(cluster, "abc"), hold="peace")) == [
+    assert told(analyze(cluster.spec.mon, a_context(cluster, NEWER), running_mons(cluster, "abc"), hold="peace")) == [
         "mon a: Apply <- peace",
         "mon b: Apply <- peace",
         "mon c: Apply <- peace",
@@ -319,11 +329,11 @@ def test_an_upgrade_on_hold_restarts_nothing() -> None:
 def test_an_upgrade_on_hold_does_not_stop_the_clock_of_a_dead_mon() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc", quorum="ab")
-    steps = analyze(cluster, FSID, NEWER, seen, hold="peace")
+    steps = analyze(cluster.spec.mon, a_context(cluster, NEWER), seen, hold="peace")
     assert [(s.subject, s.reason) for s in steps if s.action is None] == [("mon c", NOT_IN_QUORUM)]
     seen = replace(seen, seconds_out={"c": 601})
     assert "mon d: StartMon <- an address for Service rook-ceph-mon-d" in told(
-        analyze(cluster, FSID, NEWER, seen, hold="peace")
+        analyze(cluster.spec.mon, a_context(cluster, NEWER), seen, hold="peace")
     )
 
 
@@ -333,7 +343,7 @@ def test_a_mon_that_joins_while_an_upgrade_is_on_hold_runs_what_the_others_run()
     seen = replace(seen, live={**seen.live, **live_services(cluster, "d")})
 
     def image(hold: str) -> str:
-        steps = analyze(cluster, FSID, NEWER, seen, hold=hold)
+        steps = analyze(cluster.spec.mon, a_context(cluster, NEWER), seen, hold=hold)
         (start,) = [s.action for s in steps if isinstance(s.action, StartMon)]
         found: str = start.objects[-1]["spec"]["template"]["spec"]["containers"][0]["image"]
         return found
@@ -353,7 +363,7 @@ def test_a_service_that_was_deleted_gets_its_address_back() -> None:
     cluster = a_cluster()
     seen = running_mons(cluster, "abc")
     gone = {key: obj for key, obj in seen.live.items() if key != ("Service", "rook-ceph-mon-b")}
-    (step,) = analyze(cluster, FSID, RELEASE, replace(seen, live=gone))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), replace(seen, live=gone))
     assert isinstance(step.action, Apply)
     assert step.action.obj["spec"]["clusterIP"] == "10.0.0.2"
 
@@ -367,7 +377,7 @@ def test_a_service_that_was_deleted_gets_its_address_back() -> None:
 )
 def test_too_many_mons_go_one_by_one(members: str, count: int, victim: str) -> None:
     cluster = a_cluster({"mon": {"count": count}})
-    (step,) = analyze(cluster, FSID, RELEASE, running_mons(cluster, members))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), running_mons(cluster, members))
     assert isinstance(step.action, RetireMon)
     assert step.action.mon_id == victim
     assert not step.waits_for
@@ -380,7 +390,7 @@ def test_a_mon_leaves_the_monmap_before_it_is_deleted() -> None:
     two = running_mons(cluster, "ab")
     seen = replace(three, endpoints=two.endpoints, live={**three.live, **two.live})
     seen = replace(seen, live={k: o for k, o in seen.live.items() if k[0] != "PodDisruptionBudget"})
-    steps = analyze(cluster, FSID, RELEASE, seen)
+    steps = analyze(cluster.spec.mon, a_context(cluster), seen)
     assert told(steps) == ["mon c: RemoveFromMonmap", "mon c: Delete", "mon c: Delete"]
     assert [s.action.resource.kind for s in steps if isinstance(s.action, Delete)] == ["Deployment", "Service"]
     assert len({s.lane or s.subject for s in steps}) == 1, "in one lane: a failure holds back what comes after"
@@ -435,7 +445,9 @@ def test_mons_that_share_a_node_go_first() -> None:
     seen = running_mons(cluster, "abcd")
     assert seen.endpoints is not None
     crowded = tuple(member(m.id, "n1") if m.id in "ab" else m for m in seen.endpoints.mons)
-    steps = analyze(cluster, FSID, RELEASE, replace(seen, endpoints=replace(seen.endpoints, mons=crowded)))
+    steps = analyze(
+        cluster.spec.mon, a_context(cluster), replace(seen, endpoints=replace(seen.endpoints, mons=crowded))
+    )
     assert [s.action.mon_id for s in steps if isinstance(s.action, RetireMon)] == ["b"]
 
 
@@ -494,7 +506,9 @@ def test_a_lost_mon_makes_room_where_only_its_node_is_left(ready: bool) -> None:
     condition = msgspec.structs.replace(node.status.conditions[0], status="True" if ready else "False")
     node = msgspec.structs.replace(node, status=msgspec.structs.replace(node.status, conditions=(condition,)))
     seen = running_mons(cluster, "abc", quorum="ab", seconds_out={"c": 601}, nodes={**nodes("n1", "n2"), "n3": node})
-    (step,) = [s for s in analyze(cluster, FSID, RELEASE, seen) if isinstance(s.action, RetireMon | StartMon)]
+    (step,) = [
+        s for s in analyze(cluster.spec.mon, a_context(cluster), seen) if isinstance(s.action, RetireMon | StartMon)
+    ]
     if ready:
         assert isinstance(step.action, RetireMon)
         assert (step.subject, step.waits_for) == ("mon c", "")
@@ -513,7 +527,7 @@ def test_a_mon_that_somebody_works_on_is_left_alone(out: bool) -> None:
     seen = replace(seen, deployments={**seen.deployments, "c": kept})
     waits = "mon c: Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mon-c"
     assert plan(cluster, seen) == ([waits] if out else [])
-    assert waits in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
+    assert waits in told(analyze(cluster.spec.mon, a_context(cluster, NEWER), seen)), "it is not upgraded either"
     assert out_of_quorum(seen) == frozenset(), "its time begins when the work is done"
 
 
@@ -536,7 +550,7 @@ def test_ids_are_counted_in_letters(number: int, name: str) -> None:
 @pytest.mark.parametrize("address", ["10.1.2.3", "fd00::7"])
 def test_endpoints_survive_the_config_map(address: str) -> None:
     endpoints = Endpoints((Mon("a", address, "n1", "n1.example"), Mon("c", "10.0.0.9")), 4)
-    assert parse_endpoints(render_endpoints(endpoints, a_cluster())) == endpoints
+    assert parse_endpoints(render_endpoints(endpoints, "rook-ceph", a_cluster().spec.network)) == endpoints
 
 
 def test_upstreams_config_map_is_understood() -> None:
@@ -563,11 +577,11 @@ def test_an_id_that_was_given_before_the_config_map_was_deleted_is_not_given_aga
     live, deployments = dict(seen.live), dict(seen.deployments)
     if known_by == "Secret":
         assert seen.endpoints is not None
-        live |= live_objects(config_secret(cluster, replace(seen.endpoints, max_id=3), ()))
+        live |= live_objects(config_secret(a_context(cluster), replace(seen.endpoints, max_id=3), ()))
     elif known_by == "PersistentVolumeClaim":
         live |= live_objects({"kind": known_by, "metadata": {"name": "rook-ceph-mon-d", "namespace": "rook-ceph"}})
     else:
-        deployments["d"] = deployment_view(mon_deployment(cluster, FSID, RELEASE, member("d")))
+        deployments["d"] = deployment_view(mon_deployment(cluster.spec.mon, a_context(cluster), member("d")))
     found = recover(replace(seen, endpoints=None, live=live, deployments=deployments))
     assert (found.ids, found.max_id) == (("a", "b", "c"), 3)
 
@@ -578,7 +592,7 @@ def test_the_list_of_members_outlives_a_mistaken_deletion() -> None:
     key = ("ConfigMap", "rook-ceph-mon-endpoints")
     without = {k: v for k, v in seen.live[key]["metadata"].items() if k != "finalizers"}
     live = {**seen.live, key: {**seen.live[key], "metadata": without}}
-    (step,) = analyze(cluster, FSID, RELEASE, replace(seen, live=live))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), replace(seen, live=live))
     assert isinstance(step.action, Apply), "one that was made before there was the finalizer gets it"
     assert step.action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
 
@@ -673,10 +687,10 @@ def test_a_store_that_is_there_needs_no_quorum(pod: Pod) -> None:
 
 def test_a_mon_that_joined_is_noted_and_not_forgotten_while_it_is_out() -> None:
     cluster = a_cluster()
-    (step,) = analyze(cluster, FSID, RELEASE, running_mons(cluster, "abc", joined="ab"))
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), running_mons(cluster, "abc", joined="ab"))
     assert isinstance(step.action, Apply)
     assert base64.b64decode(step.action.obj["data"]["mons_joined"]) == b"a,b,c"
-    out = analyze(cluster, FSID, RELEASE, running_mons(cluster, "abc", quorum="ab"))
+    out = analyze(cluster.spec.mon, a_context(cluster), running_mons(cluster, "abc", quorum="ab"))
     assert not [s for s in out if s.subject == "mons"]
 
 
@@ -701,7 +715,7 @@ def test_no_first_mon_is_made_where_there_were_mons_before(changes: dict[str, An
     """It would make an empty map of OSDs for the same fsid, to which the OSDs that there are do not belong."""
     cluster = a_cluster()
     seen = MonObservation(nodes=nodes("n1", "n2", "n3"), live=live_services(cluster, "a"), **changes)
-    (step,) = analyze(cluster, FSID, RELEASE, seen)
+    (step,) = analyze(cluster.spec.mon, a_context(cluster), seen)
     assert step.action is None
     assert step.waits_for.endswith(f"there were mons before, by {known_by}")
 
@@ -735,7 +749,7 @@ def test_quorum_is_read_from_the_mons_answer() -> None:
     ],
 )
 def test_a_spec_that_cannot_be_carried_out_says_so(spec: dict[str, Any], why: str) -> None:
-    (step,) = analyze(a_cluster(spec), FSID, RELEASE, MonObservation(nodes=nodes("n1")))
+    (step,) = analyze(a_cluster(spec).spec.mon, a_context(a_cluster(spec)), MonObservation(nodes=nodes("n1")))
     assert step.waits_for.startswith(why)
 
 
@@ -749,12 +763,16 @@ def test_deployment_of_a_mon_on_a_node() -> None:
         "annotations": {"mon": {"example": "yes"}},
         "priorityClassNames": {"all": "high"},
     }
-    assert_matches_snapshot(mon_deployment(a_cluster(spec), FSID, RELEASE, member("a")), "mon-deployment")
+    assert_matches_snapshot(
+        mon_deployment(a_cluster(spec).spec.mon, a_context(a_cluster(spec)), member("a")), "mon-deployment"
+    )
 
 
 def test_deployment_of_a_mon_on_a_claim() -> None:
     cluster = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
-    assert_matches_snapshot(mon_deployment(cluster, FSID, RELEASE, Mon("b", "10.0.0.2")), "mon-deployment-on-claim")
+    assert_matches_snapshot(
+        mon_deployment(cluster.spec.mon, a_context(cluster), Mon("b", "10.0.0.2")), "mon-deployment-on-claim"
+    )
 
 
 ON_CLAIMS = {"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}
@@ -765,7 +783,7 @@ def on_claims(cluster: CephCluster, members: str, monmap: str, **changes: Any) -
     seen = running_mons(cluster, members, monmap=monmap)
     assert seen.endpoints is not None
     mons = tuple(Mon(m.id, m.address, on_claim=True) for m in seen.endpoints.mons)
-    claims = [claim(cluster, mon_id) for mon_id in monmap]
+    claims = [claim(cluster.spec.mon, a_context(cluster), mon_id) for mon_id in monmap]
     for made in claims:
         assert made is not None
         made["metadata"] = {**made["metadata"], "uid": "p1", **changes}
@@ -775,9 +793,17 @@ def on_claims(cluster: CephCluster, members: str, monmap: str, **changes: Any) -
 
 def test_claims_of_mons_are_protected_from_deletion_and_one_of_before_is_made_so() -> None:
     cluster = a_cluster(ON_CLAIMS)
-    assert [s for s in analyze(cluster, FSID, RELEASE, on_claims(cluster, "abc", "abc")) if "Claim" in s.reason] == []
+    assert [
+        s
+        for s in analyze(cluster.spec.mon, a_context(cluster), on_claims(cluster, "abc", "abc"))
+        if "Claim" in s.reason
+    ] == []
     unprotected = on_claims(cluster, "abc", "abc", finalizers=["kubernetes.io/pvc-protection"])
-    steps = [s for s in analyze(cluster, FSID, RELEASE, unprotected) if "is not protected from deletion" in s.reason]
+    steps = [
+        s
+        for s in analyze(cluster.spec.mon, a_context(cluster), unprotected)
+        if "is not protected from deletion" in s.reason
+    ]
     assert len(steps) == 3
     assert isinstance(steps[0].action, Apply)
     assert steps[0].action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
@@ -791,17 +817,17 @@ def test_the_claim_of_a_mon_that_was_removed_is_let_go(deleted: bool) -> None:
     seen = on_claims(cluster, "abc", "abcd", **changes)
     assert seen.state is not None
     seen = replace(seen, state=replace(seen.state, monmap={k: v for k, v in seen.state.monmap.items() if k != "d"}))
-    dropped = [s.action for s in analyze(cluster, FSID, RELEASE, seen) if isinstance(s.action, DropClaim)]
+    dropped = [s.action for s in analyze(cluster.spec.mon, a_context(cluster), seen) if isinstance(s.action, DropClaim)]
     assert dropped == [DropClaim("d", "rook-ceph-mon-d", "uid-rook-ceph-mon-d")]
 
 
 def test_service_of_a_mon() -> None:
-    assert_matches_snapshot(service(a_cluster(), "a"), "mon-service")
+    assert_matches_snapshot(service(a_context(a_cluster()), "a"), "mon-service")
 
 
 def test_claim_of_a_mon() -> None:
     cluster = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}})
-    made = claim(cluster, "a")
+    made = claim(cluster.spec.mon, a_context(cluster), "a")
     assert made is not None
     assert "ownerReferences" not in made["metadata"], "data outlives the CephCluster"
     assert made["spec"] == {
@@ -812,7 +838,7 @@ def test_claim_of_a_mon() -> None:
 
 
 def test_no_key_is_in_a_mons_arguments() -> None:
-    pod = mon_deployment(a_cluster(), FSID, RELEASE, member("a"))["spec"]["template"]["spec"]
+    pod = mon_deployment(a_cluster().spec.mon, a_context(a_cluster()), member("a"))["spec"]["template"]["spec"]
     for container in (*pod["initContainers"], *pod["containers"]):
         assert not any(arg.startswith("--key=") for arg in container["args"])
         assert not container["securityContext"]["privileged"]
@@ -821,13 +847,13 @@ def test_no_key_is_in_a_mons_arguments() -> None:
 
 @pytest.mark.parametrize(("members", "left"), [("ab", None), ("abc", 2), ("abcd", 3), ("abcde", 3), ("abcdefg", 5)])
 def test_a_drain_never_takes_the_majority(members: str, left: int | None) -> None:
-    made = budget(a_cluster(), Endpoints(tuple(member(m) for m in members)))
+    made = budget(a_context(a_cluster()), Endpoints(tuple(member(m) for m in members)))
     assert (None if made is None else made["spec"]["minAvailable"]) == left
     assert left is None or left > len(members) // 2
 
 
 def test_a_broken_mon_does_not_keep_its_node_from_being_drained() -> None:
-    made = budget(a_cluster(), Endpoints(tuple(member(m) for m in "abc")))
+    made = budget(a_context(a_cluster()), Endpoints(tuple(member(m) for m in "abc")))
     assert made is not None
     assert made["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
