@@ -20,9 +20,7 @@ MEMBER_LABEL = "cassandra.rook.io/member"
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 """The label by which a StatefulSet's controller names each pod."""
 
-CQL_PORT, CQL_TLS_PORT, PEER_PORT, PEER_TLS_PORT = 9042, 9142, 7000, 7001
-USER = 999
-"""User and group of Cassandra in its image."""
+CQL_PORT, PEER_PORT, PEER_TLS_PORT = 9042, 7000, 7001
 
 
 def owner(cluster: CassandraCluster) -> Owner:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from controller.cassandra.member.record import key, text
 from controller.cassandra.member.roster import KEY, Roster, encoded
-from controller.cassandra.pods import CQL_PORT, CQL_TLS_PORT, account, labels, owner, roster_name, selector
+from controller.cassandra.pods import CQL_PORT, account, labels, owner, roster_name, selector
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.cassandra import CassandraCluster
-    from controller.cassandra.member.orders import Orders
+    from controller.cassandra.member.record import Record
     from informers import JsonObject
-
-ROSTER_LABELS = ("app", "cassandra.rook.io/cluster")
 
 
 def members_service(cluster: CassandraCluster) -> JsonObject:
@@ -30,7 +27,6 @@ def client_service(cluster: CassandraCluster) -> JsonObject:
 
 
 def _headless(cluster: CassandraCluster, name: str, *, not_ready: bool) -> JsonObject:
-    ports = [{"name": "cql", "port": CQL_PORT}, {"name": "cql-ssl", "port": CQL_TLS_PORT}]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -39,7 +35,7 @@ def _headless(cluster: CassandraCluster, name: str, *, not_ready: bool) -> JsonO
             "clusterIP": "None",
             "publishNotReadyAddresses": not_ready,
             "selector": selector(cluster),
-            "ports": ports,
+            "ports": [{"name": "cql", "port": CQL_PORT}],
         },
     }
 
@@ -64,9 +60,9 @@ def budget(cluster: CassandraCluster, *, allowed: int) -> JsonObject:
     }
 
 
-def roster_config_map(cluster: CassandraCluster, roster: Roster, orders: Mapping[str, Orders]) -> JsonObject:
+def roster_config_map(cluster: CassandraCluster, roster: Roster, records: Mapping[str, Record]) -> JsonObject:
     """The roster of the ring, and what each member is told. It stays with the data when the Cluster goes."""
-    told = {f"{name}.json": msgspec.json.encode(order).decode() for name, order in sorted(orders.items())}
+    told = {key(name): text(record) for name, record in sorted(records.items())}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from controller.cassandra.access.answers import AccessError
+from controller.cassandra.access.answers import AccessError, RefusedError, UnansweredError
 from controller.cassandra.access.members import Door, Login
+from controller.cassandra.cluster import users
+from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.analyze import asked_jobs
 from controller.cassandra.member.objects import claim_name
+from controller.cassandra.member.ring import Scene, Seen, releases
+from controller.cassandra.member.rollout import snapshot_jobs
 from controller.cassandra.member.roster import KEY, Roster, decoded
-from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.pods import (
     APP,
     CLUSTER_LABEL,
@@ -24,6 +27,7 @@ from controller.cassandra.pods import (
 )
 from controller.framework.children import Live, snapshot
 from controller.framework.pods import trouble, warnings, with_warnings
+from controller.runtime import Request
 from controller.runtime.kube import (
     CONFIG_MAP,
     EVENT,
@@ -57,6 +61,8 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 10.0
 """Seconds that members have to answer; all are asked at the same time."""
+AUTH_SECONDS = 300.0
+"""Seconds after which it is looked at again whom members let in."""
 MOST_ASKED = 32
 """Members that are asked at the same time."""
 
@@ -99,6 +105,7 @@ class Observation:
         addresses: Of members, by name.
         admin: What members' programs let the operator in by; None: there is no such Secret.
         superuser: What members let the operator in by for CQL; None: there is no such Secret.
+        auth: Whether they do.
     """
 
     live: Live = field(default_factory=dict, repr=False)
@@ -110,6 +117,7 @@ class Observation:
     addresses: Mapping[str, str] = field(default_factory=dict)
     admin: Login | None = None
     superuser: Login | None = None
+    auth: Auth = field(default_factory=Auth)
 
     def door(self, name: str) -> Door | None:
         """How to reach a member's program; None where there is no way."""
@@ -132,6 +140,11 @@ class Observer:
         self._caches = caches
         self._members = members
         self._applier = applier
+        self._auth: dict[str, tuple[float, Login | None, Auth]] = {}
+
+    def forget(self, request: Request) -> None:
+        """Forgets what is remembered of a cluster that is gone."""
+        self._auth.pop(str(request), None)
 
     async def observe(self, cluster: CassandraCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
@@ -153,9 +166,35 @@ class Observer:
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),
         )
-        return await self._asked(seen, now)
+        seen = await self._asked(seen, cluster.spec.version, now)
+        if roster is not None and roster.authentication and roster.founded:
+            seen = replace(seen, auth=await self._let_in(Request(namespace, name), seen, now))
+        return seen
 
-    async def _asked(self, seen: Observation, now: float) -> Observation:
+    async def _let_in(self, request: Request, seen: Observation, now: float) -> Auth:
+        """Whom members let in; asked again now and then, and as long as not all is as it should be."""
+        since, login, known = self._auth.get(str(request), (0.0, None, Auth()))
+        if known.is_settled and login == seen.superuser and now < since + AUTH_SECONDS:
+            return known
+        hosts = [pod.status.pod_ip for name, pod in seen.pods.items() if seen.scene.of(name).serves]
+        if not hosts or seen.superuser is None:
+            return Auth()
+        auth = Auth(await self._lets_in(hosts[0], seen.superuser), await self._lets_in(hosts[0], users.DEFAULT))
+        self._auth[str(request)] = now, seen.superuser, auth
+        return auth
+
+    async def _lets_in(self, host: str, login: Login) -> bool | None:
+        with anyio.move_on_after(ASK_SECONDS):
+            try:
+                async with self._members.session(host, login):
+                    return True
+            except RefusedError:
+                return False
+            except UnansweredError:
+                return None
+        return None
+
+    async def _asked(self, seen: Observation, version: str, now: float) -> Observation:
         """The observation with what members answer."""
         looks, troubles = await self._looks(seen)
         roster = seen.roster
@@ -176,7 +215,10 @@ class Observer:
         if roster is not None:
             keyspaces = await self._keyspaces(seen, scene)
             uids = {name: pod.metadata.uid for name, pod in seen.pods.items()}
-            jobs = await self._jobs(seen, asked_jobs(roster, uids, keyspaces or ()))
+            wanted = asked_jobs(roster, uids, keyspaces or ())
+            if set(releases(roster, scene)) - {version}:
+                wanted |= snapshot_jobs(roster, version)
+            jobs = await self._jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)
         return replace(seen, scene=scene)
 

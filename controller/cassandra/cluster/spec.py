@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import SCYLLA
+from controller.cassandra.member.configuration import refusals
+from controller.cassandra.member.objects import settings
 from controller.cassandra.pods import rack_name
-from controller.runtime.difference import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.apis.cassandra import CassandraCluster
     from controller.cassandra.member.roster import Roster
-    from informers import JsonObject
 
 SUPPORTED = ("4.1", "5.0")
 """Minor versions that this operator runs, oldest first."""
 LONGEST_NAME = 52
 """Characters of a StatefulSet's name: its pods have a label with it and a digest."""
-LEAST_MEMORY = 768 << 20
-"""Bytes of memory with which a member starts at all."""
 
 
 def minor(version: str) -> str:
@@ -33,7 +31,7 @@ def minor(version: str) -> str:
 
 
 def hindrances(cluster: CassandraCluster, roster: Roster | None) -> tuple[str, ...]:
-    """Why members can be neither made nor restarted as the spec has it: each with the field, what is found, and right."""
+    """Why members are neither made nor restarted as the spec has it: the field, what is found, and what is right."""
     return tuple(_hindrances(cluster, roster))
 
 
@@ -55,9 +53,8 @@ def _hindrances(cluster: CassandraCluster, roster: Roster | None) -> Iterator[st
             yield f"{path}.name makes the name {name} of {len(name)} characters: at most {LONGEST_NAME} are possible"
         if not rack.storage.volume_claim_templates:
             yield f"{path}.storage.volumeClaimTemplates is empty: a member needs a volume"
-        memory = _memory(rack.resources)
-        if memory is not None and memory < LEAST_MEMORY:
-            yield f"{path}.resources.limits.memory is {memory} bytes: a member needs at least {LEAST_MEMORY} (768Mi)"
+        if found in SUPPORTED:
+            yield from (f"{path}: {refusal}" for refusal in refusals(settings(cluster, rack)))
 
 
 def immutable(cluster: CassandraCluster, roster: Roster | None) -> tuple[str, ...]:
@@ -78,8 +75,8 @@ def _immutable(cluster: CassandraCluster, roster: Roster) -> Iterator[str]:
     named = {rack.name for rack in spec.datacenter.racks}
     for rack in sorted({seat.rack for seat in roster.seats.values()} - named):
         yield (
-            f"spec.datacenter.racks has no {rack}, which has {len(roster.rack(rack))} members: put it back, and set its "
-            "members to 0 to have them leave"
+            f"spec.datacenter.racks has no {rack}, which has {len(roster.rack(rack))} members: put it back, and set "
+            "its members to 0 to have them leave"
         )
 
 
@@ -108,13 +105,6 @@ def wanted_racks(cluster: CassandraCluster, roster: Roster | None) -> dict[str, 
 def _index(version: str) -> int:
     found = minor(version)
     return SUPPORTED.index(found) if found in SUPPORTED else 0
-
-
-def _memory(resources: JsonObject) -> int | None:
-    found = resources.get("cassandra", resources)
-    limit = (found.get("limits") or {}).get("memory") if isinstance(found, dict) else None
-    number = quantity(limit) if limit is not None else None
-    return int(number) if number is not None else None
 
 
 def _told(value: object) -> str:

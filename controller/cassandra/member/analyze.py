@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from controller.cassandra.member import chores
 from controller.cassandra.member.joining import founding, join, joining, resumption
 from controller.cassandra.member.leaving import decommission, leave, leaving, left, removal, stopping
-from controller.cassandra.member.roster import ChoreKind, Roster, Standing
 from controller.cassandra.member.replacing import give_up, given_up, replacing
 from controller.cassandra.member.replication import replication
+from controller.cassandra.member.roster import ChoreKind, Roster, Standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

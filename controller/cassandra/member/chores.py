@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Cleanup, JobState, Repair, UpgradeSSTables
-from controller.cassandra.member.roster import ChoreKind
 from controller.cassandra.member.ring import unrest
+from controller.cassandra.member.roster import ChoreKind
 from controller.cassandra.member.steps import LANE, Tell, after, fresh, wait, write
 from controller.framework.plan import Step
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from controller.cassandra.access.answers import Command, Keyspace
-    from controller.cassandra.member.roster import Chore, Roster
     from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.roster import Chore, Roster
 
 _REASONS = {
     ChoreKind.CLEANUP: "rows that belong to members which joined are deleted",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Mode, Phase, ResumeBootstrap
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.ring import Scene, blind, busy, keepers, unrest
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.steps import LANE, DeleteVolume, Wish, after, coming, told, wait, write
 from controller.framework.plan import Step
 from controller.framework.text import some

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
-from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.replication import short_of_copies
 from controller.cassandra.member.ring import Scene, busy, keepers, unrest
+from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import (
     LANE,
     DeleteVolume,
@@ -103,8 +103,9 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
         again = replace(seat, attempt=seat.attempt + 1)
         yield write(roster.seated(name, again), name, f"it could not leave: {job.message}")
         return
-    force = bool(short_of_copies(len(roster.members), roster.datacenter, scene.keyspaces or ()))
-    yield Step(subject=name, reason=reason, action=Tell(name, job_id, Decommission(force=force)), lane=LANE)
+    lose = tuple(k.name for k in short_of_copies(len(roster.members), roster.datacenter, scene.keyspaces or ()))
+    action = Tell(name, job_id, Decommission(force=bool(lose)), lose)
+    yield Step(subject=name, reason=reason, action=action, lane=LANE)
 
 
 def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:

@@ -7,15 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from controller.cassandra.member.configuration import Settings, files
+from controller.cassandra.member.containers import (
+    GRACE_SECONDS,
+    PROGRAM_DIGEST,
+    install_container,
+    member_container,
+    pod_security,
+    program_digest,
+    volumes,
+)
 from controller.cassandra.pods import (
     CQL_PORT,
-    CQL_TLS_PORT,
     MEMBER_LABEL,
     PEER_PORT,
     PEER_TLS_PORT,
     POD_NAME_LABEL,
     SEED_LABEL,
-    USER,
     account,
     admin_secret,
     labels,
@@ -26,6 +34,7 @@ from controller.cassandra.pods import (
 )
 from controller.framework.placement import keep_apart
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
+from controller.runtime.difference import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +45,16 @@ if TYPE_CHECKING:
 TEMPLATE_ANNOTATION = "cassandra.rook.io/template"
 """On a pod: which pod template it was made from. One with another is out of date."""
 VERSION_LABEL = "cassandra.rook.io/version"
-VOLUME = "/var/lib/cassandra"
-INSTALL = "rook-install"
-PROBE_PORT = 8080
-GRACE = 300
-"""Seconds that a member has to write what is in memory to its volume before it is killed."""
+CONFIG_ANNOTATION = "cassandra.rook.io/configuration"
+"""On a pod: the ConfigMap with its configuration."""
+CONFIG_LABEL = "cassandra.rook.io/configuration"
+"""On ConfigMaps with racks' configurations."""
+DEFAULT_REPOSITORY = "docker.io/library/cassandra"
 
 
 def member_service(cluster: CassandraCluster, rack: str, name: str, *, seed: bool) -> JsonObject:
     """The Service that is a member's identity: its address stays the same wherever its pod runs."""
-    ports = {"peers": PEER_PORT, "peers-ssl": PEER_TLS_PORT, "cql": CQL_PORT, "cql-ssl": CQL_TLS_PORT}
+    ports = {"intra-node": PEER_PORT, "tls-intra-node": PEER_TLS_PORT, "cql": CQL_PORT}
     own = {**labels(cluster, rack), MEMBER_LABEL: name, **({SEED_LABEL: "true"} if seed else {})}
     return {
         "apiVersion": "v1",
@@ -71,108 +80,88 @@ def resources(rack: RackSpec) -> JsonObject:
     return dict(below) if isinstance(below, dict) else {k: v for k, v in found.items() if k in ("limits", "requests")}
 
 
-def rack_template(cluster: CassandraCluster, rack: RackSpec, *, image: str, installer: str, config: str) -> JsonObject:
+def image(cluster: CassandraCluster) -> str:
+    """The image that members run."""
+    return f"{cluster.spec.repository or DEFAULT_REPOSITORY}:{cluster.spec.version}"
+
+
+def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
+    """What the members of a rack are to be like, of a version that is known."""
+    spec = cluster.spec
+    major, minor = spec.version.split(".")[:2]
+    heap = spec.jvm.heap_size
+    return Settings(
+        cluster_name=cluster.metadata.name,
+        datacenter=spec.datacenter.name,
+        rack=rack.name,
+        release=(int(major), int(minor)),
+        num_tokens=spec.num_tokens,
+        authentication=spec.authentication.enabled,
+        internode_tls=spec.encryption.internode,
+        client_tls=spec.encryption.client,
+        memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
+        heap=_bytes(heap),
+        config=spec.config,
+        options=tuple(spec.jvm.options),
+    )
+
+
+def config_map(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
+    """The configuration of a rack's members. Its name tells it from others, so that a pod keeps the one it has."""
+    data = files(settings(cluster, rack))
+    name = f"{rack_name(cluster, rack.name)}-config-{_digest(data)[:8]}"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owner(cluster).metadata(name, {**labels(cluster, rack.name), CONFIG_LABEL: "true"}),
+        "data": data,
+    }
+
+
+def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, config: str) -> JsonObject:
     """The pod template of a rack's members.
 
     Args:
         cluster: The cluster.
         rack: The rack.
-        image: Cassandra's.
         installer: The operator's image, out of which comes the program that starts Cassandra.
         config: The ConfigMap with the rack's configuration.
     """
-    spec = cluster.spec
-    security = {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    pull = {"imagePullPolicy": spec.image_pull_policy} if spec.image_pull_policy else {}
-    own_resources = resources(rack)
+    spec, own = cluster.spec, resources(rack)
+    claim = _template_name(rack)
     pod_spec: JsonObject = {
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "terminationGracePeriodSeconds": GRACE,
-        "initContainers": [
-            {
-                "name": INSTALL,
-                "image": installer,
-                "command": ["python3", "-m", "controller.cassandra.member.pod", "install"],
-                "securityContext": security,
-                "volumeMounts": [{"name": "program", "mountPath": "/opt/rook"}],
-            }
-        ],
+        "securityContext": pod_security(),
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "initContainers": [install_container(installer, own)],
         "containers": [
-            {
-                "name": "cassandra",
-                "image": image,
-                **pull,
-                "command": ["python3", "-m", "rook_member", "run"],
-                "env": [
-                    {"name": "PYTHONPATH", "value": "/opt/rook"},
-                    _from_pod("ROOK_POD_IP", "status.podIP"),
-                    _from_pod("ROOK_MEMBER", "metadata.name"),
-                ],
-                "ports": [
-                    {"name": "peers", "containerPort": PEER_PORT},
-                    {"name": "peers-ssl", "containerPort": PEER_TLS_PORT},
-                    {"name": "cql", "containerPort": CQL_PORT},
-                    {"name": "cql-ssl", "containerPort": CQL_TLS_PORT},
-                    {"name": "probes", "containerPort": PROBE_PORT},
-                ],
-                **({"resources": own_resources} if own_resources else {}),
-                "securityContext": security,
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "livenessProbe": _probe("/healthz", periodSeconds=30, timeoutSeconds=10, failureThreshold=4),
-                "readinessProbe": _probe("/readyz", periodSeconds=5, timeoutSeconds=5, failureThreshold=2),
-                "volumeMounts": [
-                    {"name": _template_name(rack), "mountPath": VOLUME},
-                    {"name": "members", "mountPath": "/etc/rook/members", "readOnly": True},
-                    {"name": "config", "mountPath": "/etc/rook/cassandra", "readOnly": True},
-                    {"name": "admin", "mountPath": "/etc/rook/admin", "readOnly": True},
-                    {"name": "program", "mountPath": "/opt/rook", "readOnly": True},
-                    {"name": "run", "mountPath": "/run/rook"},
-                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's own
-                ],
-            }
+            member_container(image(cluster), own, claim=claim, tls=False, pull_policy=spec.image_pull_policy)
         ],
-        "volumes": [
-            {"name": "members", "configMap": {"name": roster_name(cluster)}},
-            {"name": "config", "configMap": {"name": config}},
-            {"name": "admin", "secret": {"secretName": admin_secret(cluster)}},
-            {"name": "program", "emptyDir": {}},
-            {"name": "run", "emptyDir": {}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
+        "volumes": volumes(configuration=config, members=roster_name(cluster), admin=admin_secret(cluster)),
     }
-    settings = PodSettings(
+    pods = PodSettings(
         placement={ALL: rack.placement},
         labels={ALL: spec.labels},
         annotations={ALL: {**spec.annotations, **rack.annotations}},
         priority_class_names={ALL: spec.priority_class_name} if spec.priority_class_name else {},
     )
     own_labels = {**labels(cluster, rack.name), VERSION_LABEL: spec.version}
-    template = pod_template(settings, rack.name, pod_spec, labels=own_labels, account=account(cluster))
+    template = pod_template(pods, rack.name, pod_spec, labels=own_labels, account=account(cluster))
     keep_apart(template["spec"], selector(cluster), strictly=False)
     annotations = template["metadata"].setdefault("annotations", {})
-    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack, image)
+    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
+    annotations[CONFIG_ANNOTATION] = config
+    annotations[PROGRAM_DIGEST] = program_digest()
     return template
 
 
-def template_hash(cluster: CassandraCluster, rack: RackSpec, image: str) -> str:
+def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
     """What tells a pod template from others: all that the user asks for which needs a restart.
 
     What another release of the operator does otherwise is no part of it, so that none restarts a database.
     """
     spec = cluster.spec
     asked = (
-        image,
+        image(cluster),
         spec.image_pull_policy,
         spec.annotations,
         spec.labels,
@@ -186,7 +175,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec, image: str) -> str:
         rack.placement,
         rack.resources,
     )
-    return sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()[:16]
+    return _digest(asked)
 
 
 def rack_stateful_set(
@@ -213,9 +202,10 @@ def _template_name(rack: RackSpec) -> str:
     return str((template.get("metadata") or {}).get("name") or "data")
 
 
-def _from_pod(name: str, path: str) -> JsonObject:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+def _bytes(amount: Any) -> int | None:
+    number = quantity(amount) if amount is not None else None
+    return int(number) if number is not None else None
 
 
-def _probe(path: str, **more: int) -> JsonObject:
-    return {"httpGet": {"path": path, "port": "probes"}, **more}
+def _digest(content: object) -> str:
+    return sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.ring import Scene, address_of, believers, blind, busy, keepers, serving, unrest
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.steps import LANE, DeleteVolume, Restart, Wish, after, coming, wait, write
 from controller.framework.plan import Step
 from controller.framework.text import some

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster
 from controller.cassandra.member.ring import Scene, serving, unrest
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster
 from controller.cassandra.member.steps import LANE, Replicate, after, write
 from controller.framework.plan import Step
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from controller.apis.cassandra.cluster import UpgradeSpec
-    from controller.cassandra.member.roster import Roster, Seat
     from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.roster import Roster, Seat
     from controller.runtime.kube import Pod
 
 PATIENCE = 1800.0

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.cassandra.access.answers import Command, Job
-    from controller.cassandra.member.roster import Roster
     from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.roster import Roster
 
 LANE = "ring"
 """What changes the ring is in one lane: never are two of its steps done side by side."""
@@ -55,11 +55,12 @@ class WriteRoster:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell a member to do something, once for each `job`."""
+    """Tell a member to do something, once for each `job`. `lose`: keyspaces that lose copies by it."""
 
     member: str
     job: str
     command: Command
+    lose: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
