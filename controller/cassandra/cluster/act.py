@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,8 +120,9 @@ class _Acts:
     async def make_login(self, action: MakeLogin) -> None:
         meta = owner(self.cluster).metadata(action.secret, labels(self.cluster), owned=action.owned)
         password = secrets.token_urlsafe(PASSWORD_BYTES)
-        data = {"username": action.username, "password": password}
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": data}
+        content = {"username": action.username, "password": password}
+        data = {key: b64encode(value.encode()).decode() for key, value in content.items()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data}
         try:
             await self.manager.client.create(SECRET, secret)
         except ApiError as error:

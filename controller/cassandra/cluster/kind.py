@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from controller.runtime import Request
 from controller.runtime.mapping import by_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from controller.cassandra.access.members import Members
     from controller.framework.settings import Settings
@@ -26,8 +27,17 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Secret
 
 
-def register(manager: Manager, settings: Settings, members: Members) -> None:
-    """Has `manager` reconcile Cassandra clusters."""
+def register(
+    manager: Manager, settings: Settings, members: Members, *, clock: Callable[[], float] = time.time
+) -> None:
+    """Has `manager` reconcile Cassandra clusters.
+
+    Args:
+        manager: Runs the controller.
+        settings: Of the operator.
+        members: How members are reached.
+        clock: Seconds since the epoch.
+    """
     clusters = manager.informers.informer(CLUSTERS, CassandraCluster)
     caches = Caches(manager.informers)
     observer = Observer(caches, members, manager.applier)
@@ -40,7 +50,7 @@ def register(manager: Manager, settings: Settings, members: Members) -> None:
         show=show,
         forget=observer.forget,
     )
-    controller = controller_of(manager, loop, clusters, workers=settings.workers, name="cassandracluster")
+    controller = controller_of(manager, loop, clusters, workers=settings.workers, name="cassandracluster", clock=clock)
     ours = by_label(CLUSTER_LABEL)
 
     def concerned(secret: Secret) -> Iterable[Request]:
