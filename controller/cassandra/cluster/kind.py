@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Secret
 
 
-def register(
-    manager: Manager, settings: Settings, members: Members, *, clock: Callable[[], float] = time.time
-) -> None:
+def register(manager: Manager, settings: Settings, members: Members, *, clock: Callable[[], float] = time.time) -> None:
     """Has `manager` reconcile Cassandra clusters.
 
     Args:

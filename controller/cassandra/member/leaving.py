@@ -120,7 +120,7 @@ def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
     if kept is None:
         yield wait(name, reason, "another member to serve")
         return
-    held = unrest(roster, scene)
+    held = unrest(roster, scene, but=(name,))
     if held:
         yield wait(name, reason, after(held))
         return

@@ -62,9 +62,10 @@ class Life:
         return msgspec.convert(self.server.get(CLUSTERS, NAMESPACE, NAME), CassandraCluster)
 
     @property
-    def roster(self) -> Roster | None:
+    def roster(self) -> Roster:
+        """Who belongs to the ring: nobody, where nothing is written."""
         found = self.server.find(CONFIG_MAP, NAMESPACE, f"{NAME}-members")
-        return decoded(found["data"]["roster"]) if found is not None else None
+        return decoded(found["data"]["roster"]) if found is not None else Roster()
 
     def condition(self, type_: str) -> tuple[str, str, str]:
         found = next((c for c in self.cluster.status.conditions if c.type == type_), None)
@@ -73,16 +74,16 @@ class Life:
     def is_ready(self, *names: str) -> bool:
         """Whether the cluster is as its spec has it, with exactly these members (none named: with any)."""
         cluster, roster = self.cluster, self.roster
-        if roster is None or cluster.status.observed_generation != cluster.metadata.generation:
+        if cluster.status.observed_generation != cluster.metadata.generation:
             return False
         members = set(roster.members) == {f"{NAME}-dc1-{name}" for name in names} if names else True
         return members and self.condition("Ready")[0] == "True"
 
-    async def ready(self, *names: str, within: float = 3000.0) -> None:
+    async def ready(self, *names: str, within: float = 600.0) -> None:
         """Waits until it is; what must never be has never been."""
         await self.until(lambda: self.is_ready(*names), within=within)
 
-    async def until(self, condition: Callable[[], object], within: float = 3000.0) -> None:
+    async def until(self, condition: Callable[[], object], within: float = 600.0) -> None:
         """Waits for something; what must never be has never been."""
         try:
             await until(condition, within=within)
@@ -93,10 +94,10 @@ class Life:
 
 
 @asynccontextmanager
-async def operator(life: Life) -> AsyncIterator[None]:
+async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterator[None]:
     """An operator, until the context is left: then it is gone in the midst of what it does."""
     manager = new_manager(life.server, program=PROGRAM)
-    settings = Settings(operator_namespace=NAMESPACE, operator_image="rook/operator:1")
+    settings = Settings(operator_namespace=NAMESPACE, operator_image=image)
     kind.register(manager, settings, life.world, clock=seconds)
     async with running(manager):
         yield

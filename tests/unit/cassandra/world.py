@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 import re
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -120,6 +121,10 @@ class World:
         """Pods that the scheduler has no node for."""
         self.told: list[tuple[str, Command]] = []
         self.violations: list[str] = []
+        self.starts: list[tuple[str, str]] = []
+        """Pods that were started, and their versions."""
+        self.most_down = 0
+        """Members of the ring that were down at once, since all were up."""
         self._count = 0
         self.slow = 3
 
@@ -178,6 +183,7 @@ class World:
         ip = f"10.0.{self._count // 250}.{self._count % 250 + 1}"
         version = meta["labels"]["cassandra.rook.io/version"]
         volume = self.volumes.setdefault(claim, Volume())
+        self.starts.append((pod, version))
         self.processes[pod] = Process(pod, made["metadata"]["uid"], ip, volume, version)
 
     def _show(self, process: Process) -> None:
@@ -192,6 +198,11 @@ class World:
 
     def _patch(self, resource: Any, name: str, patch: dict[str, Any]) -> None:
         self.server.patch(resource, NAMESPACE, name, patch)
+
+    @property
+    def started(self) -> dict[str, int]:
+        """How often each pod was started."""
+        return dict(Counter(name for name, _ in self.starts))
 
     # What goes wrong.
 
@@ -355,6 +366,8 @@ class World:
         """What no history may come to."""
         if self.rings > 1:
             self.violations.append("there are two rings")
+        down = [host_id for host_id in self.ring if self._up(host_id) is None]
+        self.most_down = max(self.most_down, len(down))
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.violations.append(f"{moving} move at once")
