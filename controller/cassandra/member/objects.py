@@ -34,7 +34,7 @@ from controller.cassandra.pods import (
 )
 from controller.framework.placement import keep_apart
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
-from controller.runtime.difference import quantity
+from controller.runtime.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
