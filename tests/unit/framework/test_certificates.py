@@ -349,7 +349,7 @@ class World:
                 assert any(is_signed_by(certificate, one) for one in read_all(trusts.read[TRUSTED]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_no_member_is_ever_refused_by_another(data: st.DataObject) -> None:
     world = World()
