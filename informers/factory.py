@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from informers.client import Api
     from informers.resource import Resource
+    from informers.transport import Api
 
 type _CacheKey = tuple[Resource, tuple[str, ...], str, str, bool]
 

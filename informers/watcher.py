@@ -15,7 +15,6 @@ import anyio
 import structlog
 
 from informers import wire
-from informers.client import StalledError
 from informers.errors import ApiError, RefusedError, TransportError
 from informers.reflector import (
     Apply,
@@ -34,15 +33,16 @@ from informers.reflector import (
     request,
     step,
 )
+from informers.transport import StalledError
 from informers.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from informers.cache import Scope
-    from informers.client import Api, Stream
     from informers.outage import Outage
     from informers.resource import Resource
+    from informers.transport import Api, Stream
 
 WATCH_SECONDS: Final = (300.0, 600.0)
 """How long the server is asked to keep a watch; random in between, so that they do not all end together."""

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from informers.client import REQUEST_BUCKETS, SIZE_BUCKETS
+from informers.transport import REQUEST_BUCKETS, SIZE_BUCKETS
 from workqueue import Histogram
 
 if TYPE_CHECKING:

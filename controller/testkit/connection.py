@@ -17,8 +17,8 @@ from controller.testkit.options import exact_version, initial_events_wanted, too
 from controller.testkit.selection import Selection
 from controller.testkit.streams import Stream
 from informers import ApiError, ClientStats, RefusedError, TransportError
-from informers.client import OPEN_DEADLINE, TRANSPORT_FAILED
 from informers.errors import INVALID
+from informers.transport import OPEN_DEADLINE, TRANSPORT_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

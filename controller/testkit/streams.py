@@ -90,7 +90,7 @@ class Stream:
         return stream
 
     async def read(self) -> bytes:
-        """See `informers.client.Stream`."""
+        """See `informers.transport.Stream`."""
         stalls = asyncio.get_running_loop().time() + self._idle
         while True:
             if self._stalled:

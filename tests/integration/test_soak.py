@@ -27,7 +27,7 @@ from controller.runtime import Controller, Manager, Program, Request, Result
 from controller.runtime.kube import CONFIG_MAP, NAMESPACE, SECRET
 from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError, watcher
-from informers.client import MAX_CONNECTIONS
+from informers.http import MAX_CONNECTIONS
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
 from tests.integration.test_informers import CRDS, crd_of, until_created

@@ -28,11 +28,11 @@ from informers import (
     wire,
 )
 from informers.cache import Cache
-from informers.client import Stream
 from informers.errors import Cause
 from informers.informer import Known
 from informers.outage import Outage
 from informers.reflector import Paging, Watching
+from informers.transport import Stream
 from informers.watcher import Watcher
 from tests.mirror import Mirror, plain
 from tests.turns import LOOKS, counted_turns

@@ -19,8 +19,8 @@ from controller.runtime.reconciler import Request, Result
 from controller.testkit import now, virtual_time
 from informers import Client, InformerFactory, Resource
 from informers.cache import Entry
-from informers.client import HttpTransport
 from informers.configuration import discover
+from informers.http import HttpTransport
 from workqueue import LOW_PRIORITY
 
 SECRET = Resource("", "v1", "Secret", "secrets")

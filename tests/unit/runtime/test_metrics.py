@@ -13,8 +13,8 @@ from controller.runtime.metrics import RuntimeCollector
 from controller.testkit import now
 from informers import Client, ConfigurationError
 from informers.cache import Change, Entry
-from informers.client import HttpTransport
 from informers.configuration import kubeconfig
+from informers.http import HttpTransport
 
 DOCS = Path(__file__).parents[3] / "docs/runtime.md"
 
