@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from informers.cache import EVERYWHERE, Cache
+from informers.cache import Cache
 from informers.informer import Informer
 from informers.outage import Outage
+from informers.store import EVERYWHERE
 from informers.watcher import Watcher, loop_time
 
 if TYPE_CHECKING:

@@ -273,7 +273,7 @@ async def test_who_waits_no_more_leaves_nothing_behind() -> None:
         with anyio.move_on_after(1.0):
             await caches.scope.reached(50)
 
-    assert not caches.scope._waiting
+    assert not caches.scope._waiters
 
 
 class Followed:
