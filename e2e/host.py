@@ -27,6 +27,7 @@ PACKAGES = {
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
+    "mvn": "maven",
 }
 """A program, or a file, and the Debian package that brings it. Docker's users need only what is not podman's."""
 PODMAN_PACKAGES = frozenset({"podman", "runc", "netavark", "aardvark-dns", "iptables"})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from e2e import binaries, host
+from e2e import binaries, host, jars
 from e2e import cache as store
 from e2e.progress import step
 
@@ -366,6 +366,27 @@ def _wait_for_containerd(probe: Sequence[str | Path], log: Path) -> None:
         time.sleep(0.2)
 
 
+def _cassandra(name: str) -> Recipe:
+    """Cassandra in the layout of the well-known image, from the jars of that name."""
+
+    def build(build: Build) -> None:
+        found = jars.ensure(name)
+        for jar in store.files(found):
+            _link(jar, build.context / "lib" / jar.name)
+        build.containerfile()
+
+    version = jars.version(name, "cassandra-all")
+    return Recipe(
+        name,
+        version,
+        base="jre",
+        directory="cassandra",
+        upstream=lambda: f"docker.io/library/cassandra:{version}",
+        inputs=lambda: (jars.RECIPES_DIRECTORY / name,),
+        build=build,
+    )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -393,6 +414,10 @@ RECIPES = {
             # Missing among the dependencies of Debian's package.
             build=lambda build: build.containerfile("--build-arg", "EXTRA=libqatzip3"),
         ),
+        # The last Debian with the newest Java that Cassandra 4.1 runs on.
+        Recipe("jre", "17", base="node-debian"),
+        _cassandra("cassandra-41"),
+        _cassandra("cassandra-50"),
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
         Recipe(
             "operator",

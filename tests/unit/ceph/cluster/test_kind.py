@@ -15,15 +15,18 @@ from controller.ceph.access.health import HARMLESS, Health
 from controller.ceph.access.identity import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.access.users import given
 from controller.ceph.cluster.act import CreateIdentity
-from controller.ceph.cluster.kind import analyze, invalid
-from controller.ceph.cluster.observe import Observation, daemons, remnants
+from controller.ceph.cluster.kind import invalid
+from controller.ceph.cluster.observe import remnants
+from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
 from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.objects import claim
-from controller.ceph.osd import analyze as osd
-from controller.ceph.pods import Daemon, Release, cluster_labels, metadata
+from controller.ceph.mon.observe import MonObservation
+from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion
 from controller.framework.labels import INSTANCE
 from controller.framework.plan import Plan
@@ -31,6 +34,7 @@ from tests.unit.ceph.cases import (
     FSID,
     RELEASE,
     a_cluster,
+    a_context,
     a_pod,
     deployment_view,
     live_objects,
@@ -38,6 +42,7 @@ from tests.unit.ceph.cases import (
     running_mons,
     told,
 )
+from tests.unit.ceph.observed import PARTS, Observation, analyze
 from tests.unit.ceph.snapshot import DIRECTORY as SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -55,11 +60,11 @@ def cluster_of(spec: dict[str, Any] | None = None, **more: Any) -> CephCluster:
 
 
 def keyrings(cluster: CephCluster) -> dict[tuple[str, str], dict[str, Any]]:
-    labels = cluster_labels(cluster, "rook-ceph-mon")
+    labels = cluster_labels(owner_of(cluster), "rook-ceph-mon")
     return live_objects(
-        keyring_secret(metadata(cluster, "rook-ceph-mons-keyring", labels), mons_keyring(IDENTITY)),
+        keyring_secret(owner_of(cluster).metadata("rook-ceph-mons-keyring", labels), mons_keyring(IDENTITY)),
         keyring_secret(
-            metadata(cluster, "rook-ceph-admin-keyring", labels), keyring("client.admin", IDENTITY.admin_key)
+            owner_of(cluster).metadata("rook-ceph-admin-keyring", labels), keyring("client.admin", IDENTITY.admin_key)
         ),
     )
 
@@ -67,11 +72,15 @@ def keyrings(cluster: CephCluster) -> dict[tuple[str, str], dict[str, Any]]:
 def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
     """A cluster with three mons and a mgr that is as it should be."""
     mgr = Daemon(type="mgr", id="a")
-    manager = mgr_deployment(cluster, FSID, RELEASE, mgr)
+    manager = mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr)
     mons = running_mons(cluster, "abc")
     meta = {"name": keyring_name(mgr), "namespace": "rook-ceph", "annotations": given(CAPS)}
     key = {"kind": "Secret", "metadata": meta}
-    live = {**mons.live, **live_objects(manager, key, metrics_service(cluster), OVERRIDE), **keyrings(cluster)}
+    live = {
+        **mons.live,
+        **live_objects(manager, key, metrics_service(a_context(cluster)), OVERRIDE),
+        **keyrings(cluster),
+    }
     found: dict[str, Any] = {
         "live": live,
         "identity": IDENTITY,
@@ -85,7 +94,7 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
             pods={"a": (a_pod(mgr, labels={"mgr_role": "active"}),)},
             live=live,
         ),
-        "osds": osd.OsdObservation(now=NOW, live=live, states={}),
+        "osds": OsdObservation(now=NOW, live=live, states={}),
         "config": ConfigState(dict(DEFAULTS), {n: Owned(digest(v), digest(v)) for n, v in DEFAULTS.items()}),
         "health": Health(FSID, "HEALTH_OK"),
     }
@@ -255,19 +264,21 @@ def test_what_only_a_cluster_that_had_mons_leaves() -> None:
     cluster = cluster_of()
     ours, others = BlockDevice(osd_id=3, ceph_fsid=FSID), BlockDevice(osd_id=4, ceph_fsid="another")
     labels = {"app": "rook-ceph-osd"}
+    on_claims = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {}}}})
     live = live_objects(
         {"kind": "Deployment", "metadata": {"name": "rook-ceph-osd-0", "namespace": "rook-ceph", "labels": labels}},
-        claim(a_cluster({"mon": {"volumeClaimTemplate": {"spec": {}}}}), "a"),
+        claim(on_claims.spec.mon, a_context(on_claims), "a"),
         *keyrings(cluster).values(),
         *running_mons(cluster, "abc").live.values(),
     )
     reports = {"n1": (msgspec.structs.replace(ours, path="/dev/sdb"), others)}
-    assert remnants(live, reports, IDENTITY) == (
+    ground = Ground(cluster=cluster, now=NOW, live=live, reports=reports)
+    assert remnants(PARTS, replace(ground, identity=IDENTITY)) == (
         "Deployment rook-ceph-osd-0",
         "PersistentVolumeClaim rook-ceph-mon-a",
         "osd.3 on /dev/sdb of node n1",
     )
-    assert remnants({}, reports, None) == ()
+    assert remnants(PARTS, replace(ground, live={})) == ()
 
 
 def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
@@ -278,11 +289,12 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
 
 def test_a_deployment_that_somebody_made_beside_a_daemons_is_not_taken_for_it() -> None:
     cluster = cluster_of()
-    own = deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a")))
+    own = deployment_view(mgr_deployment(cluster.spec.mgr, a_context(cluster), Daemon(type="mgr", id="a")))
     meta = msgspec.structs.replace(own.metadata, name="rook-ceph-mgr-a-debug")
     debug = msgspec.structs.replace(own, metadata=meta)
-    assert daemons([own, debug], "rook-ceph-mgr") == {"a": own}
-    assert daemons([debug], "rook-ceph-mgr") == {}
+    ground = Ground(cluster=cluster, now=NOW, deployments=(own, debug))
+    assert ground.daemons("rook-ceph-mgr") == {"a": own}
+    assert replace(ground, deployments=(debug,)).daemons("rook-ceph-mgr") == {}
 
 
 INTENTS: list[tuple[dict[str, Any], str, bool]] = [
@@ -337,9 +349,9 @@ def test_values_that_mean_nothing_are_named() -> None:
 
 def test_only_what_has_an_owner_has_the_label_by_which_argo_cd_prunes() -> None:
     cluster = cluster_of()
-    labels = cluster_labels(cluster, "rook-ceph-mon")
+    labels = cluster_labels(owner_of(cluster), "rook-ceph-mon")
     assert INSTANCE in labels
-    assert INSTANCE not in metadata(cluster, "rook-ceph-mon", labels, owned=False)["labels"]
+    assert INSTANCE not in owner_of(cluster).metadata("rook-ceph-mon", labels, owned=False)["labels"]
     objects = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SNAPSHOTS.glob("*.yaml")]
     assert objects
     for found in (obj["metadata"] for obj in objects):

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from controller.ceph.cluster import version
-from controller.ceph.cluster.version import Detection, declared, detection_job, intended
-from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.cluster.version import Detection, detection_job, intended
+from controller.ceph.mgr.objects import mgr_deployment
 from controller.ceph.mon.objects import mon_deployment
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.pods import Daemon, Release, declared
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.jobs import Attempt, RunJob
 from controller.runtime.kube import Deployment, Pod
-from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, deployment_view, live_objects, member, told
+from tests.unit.ceph.cases import RELEASE, a_cluster, a_context, deployment_view, live_objects, member, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
@@ -152,8 +152,8 @@ def test_the_releases_of_all_daemons_count() -> None:
     newer = Release("ceph:v19", CephVersion(19, 2, 3))
     found = declared(
         [
-            deployment_view(mon_deployment(cluster, FSID, newer, member("a"))),
-            deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a"))),
+            deployment_view(mon_deployment(cluster.spec.mon, a_context(cluster, newer), member("a"))),
+            deployment_view(mgr_deployment(cluster.spec.mgr, a_context(cluster), Daemon(type="mgr", id="a"))),
             msgspec.convert({"metadata": {"name": "rook-ceph-tools"}}, Deployment),
         ]
     )
