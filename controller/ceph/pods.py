@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.identity import KEYRING_KEY
-from controller.framework import workload
+from controller.ceph.releases import CephVersion
+from controller.framework import upgrade, workload
 from controller.framework.labels import recommended
 from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL
 from controller.framework.workload import Owner, PodSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from controller.apis.ceph.cluster import CephClusterHealthCheckSpec, MonitoringSpec, NetworkSpec
-    from controller.ceph.releases import CephVersion
     from controller.runtime.kube import Deployment
     from informers import JsonObject
 
@@ -56,6 +56,9 @@ MOVE_SOON: Mapping[str, Any] = {
 }
 """A daemon that is not bound to its node is started elsewhere after this many seconds; Kubernetes' own value is 300."""
 
+Release = upgrade.Release[CephVersion]
+"""A Ceph release as an image that holds it."""
+
 ASK_ADMIN_SOCKET = """\
 import socket, struct, sys
 daemon = socket.socket(socket.AF_UNIX)
@@ -66,14 +69,6 @@ size, = struct.unpack('>I', daemon.recv(4, socket.MSG_WAITALL))
 daemon.recv(size, socket.MSG_WAITALL)
 """
 """Asks a daemon by its admin socket whether it lives, for a tenth of the CPU time that `ceph daemon` takes to start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A Ceph release as an image that holds it."""
-
-    image: str
-    version: CephVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +350,16 @@ def family_fields(context: Context) -> JsonObject:
     if context.network.ip_family != "IPv6":
         return {}
     return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
+
+
+def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
+    """The releases that the Deployments of daemons have."""
+    found: set[tuple[str, str]] = set()
+    for deployment in deployments:
+        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
+        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
+            found.add((containers[0].image, labels[VERSION_LABEL]))
+    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def is_kept(found: Deployment | None) -> bool:

@@ -15,7 +15,7 @@ from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
-from controller.ceph.mgr.analyze import mgr_deployment
+from controller.ceph.mgr.objects import mgr_deployment
 from controller.ceph.pods import Daemon, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import DEPLOYMENT

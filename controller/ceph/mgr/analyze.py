@@ -5,132 +5,37 @@ The operator itself labels the active mgr's pod (`mgr_role`), so that no contain
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
-from controller.ceph.pods import (
-    CLUSTER_LABEL,
-    Context,
-    Daemon,
-    cluster_labels,
-    deployment,
-    environment,
-    family_fields,
-    flags,
-    image_fields,
-    ip_flags,
-    is_kept,
-    kept_by,
-    pod_template,
-    probes,
-    security_context,
-    volume_mounts,
-    volumes,
+from controller.ceph.mgr.act import CreateKeyring, DisableModule, EnableModule, LabelMgr, RemoveUser
+from controller.ceph.mgr.objects import (
+    ACTIVE,
+    APP,
+    ROLE_LABEL,
+    STANDBY,
+    budgets,
+    keyring_name,
+    metrics_service,
+    mgr_deployment,
 )
-from controller.framework.children import Apply, Live, delete, ensure, explain
-from controller.framework.placement import keep_apart, spread
+from controller.ceph.pods import Daemon, is_kept, kept_by
+from controller.framework import disruption
+from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
-from controller.runtime.kube import DEPLOYMENT, PDB, SECRET
+from controller.runtime.kube import DEPLOYMENT, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from controller.apis.ceph.cluster import MgrSpec
-    from controller.runtime.kube import Deployment, Pod
-    from informers import JsonObject
+    from controller.ceph.mgr.observe import MgrObservation, MgrState
+    from controller.ceph.pods import Context
 
-APP = "rook-ceph-mgr"
-BUDGET = "rook-ceph-mgr-pdb"
-ROLE_LABEL = "mgr_role"
-ACTIVE, STANDBY = "active", "standby"
-METRICS_PORT = 9283
 IDS = "abcde"
 CAPS = {"mon": "allow profile mgr", "osd": "allow *", "mds": "allow *"}
-
-
-@dataclass(frozen=True, slots=True)
-class MgrState:
-    """What the mons say of the mgrs: the active one, those that stand by, and modules that are on.
-
-    `always_on`: modules of the running release that cannot be switched.
-    """
-
-    active: str = ""
-    standbys: frozenset[str] = frozenset()
-    available: bool = False
-    modules: frozenset[str] = frozenset()
-    always_on: frozenset[str] = frozenset()
-
-    @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> MgrState:
-        """From the answer to `mgr dump`."""
-        always_on = answer.get("always_on_modules") or {}
-        return cls(
-            active=answer.get("active_name", ""),
-            standbys=frozenset(s["name"] for s in answer.get("standbys", ())),
-            available=bool(answer.get("available")),
-            modules=frozenset(answer.get("modules", ())),
-            always_on=frozenset(m for modules in always_on.values() for m in modules),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MgrObservation:
-    """What `analyze` decides by.
-
-    Attributes:
-        state: What the mons say of the mgrs; None when they do not answer.
-        deployments: The mgrs' Deployments by id.
-        pods: The mgrs' pods by id.
-        live: The objects of the cluster's namespace.
-    """
-
-    state: MgrState | None = None
-    deployments: Mapping[str, Deployment] = field(default_factory=dict)
-    pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
-    live: Live = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CreateKeyring:
-    """Get or create the cephx user `entity` with `caps`, and keep its key in Secret `secret`."""
-
-    entity: str
-    caps: Mapping[str, str]
-    secret: str
-    labels: Mapping[str, str] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class EnableModule:
-    """Switch a mgr module on."""
-
-    module: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisableModule:
-    """Switch a mgr module off."""
-
-    module: str
-
-
-@dataclass(frozen=True, slots=True)
-class LabelMgr:
-    """Label a mgr's pod by the part that it plays."""
-
-    pod: str
-    role: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveUser:
-    """Delete a cephx user that no daemon uses any more."""
-
-    entity: str
 
 
 def ids(spec: MgrSpec) -> tuple[str, ...]:
@@ -156,79 +61,6 @@ def analyze(spec: MgrSpec, context: Context, seen: MgrObservation, *, hold: str 
         steps += _modules(spec, context, seen.state)
         steps += _roles(spec, seen, seen.state)
     return tuple(steps)
-
-
-def mgr_deployment(spec: MgrSpec, context: Context, daemon: Daemon) -> JsonObject:
-    """A mgr's Deployment."""
-    data = f"/var/lib/ceph/mgr/ceph-{daemon.id}"
-    container: JsonObject = {
-        "name": "mgr",
-        "command": ["ceph-mgr"],
-        "args": [*flags(context, daemon), "--public-addr=$(ROOK_POD_IP)", *ip_flags(context)],
-        **image_fields(context),
-        "env": [*environment(), {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
-        "ports": [
-            {"name": "mgr", "containerPort": 6800, "protocol": "TCP"},
-            {"name": "http-metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
-        ],
-        "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": data}],
-        "securityContext": security_context(),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        **context.pods.container_resources("mgr"),
-        **probes(context, daemon),
-    }
-    give_to_ceph = {
-        "name": "chown-data",
-        "command": ["chown", "ceph:ceph", data, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
-        **image_fields(context),
-        "volumeMounts": container["volumeMounts"],
-        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
-    }
-    pod: JsonObject = {
-        "initContainers": [give_to_ceph],
-        "containers": [container],
-        "volumes": [*volumes(keyring_name(daemon)), {"name": "data", "emptyDir": {}}],
-    }
-    template = pod_template(context, daemon, pod)
-    # Also where there is only one: it need not be restarted then when another is wanted.
-    mgrs = {"app": APP, CLUSTER_LABEL: context.namespace}
-    keep_apart(template["spec"], mgrs, strictly=not spec.allow_multiple_per_node)
-    spread(template["spec"], mgrs, context.zone_label, strictly=False)
-    return deployment(context, daemon, template)
-
-
-def keyring_name(daemon: Daemon) -> str:
-    """The Secret with a daemon's keyring."""
-    return f"{daemon.name}-keyring"
-
-
-def metrics_service(context: Context) -> JsonObject:
-    """The Service that Prometheus scrapes: the active mgr."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": context.owner.metadata(APP, cluster_labels(context.owner, APP)),
-        "spec": {
-            "type": "ClusterIP",
-            "selector": {"app": APP, CLUSTER_LABEL: context.namespace, ROLE_LABEL: ACTIVE},
-            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
-            **family_fields(context),
-        },
-    }
-
-
-def budget(context: Context) -> JsonObject:
-    """A drain may take one mgr away while the other stands by."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": context.owner.metadata(BUDGET, cluster_labels(context.owner, APP)),
-        "spec": {
-            "maxUnavailable": 1,
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}},
-        },
-    }
 
 
 def _daemons(spec: MgrSpec, context: Context, seen: MgrObservation, state: MgrState, hold: str) -> Iterator[Step]:
@@ -293,11 +125,15 @@ def _surplus(spec: MgrSpec, seen: MgrObservation) -> Iterator[Step]:
 
 def _shared_objects(spec: MgrSpec, context: Context, seen: MgrObservation) -> Iterator[Step]:
     yield from ensure(seen.live, metrics_service(context), subject="mgrs", lane="mgr metrics")
-    found = seen.live.get(("PodDisruptionBudget", BUDGET))
-    if spec.count > 1 and context.budgets:
-        yield from ensure(seen.live, budget(context), subject="mgrs", lane="mgr disruption budget")
-    elif found is not None:
-        yield delete(PDB, found, subject="mgrs", reason="no mgr stands by", lane="mgr disruption budget")
+    yield from disruption.keep(
+        seen.live,
+        budgets(spec, context),
+        owner=context.owner,
+        app=APP,
+        subject="mgrs",
+        lane="mgr disruption budget",
+        why_gone="no mgr stands by",
+    )
 
 
 def _modules(spec: MgrSpec, context: Context, state: MgrState) -> Iterator[Step]:

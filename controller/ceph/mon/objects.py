@@ -34,6 +34,7 @@ from controller.ceph.pods import (
     volume_mounts,
     volumes,
 )
+from controller.framework.disruption import budget, spare
 from controller.framework.placement import HOSTNAME_LABEL, keep_apart, labelled, spread, within
 
 if TYPE_CHECKING:
@@ -247,22 +248,15 @@ def _network_flags(context: Context) -> list[str]:
     return [*found, *ip_flags(context)]
 
 
-def budget(context: Context, endpoints: Endpoints) -> JsonObject | None:
-    """How many mons a drain has to leave; None when there are too few to lose one, or it is not wanted.
+def budgets(context: Context, endpoints: Endpoints) -> tuple[JsonObject, ...]:
+    """How many mons a drain has to leave; nothing when there are too few to lose one, or it is not wanted.
 
     It counts those that run, so that one that somebody has stopped counts as lost. A mon that is broken may always be
     drained: that takes no vote away.
     """
     members = len(endpoints.mons)
-    if not context.budgets or members <= 2:
-        return None
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": context.owner.metadata(BUDGET, cluster_labels(context.owner, APP)),
-        "spec": {
-            "minAvailable": members - (2 if members >= 5 else 1),
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}},
-        },
-    }
+    if not context.budgets or not spare(members):
+        return ()
+    selector = {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}}
+    labels = cluster_labels(context.owner, APP)
+    return (budget(context.owner, BUDGET, labels, selector, minAvailable=members - spare(members)),)

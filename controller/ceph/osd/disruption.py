@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
 from controller.ceph.pods import cluster_labels, owner_of
-from controller.framework.children import delete, ensure
+from controller.framework.children import ensure
+from controller.framework.disruption import budget, keep
 from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
-from controller.runtime.kube import PDB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.osd.analyze import OsdObservation
+    from controller.ceph.osd.observation import OsdObservation
     from controller.framework.children import Live
     from controller.framework.plan import Handler
     from controller.framework.workload import Owner
@@ -291,19 +291,15 @@ def _state_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Ste
 
 
 def _budget_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
-    wanted = {b["metadata"]["name"]: b for b in budgets(cluster, state, now)}
-    # Those that let nobody go are there before another one goes: too strict for a moment, never too lax.
-    for name in sorted(wanted):
-        yield from ensure(now.live, wanted[name], subject="osds", lane=LANE)
-    kept = sorted(name for kind, name in now.live if kind == PDB.kind and name not in wanted)
-    for name in kept:
-        found = now.live[PDB.kind, name]
-        meta = found["metadata"]
-        if meta.get("labels", {}).get("app") == APP and meta.get("deletionTimestamp") is None:
-            reason = (
-                f"{now.level} {state.draining} may be drained" if state.draining else "no failure domain is drained"
-            )
-            yield delete(PDB, found, subject="osds", reason=reason, lane=LANE)
+    yield from keep(
+        now.live,
+        budgets(cluster, state, now),
+        owner=owner_of(cluster),
+        app=APP,
+        subject="osds",
+        lane=LANE,
+        why_gone=f"{now.level} {state.draining} may be drained" if state.draining else "no failure domain is drained",
+    )
 
 
 def budgets(cluster: CephCluster, state: State, now: Scene) -> tuple[JsonObject, ...]:
@@ -338,17 +334,7 @@ def budget_name(level: str, domain: str) -> str:
 
 
 def _budget(owner: Owner, name: str, selector: JsonObject, allowed: int) -> JsonObject:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": PDB.kind,
-        "metadata": owner.metadata(name, cluster_labels(owner, APP)),
-        "spec": {
-            "maxUnavailable": allowed,
-            "selector": selector,
-            # A pod that is not ready serves nobody: evicting it costs nothing, and its node can be drained.
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
+    return budget(owner, name, cluster_labels(owner, APP), selector, maxUnavailable=allowed)
 
 
 def _hold_out_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:

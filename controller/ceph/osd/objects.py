@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.ceph.crush import LEVELS, location, place, spelled
-from controller.ceph.osd.prepare import device_mounts, device_volumes, osd_placement
+from controller.ceph.osd.prepare_job import device_mounts, device_volumes, osd_placement
 from controller.ceph.osd.script_image import script_command, script_mount, with_script
 from controller.ceph.pods import (
     Daemon,

@@ -19,8 +19,8 @@ from bench.scale.measure import Loop, Row, operator, planned, status_bytes
 from bench.scale.world import World
 from controller.ceph.access.health import Health
 from controller.ceph.access.mons import MonState
-from controller.ceph.mgr.analyze import MgrState
-from controller.ceph.osd import analyze as osd
+from controller.ceph.mgr.observe import MgrState
+from controller.ceph.osd import assess
 from controller.ceph.osd.objects import Osd, osd_deployment
 from informers import informer
 from informers.decode import decoder
@@ -105,7 +105,7 @@ async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.Mo
         return osd_deployment(spec, context, found, *rest)
 
     monkeypatch.setattr(informer, "decoder", counting)
-    monkeypatch.setattr(osd, "osd_deployment", build)
+    monkeypatch.setattr(assess, "osd_deployment", build)
     osds = 300
     async with at_rest(osds) as (world, running):
         decoded.clear()

@@ -8,9 +8,9 @@ import msgspec
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon, MonState, id_number
-from controller.ceph.mon.analyze import MonObservation
-from controller.ceph.mon.objects import budget as mon_budget
+from controller.ceph.mon.objects import budgets as mon_budgets
 from controller.ceph.mon.objects import config_secret, endpoints_config_map, mon_deployment, service
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.pods import Context, Daemon, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import Deployment, Node, Pod
@@ -131,7 +131,7 @@ def running_mons(
         "live": live_objects(
             endpoints_config_map(a_context(cluster), endpoints),
             config_secret(a_context(cluster), endpoints, members if joined is None else joined),
-            mon_budget(a_context(cluster), endpoints),
+            *mon_budgets(a_context(cluster), endpoints),
             *deployments.values(),
         )
         | live_services(cluster, *members),

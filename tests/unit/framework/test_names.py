@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.cluster import deletion
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import prepare_job as osd_prepare
 from controller.ceph.osd.objects import Osd, osd_deployment
-from controller.ceph.osd.prepare import PrepareDevices, Target
+from controller.ceph.osd.prepare_job import PrepareDevices, Target
 from controller.ceph.pods import Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.framework.names import label_value, object_name

@@ -15,8 +15,8 @@ from controller.ceph.access.mons import Endpoints, Mon
 from controller.ceph.access.rados import Access, Connections
 from controller.ceph.cluster.kind import Clusters
 from controller.ceph.mon.objects import endpoints_config_map
+from controller.framework.deletion import Dependents
 from controller.framework.kind import KindReconciler
-from controller.framework.settings import Settings
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
@@ -72,7 +72,6 @@ async def test_a_rival_that_is_deleted_leaves_the_first_ones_connection(others: 
     nothing: Any = SimpleNamespace(applier=None)
     connections = Connections()
     kept = connections.cluster(NAMESPACE, Access(("a",), FSID, "client.admin", "k"))
-    settings = Settings(operator_namespace=NAMESPACE)
-    loop = Clusters(nothing, clusters, nothing, connections, settings).loop
+    loop = Clusters(nothing, clusters, nothing, connections, (), Dependents(())).loop
     await KindReconciler(nothing, loop, clusters, clock=time.time).reconcile(Request(NAMESPACE, "second"))
     assert connections.get(NAMESPACE) is (kept if others else None)

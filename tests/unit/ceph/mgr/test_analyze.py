@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from controller.apis.ceph.cluster import MgrSpec
 from controller.ceph.access.users import given
-from controller.ceph.mgr.analyze import (
-    CAPS,
-    MgrObservation,
-    MgrState,
-    analyze,
-    budget,
-    keyring_name,
-    metrics_service,
-    mgr_deployment,
-)
+from controller.ceph.mgr.analyze import CAPS, analyze
+from controller.ceph.mgr.objects import budgets, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
 from tests.unit.ceph.cases import a_cluster, a_context, a_pod, deployment_view, live_objects, told
@@ -53,7 +47,7 @@ def running(cluster: CephCluster, ids: str, **changes: Any) -> MgrObservation:
             *deployments.values(),
             *keys,
             metrics_service(a_context(cluster)),
-            budget(a_context(cluster)) if len(ids) > 1 else None,
+            *budgets(MgrSpec(count=len(ids)), a_context(cluster)),
         ),
     }
     return MgrObservation(**{**found, **changes})
@@ -221,7 +215,8 @@ def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
 
 
 def test_a_broken_mgr_does_not_keep_its_node_from_being_drained() -> None:
-    assert budget(a_context(a_cluster()))["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    (made,) = budgets(MgrSpec(count=2), a_context(a_cluster()))
+    assert made["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_with_ipv6_a_mgr_listens_on_it_and_its_service_has_such_an_address() -> None:

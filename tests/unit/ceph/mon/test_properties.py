@@ -15,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ceph.access.mons import MonState, id_number, parse_endpoints
-from controller.ceph.mon.analyze import MonObservation, RemoveFromMonmap, RetireMon, StartMon, analyze
+from controller.ceph.mon.act import RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon.analyze import analyze
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.pods import SKIP_LABEL, Daemon
 from controller.framework.children import Apply, Create, Delete
 from controller.framework.membership import Add, Members, Remove, next_change

@@ -24,27 +24,35 @@ from controller.apis.ceph import CephCluster
 from controller.apis.ceph.storage import StorageScopeSpec
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.rados import CephError
-from controller.ceph.mgr.analyze import CreateKeyring
+from controller.ceph.mgr.act import CreateKeyring
 from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import assess as osd_assess
+from controller.ceph.osd import observe as osd_observe
 from controller.ceph.osd import script_image
-from controller.ceph.osd.analyze import (
-    Assessment,
-    DeployOsd,
-    OsdObservation,
-    OsdState,
-    RemoveOsd,
-    RequireRelease,
-    SetDeviceClass,
-    device_status,
-    handlers,
-    observe,
-    storage_status,
-)
+from controller.ceph.osd.act import DeployOsd, RemoveOsd, RequireRelease, SetDeviceClass, handlers
+from controller.ceph.osd.analyze import OLD_SCRIPTS
+from controller.ceph.osd.assess import assess, judged
 from controller.ceph.osd.devices import DeviceVerdict, Verdict
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import Osd, osd_deployment, read_osd
-from controller.ceph.osd.prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
+from controller.ceph.osd.observation import Assessment, OsdObservation, OsdState
+from controller.ceph.osd.observe import observe
+from controller.ceph.osd.prepare import MAX_DEVICES
+from controller.ceph.osd.prepare_job import APP as PREPARE_APP
+from controller.ceph.osd.prepare_job import (
+    BOOTSTRAP_SECRET,
+    DEVICES_VARIABLE,
+    Prepared,
+    PrepareDevices,
+    Refusal,
+    Target,
+    job_name,
+    prepare_job,
+    read_results,
+    tried_by,
+)
+from controller.ceph.osd.restart import RETURN_SECONDS, next_batch
+from controller.ceph.osd.status import MAX_DEVICE_ROWS, device_status, storage_status
 from controller.ceph.pods import Context, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Delete
@@ -139,7 +147,7 @@ def running(
 IMAGE = "rook/operator:v1"
 OPERATOR: dict[str, Any] = {"script_image": IMAGE, "reservations": Reservations(lambda: NOW)}
 SHARED: dict[tuple[str, str], dict[str, Any]] = {
-    ("Secret", osd_prepare.BOOTSTRAP_SECRET): {},
+    ("Secret", BOOTSTRAP_SECRET): {},
 }
 
 
@@ -170,7 +178,7 @@ def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z
     ended = {"name": "provision", "state": {"terminated": {"exitCode": 0, "message": message}}}
     return msgspec.convert(
         {
-            "metadata": {"name": name, "creationTimestamp": created, "labels": {"app": osd_prepare.APP}},
+            "metadata": {"name": name, "creationTimestamp": created, "labels": {"app": PREPARE_APP}},
             "spec": {"nodeName": node_name},
             "status": {"containerStatuses": [ended]},
         },
@@ -179,7 +187,7 @@ def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z
 
 
 def assessed(spec: CephCluster, release: Release, seen: OsdObservation) -> OsdObservation:
-    return replace(seen, assessed=osd.assess(spec, a_context(spec, release), seen, Comparisons()))
+    return replace(seen, assessed=assess(spec, a_context(spec, release), seen, Comparisons()))
 
 
 def a_context(spec: CephCluster, release: Release = RELEASE) -> Context:
@@ -237,7 +245,7 @@ class TestPreparation:
         seen = observation(reports={"a": tuple(disk(f"sd{letter}") for letter in "abcdefghijklmnopqrst")})
         (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, PrepareDevices)
-        assert len(step.action.targets) == osd_prepare.MAX_DEVICES
+        assert len(step.action.targets) == MAX_DEVICES
 
     def test_job_under_way(self) -> None:
         found = job(cluster(), "/dev/sdb")
@@ -448,7 +456,7 @@ class TestRestarts:
                 )
             between = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
             assert not stopped or between.stoppable == frozenset()
-            now += osd.RETURN_SECONDS
+            now += RETURN_SECONDS
             for number in now_down:
                 lost = number == broken
                 reason = "ProgressDeadlineExceeded" if lost else "NewReplicaSetAvailable"
@@ -492,7 +500,7 @@ class TestRestarts:
         states = {0: state(0, up=False), 1: state(1), 2: state(2)}
         others = [running(cluster(), one) for one in self.three[1:]]
         seen = observation(first, *others, nodes=("a", "b"), states=states)
-        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == (() if waits else (1,))
+        assert next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == (() if waits else (1,))
 
     def test_one_that_is_down_needs_no_permission(self) -> None:
         seen = self.seen(*self.three, down=(2,), unstoppable="no")
@@ -503,8 +511,8 @@ class TestRestarts:
     @pytest.mark.parametrize(("limit", "expected"), [(20, (0, 1)), (1, (0,))])
     def test_next_batch(self, limit: int, expected: tuple[int, ...]) -> None:
         spec = cluster(storage={"osdMaxUpdatesInParallel": limit})
-        assert osd.next_batch(spec, assessed(spec, NEXT_RELEASE, self.seen(*self.three))) == expected
-        assert osd.next_batch(spec, assessed(spec, RELEASE, self.seen(*self.three))) == ()
+        assert next_batch(spec, assessed(spec, NEXT_RELEASE, self.seen(*self.three))) == expected
+        assert next_batch(spec, assessed(spec, RELEASE, self.seen(*self.three))) == ()
 
     def test_none_is_asked_about_while_one_is_about_to_stop(self) -> None:
         """Its Deployment was changed a moment ago, and the cluster's map still has it up."""
@@ -513,7 +521,7 @@ class TestRestarts:
             *(running(cluster(), one) for one in self.three[1:]),
         ]
         seen = observation(*deployed, nodes=("a", "b"), states={n: state(n) for n in range(3)})
-        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == ()
+        assert next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == ()
         assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
 
 
@@ -599,7 +607,7 @@ class TestRemovals:
         (step,) = analyze(spec, a_context(spec), seen)
         assert step.action is None
         assert step.reason.endswith(f"there are {known_by}")
-        assert not any("wipe" in verdict.reason for verdict in osd.judged(spec, FSID, seen))
+        assert not any("wipe" in verdict.reason for verdict in judged(spec, FSID, seen))
 
     def test_a_new_cluster_never_had_an_osd(self) -> None:
         seen = observation(reports={"a": (disk(), disk("sdc", ceph_fsid="another", osd_id=1))}, ever=False)
@@ -838,7 +846,7 @@ class TestObservation:
                 self.asked.append((prefix, tuple(args["ids"])))
                 await anyio.sleep_forever()
 
-        monkeypatch.setattr(osd, "MGR_SECONDS", 0.01)
+        monkeypatch.setattr(osd_observe, "MGR_SECONDS", 0.01)
         ceph = Hung(state(0, up=False, is_in=False), *(state(n) for n in range(1, 3)))
         seen = await self.look(ceph, removeOSDsIfOutAndSafeToRemove=True)
         assert sorted(question for question, _ in ceph.asked) == ["osd ok-to-stop", "osd safe-to-destroy"]
@@ -871,7 +879,7 @@ class TestMemory:
             found.append(one.osd_id)
             return osd_deployment(spec, context, one, *more)
 
-        monkeypatch.setattr(osd, "osd_deployment", count)
+        monkeypatch.setattr(osd_assess, "osd_deployment", count)
         return found
 
     def deployed(self, spec: CephCluster, *, version: str = "1") -> list[dict[str, Any]]:
@@ -920,7 +928,7 @@ class TestMemory:
             states={n: state(n) for n in range(3)},
             script_image=IMAGE,
         )
-        assert osd.assess(spec, a_context(spec), seen, memory).changes == {}
+        assert assess(spec, a_context(spec), seen, memory).changes == {}
         release = RELEASE
         if what == "release":
             release = NEXT_RELEASE
@@ -939,8 +947,8 @@ class TestMemory:
                 cluster(storage={"nodes": [{"name": "a", "resources": limits}, {"name": "b"}]}),
                 metadata=msgspec.structs.replace(spec.metadata, generation=9),
             )
-        remembered = osd.assess(spec, a_context(spec, release), seen, memory).changes
-        assert remembered == osd.assess(spec, a_context(spec, release), seen, Comparisons()).changes
+        remembered = assess(spec, a_context(spec, release), seen, memory).changes
+        assert remembered == assess(spec, a_context(spec, release), seen, Comparisons()).changes
         assert remembered or what == "script image"
 
     async def test_those_that_are_gone_are_forgotten(self) -> None:
@@ -999,7 +1007,7 @@ class TestStatus:
         many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason=long) for n in range(600)]
         used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
         rows = device_status(observation(assessed=Assessment(verdicts=(*many, used))))
-        assert len(rows) == osd.MAX_DEVICE_ROWS + 1
+        assert len(rows) == MAX_DEVICE_ROWS + 1
         assert rows[-2].verdict == "InUse"
         assert rows[-1].reason == "101 more rejected devices are not shown"
         assert len(msgspec.json.encode(rows)) < 256 << 10
@@ -1067,10 +1075,10 @@ class TestTurns:
         disks = [f"sd{n:03}" for n in range(bad)]
         disks.insert(min(at, bad), "sdx")
         job = None
-        for _ in range(bad // osd_prepare.MAX_DEVICES + 1):
+        for _ in range(bad // MAX_DEVICES + 1):
             action = self.next(disks, job)
             assert action is not None
-            assert len(action.targets) <= osd_prepare.MAX_DEVICES
+            assert len(action.targets) <= MAX_DEVICES
             if "/dev/sdx" in [t.path for t in action.targets]:
                 return
             job = self.ended(action)
@@ -1118,7 +1126,7 @@ class TestTurns:
 
     def test_what_was_tried_is_remembered_by_the_job(self) -> None:
         action = PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), tried=("/dev/sdc", "/dev/sdb"))
-        assert osd_prepare.tried_by(self.ended(action)) == ("/dev/sdc", "/dev/sdb")
+        assert tried_by(self.ended(action)) == ("/dev/sdc", "/dev/sdb")
         assert self.ended(action).spec.template.spec.containers
 
 
@@ -1134,7 +1142,7 @@ class Jobs(Client):
         self.made: list[str] = []
         self.generation = generation
 
-    async def create(self, resource: Any, obj: Any, *, deadline: float = 0.0) -> Any:
+    async def create(self, resource: Any, obj: Any, **_: Any) -> Any:
         self.made.append(obj["metadata"]["namespace"])
         return obj
 
@@ -1183,9 +1191,7 @@ class TestUnknownData:
         assert [t.overwrite for t in step.action.targets] == [True]
         job = prepare_job(self.spec.spec.storage, a_context(self.spec), step.action, UUIDS[:1], IMAGE)
         (devices,) = (
-            e["value"]
-            for e in job["spec"]["template"]["spec"]["containers"][0]["env"]
-            if e["name"] == osd_prepare.DEVICES_VARIABLE
+            e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == DEVICES_VARIABLE
         )
         assert json.loads(devices)[0]["overwrite"] is True
 
@@ -1257,17 +1263,17 @@ class TestScript:
 
     @pytest.mark.parametrize("kind", ["Deployment", "Job", "ended Job", "none"])
     def test_the_scripts_of_an_earlier_release_go_when_nothing_mounts_them(self, kind: str) -> None:
-        scripts = {"kind": "ConfigMap", "metadata": {"name": osd_prepare.OLD_SCRIPTS, "namespace": "ns", "uid": "s1"}}
-        volumes = [{"name": "scripts", "configMap": {"name": osd_prepare.OLD_SCRIPTS}}]
+        scripts = {"kind": "ConfigMap", "metadata": {"name": OLD_SCRIPTS, "namespace": "ns", "uid": "s1"}}
+        volumes = [{"name": "scripts", "configMap": {"name": OLD_SCRIPTS}}]
         user: dict[str, Any] = {"kind": kind.split()[-1], "spec": {"template": {"spec": {"volumes": volumes}}}}
         if kind == "ended Job":
             user["status"] = {"completionTime": "2027-01-15T08:00:00Z"}
-        live = {**SHARED, ("ConfigMap", osd_prepare.OLD_SCRIPTS): scripts}
+        live = {**SHARED, ("ConfigMap", OLD_SCRIPTS): scripts}
         if kind != "none":
             live[user["kind"], "old"] = user
         steps = analyze(cluster(), a_context(cluster()), observation(live=live))
         deleted = [s.action.name for s in steps if isinstance(s.action, Delete)]
-        assert deleted == ([osd_prepare.OLD_SCRIPTS] if kind in ("ended Job", "none") else [])
+        assert deleted == ([OLD_SCRIPTS] if kind in ("ended Job", "none") else [])
 
 
 class TestManifests:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from controller.apis.ceph import CephCluster
 from controller.ceph.crush import failure_domain
 from controller.ceph.osd import disruption
-from controller.ceph.osd.analyze import OsdObservation, OsdState
 from controller.ceph.osd.disruption import (
     BUDGET,
     SETTLING,
@@ -33,6 +32,7 @@ from controller.ceph.osd.disruption import (
     scene,
     state_config_map,
 )
+from controller.ceph.osd.observation import OsdObservation, OsdState
 from controller.ceph.pods import owner_of
 from controller.framework.children import Apply, Delete
 from controller.runtime.kube import Deployment, Node
