@@ -45,9 +45,10 @@ integration: stubs ## tests against a real etcd and kube-apiserver
 e2e: stubs ## tests on the real kind cluster; a single one: make e2e ARGS='-k postgres'
 	@$(RUN) pytest e2e $(ARGS)
 
-crds: venv ## generate the CustomResourceDefinitions from controller/apis, for manifests/ and the chart
+crds: venv ## generate the CustomResourceDefinitions from controller/apis, and the chart's CSI drivers
 	@$(RUN) controller.apis --output manifests/crds
 	@rm -f charts/rook/files/crds/*.yaml && cp manifests/crds/*.yaml charts/rook/files/crds/
+	@$(RUN) tools.drivers
 
 reference: venv ## generate the API reference in docs/reference from the docstrings
 	@$(RUN) tools.reference

@@ -16,12 +16,14 @@ from controller.framework import reports
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime import LeaderElection, run
+from controller.volumes import system as volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.runtime import Manager
     from controller.runtime.probes import Address
+    from controller.volumes.system import VolumeControllers
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +35,11 @@ By default that causes several collections of everything, each of which holds up
 little, and can wait. Those of what is new are many and short.
 """
 
-SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register, ceph.register)
+SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register,)
 """What this operator serves: each registers its controllers."""
+
+VOLUME_SYSTEMS: tuple[Callable[[Manager, Settings, VolumeControllers], None], ...] = (ceph.register,)
+"""Those that serve volumes, too, for all of which there is one set of controllers."""
 
 
 def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -131,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def register(manager: Manager) -> None:
         for system in SYSTEMS:
             system(manager, settings)
+        serving = volumes.register(manager, settings.operator_namespace)
+        for volume_system in VOLUME_SYSTEMS:
+            volume_system(manager, settings, serving)
         log.info("Serving", namespaces=list(served) if served is not None else "all")
 
     election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)

@@ -30,6 +30,7 @@ from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime import configure_logging
 from controller.testkit import new_manager, running
+from controller.volumes import system as volumes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -247,7 +248,7 @@ async def operator(world: World, loop: Loop) -> AsyncIterator[Operator]:
     manager = new_manager(world.server, program=PROGRAM, namespaces=(NAMESPACE,))
     settings = Settings(operator_namespace=NAMESPACE, operator_image="rook:bench")
     reports.register(manager, settings)
-    system.register(manager, settings)
+    system.register(manager, settings, volumes.register(manager, NAMESPACE))
     async with running(manager):
         yield Operator(world, manager, loop)
 

@@ -28,7 +28,8 @@ from controller.runtime.kube import (
     resource_of,
 )
 from controller.testkit import ApiServer
-from controller.volumes.attach import GIVEN_TO, finalizer
+from controller.volumes.attachments.analyze import finalizer
+from controller.volumes.attachments.observe import GIVEN_TO
 
 if TYPE_CHECKING:
     from informers import JsonObject

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.identity import KEYRING_KEY
-from controller.framework.labels import INSTANCE, recommended
-from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL, merged, pod_fields
-from controller.framework.resources import requirements
-from controller.runtime import owner_reference
+from controller.ceph.releases import CephVersion
+from controller.framework import upgrade, workload
+from controller.framework.labels import recommended
+from controller.framework.placement import HOSTNAME_LABEL, ZONE_LABEL
+from controller.framework.workload import Owner, PodSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from controller.ceph.releases import CephVersion
+    from controller.apis.ceph.cluster import CephClusterHealthCheckSpec, MonitoringSpec, NetworkSpec
     from controller.runtime.kube import Deployment
     from informers import JsonObject
 
@@ -47,8 +48,6 @@ ACCOUNTS: Mapping[str, str] = {
 ROOT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
 """What root needs to give directories to user `ceph` and become it; no daemon keeps more, nor stays root."""
 
-REVISION_HISTORY = 3
-
 MOVE_SOON: Mapping[str, Any] = {
     "key": "node.kubernetes.io/unreachable",
     "operator": "Exists",
@@ -56,6 +55,9 @@ MOVE_SOON: Mapping[str, Any] = {
     "tolerationSeconds": 5,
 }
 """A daemon that is not bound to its node is started elsewhere after this many seconds; Kubernetes' own value is 300."""
+
+Release = upgrade.Release[CephVersion]
+"""A Ceph release as an image that holds it."""
 
 ASK_ADMIN_SOCKET = """\
 import socket, struct, sys
@@ -67,14 +69,6 @@ size, = struct.unpack('>I', daemon.recv(4, socket.MSG_WAITALL))
 daemon.recv(size, socket.MSG_WAITALL)
 """
 """Asks a daemon by its admin socket whether it lives, for a tenth of the CPU time that `ceph daemon` takes to start."""
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A Ceph release as an image that holds it."""
-
-    image: str
-    version: CephVersion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,56 +107,108 @@ class Daemon:
         """The labels that select its pods; they never change, as a Deployment's selector cannot."""
         return {"app": self.app, "ceph_daemon_id": self.id, CLUSTER_LABEL: namespace}
 
-    def labels(self, cluster: CephCluster) -> dict[str, str]:
+    def labels(self, owner: Owner) -> dict[str, str]:
         """The labels of its objects."""
         return {
             **recommended(
-                name=f"ceph-{self.type}",
-                instance=self.id,
-                component="cephclusters.ceph.rook.io",
-                part_of=cluster.metadata.name,
+                name=f"ceph-{self.type}", instance=self.id, component=owner.kind.crd_name, part_of=owner.name
             ),
-            **self.selector(cluster.metadata.namespace),
+            **self.selector(owner.namespace),
             "ceph_daemon_type": self.type,
             self.type: self.id,
         }
 
 
-def cluster_labels(cluster: CephCluster, app: str) -> dict[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What each part of a cluster (mons, mgrs, OSDs, …) is given of its CephCluster besides its own slice of the spec.
+
+    Attributes:
+        owner: The CephCluster, for which objects are made.
+        fsid: The cluster's identity.
+        release: What its daemons should run.
+        pull_policy: When nodes pull the image.
+        network: The network that its daemons have.
+        pods: What the spec says of daemons' pods.
+        health: How daemons are probed, and how long one may be out.
+        monitoring: Whether and how metrics are served.
+        data_dir: The nodes' directory for the data of daemons; empty: they have none there.
+        zone_label: The node label over whose values mons and mgrs are spread.
+        budgets: Whether drains of nodes are held back by the operator's PodDisruptionBudgets.
+    """
+
+    owner: Owner
+    fsid: str
+    release: Release
+    pull_policy: str
+    network: NetworkSpec
+    pods: PodSettings
+    health: CephClusterHealthCheckSpec
+    monitoring: MonitoringSpec
+    data_dir: str
+    zone_label: str
+    budgets: bool
+
+    @property
+    def namespace(self) -> str:
+        """Where the cluster is; also how Ceph's volumes name it."""
+        return self.owner.namespace
+
+    @property
+    def host_network(self) -> bool:
+        """Whether the daemons run in the network of their nodes."""
+        return self.pods.host_network
+
+
+def owner_of(cluster: CephCluster) -> Owner:
+    """A CephCluster as the owner of its objects."""
+    return Owner.of(CEPH_CLUSTER, cluster.metadata)
+
+
+def context_of(cluster: CephCluster, fsid: str, release: Release) -> Context:
+    """What each part of a cluster is given of it."""
+    spec = cluster.spec
+    return Context(
+        owner=owner_of(cluster),
+        fsid=fsid,
+        release=release,
+        pull_policy=spec.ceph_version.image_pull_policy,
+        network=spec.network,
+        pods=pod_settings(cluster),
+        health=spec.health_check,
+        monitoring=spec.monitoring,
+        data_dir=spec.data_dir_host_path,
+        zone_label=spec.mon.failure_domain_label or ZONE_LABEL,
+        budgets=spec.disruption_management.manage_pod_budgets is not False,
+    )
+
+
+def pod_settings(cluster: CephCluster) -> PodSettings:
+    """What a cluster's spec says of the pods of its daemons."""
+    spec = cluster.spec
+    return PodSettings(
+        placement=spec.placement,
+        resources=spec.resources,
+        labels=spec.labels,
+        annotations=spec.annotations,
+        priority_class_names=spec.priority_class_names,
+        host_network=host_network(spec.network),
+    )
+
+
+def cluster_labels(owner: Owner, app: str) -> dict[str, str]:
     """The labels of an object that belongs to the cluster as a whole."""
     return {
-        **recommended(
-            name=app,
-            instance=cluster.metadata.name,
-            component="cephclusters.ceph.rook.io",
-            part_of=cluster.metadata.name,
-        ),
+        **recommended(name=app, instance=owner.name, component=owner.kind.crd_name, part_of=owner.name),
         "app": app,
-        CLUSTER_LABEL: cluster.metadata.namespace,
+        CLUSTER_LABEL: owner.namespace,
     }
 
 
-def metadata(
-    cluster: CephCluster, name: str, labels: Mapping[str, str], *, owned: bool = True, **more: Any
-) -> JsonObject:
-    """The metadata of a child in the cluster's namespace.
-
-    `owned`: it is removed with the CephCluster. Not so for identity and data, which go without the label of an
-    instance: Argo CD takes an object that has it and no owner for its own, and prunes it.
-    """
-    own = dict(labels)
-    meta: JsonObject = {"name": name, "namespace": cluster.metadata.namespace, "labels": own, **more}
-    if owned:
-        meta["ownerReferences"] = [owner_reference(cluster, CEPH_CLUSTER)]
-    else:
-        own.pop(INSTANCE, None)
-    return meta
-
-
-def flags(daemon: Daemon, fsid: str) -> list[str]:
+def flags(context: Context, daemon: Daemon) -> list[str]:
     """The arguments that every daemon gets. No key is among them: those come from a mounted Secret."""
     return [
-        f"--fsid={fsid}",
+        f"--fsid={context.fsid}",
         f"--id={daemon.id}",
         f"--keyring={KEYRING_DIR}/{KEYRING_KEY}",
         "--mon-host=$(ROOK_CEPH_MON_HOST)",
@@ -240,11 +286,11 @@ def security_context(capabilities: Sequence[str] = ROOT_CAPABILITIES, *, privile
     }
 
 
-def probes(cluster: CephCluster, daemon: Daemon, prefix: str = "status") -> JsonObject:
+def probes(context: Context, daemon: Daemon, prefix: str = "status") -> JsonObject:
     """The liveness and startup probe of a daemon's container, by `spec.healthCheck`.
 
     Args:
-        cluster: Whose spec may switch probes off or replace fields of them.
+        context: Whose spec may switch probes off or replace fields of them.
         daemon: Who is probed.
         prefix: The admin socket command that it answers when it lives.
     """
@@ -254,29 +300,15 @@ def probes(cluster: CephCluster, daemon: Daemon, prefix: str = "status") -> Json
         # Short period: a pod counts as available after it, and rollouts wait for that.
         "startupProbe": {**ask, "periodSeconds": 2, "timeoutSeconds": 5, "failureThreshold": 360},
     }
-    wanted = {
-        "livenessProbe": cluster.spec.health_check.liveness_probe.get(daemon.type),
-        "startupProbe": cluster.spec.health_check.startup_probe.get(daemon.type),
+    chosen = {
+        "livenessProbe": context.health.liveness_probe.get(daemon.type),
+        "startupProbe": context.health.startup_probe.get(daemon.type),
     }
-    result: JsonObject = {}
-    for name, probe in own.items():
-        chosen = wanted[name]
-        if chosen is None:
-            result[name] = probe
-        elif not chosen.disabled:
-            result[name] = _with_fields(probe, chosen.probe or {})
-    return result
-
-
-def _with_fields(probe: JsonObject, fields: Mapping[str, Any]) -> JsonObject:
-    actions = ("exec", "httpGet", "tcpSocket", "grpc")
-    replaces_action = any(fields.get(action) for action in actions)
-    kept = {k: v for k, v in probe.items() if not (replaces_action and k in actions)}
-    return {**kept, **fields}
+    return workload.probes(own, chosen)
 
 
 def pod_template(
-    cluster: CephCluster,
+    context: Context,
     daemon: Daemon,
     pod_spec: JsonObject,
     *,
@@ -286,64 +318,48 @@ def pod_template(
     """A daemon's pod template: `pod_spec` with what the cluster's spec says by kind of daemon.
 
     Args:
-        cluster: The cluster.
+        context: The cluster.
         daemon: Whose pod it is.
         pod_spec: Containers, volumes, and whatever binds the pod to a node.
         key: Under which the spec speaks of such daemons; by default, the daemon's type.
         placement: Where it may run; by default, what `spec.placement` has for the key over "all".
     """
-    spec, key = cluster.spec, key or daemon.type
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(key, {})}
-    labels = {**spec.labels.get("all", {}), **spec.labels.get(key, {}), **daemon.labels(cluster)}
-    allowed = dict(placement) if placement is not None else merged(spec.placement, key)
+    key = key or daemon.type
+    allowed = dict(placement) if placement is not None else context.pods.placement_of(key)
     if HOSTNAME_LABEL not in pod_spec.get("nodeSelector", {}):
         allowed["tolerations"] = [*allowed.get("tolerations", ()), MOVE_SOON]
-    meta: JsonObject = {"labels": labels}
-    if annotations:
-        meta["annotations"] = annotations
-    full: JsonObject = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "serviceAccountName": ACCOUNTS.get(daemon.type, ACCOUNT),
-        "restartPolicy": "Always",
-        **pod_fields(allowed),
-        **pod_spec,
-    }
-    priority_class = spec.priority_class_names.get(key) or spec.priority_class_names.get("all")
-    if priority_class:
-        full["priorityClassName"] = priority_class
-    if host_network(cluster):
-        full["hostNetwork"] = True
-        full["dnsPolicy"] = "ClusterFirstWithHostNet"
-    return {"metadata": meta, "spec": full}
+    return workload.pod_template(
+        context.pods,
+        key,
+        pod_spec,
+        labels=daemon.labels(context.owner),
+        account=ACCOUNTS.get(daemon.type, ACCOUNT),
+        placement=allowed,
+    )
 
 
-def deployment(cluster: CephCluster, daemon: Daemon, release: Release, template: JsonObject) -> JsonObject:
-    """The Deployment of one daemon. The old pod ends before the new one starts: they would share data."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": metadata(cluster, daemon.name, {**daemon.labels(cluster), VERSION_LABEL: str(release.version)}),
-        "spec": {
-            "replicas": 1,
-            "revisionHistoryLimit": REVISION_HISTORY,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": daemon.selector(cluster.metadata.namespace)},
-            "template": template,
-        },
-    }
+def deployment(context: Context, daemon: Daemon, template: JsonObject) -> JsonObject:
+    """The Deployment of one daemon."""
+    labels = {**daemon.labels(context.owner), VERSION_LABEL: str(context.release.version)}
+    meta = context.owner.metadata(daemon.name, labels)
+    return workload.deployment(meta, daemon.selector(context.namespace), template)
 
 
-def family_fields(cluster: CephCluster) -> JsonObject:
+def family_fields(context: Context) -> JsonObject:
     """The fields of a Service's spec by which it has an address of the cluster's IP family."""
-    if cluster.spec.network.ip_family != "IPv6":
+    if context.network.ip_family != "IPv6":
         return {}
     return {"ipFamilies": ["IPv6"], "ipFamilyPolicy": "SingleStack"}
 
 
-def zone_label(cluster: CephCluster) -> str:
-    """The node label over whose values mons and mgrs are spread."""
-    return cluster.spec.mon.failure_domain_label or ZONE_LABEL
+def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
+    """The releases that the Deployments of daemons have."""
+    found: set[tuple[str, str]] = set()
+    for deployment in deployments:
+        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
+        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
+            found.add((containers[0].image, labels[VERSION_LABEL]))
+    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
 
 
 def is_kept(found: Deployment | None) -> bool:
@@ -356,22 +372,16 @@ def kept_by(daemon: Daemon) -> str:
     return f"label {SKIP_LABEL} to be taken off Deployment {daemon.name}"
 
 
-def container_resources(cluster: CephCluster, *keys: str) -> JsonObject:
-    """The `resources` field of a container as a mapping to merge into it; empty when the spec sets none."""
-    found = requirements(cluster.spec.resources, *keys)
-    return {"resources": found} if found else {}
-
-
-def image_fields(cluster: CephCluster, release: Release) -> JsonObject:
+def image_fields(context: Context) -> JsonObject:
     """The image fields of a container that runs the cluster's Ceph."""
-    return {"image": release.image, "imagePullPolicy": cluster.spec.ceph_version.image_pull_policy}
+    return {"image": context.release.image, "imagePullPolicy": context.pull_policy}
 
 
-def ip_flags(cluster: CephCluster) -> list[str]:
+def ip_flags(context: Context) -> list[str]:
     """The flags by which a daemon listens on IPv6; by default it listens on IPv4 alone."""
-    return ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"] if cluster.spec.network.ip_family == "IPv6" else []
+    return ["--ms-bind-ipv4=false", "--ms-bind-ipv6=true"] if context.network.ip_family == "IPv6" else []
 
 
-def host_network(cluster: CephCluster) -> bool:
-    """Whether the daemons run in the network of their nodes."""
-    return cluster.spec.network.host_network or cluster.spec.network.provider == "host"
+def host_network(network: NetworkSpec) -> bool:
+    """Whether daemons run in the network of their nodes."""
+    return network.host_network or network.provider == "host"

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from controller.framework import upgrade
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,43 +54,38 @@ class CephVersion:
         return f"{self.major}.{self.minor}.{self.extra}-{self.build}"
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """The oldest and the newest version that daemons run; None while none is known."""
+Running = upgrade.Running[CephVersion]
+"""The oldest and the newest version that daemons of a cluster run."""
 
-    oldest: CephVersion | None = None
-    newest: CephVersion | None = None
+Upgrade = upgrade.Upgrade[CephVersion]
+"""What daemons of a cluster should run, and whether all do."""
 
-    @classmethod
-    def of(cls, reported: Iterable[str], declared: Iterable[CephVersion]) -> Self:
-        """What runs.
 
-        Args:
-            reported: Versions as the mons report them of the daemons that are up; those of no release are left out.
-            declared: Versions of the daemons' Deployments. They count for the oldest, as a daemon that is down still
-                has data of its version; not for the newest unless nothing was reported, as one that was only asked
-                for may never have run.
-        """
-        up = [CephVersion.parse(text) for text in reported if _VERSION.search(text)]
-        asked = list(declared)
-        return cls(min([*up, *asked], default=None), max(up or asked, default=None))
+def running(reported: Iterable[str], declared: Iterable[CephVersion]) -> Running:
+    """What daemons run.
+
+    Args:
+        reported: Versions as the mons report them of the daemons that are up; those of no release are left out.
+        declared: Versions of the daemons' Deployments.
+    """
+    return Running.of([CephVersion.parse(text) for text in reported if _VERSION.search(text)], declared)
 
 
 RELEASES = {(16, 2): "pacific", (17, 2): "quincy", (18, 2): "reef", (19, 2): "squid", (20, 2): "tentacle"}
 """The stable releases that this operator runs."""
 
 
-def refusal(version: CephVersion, *, allow_unsupported: bool, running: Running | None = None) -> str:
+def refusal(version: CephVersion, running: Running, *, allow_unsupported: bool) -> str:
     """Why the operator does not run `version`, in words; empty when it does.
 
     Args:
         version: What the image holds.
-        allow_unsupported: `spec.cephVersion.allowUnsupported`.
         running: What daemons run now. A release further than two after the oldest is refused, as Ceph itself does
             not support to skip more, and one before the newest, whose data it cannot read; allowUnsupported does not
             change that.
+        allow_unsupported: `spec.cephVersion.allowUnsupported`.
     """
-    oldest, newest = (running.oldest, running.newest) if running is not None else (None, None)
+    oldest, newest = running.oldest, running.newest
     if oldest is not None and version.major - oldest.major > 2:
         return (
             f"Ceph {version} is more than two releases after {oldest}, which the cluster runs: "

@@ -13,16 +13,25 @@ from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.pool import kind as pool
 from controller.ceph.rbd import backend as rbd
+from controller.ceph.rbd.volumes import SUFFIX
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.framework.settings import Settings
     from controller.runtime import Manager
+    from controller.volumes.capabilities import Capabilities
+    from controller.volumes.system import VolumeControllers
 
 
-def register(manager: Manager, settings: Settings) -> None:
-    """Has `manager` serve every kind of Ceph's; the connections to clusters are closed when it stops."""
+CSI_DRIVERS: Mapping[str, Capabilities] = {SUFFIX: rbd.CAPABILITIES}
+"""Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
+
+
+def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -> None:
+    """Has `manager` serve every kind of Ceph's, and volumes; connections to clusters are closed when it stops."""
     informers = manager.informers
     locate = Locator(
         informers.informer(resource_of(CEPH_CLUSTER), CephCluster),
@@ -30,10 +39,10 @@ def register(manager: Manager, settings: Settings) -> None:
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    cluster.register(manager, settings, connections)
+    cluster.register(manager, settings, connections, dependents=(pool.dependents(informers),))
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
-    rbd.register(manager, settings, connections)
+    rbd.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:
         try:

@@ -1,16 +1,96 @@
-"""How an object goes that is deleted, and what it stands for: nothing that is used, and data with consent alone."""
+"""How an object goes that is deleted, and what it stands for: nothing that is used, and data with consent alone.
+
+What uses an object blocks its deletion: kinds are registered as its dependents (`Dependents`), which are known by the
+caches for the plan, and asked of the API server at the moment of an act that destroys data. Then, with consent, data
+goes place by place; after that what protects it, by which it could be used again; and the object is let go last
+(`controller.framework.kind.LetGo`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 
 from controller.runtime import remove_finalizer
-from controller.runtime.kube import PartialObject
+from controller.runtime.kube import HasMetadata, PartialObject
 
 if TYPE_CHECKING:
-    from informers import Client, Resource
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from informers import Client, Informer, Resource
+
+FRESH = 5.0
+"""Seconds for which the API server's answer holds to what uses an object, from when it is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependent[T]:
+    """A kind whose objects use those of another one.
+
+    Attributes:
+        kind: Its name.
+        known: The names of those that use an object, by the caches.
+        asked: The same by the API server.
+        objects: The cache of the kind, where an object is to be looked at when they come and go.
+    """
+
+    kind: str
+    known: Callable[[T], Iterable[str]]
+    asked: Callable[[Client, T], Awaitable[Iterable[str]]]
+    objects: Informer[Any] | None = None
+
+
+def of_namespace(objects: Informer[Any]) -> Dependent[HasMetadata]:
+    """A kind whose objects all use the one object in their namespace that there can be.
+
+    Args:
+        objects: The cache of the kind.
+    """
+
+    async def asked(client: Client, obj: HasMetadata) -> list[str]:
+        return [found["metadata"]["name"] for found in await client.list(objects.resource, obj.metadata.namespace)]
+
+    def known(obj: HasMetadata) -> list[str]:
+        return [name for _, name in objects.keys(obj.metadata.namespace)]
+
+    return Dependent(kind=objects.resource.kind, known=known, asked=asked, objects=objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependents[T: HasMetadata]:
+    """The kinds whose objects use those of a kind. What is said is in words, such as "CephBlockPool p"."""
+
+    kinds: Sequence[Dependent[T]]
+
+    def known(self, obj: T) -> tuple[str, ...]:
+        """What uses an object that is being deleted, by the caches; nothing for another."""
+        if obj.metadata.deletion_timestamp is None:
+            return ()
+        return tuple(sorted(f"{dependent.kind} {name}" for dependent in self.kinds for name in dependent.known(obj)))
+
+    def asking(self, client: Client, obj: T) -> Callable[[], Awaitable[tuple[str, ...]]]:
+        """Asks the API server what uses an object, of which the caches may not know yet.
+
+        There may be very many, and as many acts that ask: an answer holds for `FRESH` seconds, so that those of one
+        look share one.
+        """
+        asking, until, answer = anyio.Lock(), -math.inf, tuple[str, ...]()
+
+        async def ask() -> tuple[str, ...]:
+            nonlocal until, answer
+            async with asking:
+                began = anyio.current_time()
+                if began >= until:
+                    found = [(dependent.kind, await dependent.asked(client, obj)) for dependent in self.kinds]
+                    answer = tuple(sorted(f"{kind} {name}" for kind, names in found for name in names))
+                    until = began + FRESH
+                return answer
+
+        return ask
 
 
 async def delete_protected(

@@ -84,6 +84,11 @@ def pod_fields(placement: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
+def hostname(node: Node) -> str:
+    """What pods are bound to a node by: its label `kubernetes.io/hostname`, which need not be its name."""
+    return node.metadata.labels.get(HOSTNAME_LABEL, node.metadata.name)
+
+
 def rejection(node: Node, placement: Mapping[str, Any]) -> str:
     """Why pods with this placement may not start on `node`, in words; empty when they may."""
     if node.spec.unschedulable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from controller.runtime.difference import quantity
+from controller.runtime.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -700,6 +700,19 @@ class Event(ApiStruct, frozen=True, kw_only=True):
     deprecated_last_timestamp: str | None = None
 
 
+class TopologyExpression(ApiStruct, frozen=True, kw_only=True):
+    """A label of nodes, and the values of which it has to have one."""
+
+    key: str = ""
+    values: tuple[str, ...] = ()
+
+
+class TopologyTerm(ApiStruct, frozen=True, kw_only=True):
+    """Labels of nodes, all of which have to be as they say."""
+
+    match_label_expressions: tuple[TopologyExpression, ...] = ()
+
+
 class StorageClass(ApiStruct, frozen=True, kw_only=True):
     """A storage.k8s.io/v1 StorageClass."""
 
@@ -710,6 +723,7 @@ class StorageClass(ApiStruct, frozen=True, kw_only=True):
     mount_options: tuple[str, ...] = ()
     allow_volume_expansion: bool = False
     volume_binding_mode: str = "Immediate"
+    allowed_topologies: tuple[TopologyTerm, ...] = ()
 
 
 class AttachmentSource(ApiStruct, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from controller.runtime.kube import CsiVolumeSource, StorageClass
+    from controller.volumes.capabilities import Capabilities
+    from controller.volumes.topology import Place, Topology
 
 
 class BackendError(Exception):
@@ -49,11 +51,35 @@ def volume_from(source: CsiVolumeSource) -> Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewVolume:
+    """A volume that is to be made.
+
+    Attributes:
+        volume: The volume, by `Description.volume`.
+        size: Its bytes at least.
+        options: `Description.options`.
+        topology: Where it is to be reached from; anywhere, where the backend has no `Capabilities.topology_keys`.
+    """
+
+    volume: Volume
+    size: int
+    options: Mapping[str, str]
+    topology: Topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A volume that exists: its CSI volume handle, and its real size in bytes."""
+    """A volume that exists.
+
+    Attributes:
+        handle: Its CSI volume handle.
+        size: Its real size in bytes.
+        places: From where it is reached; empty: from every node.
+    """
 
     handle: str
     size: int
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +88,8 @@ class Holder:
 
     Attributes:
         address: Its IP address, as the storage system sees it.
-        client: What the storage system calls it, precise enough to fence it and nobody else.
+        client: What the storage system calls it, precise enough to fence it and nobody else. The agents report their
+            nodes' clients by the same names (`NodeReport.clients`).
         nodes: The nodes that it is on, by `controller.volumes.clients.locate`: one, or none that is known; several
             where more than one agent claims to have it. A backend leaves it empty.
     """
@@ -106,8 +133,21 @@ class VolumeBackend(Protocol):
     All operations may be repeated, also after they were cut off at any point, and raise `BackendError`.
     """
 
+    name: str
+    """The system's, "rbd"."""
+
+    capabilities: Capabilities
+    """What it can do; what it cannot is not asked of it."""
+
+    def knows(self, driver: str) -> bool:
+        """Whether a CSI driver of that name is of this system, be it served or not. Pure: the same for ever.
+
+        No driver is known to two backends.
+        """
+        ...
+
     def serves(self, driver: str) -> bool:
-        """Whether a CSI driver of that name is this backend's. Pure."""
+        """Whether a CSI driver of that name is served now: one that this backend knows, and has a cluster for."""
         ...
 
     def driver_of(self, storage_class: StorageClass) -> str:
@@ -134,8 +174,8 @@ class VolumeBackend(Protocol):
         """Whether a volume can only be one that `describe` gave for the claim of that uid, and nobody else's. Pure."""
         ...
 
-    async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
-        """Makes a volume of at least `size` bytes; one that is there already is returned."""
+    async def create(self, wanted: NewVolume) -> Created:
+        """Makes a volume; one that is there already is returned."""
         ...
 
     async def delete(self, volume: Volume) -> None:

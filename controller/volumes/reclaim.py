@@ -15,29 +15,31 @@ from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, Volume, volume_from
+from controller.volumes.caches import BY_IDENTITY, BY_VOLUME
+from controller.volumes.claims.objects import PROVISIONED_BY, VOLUME_FINALIZER
 from controller.volumes.clients import around, locate
-from controller.volumes.provision import PROVISIONED_BY, VOLUME_FINALIZER
 from informers import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from controller.apis.rook.node_report import NodeReport
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
-    from controller.runtime.kube import Node, VolumeAttachment
+    from controller.runtime.kube import VolumeAttachment
     from controller.volumes.backend import VolumeBackend
-    from informers import Client, Informer, JsonObject
+    from controller.volumes.caches import Caches
+    from controller.volumes.drivers import Drivers
+    from informers import Client
 
 UNCLAIMED = ("Available", "Released", "Failed")
 """Phases of a PersistentVolume that no claim is bound to."""
 
-BY_VOLUME = "volume"
-"""The index of VolumeAttachments by the PersistentVolume's name."""
+CHECKED = "volumes.rook.io/checked"
+"""Annotation of a PersistentVolume whose volume is about to be destroyed: the version at which that was checked.
+It is written to that version of it, and so shows when the cache has everything that was written before."""
 
-BY_IDENTITY = "identity"
-"""The index of PersistentVolumes by the volume that they are of: by `identities`."""
-
+REACHED_WITHIN = 30.0
+"""Seconds for the cache to show a write; it takes moments while the watch works."""
 
 DESTROY_DEADLINE = 540.0
 """Seconds; a large volume takes minutes, and is continued the next time."""
@@ -112,52 +114,39 @@ def _claim_uid(volume: PersistentVolume) -> str:
     return volume.spec.claim_ref.uid if volume.spec.claim_ref is not None else ""
 
 
-def identities(backend: VolumeBackend) -> Callable[[PersistentVolume], tuple[str, ...]]:
-    """What `BY_IDENTITY` indexes by: nothing for a volume that no CSI driver serves."""
-
-    def found(volume: PersistentVolume) -> tuple[str, ...]:
-        return (backend.identity(volume_from(volume.spec.csi)),) if volume.spec.csi is not None else ()
-
-    return found
-
-
 @dataclass(slots=True)
-class Volumes:
+class PersistentVolumes:
     """The reconciler of PersistentVolumes that this operator has made.
 
     Attributes:
         client: Writes.
         events: Tells users.
-        volumes: All PersistentVolumes.
-        attachments: All VolumeAttachments, with the index `BY_VOLUME`.
-        nodes: All nodes, with the index `BY_ADDRESS`.
-        reports: The reports of all nodes' agents, with the index `BY_CLIENT`.
-        backend: The storage system.
+        caches: What there is.
+        drivers: The storage systems.
         backoffs: Which lanes failed.
     """
 
     client: Client
     events: EventRecorder
-    volumes: Informer[PersistentVolume]
-    attachments: Informer[VolumeAttachment]
-    nodes: Informer[Node]
-    reports: Informer[NodeReport]
-    backend: VolumeBackend
+    caches: Caches
+    drivers: Drivers
     backoffs: Backoffs = field(default_factory=Backoffs)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        volume = self.volumes.get("", request.name)
-        if volume is None or volume.spec.csi is None or not self.backend.serves(volume.spec.csi.driver):
+        volume = self.caches.volumes.get("", request.name)
+        csi = volume.spec.csi if volume is not None else None
+        backend = self.drivers.serving(csi.driver) if csi is not None else None
+        if volume is None or backend is None:
             self.backoffs.forget(request)
             return Result()
         if PROVISIONED_BY not in volume.metadata.annotations:  # made by hand: not ours to destroy
             return Result()
-        plan = analyze(volume, self.attachments.by_index(BY_VOLUME, request.name))
+        plan = analyze(volume, self.caches.attachments.by_index(BY_VOLUME, request.name))
         outcome = await carry_out(
             plan,
             {
-                DestroyVolume: lambda action: self._destroy(volume, action),
+                DestroyVolume: lambda action: self._destroy(volume, backend, action),
                 DeletePersistentVolume: lambda _: self._delete(volume),
                 ReleasePersistentVolume: lambda _: self._release(volume),
             },
@@ -167,44 +156,66 @@ class Volumes:
         )
         return conclude(outcome, plan.look_again)
 
-    async def _destroy(self, volume: PersistentVolume, action: Any) -> None:
+    async def _destroy(self, volume: PersistentVolume, backend: VolumeBackend, action: Any) -> None:
         # One that cannot be read may be of this volume.
-        if attached := self.attachments.keys_by_index(BY_VOLUME, volume.metadata.name, complete=True):
+        attached = self.caches.attachments.keys_by_index(BY_VOLUME, volume.metadata.name, complete=True)
+        if attached:
             raise BackendError(f"still attached: VolumeAttachment {', '.join(name for _, name in attached)}")
-        holders = await self.backend.holders(action.volume)
+        holders = await backend.holders(action.volume)
         if holders:
-            nodes, reports = around(holders, self.nodes, self.reports)
+            nodes, reports = around(holders, self.caches.nodes, self.caches.reports)
             located = locate(holders, reports, nodes)
             raise BackendError(f"still open: {', '.join(holder.where for holder in located)}")
-        # Asked of the API server, not of a cache, and last: the volume may have been retained, claimed, or given to
-        # another namespace a moment ago.
-        name = volume.metadata.name
-        same = [
-            msgspec.convert(found, PersistentVolume)
-            for found in await self.client.list(PV)
-            if found["metadata"]["name"] == name or self._is_same(action.volume, found)
-        ]
-        now = next((found for found in same if found.metadata.name == name), None)
-        if now is None:
-            raise BackendError(f"PersistentVolume {name} is gone: its volume is not destroyed")
-        if why := reprieve(volume, now, [found for found in same if found is not now]):
-            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
-        await self.backend.delete(action.volume)
+        await self._check(volume, action.volume)
+        await backend.delete(action.volume)
 
-    def _is_same(self, volume: Volume, other: JsonObject) -> bool:
-        csi = other["spec"].get("csi")
-        if not csi:
-            return False
-        attributes = csi.get("volumeAttributes") or {}
-        there = Volume(driver=csi["driver"], attributes=attributes, handle=csi["volumeHandle"])
-        return self.backend.identity(there) == self.backend.identity(volume)
+    async def _check(self, planned: PersistentVolume, volume: Volume) -> None:
+        """Makes sure that nobody needs the volume, by what the API server has: the last thing before it is destroyed.
+
+        It may have been retained, claimed, or given to another namespace a moment ago. To ask for all PersistentVolumes
+        each time would be too much. So a note is written to this one, in the version that was read: the cache, which is
+        told of changes in their order, has every PersistentVolume that was made before once it shows the note. Those of
+        the same volume are read anew.
+
+        Raises:
+            BackendError: Somebody needs it, or the cache is behind.
+            ApiError: Among others a conflict, when the PersistentVolume was changed meanwhile.
+            IncompleteIndexError: A PersistentVolume cannot be read: it may be of this volume.
+        """
+        name = planned.metadata.name
+        found = await self.client.find(PV, "", name)
+        if found is None:
+            raise BackendError(f"PersistentVolume {name} is gone: its volume is not destroyed")
+        now = msgspec.convert(found, PersistentVolume)
+        if why := reprieve(planned, now, ()):
+            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
+        version = now.metadata.resource_version
+        metadata = {"uid": now.metadata.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
+        written = await self.client.patch(
+            PV, "", name, {"metadata": metadata}, content_type="application/merge-patch+json"
+        )
+        try:
+            await self.caches.volumes.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
+        except TimeoutError:
+            raise BackendError(
+                f"PersistentVolume {name} is not destroyed: the cache of PersistentVolumes did not show within "
+                f"{REACHED_WITHIN:g} s what there is"
+            ) from None
+        same = self.caches.volumes.keys_by_index(BY_IDENTITY, self.drivers.identity(volume), complete=True)
+        others = [await self.client.find(PV, "", other) for _, other in sorted(same) if other != name]
+        if why := reprieve(planned, now, msgspec.convert([o for o in others if o is not None], list[PersistentVolume])):
+            raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
 
     async def _delete(self, volume: PersistentVolume) -> None:
         await self.client.delete(PV, "", volume.metadata.name, uid=volume.metadata.uid)
 
     async def _release(self, volume: PersistentVolume) -> None:
+        # Read anew: the note that came before is ours.
+        found = await self.client.find(PV, "", volume.metadata.name)
+        if found is None or found["metadata"]["uid"] != volume.metadata.uid:
+            return
         try:
-            await remove_finalizer(self.client, PV, volume, VOLUME_FINALIZER)
+            await remove_finalizer(self.client, PV, msgspec.convert(found, PersistentVolume), VOLUME_FINALIZER)
         except ApiError as error:
             # Kubernetes takes its own finalizer away at the same time; the change that we have not seen wakes us.
             if not error.is_conflict:

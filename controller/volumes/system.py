@@ -1,4 +1,7 @@
-"""Registers the controllers that serve the volumes of a storage system."""
+"""One set of controllers for the volumes of all storage systems.
+
+Each system adds a `VolumeBackend`; what is reconciled goes to the one that serves its CSI driver.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,26 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.apis.rook.node_report import NodeReport
-from controller.framework.reports import reports_of
 from controller.runtime.controller import Controller
-from controller.runtime.kube import (
-    NODE,
-    PV,
-    PVC,
-    STORAGE_CLASS,
-    VOLUME_ATTACHMENT,
-    Node,
-    PersistentVolume,
-    PersistentVolumeClaim,
-    StorageClass,
-    VolumeAttachment,
-)
 from controller.runtime.reconciler import Request
-from controller.volumes.attach import Attachments
-from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.provision import Claims, class_name
-from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, Volumes, identities
+from controller.volumes.attachments.act import Attachments
+from controller.volumes.attachments.observe import Observer
+from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of
+from controller.volumes.claims.act import Claims
+from controller.volumes.drivers import Drivers
+from controller.volumes.reclaim import PersistentVolumes
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
+    from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
-    from controller.volumes.backend import VolumeBackend
+    from controller.runtime.kube import Node, PersistentVolume, StorageClass
+    from controller.runtime.reconciler import Reconciler
+    from controller.volumes.caches import Caches
     from informers import Delta
 
-BY_NODE, BY_CLASS = "node", "class"
 WORKERS = 4
 """Volumes worked on at the same time, for each of the three controllers."""
 
@@ -44,74 +37,47 @@ FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """The controllers of a storage system's volumes, so that the system can have more wake them.
+class VolumeControllers:
+    """The controllers of volumes, to which storage systems add themselves, and which they wake.
 
     Attributes:
+        drivers: The storage systems.
+        caches: What the API server has of volumes.
         claims: Provisions and expands.
         volumes: Reclaims.
         attachments: Attaches.
-        claims_of: The claims of a class, to wake `claims` with.
     """
 
+    drivers: Drivers
+    caches: Caches
     claims: Controller
     volumes: Controller
     attachments: Controller
-    claims_of: Callable[[StorageClass], Iterable[Request]]
+
+    def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
+        """The claims of a class, to wake `claims` with."""
+        return itertools.starmap(Request, self.caches.claims.keys_by_index(BY_CLASS, storage_class.metadata.name))
 
 
-def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str) -> Registered:
-    """Has `manager` serve the volumes of a storage system.
+def register(manager: Manager, namespace: str) -> VolumeControllers:
+    """Has `manager` serve volumes: of no storage system yet.
 
     Args:
         manager: Runs the controllers.
-        name: The storage system's, for the controllers' names: "rbd".
-        backend: The storage system.
         namespace: The operator's, where the reports of the nodes' agents are.
     """
-    informers = manager.informers
-    claims = informers.informer(PVC, PersistentVolumeClaim, cluster_wide=True)
-    volumes = informers.informer(PV, PersistentVolume)
-    classes = informers.informer(STORAGE_CLASS, StorageClass)
-    attachments = informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
-    nodes = informers.informer(NODE, Node)
-    claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
-    volumes.add_index(BY_IDENTITY, identities(backend))
-    attachments.add_index(BY_VOLUME, lambda attachment: (attachment.spec.source.persistent_volume_name or "",))
-    attachments.add_index(BY_NODE, lambda attachment: (attachment.spec.node_name,))
-    nodes.add_index(BY_ADDRESS, addresses_of)
-    reports = reports_of(informers, namespace)
-    reports.add_index(BY_CLIENT, clients_of)
-    reports.add_index(BY_MAPPED, mapped_by)
+    drivers = Drivers()
+    caches = caches_of(manager.informers, drivers, namespace)
     client, events = manager.client, manager.events
-
-    def claims_of(found: StorageClass) -> Iterable[Request]:
-        return itertools.starmap(Request, claims.keys_by_index(BY_CLASS, found.metadata.name))
-
-    claiming = Controller(
-        f"{name}-claims",
-        Claims(client, events, claims, volumes, classes, backend),
-        workers=WORKERS,
-        rate_limiter=ItemExponentialBackoff(FIRST_RETRY, LAST_RETRY),
-    )
-    claiming.watch(claims)
-    claiming.watch(volumes, _claim_of)
-    claiming.watch(classes, claims_of)
-
-    reclaiming = Controller(
-        f"{name}-volumes",
-        Volumes(client, events, volumes, attachments, nodes, reports, backend),
-        workers=WORKERS,
-        rate_limiter=ItemExponentialBackoff(FIRST_RETRY, LAST_RETRY),
-    )
-    reclaiming.watch(volumes)
-    reclaiming.watch(attachments, lambda found: [Request("", found.spec.source.persistent_volume_name or "")])
-
-    attaching = Controller(
-        f"{name}-attachments",
-        Attachments(client, events, attachments, volumes, nodes, reports, namespace, backend),
-        workers=WORKERS,
-        rate_limiter=ItemExponentialBackoff(FIRST_RETRY, LAST_RETRY),
+    attachments = caches.attachments
+    serving = VolumeControllers(
+        drivers,
+        caches,
+        claims=_controller("claims", Claims(client, events, caches, drivers)),
+        volumes=_controller("volumes", PersistentVolumes(client, events, caches, drivers)),
+        attachments=_controller(
+            "attachments", Attachments(client, events, Observer(client, caches, namespace, drivers))
+        ),
     )
 
     def same_volume(name: str) -> Iterable[Request]:
@@ -125,15 +91,24 @@ def register(manager: Manager, name: str, backend: VolumeBackend, namespace: str
             if attachment.metadata.deletion_timestamp is not None or not attachment.status.attached
         ]
 
-    attaching.watch(attachments)
-    attaching.watch(attachments, lambda found: same_volume(found.spec.source.persistent_volume_name or ""))
-    attaching.watch(volumes, lambda found: same_volume(found.metadata.name))
-    attaching.watch(nodes, on_node, _taints_changed)
-    attaching.watch(reports, on_node, _clients_changed)
-    registered = Registered(claiming, reclaiming, attaching, claims_of)
-    for controller in (claiming, reclaiming, attaching):
+    serving.claims.watch(caches.claims)
+    serving.claims.watch(caches.volumes, _claim_of)
+    serving.claims.watch(caches.classes, serving.claims_of)
+    serving.volumes.watch(caches.volumes)
+    serving.volumes.watch(attachments, lambda found: [Request("", found.spec.source.persistent_volume_name or "")])
+    serving.attachments.watch(attachments)
+    serving.attachments.watch(attachments, lambda found: same_volume(found.spec.source.persistent_volume_name or ""))
+    serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
+    serving.attachments.watch(caches.nodes, on_node, _taints_changed)
+    serving.attachments.watch(caches.reports, on_node, _clients_changed)
+    for controller in (serving.claims, serving.volumes, serving.attachments):
         manager.add(controller)
-    return registered
+    return serving
+
+
+def _controller(name: str, reconciler: Reconciler) -> Controller:
+    backoff = ItemExponentialBackoff[Request](FIRST_RETRY, LAST_RETRY)
+    return Controller(name, reconciler, workers=WORKERS, rate_limiter=backoff)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:

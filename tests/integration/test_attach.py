@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from controller.framework.plan import PlanError
-from controller.framework.reports import reports_of
-from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, PersistentVolume, VolumeAttachment
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, VolumeAttachment
 from controller.runtime.reconciler import Request
-from controller.volumes.attach import GIVEN_TO, OUT_OF_SERVICE, Attachments
+from controller.volumes.attachments.act import Attachments
+from controller.volumes.attachments.observe import GIVEN_TO, OUT_OF_SERVICE, Observer
 from controller.volumes.backend import Holder
-from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
+from controller.volumes.caches import BY_VOLUME, caches_of
+from controller.volumes.drivers import Drivers
 from informers import Client
 from tests.integration.test_crds import install
 from tests.integration.test_manager import new_manager, running
@@ -54,16 +55,13 @@ def crds(apiserver: ApiServer) -> None:
 
 def operator(manager: Any, namespace: str, backend: FakeBackend, *, sees: str = "") -> Attachments:
     """With a cache that has the attachments to one node only, if so told."""
-    caches = manager.informers
-    found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment, label_selector=f"node={sees}" if sees else "")
-    found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
-    volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-    volumes.add_index(BY_IDENTITY, identities(backend))
-    nodes.add_index(BY_ADDRESS, addresses_of)
-    reports = reports_of(caches, namespace)
-    reports.add_index(BY_CLIENT, clients_of)
-    reports.add_index(BY_MAPPED, mapped_by)
-    return Attachments(manager.client, manager.events, found, volumes, nodes, reports, namespace, backend)
+    drivers = Drivers([backend])
+    caches = caches_of(manager.informers, drivers, namespace)
+    if sees:
+        found = manager.informers.informer(VOLUME_ATTACHMENT, VolumeAttachment, label_selector=f"node={sees}")
+        found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
+        caches = replace(caches, attachments=found)
+    return Attachments(manager.client, manager.events, Observer(manager.client, caches, namespace, drivers))
 
 
 async def attached(client: Client, volume: str) -> dict[str, str]:
@@ -132,7 +130,7 @@ async def test_a_node_is_asked_for(client: Client, namespace: str, tainted: bool
         await client.delete(VOLUME_ATTACHMENT, "", request.name)
         with anyio.fail_after(60):
             while True:  # until the cache has the deletion
-                found = attachments.attachments.get("", request.name)
+                found = attachments.observer.caches.attachments.get("", request.name)
                 if found is None or found.metadata.deletion_timestamp:
                     break
                 await anyio.sleep(0.02)

@@ -15,8 +15,8 @@ from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
-from controller.ceph.mgr.analyze import mgr_deployment
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.mgr.objects import mgr_deployment
+from controller.ceph.pods import Daemon, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import DEPLOYMENT
 from e2e.apiserver import ApiServer
@@ -232,7 +232,7 @@ async def test_what_is_handed_on_as_it_was_written_is_refused_with_the_object_an
     meta = {"name": "my-cluster", "namespace": namespace, "uid": "u1"}
     cluster = msgspec.convert({"metadata": meta, "spec": {"cephVersion": {"image": "i"}, **spec}}, CephCluster)
     release = Release("ceph:v18", CephVersion(18, 2, 7))
-    wanted = mgr_deployment(cluster, "fsid", release, Daemon(type="mgr", id="a"))
+    wanted = mgr_deployment(cluster.spec.mgr, context_of(cluster, "fsid", release), Daemon(type="mgr", id="a"))
     with pytest.raises(ApiError) as refusal:
         await client.patch(
             DEPLOYMENT, namespace, "rook-ceph-mgr-a", wanted, content_type=APPLY, params={"fieldManager": "rook"}

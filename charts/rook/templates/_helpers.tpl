@@ -15,11 +15,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{/* The CSI drivers, as a JSON list: named after each served namespace, and, as upstream's is, after the release's. */}}
 {{- define "rook.drivers" -}}
 {{- $drivers := list -}}
-{{- range append (include "rook.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha -}}
-{{- if gt (len .) 46 -}}
-{{- fail (printf "namespace %s has %d characters: expected 46 at most, as the name of a CSI driver has 63 at most and its driver is called <namespace>.rbd.csi.ceph.com" . (len .)) -}}
+{{- range $namespace := append (include "rook.namespaces" . | fromJsonArray) .Release.Namespace | uniq | sortAlpha -}}
+{{- range $kind := $.Files.Get "files/drivers.json" | fromJsonArray -}}
+{{- $longest := sub 63 (len $kind.suffix) | int -}}
+{{- if gt (len $namespace) $longest -}}
+{{- fail (printf "namespace %s has %d characters: expected %d at most, as the name of a CSI driver has 63 at most and its driver is called <namespace>%s" $namespace (len $namespace) $longest $kind.suffix) -}}
 {{- end -}}
-{{- $drivers = append $drivers (printf "%s.rbd.csi.ceph.com" .) -}}
+{{- $drivers = append $drivers (printf "%s%s" $namespace $kind.suffix) -}}
+{{- end -}}
 {{- end -}}
 {{- $drivers | toJson -}}
 {{- end }}

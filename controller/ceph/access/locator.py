@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def access_of(cluster: CephCluster, identity: Identity, endpoints: Endpoints) -> Access:
     """What it takes to connect as administrator. Pure."""
-    return Access(hosts(cluster, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
+    return Access(hosts(cluster.spec.network, endpoints), identity.fsid, identity.admin_user, identity.admin_key)
 
 
 class Locator:

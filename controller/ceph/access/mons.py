@@ -15,7 +15,7 @@ from controller.ceph.pods import Daemon
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.cluster import NetworkSpec
 
 ENDPOINTS = "rook-ceph-mon-endpoints"
 PORT_V1 = 6789
@@ -132,16 +132,16 @@ def parse_endpoints(data: Mapping[str, str]) -> Endpoints:
     return Endpoints(tuple(mons), max([max_id, *(id_number(m.id) for m in mons)]))
 
 
-def render_endpoints(endpoints: Endpoints, cluster: CephCluster) -> dict[str, str]:
-    """The ConfigMap's data, in upstream's form, which other tools read."""
-    port = PORT_V2 if requires_msgr2(cluster) else PORT_V1
+def render_endpoints(endpoints: Endpoints, namespace: str, network: NetworkSpec) -> dict[str, str]:
+    """The data of the ConfigMap in a cluster's namespace, in upstream's form, which other tools read."""
+    port = PORT_V2 if requires_msgr2(network) else PORT_V1
     addresses = {m.id: f"[{m.address}]:{port}" if ":" in m.address else f"{m.address}:{port}" for m in endpoints.mons}
     nodes = {m.id: _place(m) for m in endpoints.mons}
     csi = [
         {
-            "clusterID": cluster.metadata.namespace,
+            "clusterID": namespace,
             "monitors": list(addresses.values()),
-            "namespace": cluster.metadata.namespace,
+            "namespace": namespace,
         }
     ]
     return {
@@ -160,15 +160,15 @@ def _place(mon: Mon) -> dict[str, str] | None:
     return {"Name": mon.node, "Hostname": mon.hostname, "Address": mon.address, **claim}
 
 
-def requires_msgr2(cluster: CephCluster) -> bool:
+def requires_msgr2(network: NetworkSpec) -> bool:
     """Whether mons speak the second protocol version only: asked for, or needed for encryption or compression."""
-    connections = cluster.spec.network.connections
+    connections = network.connections
     return connections.require_msgr2 or connections.encryption.enabled or connections.compression.enabled
 
 
-def hosts(cluster: CephCluster, endpoints: Endpoints) -> tuple[str, ...]:
+def hosts(network: NetworkSpec, endpoints: Endpoints) -> tuple[str, ...]:
     """The members' addresses as the option `mon_host` lists them."""
-    return mon_hosts([m.address for m in endpoints.mons], msgr2_only=requires_msgr2(cluster))
+    return mon_hosts([m.address for m in endpoints.mons], msgr2_only=requires_msgr2(network))
 
 
 def _names(value: Any) -> tuple[str, ...]:

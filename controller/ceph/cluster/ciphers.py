@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import AES, AES256K
+from controller.ceph.cluster.part import Part
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.mons import MonState
     from controller.ceph.access.rados import Cluster
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.ceph.releases import Running
     from controller.framework.plan import Handler
 
@@ -53,6 +56,24 @@ def analyze(state: MonState | None, running: Running) -> Iterator[Step]:
         if found != value:
             reason = f"{name} is {','.join(found) or 'not set'}, and every daemon knows {AES256K} by now"
             yield Step(subject="key types", action=SetCipher(name, ",".join(value)), reason=reason)
+
+
+async def _observe(_: Ground) -> None:
+    """The mons' answers say all that there is."""
+
+
+def _steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> Iterator[Step]:
+    return analyze(ground.quorum, ground.upgrade.running)
+
+
+PART = Part(
+    name="key types",
+    apps=frozenset(),
+    observe=_observe,
+    analyze=_steps,
+    handlers=lambda ground, _: {} if ground.ceph is None else handlers(ground.ceph),
+)
+"""Types of keys as a part of their cluster."""
 
 
 def handlers(ceph: Cluster) -> dict[type, Handler]:

@@ -10,32 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from controller.ceph.access.identity import IDENTITY, PROTECTION
-from controller.ceph.access.mons import ENDPOINTS
-from controller.ceph.mon import objects as mon_objects
-from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import objects as osd_daemon
-from controller.ceph.osd.devices import Verdict
-from controller.ceph.pods import MON_CONFIG, Daemon, Release, image_fields, metadata, pod_template
+from controller.ceph.pods import Daemon, context_of, image_fields, pod_template
 from controller.framework import jobs
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL
 from controller.framework.plan import Plan, Step
-from controller.framework.resources import requirements
 from controller.framework.text import some
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, PVC, SECRET, SERVICE, Deployment
+from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
-    from controller.ceph.cluster.observe import Observation
-    from controller.runtime.kube import PersistentVolume, Pod
+    from controller.ceph.cluster.part import Ground, Observation
+    from controller.ceph.pods import Context
+    from controller.runtime.kube import Pod
     from informers import JsonObject, Resource
 
 FINALIZER = "cephcluster.ceph.rook.io"
@@ -56,9 +49,6 @@ UNSEEN = 7 * 24 * 3600.0
 
 MAX_RETRIES = 3
 """Times that Kubernetes tries a Job again by itself."""
-
-BY_CLUSTER = "cluster"
-"""The index of PersistentVolumes by the namespace of their cluster."""
 
 MAX_NAMED = 20
 """Of what uses the cluster, so many are named."""
@@ -131,52 +121,35 @@ class DestroyIdentity:
     uid: str
 
 
-def analyze(cluster: CephCluster, seen: Observation) -> Plan:
+def analyze(seen: Observation) -> Plan:
     """What is to do until the CephCluster may go. Pure."""
     if seen.dependents:
         waits_for = f"these to be deleted: {some(seen.dependents, MAX_NAMED)}"
         reason = "deletion is blocked by what uses the cluster"
-        if any(_is_kept(found) for found in seen.live.values()):
+        if any(_is_kept(found) for found in seen.ground.live.values()):
             # As when the namespace is deleted: Kubernetes asks nobody about Deployments.
             reason += (
                 "; its objects are being deleted all the same, as with their namespace: what opens its data is kept"
             )
         wait = Step(subject=SUBJECT, reason=reason, waits_for=waits_for)
         return Plan(steps=(wait,), look_again=LOOK_AGAIN)
-    destroys = cluster.spec.cleanup_policy.confirmation == CONFIRMATION
-    steps = tuple(_destroy(cluster, seen)) if destroys else ()
+    destroys = seen.ground.cluster.spec.cleanup_policy.confirmation == CONFIRMATION
+    steps = tuple(_destroy(seen)) if destroys else ()
     let_go = Step(subject=SUBJECT, action=LetGo(), reason="it is being deleted, and nothing holds it")
     return Plan(steps=steps or (let_go,), look_again=LOOK_AGAIN)
 
 
-def dependents(cluster: CephCluster, pools: Iterable[str], volumes: Iterable[str]) -> tuple[str, ...]:
-    """What has to go before the cluster may, in words. Pure.
-
-    Args:
-        cluster: The cluster.
-        pools: The names of the CephBlockPools of its namespace.
-        volumes: Those of the PersistentVolumes of the cluster: see `clusters_of`.
-    """
-    found = [f"CephBlockPool {pool}" for pool in pools]
-    if not cluster.spec.cleanup_policy.allow_uninstall_with_volumes:
-        found += [f"PersistentVolume {volume}" for volume in volumes]
-    return tuple(sorted(found))
-
-
-def clusters_of(volume: PersistentVolume) -> tuple[str, ...]:
-    """The namespace of the cluster that a volume is of, if it is of one; `BY_CLUSTER` indexes by it."""
-    found = volume.spec.csi.volume_attributes.get("clusterID") if volume.spec.csi is not None else None
-    return (found,) if found else ()
-
-
-def _destroy(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
-    daemons = [o for (kind, _), o in seen.live.items() if kind in ("Deployment", "Job") and not _is_cleanup(o)]
-    ending = sorted(p.metadata.name for p in seen.pods if p.metadata.labels.get("app") != APP)
+def _destroy(seen: Observation) -> Iterator[Step]:
+    ground = seen.ground
+    daemons = [o for (kind, _), o in ground.live.items() if kind in ("Deployment", "Job") and not _is(o, APP)]
+    ending = sorted(p.metadata.name for p in ground.pods if p.metadata.labels.get("app") != APP)
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
-    of_jobs = jobs.by_job(seen.pods)
-    cleaning = [s for s in (_clean(cluster, seen, n, of_jobs, waits_for) for n in nodes_with_data(cluster, seen)) if s]
+    of_jobs = jobs.by_job(ground.pods)
+    cleaning = [s for s in (_clean(ground, node, of_jobs, waits_for) for node in nodes_with_data(seen)) if s]
+    # They tell where the data is.
+    holders = frozenset(app for part, _ in seen.parts for app in part.holders) if cleaning else frozenset()
     for found in daemons:
-        yield from _end(found, keep=bool(cleaning) and _is(found, osd_daemon.APP))
+        yield from _end(found, keep=any(_is(found, app) for app in holders))
     yield from cleaning
     if waits_for and not cleaning:
         yield Step(subject=SUBJECT, reason="daemons may still use what is to be removed", waits_for=waits_for)
@@ -196,27 +169,26 @@ def _end(found: JsonObject, *, keep: bool) -> Iterator[Step]:
         yield Step(subject=meta["name"], action=Stop(meta["name"], meta["uid"]), reason=reason)
 
 
-def _clean(
-    cluster: CephCluster, seen: Observation, node: str, pods: Mapping[str, Sequence[Pod]], waits_for: str
-) -> Step | None:
+def _clean(ground: Ground, node: str, pods: Mapping[str, Sequence[Pod]], waits_for: str) -> Step | None:
     """The step that removes the data from a node; None when that is done, or the node is gone with its data.
 
     `pods`: those of Jobs, by the Job's uid.
     """
+    cluster = ground.cluster
     subject = f"data on node {node}"
     reason = f"spec.cleanupPolicy.confirmation is {CONFIRMATION}"
-    job = seen.jobs.get(job_name(node))
-    if node not in seen.mons.nodes or (job is not None and job.complete):
+    job = ground.jobs.get(job_name(node))
+    if node not in ground.nodes or (job is not None and job.complete):
         return None
-    seconds = deadline(cluster, seen.osds.reports.get(node))
-    run = jobs.read(job, pods.get(job.metadata.uid, ()) if job is not None else (), seen.warnings, seen.osds.now)
+    seconds = deadline(cluster, ground.reports.get(node))
+    run = jobs.read(job, pods.get(job.metadata.uid, ()) if job is not None else (), ground.warnings, ground.now)
     if later := _job_waits_for(run):
         return Step(subject=subject, reason=reason, waits_for=later)
-    if seen.release is None or seen.identity is None:
-        missing = "the release in spec.cephVersion.image" if seen.release is None else f"Secret {IDENTITY}"
+    if ground.release is None or ground.identity is None:
+        missing = "the release in spec.cephVersion.image" if ground.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
-    hostname = seen.mons.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, seen.release, seen.identity.fsid, node, hostname, seconds)
+    hostname = ground.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
+    wanted = cleanup_job(cluster, context_of(cluster, ground.identity.fsid, ground.release), node, hostname, seconds)
     action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
@@ -237,15 +209,8 @@ def _job_waits_for(run: jobs.Run) -> str:
 
 def _identity(seen: Observation) -> Iterator[Step]:
     """Removes what was kept so that the data could be used again; the keys, which name the cluster, at the very end."""
-    # The last one would go with the CephCluster, but for `--cascade=orphan`; the mon ids in it are this cluster's.
-    named = {(CONFIG_MAP.kind, ENDPOINTS): CONFIG_MAP, (SECRET.kind, MON_CONFIG): SECRET}
-    of_mons = {SERVICE.kind: SERVICE, PVC.kind: PVC}
-    found = [
-        (resource, obj)
-        for (kind, name), obj in seen.live.items()
-        if (resource := named.get((kind, name)) or (of_mons.get(kind) if _is(obj, mon_objects.APP) else None))
-    ]
-    identity = seen.live.get((SECRET.kind, IDENTITY))
+    found = [key for part, _ in seen.parts for key in part.keys(seen.ground)]
+    identity = seen.ground.live.get((SECRET.kind, IDENTITY))
     for resource, obj in found or ([(SECRET, identity)] if identity is not None else []):
         meta = obj["metadata"]
         subject = f"{resource.kind} {meta['name']}"
@@ -256,23 +221,9 @@ def _identity(seen: Observation) -> Iterator[Step]:
             yield Step(subject=subject, reason="it is being deleted", waits_for="it to be gone")
 
 
-def nodes_with_data(cluster: CephCluster, seen: Observation) -> tuple[str, ...]:
-    """The nodes that may hold data of the cluster.
-
-    Those that mons are bound to; those of the OSDs' Deployments; those with a device that carries this cluster's label,
-    or was to become an OSD and may have become one since; and those that the spec selects and nobody has looked at. The
-    Job removes nothing that is not this cluster's.
-    """
-    endpoints = seen.mons.endpoints
-    nodes = {m.node for m in endpoints.mons if not m.has_claim} if endpoints is not None else set()
-    deployments = (o for (kind, _), o in seen.live.items() if kind == "Deployment" and _is(o, osd_daemon.APP))
-    nodes |= {found.node for o in deployments if (found := osd_daemon.read_osd(msgspec.convert(o, Deployment)))}
-    if seen.identity is not None:
-        fsid = seen.identity.fsid
-        nodes |= {node for node, devices in seen.osds.reports.items() if any(d.ceph_fsid == fsid for d in devices)}
-        chosen = (v for v in osd.judged(cluster, fsid, seen.osds) if v.verdict is not Verdict.REJECTED or v.unseen)
-        nodes |= {v.node for v in chosen}
-    return tuple(sorted(nodes))
+def nodes_with_data(seen: Observation) -> tuple[str, ...]:
+    """The nodes that may hold data of the cluster, by all its parts. The Job removes nothing that is another's."""
+    return tuple(sorted({node for part, found in seen.parts for node in part.nodes(seen.ground, found)}))
 
 
 def job_name(node: str) -> str:
@@ -296,21 +247,19 @@ def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> flo
     return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
 
 
-def cleanup_job(
-    cluster: CephCluster, release: Release, fsid: str, node: str, hostname: str, seconds: float
-) -> JsonObject:
+def cleanup_job(cluster: CephCluster, context: Context, node: str, hostname: str, seconds: float) -> JsonObject:
     """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
 
     `seconds`: how long that may take.
     """
     policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
-    volumes = {"dev": "/dev", "data": cluster.spec.data_dir_host_path or "/var/lib/rook"}
+    volumes = {"dev": "/dev", "data": context.data_dir or "/var/lib/rook"}
     container: JsonObject = {
         "name": "cleanup",
-        **image_fields(cluster, release),
+        **image_fields(context),
         "command": ["sh", "-c", REMOVE_DATA],
         "env": [
-            {"name": "FSID", "value": fsid},
+            {"name": "FSID", "value": context.fsid},
             {"name": "METHOD", "value": policy.method or "quick"},
             {"name": "SOURCE", "value": policy.data_source or "zero"},
             {"name": "ITERATIONS", "value": str(policy.iteration or 1)},
@@ -318,10 +267,8 @@ def cleanup_job(
         "volumeMounts": [{"name": "dev", "mountPath": "/dev"}, {"name": "data", "mountPath": "/data"}],
         "securityContext": {"runAsUser": 0, "privileged": True},
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        **context.pods.container_resources("cleanup"),
     }
-    resources = requirements(cluster.spec.resources, "cleanup")
-    if resources:
-        container["resources"] = resources
     pod: JsonObject = {
         # Pods that have failed stay, and what they say with them.
         "restartPolicy": "Never",
@@ -334,11 +281,11 @@ def cleanup_job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": metadata(cluster, job_name(node), own.labels(cluster)),
+        "metadata": context.owner.metadata(job_name(node), own.labels(context.owner)),
         "spec": {
             "backoffLimit": MAX_RETRIES,
             "activeDeadlineSeconds": int(seconds),
-            "template": pod_template(cluster, own, pod),
+            "template": pod_template(context, own, pod),
         },
     }
 
@@ -347,10 +294,6 @@ def _is_kept(obj: JsonObject) -> bool:
     """Whether an object was deleted, and is there only because it is protected."""
     meta = obj["metadata"]
     return meta.get("deletionTimestamp") is not None and PROTECTION in meta.get("finalizers", ())
-
-
-def _is_cleanup(obj: JsonObject) -> bool:
-    return _is(obj, APP)
 
 
 def _is(obj: JsonObject, app: str) -> bool:

@@ -6,7 +6,7 @@ settings and the OSDs side by side. An upgrade goes through mons, mgrs and OSDs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,42 +26,45 @@ from controller.ceph.access.identity import (
     mons_keyring,
 )
 from controller.ceph.access.mons import ENDPOINTS
-from controller.ceph.cluster import act as actions
-from controller.ceph.cluster import ciphers, deletion, status
-from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.network import kept
+from controller.ceph.cluster import act, ciphers, deletion, settings, status, version
+from controller.ceph.cluster.dependents import volumes
 from controller.ceph.cluster.observe import Caches, Observer
 from controller.ceph.cluster.served import unmendable_intents, unserved, unserved_intents
-from controller.ceph.mgr import analyze as mgr
-from controller.ceph.mon import analyze as mon
-from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import disruption
-from controller.ceph.osd.devices import ignored_fields
-from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, metadata
-from controller.ceph.rbd import users as csi
+from controller.ceph.mgr import part as mgrs
+from controller.ceph.mon import part as mons
+from controller.ceph.mon.membership import FAILOVER_TIMEOUT
+from controller.ceph.osd import part as osds
+from controller.ceph.osd.disruption import HEALTHY
+from controller.ceph.osd.selection import ignored_fields
+from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
+from controller.ceph.rbd import users
+from controller.framework import children, jobs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import Apply, ensure, is_held
+from controller.framework.children import ensure
+from controller.framework.deletion import Dependents
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.patterns import pattern_problem
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
+from controller.framework.reservations import Reservations
 from controller.framework.status import timestamp
 from controller.runtime import Request, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephClusterStatus
     from controller.apis.ceph.storage import Node as StorageNode
     from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.access.rados import Connections
-    from controller.ceph.cluster.observe import Observation
+    from controller.ceph.cluster.part import Ground, Observation, Part
+    from controller.framework.deletion import Dependent
     from controller.framework.kind import Look
     from controller.framework.plan import Handler, Outcome
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import ConfigMap, Deployment, HasMetadata, Node, Secret
+    from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
     from informers import Delta, Informer
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
@@ -76,25 +79,21 @@ PATIENCE = 20.0
 """A step that has been waiting for this many times the next pause is looked at after that pause."""
 
 
-def analyze(cluster: CephCluster, seen: Observation, now: float) -> Plan:
-    """The plan for a cluster. Pure.
-
-    Args:
-        cluster: What is wanted.
-        seen: What is there.
-        now: Seconds since the epoch.
-    """
-    if cluster.metadata.deletion_timestamp is not None:
-        return deletion.analyze(cluster, seen)
-    steps = tuple(_steps(cluster, seen))
+def analyze(seen: Observation) -> Plan:
+    """The plan for a cluster. Pure."""
+    ground = seen.ground
+    if ground.cluster.metadata.deletion_timestamp is not None:
+        return deletion.analyze(seen)
+    steps = tuple(_steps(seen))
     pauses = (
-        _pause(cluster, now) if steps else _interval(cluster),
-        disruption.look_again(seen.drains),
+        _pause(ground.cluster, ground.now) if steps else _interval(ground.cluster),
+        *(part.look_again(found) for part, found in seen.parts),
     )
     return Plan(steps=steps, look_again=min(pause for pause in pauses if pause is not None))
 
 
-def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
+def _steps(seen: Observation) -> Iterator[Step]:
+    ground, cluster = seen.ground, seen.ground.cluster
     if cluster.spec.external.enable:
         waits_for = "spec.external.enable to be false: clusters that run elsewhere are not served"
         yield Step(subject="cluster", reason="the spec cannot be carried out", waits_for=waits_for)
@@ -105,36 +104,21 @@ def _steps(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
         yield Step(subject="cluster", reason=reason, waits_for=waits_for)
         return
     yield from _intents(cluster)
-    if seen.identity is None and unmendable_intents(cluster.spec):
+    if ground.identity is None and unmendable_intents(cluster.spec):
         return
-    yield from seen.detection.steps
-    if seen.detection.refusal:
-        yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
-    yield from config.override_steps(cluster, seen.live)
-    yield from _identity(cluster, seen)
-    if seen.identity is None or seen.release is None:
+    yield from seen.probing
+    if ground.upgrade.refusal:
+        yield Step(subject="Ceph version", reason="the release is refused", waits_for=ground.upgrade.refusal)
+    yield from settings.override_steps(owner_of(cluster), ground.live)
+    yield from _identity(seen)
+    if ground.identity is None or ground.release is None:
         return
-    fsid, release = seen.identity.fsid, seen.release
-    hold = _upgrade_waits_for(cluster, seen)
-    mons = mon.analyze(cluster, fsid, release, seen.mons, hold=hold)
-    yield from mons
-    hold = hold or _behind("mon", seen, mons)
-    mgrs = mgr.analyze(cluster, fsid, release, seen.mgrs, hold=hold)
-    yield from mgrs
-    hold = hold or _behind("mgr", seen, mgrs)
-    if seen.missing_secrets:
-        missing = " and ".join(seen.missing_secrets)
-        yield Step(
-            subject="settings", reason="spec.cephConfigFromSecret refers to them", waits_for=f"{missing} to exist"
-        )
-    else:
-        yield from config.analyze(cluster, seen.config, seen.secret_values)
-    yield from osd.analyze(cluster, fsid, release, seen.osds, hold=hold)
-    if seen.osds.states is not None:
-        yield from disruption.analyze(cluster, seen.drains)
-    if seen.mons.state is not None:
-        yield from csi.analyze(cluster, seen.live, seen.runs)
-        yield from ciphers.analyze(seen.mons.state, seen.runs)
+    context = context_of(cluster, ground.identity.fsid, ground.release)
+    hold = ground.upgrade.hold(_obstacle(ground))
+    for part, found in seen.parts:
+        steps = tuple(part.analyze(ground, context, found, hold))
+        yield from steps
+        hold = hold or part.late(ground, found, steps)
 
 
 def _intents(cluster: CephCluster) -> Iterator[Step]:
@@ -152,13 +136,13 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     checks = "healthCheck.daemonHealth"
     found = [
         duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, mon.FAILOVER_TIMEOUT),
+        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, FAILOVER_TIMEOUT),
         duration_problem(f"{checks}.osd.interval", health.osd.interval, OSD_INTERVAL),
         duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
         pattern_problem(
             "disruptionManagement.pgHealthyRegex",
             spec.disruption_management.pg_healthy_regex,
-            f"{disruption.HEALTHY} counts",
+            f"{HEALTHY} counts",
         ),
     ]
     scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
@@ -179,66 +163,42 @@ def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
     return tuple(filter(None, found))
 
 
-def _identity(cluster: CephCluster, seen: Observation) -> Iterator[Step]:
+def _identity(seen: Observation) -> Iterator[Step]:
+    ground, cluster = seen.ground, seen.ground.cluster
     if seen.identity_problem:
         yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
         return
-    if seen.identity is None:
-        if seen.mons.endpoints is not None or seen.mons.deployments or seen.mons.remnants:
+    owner = owner_of(cluster)
+    labels = cluster_labels(owner, "rook-ceph-mon")
+    if ground.identity is None:
+        if ground.endpoints is not None or ground.remnants:
             waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
             yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
             return
-        meta = metadata(
-            cluster, IDENTITY, cluster_labels(cluster, "rook-ceph-mon"), owned=False, finalizers=[PROTECTION]
-        )
-        known = seen.release is not None
-        newer = seen.release is not None and seen.release.version.knows_aes256k
+        meta = owner.metadata(IDENTITY, labels, owned=False, finalizers=[PROTECTION])
+        known = ground.release is not None
+        newer = ground.release is not None and ground.release.version.knows_aes256k
         yield Step(
             subject="cluster",
-            action=actions.CreateIdentity(meta, AES256K if newer else AES),
+            action=act.CreateIdentity(meta, AES256K if newer else AES),
             reason="the cluster has no fsid and no keys yet",
             waits_for="" if known else "the image's release to be known, which the type of its keys goes by",
         )
         return
     for name, text in (
-        (MONS_KEYRING, mons_keyring(seen.identity)),
-        (ADMIN_KEYRING, keyring(seen.identity.admin_user, seen.identity.admin_key)),
+        (MONS_KEYRING, mons_keyring(ground.identity)),
+        (ADMIN_KEYRING, keyring(ground.identity.admin_user, ground.identity.admin_key)),
     ):
-        secret = keyring_secret(metadata(cluster, name, cluster_labels(cluster, "rook-ceph-mon")), text)
-        yield from ensure(seen.live, secret, subject="cluster", lane=name)
+        secret = keyring_secret(owner.metadata(name, labels), text)
+        yield from ensure(ground.live, secret, subject="cluster", lane=name)
 
 
-def _upgrade_waits_for(cluster: CephCluster, seen: Observation) -> str:
-    """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
-    upgrading = any(release != seen.release for release in seen.running)
-    if not upgrading or cluster.spec.skip_upgrade_checks:
+def _obstacle(ground: Ground) -> str:
+    """What has to happen before the cluster, as it is, may be upgraded; empty: nothing."""
+    codes = ", ".join(ground.health.obstacles) if ground.health is not None else ""
+    if not codes or ground.cluster.spec.skip_upgrade_checks:
         return ""
-    codes = ", ".join(seen.health.obstacles) if seen.health is not None else ""
-    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
-
-
-def _behind(kind: str, seen: Observation, steps: Iterable[Step]) -> str:
-    """What daemons of the next kind have to wait for: those of this kind that are not restarted yet.
-
-    Args:
-        kind: "mon" or "mgr".
-        seen: What is there.
-        steps: The plan for daemons of this kind.
-    """
-    deployments = seen.mons.deployments if kind == "mon" else seen.mgrs.deployments
-    image = seen.release.image if seen.release is not None else ""
-    to_apply = {s.action.obj["metadata"]["name"] for s in steps if isinstance(s.action, Apply)}
-
-    def is_late(found: Deployment) -> bool:
-        name = found.metadata.name
-        if not found.rolled_out:
-            return True
-        # Where something puts another image in what is applied, that is as far as it comes.
-        as_far_as_it_comes = is_held(seen.live, ("Deployment", name)) and name not in to_apply
-        return not as_far_as_it_comes and any(c.image != image for c in found.spec.template.spec.containers)
-
-    late = sorted(daemon_id for daemon_id, found in deployments.items() if is_late(found))
-    return f"{kind} {late[0]} to be restarted" if late else ""
+    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks"
 
 
 def _interval(cluster: CephCluster) -> float:
@@ -259,23 +219,6 @@ def _pause(cluster: CephCluster, now: float) -> float:
     return min(max((now - newest) / PATIENCE, SOONEST), _interval(cluster))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
-    """What a look at a CephCluster found.
-
-    Attributes:
-        cluster: The cluster as it can be: its mons keep their network, whatever the spec says by now.
-        others: What its spec has otherwise, in words.
-        seen: What there is.
-        now: When, in seconds since the epoch.
-    """
-
-    cluster: CephCluster
-    others: tuple[str, ...]
-    seen: Observation
-    now: float
-
-
 class Clusters:
     """CephClusters, and what they are looked at and changed through.
 
@@ -284,7 +227,8 @@ class Clusters:
         clusters: The cache of CephClusters.
         caches: The caches of everything else.
         connections: Ways to the clusters.
-        settings: Of the operator.
+        parts: The parts of a cluster, in their order.
+        dependents: What uses clusters.
     """
 
     def __init__(
@@ -293,35 +237,41 @@ class Clusters:
         clusters: Informer[CephCluster],
         caches: Caches,
         connections: Connections,
-        settings: Settings,
+        parts: Sequence[Part[Any]],
+        dependents: Dependents[CephCluster],
     ) -> None:
         self._manager = manager
         self._clusters = clusters
         self._caches = caches
         self._connections = connections
-        self._observer = Observer(caches, connections, settings, manager.applier)
+        self._dependents = dependents
+        self._observer = Observer(caches, connections, manager.applier, parts, dependents)
 
     @property
-    def loop(self) -> ControlLoop[CephCluster, Looked]:
+    def loop(self) -> ControlLoop[CephCluster, Observation]:
         """The kind."""
         return ControlLoop(
             resource=CLUSTERS,
             finalizer=deletion.FINALIZER,
-            observe=self._observe,
-            analyze=lambda _, looked: analyze(looked.cluster, looked.seen, looked.now),
-            handlers=self._handlers,
+            observe=self._observer.observe,
+            analyze=lambda _, seen: analyze(seen),
+            handlers=lambda _, seen: self._handlers(seen),
             show=show,
             refuse=self._refuse,
             forget=self._forget,
             aside=True,
         )
 
-    async def _observe(self, cluster: CephCluster, now: float) -> Looked:
-        cluster, others = kept(cluster, self._observer.network(cluster.metadata.namespace))
-        return Looked(cluster=cluster, others=others, seen=await self._observer.observe(cluster, now), now=now)
-
-    def _handlers(self, _: CephCluster, looked: Looked) -> Mapping[type, Handler]:
-        return actions.handlers(looked.cluster, looked.seen, self._manager, self._caches, self._connections)
+    def _handlers(self, seen: Observation) -> Mapping[type, Handler]:
+        client, ground = self._manager.client, seen.ground
+        ways = {
+            **children.handlers(self._manager.applier, client, self._caches.children),
+            **jobs.handlers(client),
+            **act.handlers(ground.cluster, client, self._dependents),
+        }
+        for part, found in seen.parts:
+            ways |= part.handlers(ground, found)
+        return ways
 
     def _forget(self, request: Request) -> None:
         """Forgets a cluster that is gone, and its connection, unless another one in its namespace uses that."""
@@ -343,7 +293,7 @@ class Clusters:
         return msgspec.structs.replace(cluster.status, phase="Failure", state="Error", message=message)
 
 
-def show(look: Look[CephCluster], looked: Looked, outcome: Outcome) -> CephClusterStatus:
+def show(look: Look[CephCluster], seen: Observation, outcome: Outcome) -> CephClusterStatus:
     """See `controller.framework.kind.ControlLoop`."""
     present, spec = look.obj.status, look.obj.spec
     settled = present.phase == "Ready" and present.observed_generation == look.obj.metadata.generation
@@ -351,25 +301,62 @@ def show(look: Look[CephCluster], looked: Looked, outcome: Outcome) -> CephClust
     if settled and outcome.changed and not outcome.failures:
         return present
     return status.build(
-        looked.cluster,
-        looked.seen,
+        seen,
         outcome,
         mode=look.mode,
         unserved=(*unserved(look.spec), *ignored_fields(spec.storage)),
-        invalid=(*looked.others, *invalid(spec)),
+        invalid=(*seen.others, *invalid(spec)),
         now=timestamp(look.now),
     )
 
 
-def register(manager: Manager, settings: Settings, connections: Connections) -> None:
-    """Has `manager` reconcile CephClusters."""
+def parts_of(manager: Manager, operator: Settings, secrets: Informer[Secret]) -> tuple[Part[Any], ...]:
+    """The parts of a cluster, in the order in which they are planned and upgraded.
+
+    Args:
+        manager: Writes.
+        operator: The operator's settings.
+        secrets: The cache of Secrets.
+    """
+    client, applier = manager.client, manager.applier
+    return (
+        mons.part(client, applier),
+        mgrs.part(client, applier),
+        settings.part(secrets),
+        osds.part(client, applier, operator, Reservations(time.monotonic)),
+        users.part(applier),
+        ciphers.PART,
+    )
+
+
+def register(
+    manager: Manager,
+    operator: Settings,
+    connections: Connections,
+    dependents: Sequence[Dependent[HasMetadata]],
+) -> None:
+    """Has `manager` reconcile CephClusters.
+
+    Args:
+        manager: The process.
+        operator: The operator's settings.
+        connections: Ways to the clusters.
+        dependents: The kinds whose objects use the cluster of their namespace.
+    """
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
-    caches = Caches(manager.informers, settings.operator_namespace)
-    loop = Clusters(manager, clusters, caches, connections, settings).loop
-    controller = controller_of(manager, loop, clusters, workers=settings.workers)
+    caches = Caches(manager.informers, operator.operator_namespace)
+    parts = parts_of(manager, operator, caches.secrets)
+    using = Dependents[CephCluster]((*dependents, volumes(manager.informers)))
+    loop = Clusters(manager, clusters, caches, connections, parts, using).loop
+    controller = controller_of(manager, loop, clusters, workers=operator.workers)
+    apps = frozenset((version.NAME, deletion.APP, CONFIG_OVERRIDE)).union(*(part.apps for part in parts))
 
     def in_namespace(obj: HasMetadata) -> Iterable[Request]:
         return [Request(*key) for key in clusters.keys(obj.metadata.namespace)]
+
+    def of_parts(obj: HasMetadata) -> Iterable[Request]:
+        """Objects of another kind that is run in the cluster, such as a file system, are none of its concern."""
+        return in_namespace(obj) if obj.metadata.labels.get("app") in apps else ()
 
     def every(_: HasMetadata) -> Iterable[Request]:
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
@@ -377,22 +364,26 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     def concerned(obj: ConfigMap | Secret) -> Iterable[Request]:
         """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
         meta = obj.metadata
-        ours = CLUSTER_LABEL in meta.labels or meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
+        if CLUSTER_LABEL in meta.labels and meta.labels.get("app") in apps:
+            return in_namespace(obj)
+        named = meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
         return [
             Request(meta.namespace, cluster.metadata.name)
             for cluster in clusters.list(meta.namespace)
-            if ours or meta.name in config.secrets_of(cluster)
+            if named or meta.name in settings.secrets_of(cluster)
         ]
 
-    controller.watch(caches.pods, in_namespace, predicate=pod_changed)
-    controller.watch(caches.deployments, in_namespace, predicate=deployment_changed)
-    controller.watch(caches.jobs, in_namespace, predicate=job_changed)
-    controller.watch(caches.services, in_namespace)
-    controller.watch(caches.claims, in_namespace, predicate=claim_changed)
-    controller.watch(caches.budgets, in_namespace, predicate=budget_changed)
+    controller.watch(caches.pods, of_parts, predicate=pod_changed)
+    controller.watch(caches.deployments, of_parts, predicate=deployment_changed)
+    controller.watch(caches.jobs, of_parts, predicate=job_changed)
+    controller.watch(caches.services, of_parts)
+    controller.watch(caches.claims, of_parts, predicate=claim_changed)
+    controller.watch(caches.budgets, of_parts, predicate=budget_changed)
     controller.watch(caches.config_maps, concerned)
     controller.watch(caches.secrets, concerned)
-    controller.watch(caches.pools, in_namespace, predicate=_appeared_or_went)
+    for dependent in dependents:
+        if dependent.objects is not None:
+            controller.watch(dependent.objects, in_namespace, predicate=_appeared_or_went)
     controller.watch(caches.nodes, every, predicate=_node_changed)
     controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)

@@ -69,7 +69,7 @@ def kept(cluster: CephCluster, network: Network | None) -> tuple[CephCluster, tu
         return cluster, ()
     found: list[str] = []
     why = f"which cannot be changed while they run ({network.example})"
-    if host_network(cluster) != network.host:
+    if host_network(spec) != network.host:
         path = "network.hostNetwork" if spec.host_network else "network.provider"
         asked = "true" if spec.host_network else repr(spec.provider)
         have, right = ("the network of their nodes", "'host'") if network.host else ("the pod network", "empty")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
-from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels, metadata
+from controller.ceph.cluster.part import Part
+from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
@@ -24,8 +26,12 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.kube import Secret
+    from informers import Informer
 
 OWNED_PREFIX = "rook/config/"
 
@@ -160,6 +166,53 @@ def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Nam
             yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsObservation:
+    """What there is of a cluster's settings.
+
+    Attributes:
+        state: Those in the mons' database; None while the mons do not answer.
+        secret_values: What `cephConfigFromSecret` refers to.
+        missing_secrets: References of `cephConfigFromSecret` that lead nowhere.
+    """
+
+    state: ConfigState | None = None
+    secret_values: Mapping[Name, str] = field(default_factory=dict, repr=False)
+    missing_secrets: tuple[str, ...] = ()
+
+
+def part(secrets: Informer[Secret]) -> Part[SettingsObservation]:
+    """Settings as a part of their cluster.
+
+    Args:
+        secrets: The cache of Secrets.
+    """
+
+    async def observe(ground: Ground) -> SettingsObservation:
+        namespace = ground.cluster.metadata.namespace
+        values, missing = secret_values(ground.cluster, lambda name: secrets.get(namespace, name))
+        state: ConfigState | None = None
+        if ground.ceph is not None:
+            with suppress(CephError):  # the mons stopped answering
+                dump = await ground.ceph.mon("config dump")
+                state = ConfigState.parse(dump, await ground.ceph.mon("config-key dump", key=OWNED_PREFIX) or {})
+        return SettingsObservation(state=state, secret_values=values, missing_secrets=missing)
+
+    def steps(ground: Ground, _: Context, seen: SettingsObservation, hold: str) -> Iterable[Step]:
+        if seen.missing_secrets:
+            missing = f"{' and '.join(seen.missing_secrets)} to exist"
+            return (Step(subject="settings", reason="spec.cephConfigFromSecret refers to them", waits_for=missing),)
+        return analyze(ground.cluster, seen.state, seen.secret_values)
+
+    return Part(
+        name="settings",
+        apps=frozenset(),
+        observe=observe,
+        analyze=steps,
+        handlers=lambda ground, _: {} if ground.ceph is None else handlers(ground.ceph),
+    )
+
+
 def handlers(ceph: Cluster) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
     return {SetConfig: partial(set_config, ceph), UnsetConfig: partial(unset_config, ceph)}
@@ -185,14 +238,14 @@ async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
     await ceph.mon("config-key rm", key=_record_key(action.who, action.name))
 
 
-def override_steps(cluster: CephCluster, live: Live) -> tuple[Step, ...]:
+def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
     """Makes the ConfigMap `rook-config-override` where there is none; its content is the user's."""
     if ("ConfigMap", CONFIG_OVERRIDE) in live:
         return ()
     obj = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, CONFIG_OVERRIDE, cluster_labels(cluster, CONFIG_OVERRIDE), owned=False),
+        "metadata": owner.metadata(CONFIG_OVERRIDE, cluster_labels(owner, CONFIG_OVERRIDE), owned=False),
         "data": {"config": ""},
     }
     reason = f"ConfigMap {CONFIG_OVERRIDE} does not exist"

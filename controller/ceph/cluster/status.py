@@ -18,22 +18,17 @@ from controller.ceph.access.health import HEALTH_ERR, ceph_status
 from controller.ceph.access.identity import IDENTITY
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster.served import absent
-from controller.ceph.mon.analyze import NOT_IN_QUORUM, OUT_OF_QUORUM, out_of_quorum
-from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import disruption
 from controller.framework import honoured
 from controller.framework.children import altered
 from controller.framework.plan import Outcome, StepResult, StepState, plan_status
 from controller.framework.text import brief, some
-from controller.framework.timers import advance
 from controller.runtime.conditions import is_true, remove_condition, set_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from controller.apis.ceph import CephCluster, CephClusterStatus
-    from controller.ceph.cluster.observe import Observation
-    from controller.framework.timers import Facts
+    from controller.apis.ceph import CephClusterStatus
+    from controller.ceph.cluster.part import Observation, Report
 
 MAX_NAMED = 10
 """Fields or dependents that a condition's message names."""
@@ -46,23 +41,7 @@ NAMESPACE_GOES = (
 """What the message of a CephCluster says whose namespace goes."""
 
 
-def timers(cluster: CephCluster) -> dict[str, str]:
-    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
-    waiting = {
-        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
-        for step in cluster.status.plan.steps
-        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
-    }
-    return {**waiting, **cluster.status.timers}
-
-
-def facts(seen: Observation) -> Facts:
-    """What the timers of a cluster's status measure."""
-    return {OUT_OF_QUORUM: out_of_quorum(seen.mons)}
-
-
 def build(
-    cluster: CephCluster,
     seen: Observation,
     outcome: Outcome,
     *,
@@ -74,7 +53,6 @@ def build(
     """The status to show, equal to the present one where nothing changed.
 
     Args:
-        cluster: The cluster as it was reconciled.
         seen: The last observation.
         outcome: What became of the plan.
         mode: "apply" or "plan".
@@ -82,38 +60,39 @@ def build(
         now: RFC 3339 time.
         invalid: Values of the spec that mean nothing, in words.
     """
+    ground, cluster = seen.ground, seen.ground.cluster
     previous, generation = cluster.status, cluster.metadata.generation
+    reports = tuple(part.report(ground, found) for part, found in seen.parts)
     steps = plan_status(outcome, previous.plan.steps, now)
-    phase, state, message = _phase(cluster, seen, outcome, mode)
+    phase, state, message = _phase(seen, outcome, mode)
     conditions = previous.conditions
     if not outcome.failures:
         conditions = remove_condition(conditions, "Failure")
-    found = [msgspec.structs.replace(c, observed_generation=generation) for c in _conditions(cluster, seen, outcome)]
-    found.append(honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid))
-    version = previous.version
-    if seen.detection.version is not None and not seen.detection.refusal:
-        version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
-    fsid = seen.identity.fsid if seen.identity is not None else ""
-    status = msgspec.structs.replace(
+    found = (*(c for report in reports for c in report.conditions), *_conditions(seen, outcome, reports))
+    found = tuple(msgspec.structs.replace(c, observed_generation=generation) for c in found)
+    fields = honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid)
+    version, upgrade = previous.version, ground.upgrade
+    if upgrade.wanted is not None and not upgrade.refusal:
+        version = ClusterVersion(image=upgrade.wanted.image, version=str(upgrade.wanted.version))
+    fsid = ground.identity.fsid if ground.identity is not None else ""
+    own = {name: value for report in reports for name, value in report.fields.items()}
+    return msgspec.structs.replace(
         previous,
         observed_generation=generation,
         phase=phase,
         state=state,
         message=message,
-        conditions=set_conditions(conditions, found, now),
-        ceph=ceph_status(seen.health, previous.ceph, fsid, now),
+        conditions=set_conditions(conditions, (*found, fields), now),
+        ceph=ceph_status(ground.health, previous.ceph, fsid, now),
         version=version,
         plan=PlanStatus(mode=mode, observed_generation=generation, steps=steps),
-        timers=advance(timers(cluster), facts(seen), now),
+        timers={name: since for report in reports for name, since in report.timers.items()},
+        **own,
     )
-    if seen.release is not None and seen.identity is not None:
-        status = msgspec.structs.replace(status, devices=osd.device_status(seen.osds))
-    if seen.osds.states is not None:
-        status = msgspec.structs.replace(status, storage=osd.storage_status(seen.osds))
-    return status
 
 
-def _phase(cluster: CephCluster, seen: Observation, outcome: Outcome, mode: str) -> tuple[str, str, str]:
+def _phase(seen: Observation, outcome: Outcome, mode: str) -> tuple[str, str, str]:
+    cluster = seen.ground.cluster
     if cluster.metadata.deletion_timestamp is not None:
         waiting = _next(outcome) or "Deleting the CephCluster"
         return "Deleting", "Deleting", f"{NAMESPACE_GOES}; {waiting}" if _namespace_goes(seen) else waiting
@@ -131,7 +110,7 @@ def _phase(cluster: CephCluster, seen: Observation, outcome: Outcome, mode: str)
 
 def _namespace_goes(seen: Observation) -> bool:
     """Whether the namespace is being deleted: what outlives mistaken deletions is all on its way out at once."""
-    kept = [seen.live.get(key) for key in (("Secret", IDENTITY), ("ConfigMap", ENDPOINTS))]
+    kept = [seen.ground.live.get(key) for key in (("Secret", IDENTITY), ("ConfigMap", ENDPOINTS))]
     return all(obj is not None and obj["metadata"].get("deletionTimestamp") for obj in kept)
 
 
@@ -156,14 +135,10 @@ def _told(result: StepResult) -> str:
     return f"{step.subject}: {step.reason}"
 
 
-def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> list[Condition]:
+def _conditions(seen: Observation, outcome: Outcome, reports: Sequence[Report]) -> tuple[Condition, ...]:
+    cluster = seen.ground.cluster
     deleting = cluster.metadata.deletion_timestamp is not None
     waiting = _next(outcome)
-    if seen.mons.state is not None:
-        quorum = len(seen.mons.state.in_quorum)
-        connected = ("True", "ClusterConnected", f"{quorum} of {len(seen.mons.state.monmap)} mons are in quorum")
-    else:
-        connected = ("False", "ClusterConnecting", "No mon answers")
     failure = outcome.failures[0] if outcome.failures else None
     if deleting:
         ready = ("False", "ClusterDeleting", "The CephCluster is being deleted")
@@ -172,13 +147,11 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
     elif waiting:
         ready = ("False", "ClusterProgressing", waiting + _meddled(seen))
     else:
-        ready = ("True", "ClusterCreated", f"Cluster created successfully{_beside(seen)}")
+        ready = ("True", "ClusterCreated", f"Cluster created successfully{_beside(seen, reports)}")
     progressing = (
         ("True", "ClusterProgressing", waiting) if waiting and not deleting else ("False", "ReconcileSucceeded", "")
     )
-    found = {"Connected": connected, "Progressing": progressing, "Ready": ready}
-    if seen.osds.states is not None:
-        found["Degraded"] = _degraded(cluster, seen)
+    found = {"Progressing": progressing, "Ready": ready}
     if failure is not None:
         found["Failure"] = ("True", "ReconcileFailed", ready[2])
     if deleting or is_true(cluster.status.conditions, "Deleting"):
@@ -188,34 +161,21 @@ def _conditions(cluster: CephCluster, seen: Observation, outcome: Outcome) -> li
             found["DeletionIsBlocked"] = ("True", "ObjectHasDependents", f"to be deleted first: {named}")
         else:
             found["DeletionIsBlocked"] = ("False", "ObjectHasNoDependents", "")
-    return [Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items()]
+    return tuple(Condition(type=t, status=s, reason=r, message=m) for t, (s, r, m) in found.items())
 
 
-def _degraded(cluster: CephCluster, seen: Observation) -> tuple[str, str, str]:
-    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster, seen.drains)
-    down = [f"osd.{number} is down, waits for {why}" for number, why in osd.lost(seen.osds).items()]
-    if not down and not drained:
-        return "False", "AllOSDsUp", ""
-    return (
-        "True",
-        "FailureDomainDrained" if drained else "OSDsDown",
-        brief("; ".join(filter(None, (drained, some(down, MAX_NAMED))))),
-    )
-
-
-def _beside(seen: Observation) -> str:
+def _beside(seen: Observation, reports: Sequence[Report]) -> str:
     """What a cluster that is as its spec wants it reports all the same."""
-    down = len(osd.lost(seen.osds))
-    told = f"; {down} OSDs are down (condition Degraded)" if down else ""
-    if seen.health is not None and seen.health.status == HEALTH_ERR:
-        told += f"; Ceph reports {HEALTH_ERR} ({', '.join(seen.health.errors)})"
+    told = "".join(f"; {report.beside}" for report in reports if report.beside)
+    health = seen.ground.health
+    if health is not None and health.status == HEALTH_ERR:
+        told += f"; Ceph reports {HEALTH_ERR} ({', '.join(health.errors)})"
     return told + _meddled(seen)
 
 
 def _meddled(seen: Observation) -> str:
     """What does not become as it is applied, as the end of a message; empty where all does."""
-    others = altered(seen.live)
+    others = altered(seen.ground.live)
     if not others:
         return ""
     more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""

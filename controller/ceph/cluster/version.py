@@ -1,167 +1,88 @@
-"""Which Ceph release an image holds: found once by a Job that runs `ceph --version` in it, and kept in the status."""
+"""Which Ceph release an image holds, by a Job that runs `ceph --version` in it, and which one daemons should run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from controller.ceph.pods import ACCOUNT, VERSION_LABEL, Release, cluster_labels, metadata
-from controller.ceph.releases import CephVersion, Running, refusal
-from controller.framework import jobs
-from controller.framework.children import Live, delete
-from controller.framework.placement import merged, pod_fields
+from controller.ceph.pods import ACCOUNT, Release, cluster_labels, owner_of, pod_settings
+from controller.ceph.releases import CephVersion, Running, Upgrade, refusal
+from controller.framework import image, jobs
+from controller.framework.image import Found, Known
 from controller.framework.plan import Step
-from controller.framework.resources import requirements
+from controller.framework.upgrade import judge
+from controller.framework.workload import pod_template
 from controller.runtime.kube import JOB, Job
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from controller.apis.ceph import CephCluster
-    from controller.runtime.kube import Deployment, Pod
+    from controller.framework.children import Live
+    from controller.runtime.kube import Pod
     from informers import JsonObject
 
 NAME = "rook-ceph-detect-version"
 SUBJECT = "Ceph version"
 KEY = "cmdreporter"
 """Under which the spec has labels and annotations of the Job's pod, besides those for all."""
-IMAGE_ANNOTATION = "rook.io/image"
-DEADLINE = 3600.0
-"""Seconds that the Job may take: nearly all of it is for fetching the image."""
-MAX_RETRIES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What is known of the image's release, and what is still to do to know it.
-
-    `version` is None until it is known; `refusal` says why it is not run.
-    """
-
-    version: CephVersion | None = None
-    refusal: str = ""
-    steps: tuple[Step, ...] = field(default=())
-
-
-def analyze(
-    cluster: CephCluster,
-    live: Live,
-    pods: Iterable[Pod],
-    running: Running | None = None,
-    warned: Mapping[str, str] | None = None,
-    *,
-    now: float,
-) -> Detection:
+def look(
+    cluster: CephCluster, live: Live, pods: Iterable[Pod], warned: Mapping[str, str] | None = None, *, now: float
+) -> Found:
     """What release `spec.cephVersion.image` holds, by the status or by the Job that looks. Pure.
 
-    Its steps only find something out, so they are carried out also where the plan is only shown.
-
     Args:
-        cluster: The cluster; its status remembers the last answer, so that a restarted operator needs no Job.
+        cluster: The cluster; its status remembers the last answer.
         live: The objects of the cluster's namespace.
         pods: The pods of the Job.
-        running: What daemons run, by which it is judged whether they may run that release.
         warned: What events tell of Jobs, by uid.
         now: Seconds since the epoch.
     """
     spec, known = cluster.spec.ceph_version, cluster.status.version
     if not spec.image:
         wait = Step(subject=SUBJECT, reason="no image to run", waits_for="spec.cephVersion.image to be set")
-        return Detection(steps=(wait,))
-    job = live.get(("Job", NAME))
-    if known.image == spec.image and known.version:
-        done = (
-            () if job is None or job["metadata"].get("deletionTimestamp") else (_removal(job, "the version is known"),)
-        )
-        return _judged(cluster, CephVersion.parse(known.version), running, done)
-    found, wanted = None if job is None else msgspec.convert(job, Job), detection_job(cluster)
-    own = jobs.by_job(pods).get(found.metadata.uid, ()) if found is not None else ()
-    run = jobs.read(found, own, warned or {}, now)
-    if found is not None and found.metadata.annotations.get(IMAGE_ANNOTATION) != spec.image:
-        replacement = jobs.RunJob(wanted, run.afresh)
-        steps: tuple[Step, ...] = (Step(subject=SUBJECT, action=replacement, reason="it looks into another image"),)
-    elif run.result:
-        return _judged(cluster, CephVersion.parse(run.result), running, ())
-    else:
-        steps = jobs.ensure(run, wanted, subject=SUBJECT, reason="the image is new")
-    return Detection(steps=tuple(replace(step, observes=True) for step in steps))
+        return Found(steps=(wait,))
+    there = live.get((JOB.kind, NAME))
+    job = None if there is None else msgspec.convert(there, Job)
+    own = jobs.by_job(pods).get(job.metadata.uid, ()) if job is not None else ()
+    run = jobs.read(job, own, warned or {}, now)
+    remembered = Known(known.image, known.version)
+    return image.find(spec.image, remembered, run, detection_job(cluster), subject=SUBJECT)
 
 
-def intended(cluster: CephCluster, detection: Detection, declared: Collection[Release]) -> Release | None:
-    """What daemons should run: the image's release once it is known and not refused.
+def upgrade_of(cluster: CephCluster, found: Found, running: Running, declared: Collection[Release]) -> Upgrade:
+    """What daemons should run. Pure.
 
-    Until then it is the newest of `declared`, what Deployments of daemons have: an upgrade that was under way goes on,
-    as no daemon can go back.
+    Args:
+        cluster: The cluster.
+        found: What its image holds.
+        running: What daemons run.
+        declared: What their Deployments ask for.
     """
-    if detection.version is not None and not detection.refusal:
-        return Release(cluster.spec.ceph_version.image, detection.version)
-    accepted = cluster.status.version.image
-    return max(declared, key=lambda release: (release.version, release.image == accepted, release.image), default=None)
-
-
-def declared(deployments: Iterable[Deployment]) -> frozenset[Release]:
-    """The releases that the Deployments of daemons have."""
-    found: set[tuple[str, str]] = set()
-    for deployment in deployments:
-        labels, containers = deployment.metadata.labels, deployment.spec.template.spec.containers
-        if labels.get("ceph_daemon_type") and labels.get(VERSION_LABEL) and containers:
-            found.add((containers[0].image, labels[VERSION_LABEL]))
-    return frozenset(Release(image, CephVersion.parse(version)) for image, version in found)
-
-
-def _judged(cluster: CephCluster, version: CephVersion, running: Running | None, steps: tuple[Step, ...]) -> Detection:
-    problem = refusal(version, allow_unsupported=cluster.spec.ceph_version.allow_unsupported, running=running)
-    return Detection(version=version, refusal=problem, steps=steps)
-
-
-def _removal(job: JsonObject, reason: str) -> Step:
-    return replace(delete(JOB, job, subject=SUBJECT, reason=reason), observes=True)
+    spec, accepted = cluster.spec.ceph_version, cluster.status.version.image
+    wanted = Release(spec.image, CephVersion.parse(found.answer)) if found.answer else None
+    allowed = partial(refusal, allow_unsupported=spec.allow_unsupported)
+    return judge(wanted, running, declared, allowed, accepted=accepted)
 
 
 def detection_job(cluster: CephCluster) -> JsonObject:
     """The Job that runs `ceph --version` in the image and leaves the answer as its termination message."""
-    spec = cluster.spec
-    labels = cluster_labels(cluster, NAME)
-    container: JsonObject = {
-        "name": "detect-version",
-        "image": spec.ceph_version.image,
-        "imagePullPolicy": spec.ceph_version.image_pull_policy,
-        "command": ["sh", "-c", "ceph --version > /dev/termination-log"],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-    }
-    resources = requirements(spec.resources, "cmd-reporter")
-    if resources:
-        container["resources"] = resources
-    meta: JsonObject = {"labels": {**spec.labels.get("all", {}), **spec.labels.get(KEY, {}), **labels}}
-    annotations = {**spec.annotations.get("all", {}), **spec.annotations.get(KEY, {})}
-    if annotations:
-        meta["annotations"] = annotations
-    priority_class = spec.priority_class_names.get("all")
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": metadata(cluster, NAME, labels, annotations={IMAGE_ANNOTATION: spec.ceph_version.image}),
-        "spec": {
-            "backoffLimit": MAX_RETRIES,
-            "activeDeadlineSeconds": int(DEADLINE),
-            "template": {
-                "metadata": meta,
-                "spec": {
-                    # Pods that have failed stay, and what they say with them.
-                    "restartPolicy": "Never",
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "serviceAccountName": ACCOUNT,
-                    **pod_fields(merged(spec.placement, "mon")),
-                    **({"priorityClassName": priority_class} if priority_class else {}),
-                    "containers": [container],
-                },
-            },
-        },
-    }
+    spec, pods = cluster.spec.ceph_version, pod_settings(cluster)
+    owner = owner_of(cluster)
+    labels = cluster_labels(owner, NAME)
+    container = image.container("detect-version", spec.image, spec.image_pull_policy, "ceph --version")
+    template = pod_template(
+        replace(pods, host_network=False),  # it talks to nobody
+        KEY,
+        # Pods that have failed stay, and what they say with them.
+        {"restartPolicy": "Never", "containers": [{**container, **pods.container_resources("cmd-reporter")}]},
+        labels=labels,
+        account=ACCOUNT,
+        placement=pods.placement_of("mon"),
+    )
+    return image.probe_job(owner.metadata(NAME, labels), spec.image, template)

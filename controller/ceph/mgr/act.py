@@ -1,34 +1,74 @@
-"""How the steps for mgrs are carried out."""
+"""What is done for mgrs, and how."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.identity import keyring, keyring_secret
-from controller.ceph.mgr.analyze import ROLE_LABEL, CreateKeyring, DisableModule, EnableModule, LabelMgr, RemoveUser
-from controller.ceph.pods import metadata
+from controller.ceph.mgr.objects import ROLE_LABEL
 from controller.runtime.kube import POD
 
 if TYPE_CHECKING:
-    from controller.apis.ceph import CephCluster
+    from collections.abc import Mapping
+
     from controller.ceph.access.rados import Cluster
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
     from informers import Client
 
 
-def handlers(cluster: CephCluster, client: Client, applier: Applier, ceph: Cluster) -> dict[type, Handler]:
+@dataclass(frozen=True, slots=True)
+class CreateKeyring:
+    """Get or create the cephx user `entity` with `caps`, and keep its key in Secret `secret`."""
+
+    entity: str
+    caps: Mapping[str, str]
+    secret: str
+    labels: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EnableModule:
+    """Switch a mgr module on."""
+
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisableModule:
+    """Switch a mgr module off."""
+
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMgr:
+    """Label a mgr's pod by the part that it plays."""
+
+    pod: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveUser:
+    """Delete a cephx user that no daemon uses any more."""
+
+    entity: str
+
+
+def handlers(owner: Owner, client: Client, applier: Applier, ceph: Cluster) -> dict[type, Handler]:
     """How the actions for mgrs are carried out in a cluster that answers."""
 
     async def label_mgr(action: LabelMgr) -> None:
         body = {"metadata": {"labels": {ROLE_LABEL: action.role}}}
-        namespace = cluster.metadata.namespace
-        await client.patch(POD, namespace, action.pod, body, content_type="application/merge-patch+json")
+        await client.patch(POD, owner.namespace, action.pod, body, content_type="application/merge-patch+json")
 
     async def create_keyring(action: CreateKeyring) -> None:
         text = keyring(action.entity, await users.key_of(ceph, action.entity, action.caps))
-        meta = metadata(cluster, action.secret, action.labels, annotations=users.given(action.caps))
+        meta = owner.metadata(action.secret, action.labels, annotations=users.given(action.caps))
         await applier.apply(keyring_secret(meta, text))
 
     async def remove_user(action: RemoveUser) -> None:

@@ -1,12 +1,12 @@
-"""How the steps for mons are carried out: who is a member is asked of the API server, and the majority of the mons."""
+"""What is done for mons, and how: who is a member is asked of the API server, and the majority of the mons."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import PROTECTION
 from controller.ceph.access.mons import ENDPOINTS, Endpoints, MonState, parse_endpoints
-from controller.ceph.mon.analyze import DropClaim, RemoveFromMonmap, RetireMon, StartMon
 from controller.framework.deletion import delete_protected
 from controller.runtime.kube import CONFIG_MAP, PVC
 
@@ -15,6 +15,39 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
     from informers import Client, JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class StartMon:
+    """Enter a new mon as a member and start it: `objects` in this order. Without objects: not yet possible."""
+
+    mon_id: str
+    node: str
+    objects: tuple[JsonObject, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DropClaim:
+    """Delete the claim of a mon that is no member any more, which is protected from all others."""
+
+    mon_id: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireMon:
+    """Take a mon out of the members: `objects` in this order. It leaves the monmap and is deleted after that."""
+
+    mon_id: str
+    objects: tuple[JsonObject, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFromMonmap:
+    """Take a mon that is no member any more out of the monmap."""
+
+    mon_id: str
 
 
 class MemberError(Exception):

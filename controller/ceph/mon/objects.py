@@ -19,31 +19,28 @@ from controller.ceph.cluster import ciphers
 from controller.ceph.pods import (
     CLUSTER_LABEL,
     MON_CONFIG,
+    Context,
     Daemon,
-    Release,
     cluster_labels,
-    container_resources,
     deployment,
     environment,
     family_fields,
     flags,
-    host_network,
     image_fields,
     ip_flags,
-    metadata,
     pod_template,
     probes,
     security_context,
     volume_mounts,
     volumes,
-    zone_label,
 )
-from controller.framework.placement import HOSTNAME_LABEL, keep_apart, labelled, merged, spread, within
+from controller.framework.disruption import budget, spare
+from controller.framework.placement import HOSTNAME_LABEL, keep_apart, labelled, spread, within
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.cluster import MonSpec
     from informers import JsonObject
 
 APP = "rook-ceph-mon"
@@ -101,103 +98,106 @@ it from others.
 """
 
 
-def endpoints_config_map(cluster: CephCluster, endpoints: Endpoints) -> JsonObject:
+def endpoints_config_map(context: Context, endpoints: Endpoints) -> JsonObject:
     """The ConfigMap that says who the members are. It has no owner: it is the cluster's identity, as its keys are."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, ENDPOINTS, cluster_labels(cluster, APP), owned=False, finalizers=[PROTECTION]),
-        "data": render_endpoints(endpoints, cluster),
+        "metadata": context.owner.metadata(
+            ENDPOINTS, cluster_labels(context.owner, APP), owned=False, finalizers=[PROTECTION]
+        ),
+        "data": render_endpoints(endpoints, context.namespace, context.network),
     }
 
 
-def config_secret(cluster: CephCluster, endpoints: Endpoints, joined: Collection[str]) -> JsonObject:
+def config_secret(context: Context, endpoints: Endpoints, joined: Collection[str]) -> JsonObject:
     """The Secret from which daemons learn at their start where the mons are, and mons whether they have a store.
 
     It has the newest mon id a second time, so that ids are not used again when the ConfigMap is lost.
 
     Args:
-        cluster: The cluster.
+        context: The cluster.
         endpoints: The members.
         joined: Those of them that have been in quorum.
     """
     data = {
-        "mon_host": ",".join(hosts(cluster, endpoints)),
+        "mon_host": ",".join(hosts(context.network, endpoints)),
         "mon_initial_members": ",".join(endpoints.ids),
         JOINED: ",".join(mon_id for mon_id in endpoints.ids if mon_id in joined),
     }
     annotations = {MAX_ID_ANNOTATION: str(endpoints.max_id)}
-    return secret(metadata(cluster, MON_CONFIG, cluster_labels(cluster, APP), annotations=annotations), data)
+    meta = context.owner.metadata(MON_CONFIG, cluster_labels(context.owner, APP), annotations=annotations)
+    return secret(meta, data)
 
 
-def service(cluster: CephCluster, mon_id: str, *, address: str = "") -> JsonObject:
+def service(context: Context, mon_id: str, *, address: str = "") -> JsonObject:
     """A mon's Service. It has no owner: its address is in every monmap, so a cluster that is made again needs it back.
 
     `address`: the address that it must get, for a member whose Service was deleted.
     """
     daemon = Daemon(type="mon", id=mon_id)
     ports = [{"name": "tcp-msgr2", "port": PORT_V2, "targetPort": PORT_V2, "protocol": "TCP"}]
-    if not requires_msgr2(cluster):
+    if not requires_msgr2(context.network):
         ports.insert(0, {"name": "tcp-msgr1", "port": PORT_V1, "targetPort": PORT_V1, "protocol": "TCP"})
     spec: JsonObject = {
         "type": "ClusterIP",
-        "selector": daemon.selector(cluster.metadata.namespace),
+        "selector": daemon.selector(context.namespace),
         # A mon must be reachable for its peers while it joins, before it is ready.
         "publishNotReadyAddresses": True,
         "ports": ports,
     }
-    spec |= family_fields(cluster)
+    spec |= family_fields(context)
     if address:
         spec["clusterIP"] = address
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": metadata(cluster, daemon.name, daemon.labels(cluster), owned=False),
+        "metadata": context.owner.metadata(daemon.name, daemon.labels(context.owner), owned=False),
         "spec": spec,
     }
 
 
-def claim(cluster: CephCluster, mon_id: str) -> JsonObject | None:
+def claim(spec: MonSpec, context: Context, mon_id: str) -> JsonObject | None:
     """The claim for a mon's data, or None when it is in `dataDirHostPath`. It is data: without owner, protected."""
-    template = cluster.spec.mon.volume_claim_template
+    template = spec.volume_claim_template
     if template is None:
         return None
     daemon = Daemon(type="mon", id=mon_id)
-    spec = {"accessModes": ["ReadWriteOnce"], **template.get("spec", {})}
-    spec.setdefault("resources", {"requests": {"storage": DEFAULT_CLAIM_SIZE}})
+    claim_spec = {"accessModes": ["ReadWriteOnce"], **template.get("spec", {})}
+    claim_spec.setdefault("resources", {"requests": {"storage": DEFAULT_CLAIM_SIZE}})
     own = template.get("metadata", {})
-    labels = {**own.get("labels", {}), **daemon.labels(cluster)}
+    labels = {**own.get("labels", {}), **daemon.labels(context.owner)}
     more = {"annotations": own["annotations"]} if own.get("annotations") else {}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": metadata(cluster, daemon.name, labels, owned=False, finalizers=[PROTECTION], **more),
-        "spec": spec,
+        "metadata": context.owner.metadata(daemon.name, labels, owned=False, finalizers=[PROTECTION], **more),
+        "spec": claim_spec,
     }
 
 
-def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) -> JsonObject:
+def mon_deployment(spec: MonSpec, context: Context, mon: Mon) -> JsonObject:
     """A mon's Deployment."""
     on_claim = mon.has_claim
-    place = f"claim {mon.daemon.name}" if on_claim else f"{cluster.spec.data_dir_host_path}/mon-{mon.id} on {mon.node}"
+    place = f"claim {mon.daemon.name}" if on_claim else f"{context.data_dir}/mon-{mon.id} on {mon.node}"
     data: JsonObject = (
         {"name": "data", "persistentVolumeClaim": {"claimName": mon.daemon.name}}
         if on_claim
         else {
             "name": "data",
-            "hostPath": {"path": f"{cluster.spec.data_dir_host_path}/mon-{mon.id}", "type": "DirectoryOrCreate"},
+            "hostPath": {"path": f"{context.data_dir}/mon-{mon.id}", "type": "DirectoryOrCreate"},
         }
     )
     store = f"{DATA_ROOT}/data"
-    common = [*flags(mon.daemon, fsid), f"--public-addr={mon.address}", *_network_flags(cluster)]
-    bind = [] if host_network(cluster) else ["--public-bind-addr=$(ROOK_POD_IP)"]
+    common = [*flags(context, mon.daemon), f"--public-addr={mon.address}", *_network_flags(context)]
+    bind = [] if context.host_network else ["--public-bind-addr=$(ROOK_POD_IP)"]
     container = {
-        **image_fields(cluster, release),
+        **image_fields(context),
         "env": environment(),
         "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": DATA_ROOT}],
         "securityContext": security_context(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        **container_resources(cluster, "mon"),
+        **context.pods.container_resources("mon"),
     }
     main = {
         "name": "mon",
@@ -205,19 +205,20 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
         "args": [*common, *bind, f"--mon-data={store}"],
         "ports": [{"name": "tcp-msgr2", "containerPort": PORT_V2, "protocol": "TCP"}],
         **container,
-        **probes(cluster, mon.daemon, "mon_status"),
+        **probes(context, mon.daemon, "mon_status"),
     }
-    if not requires_msgr2(cluster):
+    if not requires_msgr2(context.network):
         main["ports"].insert(0, {"name": "tcp-msgr1", "containerPort": PORT_V1, "protocol": "TCP"})
+    key_types = [{"name": "MON_CIPHERS", "value": ",".join(ciphers.ALL)}]
     prepare = {
         "name": "init-mon-fs",
-        "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, fsid, mon.id],
+        "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, context.fsid, mon.id],
         "args": [flag for flag in common if flag != "--foreground"],
         **container,
         "env": [
             *environment(),
             {"name": "DATA_PLACE", "value": place},
-            *([{"name": "MON_CIPHERS", "value": ",".join(ciphers.ALL)}] if release.version.knows_aes256k else []),
+            *(key_types if context.release.version.knows_aes256k else []),
             {
                 "name": "ROOK_MONS_JOINED",
                 "valueFrom": {"secretKeyRef": {"name": MON_CONFIG, "key": JOINED, "optional": True}},
@@ -231,38 +232,31 @@ def mon_deployment(cluster: CephCluster, fsid: str, release: Release, mon: Mon) 
     }
     if mon.node:
         pod["nodeSelector"] = {HOSTNAME_LABEL: mon.hostname or mon.node}
-    zones, placement = [zone.name for zone in cluster.spec.mon.zones], merged(cluster.spec.placement, "mon")
+    zones, placement = [zone.name for zone in spec.zones], context.pods.placement_of("mon")
     if zones and not mon.node:
-        placement = within(placement, labelled(zone_label(cluster), zones))
-    template = pod_template(cluster, mon.daemon, pod, placement=placement)
+        placement = within(placement, labelled(context.zone_label, zones))
+    template = pod_template(context, mon.daemon, pod, placement=placement)
     if not mon.node:
-        mons = {"app": APP, CLUSTER_LABEL: cluster.metadata.namespace}
-        keep_apart(template["spec"], mons, strictly=not cluster.spec.mon.allow_multiple_per_node)
-        spread(template["spec"], mons, zone_label(cluster), strictly=bool(zones))
-    return deployment(cluster, mon.daemon, release, template)
+        mons = {"app": APP, CLUSTER_LABEL: context.namespace}
+        keep_apart(template["spec"], mons, strictly=not spec.allow_multiple_per_node)
+        spread(template["spec"], mons, context.zone_label, strictly=bool(zones))
+    return deployment(context, mon.daemon, template)
 
 
-def _network_flags(cluster: CephCluster) -> list[str]:
-    found = ["--ms-bind-msgr1=false"] if requires_msgr2(cluster) else []
-    return [*found, *ip_flags(cluster)]
+def _network_flags(context: Context) -> list[str]:
+    found = ["--ms-bind-msgr1=false"] if requires_msgr2(context.network) else []
+    return [*found, *ip_flags(context)]
 
 
-def budget(cluster: CephCluster, endpoints: Endpoints) -> JsonObject | None:
-    """How many mons a drain has to leave; None when there are too few to lose one, or it is not wanted.
+def budgets(context: Context, endpoints: Endpoints) -> tuple[JsonObject, ...]:
+    """How many mons a drain has to leave; nothing when there are too few to lose one, or it is not wanted.
 
     It counts those that run, so that one that somebody has stopped counts as lost. A mon that is broken may always be
     drained: that takes no vote away.
     """
     members = len(endpoints.mons)
-    if cluster.spec.disruption_management.manage_pod_budgets is False or members <= 2:
-        return None
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": metadata(cluster, BUDGET, cluster_labels(cluster, APP)),
-        "spec": {
-            "minAvailable": members - (2 if members >= 5 else 1),
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": {"app": APP, "rook_cluster": cluster.metadata.namespace}},
-        },
-    }
+    if not context.budgets or not spare(members):
+        return ()
+    selector = {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}}
+    labels = cluster_labels(context.owner, APP)
+    return (budget(context.owner, BUDGET, labels, selector, minAvailable=members - spare(members)),)

@@ -18,20 +18,21 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
-from controller.ceph.pods import cluster_labels, metadata
-from controller.framework.children import delete, ensure
+from controller.ceph.pods import cluster_labels, owner_of
+from controller.framework.children import ensure
+from controller.framework.disruption import budget, keep
 from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
-from controller.runtime.kube import PDB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.osd.analyze import OsdObservation
+    from controller.ceph.osd.observation import OsdObservation
     from controller.framework.children import Live
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from informers import JsonObject
 
 BUDGET = "rook-ceph-osd"
@@ -131,7 +132,7 @@ def parse_state(live: Live) -> State:
     )
 
 
-def state_config_map(cluster: CephCluster, state: State) -> JsonObject:
+def state_config_map(owner: Owner, state: State) -> JsonObject:
     """The ConfigMap that keeps the state."""
     data = {_DRAINING: state.draining, _HOLD_OUT: "true" if state.hold_out else ""}
     if state.since is not None:
@@ -143,7 +144,7 @@ def state_config_map(cluster: CephCluster, state: State) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": metadata(cluster, STATE, cluster_labels(cluster, APP)),
+        "metadata": owner.metadata(STATE, cluster_labels(owner, APP)),
         "data": data,
     }
 
@@ -286,23 +287,19 @@ def _maintenance(cluster: CephCluster) -> float:
 def _state_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
     # Before all else: what is done by the state has to be known to whoever comes after.
     if state != State() or ("ConfigMap", STATE) in now.live:
-        yield from ensure(now.live, state_config_map(cluster, state), subject="osds", lane=LANE)
+        yield from ensure(now.live, state_config_map(owner_of(cluster), state), subject="osds", lane=LANE)
 
 
 def _budget_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
-    wanted = {b["metadata"]["name"]: b for b in budgets(cluster, state, now)}
-    # Those that let nobody go are there before another one goes: too strict for a moment, never too lax.
-    for name in sorted(wanted):
-        yield from ensure(now.live, wanted[name], subject="osds", lane=LANE)
-    kept = sorted(name for kind, name in now.live if kind == PDB.kind and name not in wanted)
-    for name in kept:
-        found = now.live[PDB.kind, name]
-        meta = found["metadata"]
-        if meta.get("labels", {}).get("app") == APP and meta.get("deletionTimestamp") is None:
-            reason = (
-                f"{now.level} {state.draining} may be drained" if state.draining else "no failure domain is drained"
-            )
-            yield delete(PDB, found, subject="osds", reason=reason, lane=LANE)
+    yield from keep(
+        now.live,
+        budgets(cluster, state, now),
+        owner=owner_of(cluster),
+        app=APP,
+        subject="osds",
+        lane=LANE,
+        why_gone=f"{now.level} {state.draining} may be drained" if state.draining else "no failure domain is drained",
+    )
 
 
 def budgets(cluster: CephCluster, state: State, now: Scene) -> tuple[JsonObject, ...]:
@@ -319,12 +316,12 @@ def budgets(cluster: CephCluster, state: State, now: Scene) -> tuple[JsonObject,
         selector["matchExpressions"] = [{"key": "osd", "operator": "NotIn", "values": values}]
     # One that is missing is the one that may be.
     allowed = 1 if state.missing or is_clean(cluster, now.pgs) else 0
-    return (_budget(cluster, BUDGET, selector, allowed),)
+    return (_budget(owner_of(cluster), BUDGET, selector, allowed),)
 
 
 def _closed(cluster: CephCluster, level: str, domain: str) -> JsonObject:
     selector = {"matchLabels": {"app": APP, f"topology-location-{level}": domain}}
-    return _budget(cluster, budget_name(level, domain), selector, 0)
+    return _budget(owner_of(cluster), budget_name(level, domain), selector, 0)
 
 
 def budget_name(level: str, domain: str) -> str:
@@ -336,18 +333,8 @@ def budget_name(level: str, domain: str) -> str:
     return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
 
 
-def _budget(cluster: CephCluster, name: str, selector: JsonObject, allowed: int) -> JsonObject:
-    return {
-        "apiVersion": "policy/v1",
-        "kind": PDB.kind,
-        "metadata": metadata(cluster, name, cluster_labels(cluster, APP)),
-        "spec": {
-            "maxUnavailable": allowed,
-            "selector": selector,
-            # A pod that is not ready serves nobody: evicting it costs nothing, and its node can be drained.
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
+def _budget(owner: Owner, name: str, selector: JsonObject, allowed: int) -> JsonObject:
+    return budget(owner, name, cluster_labels(owner, APP), selector, maxUnavailable=allowed)
 
 
 def _hold_out_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.ceph.crush import LEVELS, location, place, spelled
-from controller.ceph.osd.prepare import device_mounts, device_volumes, osd_placement
+from controller.ceph.osd.prepare_job import device_mounts, device_volumes, osd_placement
 from controller.ceph.osd.script_image import script_command, script_mount, with_script
 from controller.ceph.pods import (
     Daemon,
-    Release,
     deployment,
     environment,
     flags,
@@ -36,7 +35,8 @@ from controller.framework.resources import memory_bytes, requirements
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.storage import StorageScopeSpec
+    from controller.ceph.pods import Context
     from controller.runtime.kube import Deployment, Node
     from informers import JsonObject
 
@@ -125,9 +125,8 @@ def with_settings(osd: Osd, config: Mapping[str, str] | None) -> Osd:
 
 
 def osd_deployment(
-    cluster: CephCluster,
-    fsid: str,
-    release: Release,
+    spec: StorageScopeSpec,
+    context: Context,
     osd: Osd,
     node: Node,
     resources: Mapping[str, Any],
@@ -136,9 +135,8 @@ def osd_deployment(
     """An OSD's Deployment.
 
     Args:
-        cluster: The cluster.
-        fsid: Its identity.
-        release: What the OSD should run.
+        spec: What is wanted of OSDs.
+        context: The cluster.
         osd: The OSD.
         node: The node that has its device.
         resources: Requests and limits from `spec.storage.nodes`, which go before `spec.resources`; empty for none.
@@ -148,18 +146,18 @@ def osd_deployment(
     data = f"{DATA_ROOT}/ceph-{osd.osd_id}"
     where = location(osd.place or place(node.metadata.labels), osd.settings.get("crushRoot", ""))
     mounts = [*volume_mounts(), *device_mounts(), script_mount(), {"name": "data", "mountPath": data}]
-    limits = dict(resources) or _resources(cluster, osd)
+    limits = dict(resources) or _resources(context, osd)
     limited: JsonObject = {"resources": limits} if limits else {}
     container: JsonObject = {
         "name": "osd",
         "command": script_command("run"),
-        "args": [*flags(own, fsid), *ip_flags(cluster), f"{LOCATION_FLAG}{spelled(where)}", *_tuning(osd, limits)],
-        **image_fields(cluster, release),
+        "args": [*flags(context, own), *ip_flags(context), f"{LOCATION_FLAG}{spelled(where)}", *_tuning(osd, limits)],
+        **image_fields(context),
         "env": [
             *environment(),
             {"name": "ROOK_OSD_ID", "value": str(osd.osd_id)},
             {"name": "ROOK_OSD_UUID", "value": osd.uuid},
-            {"name": "ROOK_FSID", "value": fsid},
+            {"name": "ROOK_FSID", "value": context.fsid},
             {"name": "ROOK_BLOCK_PATH", "value": osd.path},
         ],
         # The key is on the device: the script puts it where the keys of other daemons are mounted.
@@ -169,7 +167,7 @@ def osd_deployment(
         "terminationMessagePath": "/run/ceph/osd.message",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **limited,
-        **probes(cluster, own),
+        **probes(context, own),
     }
     keyring = {"name": "keyring", "emptyDir": {"medium": "Memory"}}
     pod: JsonObject = {
@@ -181,7 +179,7 @@ def osd_deployment(
             {"name": "data", "emptyDir": {}},
         ],
     }
-    template = pod_template(cluster, own, pod, placement=osd_placement(cluster))
+    template = pod_template(context, own, pod, placement=osd_placement(spec, context.pods))
     labels = {
         "ceph-osd-id": str(osd.osd_id),
         "failure-domain": label_value(where["host"]),
@@ -192,17 +190,17 @@ def osd_deployment(
     if osd.settings.get("deviceClass"):
         labels["device-class"] = label_value(osd.settings["deviceClass"])
     template["metadata"]["labels"] |= labels
-    result = deployment(cluster, own, release, with_script(template, script_image, limited))
+    result = deployment(context, own, with_script(template, script_image, limited))
     record = _Record(uuid=osd.uuid, node=osd.node, path=osd.path, settings=dict(osd.settings))
     result["metadata"]["labels"] |= labels
     result["metadata"]["annotations"] = {RECORD_ANNOTATION: msgspec.json.encode(record).decode()}
     return result
 
 
-def _resources(cluster: CephCluster, osd: Osd) -> JsonObject:
+def _resources(context: Context, osd: Osd) -> JsonObject:
     device_class = osd.settings.get("deviceClass") or osd.found_class
     keys = (f"osd-{device_class}", "osd") if device_class else ("osd",)
-    return requirements(cluster.spec.resources, *keys)
+    return requirements(context.pods.resources, *keys)
 
 
 def _tuning(osd: Osd, resources: Mapping[str, Any]) -> list[str]:

@@ -1,243 +1,30 @@
-"""The Jobs that make OSDs of chosen devices, and what they report.
-
-A Job runs in the Ceph image on the devices' node, without access to the API. It reports in the termination message of
-its pod; the operator that reads it, now or after a restart, makes the OSDs' Deployments from it.
-"""
+"""Devices that are to become OSDs: which of them a node's Job tries next, and when."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from controller.ceph.osd.script_image import script_command, script_mount, with_script
-from controller.ceph.pods import (
-    Daemon,
-    Release,
-    container_resources,
-    environment,
-    image_fields,
-    metadata,
-    pod_template,
-    security_context,
-    volume_mounts,
-    volumes,
-)
-from controller.framework.jobs import FIRST, Attempt
-from controller.framework.names import label_value, object_name
-from controller.framework.placement import HOSTNAME_LABEL, over, within
-from controller.framework.pods import termination_message
+from controller.ceph.mgr.act import CreateKeyring
+from controller.ceph.osd.devices import OVERWRITE, Verdict
+from controller.ceph.osd.objects import APP
+from controller.ceph.osd.prepare_job import BOOTSTRAP_SECRET, PrepareDevices, Target, job_name, targets_of, tried_by
+from controller.ceph.pods import cluster_labels
+from controller.framework import jobs
+from controller.framework.placement import hostname
+from controller.framework.plan import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from controller.apis.ceph import CephCluster
-    from controller.runtime.kube import Job, Pod
-    from informers import JsonObject
+    from controller.ceph.osd.devices import DeviceVerdict
+    from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.pods import Context
 
-APP = "rook-ceph-osd-prepare"
-TYPE = "osd-prepare"
 BOOTSTRAP_USER = "client.bootstrap-osd"
 BOOTSTRAP_CAPS: Mapping[str, str] = {"mon": "allow profile bootstrap-osd"}
-BOOTSTRAP_SECRET = "rook-ceph-osd-bootstrap-keyring"  # noqa: S105  # the Secret's name
-OLD_SCRIPTS = "rook-ceph-osd-scripts"
-"""The ConfigMap from which pods that an earlier release made run the script."""
-DEVICES_VARIABLE = "ROOK_DEVICES"
-RESULT_PATH = "/tmp/result.json"  # noqa: S108  # the pod's own
-
 MAX_DEVICES = 16
 """Devices that one Job prepares: what it reports of them has to fit into a termination message of 4096 bytes."""
-MAX_RETRIES = 3
-DEADLINE = 1800.0
-"""Seconds that a Job may take. Making an OSD takes one minute or less, also on a slow disk."""
-
-TRIED = "rook.io/tried-before"
-"""Annotation of a Job: paths of devices that earlier Jobs of the node tried in vain, the longest ago first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A device to become an OSD.
-
-    Attributes:
-        path: The device file, which may be another device's after a reboot.
-        device_class: What it gets; empty: what Ceph takes it for.
-        links: Stable links that led to it when it was chosen.
-        size: Bytes that it had then; 0: not known.
-        overwrite: Whether the spec consents that data on it goes that is no known file system.
-        identities: What tells that it is the same device wherever it is seen.
-    """
-
-    path: str
-    device_class: str = ""
-    links: tuple[str, ...] = ()
-    size: int = 0
-    overwrite: bool = False
-    identities: tuple[str, ...] = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrepareDevices:
-    """Make OSDs of these devices of a node.
-
-    Attributes:
-        node: The Node's name.
-        hostname: Its label `kubernetes.io/hostname`.
-        targets: The devices, in the order in which they are tried.
-        attempt: The Job, of those that tried the same devices.
-        tried: Paths of devices that were tried before, the longest ago first.
-    """
-
-    node: str
-    hostname: str
-    targets: tuple[Target, ...]
-    attempt: Attempt = FIRST
-    tried: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """An OSD that a Job made or found."""
-
-    node: str
-    path: str
-    osd_id: int
-    uuid: str
-    device_class: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A device that a Job did not make an OSD of, and why."""
-
-    node: str
-    path: str
-    error: str
-
-
-class _Reported(msgspec.Struct, frozen=True, rename="camel"):
-    device: str
-    id: int = -1
-    uuid: str = ""
-    device_class: str = ""
-    error: str = ""
-
-
-_REPORT = msgspec.json.Decoder(list[_Reported])
-
-
-def daemon(hostname: str) -> Daemon:
-    """Stands for the preparing pod of a node where daemons have names and labels."""
-    return Daemon(type=TYPE, id=label_value(hostname))
-
-
-def job_name(hostname: str) -> str:
-    """The name of a node's Job."""
-    return object_name(f"{APP}-{hostname}")
-
-
-def device_volumes() -> list[JsonObject]:
-    """The volumes through which a pod has the node's devices."""
-    return [{"name": "devices", "hostPath": {"path": "/dev", "type": "Directory"}}]
-
-
-def device_mounts() -> list[JsonObject]:
-    """Where a container sees `device_volumes`."""
-    return [{"name": "devices", "mountPath": "/dev"}]
-
-
-def prepare_job(
-    cluster: CephCluster, fsid: str, release: Release, action: PrepareDevices, uuids: tuple[str, ...], image: str
-) -> JsonObject:
-    """The Job that carries out `action`.
-
-    Args:
-        cluster: The cluster.
-        fsid: Its identity.
-        release: What its daemons should run.
-        action: Which devices of which node.
-        uuids: Those of the OSDs to be, one for each target.
-        image: The operator's, which has the script.
-    """
-    own = daemon(action.hostname)
-    resources = container_resources(cluster, "prepareosd")
-    devices = [
-        {
-            "path": target.path,
-            "uuid": uuid,
-            "deviceClass": target.device_class,
-            "links": target.links,
-            "size": target.size,
-            **({"overwrite": True} if target.overwrite else {}),
-        }
-        for target, uuid in zip(action.targets, uuids, strict=True)
-    ]
-    container: JsonObject = {
-        "name": "provision",
-        "command": script_command("prepare"),
-        **image_fields(cluster, release),
-        "env": [
-            *environment(),
-            {"name": "ROOK_FSID", "value": fsid},
-            {"name": "ROOK_RESULT", "value": RESULT_PATH},
-            {"name": DEVICES_VARIABLE, "value": json.dumps(devices)},
-        ],
-        "volumeMounts": [*volume_mounts(), *device_mounts(), script_mount()],
-        # The container runtime keeps unprivileged containers from opening a node's block devices.
-        "securityContext": security_context(privileged=True),
-        "terminationMessagePath": RESULT_PATH,
-        **resources,
-    }
-    pod: JsonObject = {
-        "restartPolicy": "Never",
-        "nodeSelector": {HOSTNAME_LABEL: action.hostname},
-        "containers": [container],
-        "volumes": [*volumes(BOOTSTRAP_SECRET), *device_volumes()],
-    }
-    placement = over(osd_placement(cluster), cluster.spec.placement.get("prepareosd", {}))
-    template = pod_template(cluster, own, pod, key="prepareosd", placement=placement)
-    meta = metadata(cluster, job_name(action.hostname), own.labels(cluster))
-    if action.tried:
-        meta["annotations"] = {TRIED: json.dumps(action.tried)}
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": meta,
-        "spec": {
-            "backoffLimit": MAX_RETRIES,
-            "activeDeadlineSeconds": int(DEADLINE),
-            "template": with_script(template, image, resources),
-        },
-    }
-
-
-def osd_placement(cluster: CephCluster) -> dict[str, Any]:
-    """Where OSDs may run: on nodes that both `all` and `osd` of `spec.placement` allow, or `osd` alone."""
-    own = cluster.spec.placement.get("osd", {})
-    if cluster.spec.storage.only_apply_osd_placement:
-        return dict(own)
-    return within(cluster.spec.placement.get("all", {}), own)
-
-
-def targets_of(job: Job) -> tuple[str, ...]:
-    """The paths of the devices that a Job prepares, in its order."""
-    for container in job.spec.template.spec.containers:
-        for variable in container.env:
-            if variable.name == DEVICES_VARIABLE:
-                return tuple(device["path"] for device in json.loads(variable.value))
-    return ()
-
-
-def tried_by(job: Job) -> tuple[str, ...]:
-    """Paths of the devices that a Job, and those before it, have tried; the longest ago first."""
-    try:
-        before = msgspec.json.decode(job.metadata.annotations.get(TRIED, "[]"), type=tuple[str, ...])
-    except msgspec.DecodeError:
-        before = ()
-    now = targets_of(job)
-    return (*(path for path in before if path not in now), *now)
 
 
 def by_turn(accepted: Sequence[Target], tried: Sequence[str], cut_off: Sequence[str] = ()) -> tuple[Target, ...]:
@@ -257,29 +44,52 @@ def by_turn(accepted: Sequence[Target], tried: Sequence[str], cut_off: Sequence[
     return tuple(sorted(accepted, key=lambda target: turn.get(target.path, -1))[:MAX_DEVICES])
 
 
-def read_results(pods: Iterable[Pod]) -> tuple[tuple[Prepared, ...], tuple[Refusal, ...]]:
-    """What preparing pods that have ended reported.
+def shared_objects(context: Context, seen: OsdObservation) -> Iterator[Step]:
+    """The step that makes what all Jobs have in common."""
+    if ("Secret", BOOTSTRAP_SECRET) not in seen.live:
+        action = CreateKeyring(BOOTSTRAP_USER, BOOTSTRAP_CAPS, BOOTSTRAP_SECRET, cluster_labels(context.owner, APP))
+        yield Step(subject="osds", action=action, reason=f"Secret {action.secret} does not exist", lane="osd keyring")
 
-    A later pod's word on a device takes the place of an earlier one's. A message that cannot be read, as of a pod that
-    was killed, says nothing.
-    """
-    found: dict[tuple[str, str], Prepared | Refusal] = {}
-    for pod in sorted(pods, key=lambda p: p.metadata.creation_timestamp or ""):
-        message = termination_message(pod)
-        if not message:
-            continue
-        try:
-            reported = _REPORT.decode(message)
-        except msgspec.DecodeError:
-            continue
-        node = pod.spec.node_name
-        for entry in reported:
-            found[node, entry.device] = (
-                Refusal(node, entry.device, entry.error)
-                if entry.error
-                else Prepared(node, entry.device, entry.id, entry.uuid, entry.device_class)
+
+def preparation(seen: OsdObservation, verdicts: Iterable[DeviceVerdict]) -> Iterator[Step]:
+    """For each node with devices that are to become OSDs, the step that has a Job prepare the next of them. Pure."""
+    accepted: dict[str, list[Target]] = {}
+    for verdict in verdicts:
+        if verdict.verdict is Verdict.ACCEPTED and verdict.report is not None:
+            device, config = verdict.report, verdict.config or {}
+            target = Target(
+                path=device.path,
+                device_class=config.get("deviceClass", ""),
+                links=device.dev_links,
+                size=device.size,
+                overwrite=str(config.get(OVERWRITE, "")).lower() == "true",
+                identities=verdict.identities,
             )
-    return (
-        tuple(result for result in found.values() if isinstance(result, Prepared)),
-        tuple(result for result in found.values() if isinstance(result, Refusal)),
-    )
+            accepted.setdefault(verdict.node, []).append(target)
+    hostnames = {node.metadata.name: hostname(node) for node in seen.nodes}
+    # A pod whose Secret is not there yet would be tried again late.
+    missing = "" if ("Secret", BOOTSTRAP_SECRET) in seen.live else f"Secret {BOOTSTRAP_SECRET}"
+    for node, targets in accepted.items():
+        step = _prepare_node(seen, node, hostnames[node], targets)
+        yield replace(step, waits_for=step.waits_for or missing)
+
+
+def _prepare_node(seen: OsdObservation, node: str, hostname: str, accepted: Sequence[Target]) -> Step:
+    name = job_name(hostname)
+    run = seen.preparing.get(name, jobs.Run())
+    paths = {target.path for target in accepted}
+    tried = tuple(p for p in tried_by(run.job) if p in paths) if run.job is not None else ()
+    cut_off = targets_of(run.job) if run.job is not None and run.cut_off else ()
+    targets = by_turn(accepted, tried, cut_off)
+    subject = f"devices of node {node}"
+    reason = f"{', '.join(t.path for t in targets)} selected and empty"
+    if run.phase is jobs.Phase.RUNNING:
+        return Step(subject=subject, reason=reason, waits_for=run.trouble or f"Job {name} to end")
+    fresh = any(t.path not in tried for t in targets)
+    if run.pause and not fresh:
+        errors = [f"{r.path}: {r.error}" for r in seen.refused if r.node == node]
+        why = "; ".join(errors) or run.trouble or f"Job {name} left no result"
+        return Step(subject=subject, reason=why, waits_for=run.pause)
+    attempt = run.afresh if fresh else run.next
+    action = PrepareDevices(node=node, hostname=hostname, targets=targets, attempt=attempt, tried=tried)
+    return Step(subject=subject, action=action, reason=reason)

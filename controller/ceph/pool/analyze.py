@@ -17,7 +17,7 @@ from controller.framework.honoured import unhonoured
 from controller.framework.kind import LetGo
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
-from controller.runtime.difference import quantity
+from controller.runtime.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -32,6 +32,7 @@ from controller.ceph.pool.analyze import (
 )
 from controller.framework import honoured
 from controller.framework.consent import NoConsentError, read_deleted
+from controller.framework.deletion import of_namespace
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.plan import PLAN_ONLY, Outcome, StepState, plan_status
 from controller.framework.status import timestamp
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from controller.ceph.access.rados import Connections
+    from controller.framework.deletion import Dependent
     from controller.framework.kind import Look
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from informers import Client, Delta, Informer
+    from controller.runtime.kube import HasMetadata
+    from informers import Client, Delta, Informer, InformerFactory
 
 log = structlog.get_logger(__name__)
 
@@ -221,6 +224,11 @@ def _blocked(seen: PoolObservation, outcome: Outcome) -> list[Condition]:
 def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> CephBlockPoolStatus:
     """See `controller.framework.kind.ControlLoop`."""
     return status(look.obj, seen, outcome, mode=look.mode, unserved=unserved(look.spec), now=timestamp(look.now))
+
+
+def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
+    """CephBlockPools as what uses the cluster of their namespace."""
+    return of_namespace(informers.informer(POOLS, CephBlockPool))
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:

@@ -29,18 +29,15 @@ from controller.ceph.rbd.volumes import (
     named,
     volume_handle,
 )
+from controller.framework.quantities import MIB
 from controller.runtime.kube import (
     CONFIG_MAP,
-    STORAGE_CLASS,
-    VOLUME_ATTACHMENT,
     ConfigMap,
-    StorageClass,
-    VolumeAttachment,
     resource_of,
 )
 from controller.runtime.reconciler import Request
-from controller.volumes import system
-from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
+from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -48,6 +45,8 @@ if TYPE_CHECKING:
     from controller.ceph.access.rados import Connections, RadosCluster
     from controller.framework.settings import Settings
     from controller.runtime import Manager
+    from controller.runtime.kube import StorageClass
+    from controller.volumes.system import VolumeControllers
     from informers import Delta, Informer
 
 
@@ -96,6 +95,14 @@ class _Asked:
     answer: Way | CephError
 
 
+CAPABILITIES = Capabilities(
+    access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
+    file_systems=("ext4", "xfs"),
+    least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
+)
+"""What RBD images can be: block devices, with a file system for one node at a time or for readers."""
+
+
 class RbdBackend:
     """Serves RBD images as volumes. Implements `controller.volumes.backend.VolumeBackend`.
 
@@ -106,6 +113,9 @@ class RbdBackend:
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
     """
+
+    name = "rbd"
+    capabilities = CAPABILITIES
 
     def __init__(
         self,
@@ -123,6 +133,10 @@ class RbdBackend:
         self._changes = Changes()
         self._asking: dict[str, anyio.Lock] = {}
         self._asked: dict[str, _Asked] = {}
+
+    def knows(self, driver: str) -> bool:
+        """By the end of its name."""
+        return driver.endswith(SUFFIX)
 
     def serves(self, driver: str) -> bool:
         """Drivers are named after the operator's namespace, or after a cluster's that is served.
@@ -170,8 +184,9 @@ class RbdBackend:
         """By the end of the image's name."""
         return image_name(volume).endswith(claim_uid)
 
-    async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
+    async def create(self, wanted: NewVolume) -> Created:
         """Creates the image."""
+        volume, size, options = wanted.volume, wanted.size, wanted.options
         found, pool_id = await self._on_pool(
             volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._changes)
         )
@@ -314,17 +329,15 @@ class RbdBackend:
         return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
 
 
-def register(manager: Manager, settings: Settings, connections: Connections) -> None:
-    """Has `manager` serve RBD volumes."""
+def register(manager: Manager, settings: Settings, connections: Connections, volumes: VolumeControllers) -> None:
+    """Has the controllers of volumes serve RBD's."""
     informers = manager.informers
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
-    attachments = informers.informer(VOLUME_ATTACHMENT, VolumeAttachment)
-    classes = informers.informer(STORAGE_CLASS, StorageClass)
+    attachments, classes = volumes.caches.attachments, volumes.caches.classes
     scopes = tuple(clusters.cache.scopes)
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    backend = RbdBackend(connections, clusters, config_maps, served, home)
-    registered = system.register(manager, "rbd", backend, home)
+    volumes.drivers.add(RbdBackend(connections, clusters, config_maps, served, home))
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 
@@ -338,10 +351,10 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
         found = [
             c for c in classes.list() if namespace in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
         ]
-        return [request for storage_class in found for request in registered.claims_of(storage_class)]
+        return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
-    registered.attachments.watch(config_maps, attached, _endpoints_changed)
-    registered.claims.watch(clusters, waiting, lambda delta: delta.old is None)
+    volumes.attachments.watch(config_maps, attached, _endpoints_changed)
+    volumes.claims.watch(clusters, waiting, lambda delta: delta.old is None)
 
 
 def ms_mode(cluster: CephCluster) -> str:
@@ -351,7 +364,7 @@ def ms_mode(cluster: CephCluster) -> str:
     """
     if cluster.spec.network.connections.encryption.enabled:
         return "secure"
-    return "prefer-crc" if requires_msgr2(cluster) else ""
+    return "prefer-crc" if requires_msgr2(cluster.spec.network) else ""
 
 
 def mon_addresses(monmap: Mapping[str, Any], *, msgr2: bool) -> list[str]:

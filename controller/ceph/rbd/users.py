@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.identity import AES, secret
-from controller.ceph.pods import cluster_labels, metadata
+from controller.ceph.cluster.part import Part
+from controller.ceph.pods import cluster_labels, owner_of
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
+    from controller.ceph.cluster.part import Ground
+    from controller.ceph.pods import Context
     from controller.ceph.releases import Running
     from controller.framework.children import Live
     from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
     from informers import JsonObject
 
+APP = "rook-ceph-csi"
 PROVISIONER, NODE = "csi-rbd-provisioner", "csi-rbd-node"
 
 CAPS: Mapping[str, Mapping[str, str]] = {
@@ -70,18 +75,37 @@ def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, .
     )
 
 
-def user_secret(cluster: CephCluster, name: str, key: str) -> JsonObject:
+def user_secret(owner: Owner, name: str, key: str) -> JsonObject:
     """The Secret with a user's key, as upstream's StorageClasses expect it."""
-    labels = cluster_labels(cluster, "rook-ceph-csi")
-    meta = metadata(cluster, secret_name(name), labels, annotations=users.given(CAPS[name]))
+    labels = cluster_labels(owner, APP)
+    meta = owner.metadata(secret_name(name), labels, annotations=users.given(CAPS[name]))
     return secret(meta, {"userID": name, "userKey": key})
 
 
-def handlers(cluster: CephCluster, ceph: Cluster, applier: Applier) -> dict[type, Handler]:
+def part(applier: Applier) -> Part[None]:
+    """The users as a part of their cluster.
+
+    Args:
+        applier: Writes.
+    """
+
+    async def observe(_: Ground) -> None:
+        """Their Secrets say all that there is."""
+
+    def steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> tuple[Step, ...]:
+        return analyze(ground.cluster, ground.live, ground.upgrade.running) if ground.quorum is not None else ()
+
+    def ways(ground: Ground, _: None) -> dict[type, Handler]:
+        return {} if ground.ceph is None else handlers(owner_of(ground.cluster), ground.ceph, applier)
+
+    return Part(name="users of volumes", apps=frozenset({APP}), observe=observe, analyze=steps, handlers=ways)
+
+
+def handlers(owner: Owner, ceph: Cluster, applier: Applier) -> dict[type, Handler]:
     """How the actions of this module are carried out."""
 
     async def create_user(action: CreateUser) -> None:
         key = await users.key_of(ceph, f"client.{action.name}", action.caps, key_type=action.key_type)
-        await applier.apply(user_secret(cluster, action.name, key))
+        await applier.apply(user_secret(owner, action.name, key))
 
     return {CreateUser: create_user}

@@ -19,8 +19,8 @@ from bench.scale.measure import Loop, Row, operator, planned, status_bytes
 from bench.scale.world import World
 from controller.ceph.access.health import Health
 from controller.ceph.access.mons import MonState
-from controller.ceph.mgr.analyze import MgrState
-from controller.ceph.osd import analyze as osd
+from controller.ceph.mgr.observe import MgrState
+from controller.ceph.osd import assess
 from controller.ceph.osd.objects import Osd, osd_deployment
 from informers import informer
 from informers.decode import decoder
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from bench.scale.measure import Operator
-    from controller.apis.ceph import CephCluster
-    from controller.ceph.pods import Release
+    from controller.apis.ceph.storage import StorageScopeSpec
+    from controller.ceph.pods import Context
     from informers import JsonObject
 
 
@@ -100,12 +100,12 @@ async def test_what_an_event_and_an_image_cost_is_counted(monkeypatch: pytest.Mo
 
         return counted
 
-    def build(cluster: CephCluster, fsid: str, release: Release, found: Osd, *rest: Any) -> JsonObject:
+    def build(spec: StorageScopeSpec, context: Context, found: Osd, *rest: Any) -> JsonObject:
         built[found.osd_id] += 1
-        return osd_deployment(cluster, fsid, release, found, *rest)
+        return osd_deployment(spec, context, found, *rest)
 
     monkeypatch.setattr(informer, "decoder", counting)
-    monkeypatch.setattr(osd, "osd_deployment", build)
+    monkeypatch.setattr(assess, "osd_deployment", build)
     osds = 300
     async with at_rest(osds) as (world, running):
         decoded.clear()

@@ -8,10 +8,10 @@ import msgspec
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon, MonState, id_number
-from controller.ceph.mon.analyze import MonObservation
-from controller.ceph.mon.objects import budget as mon_budget
+from controller.ceph.mon.objects import budgets as mon_budgets
 from controller.ceph.mon.objects import config_secret, endpoints_config_map, mon_deployment, service
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.mon.observe import MonObservation
+from controller.ceph.pods import Context, Daemon, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.runtime.kube import Deployment, Node, Pod
 from tests.unit.framework.applied import as_applied
@@ -33,6 +33,11 @@ def a_cluster(spec: JsonObject | None = None, **more: Any) -> CephCluster:
         **more,
     }
     return msgspec.convert(obj, CephCluster)
+
+
+def a_context(cluster: CephCluster, release: Release = RELEASE) -> Context:
+    """What the parts of a cluster are given of it."""
+    return context_of(cluster, FSID, release)
 
 
 def a_node(name: str, *, zone: str = "", **spec: Any) -> Node:
@@ -86,7 +91,7 @@ def a_pod(daemon: Daemon, *, waiting: str = "", labels: dict[str, str] | None = 
 
 def live_services(cluster: CephCluster, *mon_ids: str) -> dict[tuple[str, str], JsonObject]:
     """The Services of mons, with the addresses that the API server gave them."""
-    found = live_objects(*(service(cluster, mon_id) for mon_id in mon_ids))
+    found = live_objects(*(service(a_context(cluster), mon_id) for mon_id in mon_ids))
     for mon_id in mon_ids:
         obj = found["Service", f"rook-ceph-mon-{mon_id}"]
         obj["spec"] = {**obj["spec"], "clusterIP": member(mon_id).address}
@@ -117,16 +122,16 @@ def running_mons(
     endpoints = Endpoints(tuple(member(m) for m in members), max((id_number(m) for m in members), default=-1))
     in_quorum = members if quorum is None else quorum
     state = MonState({m: member(m).address for m in (members if monmap is None else monmap)}, frozenset(in_quorum))
-    deployments = {m.id: mon_deployment(cluster, FSID, release, m) for m in endpoints.mons}
+    deployments = {m.id: mon_deployment(cluster.spec.mon, a_context(cluster, release), m) for m in endpoints.mons}
     found: dict[str, Any] = {
         "endpoints": endpoints,
         "state": state if in_quorum else None,
         "nodes": nodes("n1", "n2", "n3", "n4", "n5"),
         "deployments": {mon_id: deployment_view(obj) for mon_id, obj in deployments.items()},
         "live": live_objects(
-            endpoints_config_map(cluster, endpoints),
-            config_secret(cluster, endpoints, members if joined is None else joined),
-            mon_budget(cluster, endpoints),
+            endpoints_config_map(a_context(cluster), endpoints),
+            config_secret(a_context(cluster), endpoints, members if joined is None else joined),
+            *mon_budgets(a_context(cluster), endpoints),
             *deployments.values(),
         )
         | live_services(cluster, *members),

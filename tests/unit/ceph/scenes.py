@@ -16,18 +16,20 @@ from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.health import Health
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.users import given
-from controller.ceph.cluster import deletion, status, version
+from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.kind import analyze
-from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon.analyze import MonObservation
-from controller.ceph.osd import analyze as osd
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
+from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import prepare_job as osd_prepare
+from controller.ceph.osd.act import DeployOsd
 from controller.ceph.osd.objects import Osd, osd_deployment
-from controller.ceph.pods import Daemon, Release
+from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.observe import observe
+from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
@@ -39,6 +41,7 @@ from tests.unit.ceph.cases import (
     FSID,
     RELEASE,
     a_cluster,
+    a_context,
     a_node,
     a_pod,
     deployment_view,
@@ -48,6 +51,7 @@ from tests.unit.ceph.cases import (
     running_mons,
 )
 from tests.unit.ceph.cluster.test_kind import IDENTITY, NOW, OVERRIDE, keyrings
+from tests.unit.ceph.observed import Observation, analyze, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,7 +136,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = status.build(cluster, seen, preview(plan), mode="apply", unserved=(), now=timestamp(NOW), invalid=())
+        shown = build(cluster, seen, preview(plan), at=NOW, mode="apply", unserved=(), now=timestamp(NOW), invalid=())
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
@@ -179,13 +183,13 @@ class Scene:
         before = self.cluster(self.full_spec)
         mons, deployments = self._mons(before), self._osds(before)
         mgr = Daemon(type="mgr", id="a")
-        manager = mgr_deployment(before, FSID, self.runs, mgr)
+        manager = mgr_deployment(before.spec.mgr, a_context(before, self.runs), mgr)
         live: dict[tuple[str, str], JsonObject] = {}
         if self.known:
             live |= {**live_objects(OVERRIDE), **keyrings(before)}
         if self.made and not self.deleting:
             live |= mons.live
-            live |= live_objects(manager, metrics_service(before), *self._secrets(mgr))
+            live |= live_objects(manager, metrics_service(a_context(before)), *self._secrets(mgr))
             live |= {("Deployment", obj["metadata"]["name"]): obj for obj in deployments}
             live |= self._drain(before)
         elif self.deleting:
@@ -193,15 +197,15 @@ class Scene:
         else:
             live |= live_services(before, "a", "b", "c")
         running = frozenset({self.runs} if self.made else ())
-        detection = version.analyze(cluster, live, (), now=NOW)
-        release = version.intended(cluster, detection, running)
+        image = version.look(cluster, live, (), now=NOW)
+        runs = Running(self.runs.version, self.runs.version) if self.made else Running()
+        upgrade = version.upgrade_of(cluster, image, Running(), running)
         views = [msgspec.convert(obj, Deployment) for obj in deployments] if self.made else []
-        seen_osds = osd.OsdObservation(now=NOW, nodes=NODES)
-        if self.known and release is not None:
-            seen_osds = await osd.observe(
+        seen_osds = OsdObservation(now=NOW, nodes=NODES)
+        if self.known and upgrade.target is not None:
+            seen_osds = await observe(
                 cluster,
-                FSID,
-                release,
+                a_context(cluster, upgrade.target),
                 now=NOW,
                 nodes=NODES,
                 reports=self._reports(),
@@ -217,10 +221,8 @@ class Scene:
         return Observation(
             live=live,
             identity=IDENTITY if self.known else None,
-            detection=detection,
-            running=running,
-            runs=Running(self.runs.version, self.runs.version) if self.made else Running(),
-            release=release,
+            probing=image.steps,
+            upgrade=replace(upgrade, running=runs),
             mons=replace(mons, live=live),
             mgrs=MgrObservation(
                 state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})) if self.made else None,
@@ -234,8 +236,12 @@ class Scene:
             health=health if self.made else None,
             secret_values=values,
             missing_secrets=missing,
-            dependents=deletion.dependents(cluster, (), self.volumes) if self.deleting else (),
+            dependents=self._dependents(cluster) if self.deleting else (),
         )
+
+    def _dependents(self, cluster: CephCluster) -> tuple[str, ...]:
+        kept = cluster.spec.cleanup_policy.allow_uninstall_with_volumes
+        return () if kept else tuple(f"PersistentVolume {name}" for name in self.volumes)
 
     def _mons(self, before: CephCluster) -> MonObservation:
         known = {node.metadata.name: node for node in NODES}
@@ -254,7 +260,9 @@ class Scene:
             chosen = before.spec.storage.config.get("deviceClass", "")
             settings = {"deviceClass": chosen} if chosen else {}
             asked = replace(one, settings=settings)
-            obj = live_object(osd_deployment(before, FSID, self.runs, asked, NODES[number], {}, SCRIPTS))
+            obj = live_object(
+                osd_deployment(before.spec.storage, a_context(before, self.runs), asked, NODES[number], {}, SCRIPTS)
+            )
             replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": serves, "readyReplicas": serves}
             found.append({**obj, "status": replicas})
         return found
@@ -280,7 +288,7 @@ class Scene:
             hold_out=True,
             held_at={"n1-example": NOW - hour},
         )
-        return live_objects(disruption.state_config_map(before, state))
+        return live_objects(disruption.state_config_map(owner_of(before), state))
 
     def _reports(self) -> dict[str, tuple[BlockDevice, ...]]:
         found = {node.metadata.name: [_disk("sdc")] if self.free else [] for node in NODES}
@@ -306,11 +314,11 @@ def _plain(cluster: CephCluster, step: Any) -> dict[str, Any]:
         type(action).__name__,
         {f.name: getattr(action, f.name) for f in fields(action)} if is_dataclass(action) else {},
     )
-    if isinstance(action, osd.DeployOsd):
+    if isinstance(action, DeployOsd):
         found["action"] = ("DeployOsd", action.osd, action.difference, action.obj)
     if isinstance(action, osd_prepare.PrepareDevices):
         uuids = tuple(one.uuid for one in OSDS[: len(action.targets)])
-        found["job"] = osd_prepare.prepare_job(cluster, FSID, RELEASE, action, uuids, SCRIPTS)
+        found["job"] = osd_prepare.prepare_job(cluster.spec.storage, a_context(cluster), action, uuids, SCRIPTS)
     return found
 
 

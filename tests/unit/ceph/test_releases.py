@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.ceph.releases import CephVersion, Running, refusal
+from controller.ceph.releases import CephVersion, Running, refusal, running
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_version_as_text_can_be_read_again() -> None:
     ],
 )
 def test_only_known_releases_are_run(version: CephVersion, allow: bool, runs: list[str], refused: str) -> None:
-    answer = refusal(version, allow_unsupported=allow, running=Running.of(runs, ()))
+    answer = refusal(version, running(runs, ()), allow_unsupported=allow)
     assert refused in answer
     assert bool(answer) is bool(refused)
 
@@ -66,7 +66,7 @@ def test_what_runs_is_what_is_reported_and_the_oldest_also_what_is_down(
     oldest: tuple[int, int, int] | None,
     newest: tuple[int, int, int] | None,
 ) -> None:
-    found = Running.of(reported, [CephVersion(*d) for d in declared])
+    found = running(reported, [CephVersion(*d) for d in declared])
     assert found == Running(oldest and CephVersion(*oldest), newest and CephVersion(*newest))
 
 

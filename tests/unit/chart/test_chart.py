@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from controller.agent.__main__ import SUFFIXES
 from controller.ceph.pods import ACCOUNT, ACCOUNTS
 from controller.ceph.rbd.volumes import SUFFIX
+from controller.ceph.system import CSI_DRIVERS
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
+from tools import drivers as csi_drivers
 
 type Render = Callable[..., Rendered]
 type Helm = Callable[..., subprocess.CompletedProcess[str]]
@@ -282,8 +285,17 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
     assert set(served.split(",")) == set(drivers)
     for spec in drivers.values():
-        assert spec["attachRequired"] is True
-        assert spec["fsGroupPolicy"] == "File"
+        assert spec == {
+            "attachRequired": True,
+            "podInfoOnMount": False,
+            "fsGroupPolicy": "File",
+            "volumeLifecycleModes": ["Persistent"],
+        }
+
+
+def test_the_drivers_are_those_of_the_operator_and_of_the_agent() -> None:
+    assert csi_drivers.FILE.read_text() == csi_drivers.rendered(), "run `make crds`"
+    assert set(CSI_DRIVERS) == set(SUFFIXES)
 
 
 def test_a_namespace_that_is_too_long_for_a_driver_is_refused(helm: Helm, render: Render) -> None:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.cluster import deletion
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import prepare_job as osd_prepare
 from controller.ceph.osd.objects import Osd, osd_deployment
-from controller.ceph.osd.prepare import PrepareDevices, Target
-from controller.ceph.pods import Release
+from controller.ceph.osd.prepare_job import PrepareDevices, Target
+from controller.ceph.pods import Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.framework.names import label_value, object_name
 from controller.runtime.kube import Node
@@ -70,10 +70,11 @@ def test_everything_that_is_made_for_a_node_is_valid(
     node = msgspec.convert({"metadata": {"name": node_name, "labels": labels}}, Node)
     action = PrepareDevices(node=node_name, hostname=host, targets=(Target("/dev/sdb"),))
     osd = Osd(osd_id=0, uuid="u", node=node_name, path="/dev/sdb", settings={"deviceClass": device_class})
+    context = context_of(cluster, "f", RELEASE)
     made = [
-        osd_prepare.prepare_job(cluster, "f", RELEASE, action, ("u",), "image"),
-        deletion.cleanup_job(cluster, RELEASE, "f", node_name, host, 60),
-        osd_deployment(cluster, "f", RELEASE, osd, node, {}, "image"),
+        osd_prepare.prepare_job(cluster.spec.storage, context, action, ("u",), "image"),
+        deletion.cleanup_job(cluster, context, node_name, host, 60),
+        osd_deployment(cluster.spec.storage, context, osd, node, {}, "image"),
     ]
     for obj in made:
         assert DNS.fullmatch(obj["metadata"]["name"])

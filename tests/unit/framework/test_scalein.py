@@ -138,7 +138,7 @@ class World:
     def carry_out(self, number: int, act: Act) -> None:
         place = self.places[number]
         if act is Act.DRAIN:
-            assert not any(p.moving for p in self.places.values()), "one at a time"
+            assert not any(p.moving and p.data for p in self.places.values()), "one at a time"
             place.asked = place.moving = True
             return
         assert place.data == 0, f"{act} of a member that has data"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.runtime.difference import difference, quantity
+from controller.runtime.difference import difference
+from controller.runtime.quantities import quantity
 
 
 def container(**fields: Any) -> dict[str, Any]:

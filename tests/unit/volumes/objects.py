@@ -29,12 +29,33 @@ from controller.runtime.kube import (
     VolumeSpec,
     VolumeStatus,
 )
-from controller.volumes.provision import PROVISIONED_BY, STORAGE_PROVISIONERS, VOLUME_FINALIZER
+from controller.volumes.capabilities import (
+    BLOCK,
+    FILESYSTEM,
+    MANY,
+    ONCE,
+    ONCE_POD,
+    READERS,
+    Capabilities,
+    exclusive,
+)
+from controller.volumes.claims.objects import PROVISIONED_BY, STORAGE_PROVISIONERS, VOLUME_FINALIZER
 
 DRIVER = "rook-ceph.rbd.csi.ceph.com"
 UID = "11111111-2222-3333-4444-555555555555"
 NOW = "2026-01-01T00:00:00Z"
 ATTRIBUTES = {"clusterID": "rook-ceph", "pool": "replicapool", "imageName": f"csi-vol-{UID}"}
+
+
+DISKS = Capabilities(
+    access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
+    file_systems=("ext4", "xfs"),
+    least_bytes={"xfs": 300 << 20},
+)
+"""A system whose volumes are block devices."""
+
+SHARES = Capabilities(access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS, MANY)}, nodes_expand=False, attaches=False)
+"""A system whose volumes are file systems that many nodes may write to."""
 
 
 def storage_class(**changes: Any) -> StorageClass:
@@ -132,6 +153,11 @@ def volume(
         ),
         status=VolumeStatus(phase=phase),
     )
+
+
+def alone(volume: PersistentVolume) -> bool:
+    """Whether only one node may have a volume that is a block device."""
+    return exclusive(DISKS, volume.spec.access_modes, volume.spec.volume_mode)
 
 
 def attachment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,13 +12,16 @@ from controller.framework.plan import PlanError
 from controller.framework.reports import REPORTS
 from controller.runtime.kube import NODE, PV, PVC, STORAGE_CLASS, VOLUME_ATTACHMENT
 from controller.runtime.reconciler import Request
-from controller.volumes.attach import OUT_OF_SERVICE, Attachments
+from controller.volumes.attachments.act import Attachments
+from controller.volumes.attachments.observe import OUT_OF_SERVICE
 from controller.volumes.backend import Holder
-from controller.volumes.provision import CLAIM_FINALIZER, CLAIM_VOLUME, Claims
-from controller.volumes.reclaim import Volumes
+from controller.volumes.claims.act import Claims
+from controller.volumes.claims.objects import CLAIM_FINALIZER, CLAIM_VOLUME
+from controller.volumes.drivers import Drivers
+from controller.volumes.reclaim import PersistentVolumes
 from informers import Resource
 from tests.unit.volumes.objects import UID, attachment, claim, node, report, storage_class
-from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, attaching, informers
+from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, attaching, caches_of
 
 IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
 CLAIM = Request("app", "data")
@@ -32,15 +36,14 @@ def world_with(*objects: tuple[Resource, msgspec.Struct]) -> World:
     return world
 
 
-def reconcilers(world: World) -> tuple[Claims, Volumes, Attachments]:
+def reconcilers(world: World) -> tuple[Claims, PersistentVolumes, Attachments]:
     """A fresh operator."""
     client = world.client()
     events: Any = FakeEvents()
-    caches = informers(world)
-    backend = FakeBackend(world)
+    caches, drivers = caches_of(world), Drivers([FakeBackend(world)])
     return (
-        Claims(client, events, caches["claims"], caches["volumes"], caches["classes"], backend),
-        Volumes(client, events, caches["volumes"], caches["attachments"], caches["nodes"], caches["reports"], backend),
+        Claims(client, events, caches, drivers),
+        PersistentVolumes(client, events, caches, drivers),
         attaching(world, clock=lambda: 1767225660.0),
     )
 
@@ -101,7 +104,7 @@ async def test_whatever_keeps_a_claim_from_its_volume_is_told() -> None:
     def describe(*_: object, **__: object) -> None:
         raise KeyError("pool")
 
-    operator.backend.describe = describe  # type: ignore[method-assign, assignment]
+    operator.drivers.backends[0].describe = describe  # type: ignore[method-assign, assignment]
     with pytest.raises(KeyError):
         await operator.reconcile(CLAIM)
     events: Any = operator.events
@@ -140,7 +143,7 @@ async def test_a_claim_that_was_bound_by_now_leaves_its_volume_to_the_reclaim_po
     world = world_with((PVC, claim(**kept, volume_name=VOLUME, phase="Lost")))
     world.images[IMAGE] = GIB
     operator, _, _ = reconcilers(world)
-    operator.claims = Stale(claim(**kept))  # type: ignore[assignment]
+    behind(operator, claims=claim(**kept))
     await operator.reconcile(CLAIM)
     assert world.images == {IMAGE: GIB}
 
@@ -151,13 +154,13 @@ async def test_a_volume_that_is_to_be_retained_by_now_is_not_destroyed() -> None
     world.delete(PVC, "app", "data")
     world.kubernetes()
     _, volumes, _ = reconcilers(world)
-    stale = volumes.volumes.get("", VOLUME)
+    stale = volumes.caches.volumes.get("", VOLUME)
     found = world.find(PV, "", VOLUME)
     assert stale is not None
     assert stale.status.phase == "Released"
     assert found is not None
     world.put(PV, {**found, "spec": {**found["spec"], "persistentVolumeReclaimPolicy": "Retain"}})
-    volumes.volumes = Stale(stale)  # type: ignore[assignment]
+    behind(volumes, volumes=stale)
     with pytest.raises(PlanError, match="reclaim policy"):
         await volumes.reconcile(Request("", VOLUME))
     assert world.images == {IMAGE: GIB}
@@ -186,7 +189,7 @@ async def saved(**changes: dict[str, Any]) -> None:
     world.delete(PVC, "app", "data")
     world.kubernetes()
     _, volumes, _ = reconcilers(world)
-    volumes.volumes = Stale(volumes.volumes.get("", VOLUME))  # type: ignore[assignment]
+    behind(volumes, volumes=volumes.caches.volumes.get("", VOLUME))
     found = world.find(PV, "", VOLUME)
     assert found is not None
     world.put(PV, {**found, **{part: {**found[part], **fields} for part, fields in changes.items()}})
@@ -222,7 +225,7 @@ async def test_nor_one_that_another_persistent_volume_has_which_the_cache_does_n
     _, volumes, _ = reconcilers(world)
     found = world.find(PV, "", VOLUME)
     assert found is not None
-    volumes.volumes = Stale(volumes.volumes.get("", VOLUME))  # type: ignore[assignment]
+    behind(volumes, volumes=volumes.caches.volumes.get("", VOLUME))
     kept = {**found["spec"], "persistentVolumeReclaimPolicy": "Retain"}
     world.put(PV, {**found, "metadata": {"name": "by-hand", "uid": "by-hand"}, "spec": kept})
     with pytest.raises(PlanError, match="has the same volume as PersistentVolume by-hand: it is not destroyed"):
@@ -231,13 +234,27 @@ async def test_nor_one_that_another_persistent_volume_has_which_the_cache_does_n
 
 
 class Stale:
-    """A cache that has one object, of a while ago."""
+    """A cache that has one object, of a while ago, until somebody waits for it."""
 
-    def __init__(self, obj: object) -> None:
+    def __init__(self, obj: object, cache: Any) -> None:
         self._obj = obj
+        self._cache = cache
+        self._reached = False
 
-    def get(self, *_: str) -> object:
-        return self._obj
+    def get(self, *key: str) -> object:
+        return self._cache.get(*key) if self._reached else self._obj
+
+    async def reached(self, *_: float) -> None:
+        self._reached = True
+
+    def keys_by_index(self, *which: str, complete: bool) -> object:
+        return self._cache.keys_by_index(*which, complete=complete) if self._reached else []
+
+
+def behind(operator: Claims | PersistentVolumes, **objects: object) -> None:
+    """Has a cache of an operator show an object as it was a while ago."""
+    stale: dict[str, Any] = {name: Stale(obj, getattr(operator.caches, name)) for name, obj in objects.items()}
+    operator.caches = replace(operator.caches, **stale)
 
 
 @pytest.mark.parametrize("crash_at", range(1, 9))

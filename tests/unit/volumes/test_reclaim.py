@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
 import pytest
 
-from controller.framework.plan import StepState
-from controller.runtime.kube import PersistentVolume
+from controller.framework.plan import PlanError, StepState
+from controller.framework.reports import REPORTS
+from controller.runtime.kube import PV, PersistentVolume
+from controller.runtime.reconciler import Request
+from controller.testkit import ApiServer, new_manager, running, virtual_time
 from controller.volumes.backend import Volume
-from controller.volumes.reclaim import DeletePersistentVolume, DestroyVolume, ReleasePersistentVolume, analyze
+from controller.volumes.caches import caches_of
+from controller.volumes.drivers import Drivers
+from controller.volumes.reclaim import (
+    CHECKED,
+    DeletePersistentVolume,
+    DestroyVolume,
+    PersistentVolumes,
+    ReleasePersistentVolume,
+    analyze,
+)
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, volume
+from tests.unit.volumes.world import FakeBackend, World
 
+IMAGE = ATTRIBUTES["imageName"]
 DESTROY = DestroyVolume(Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h"))
 DELETE, RELEASE = DeletePersistentVolume(), ReleasePersistentVolume()
 
@@ -40,3 +58,63 @@ def test_an_attached_volume_is_not_destroyed() -> None:
     (step,) = analyze(volume(phase="Released"), [attachment("b"), attachment("a")]).steps
     assert step.held_by is StepState.WAITING
     assert step.waits_for == "detachment from a, b"
+
+
+COLLECTIONS = ("/nodes", "/persistentvolumes", "/volumeattachments", "/nodereports")
+
+
+@asynccontextmanager
+async def operator(server: ApiServer, world: World) -> AsyncIterator[PersistentVolumes]:
+    """One that has started, with its caches; its controllers do nothing by themselves."""
+    manager, drivers = new_manager(server), Drivers([FakeBackend(world)])
+    caches = caches_of(manager.informers, drivers, "rook-ceph")
+    async with running(manager):
+        yield PersistentVolumes(manager.client, manager.events, caches, drivers)
+
+
+def released(*names: str) -> tuple[ApiServer, World]:
+    """PersistentVolumes that nobody claims any more, all of one image."""
+    server, world = ApiServer(namespaces=("rook-ceph",)), World()
+    server.serve(REPORTS)
+    for name in names:
+        put(server, name, volume(phase="Released"))
+    world.images[IMAGE] = 1
+    return server, world
+
+
+def put(server: ApiServer, name: str, this: PersistentVolume) -> None:
+    built = msgspec.to_builtins(this)
+    server.put(PV, {**built, "metadata": {**built["metadata"], "name": name, "uid": name, "resourceVersion": ""}})
+
+
+@virtual_time
+async def test_a_volume_is_destroyed_and_no_collection_is_asked_for() -> None:
+    """There are thousands of volumes, and as many are destroyed when a namespace goes."""
+    server, world = released("v")
+    async with operator(server, world) as volumes:
+        asked = len(server.requests)
+        await volumes.reconcile(Request("", "v"))
+        assert world.images == {}
+        assert not [request for request in server.requests[asked:] if request.path.endswith(COLLECTIONS)]
+        assert CHECKED in server.get(PV, "", "v")["metadata"]["annotations"]
+
+
+@virtual_time
+async def test_while_the_cache_does_not_show_what_there_is_nothing_is_destroyed() -> None:
+    server, world = released("v")
+    async with operator(server, world) as volumes:
+        server.stall()
+        put(server, "copy", volume(policy="Retain"))
+        with pytest.raises(PlanError, match="PersistentVolume v is not destroyed: the cache"):
+            await volumes.reconcile(Request("", "v"))
+        assert world.images == {IMAGE: 1}
+
+
+@virtual_time
+async def test_a_copy_that_is_kept_keeps_the_volume() -> None:
+    server, world = released("v", "copy")
+    async with operator(server, world) as volumes:
+        server.patch(PV, "", "copy", {"spec": {"persistentVolumeReclaimPolicy": "Retain"}})
+        with pytest.raises(PlanError, match="has the same volume as PersistentVolume copy: it is not destroyed"):
+            await volumes.reconcile(Request("", "v"))
+        assert world.images == {IMAGE: 1}

@@ -6,6 +6,7 @@ system is a fake, since the real one is tested in `e2e/`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,12 +26,14 @@ from controller.runtime.kube import (
     VolumeAttachment,
 )
 from controller.testkit import ApiServer, Connection
-from controller.volumes.attach import Attachments
-from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, Volume
+from controller.volumes.attachments.act import Attachments
+from controller.volumes.attachments.observe import Observer
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
+from controller.volumes.caches import BY_IDENTITY, BY_VOLUME, Caches
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
+from controller.volumes.drivers import Drivers
 from informers import Client, IncompleteIndexError, JsonObject, Resource
-from tests.unit.volumes.objects import ATTRIBUTES, DRIVER
+from tests.unit.volumes.objects import ATTRIBUTES, DISKS, DRIVER
 
 type Key = tuple[str, str, str]
 
@@ -136,10 +139,13 @@ class FakeInformer[T]:
     def keys_by_index(self, index: str, value: str, *, complete: bool = False) -> list[tuple[str, str]]:
         return [(namespace, name) for _, namespace, name in self._found(index, value, complete)]
 
+    async def reached(self, resource_version: int, deadline: float) -> None:
+        """It is never behind."""
+
     def _found(self, index: str, value: str, complete: bool) -> list[Key]:
         indexed: dict[str, Callable[[Any], tuple[str, ...]]] = {
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
-            BY_IDENTITY: identities(FakeBackend(self._world)),
+            BY_IDENTITY: Drivers([FakeBackend(self._world)]).identities,
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
@@ -163,8 +169,14 @@ class FakeInformer[T]:
 class FakeBackend:
     """A storage system whose volumes are names."""
 
+    name = "fake"
+    capabilities = DISKS
+
     def __init__(self, world: World) -> None:
         self._world = world
+
+    def knows(self, driver: str) -> bool:
+        return driver.endswith(".rbd.csi.ceph.com")
 
     def serves(self, driver: str) -> bool:
         return driver == DRIVER
@@ -186,10 +198,11 @@ class FakeBackend:
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
         return volume.attributes["imageName"] == f"csi-vol-{claim_uid}"
 
-    async def create(self, volume: Volume, size: int, options: Mapping[str, str]) -> Created:
+    async def create(self, wanted: NewVolume) -> Created:
+        name = wanted.volume.attributes["imageName"]
         with self._world.step():
-            self._world.images.setdefault(volume.attributes["imageName"], size)
-        return Created(handle=volume.attributes["imageName"], size=size)
+            self._world.images.setdefault(name, wanted.size)
+        return Created(handle=name, size=wanted.size)
 
     async def delete(self, volume: Volume) -> None:
         if self._world.gone:
@@ -231,8 +244,9 @@ class FakeEvents:
         self.told.append((reason, note))
 
 
-def informers(world: World) -> dict[str, Any]:
-    return {
+def caches_of(world: World) -> Caches:
+    """Caches that are never behind."""
+    caches: dict[str, Any] = {
         "claims": FakeInformer(world, "persistentvolumeclaims", PersistentVolumeClaim),
         "volumes": FakeInformer(world, "persistentvolumes", PersistentVolume),
         "classes": FakeInformer(world, "storageclasses", StorageClass),
@@ -240,11 +254,19 @@ def informers(world: World) -> dict[str, Any]:
         "nodes": FakeInformer(world, "nodes", Node),
         "reports": FakeInformer(world, "nodereports", NodeReport),
     }
+    return Caches(**caches)
 
 
-def attaching(world: World, **changes: Any) -> Attachments:
+def attaching(
+    world: World,
+    *,
+    backend: FakeBackend | None = None,
+    client: Client | None = None,
+    events: Any = None,
+    clock: Callable[[], float] = time.time,
+) -> Attachments:
     """The reconciler of attachments of a fresh operator."""
-    caches = informers(world)
-    kept = {name: caches[name] for name in ("attachments", "volumes", "nodes", "reports")}
-    common: dict[str, Any] = {"client": world.client(), "events": FakeEvents(), "namespace": "rook-ceph"}
-    return Attachments(**{**common, **kept, "backend": FakeBackend(world), **changes})
+    client = client or world.client()
+    drivers = Drivers([backend or FakeBackend(world)])
+    told: Any = events or FakeEvents()
+    return Attachments(client, told, Observer(client, caches_of(world), "rook-ceph", drivers, clock))

@@ -15,12 +15,12 @@ from controller.ceph.access.mons import Endpoints, Mon
 from controller.ceph.access.rados import Access, Connections
 from controller.ceph.cluster.kind import Clusters
 from controller.ceph.mon.objects import endpoints_config_map
+from controller.framework.deletion import Dependents
 from controller.framework.kind import KindReconciler
-from controller.framework.settings import Settings
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.cases import FSID, a_cluster
+from tests.unit.ceph.cases import FSID, a_cluster, a_context
 
 CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 NAMESPACE = "rook-ceph"
@@ -52,7 +52,7 @@ async def test_a_cluster_is_located_by_its_secret_and_its_endpoints() -> None:
         assert locate(NAMESPACE) is None
         server.create(CLUSTERS, {**about("my-cluster"), "spec": {}})
         server.create(SECRET, identity_secret({"namespace": NAMESPACE, "name": "rook-ceph-mon"}, identity))
-        endpoints = endpoints_config_map(a_cluster(), Endpoints((Mon("a", "10.0.0.1", "n1", "n1"),), 0))
+        endpoints = endpoints_config_map(a_context(a_cluster()), Endpoints((Mon("a", "10.0.0.1", "n1", "n1"),), 0))
         server.create(CONFIG_MAP, endpoints)
         await until(lambda: locate(NAMESPACE) is not None)
         expected = Access(("[v2:10.0.0.1:3300,v1:10.0.0.1:6789]",), FSID, "client.admin", "adminkey")
@@ -72,7 +72,6 @@ async def test_a_rival_that_is_deleted_leaves_the_first_ones_connection(others: 
     nothing: Any = SimpleNamespace(applier=None)
     connections = Connections()
     kept = connections.cluster(NAMESPACE, Access(("a",), FSID, "client.admin", "k"))
-    settings = Settings(operator_namespace=NAMESPACE)
-    loop = Clusters(nothing, clusters, nothing, connections, settings).loop
+    loop = Clusters(nothing, clusters, nothing, connections, (), Dependents(())).loop
     await KindReconciler(nothing, loop, clusters, clock=time.time).reconcile(Request(NAMESPACE, "second"))
     assert connections.get(NAMESPACE) is (kept if others else None)

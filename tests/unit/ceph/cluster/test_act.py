@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -10,25 +9,28 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon
-from controller.ceph.access.rados import Connections
 from controller.ceph.cluster import deletion
 from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, handlers
 from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity
-from controller.ceph.cluster.kind import analyze
-from controller.ceph.cluster.observe import Caches, Observation
-from controller.ceph.mon.act import MemberError
-from controller.ceph.mon.analyze import DropClaim, MonObservation, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.cluster.dependents import volumes
+from controller.ceph.cluster.part import Ground
+from controller.ceph.mon import part as mons
+from controller.ceph.mon.act import DropClaim, MemberError, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon.observe import MonObservation
+from controller.ceph.pool import kind as pool
 from controller.framework.consent import NoConsentError
+from controller.framework.deletion import Dependents
 from controller.framework.jobs import Attempt
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET
 from controller.testkit import ApiServer
-from informers import ApiError, Client
+from informers import ApiError, Client, InformerFactory
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster
+from tests.unit.ceph.observed import Observation, analyze, analyze_deletion
 
 if TYPE_CHECKING:
     from controller.framework.plan import Handler
-    from controller.runtime import Manager
+    from controller.runtime.apply import Applier
 
 JOB = {"kind": "Job", "metadata": {"name": "cluster-cleanup-job-n1", "namespace": "rook-ceph"}}
 
@@ -62,30 +64,22 @@ class FakeApi:
         self.deleted.append((name, uid))
 
 
-class Reached(Connections):
-    """A way to a cluster that is there."""
-
-    def __init__(self, ceph: FakeCeph) -> None:
-        super().__init__()
-        self._ceph = ceph
-
-    def get(self, namespace: str) -> Any:
-        return self._ceph
-
-
 async def carry_out(
-    api: FakeApi | Client, action: Any, connections: Connections | None = None, cluster: CephCluster | None = None
+    api: FakeApi | Client, action: Any, ceph: FakeCeph | None = None, cluster: CephCluster | None = None
 ) -> None:
-    await handlers_of(api, connections, cluster)[type(action)](action)
+    await handlers_of(api, ceph, cluster)[type(action)](action)
 
 
 def handlers_of(
-    api: FakeApi | Client, connections: Connections | None = None, cluster: CephCluster | None = None
+    api: FakeApi | Client, ceph: FakeCeph | None = None, cluster: CephCluster | None = None
 ) -> dict[type, Handler]:
     """What carries out the actions of one look."""
-    manager = cast("Manager", SimpleNamespace(client=api, applier=None))
-    caches = cast("Caches", SimpleNamespace(children=()))
-    return handlers(cluster or a_cluster(), Observation(), manager, caches, connections or Connections())
+    cluster, client = cluster or a_cluster(), cast("Client", api)
+    informers = InformerFactory(ApiServer().client())
+    dependents = Dependents[CephCluster]((pool.dependents(informers), volumes(informers)))
+    part = mons.part(client, cast("Applier", None))
+    ground = Ground(cluster=cluster, now=0.0, ceph=ceph)
+    return {**handlers(cluster, client, dependents), **part.handlers(ground, MonObservation())}
 
 
 def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str = "u1") -> dict[str, Any]:
@@ -178,9 +172,9 @@ async def test_a_mon_that_is_a_member_by_now_stays_in_the_monmap() -> None:
     api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
     ceph = FakeCeph({"quorum_status": quorum_status("abc", "abc")})
     with pytest.raises(MemberError, match=r"mon b stays in the monmap: .* has it as a member"):
-        await carry_out(api, RemoveFromMonmap("b"), Reached(ceph))
+        await carry_out(api, RemoveFromMonmap("b"), ceph)
     assert ceph.asked == []
-    await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
+    await carry_out(api, RemoveFromMonmap("c"), ceph)
     assert ceph.asked[-1] == ("mon rm", {"name": "c"})
 
 
@@ -188,7 +182,7 @@ async def test_a_mon_that_is_needed_for_the_quorum_by_now_stays_in_the_monmap() 
     api = FakeApi({"data": {"data": "a=10.0.0.1:6789,b=10.0.0.2:6789"}})
     ceph = FakeCeph({"quorum_status": quorum_status("abc", "ac")})
     with pytest.raises(MemberError, match="without it there would be no quorum"):
-        await carry_out(api, RemoveFromMonmap("c"), Reached(ceph))
+        await carry_out(api, RemoveFromMonmap("c"), ceph)
     assert [command for command, _ in ceph.asked] == ["quorum_status"]
 
 
@@ -236,10 +230,8 @@ async def test_members_are_not_overwritten_that_the_cache_lacks(
     if listed is not None:
         meta = {"name": "rook-ceph-mon-endpoints", "namespace": "rook-ceph"}
         server.create(CONFIG_MAP, {"metadata": meta, "data": {"data": listed}})
-    manager = cast("Manager", SimpleNamespace(client=server.client(), applier=applied))
-    caches = cast("Caches", SimpleNamespace(children=()))
-    seen = Observation(mons=MonObservation(endpoints=cached))
-    way = handlers(a_cluster(), seen, manager, caches, Connections())[kind]
+    part = mons.part(server.client(), cast("Applier", applied))
+    way = part.handlers(Ground(cluster=a_cluster(), now=0.0), MonObservation(endpoints=cached))[kind]
     objects = ({"kind": "ConfigMap", "metadata": {"name": "rook-ceph-mon-endpoints"}},)
     action = StartMon("b", "n1", objects) if kind is StartMon else RetireMon("b", objects)
     if not written:
@@ -288,7 +280,7 @@ async def test_an_identity_outlives_a_mistaken_deletion_and_goes_with_consent() 
     assert marked["data"] == made["data"]
 
     server.delete(CLUSTERS, "rook-ceph", "my-cluster")
-    (step,) = deletion.analyze(cluster, Observation(live={("Secret", "rook-ceph-mon"): marked})).steps
+    (step,) = analyze_deletion(cluster, Observation(live={("Secret", "rook-ceph-mon"): marked})).steps
     await carry_out(server.client(), step.action, cluster=cluster)
     assert server.find(SECRET, "rook-ceph", "rook-ceph-mon") is None
     await carry_out(server.client(), step.action, cluster=cluster)  # as when the answer was lost

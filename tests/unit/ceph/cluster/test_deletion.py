@@ -13,35 +13,36 @@ import anyio
 import msgspec
 import pytest
 
+from controller.apis.ceph import CephCluster
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.identity import PROTECTION, Identity
-from controller.ceph.cluster.act import POOLS
 from controller.ceph.cluster.deletion import (
     QUICK,
     REMOVE_DATA,
     SLOWEST,
     DestroyData,
     DestroyIdentity,
-    analyze,
     cleanup_job,
     deadline,
     nodes_with_data,
 )
-from controller.ceph.cluster.observe import Caches, Observation
-from controller.ceph.osd.analyze import OsdObservation
+from controller.ceph.cluster.dependents import volumes
+from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
+from controller.ceph.pool import kind as pool
+from controller.ceph.releases import Upgrade
+from controller.framework.deletion import Dependents
 from controller.framework.jobs import Attempt
-from controller.framework.reports import REPORTS
 from controller.runtime.kube import PV, Job, Pod
 from controller.testkit import ApiServer, virtual_time
 from informers import InformerFactory
-from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, live_objects, nodes, running_mons, told
+from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_context, a_pod, live_objects, nodes, running_mons, told
+from tests.unit.ceph.observed import Observation
+from tests.unit.ceph.observed import analyze_deletion as analyze
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from controller.apis.ceph import CephCluster
 
 CONSENT = {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}
 
@@ -51,7 +52,7 @@ def seen(cluster: CephCluster, **changes: Any) -> Observation:
     found: dict[str, Any] = {
         "live": mons.live,
         "identity": Identity(FSID, "m", "a"),
-        "release": RELEASE,
+        "upgrade": Upgrade(target=RELEASE),
         "mons": mons,
     }
     return Observation(**{**found, **changes})
@@ -63,7 +64,7 @@ def without_daemons(observation: Observation, **changes: Any) -> Observation:
 
 
 def finished(cluster: CephCluster, node: str) -> Job:
-    job = cleanup_job(cluster, RELEASE, FSID, node, node, 60)
+    job = cleanup_job(cluster, a_context(cluster), node, node, 60)
     return msgspec.convert({**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}, Job)
 
 
@@ -92,32 +93,31 @@ def test_a_blocked_deletion_says_that_kubernetes_deletes_the_rest_with_the_names
 @virtual_time
 async def test_what_uses_a_cluster_is_found_by_its_namespace_also_where_a_volume_cannot_be_read() -> None:
     server = ApiServer(namespaces=("rook", "rook-ceph", "other"))
-    for resource in (POOLS, REPORTS):
-        server.serve(resource)
+    server.serve(pool.POOLS)
 
     def volume(name: str, namespace: object) -> dict[str, Any]:
         return {"metadata": {"name": name}, "spec": {"csi": {"volumeAttributes": {"clusterID": namespace}}}}
 
     for found in (volume("pv-1", "rook-ceph"), volume("pv-2", "other"), {"metadata": {"name": "nfs"}, "spec": {}}):
         server.create(PV, found)
-    server.create(POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
-    server.create(POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
+    server.create(pool.POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
+    server.create(pool.POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
     factory = InformerFactory(server.client())
-    caches = Caches(factory, "rook")
+    dependents = Dependents[CephCluster]((pool.dependents(factory), volumes(factory)))
     leaving = {"name": "c", "namespace": "rook-ceph", "deletionTimestamp": "2027-01-15T08:00:00Z"}
     deleted = a_cluster(CONSENT, metadata=leaving)
     kept = a_cluster({"cleanupPolicy": {"allowUninstallWithVolumes": True}}, metadata=leaving)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(factory.run)
         await factory.wait_synced()
-        assert caches.dependents(a_cluster(CONSENT)) == ()
-        assert caches.dependents(deleted) == ("CephBlockPool p", "PersistentVolume pv-1")
+        assert dependents.known(a_cluster(CONSENT)) == ()
+        assert dependents.known(deleted) == ("CephBlockPool p", "PersistentVolume pv-1")
         server.create(PV, volume("odd", ["a", "list"]))
         await anyio.sleep(1)
-        pool, unread = caches.dependents(deleted)
-        assert pool == "CephBlockPool p"
+        used, unread = dependents.known(deleted)
+        assert used == "CephBlockPool p"
         assert "does not know where odd belong" in unread
-        assert caches.dependents(kept) == ("CephBlockPool p",)
+        assert dependents.known(kept) == ("CephBlockPool p",)
         tasks.cancel_scope.cancel()
 
 
@@ -226,14 +226,14 @@ def test_every_node_that_may_hold_data_is_known_by_what_is_there() -> None:
     }
     found = on_nodes(cluster, *reports, "unseen", "deployed", reports={**reports, "deployed": ()})
     found = replace(found, live={**found.live, **live_objects(deployment_of(3, "deployed"))})
-    assert nodes_with_data(cluster, found) == ("accepted", "deployed", "labelled", "unseen")
+    assert nodes_with_data(found.of(cluster)) == ("accepted", "deployed", "labelled", "unseen")
 
 
 def test_nodes_are_found_whatever_their_number() -> None:
     """The status shows 500 devices; here are 2,000, and the status of before is cut."""
     cluster = a_cluster(CONSENT, status={"devices": [{"node": "n0", "device": "sd0", "verdict": "InUse"}]})
     reports = {f"n{n}": tuple(osd(n * 20 + d, ceph_fsid=FSID) for d in range(20)) for n in range(100)}
-    assert set(nodes_with_data(cluster, on_nodes(cluster, *reports, reports=reports))) == set(reports)
+    assert set(nodes_with_data(on_nodes(cluster, *reports, reports=reports).of(cluster))) == set(reports)
 
 
 def test_the_deployments_of_osds_tell_where_data_is_until_it_is_gone() -> None:
@@ -268,7 +268,7 @@ def test_the_keys_go_when_all_else_is_gone() -> None:
 
 def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
     cluster = a_cluster(CONSENT)
-    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", 60)
+    job = cleanup_job(cluster, a_context(cluster), "n1", "n1", 60)
     job["metadata"]["uid"] = "j1"
     ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
     failed = msgspec.convert({**job, "status": {"conditions": [ended]}}, Job)
@@ -298,7 +298,7 @@ def test_a_cleanup_that_failed_is_named_and_made_anew() -> None:
 
 def test_a_cleanup_that_hangs_is_named_and_holds_no_other_node() -> None:
     cluster = a_cluster(CONSENT)
-    job = cleanup_job(cluster, RELEASE, FSID, "n1", "n1", QUICK)
+    job = cleanup_job(cluster, a_context(cluster), "n1", "n1", QUICK)
     assert job["spec"]["activeDeadlineSeconds"] == QUICK
     meta = {**job["metadata"], "creationTimestamp": "2027-01-15T08:00:00Z"}
     made = datetime.fromisoformat("2027-01-15T08:00:00Z").timestamp()
@@ -338,7 +338,7 @@ def test_what_the_spec_says_of_cleanup_pods() -> None:
         "labels": {"cleanup": {"team": "storage"}},
         "priorityClassNames": {"cleanup": "high"},
     }
-    job = cleanup_job(a_cluster(rich), RELEASE, FSID, "n1", "n1", 60)
+    job = cleanup_job(a_cluster(rich), a_context(a_cluster(rich)), "n1", "n1", 60)
     template = job["spec"]["template"]
     assert template["metadata"]["annotations"] == {"a": "1", "b": "2"}
     assert template["metadata"]["labels"]["team"] == "storage"
@@ -391,4 +391,6 @@ def test_the_job_is_bound_to_the_nodes_host_name() -> None:
 
 def test_cleanup_job() -> None:
     policy = {"cleanupPolicy": {"sanitizeDisks": {"method": "complete", "dataSource": "random", "iteration": 2}}}
-    assert_matches_snapshot(cleanup_job(a_cluster(policy), RELEASE, FSID, "n1", "n1.example", 60), "cleanup-job")
+    assert_matches_snapshot(
+        cleanup_job(a_cluster(policy), a_context(a_cluster(policy)), "n1", "n1.example", 60), "cleanup-job"
+    )

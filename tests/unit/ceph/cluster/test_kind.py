@@ -15,22 +15,25 @@ from controller.ceph.access.health import HARMLESS, Health
 from controller.ceph.access.identity import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.access.users import given
 from controller.ceph.cluster.act import CreateIdentity
-from controller.ceph.cluster.kind import analyze, invalid
-from controller.ceph.cluster.observe import Observation, daemons, remnants
+from controller.ceph.cluster.kind import invalid
+from controller.ceph.cluster.observe import remnants
+from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.cluster.version import Detection
-from controller.ceph.mgr.analyze import CAPS, MgrObservation, MgrState, keyring_name, metrics_service, mgr_deployment
-from controller.ceph.mon.analyze import MonObservation
+from controller.ceph.mgr.analyze import CAPS
+from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.objects import claim
-from controller.ceph.osd import analyze as osd
-from controller.ceph.pods import Daemon, Release, cluster_labels, metadata
-from controller.ceph.releases import CephVersion
+from controller.ceph.mon.observe import MonObservation
+from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
+from controller.ceph.releases import CephVersion, Upgrade
 from controller.framework.labels import INSTANCE
 from controller.framework.plan import Plan
 from tests.unit.ceph.cases import (
     FSID,
     RELEASE,
     a_cluster,
+    a_context,
     a_pod,
     deployment_view,
     live_objects,
@@ -38,6 +41,7 @@ from tests.unit.ceph.cases import (
     running_mons,
     told,
 )
+from tests.unit.ceph.observed import PARTS, Observation, analyze
 from tests.unit.ceph.snapshot import DIRECTORY as SNAPSHOTS
 
 if TYPE_CHECKING:
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 
 NOW = 1_800_000_000.0
 IDENTITY = Identity(FSID, "monkey", "adminkey")
-DETECTED = Detection(version=RELEASE.version)
+RUNNING = Upgrade(wanted=RELEASE, target=RELEASE, declared=frozenset({RELEASE}))
 OVERRIDE = {"kind": "ConfigMap", "metadata": {"name": "rook-config-override"}}
 NO_CSI_USERS = {"csi": {"skipUserCreation": True}}
 
@@ -55,11 +59,11 @@ def cluster_of(spec: dict[str, Any] | None = None, **more: Any) -> CephCluster:
 
 
 def keyrings(cluster: CephCluster) -> dict[tuple[str, str], dict[str, Any]]:
-    labels = cluster_labels(cluster, "rook-ceph-mon")
+    labels = cluster_labels(owner_of(cluster), "rook-ceph-mon")
     return live_objects(
-        keyring_secret(metadata(cluster, "rook-ceph-mons-keyring", labels), mons_keyring(IDENTITY)),
+        keyring_secret(owner_of(cluster).metadata("rook-ceph-mons-keyring", labels), mons_keyring(IDENTITY)),
         keyring_secret(
-            metadata(cluster, "rook-ceph-admin-keyring", labels), keyring("client.admin", IDENTITY.admin_key)
+            owner_of(cluster).metadata("rook-ceph-admin-keyring", labels), keyring("client.admin", IDENTITY.admin_key)
         ),
     )
 
@@ -67,17 +71,19 @@ def keyrings(cluster: CephCluster) -> dict[tuple[str, str], dict[str, Any]]:
 def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
     """A cluster with three mons and a mgr that is as it should be."""
     mgr = Daemon(type="mgr", id="a")
-    manager = mgr_deployment(cluster, FSID, RELEASE, mgr)
+    manager = mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr)
     mons = running_mons(cluster, "abc")
     meta = {"name": keyring_name(mgr), "namespace": "rook-ceph", "annotations": given(CAPS)}
     key = {"kind": "Secret", "metadata": meta}
-    live = {**mons.live, **live_objects(manager, key, metrics_service(cluster), OVERRIDE), **keyrings(cluster)}
+    live = {
+        **mons.live,
+        **live_objects(manager, key, metrics_service(a_context(cluster)), OVERRIDE),
+        **keyrings(cluster),
+    }
     found: dict[str, Any] = {
         "live": live,
         "identity": IDENTITY,
-        "detection": DETECTED,
-        "running": frozenset({RELEASE}),
-        "release": RELEASE,
+        "upgrade": RUNNING,
         "mons": replace(mons, live=live),
         "mgrs": MgrObservation(
             state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})),
@@ -85,7 +91,7 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
             pods={"a": (a_pod(mgr, labels={"mgr_role": "active"}),)},
             live=live,
         ),
-        "osds": osd.OsdObservation(now=NOW, live=live, states={}),
+        "osds": OsdObservation(now=NOW, live=live, states={}),
         "config": ConfigState(dict(DEFAULTS), {n: Owned(digest(v), digest(v)) for n, v in DEFAULTS.items()}),
         "health": Health(FSID, "HEALTH_OK"),
     }
@@ -103,8 +109,7 @@ def test_a_cluster_at_rest_has_an_empty_plan_and_is_looked_at_now_and_then() -> 
 
 def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_override() -> None:
     cluster = cluster_of()
-    waiting = Detection(steps=())
-    assert plan(cluster, Observation(detection=waiting, mons=MonObservation(nodes=nodes("n1")))) == [
+    assert plan(cluster, Observation(mons=MonObservation(nodes=nodes("n1")))) == [
         "configuration override: Create",
         "cluster: CreateIdentity <- the image's release to be known, which the type of its keys goes by",
     ]
@@ -116,7 +121,7 @@ def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_overri
 )
 def test_the_key_of_mons_is_of_the_newest_type_that_their_release_knows(version: CephVersion, key_type: str) -> None:
     cluster = cluster_of()
-    seen = Observation(detection=Detection(version=version), release=Release("x", version), live=live_objects(OVERRIDE))
+    seen = Observation(upgrade=Upgrade(target=Release("x", version)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster, seen, NOW).steps
     assert isinstance(step.action, CreateIdentity)
     assert step.action.mon_key_type == key_type
@@ -158,15 +163,16 @@ def test_mgr_settings_and_osds_begin_with_the_first_mon_in_quorum() -> None:
 
 def test_a_refused_release_changes_nothing_that_runs() -> None:
     cluster = cluster_of()
-    seen = at_rest(cluster, detection=Detection(version=CephVersion(21, 0, 0), refusal="no"))
+    seen = at_rest(cluster, upgrade=replace(RUNNING, refusal="no"))
     assert plan(cluster, seen) == ["Ceph version: Wait <- no"]
 
 
 NEWER = Release("ceph:v18.2.9", CephVersion(18, 2, 9))
 
 
-def upgrading(cluster: CephCluster, **changes: Any) -> Observation:
-    return at_rest(cluster, detection=Detection(version=NEWER.version), release=NEWER, **changes)
+def upgrading(cluster: CephCluster, *done: Release, **changes: Any) -> Observation:
+    declared = frozenset({RELEASE, *done})
+    return at_rest(cluster, upgrade=Upgrade(wanted=NEWER, target=NEWER, declared=declared), **changes)
 
 
 def test_an_upgrade_begins_with_one_mon_and_the_mgr_waits() -> None:
@@ -193,7 +199,7 @@ def test_an_upgrade_waits_while_the_cluster_is_in_error() -> None:
 def test_an_error_holds_an_upgrade_until_the_last_daemon_of_the_last_kind() -> None:
     cluster = cluster_of()
     mons = running_mons(cluster, "abc", release=NEWER)
-    seen = upgrading(cluster, health=ERROR, running=frozenset({NEWER, RELEASE}))
+    seen = upgrading(cluster, NEWER, health=ERROR)
     seen = replace(seen, mons=replace(mons, live={**seen.live, **mons.live}))
     waits = "the cluster to leave HEALTH_ERR (OSD_FULL), or spec.skipUpgradeChecks"
     assert plan(cluster, seen) == [f"mgr a: Apply <- {waits}"]
@@ -255,19 +261,21 @@ def test_what_only_a_cluster_that_had_mons_leaves() -> None:
     cluster = cluster_of()
     ours, others = BlockDevice(osd_id=3, ceph_fsid=FSID), BlockDevice(osd_id=4, ceph_fsid="another")
     labels = {"app": "rook-ceph-osd"}
+    on_claims = a_cluster({"mon": {"volumeClaimTemplate": {"spec": {}}}})
     live = live_objects(
         {"kind": "Deployment", "metadata": {"name": "rook-ceph-osd-0", "namespace": "rook-ceph", "labels": labels}},
-        claim(a_cluster({"mon": {"volumeClaimTemplate": {"spec": {}}}}), "a"),
+        claim(on_claims.spec.mon, a_context(on_claims), "a"),
         *keyrings(cluster).values(),
         *running_mons(cluster, "abc").live.values(),
     )
     reports = {"n1": (msgspec.structs.replace(ours, path="/dev/sdb"), others)}
-    assert remnants(live, reports, IDENTITY) == (
+    ground = Ground(cluster=cluster, now=NOW, live=live, reports=reports)
+    assert remnants(PARTS, replace(ground, identity=IDENTITY)) == (
         "Deployment rook-ceph-osd-0",
         "PersistentVolumeClaim rook-ceph-mon-a",
         "osd.3 on /dev/sdb of node n1",
     )
-    assert remnants({}, reports, None) == ()
+    assert remnants(PARTS, replace(ground, live={})) == ()
 
 
 def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
@@ -278,11 +286,12 @@ def test_an_identity_that_was_lost_is_not_made_up_again_beside_osds() -> None:
 
 def test_a_deployment_that_somebody_made_beside_a_daemons_is_not_taken_for_it() -> None:
     cluster = cluster_of()
-    own = deployment_view(mgr_deployment(cluster, FSID, RELEASE, Daemon(type="mgr", id="a")))
+    own = deployment_view(mgr_deployment(cluster.spec.mgr, a_context(cluster), Daemon(type="mgr", id="a")))
     meta = msgspec.structs.replace(own.metadata, name="rook-ceph-mgr-a-debug")
     debug = msgspec.structs.replace(own, metadata=meta)
-    assert daemons([own, debug], "rook-ceph-mgr") == {"a": own}
-    assert daemons([debug], "rook-ceph-mgr") == {}
+    ground = Ground(cluster=cluster, now=NOW, deployments=(own, debug))
+    assert ground.daemons("rook-ceph-mgr") == {"a": own}
+    assert replace(ground, deployments=(debug,)).daemons("rook-ceph-mgr") == {}
 
 
 INTENTS: list[tuple[dict[str, Any], str, bool]] = [
@@ -302,7 +311,7 @@ def test_what_changes_the_cluster_and_is_not_served_keeps_it_from_ready_and_from
     spec: dict[str, Any], subject: str, *, is_made: bool
 ) -> None:
     cluster = cluster_of(spec)
-    new = [step.subject for step in analyze(cluster, Observation(detection=DETECTED), NOW).steps]
+    new = [step.subject for step in analyze(cluster, Observation(upgrade=RUNNING), NOW).steps]
     assert subject in new
     assert (set(new) != {subject}) is is_made
     running = [step.subject for step in analyze(cluster, at_rest(cluster_of()), NOW).steps]
@@ -337,9 +346,9 @@ def test_values_that_mean_nothing_are_named() -> None:
 
 def test_only_what_has_an_owner_has_the_label_by_which_argo_cd_prunes() -> None:
     cluster = cluster_of()
-    labels = cluster_labels(cluster, "rook-ceph-mon")
+    labels = cluster_labels(owner_of(cluster), "rook-ceph-mon")
     assert INSTANCE in labels
-    assert INSTANCE not in metadata(cluster, "rook-ceph-mon", labels, owned=False)["labels"]
+    assert INSTANCE not in owner_of(cluster).metadata("rook-ceph-mon", labels, owned=False)["labels"]
     objects = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in SNAPSHOTS.glob("*.yaml")]
     assert objects
     for found in (obj["metadata"] for obj in objects):

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from controller.ceph.access.mons import Mon
-from controller.ceph.cluster.kind import analyze
 from controller.ceph.cluster.network import Network, kept, network_of
 from controller.runtime.kube import Node, Service
 from tests.unit.ceph.cases import a_cluster, a_node
 from tests.unit.ceph.cluster.test_kind import NOW
+from tests.unit.ceph.observed import analyze
 from tests.unit.ceph.scenes import SCENES
 
 PODS, HOSTS = Network(host=False, family="IPv4", example="mon a: 10.0.0.1"), Network(True, "IPv4", "mon a: 192.0.2.9")

@@ -22,6 +22,7 @@ from controller.ceph.cluster.settings import (
     set_config,
     unset_config,
 )
+from controller.ceph.pods import owner_of
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster, live_objects, told
 
@@ -157,10 +158,10 @@ async def test_an_unset_setting_is_forgotten() -> None:
 
 def test_the_users_override_is_never_written_over() -> None:
     cluster = a_cluster()
-    (step,) = override_steps(cluster, {})
+    (step,) = override_steps(owner_of(cluster), {})
     assert step.title == "Create"
     mine = {"kind": "ConfigMap", "metadata": {"name": "rook-config-override"}, "data": {"config": "[global]"}}
-    assert override_steps(cluster, live_objects(mine)) == ()
+    assert override_steps(owner_of(cluster), live_objects(mine)) == ()
 
 
 async def test_a_secret_that_the_mons_refuse_is_not_told() -> None:

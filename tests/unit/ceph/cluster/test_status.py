@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,14 +10,14 @@ import pytest
 
 from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.access.health import Health
-from controller.ceph.cluster.observe import Observation
 from controller.ceph.cluster.served import unserved
-from controller.ceph.cluster.status import build, timers
-from controller.ceph.osd.analyze import OsdObservation, OsdState
+from controller.ceph.mon.observe import timers
+from controller.ceph.osd.observation import OsdObservation, OsdState
 from controller.framework.plan import Outcome, Step, StepResult, StepState
 from controller.runtime.altered import Held
 from controller.runtime.kube import Deployment
 from tests.unit.ceph.cases import a_cluster, running_mons
+from tests.unit.ceph.observed import Observation, build
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster, CephClusterStatus
@@ -37,8 +38,9 @@ QUORUM = running_mons(a_cluster(), "abc", quorum="ab")
 def shown(
     cluster: CephCluster, *results: StepResult, seen: Observation | None = None, **more: Any
 ) -> CephClusterStatus:
-    given = {"mode": "apply", "unserved": (), "now": NOW, **more}
-    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), **given)
+    given: dict[str, Any] = {"mode": "apply", "unserved": (), "now": NOW, **more}
+    at = datetime.fromisoformat(given["now"]).timestamp()
+    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), at=at, **given)
 
 
 def conditions(status: CephClusterStatus) -> dict[str, str]:

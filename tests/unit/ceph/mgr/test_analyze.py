@@ -8,20 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from controller.apis.ceph.cluster import MgrSpec
 from controller.ceph.access.users import given
-from controller.ceph.mgr.analyze import (
-    CAPS,
-    MgrObservation,
-    MgrState,
-    analyze,
-    budget,
-    keyring_name,
-    metrics_service,
-    mgr_deployment,
-)
+from controller.ceph.mgr.analyze import CAPS, analyze
+from controller.ceph.mgr.objects import budgets, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
-from tests.unit.ceph.cases import FSID, RELEASE, a_cluster, a_pod, deployment_view, live_objects, told
+from tests.unit.ceph.cases import a_cluster, a_context, a_pod, deployment_view, live_objects, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
@@ -37,7 +31,7 @@ def mgr(mgr_id: str) -> Daemon:
 
 def running(cluster: CephCluster, ids: str, **changes: Any) -> MgrObservation:
     """Mgrs that run as they should, the first of them active."""
-    deployments = {i: mgr_deployment(cluster, FSID, RELEASE, mgr(i)) for i in ids}
+    deployments = {i: mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr(i)) for i in ids}
     keys = [
         {
             "kind": "Secret",
@@ -50,14 +44,17 @@ def running(cluster: CephCluster, ids: str, **changes: Any) -> MgrObservation:
         "deployments": {i: deployment_view(obj) for i, obj in deployments.items()},
         "pods": {i: (a_pod(mgr(i), labels={"mgr_role": "active" if i == ids[0] else "standby"}),) for i in ids},
         "live": live_objects(
-            *deployments.values(), *keys, metrics_service(cluster), budget(cluster) if len(ids) > 1 else None
+            *deployments.values(),
+            *keys,
+            metrics_service(a_context(cluster)),
+            *budgets(MgrSpec(count=len(ids)), a_context(cluster)),
         ),
     }
     return MgrObservation(**{**found, **changes})
 
 
 def plan(cluster: CephCluster, seen: MgrObservation) -> list[str]:
-    return told(analyze(cluster, FSID, RELEASE, seen))
+    return told(analyze(cluster.spec.mgr, a_context(cluster), seen))
 
 
 @pytest.mark.parametrize("ids", ["a", "ab"])
@@ -83,22 +80,22 @@ def test_a_mgr_that_does_not_report_says_what_is_wrong_with_its_pod() -> None:
 
 def test_standbys_are_restarted_before_the_active_mgr() -> None:
     cluster = a_cluster({"mgr": {"count": 2}})
-    steps = analyze(cluster, FSID, NEWER, running(cluster, "ab"))
+    steps = analyze(cluster.spec.mgr, a_context(cluster, NEWER), running(cluster, "ab"))
     assert told(steps) == ["mgr b: Apply", "mgr a: Apply <- mgr b to be restarted"]
 
 
 def test_the_active_mgr_is_not_restarted_before_the_standby_has_reported() -> None:
     cluster = a_cluster({"mgr": {"count": 2}})
     seen = running(cluster, "ab")
-    restarted = mgr_deployment(cluster, FSID, NEWER, mgr("b"))
+    restarted = mgr_deployment(cluster.spec.mgr, a_context(cluster, NEWER), mgr("b"))
     seen = replace(
         seen,
         deployments={**seen.deployments, "b": deployment_view(restarted)},
         live={**seen.live, **live_objects(restarted)},
     )
-    assert told(analyze(cluster, FSID, NEWER, seen)) == ["mgr a: Apply"]
+    assert told(analyze(cluster.spec.mgr, a_context(cluster, NEWER), seen)) == ["mgr a: Apply"]
     alone = replace(seen, state=MgrState(active="a", available=True, modules=ON))
-    assert told(analyze(cluster, FSID, NEWER, alone)) == [
+    assert told(analyze(cluster.spec.mgr, a_context(cluster, NEWER), alone)) == [
         "mgr b: Wait <- the mgr to report to the mons",
         "mgr a: Apply <- mgr b to report to the mons",
     ]
@@ -107,12 +104,12 @@ def test_the_active_mgr_is_not_restarted_before_the_standby_has_reported() -> No
 def test_mgrs_that_serve_nothing_are_mended_at_once() -> None:
     cluster = a_cluster({"mgr": {"count": 2}})
     seen = running(cluster, "ab", state=MgrState())
-    assert told(analyze(cluster, FSID, NEWER, seen)) == ["mgr a: Apply", "mgr b: Apply"]
+    assert told(analyze(cluster.spec.mgr, a_context(cluster, NEWER), seen)) == ["mgr a: Apply", "mgr b: Apply"]
 
 
 def test_a_mgr_is_not_restarted_while_held() -> None:
     cluster = a_cluster()
-    steps = analyze(cluster, FSID, NEWER, running(cluster, "a"), hold="mon c to be restarted")
+    steps = analyze(cluster.spec.mgr, a_context(cluster, NEWER), running(cluster, "a"), hold="mon c to be restarted")
     assert told(steps) == ["mgr a: Apply <- mon c to be restarted"]
 
 
@@ -181,11 +178,11 @@ def test_state_is_read_from_mgr_dump() -> None:
 
 def test_deployment_of_a_mgr() -> None:
     cluster = a_cluster({"mgr": {"count": 2}, "resources": {"mgr": {"requests": {"memory": "512Mi"}}}})
-    assert_matches_snapshot(mgr_deployment(cluster, FSID, RELEASE, mgr("a")), "mgr-deployment")
+    assert_matches_snapshot(mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr("a")), "mgr-deployment")
 
 
 def test_a_mgr_moves_soon_when_its_node_is_gone() -> None:
-    pod = mgr_deployment(a_cluster(), FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]
+    pod = mgr_deployment(a_cluster().spec.mgr, a_context(a_cluster()), mgr("a"))["spec"]["template"]["spec"]
     assert [t["tolerationSeconds"] for t in pod["tolerations"] if "unreachable" in t["key"]] == [5]
 
 
@@ -200,7 +197,9 @@ def test_a_mgr_that_somebody_works_on_is_left_alone(known: bool) -> None:
     seen = replace(seen, deployments={"a": kept})
     waits = "Wait <- label ceph.rook.io/do-not-reconcile to be taken off Deployment rook-ceph-mgr-a"
     assert plan(cluster, seen) == ([] if known else [f"mgr a: {waits}"])
-    assert f"mgr a: {waits}" in told(analyze(cluster, FSID, NEWER, seen)), "it is not upgraded either"
+    assert f"mgr a: {waits}" in told(analyze(cluster.spec.mgr, a_context(cluster, NEWER), seen)), (
+        "it is not upgraded either"
+    )
 
 
 def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
@@ -216,23 +215,28 @@ def test_a_mgr_too_many_that_somebody_works_on_stays() -> None:
 
 
 def test_a_broken_mgr_does_not_keep_its_node_from_being_drained() -> None:
-    assert budget(a_cluster())["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    (made,) = budgets(MgrSpec(count=2), a_context(a_cluster()))
+    assert made["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_with_ipv6_a_mgr_listens_on_it_and_its_service_has_such_an_address() -> None:
     cluster = a_cluster({"network": {"ipFamily": "IPv6"}})
-    (container,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["containers"]
+    (container,) = mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr("a"))["spec"]["template"]["spec"][
+        "containers"
+    ]
     assert {"--ms-bind-ipv4=false", "--ms-bind-ipv6=true"} <= set(container["args"])
-    spec = metrics_service(cluster)["spec"]
+    spec = metrics_service(a_context(cluster))["spec"]
     assert (spec["ipFamilies"], spec["ipFamilyPolicy"]) == (["IPv6"], "SingleStack")
 
 
 def test_a_port_of_metrics_that_is_not_served_does_not_break_the_service() -> None:
-    (port,) = metrics_service(a_cluster({"monitoring": {"port": 9999}}))["spec"]["ports"]
+    (port,) = metrics_service(a_context(a_cluster({"monitoring": {"port": 9999}})))["spec"]["ports"]
     assert (port["port"], port["targetPort"]) == (9283, 9283)
 
 
 def test_mgrs_are_spread_over_the_failure_domains_of_mons() -> None:
     cluster = a_cluster({"mon": {"failureDomainLabel": "room"}})
-    (rule,) = mgr_deployment(cluster, FSID, RELEASE, mgr("a"))["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    (rule,) = mgr_deployment(cluster.spec.mgr, a_context(cluster), mgr("a"))["spec"]["template"]["spec"][
+        "topologySpreadConstraints"
+    ]
     assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("room", "ScheduleAnyway")

@@ -21,30 +21,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
+from controller.apis.ceph.storage import StorageScopeSpec
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.rados import CephError
-from controller.ceph.mgr.analyze import CreateKeyring
+from controller.ceph.mgr.act import CreateKeyring
 from controller.ceph.osd import analyze as osd
-from controller.ceph.osd import prepare as osd_prepare
+from controller.ceph.osd import assess as osd_assess
+from controller.ceph.osd import observe as osd_observe
 from controller.ceph.osd import script_image
-from controller.ceph.osd.analyze import (
-    Assessment,
-    DeployOsd,
-    OsdObservation,
-    OsdState,
-    RemoveOsd,
-    RequireRelease,
-    SetDeviceClass,
-    device_status,
-    handlers,
-    observe,
-    storage_status,
-)
+from controller.ceph.osd.act import DeployOsd, RemoveOsd, RequireRelease, SetDeviceClass, handlers
+from controller.ceph.osd.analyze import OLD_SCRIPTS
+from controller.ceph.osd.assess import assess, judged
 from controller.ceph.osd.devices import DeviceVerdict, Verdict
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import Osd, osd_deployment, read_osd
-from controller.ceph.osd.prepare import Prepared, PrepareDevices, Refusal, Target, job_name, prepare_job, read_results
-from controller.ceph.pods import Release
+from controller.ceph.osd.observation import Assessment, OsdObservation, OsdState
+from controller.ceph.osd.observe import observe
+from controller.ceph.osd.prepare import MAX_DEVICES
+from controller.ceph.osd.prepare_job import APP as PREPARE_APP
+from controller.ceph.osd.prepare_job import (
+    BOOTSTRAP_SECRET,
+    DEVICES_VARIABLE,
+    Prepared,
+    PrepareDevices,
+    Refusal,
+    Target,
+    job_name,
+    prepare_job,
+    read_results,
+    tried_by,
+)
+from controller.ceph.osd.restart import RETURN_SECONDS, next_batch
+from controller.ceph.osd.status import MAX_DEVICE_ROWS, device_status, storage_status
+from controller.ceph.pods import Context, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.framework.children import Delete
 from controller.framework.consent import NoConsentError
@@ -123,7 +132,7 @@ def running(
         progress: The reason of its condition Progressing, written `since` then.
         since: Seconds since the epoch.
     """
-    found = as_applied(osd_deployment(spec, FSID, release, one, node(one.node), {}, IMAGE))
+    found = as_applied(osd_deployment(spec.spec.storage, a_context(spec, release), one, node(one.node), {}, IMAGE))
     found["metadata"] |= {"uid": f"d{one.osd_id}", "generation": 2}
     replicas = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
     found["status"] = {"observedGeneration": 2, **(replicas if rolled_out else {})}
@@ -138,7 +147,7 @@ def running(
 IMAGE = "rook/operator:v1"
 OPERATOR: dict[str, Any] = {"script_image": IMAGE, "reservations": Reservations(lambda: NOW)}
 SHARED: dict[tuple[str, str], dict[str, Any]] = {
-    ("Secret", osd_prepare.BOOTSTRAP_SECRET): {},
+    ("Secret", BOOTSTRAP_SECRET): {},
 }
 
 
@@ -154,7 +163,7 @@ def observation(*deployments: dict[str, Any], **fields: Any) -> OsdObservation:
 
 def job(spec: CephCluster, *paths: str, ended: str = "", kind: str = "Complete") -> Job:
     action = PrepareDevices(node="a", hostname="a", targets=tuple(Target(path) for path in paths))
-    manifest = prepare_job(spec, FSID, RELEASE, action, UUIDS[: len(paths)], IMAGE)
+    manifest = prepare_job(spec.spec.storage, a_context(spec), action, UUIDS[: len(paths)], IMAGE)
     manifest["metadata"]["uid"] = "j1"
     if ended:
         manifest["status"] = {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": ended}]}
@@ -169,7 +178,7 @@ def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z
     ended = {"name": "provision", "state": {"terminated": {"exitCode": 0, "message": message}}}
     return msgspec.convert(
         {
-            "metadata": {"name": name, "creationTimestamp": created, "labels": {"app": osd_prepare.APP}},
+            "metadata": {"name": name, "creationTimestamp": created, "labels": {"app": PREPARE_APP}},
             "spec": {"nodeName": node_name},
             "status": {"containerStatuses": [ended]},
         },
@@ -178,14 +187,16 @@ def prepare_pod(name: str, message: str, *, created: str = "2027-01-15T08:00:00Z
 
 
 def assessed(spec: CephCluster, release: Release, seen: OsdObservation) -> OsdObservation:
-    return replace(seen, assessed=osd.assess(spec, FSID, release, seen, Comparisons()))
+    return replace(seen, assessed=assess(spec, a_context(spec, release), seen, Comparisons()))
 
 
-def analyze(
-    spec: CephCluster, fsid: str, release: Release, seen: OsdObservation, *, hold: str = ""
-) -> tuple[Step, ...]:
-    """The plan for what is seen, whose release is given."""
-    return osd.analyze(spec, fsid, release, assessed(spec, release, seen), hold=hold)
+def a_context(spec: CephCluster, release: Release = RELEASE) -> Context:
+    return context_of(spec, FSID, release)
+
+
+def analyze(spec: CephCluster, context: Context, seen: OsdObservation, *, hold: str = "") -> tuple[Step, ...]:
+    """The plan for what is seen."""
+    return osd.analyze(spec, context, assessed(spec, context.release, seen), hold=hold)
 
 
 def lost(seen: OsdObservation) -> dict[int, str]:
@@ -198,15 +209,15 @@ def shown(steps: tuple[Step, ...]) -> list[tuple[str, str, str]]:
 
 class TestPreparation:
     def test_waits_for_a_mon(self) -> None:
-        steps = analyze(cluster(), FSID, RELEASE, observation(states=None, reports={"a": (disk(),)}))
+        steps = analyze(cluster(), a_context(cluster()), observation(states=None, reports={"a": (disk(),)}))
         assert shown(steps) == [("osds", "Wait", "a mon to be in quorum")]
 
     def test_nothing_selected_needs_nothing(self) -> None:
         seen = observation(live={}, reports={"a": (disk(filesystem="ext4"),)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
 
     def test_shared_objects_come_first(self) -> None:
-        steps = analyze(cluster(), FSID, RELEASE, observation(live={}, reports={"a": (disk(),)}))
+        steps = analyze(cluster(), a_context(cluster()), observation(live={}, reports={"a": (disk(),)}))
         assert [(s.title, s.lane) for s in steps[:1]] == [("CreateKeyring", "osd keyring")]
         keyring = steps[0].action
         assert isinstance(keyring, CreateKeyring)
@@ -216,7 +227,7 @@ class TestPreparation:
     def test_every_node_in_a_lane_of_its_own(self) -> None:
         spec = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"deviceClass": "ssd"}})
         seen = observation(nodes=("a", "b"), reports={"a": (disk("sdb"), disk("sdc")), "b": (disk("sdb"),)})
-        steps = analyze(spec, FSID, RELEASE, seen)
+        steps = analyze(spec, a_context(spec), seen)
         assert [step.action for step in steps] == [
             PrepareDevices(node="a", hostname="a", targets=(target("sdb", "ssd"), target("sdc", "ssd"))),
             PrepareDevices(node="b", hostname="b", targets=(target("sdb", "ssd"),)),
@@ -226,20 +237,20 @@ class TestPreparation:
 
     def test_a_device_is_asked_for_by_all_that_it_is_known_by(self) -> None:
         links = ("/dev/disk/by-id/wwn-1", "/dev/disk/by-path/pci-1")
-        (step, *_) = analyze(cluster(), FSID, RELEASE, observation(reports={"a": (disk(dev_links=links),)}))
+        (step, *_) = analyze(cluster(), a_context(cluster()), observation(reports={"a": (disk(dev_links=links),)}))
         assert isinstance(step.action, PrepareDevices)
         assert step.action.targets == (Target("/dev/sdb", links=links, size=10 * GIB),)
 
     def test_many_devices_are_prepared_in_turns(self) -> None:
         seen = observation(reports={"a": tuple(disk(f"sd{letter}") for letter in "abcdefghijklmnopqrst")})
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, PrepareDevices)
-        assert len(step.action.targets) == osd_prepare.MAX_DEVICES
+        assert len(step.action.targets) == MAX_DEVICES
 
     def test_job_under_way(self) -> None:
         found = job(cluster(), "/dev/sdb")
         seen = observation(preparing=preparing(found), reports={"a": (disk(),)})
-        steps = analyze(cluster(), FSID, RELEASE, seen)
+        steps = analyze(cluster(), a_context(cluster()), seen)
         assert shown(steps) == [("devices of node a", "Wait", "Job rook-ceph-osd-prepare-a to end")]
 
     @pytest.mark.parametrize("kind", ["Complete", "Failed"])
@@ -247,14 +258,14 @@ class TestPreparation:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:58:00Z", kind=kind)
         refused = Refusal("a", "/dev/sdb", "/dev/sdb has signatures: ext4")
         seen = observation(preparing=preparing(found), refused=(refused,), reports={"a": (disk(),)})
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert step.reason == "/dev/sdb: /dev/sdb has signatures: ext4"
         assert step.waits_for == "the next try, at 08:03:00Z"
 
     def test_next_try(self) -> None:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:55:00Z", kind="Failed")
         seen = observation(preparing=preparing(found), reports={"a": (disk(),)})
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         wanted = PrepareDevices(
             node="a", hostname="a", targets=(target("sdb"),), attempt=Attempt("j1", 2), tried=("/dev/sdb",)
         )
@@ -264,7 +275,7 @@ class TestPreparation:
         found = job(cluster(), "/dev/sdb", ended="2027-01-15T07:59:59Z")
         seen = observation(preparing=preparing(found), reports={"a": (osd_disk(0), disk("sdc"))})
         seen = replace(seen, states={0: state(0)}, prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),))
-        steps = analyze(cluster(), FSID, RELEASE, seen)
+        steps = analyze(cluster(), a_context(cluster()), seen)
         assert PrepareDevices(node="a", hostname="a", targets=(target("sdc"),), attempt=Attempt("j1")) in [
             s.action for s in steps
         ]
@@ -273,7 +284,7 @@ class TestPreparation:
         cordoned = msgspec.structs.replace(
             node("a"), spec=msgspec.convert({"unschedulable": True}, type(node("a").spec))
         )
-        assert analyze(cluster(), FSID, RELEASE, observation(nodes=(cordoned,), reports={"a": (disk(),)})) == ()
+        assert analyze(cluster(), a_context(cluster()), observation(nodes=(cordoned,), reports={"a": (disk(),)})) == ()
 
 
 class TestDaemons:
@@ -289,24 +300,24 @@ class TestDaemons:
         ids=["job", "job and old report", "device label"],
     )
     def test_missing_deployment(self, fields: dict[str, Any]) -> None:
-        (step,) = analyze(cluster(), FSID, RELEASE, observation(states={0: state(0, up=False)}, **fields))
+        (step,) = analyze(cluster(), a_context(cluster()), observation(states={0: state(0, up=False)}, **fields))
         assert (step.subject, step.reason) == ("osd.0", "Deployment rook-ceph-osd-0 does not exist")
         assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"host": "a"})
 
     def test_settled(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0),)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
 
     def test_settled_without_reports(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
 
     @pytest.mark.parametrize(("new", "progress"), [(True, ""), (False, "ReplicaSetUpdated")])
     def test_not_up_yet(self, new: bool, progress: str) -> None:
         deployed = running(cluster(), an_osd(0), progress=progress)
         seen = observation(deployed, states={0: state(0, up=False, new=new)})
-        steps = analyze(cluster(), FSID, RELEASE, seen)
+        steps = analyze(cluster(), a_context(cluster()), seen)
         assert shown(steps) == [("osd.0", "Wait", "the OSD to report to the mons")]
         assert lost(seen) == {}
 
@@ -317,21 +328,21 @@ class TestDaemons:
         pod = msgspec.structs.replace(pod, status=msgspec.convert({"containerStatuses": [waiting]}, PodStatus))
         deployed = running(cluster(), an_osd(0), rolled_out=False, progress="NewReplicaSetAvailable")
         seen = observation(deployed, states={0: state(0, up=False)}, pods={0: (pod,)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
         ((number, why),) = lost(seen).items()
         assert number == 0
         assert "no device" in why
 
     def test_device_under_another_name_restarts_nothing(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), states={0: state(0)}, reports={"a": (osd_disk(0, "sdq"),)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
 
     def test_device_that_the_spec_no_longer_selects_keeps_its_settings(self) -> None:
         fast = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"crushRoot": "fast"}})
         deployed = running(fast, an_osd(0, settings={"crushRoot": "fast"}))
         seen = observation(deployed, states={0: state(0)}, reports={"a": (osd_disk(0),)})
-        assert analyze(cluster(storage={}), FSID, RELEASE, seen) == ()
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        assert analyze(cluster(storage={}), a_context(cluster(storage={})), seen) == ()
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, DeployOsd)
 
     def test_disk_carried_to_another_node(self) -> None:
@@ -341,7 +352,7 @@ class TestDaemons:
             states={0: state(0, up=False)},
             reports={"a": (), "b": (osd_disk(0, "sdx"),)},
         )
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
 
@@ -352,29 +363,29 @@ class TestDaemons:
             states={0: state(0)},
             reports={"a": (osd_disk(0),), "b": (osd_disk(0),)},
         )
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
 
     def test_disk_that_several_nodes_see_goes_to_the_one_that_the_spec_means(self) -> None:
         spec = cluster(storage={"nodes": [{"name": "b", "devices": [{"name": "sdb"}]}]})
         reports = {"a": (osd_disk(0),), "b": (osd_disk(0),)}
-        (step,) = analyze(spec, FSID, RELEASE, observation(nodes=("a", "b"), states={0: state(0)}, reports=reports))
+        (step,) = analyze(spec, a_context(spec), observation(nodes=("a", "b"), states={0: state(0)}, reports=reports))
         assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["nodeSelector"] == {"kubernetes.io/hostname": "b"}
 
     def test_node_is_gone(self) -> None:
         seen = observation(running(cluster(), an_osd(0)), nodes=(), states={0: state(0, up=False)})
-        assert analyze(cluster(), FSID, RELEASE, seen) == ()
+        assert analyze(cluster(), a_context(cluster()), seen) == ()
         assert list(lost(seen)) == [0]
 
     def test_left_alone_by_label(self) -> None:
         deployed = running(cluster(), an_osd(0))
         deployed["metadata"]["labels"]["ceph.rook.io/do-not-reconcile"] = "true"
-        assert analyze(cluster(), FSID, NEXT_RELEASE, observation(deployed, states={0: state(0)})) == ()
+        assert analyze(cluster(), a_context(cluster(), NEXT_RELEASE), observation(deployed, states={0: state(0)})) == ()
 
     def test_own_requests_of_a_node(self) -> None:
         requests = {"requests": {"memory": "2Gi"}}
         spec = cluster(storage={"nodes": [{"name": "a", "useAllDevices": True, "resources": requests}]})
-        (step,) = analyze(spec, FSID, RELEASE, observation(states={0: state(0)}, reports={"a": (osd_disk(0),)}))
+        (step,) = analyze(spec, a_context(spec), observation(states={0: state(0)}, reports={"a": (osd_disk(0),)}))
         assert isinstance(step.action, DeployOsd)
         assert step.action.obj["spec"]["template"]["spec"]["containers"][0]["resources"] == requests
 
@@ -388,7 +399,10 @@ class TestRestarts:
     three = (an_osd(0, "a"), an_osd(1, "a"), an_osd(2, "b"))
 
     def waits(self, seen: OsdObservation, *, hold: str = "", **spec: Any) -> dict[str, str]:
-        return {s.subject: s.waits_for for s in analyze(cluster(**spec), FSID, NEXT_RELEASE, seen, hold=hold)}
+        return {
+            s.subject: s.waits_for
+            for s in analyze(cluster(**spec), a_context(cluster(**spec), NEXT_RELEASE), seen, hold=hold)
+        }
 
     def test_one_node_at_a_time(self) -> None:
         seen = self.seen(*self.three, stoppable=frozenset({0, 1}))
@@ -424,7 +438,7 @@ class TestRestarts:
         now = NOW
         for _ in range(len(ones) * 3 + len(answers)):
             seen = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
-            steps = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, DeployOsd)]
+            steps = [s for s in analyze(spec, a_context(spec, NEXT_RELEASE), seen) if isinstance(s.action, DeployOsd)]
             if not steps:
                 break
             up = {s.osd_id for s in ceph.states if s.up}
@@ -442,7 +456,7 @@ class TestRestarts:
                 )
             between = await look(spec, NEXT_RELEASE, ceph, list(deployed.values()), now=now)
             assert not stopped or between.stoppable == frozenset()
-            now += osd.RETURN_SECONDS
+            now += RETURN_SECONDS
             for number in now_down:
                 lost = number == broken
                 reason = "ProgressDeadlineExceeded" if lost else "NewReplicaSetAvailable"
@@ -486,7 +500,7 @@ class TestRestarts:
         states = {0: state(0, up=False), 1: state(1), 2: state(2)}
         others = [running(cluster(), one) for one in self.three[1:]]
         seen = observation(first, *others, nodes=("a", "b"), states=states)
-        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == (() if waits else (1,))
+        assert next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == (() if waits else (1,))
 
     def test_one_that_is_down_needs_no_permission(self) -> None:
         seen = self.seen(*self.three, down=(2,), unstoppable="no")
@@ -497,8 +511,8 @@ class TestRestarts:
     @pytest.mark.parametrize(("limit", "expected"), [(20, (0, 1)), (1, (0,))])
     def test_next_batch(self, limit: int, expected: tuple[int, ...]) -> None:
         spec = cluster(storage={"osdMaxUpdatesInParallel": limit})
-        assert osd.next_batch(spec, assessed(spec, NEXT_RELEASE, self.seen(*self.three))) == expected
-        assert osd.next_batch(spec, assessed(spec, RELEASE, self.seen(*self.three))) == ()
+        assert next_batch(spec, assessed(spec, NEXT_RELEASE, self.seen(*self.three))) == expected
+        assert next_batch(spec, assessed(spec, RELEASE, self.seen(*self.three))) == ()
 
     def test_none_is_asked_about_while_one_is_about_to_stop(self) -> None:
         """Its Deployment was changed a moment ago, and the cluster's map still has it up."""
@@ -507,7 +521,7 @@ class TestRestarts:
             *(running(cluster(), one) for one in self.three[1:]),
         ]
         seen = observation(*deployed, nodes=("a", "b"), states={n: state(n) for n in range(3)})
-        assert osd.next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == ()
+        assert next_batch(cluster(), assessed(cluster(), NEXT_RELEASE, seen)) == ()
         assert self.waits(seen) == {"osd.1": "osd.0 to be restarted", "osd.2": "osd.0 to be restarted"}
 
 
@@ -518,7 +532,7 @@ class TestPlaces:
 
     def seen(self, before: Node, now: Node, *, up: bool = True) -> tuple[CephCluster, OsdObservation]:
         spec = cluster()
-        found = as_applied(osd_deployment(spec, FSID, RELEASE, an_osd(0, "a"), before, {}, IMAGE))
+        found = as_applied(osd_deployment(spec.spec.storage, a_context(spec), an_osd(0, "a"), before, {}, IMAGE))
         found["metadata"] |= {"uid": "d0", "generation": 2}
         return spec, observation(found, nodes=(now,), states={0: state(0, up=up)})
 
@@ -527,21 +541,23 @@ class TestPlaces:
     def test_a_changed_label_needs_consent(self, label: str, up: bool) -> None:
         before, now = node("a"), node("a", **self.zone)
         spec, seen = self.seen(*((before, now) if label == "appears" else (now, before)), up=up)
-        steps = [s for s in analyze(spec, FSID, RELEASE, seen) if s.consent]
+        steps = [s for s in analyze(spec, a_context(spec), seen) if s.consent]
         assert [s.subject for s in steps] == ["OSDs of node a"]
         assert steps[0].consent == 'annotation rook.io/allow-osd-move: "true"'
-        assert not any(isinstance(s.action, DeployOsd) for s in analyze(spec, FSID, RELEASE, seen))
+        assert not any(isinstance(s.action, DeployOsd) for s in analyze(spec, a_context(spec), seen))
 
     def test_consent(self) -> None:
         spec, seen = self.seen(node("a"), node("a", **self.zone))
         meta = msgspec.structs.replace(spec.metadata, annotations={"rook.io/allow-osd-move": "true"})
-        (step,) = analyze(msgspec.structs.replace(spec, metadata=meta), FSID, RELEASE, seen)
+        (step,) = analyze(
+            msgspec.structs.replace(spec, metadata=meta), a_context(msgspec.structs.replace(spec, metadata=meta)), seen
+        )
         assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
 
     def test_other_changes_leave_it_where_it_is(self) -> None:
         spec, seen = self.seen(node("a", **self.zone), node("a"))
-        (step,) = [s for s in analyze(spec, FSID, NEXT_RELEASE, seen) if isinstance(s.action, DeployOsd)]
+        (step,) = [s for s in analyze(spec, a_context(spec, NEXT_RELEASE), seen) if isinstance(s.action, DeployOsd)]
         assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"zone": "z1", "host": "a"})
 
@@ -549,7 +565,7 @@ class TestPlaces:
         spec = cluster()
         deployed = [running(spec, an_osd(n)) for n in range(3)]
         seen = observation(*deployed, nodes=(node("a", **self.zone),), states={n: state(n) for n in range(3)})
-        (step,) = analyze(spec, FSID, RELEASE, seen)
+        (step,) = analyze(spec, a_context(spec), seen)
         where = "osd.0, osd.1, osd.2 at host=a, and the node's labels say zone=z1 host=a by now: data would move"
         assert step.reason == where
 
@@ -560,7 +576,7 @@ class TestPlaces:
             prepared=(Prepared("a", "/dev/sdb", 0, UUIDS[0]),) if known_by == "job" else (),
             reports={"a": (osd_disk(0),)} if known_by != "job" else {},
         )
-        step, _ = analyze(cluster(), FSID, RELEASE, seen)
+        step, _ = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(0, place={"rack": "r1", "host": "a"})
 
@@ -569,14 +585,14 @@ class TestPlaces:
         seen = observation(
             deployed, nodes=("a", "b"), states={0: state(0)}, reports={"a": (), "b": (osd_disk(0, "sdx"),)}
         )
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, DeployOsd)
         assert "--crush-location=root=default host=b" in str(step.action.obj)
 
 
 class TestRemovals:
     def test_purged_from_the_cluster(self) -> None:
-        steps = analyze(cluster(), FSID, RELEASE, observation(running(cluster(), an_osd(0)), states={}))
+        steps = analyze(cluster(), a_context(cluster()), observation(running(cluster(), an_osd(0)), states={}))
         assert [(s.subject, type(s.action)) for s in steps] == [("osd.0", Delete)]
 
     @pytest.mark.parametrize("known_by", ["Deployment rook-ceph-osd-0", "osd.0 on /dev/sdb of node a"])
@@ -588,14 +604,14 @@ class TestRemovals:
             if known_by.startswith("Deployment")
             else observation(reports={"a": (osd_disk(0), disk("sdc"))}, ever=False)
         )
-        (step,) = analyze(spec, FSID, RELEASE, seen)
+        (step,) = analyze(spec, a_context(spec), seen)
         assert step.action is None
         assert step.reason.endswith(f"there are {known_by}")
-        assert not any("wipe" in verdict.reason for verdict in osd.judged(spec, FSID, seen))
+        assert not any("wipe" in verdict.reason for verdict in judged(spec, FSID, seen))
 
     def test_a_new_cluster_never_had_an_osd(self) -> None:
         seen = observation(reports={"a": (disk(), disk("sdc", ceph_fsid="another", osd_id=1))}, ever=False)
-        assert any(isinstance(s.action, PrepareDevices) for s in analyze(cluster(), FSID, RELEASE, seen))
+        assert any(isinstance(s.action, PrepareDevices) for s in analyze(cluster(), a_context(cluster()), seen))
 
     def test_number_used_again(self) -> None:
         """osd.0 was purged, and a new disk got its number: the Deployment of the old one becomes that of the new."""
@@ -605,7 +621,7 @@ class TestRemovals:
             states={0: OsdState(osd_id=0, uuid=UUIDS[5], up=False, is_in=True)},
             reports={"a": (disk("sdc", **label),)},
         )
-        (step,) = analyze(cluster(), FSID, RELEASE, seen)
+        (step,) = analyze(cluster(), a_context(cluster()), seen)
         assert isinstance(step.action, DeployOsd)
         assert read_osd(msgspec.convert(step.action.obj, Deployment)) == an_osd(
             0, uuid=UUIDS[5], path="/dev/sdc", place={"host": "a"}
@@ -616,13 +632,17 @@ class TestRemovals:
         seen = observation(
             running(cluster(), an_osd(0)), states={0: state(0, up=False, is_in=False)}, removable=frozenset({0})
         )
-        steps = analyze(cluster(removeOSDsIfOutAndSafeToRemove=allowed), FSID, RELEASE, seen)
+        steps = analyze(
+            cluster(removeOSDsIfOutAndSafeToRemove=allowed),
+            a_context(cluster(removeOSDsIfOutAndSafeToRemove=allowed)),
+            seen,
+        )
         assert [s.action for s in steps if isinstance(s.action, RemoveOsd)] == expected
 
     async def test_the_mgr_is_not_told_to_purge_come_what_may(self) -> None:
         """It takes each of these two for a user's word that the data may be lost."""
         ceph = Answers()
-        ways = handlers(cluster(), FSID, RELEASE, OnTheServer(True), UNUSED, ceph, **OPERATOR)
+        ways = handlers(cluster(), a_context(cluster()), OnTheServer(True), UNUSED, ceph, **OPERATOR)
         await ways[RemoveOsd](RemoveOsd(3))
         ((command, arguments),) = ceph.asked
         assert command == "osd purge"
@@ -634,7 +654,7 @@ class TestRemovals:
     async def test_consent_is_asked_for_at_the_moment_of_the_act(self, server: tuple[bool, str], why: str) -> None:
         ceph = Answers()
         spec = cluster(removeOSDsIfOutAndSafeToRemove=True)
-        ways = handlers(spec, FSID, RELEASE, OnTheServer(*server), UNUSED, ceph, **OPERATOR)
+        ways = handlers(spec, a_context(spec), OnTheServer(*server), UNUSED, ceph, **OPERATOR)
         with pytest.raises(NoConsentError, match=why):
             await ways[RemoveOsd](RemoveOsd(3))
         assert ceph.asked == []
@@ -671,12 +691,12 @@ class TestUpgradeEnd:
     ) -> None:
         states = {n: state(n, up=up[n]) for n in range(len(releases))}
         seen = observation(states=states, required=required, releases=Counter(r for r in releases if r))
-        steps = analyze(cluster(), FSID, RELEASE, seen)
+        steps = analyze(cluster(), a_context(cluster()), seen)
         assert [s.action for s in steps if isinstance(s.action, RequireRelease)] == expected
 
     async def test_it_is_asked_of_the_mons(self) -> None:
         ceph = Answers()
-        ways = handlers(cluster(), FSID, RELEASE, UNUSED, UNUSED, ceph, **OPERATOR)
+        ways = handlers(cluster(), a_context(cluster()), UNUSED, UNUSED, ceph, **OPERATOR)
         await ways[RequireRelease](RequireRelease("reef"))
         assert ceph.asked == [("osd require-osd-release", {"release": "reef"})]
 
@@ -745,8 +765,7 @@ async def look(
     """What is observed of a cluster on nodes a, b and c with these Deployments."""
     return await observe(
         spec,
-        FSID,
-        release,
+        a_context(spec, release),
         now=now,
         nodes=[node(n) for n in "abc"],
         reports={},
@@ -827,7 +846,7 @@ class TestObservation:
                 self.asked.append((prefix, tuple(args["ids"])))
                 await anyio.sleep_forever()
 
-        monkeypatch.setattr(osd, "MGR_SECONDS", 0.01)
+        monkeypatch.setattr(osd_observe, "MGR_SECONDS", 0.01)
         ceph = Hung(state(0, up=False, is_in=False), *(state(n) for n in range(1, 3)))
         seen = await self.look(ceph, removeOSDsIfOutAndSafeToRemove=True)
         assert sorted(question for question, _ in ceph.asked) == ["osd ok-to-stop", "osd safe-to-destroy"]
@@ -856,11 +875,11 @@ class TestMemory:
         """The OSDs whose Deployments were built."""
         found: list[int] = []
 
-        def count(cluster: CephCluster, fsid: str, release: Release, one: Osd, *more: Any) -> dict[str, Any]:
+        def count(spec: StorageScopeSpec, context: Context, one: Osd, *more: Any) -> dict[str, Any]:
             found.append(one.osd_id)
-            return osd_deployment(cluster, fsid, release, one, *more)
+            return osd_deployment(spec, context, one, *more)
 
-        monkeypatch.setattr(osd, "osd_deployment", count)
+        monkeypatch.setattr(osd_assess, "osd_deployment", count)
         return found
 
     def deployed(self, spec: CephCluster, *, version: str = "1") -> list[dict[str, Any]]:
@@ -888,7 +907,7 @@ class TestMemory:
         await look(spec, NEXT_RELEASE, ceph, deployed, memory=memory)
         built.clear()
         seen = await look(spec, NEXT_RELEASE, ceph, deployed, memory=memory)
-        steps = osd.analyze(spec, FSID, NEXT_RELEASE, seen)
+        steps = osd.analyze(spec, a_context(spec, NEXT_RELEASE), seen)
         assert (len(steps), built) == (3, [])
         assert isinstance(steps[0].action, DeployOsd)
         assert steps[0].action.obj["metadata"]["labels"]["ceph-version"] == "19.2.2-0"
@@ -909,7 +928,7 @@ class TestMemory:
             states={n: state(n) for n in range(3)},
             script_image=IMAGE,
         )
-        assert osd.assess(spec, FSID, RELEASE, seen, memory).changes == {}
+        assert assess(spec, a_context(spec), seen, memory).changes == {}
         release = RELEASE
         if what == "release":
             release = NEXT_RELEASE
@@ -928,8 +947,8 @@ class TestMemory:
                 cluster(storage={"nodes": [{"name": "a", "resources": limits}, {"name": "b"}]}),
                 metadata=msgspec.structs.replace(spec.metadata, generation=9),
             )
-        remembered = osd.assess(spec, FSID, release, seen, memory).changes
-        assert remembered == osd.assess(spec, FSID, release, seen, Comparisons()).changes
+        remembered = assess(spec, a_context(spec, release), seen, memory).changes
+        assert remembered == assess(spec, a_context(spec, release), seen, Comparisons()).changes
         assert remembered or what == "script image"
 
     async def test_those_that_are_gone_are_forgotten(self) -> None:
@@ -988,7 +1007,7 @@ class TestStatus:
         many = [DeviceVerdict(node="a", device=f"d{n:04}", verdict=Verdict.REJECTED, reason=long) for n in range(600)]
         used = DeviceVerdict(node="z", device="sdb", verdict=Verdict.IN_USE, reason="osd.0 of this cluster")
         rows = device_status(observation(assessed=Assessment(verdicts=(*many, used))))
-        assert len(rows) == osd.MAX_DEVICE_ROWS + 1
+        assert len(rows) == MAX_DEVICE_ROWS + 1
         assert rows[-2].verdict == "InUse"
         assert rows[-1].reason == "101 more rejected devices are not shown"
         assert len(msgspec.json.encode(rows)) < 256 << 10
@@ -1006,21 +1025,21 @@ class TestDeviceClass:
 
     def test_allowed(self) -> None:
         spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
-        (step,) = analyze(spec, FSID, RELEASE, self.seen(spec, "hdd"))
+        (step,) = analyze(spec, a_context(spec), self.seen(spec, "hdd"))
         assert step.action == SetDeviceClass(0, "ssd")
-        assert analyze(spec, FSID, RELEASE, self.seen(spec, "ssd")) == ()
+        assert analyze(spec, a_context(spec), self.seen(spec, "ssd")) == ()
 
     @pytest.mark.parametrize(("up", "expected"), [(True, [SetDeviceClass(0, "ssd")]), (False, [])])
     def test_one_that_has_none(self, up: bool, expected: list[SetDeviceClass]) -> None:
         """The operator died after it took the one before away; or the OSD never started."""
         spec = cluster(storage={**self.storage, "allowDeviceClassUpdate": True})
-        steps = analyze(spec, FSID, RELEASE, self.seen(spec, "", up=up))
+        steps = analyze(spec, a_context(spec), self.seen(spec, "", up=up))
         assert [s.action for s in steps if s.action is not None] == expected
 
     def test_not_allowed_is_told(self) -> None:
         spec = cluster(storage=self.storage)
         seen = self.seen(spec, "hdd")
-        assert analyze(spec, FSID, RELEASE, seen) == ()
+        assert analyze(spec, a_context(spec), seen) == ()
         (row,) = device_status(assessed(spec, RELEASE, seen))
         assert row.reason == "osd.0 of this cluster; its device class stays hdd unless allowDeviceClassUpdate is set"
 
@@ -1036,7 +1055,9 @@ class TestTurns:
     spec = cluster(storage={"useAllNodes": True, "useAllDevices": True})
 
     def ended(self, action: PrepareDevices, kind: str = "Failed", reason: str = "") -> Job:
-        manifest = prepare_job(self.spec, FSID, RELEASE, action, tuple("u" for _ in action.targets), IMAGE)
+        manifest = prepare_job(
+            self.spec.spec.storage, a_context(self.spec), action, tuple("u" for _ in action.targets), IMAGE
+        )
         manifest["metadata"] |= {"uid": "j1", "creationTimestamp": "2027-01-15T07:00:00Z"}
         condition = {"type": kind, "status": "True", "reason": reason, "lastTransitionTime": "2027-01-15T07:00:00Z"}
         manifest["status"] = {"conditions": [condition] if kind else []}
@@ -1045,7 +1066,7 @@ class TestTurns:
     def next(self, disks: Sequence[str], job: Job | None, *, now: float = NOW) -> PrepareDevices | None:
         of_node = {} if job is None else preparing(job, now)
         seen = observation(reports={"a": tuple(disk(name) for name in disks)}, preparing=of_node, now=now)
-        (step,) = analyze(self.spec, FSID, RELEASE, seen)
+        (step,) = analyze(self.spec, a_context(self.spec), seen)
         assert step.action is None or isinstance(step.action, PrepareDevices)
         return step.action
 
@@ -1054,10 +1075,10 @@ class TestTurns:
         disks = [f"sd{n:03}" for n in range(bad)]
         disks.insert(min(at, bad), "sdx")
         job = None
-        for _ in range(bad // osd_prepare.MAX_DEVICES + 1):
+        for _ in range(bad // MAX_DEVICES + 1):
             action = self.next(disks, job)
             assert action is not None
-            assert len(action.targets) <= osd_prepare.MAX_DEVICES
+            assert len(action.targets) <= MAX_DEVICES
             if "/dev/sdx" in [t.path for t in action.targets]:
                 return
             job = self.ended(action)
@@ -1100,12 +1121,12 @@ class TestTurns:
             preparing={job.metadata.name: Run(job=job, phase=Phase.RUNNING, trouble="pod p: not scheduled")},
             now=datetime.fromisoformat("2027-01-15T07:00:00Z").timestamp(),
         )
-        (step,) = analyze(self.spec, FSID, RELEASE, seen)
+        (step,) = analyze(self.spec, a_context(self.spec), seen)
         assert step.waits_for == "pod p: not scheduled"
 
     def test_what_was_tried_is_remembered_by_the_job(self) -> None:
         action = PrepareDevices(node="a", hostname="a", targets=(target("sdb"),), tried=("/dev/sdc", "/dev/sdb"))
-        assert osd_prepare.tried_by(self.ended(action)) == ("/dev/sdc", "/dev/sdb")
+        assert tried_by(self.ended(action)) == ("/dev/sdc", "/dev/sdb")
         assert self.ended(action).spec.template.spec.containers
 
 
@@ -1121,7 +1142,7 @@ class Jobs(Client):
         self.made: list[str] = []
         self.generation = generation
 
-    async def create(self, resource: Any, obj: Any, *, deadline: float = 0.0) -> Any:
+    async def create(self, resource: Any, obj: Any, **_: Any) -> Any:
         self.made.append(obj["metadata"]["namespace"])
         return obj
 
@@ -1140,14 +1161,14 @@ class TestReservations:
             seen = observation(
                 nodes=(node_name,), reports={node_name: (lun,)}, reserved=reservations.of_others(namespace)
             )
-            return found, analyze(found, FSID, RELEASE, seen)
+            return found, analyze(found, a_context(found), seen)
 
         first, (one,) = wanted("first", "a")
         second, (two,) = wanted("second", "b")  # seen at the same moment, from another node
         ways: dict[str, Any] = {"script_image": IMAGE, "reservations": reservations}
-        await handlers(first, FSID, RELEASE, client, UNUSED, FakeCeph(), **ways)[PrepareDevices](one.action)
+        await handlers(first, a_context(first), client, UNUSED, FakeCeph(), **ways)[PrepareDevices](one.action)
         with pytest.raises(ReservedError, match="is being prepared for the cluster in namespace first"):
-            await handlers(second, FSID, RELEASE, client, UNUSED, FakeCeph(), **ways)[PrepareDevices](two.action)
+            await handlers(second, a_context(second), client, UNUSED, FakeCeph(), **ways)[PrepareDevices](two.action)
         assert client.made == ["first"]
         assert wanted("second", "b")[1] == ()
         assert [type(s.action) for s in wanted("first", "a")[1]] == [PrepareDevices]
@@ -1165,22 +1186,20 @@ class TestUnknownData:
     spec = cluster(storage={"useAllNodes": True, "useAllDevices": True, "config": {"overwriteUnknownData": "true"}})
 
     def test_consent_is_the_specs(self) -> None:
-        (step,) = analyze(self.spec, FSID, RELEASE, observation(reports={"a": (disk(),)}))
+        (step,) = analyze(self.spec, a_context(self.spec), observation(reports={"a": (disk(),)}))
         assert isinstance(step.action, PrepareDevices)
         assert [t.overwrite for t in step.action.targets] == [True]
-        job = prepare_job(self.spec, FSID, RELEASE, step.action, UUIDS[:1], IMAGE)
+        job = prepare_job(self.spec.spec.storage, a_context(self.spec), step.action, UUIDS[:1], IMAGE)
         (devices,) = (
-            e["value"]
-            for e in job["spec"]["template"]["spec"]["containers"][0]["env"]
-            if e["name"] == osd_prepare.DEVICES_VARIABLE
+            e["value"] for e in job["spec"]["template"]["spec"]["containers"][0]["env"] if e["name"] == DEVICES_VARIABLE
         )
         assert json.loads(devices)[0]["overwrite"] is True
 
     @pytest.mark.parametrize(("generation", "made"), [(0, ["ns"]), (1, [])])
     async def test_it_is_asked_for_again_when_the_job_is_made(self, generation: int, made: list[str]) -> None:
-        (step,) = analyze(self.spec, FSID, RELEASE, observation(reports={"a": (disk(),)}))
+        (step,) = analyze(self.spec, a_context(self.spec), observation(reports={"a": (disk(),)}))
         client = Jobs(generation)
-        act = handlers(self.spec, FSID, RELEASE, client, UNUSED, FakeCeph(), **OPERATOR)[PrepareDevices]
+        act = handlers(self.spec, a_context(self.spec), client, UNUSED, FakeCeph(), **OPERATOR)[PrepareDevices]
         try:
             await act(step.action)
         except NoConsentError:
@@ -1200,7 +1219,7 @@ class TestScript:
     def test_no_pod_mounts_a_script_that_others_may_write(self) -> None:
         action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
         for manifest in (
-            prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1], IMAGE),
+            prepare_job(cluster().spec.storage, a_context(cluster()), action, UUIDS[:1], IMAGE),
             running(cluster(), an_osd(0)),
         ):
             pod = manifest["spec"]["template"]["spec"]
@@ -1221,38 +1240,40 @@ class TestScript:
         assert copied == files("controller.ceph.osd").joinpath("script.py").read_bytes()
 
     def test_another_image_with_the_same_script_restarts_nothing(self) -> None:
-        assert analyze(cluster(), FSID, RELEASE, self.seen(script_image="rook/operator:v2")) == ()
+        assert analyze(cluster(), a_context(cluster()), self.seen(script_image="rook/operator:v2")) == ()
 
     def test_another_script_comes_from_the_new_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = self.seen(script_image="rook/operator:v2", stoppable=frozenset({0, 1}))
         monkeypatch.setattr(script_image, "digest", lambda: "another")
-        steps = analyze(cluster(), FSID, RELEASE, seen)
+        steps = analyze(cluster(), a_context(cluster()), seen)
         assert [(s.subject, bool(s.waits_for)) for s in steps] == [("osd.0", False), ("osd.1", False), ("osd.2", True)]
         (first, *_) = (s.action for s in steps)
         assert isinstance(first, DeployOsd)
         assert copies(first.obj) == ["rook/operator:v2"]
 
     def test_what_changes_anyhow_changes_to_the_new_image(self) -> None:
-        steps = analyze(cluster(), FSID, NEXT_RELEASE, self.seen(script_image="v2", stoppable=frozenset({0, 1, 2})))
+        steps = analyze(
+            cluster(), a_context(cluster(), NEXT_RELEASE), self.seen(script_image="v2", stoppable=frozenset({0, 1, 2}))
+        )
         assert [copies(s.action.obj) for s in steps if isinstance(s.action, DeployOsd)] == [["v2"]] * 3
 
     def test_without_the_operators_image_nothing_is_prepared(self) -> None:
-        (step,) = analyze(cluster(), FSID, RELEASE, observation(reports={"a": (disk(),)}, script_image=""))
+        (step,) = analyze(cluster(), a_context(cluster()), observation(reports={"a": (disk(),)}, script_image=""))
         assert step.waits_for == "the operator to be told its own image: ROOK_OPERATOR_IMAGE"
 
     @pytest.mark.parametrize("kind", ["Deployment", "Job", "ended Job", "none"])
     def test_the_scripts_of_an_earlier_release_go_when_nothing_mounts_them(self, kind: str) -> None:
-        scripts = {"kind": "ConfigMap", "metadata": {"name": osd_prepare.OLD_SCRIPTS, "namespace": "ns", "uid": "s1"}}
-        volumes = [{"name": "scripts", "configMap": {"name": osd_prepare.OLD_SCRIPTS}}]
+        scripts = {"kind": "ConfigMap", "metadata": {"name": OLD_SCRIPTS, "namespace": "ns", "uid": "s1"}}
+        volumes = [{"name": "scripts", "configMap": {"name": OLD_SCRIPTS}}]
         user: dict[str, Any] = {"kind": kind.split()[-1], "spec": {"template": {"spec": {"volumes": volumes}}}}
         if kind == "ended Job":
             user["status"] = {"completionTime": "2027-01-15T08:00:00Z"}
-        live = {**SHARED, ("ConfigMap", osd_prepare.OLD_SCRIPTS): scripts}
+        live = {**SHARED, ("ConfigMap", OLD_SCRIPTS): scripts}
         if kind != "none":
             live[user["kind"], "old"] = user
-        steps = analyze(cluster(), FSID, RELEASE, observation(live=live))
+        steps = analyze(cluster(), a_context(cluster()), observation(live=live))
         deleted = [s.action.name for s in steps if isinstance(s.action, Delete)]
-        assert deleted == ([osd_prepare.OLD_SCRIPTS] if kind in ("ended Job", "none") else [])
+        assert deleted == ([OLD_SCRIPTS] if kind in ("ended Job", "none") else [])
 
 
 class TestManifests:
@@ -1270,19 +1291,22 @@ class TestManifests:
         chosen = Target("/dev/sdb", "ssd", ("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4",), 10 * GIB)
         action = PrepareDevices(node="n1", hostname="n1.example.org", targets=(chosen,))
         assert_matches_snapshot(
-            prepare_job(cluster(**self.rich), FSID, RELEASE, action, UUIDS[:1], IMAGE), "osd-prepare-job"
+            prepare_job(cluster(**self.rich).spec.storage, a_context(cluster(**self.rich)), action, UUIDS[:1], IMAGE),
+            "osd-prepare-job",
         )
 
     def test_deployment(self) -> None:
         labels = {"topology.kubernetes.io/zone": "z.1", "topology.rook.io/rack": "r1", "kubernetes.io/hostname": "n1.x"}
         one = an_osd(3, "n1", settings={"deviceClass": "ssd", "initialWeight": "0.5"})
-        wanted = osd_deployment(cluster(**self.rich), FSID, RELEASE, one, node("n1", **labels), {}, IMAGE)
+        wanted = osd_deployment(
+            cluster(**self.rich).spec.storage, a_context(cluster(**self.rich)), one, node("n1", **labels), {}, IMAGE
+        )
         assert_matches_snapshot(wanted, "osd-deployment")
 
     def test_no_secret_in_any_argument(self) -> None:
         action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
         for manifest in (
-            prepare_job(cluster(), FSID, RELEASE, action, UUIDS[:1], IMAGE),
+            prepare_job(cluster().spec.storage, a_context(cluster()), action, UUIDS[:1], IMAGE),
             running(cluster(), an_osd(0)),
         ):
             assert re.search("AQ[A-Za-z0-9+/]{36}==", json.dumps(manifest)) is None
@@ -1316,7 +1340,7 @@ class TestManifests:
         action = PrepareDevices(node="a", hostname="a", targets=(Target("/dev/sdb"),))
         for only, expected in ((True, ["y", "z"]), (False, ["x", "y", "z"])):
             spec = cluster(placement=placement, storage={"onlyApplyOSDPlacement": only})
-            pod = prepare_job(spec, FSID, RELEASE, action, UUIDS[:1], IMAGE)["spec"]["template"]["spec"]
+            pod = prepare_job(spec.spec.storage, a_context(spec), action, UUIDS[:1], IMAGE)["spec"]["template"]["spec"]
             assert [t["key"] for t in pod["tolerations"]] == expected
 
     def test_osds_run_where_all_and_osd_let_them(self) -> None:
@@ -1330,7 +1354,7 @@ class TestManifests:
         )
         nodes = (node("a", disks="x"), node("b", disks="x", storage="x"))
         seen = observation(nodes=nodes, reports={"a": (disk(),), "b": (disk(),)})
-        assert [s.subject for s in analyze(spec, FSID, RELEASE, seen)] == ["devices of node b"]
+        assert [s.subject for s in analyze(spec, a_context(spec), seen)] == ["devices of node b"]
 
     def test_resources_of_a_device_class_that_ceph_found(self) -> None:
         spec = cluster(
@@ -1338,12 +1362,12 @@ class TestManifests:
             storage={"useAllNodes": True, "useAllDevices": True},
         )
         seen = observation(running(spec, an_osd(0)), states={0: state(0, device_class="ssd")})
-        (step,) = analyze(spec, FSID, RELEASE, seen)
+        (step,) = analyze(spec, a_context(spec), seen)
         assert isinstance(step.action, DeployOsd)
         container = step.action.obj["spec"]["template"]["spec"]["containers"][0]
         assert container["resources"] == {"limits": {"cpu": "2"}}
         settled = observation(as_applied(step.action.obj), states={0: state(0, device_class="ssd")})
-        assert [s for s in analyze(spec, FSID, RELEASE, settled) if isinstance(s.action, DeployOsd)] == []
+        assert [s for s in analyze(spec, a_context(spec), settled) if isinstance(s.action, DeployOsd)] == []
 
     @pytest.mark.parametrize(("family", "expected"), [("IPv6", ["false", "true"]), ("IPv4", [])])
     def test_ip_family(self, family: str, expected: list[str]) -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from controller.apis.ceph import CephCluster
 from controller.ceph.crush import failure_domain
 from controller.ceph.osd import disruption
-from controller.ceph.osd.analyze import OsdObservation, OsdState
 from controller.ceph.osd.disruption import (
     BUDGET,
     SETTLING,
@@ -33,6 +32,8 @@ from controller.ceph.osd.disruption import (
     scene,
     state_config_map,
 )
+from controller.ceph.osd.observation import OsdObservation, OsdState
+from controller.ceph.pods import owner_of
 from controller.framework.children import Apply, Delete
 from controller.runtime.kube import Deployment, Node
 from tests.unit.ceph.answers import FakeCeph
@@ -61,7 +62,7 @@ def members(down: str = "", leaving: str = "") -> tuple[Member, ...]:
 def seen(state: State | None = None, **fields: Any) -> Scene:
     live = dict(fields.pop("live", {}))
     if state is not None:
-        live["ConfigMap", STATE] = as_applied(state_config_map(managed(), state))
+        live["ConfigMap", STATE] = as_applied(state_config_map(owner_of(managed()), state))
     return Scene(**{"now": NOW, "level": "host", "members": members(), "pgs": CLEAN, "live": live, **fields})
 
 
@@ -336,7 +337,7 @@ def test_state_round_trip() -> None:
         hold_out=True,
         held_at={"a": NOW, "b": NOW - 60},
     )
-    found = state_config_map(managed(), state)
+    found = state_config_map(owner_of(managed()), state)
     assert found["metadata"]["name"] == "rook-ceph-pdbstatemap"
     assert {key for key in found["data"] if not key.startswith("osds-")} == {
         "draining-failure-domain",

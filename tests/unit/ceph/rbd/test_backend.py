@@ -20,7 +20,8 @@ from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend, mon_addresses, ms_mode
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
-from controller.volumes.backend import BackendError, Holder, Volume
+from controller.volumes.backend import BackendError, Holder, NewVolume, Volume
+from controller.volumes.topology import ANYWHERE
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
 
@@ -150,7 +151,7 @@ async def test_without_a_cluster() -> None:
     volume = Volume(driver=DRIVER, attributes={"clusterID": "gone", "pool": "p", "imageName": "i"})
     assert await backend().holders(volume) == ()  # whoever had it open writes nowhere any more
     with pytest.raises(BackendError, match=r"no CephCluster in namespace 'gone' \(clusterID of image p/i\)"):
-        await backend().create(volume, 1, {})
+        await backend().create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
     here = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
     with pytest.raises(BackendError, match="has not been reached yet"):
         await backend().holders(here)
@@ -325,7 +326,7 @@ async def test_the_pool_for_the_data_is_named_that_does_not_exist(monkeypatch: p
     found = on(Pool(0), monkeypatch)
     volume = Volume(driver=DRIVER, attributes={**IMAGE.attributes, "dataPool": "ec-poool"})
     with pytest.raises(BackendError, match=r"pool 'ec-poool' \(parameter 'dataPool'\) does not exist"):
-        await found.create(volume, 1, {})
+        await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
 
 
 async def test_an_image_is_removed_by_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.rados import CephError
+from controller.ceph.pods import owner_of
 from controller.ceph.rbd import users as csi
 from controller.ceph.rbd.users import CreateUser, analyze, handlers
 from controller.ceph.releases import CephVersion, Running
@@ -36,12 +37,12 @@ def test_users_of_a_new_cluster() -> None:
 
 
 def test_settled() -> None:
-    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.CAPS))
     assert analyze(cluster(), live, Running()) == ()
 
 
 def test_a_user_gets_the_capabilities_of_a_later_operator() -> None:
-    live = live_objects(*(csi.user_secret(cluster(), name, KEY) for name in csi.CAPS))
+    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.CAPS))
     del live["Secret", "rook-csi-rbd-node"]["metadata"]["annotations"]
     (step,) = analyze(cluster(), live, Running())
     assert (step.subject, step.reason) == ("user csi-rbd-node", "Secret rook-csi-rbd-node is of other capabilities")
@@ -108,7 +109,7 @@ class RecordingApplier:
 async def test_user_and_secret(ceph: FakeCeph, asked: list[str]) -> None:
     applier: Any = RecordingApplier()
     action = CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"])
-    await handlers(cluster(), ceph, applier)[CreateUser](action)
+    await handlers(owner_of(cluster()), ceph, applier)[CreateUser](action)
     (secret,) = applier.applied
     assert ceph.asked == asked
     assert (secret["metadata"]["name"], secret["type"]) == ("rook-csi-rbd-node", "kubernetes.io/rook")
@@ -119,6 +120,7 @@ async def test_user_and_secret(ceph: FakeCeph, asked: list[str]) -> None:
 
 async def test_other_errors_are_not_hidden() -> None:
     ceph, applier = FakeCeph(error=errno.EACCES), RecordingApplier()
+    create = handlers(owner_of(cluster()), ceph, applier)[CreateUser]  # type: ignore[arg-type]
     with pytest.raises(CephError):
-        await handlers(cluster(), ceph, applier)[CreateUser](CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"]))  # type: ignore[arg-type]
+        await create(CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"]))
     assert applier.applied == []

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from controller.apis.rook.node_report import NodeReport
 from controller.runtime.kube import Node, VolumeAttachment
-from controller.volumes.attach import OUT_OF_SERVICE, Attach, AttachmentObservation, Detach, Fence, analyze, exclusive
+from controller.volumes.attachments.analyze import Attach, Detach, Fence, analyze
+from controller.volumes.attachments.observe import OUT_OF_SERVICE, AttachmentObservation
 from controller.volumes.backend import Holder
 from controller.volumes.clients import locate, reported_for
+from tests.unit.volumes.objects import alone as one_writer
 from tests.unit.volumes.objects import attachment, node, report, volume
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
@@ -107,6 +109,7 @@ def observed(world: dict[str, Host], name: str, *, alone: bool) -> AttachmentObs
         elsewhere=[other for other in mapped if other != name and world[other].known and not world[other].tainted],
         metadata=METADATA,
         age=60.0,
+        exclusive=one_writer(this),
     )
 
 
@@ -149,7 +152,7 @@ def test_a_second_writer_is_never_let_in(found: tuple[dict[str, Host], bool]) ->
     world, alone = found
     if not alone:
         return
-    assert exclusive(volume())
+    assert one_writer(volume())
     for name, host in world.items():
         if host.attached:
             plan = analyze(leaving(name, host), observed(world, name, alone=alone))

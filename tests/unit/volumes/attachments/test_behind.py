@@ -12,14 +12,16 @@ import msgspec
 import pytest
 
 from controller.framework.plan import PlanError
-from controller.framework.reports import REPORTS, reports_of
-from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, PersistentVolume, VolumeAttachment
+from controller.framework.reports import REPORTS
+from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
-from controller.volumes.attach import GIVEN_TO, LAST_LOOK, OUT_OF_SERVICE, Attachments
+from controller.volumes.attachments.act import Attachments
+from controller.volumes.attachments.analyze import LAST_LOOK
+from controller.volumes.attachments.observe import GIVEN_TO, OUT_OF_SERVICE, Observer
 from controller.volumes.backend import Holder, Volume
-from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
-from controller.volumes.reclaim import BY_IDENTITY, BY_VOLUME, identities
+from controller.volumes.caches import caches_of
+from controller.volumes.drivers import Drivers
 from informers import Client, IncompleteIndexError, TransportError
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, attachment, node, report, volume
 from tests.unit.volumes.world import FakeBackend, World
@@ -99,17 +101,10 @@ class Operator:
     attachments: Attachments = field(init=False)
 
     def __post_init__(self) -> None:
-        caches = self.manager.informers
-        found = caches.informer(VOLUME_ATTACHMENT, VolumeAttachment)
-        found.add_index(BY_VOLUME, lambda a: (a.spec.source.persistent_volume_name or "",))
-        volumes, nodes = caches.informer(PV, PersistentVolume), caches.informer(NODE, Node)
-        volumes.add_index(BY_IDENTITY, identities(self.backend))
-        nodes.add_index(BY_ADDRESS, addresses_of)
-        reports = reports_of(caches, OPERATOR)
-        reports.add_index(BY_CLIENT, clients_of)
-        reports.add_index(BY_MAPPED, mapped_by)
         client, events = self.client or self.manager.client, self.manager.events
-        self.attachments = Attachments(client, events, found, volumes, nodes, reports, OPERATOR, self.backend)
+        drivers = Drivers([self.backend])
+        caches = caches_of(self.manager.informers, drivers, OPERATOR)
+        self.attachments = Attachments(client, events, Observer(client, caches, OPERATOR, drivers))
 
     async def reconcile(self, name: str) -> float | None:
         return (await self.attachments.reconcile(Request("", name))).requeue_after

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from controller.runtime.difference import quantity as parse
+from controller.runtime.quantities import quantity as parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,26 +12,23 @@ from controller.framework.plan import PlanError, StepState
 from controller.runtime.kube import NODE, PV, VOLUME_ATTACHMENT, Node, VolumeAttachment
 from controller.runtime.reconciler import Request
 from controller.testkit import Connection
-from controller.volumes.attach import (
+from controller.volumes.attachments.analyze import (
     ASK_AGAIN,
     FIRST_LOOK,
-    GIVEN_TO,
     GRACE,
     LAST_LOOK,
-    OUT_OF_SERVICE,
     AddFinalizer,
     Attach,
-    AttachmentObservation,
     Detach,
     Fail,
     Fence,
     analyze,
-    exclusive,
     finalizer,
 )
+from controller.volumes.attachments.observe import GIVEN_TO, OUT_OF_SERVICE, AttachmentObservation
 from controller.volumes.backend import BackendError, Holder, Volume
 from informers import ApiError, Client
-from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, node, volume
+from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, alone, attachment, node, volume
 from tests.unit.volumes.world import FakeBackend, FakeEvents, World, attaching
 
 FINALIZER = "external-attacher/rook-ceph-rbd-csi-ceph-com"
@@ -48,7 +45,9 @@ SHARED = volume(modes=("ReadWriteMany",), mode="Block")
 
 
 def seen(**changes: Any) -> AttachmentObservation:
-    return AttachmentObservation(**{"volume": volume(), "node": NODE_A, "metadata": METADATA, "age": 60.0, **changes})
+    values = {"volume": volume(), "node": NODE_A, "metadata": METADATA, "age": 60.0, **changes}
+    this = values["volume"]
+    return AttachmentObservation(**values, exclusive=this is None or alone(this))
 
 
 def actions(this: VolumeAttachment, found: AttachmentObservation) -> list[object]:
@@ -150,7 +149,7 @@ def test_an_error_is_told_once_and_not_before_the_grace_is_over() -> None:
     ],
 )
 def test_which_volumes_have_one_node_only(modes: tuple[str, ...], mode: str, expected: bool) -> None:
-    assert exclusive(volume(modes=modes, mode=mode)) is expected
+    assert alone(volume(modes=modes, mode=mode)) is expected
 
 
 @pytest.mark.parametrize(("age", "expected"), [(0.0, FIRST_LOOK), (60.0, 12.0), (3600.0, LAST_LOOK)])

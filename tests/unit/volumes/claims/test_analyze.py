@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,26 +10,29 @@ import pytest
 
 from controller.framework.plan import StepState
 from controller.runtime.kube import ObjectReference, PersistentVolumeClaim, ResourceRequirements
-from controller.volumes.backend import Description, ParameterError, Volume
-from controller.volumes.provision import (
-    CLAIM_FINALIZER,
-    CLAIM_VOLUME,
-    SELECTED_NODE,
-    STORAGE_PROVISIONERS,
+from controller.volumes.backend import Created, Description, ParameterError, Volume
+from controller.volumes.claims.analyze import (
     AnnounceExpansion,
     ClaimObservation,
     DiscardVolume,
     ExpandVolume,
+    FinishExpansion,
     ProtectClaim,
     ProvisionVolume,
     RefuseClaim,
     ReleaseClaim,
     analyze,
     claim_problem,
+)
+from controller.volumes.claims.objects import (
+    CLAIM_FINALIZER,
+    CLAIM_VOLUME,
+    SELECTED_NODE,
+    STORAGE_PROVISIONERS,
     class_name,
     persistent_volume,
 )
-from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, UID, claim, storage_class, volume
+from tests.unit.volumes.objects import ATTRIBUTES, DISKS, DRIVER, SHARES, UID, claim, storage_class, volume
 
 GIB = 1 << 30
 IMAGE = Volume(driver=DRIVER, attributes=ATTRIBUTES)
@@ -38,12 +42,19 @@ DESCRIPTION = Description(
     stage_secret="rook-csi-rbd-node",
     expand_secret="rook-csi-rbd-provisioner",
 )
+MADE = Created(handle="handle", size=GIB)
 NOTE = {CLAIM_VOLUME: msgspec.json.encode(IMAGE).decode()}
 
 
 def seen(**changes: Any) -> ClaimObservation:
     return ClaimObservation(
-        **{"storage_class": storage_class(), "driver": DRIVER, "description": DESCRIPTION, "ours": True, **changes}
+        **{
+            "storage_class": storage_class(),
+            "driver": DRIVER,
+            "description": DESCRIPTION,
+            "capabilities": DISKS,
+            **changes,
+        }
     )
 
 
@@ -162,7 +173,15 @@ def test_a_wrong_claim_is_refused() -> None:
     ],
 )
 def test_what_is_wrong_is_named(this: dict[str, Any], parameters: dict[str, str], named: str) -> None:
-    assert named in claim_problem(claim(**this), storage_class(parameters=parameters), DESCRIPTION)
+    assert named in claim_problem(claim(**this), storage_class(parameters=parameters), DESCRIPTION, DISKS)
+
+
+def test_volumes_that_are_file_systems_have_no_type_and_no_least_size() -> None:
+    parameters = {"csi.storage.k8s.io/fstype": "btrfs"}
+    this = claim(access_modes=("ReadWriteMany",), size="1Mi")
+    assert claim_problem(this, storage_class(parameters=parameters), DESCRIPTION, SHARES) == ""
+    block = claim_problem(claim(volume_mode="Block"), storage_class(), DESCRIPTION, SHARES)
+    assert block == "PersistentVolumeClaim app/data: spec.volumeMode is Block: expected Filesystem"
 
 
 @pytest.mark.parametrize(
@@ -175,7 +194,7 @@ def test_what_is_wrong_is_named(this: dict[str, Any], parameters: dict[str, str]
     ],
 )
 def test_what_is_right(this: dict[str, Any], parameters: dict[str, str]) -> None:
-    assert claim_problem(claim(**this), storage_class(parameters=parameters), DESCRIPTION) == ""
+    assert claim_problem(claim(**this), storage_class(parameters=parameters), DESCRIPTION, DISKS) == ""
 
 
 BOUND: dict[str, Any] = {"phase": "Bound", "volume_name": f"pvc-{UID}"}
@@ -185,6 +204,37 @@ def test_a_larger_request_expands_the_volume() -> None:
     larger = claim(size="2Gi", capacity="1Gi", **BOUND)
     made = Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h")
     assert actions(larger, seen(volume=volume())) == [ExpandVolume(made, 2 * GIB), AnnounceExpansion(2 * GIB)]
+
+
+def test_where_no_node_has_to_follow_the_user_is_told_at_once() -> None:
+    larger = claim(size="2Gi", capacity="1Gi", **BOUND)
+    made = Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h")
+    found = seen(volume=volume(), capabilities=SHARES)
+    assert actions(larger, found) == [ExpandVolume(made, 2 * GIB), FinishExpansion(2 * GIB)]
+    assert actions(larger, seen(volume=volume(capacity="2Gi"), capabilities=SHARES)) == [FinishExpansion(2 * GIB)]
+    assert actions(claim(size="2Gi", capacity="2Gi", **BOUND), found) == [
+        ExpandVolume(made, 2 * GIB),
+        FinishExpansion(2 * GIB),
+    ]
+
+
+def test_a_volume_that_grows_only_while_nobody_has_it_waits_for_its_detachment() -> None:
+    larger = claim(size="2Gi", capacity="1Gi", **BOUND)
+    offline = replace(DISKS, expands="offline")
+    (step,) = analyze(larger, seen(volume=volume(), capabilities=offline, attached=("a", "b"))).steps
+    assert step.held_by is StepState.WAITING
+    assert step.waits_for == "detachment from a, b"
+    assert isinstance(actions(larger, seen(volume=volume(), capabilities=offline))[0], ExpandVolume)
+
+
+def test_a_volume_that_does_not_grow_says_so() -> None:
+    larger = claim(size="2Gi", capacity="1Gi", **BOUND)
+    (refused,) = actions(larger, seen(volume=volume(), capabilities=replace(DISKS, expands="")))
+    assert refused == RefuseClaim(
+        "PersistentVolumeClaim app/data: spec.resources.requests.storage is 2Gi: expected 1Gi, as volumes of "
+        f"{DRIVER} do not grow",
+        "VolumeResizeFailed",
+    )
 
 
 def test_an_expansion_that_was_cut_off_is_announced() -> None:
@@ -201,7 +251,7 @@ def test_an_expansion_that_was_cut_off_is_announced() -> None:
             {"size": "2Gi", "capacity": "1Gi", "statuses": {"storage": "NodeResizeInProgress"}},
             {"volume": volume(capacity="2Gi")},
         ),
-        ({"size": "2Gi", "capacity": "1Gi"}, {"volume": volume(), "ours": False}),
+        ({"size": "2Gi", "capacity": "1Gi"}, {"volume": volume(), "capabilities": None}),
         ({"size": "2Gi", "capacity": "1Gi", "deleting": True}, {"volume": volume()}),
     ],
 )
@@ -214,8 +264,8 @@ def test_the_persistent_volume() -> None:
         claim(annotations={"team": "x"}),
         storage_class(mount_options=("noatime",), reclaim_policy="Retain"),
         DESCRIPTION,
-        "handle",
-        GIB,
+        DISKS,
+        MADE,
     )
     assert made == {
         "apiVersion": "v1",
@@ -262,7 +312,7 @@ def test_secret_names_may_come_from_the_claim() -> None:
         "csi.storage.k8s.io/node-stage-secret-namespace": "${pvc.namespace}",
     }
     made = persistent_volume(
-        claim(annotations={"team": "x"}), storage_class(parameters=parameters), DESCRIPTION, "handle", GIB
+        claim(annotations={"team": "x"}), storage_class(parameters=parameters), DESCRIPTION, DISKS, MADE
     )
     assert made["spec"]["csi"]["nodeStageSecretRef"] == {"name": "app-x", "namespace": "app"}
 
@@ -270,4 +320,4 @@ def test_secret_names_may_come_from_the_claim() -> None:
 def test_an_unknown_placeholder_is_refused() -> None:
     parameters = {"csi.storage.k8s.io/node-stage-secret-name": "${user}"}
     with pytest.raises(ParameterError, match=r"\$\{user\}"):
-        persistent_volume(claim(), storage_class(parameters=parameters), DESCRIPTION, "handle", GIB)
+        persistent_volume(claim(), storage_class(parameters=parameters), DESCRIPTION, DISKS, MADE)

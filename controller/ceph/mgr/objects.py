@@ -1,0 +1,101 @@
+"""The Kubernetes objects that a mgr is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.ceph.pods import (
+    CLUSTER_LABEL,
+    cluster_labels,
+    deployment,
+    environment,
+    family_fields,
+    flags,
+    image_fields,
+    ip_flags,
+    pod_template,
+    probes,
+    security_context,
+    volume_mounts,
+    volumes,
+)
+from controller.framework.disruption import budget
+from controller.framework.placement import keep_apart, spread
+
+if TYPE_CHECKING:
+    from controller.apis.ceph.cluster import MgrSpec
+    from controller.ceph.pods import Context, Daemon
+    from informers import JsonObject
+
+APP = "rook-ceph-mgr"
+BUDGET = "rook-ceph-mgr-pdb"
+ROLE_LABEL = "mgr_role"
+ACTIVE, STANDBY = "active", "standby"
+METRICS_PORT = 9283
+
+
+def mgr_deployment(spec: MgrSpec, context: Context, daemon: Daemon) -> JsonObject:
+    """A mgr's Deployment."""
+    data = f"/var/lib/ceph/mgr/ceph-{daemon.id}"
+    container: JsonObject = {
+        "name": "mgr",
+        "command": ["ceph-mgr"],
+        "args": [*flags(context, daemon), "--public-addr=$(ROOK_POD_IP)", *ip_flags(context)],
+        **image_fields(context),
+        "env": [*environment(), {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"}],
+        "ports": [
+            {"name": "mgr", "containerPort": 6800, "protocol": "TCP"},
+            {"name": "http-metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+        ],
+        "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": data}],
+        "securityContext": security_context(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        **context.pods.container_resources("mgr"),
+        **probes(context, daemon),
+    }
+    give_to_ceph = {
+        "name": "chown-data",
+        "command": ["chown", "ceph:ceph", data, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
+        **image_fields(context),
+        "volumeMounts": container["volumeMounts"],
+        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
+    }
+    pod: JsonObject = {
+        "initContainers": [give_to_ceph],
+        "containers": [container],
+        "volumes": [*volumes(keyring_name(daemon)), {"name": "data", "emptyDir": {}}],
+    }
+    template = pod_template(context, daemon, pod)
+    # Also where there is only one: it need not be restarted then when another is wanted.
+    mgrs = {"app": APP, CLUSTER_LABEL: context.namespace}
+    keep_apart(template["spec"], mgrs, strictly=not spec.allow_multiple_per_node)
+    spread(template["spec"], mgrs, context.zone_label, strictly=False)
+    return deployment(context, daemon, template)
+
+
+def keyring_name(daemon: Daemon) -> str:
+    """The Secret with a daemon's keyring."""
+    return f"{daemon.name}-keyring"
+
+
+def metrics_service(context: Context) -> JsonObject:
+    """The Service that Prometheus scrapes: the active mgr."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": context.owner.metadata(APP, cluster_labels(context.owner, APP)),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": {"app": APP, CLUSTER_LABEL: context.namespace, ROLE_LABEL: ACTIVE},
+            "ports": [{"name": "http-metrics", "port": METRICS_PORT, "targetPort": METRICS_PORT, "protocol": "TCP"}],
+            **family_fields(context),
+        },
+    }
+
+
+def budgets(spec: MgrSpec, context: Context) -> tuple[JsonObject, ...]:
+    """A drain may take one mgr away while the other stands by."""
+    if spec.count <= 1 or not context.budgets:
+        return ()
+    selector = {"matchLabels": {"app": APP, CLUSTER_LABEL: context.namespace}}
+    return (budget(context.owner, BUDGET, cluster_labels(context.owner, APP), selector, maxUnavailable=1),)

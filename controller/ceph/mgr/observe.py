@@ -1,0 +1,68 @@
+"""What there is of a cluster's mgrs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from controller.ceph.mgr.objects import APP
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.ceph.cluster.part import Ground
+    from controller.framework.children import Live
+    from controller.runtime.kube import Deployment, Pod
+
+
+@dataclass(frozen=True, slots=True)
+class MgrState:
+    """What the mons say of the mgrs: the active one, those that stand by, and modules that are on.
+
+    `always_on`: modules of the running release that cannot be switched.
+    """
+
+    active: str = ""
+    standbys: frozenset[str] = frozenset()
+    available: bool = False
+    modules: frozenset[str] = frozenset()
+    always_on: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, answer: Mapping[str, Any]) -> MgrState:
+        """From the answer to `mgr dump`."""
+        always_on = answer.get("always_on_modules") or {}
+        return cls(
+            active=answer.get("active_name", ""),
+            standbys=frozenset(s["name"] for s in answer.get("standbys", ())),
+            available=bool(answer.get("available")),
+            modules=frozenset(answer.get("modules", ())),
+            always_on=frozenset(m for modules in always_on.values() for m in modules),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MgrObservation:
+    """What `analyze` decides by.
+
+    Attributes:
+        state: What the mons say of the mgrs; None when they do not answer.
+        deployments: The mgrs' Deployments by id.
+        pods: The mgrs' pods by id.
+        live: The objects of the cluster's namespace.
+    """
+
+    state: MgrState | None = None
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
+    live: Live = field(default_factory=dict)
+
+
+async def observe(ground: Ground) -> MgrObservation:
+    """What there is of a cluster's mgrs."""
+    return MgrObservation(
+        state=MgrState.parse(ground.mgr) if ground.mgr is not None else None,
+        deployments=ground.daemons(APP),
+        pods=ground.pods_of(APP),
+        live=ground.live,
+    )

@@ -1,0 +1,51 @@
+"""OSDs are where they were made, in CRUSH, until somebody agrees that they go elsewhere and their data with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.ceph.crush import place, spelled
+from controller.framework.plan import Step
+from controller.framework.text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.osd.objects import Osd
+    from controller.ceph.osd.observation import OsdObservation
+
+MOVE_ANNOTATION = "rook.io/allow-osd-move"
+"""On a CephCluster, "true": OSDs go where the labels of their nodes say by now, and data with them."""
+
+
+MAX_NAMED = 10
+"""OSDs that a message names."""
+
+
+def may_move(cluster: CephCluster) -> bool:
+    """Whether OSDs go where the labels of their nodes say by now."""
+    return cluster.metadata.annotations.get(MOVE_ANNOTATION) == "true"
+
+
+def moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+    """What has to be agreed to: OSDs that are elsewhere in CRUSH than the labels of their nodes say by now."""
+    if may_move(cluster):
+        return
+    places = {node.metadata.name: place(node.metadata.labels) for node in seen.nodes}
+    moves: dict[tuple[str, str, str], list[int]] = {}
+    for osd in osds:
+        there = places.get(osd.node, {})
+        if osd.place and "host" in there and dict(osd.place) != there:
+            moves.setdefault((osd.node, spelled(osd.place), spelled(there)), []).append(osd.osd_id)
+    for (node, at, by_labels), ids in sorted(moves.items()):
+        yield Step(
+            subject=f"OSDs of node {node}",
+            reason=f"{_named(ids)} at {at}, and the node's labels say {by_labels} by now: data would move",
+            waits_for="the labels to be as they were, or consent",
+            consent=f'annotation {MOVE_ANNOTATION}: "true"',
+        )
+
+
+def _named(osd_ids: Sequence[int]) -> str:
+    return some([f"osd.{n}" for n in osd_ids], MAX_NAMED)

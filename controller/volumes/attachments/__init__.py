@@ -1,0 +1,1 @@
+"""Attachments: which node may have a volume, with one writer at a time."""

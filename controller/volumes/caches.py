@@ -1,0 +1,86 @@
+"""The caches that all controllers of volumes share, with their indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from controller.framework.reports import reports_of
+from controller.runtime.kube import (
+    NODE,
+    PV,
+    PVC,
+    STORAGE_CLASS,
+    VOLUME_ATTACHMENT,
+    Node,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass,
+    VolumeAttachment,
+)
+from controller.volumes.claims.objects import class_name
+from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+
+if TYPE_CHECKING:
+    from controller.apis.rook.node_report import NodeReport
+    from controller.volumes.drivers import Drivers
+    from informers import Informer, InformerFactory
+
+BY_CLASS = "class"
+"""The index of claims by the name of their StorageClass."""
+
+BY_IDENTITY = "identity"
+"""The index of PersistentVolumes by the volume that they are of: by `Drivers.identities`."""
+
+BY_VOLUME = "volume"
+"""The index of VolumeAttachments by the PersistentVolume's name."""
+
+BY_NODE = "node"
+"""The index of VolumeAttachments by the node's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What the API server has of volumes.
+
+    Attributes:
+        claims: All claims of the cluster, with the index `BY_CLASS`.
+        volumes: All PersistentVolumes, with the index `BY_IDENTITY`.
+        classes: All StorageClasses.
+        attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
+        nodes: All nodes, with the index `BY_ADDRESS`.
+        reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
+    """
+
+    claims: Informer[PersistentVolumeClaim]
+    volumes: Informer[PersistentVolume]
+    classes: Informer[StorageClass]
+    attachments: Informer[VolumeAttachment]
+    nodes: Informer[Node]
+    reports: Informer[NodeReport]
+
+
+def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
+    """The caches, by informers that others may share.
+
+    Args:
+        informers: Where they are.
+        drivers: The storage systems; more may be added later.
+        namespace: The operator's, where the reports of the nodes' agents are.
+    """
+    caches = Caches(
+        claims=informers.informer(PVC, PersistentVolumeClaim, cluster_wide=True),
+        volumes=informers.informer(PV, PersistentVolume),
+        classes=informers.informer(STORAGE_CLASS, StorageClass),
+        attachments=informers.informer(VOLUME_ATTACHMENT, VolumeAttachment),
+        nodes=informers.informer(NODE, Node),
+        reports=reports_of(informers, namespace),
+    )
+    caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
+    caches.volumes.add_index(BY_IDENTITY, drivers.identities)
+    caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
+    caches.attachments.add_index(BY_NODE, lambda found: (found.spec.node_name,))
+    caches.nodes.add_index(BY_ADDRESS, addresses_of)
+    caches.reports.add_index(BY_CLIENT, clients_of)
+    caches.reports.add_index(BY_MAPPED, mapped_by)
+    return caches

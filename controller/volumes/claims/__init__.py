@@ -1,0 +1,1 @@
+"""Claims: provisioning (also when the first pod is scheduled), and expansion."""

@@ -1,0 +1,307 @@
+"""The reconciler of claims, for all storage systems: looks into the caches, and carries out what is to be done."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from controller.framework.backoff import Backoffs
+from controller.framework.plan import StepState, carry_out, conclude
+from controller.framework.quantities import quantity, round_up, storage_bytes
+from controller.framework.text import brief
+from controller.runtime.kube import PV, PVC
+from controller.runtime.reconciler import Request, Result
+from controller.runtime.references import object_reference
+from controller.volumes.backend import BackendError, GoneError, NewVolume, ParameterError
+from controller.volumes.caches import BY_VOLUME
+from controller.volumes.capabilities import FILESYSTEM
+from controller.volumes.claims.analyze import (
+    AnnounceExpansion,
+    ClaimObservation,
+    DiscardVolume,
+    ExpandVolume,
+    FinishExpansion,
+    ProtectClaim,
+    ProvisionVolume,
+    RefuseClaim,
+    ReleaseClaim,
+    analyze,
+    claim_problem,
+)
+from controller.volumes.claims.objects import (
+    CLAIM_FINALIZER,
+    CLAIM_VOLUME,
+    SELECTED_NODE,
+    class_name,
+    persistent_volume,
+    volume_name,
+)
+from controller.volumes.topology import ANYWHERE, wanted
+from informers import ApiError
+
+if TYPE_CHECKING:
+    from controller.framework.plan import StepResult
+    from controller.runtime.events import EventRecorder
+    from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
+    from controller.volumes.backend import Description, VolumeBackend
+    from controller.volumes.caches import Caches
+    from controller.volumes.capabilities import Capabilities
+    from controller.volumes.drivers import Drivers
+    from controller.volumes.topology import Topology
+    from informers import Client, JsonObject
+
+_log = structlog.get_logger(__name__)
+
+RESIZE_PENDING = "NodeResizePending"
+
+
+@dataclass(slots=True)
+class Claims:
+    """The reconciler of PersistentVolumeClaims.
+
+    Attributes:
+        client: Writes.
+        events: Tells users.
+        caches: What there is.
+        drivers: The storage systems.
+        backoffs: Which lanes failed.
+    """
+
+    client: Client
+    events: EventRecorder
+    caches: Caches
+    drivers: Drivers
+    backoffs: Backoffs = field(default_factory=Backoffs)
+    _told: dict[str, str] = field(default_factory=dict)
+
+    async def reconcile(self, request: Request) -> Result:
+        """See `controller.runtime.Reconciler`."""
+        claim = self.caches.claims.get(request.namespace, request.name)
+        if claim is None:
+            self._told.pop(str(request), None)
+            self.backoffs.forget(request)
+            return Result()
+        try:
+            seen = self.observe(claim)
+            plan = analyze(claim, seen)
+        except Exception as error:  # whatever it is, who waits for the volume is told
+            self._event(claim, "Warning", "ProvisioningFailed", brief(error))
+            raise
+        outcome = await carry_out(
+            plan,
+            {
+                ProtectClaim: lambda action: self._protect(claim, action),
+                ProvisionVolume: lambda action: self._provision(claim, seen.storage_class, action),
+                DiscardVolume: lambda action: self._discard(claim, action),
+                ReleaseClaim: lambda action: self._release(claim),
+                RefuseClaim: lambda action: self._refuse(claim, action),
+                ExpandVolume: lambda action: self._expand(seen.volume, action),
+                AnnounceExpansion: lambda action: self._announce(claim, action),
+                FinishExpansion: lambda action: self._finish(claim, action),
+            },
+            request,
+            self.backoffs,
+            record=lambda result: self._record(claim, seen, result),
+        )
+        return conclude(outcome, plan.look_again)
+
+    def observe(self, claim: PersistentVolumeClaim) -> ClaimObservation:
+        """What the caches have about a claim."""
+        volume = self.caches.volumes.get("", claim.spec.volume_name or volume_name(claim))
+        if volume is not None:
+            driver = volume.spec.csi.driver if volume.spec.csi is not None else ""
+            backend = self.drivers.serving(driver)
+            capabilities = backend.capabilities if backend is not None else None
+            attached = self._attached(volume) if capabilities is not None and capabilities.expands == "offline" else ()
+            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached)
+        found = self.caches.classes.get("", class_name(claim)) if class_name(claim) else None
+        if found is None or claim.spec.volume_name:
+            return ClaimObservation(storage_class=found)
+        driver, backend = self.drivers.of_class(found)
+        if backend is None:
+            return ClaimObservation(storage_class=found, problem=self.drivers.not_served(found))
+        seen = ClaimObservation(storage_class=found, driver=driver, capabilities=backend.capabilities)
+        try:
+            description = self._described(claim, found, backend)
+            topology = self._topology(claim, found, backend.capabilities)
+        except ParameterError as error:
+            return replace(seen, problem=str(error))
+        return replace(seen, description=description, topology=topology)
+
+    def _described(
+        self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
+    ) -> Description:
+        filesystem = claim.spec.volume_mode == FILESYSTEM
+        description = backend.describe(storage_class, claim.metadata.uid, filesystem=filesystem)
+        if problem := claim_problem(claim, storage_class, description, backend.capabilities):
+            raise ParameterError(problem)
+        return description
+
+    def _topology(
+        self, claim: PersistentVolumeClaim, storage_class: StorageClass, capabilities: Capabilities
+    ) -> Topology:
+        if not capabilities.topology_keys:
+            return ANYWHERE
+        name = claim.metadata.annotations.get(SELECTED_NODE)
+        node = self.caches.nodes.get("", name) if name else None
+        if name and node is None:
+            raise BackendError(f"node {name}, which the scheduler has selected, is not known")
+        return wanted(storage_class, capabilities.topology_keys, node)
+
+    def _attached(self, volume: PersistentVolume) -> tuple[str, ...]:
+        found = self.caches.attachments.by_index(BY_VOLUME, volume.metadata.name)
+        return tuple(sorted(attachment.spec.node_name for attachment in found))
+
+    async def _protect(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        await self._patch_claim(
+            claim,
+            finalizers=[*claim.metadata.finalizers, CLAIM_FINALIZER],
+            note=msgspec.json.encode(action.volume, order="deterministic").decode(),
+        )
+
+    async def _release(self, claim: PersistentVolumeClaim) -> None:
+        finalizers = [name for name in claim.metadata.finalizers if name != CLAIM_FINALIZER]
+        try:
+            await self._patch_claim(claim, finalizers=finalizers, note=None)
+        except ApiError as error:
+            # A claim that is gone needs no release; one that has changed wakes us again.
+            if not error.is_not_found and not error.is_conflict:
+                raise
+
+    async def _patch_claim(self, claim: PersistentVolumeClaim, *, finalizers: list[str], note: str | None) -> None:
+        metadata = {
+            "uid": claim.metadata.uid,
+            "resourceVersion": claim.metadata.resource_version,
+            "finalizers": finalizers,
+            "annotations": {CLAIM_VOLUME: note},
+        }
+        await self.client.patch(
+            PVC,
+            claim.metadata.namespace,
+            claim.metadata.name,
+            {"metadata": metadata},
+            content_type="application/merge-patch+json",
+        )
+
+    async def _provision(self, claim: PersistentVolumeClaim, storage_class: StorageClass | None, action: Any) -> None:
+        if storage_class is None:
+            raise BackendError(f"StorageClass {class_name(claim)} does not exist any more")
+        description: Description = action.description
+        backend = self._serving(description.volume.driver)
+        created = await backend.create(
+            NewVolume(
+                volume=description.volume, size=action.size, options=description.options, topology=action.topology
+            )
+        )
+        try:
+            await self.client.create(
+                PV, persistent_volume(claim, storage_class, description, backend.capabilities, created)
+            )
+        except ApiError as error:
+            if not error.is_already_exists:
+                raise
+
+    async def _discard(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        # Whoever may write a claim may write our note on it, with another's volume.
+        backend = self.drivers.knowing(action.volume.driver)
+        if backend is None or not backend.is_made_for(action.volume, claim.metadata.uid):
+            name = f"{claim.metadata.namespace}/{claim.metadata.name}"
+            _log.warning("claim names a volume that was not made for it: left alone", claim=name)
+            return
+        # The cache may be older than a PersistentVolume that was made a moment ago, or made, bound and deleted.
+        fresh = await self.client.get(PVC, claim.metadata.namespace, claim.metadata.name)
+        if fresh["metadata"]["uid"] != claim.metadata.uid or fresh["spec"].get("volumeName"):
+            return
+        try:
+            await self.client.get(PV, "", volume_name(claim))
+        except ApiError as error:
+            if not error.is_not_found:
+                raise
+            with suppress(GoneError):  # what never held anything may be left behind
+                await backend.delete(action.volume)
+
+    async def _refuse(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        _log.info("claim refused", claim=f"{claim.metadata.namespace}/{claim.metadata.name}", problem=action.problem)
+
+    async def _expand(self, volume: PersistentVolume | None, action: Any) -> None:
+        if volume is None:
+            raise BackendError("its PersistentVolume does not exist any more")
+        size = await self._serving(action.volume.driver).expand(action.volume, action.size)
+        body = {
+            "metadata": {"uid": volume.metadata.uid},
+            "spec": {"capacity": {"storage": quantity(size)}},
+        }
+        await self.client.patch(PV, "", volume.metadata.name, body, content_type="application/merge-patch+json")
+
+    async def _announce(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        pending = {
+            "type": "FileSystemResizePending",
+            "status": "True",
+            "message": "Waiting for the node to follow the volume's new size.",
+        }
+        status = {
+            "conditions": [pending],
+            "allocatedResources": {"storage": quantity(action.size)},
+            "allocatedResourceStatuses": {"storage": RESIZE_PENDING},
+        }
+        await self._patch_status(claim, status)
+
+    async def _finish(self, claim: PersistentVolumeClaim, action: Any) -> None:
+        await self._patch_status(claim, {"capacity": {"storage": quantity(action.size)}})
+
+    async def _patch_status(self, claim: PersistentVolumeClaim, status: JsonObject) -> None:
+        await self.client.patch(
+            PVC,
+            claim.metadata.namespace,
+            claim.metadata.name,
+            {"metadata": {"uid": claim.metadata.uid}, "status": status},
+            content_type="application/strategic-merge-patch+json",  # conditions are merged by type
+            subresource="status",
+        )
+
+    def _serving(self, driver: str) -> VolumeBackend:
+        backend = self.drivers.serving(driver)
+        if backend is None:
+            raise BackendError(f"CSI driver {driver} is not served any more")
+        return backend
+
+    def _record(self, claim: PersistentVolumeClaim, seen: ClaimObservation, result: StepResult) -> None:
+        match result.step.action:
+            case RefuseClaim(problem, reason):
+                # Once for each problem, not each time that something else of the claim changes.
+                key = f"{claim.metadata.namespace}/{claim.metadata.name}"
+                if self._told.get(key) != problem:
+                    self._told[key] = problem
+                    self._event(claim, "Warning", reason, problem)
+            case ProvisionVolume() as action if result.state is StepState.DONE:
+                self._event(claim, "Normal", "ProvisioningSucceeded", _made(claim, action.size))
+                for unserved in _unserved(seen, action.description):
+                    note = f"StorageClass {class_name(claim)}: {unserved} has no effect here"
+                    self._event(claim, "Warning", "ParameterNotServed", note)
+            case ExpandVolume(_, size) if result.state is StepState.DONE:
+                self._event(claim, "Normal", "VolumeResizeSuccessful", f"Made the volume {quantity(size)} large")
+            case ExpandVolume() | AnnounceExpansion() | FinishExpansion() if result.state is StepState.FAILED:
+                self._event(claim, "Warning", "VolumeResizeFailed", brief(result.error))
+            case _ if result.state is StepState.FAILED:
+                self._event(claim, "Warning", "ProvisioningFailed", brief(result.error))
+
+    def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
+        self.events.event(object_reference(claim, PVC), kind, reason, note)
+
+
+def _unserved(seen: ClaimObservation, description: Description) -> list[str]:
+    unserved = [f"parameter {name!r}" for name in description.unserved]
+    has_places = seen.capabilities is not None and seen.capabilities.topology_keys
+    if seen.storage_class is not None and seen.storage_class.allowed_topologies and not has_places:
+        unserved.append("allowedTopologies")
+    return unserved
+
+
+def _made(claim: PersistentVolumeClaim, size: int) -> str:
+    asked = round_up(storage_bytes(claim.spec.resources.requests))
+    why = f", the least that its file system can have, for the {quantity(asked)} that it asks for"
+    return f"Made volume {volume_name(claim)} of {quantity(size)}{why if size > asked else ''}"

@@ -1,0 +1,256 @@
+"""What to do for a claim, from what is known about it. Pure.
+
+A claim carries our finalizer, and an annotation that says where its volume is being made, from before the volume is
+made until its PersistentVolume exists. So a volume is never lost sight of: whatever happens in between, either the
+PersistentVolume comes to be, or the claim goes, and with it the volume that never held anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.framework.plan import Plan, Step
+from controller.framework.quantities import quantity, round_up, storage_bytes
+from controller.volumes.backend import ParameterError, Volume, volume_from
+from controller.volumes.capabilities import FILESYSTEM, modes_problem
+from controller.volumes.claims.objects import (
+    CLAIM_FINALIZER,
+    CLAIM_VOLUME,
+    FSTYPE,
+    SELECTED_NODE,
+    STORAGE_PROVISIONERS,
+    WAIT_FOR_FIRST_CONSUMER,
+    file_system,
+    secret_references,
+)
+from controller.volumes.topology import ANYWHERE, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
+    from controller.volumes.backend import Description
+    from controller.volumes.capabilities import Capabilities
+
+ACTION_DEADLINE = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimObservation:
+    """What `analyze` decides by.
+
+    Attributes:
+        storage_class: The claim's class; None when it does not exist.
+        driver: The CSI driver that serves the class; empty: not ours.
+        description: What the class asks for; None when it cannot be told.
+        problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
+        topology: Where the volume that is made is to be reached from.
+        volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
+        capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
+        attached: The nodes that have the volume attached, where it grows only while none has.
+    """
+
+    storage_class: StorageClass | None = None
+    driver: str = ""
+    description: Description | None = None
+    problem: str = ""
+    topology: Topology = ANYWHERE
+    volume: PersistentVolume | None = None
+    capabilities: Capabilities | None = None
+    attached: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectClaim:
+    """Note on the claim which volume is about to be made, and keep the claim from going before that is settled."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionVolume:
+    """Make the volume and its PersistentVolume."""
+
+    description: Description
+    size: int
+    topology: Topology = ANYWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardVolume:
+    """Destroy the volume that was being made for a claim which is going away; it never had a PersistentVolume."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseClaim:
+    """Let the claim go its own way: its volume is settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseClaim:
+    """Tell the user what is wrong with the claim or its class; `reason` is the event's."""
+
+    problem: str
+    reason: str = "ProvisioningFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpandVolume:
+    """Make the volume as large as the claim asks for."""
+
+    volume: Volume
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceExpansion:
+    """Tell the kubelet that the file system or device on the node is to follow the volume's new size."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishExpansion:
+    """Tell the user that the volume has its new size, where no node has to follow it."""
+
+    size: int
+
+
+def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
+    """What to do for a claim. Pure."""
+    subject = f"claim {claim.metadata.namespace}/{claim.metadata.name}"
+    protected = CLAIM_FINALIZER in claim.metadata.finalizers
+    if seen.volume is not None or (claim.spec.volume_name and claim.status.phase == "Bound"):
+        steps: tuple[Step, ...] = ()
+        # While it is being bound, others write to the claim, too; nothing is lost by being the last.
+        if protected and (claim.status.phase == "Bound" or claim.metadata.deletion_timestamp is not None):
+            steps = (Step(subject=subject, action=ReleaseClaim(), reason="its PersistentVolume exists"),)
+        if claim.metadata.deletion_timestamp is None:
+            steps += _expand(claim, seen, subject)
+        return Plan(steps=steps)
+    if claim.metadata.deletion_timestamp is not None:
+        return Plan(steps=_discard(claim, subject) if protected else ())
+    if seen.storage_class is None or claim.spec.volume_name or not (seen.driver or seen.problem):
+        return Plan()
+    if not any(claim.metadata.annotations.get(key) == seen.storage_class.provisioner for key in STORAGE_PROVISIONERS):
+        return Plan()
+    if waits := _waits_for_pod(claim, seen.storage_class):
+        return Plan(steps=(Step(subject=subject, reason="the class binds when a pod is scheduled", waits_for=waits),))
+    if seen.description is None or seen.capabilities is None:
+        return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
+    size = size_for(claim, seen.storage_class, seen.capabilities)
+    return Plan(steps=_provision(ProvisionVolume(seen.description, size, seen.topology), subject, protected=protected))
+
+
+def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
+    delayed = storage_class.volume_binding_mode == WAIT_FOR_FIRST_CONSUMER
+    if delayed and not claim.metadata.annotations.get(SELECTED_NODE):
+        return f"the scheduler's annotation {SELECTED_NODE}"
+    return ""
+
+
+def size_for(claim: PersistentVolumeClaim, storage_class: StorageClass, capabilities: Capabilities) -> int:
+    """Bytes of the volume for a claim: what it asks for, or what its file system needs at least. Pure.
+
+    Raises:
+        ValueError: It asks for what is no quantity.
+    """
+    asked = round_up(storage_bytes(claim.spec.resources.requests))
+    if claim.spec.volume_mode != FILESYSTEM:
+        return asked
+    return max(asked, capabilities.least_bytes.get(file_system(storage_class, capabilities), 0))
+
+
+def _provision(action: ProvisionVolume, subject: str, *, protected: bool) -> tuple[Step, ...]:
+    make = Step(
+        subject=subject,
+        action=action,
+        reason=f"no volume fits; one of {quantity(action.size)} is made",
+        deadline=ACTION_DEADLINE,
+    )
+    if protected:
+        return (make,)
+    protect = ProtectClaim(action.description.volume)
+    return (Step(subject=subject, action=protect, reason="a volume is about to be made"), make)
+
+
+def _discard(claim: PersistentVolumeClaim, subject: str) -> tuple[Step, ...]:
+    release = Step(subject=subject, action=ReleaseClaim(), reason="it is being deleted, and has no volume")
+    noted = claim.metadata.annotations.get(CLAIM_VOLUME)
+    # One that was bound had a PersistentVolume; whoever deleted that decided about the volume.
+    if not noted or claim.spec.volume_name:
+        return (release,)
+    volume = msgspec.json.decode(noted, type=Volume)
+    discard = Step(
+        subject=subject,
+        action=DiscardVolume(volume),
+        reason="it was deleted before it had a PersistentVolume",
+        deadline=ACTION_DEADLINE,
+    )
+    return (discard, release)
+
+
+def _expand(claim: PersistentVolumeClaim, seen: ClaimObservation, subject: str) -> tuple[Step, ...]:
+    volume, capabilities = seen.volume, seen.capabilities
+    if volume is None or volume.spec.csi is None or capabilities is None or claim.status.phase != "Bound":
+        return ()
+    if volume.spec.claim_ref is None or volume.spec.claim_ref.uid != claim.metadata.uid:
+        return ()
+    wanted = round_up(storage_bytes(claim.spec.resources.requests))
+    has = storage_bytes(volume.spec.capacity)
+    shown = storage_bytes(claim.status.capacity)
+    follow = AnnounceExpansion if capabilities.nodes_expand else FinishExpansion
+    if wanted > has:
+        reason = f"it asks for {quantity(wanted)}, its volume has {quantity(has)}"
+        if not capabilities.expands:
+            problem = (
+                f"{_named(claim)}: spec.resources.requests.storage is {quantity(wanted)}: expected {quantity(has)}, "
+                f"as volumes of {volume.spec.csi.driver} do not grow"
+            )
+            return (Step(subject=subject, action=RefuseClaim(problem, "VolumeResizeFailed"), reason=problem),)
+        if seen.attached:
+            return (Step(subject=subject, reason=reason, waits_for=f"detachment from {', '.join(seen.attached)}"),)
+        expand = ExpandVolume(volume_from(volume.spec.csi), wanted)
+        return (
+            Step(subject=subject, action=expand, reason=reason, deadline=ACTION_DEADLINE),
+            Step(subject=subject, action=follow(wanted), reason=reason),
+        )
+    if has > shown > 0 and not claim.status.allocated_resource_statuses.get("storage"):
+        reason = f"its volume has {quantity(has)}, its node shows {quantity(shown)}"
+        return (Step(subject=subject, action=follow(has), reason=reason),)
+    return ()
+
+
+def claim_problem(
+    claim: PersistentVolumeClaim, storage_class: StorageClass, description: Description, capabilities: Capabilities
+) -> str:
+    """What of a claim its storage system cannot do; empty when it can do all. Pure."""
+    name = _named(claim)
+    source = claim.spec.data_source_ref or claim.spec.data_source
+    if source is not None:
+        return f"{name}: spec.dataSource is {source.kind} {source.name}: expected none, volumes are made empty only"
+    if problem := modes_problem(capabilities, claim.spec.access_modes, claim.spec.volume_mode):
+        return f"{name}: {problem}"
+    fs_type, types = file_system(storage_class, capabilities), capabilities.file_systems
+    if claim.spec.volume_mode == FILESYSTEM and types and fs_type not in types:
+        return (
+            f"StorageClass {storage_class.metadata.name}: parameters[{FSTYPE!r}] is {fs_type!r}: "
+            f"expected {' or '.join(types)}"
+        )
+    try:
+        size, most = size_for(claim, storage_class, capabilities), storage_bytes(claim.spec.resources.limits)
+        if 0 < most < size:
+            return f"{name}: spec.resources.limits.storage is {quantity(most)}: expected at least {quantity(size)}"
+        secret_references(claim, storage_class, description)
+    except (ValueError, ParameterError) as error:
+        return f"{name}: {error}"
+    return ""
+
+
+def _named(claim: PersistentVolumeClaim) -> str:
+    return f"PersistentVolumeClaim {claim.metadata.namespace}/{claim.metadata.name}"

@@ -1,0 +1,62 @@
+"""Which storage system serves a volume, by the name of its CSI driver, or a class, by its provisioner.
+
+The controllers of volumes are one set for all storage systems: a claim, a volume or an attachment of a driver that no
+system here serves is not theirs. Drivers come and go with the clusters that they are named after; what a backend says
+of a driver's name alone (`knows`) holds for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.volumes.backend import volume_from
+
+if TYPE_CHECKING:
+    from controller.runtime.kube import PersistentVolume, StorageClass
+    from controller.volumes.backend import Volume, VolumeBackend
+
+
+@dataclass(slots=True)
+class Drivers:
+    """The storage systems that serve volumes.
+
+    Attributes:
+        backends: Them; each knows drivers of other names than the others.
+    """
+
+    backends: list[VolumeBackend] = field(default_factory=list)
+
+    def add(self, backend: VolumeBackend) -> None:
+        """Has a storage system serve its drivers, too."""
+        self.backends.append(backend)
+
+    def serving(self, driver: str) -> VolumeBackend | None:
+        """The storage system that serves a CSI driver now; None: nobody here does."""
+        return next((backend for backend in self.backends if backend.serves(driver)), None)
+
+    def knowing(self, driver: str) -> VolumeBackend | None:
+        """The storage system whose drivers have such names, whether it serves this one now or not."""
+        return next((backend for backend in self.backends if backend.knows(driver)), None)
+
+    def of_class(self, storage_class: StorageClass) -> tuple[str, VolumeBackend | None]:
+        """The CSI driver of a class, and the storage system that serves it; empty and None: nobody here does."""
+        for backend in self.backends:
+            if driver := backend.driver_of(storage_class):
+                return driver, backend
+        return "", None
+
+    def not_served(self, storage_class: StorageClass) -> str:
+        """Why a class that is meant for a storage system here is not served, with what would be right; else empty."""
+        return next((why for backend in self.backends if (why := backend.not_served(storage_class))), "")
+
+    def identity(self, volume: Volume) -> str:
+        """What tells that two volumes are one, whatever their drivers and handles: the same for both."""
+        backend = self.knowing(volume.driver)
+        if backend is None:
+            return f"{volume.driver} {volume.handle}"
+        return f"{backend.name} {backend.identity(volume)}"
+
+    def identities(self, volume: PersistentVolume) -> tuple[str, ...]:
+        """What the index `BY_IDENTITY` of PersistentVolumes has: nothing for one that no CSI driver serves."""
+        return (self.identity(volume_from(volume.spec.csi)),) if volume.spec.csi is not None else ()
