@@ -57,6 +57,9 @@ class CephVersion:
 Running = upgrade.Running[CephVersion]
 """The oldest and the newest version that daemons of a cluster run."""
 
+Upgrade = upgrade.Upgrade[CephVersion]
+"""What daemons of a cluster should run, and whether all do."""
+
 
 def running(reported: Iterable[str], declared: Iterable[CephVersion]) -> Running:
     """What daemons run.

@@ -60,14 +60,16 @@ class Upgrade[V: Version]:
     """What daemons should run, and whether all do.
 
     Attributes:
-        target: That; None while nothing is known of any.
-        refusal: Why they should not run what the spec wants, in words; empty: they should.
+        wanted: What the spec wants; None while its version is not known.
+        refusal: Why they should not run that, in words; empty: they should.
+        target: What they should run; None while nothing is known of any.
         running: What they run.
         declared: What their workloads ask for.
     """
 
-    target: Release[V] | None = None
+    wanted: Release[V] | None = None
     refusal: str = ""
+    target: Release[V] | None = None
     running: Running[V] = field(default_factory=Running)
     declared: frozenset[Release[V]] = frozenset()
 
@@ -108,4 +110,4 @@ def judge[V: Version](
         newest = max(release.version for release in declared)
         images = [release.image for release in declared if not release.version < newest]
         target = Release(accepted if accepted in images else max(images), newest)
-    return Upgrade(target=target, refusal=refusal, running=running, declared=frozenset(declared))
+    return Upgrade(wanted=wanted, refusal=refusal, target=target, running=running, declared=frozenset(declared))

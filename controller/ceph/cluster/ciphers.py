@@ -63,7 +63,7 @@ async def _observe(_: Ground) -> None:
 
 
 def _steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> Iterator[Step]:
-    return analyze(ground.quorum, ground.runs)
+    return analyze(ground.quorum, ground.upgrade.running)
 
 
 PART = Part(

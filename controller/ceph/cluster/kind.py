@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph.storage import Node as StorageNode
     from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.access.rados import Connections
-    from controller.ceph.cluster.part import Observation, Part
+    from controller.ceph.cluster.part import Ground, Observation, Part
     from controller.framework.deletion import Dependent
     from controller.framework.kind import Look
     from controller.framework.plan import Handler, Outcome
@@ -106,15 +106,15 @@ def _steps(seen: Observation) -> Iterator[Step]:
     yield from _intents(cluster)
     if ground.identity is None and unmendable_intents(cluster.spec):
         return
-    yield from seen.detection.steps
-    if seen.detection.refusal:
-        yield Step(subject="Ceph version", reason="the release is refused", waits_for=seen.detection.refusal)
+    yield from seen.probing
+    if ground.upgrade.refusal:
+        yield Step(subject="Ceph version", reason="the release is refused", waits_for=ground.upgrade.refusal)
     yield from settings.override_steps(owner_of(cluster), ground.live)
     yield from _identity(seen)
     if ground.identity is None or ground.release is None:
         return
     context = context_of(cluster, ground.identity.fsid, ground.release)
-    hold = _upgrade_waits_for(seen)
+    hold = ground.upgrade.hold(_obstacle(ground))
     for part, found in seen.parts:
         steps = tuple(part.analyze(ground, context, found, hold))
         yield from steps
@@ -193,14 +193,12 @@ def _identity(seen: Observation) -> Iterator[Step]:
         yield from ensure(ground.live, secret, subject="cluster", lane=name)
 
 
-def _upgrade_waits_for(seen: Observation) -> str:
-    """Why an upgrade may not go on, for any daemon; empty when there is none, or it may."""
-    ground = seen.ground
-    upgrading = any(release != ground.release for release in seen.running)
-    if not upgrading or ground.cluster.spec.skip_upgrade_checks:
-        return ""
+def _obstacle(ground: Ground) -> str:
+    """What has to happen before the cluster, as it is, may be upgraded; empty: nothing."""
     codes = ", ".join(ground.health.obstacles) if ground.health is not None else ""
-    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks" if codes else ""
+    if not codes or ground.cluster.spec.skip_upgrade_checks:
+        return ""
+    return f"the cluster to leave {HEALTH_ERR} ({codes}), or spec.skipUpgradeChecks"
 
 
 def _interval(cluster: CephCluster) -> float:

@@ -155,7 +155,7 @@ class Observer:
         pods = with_warnings([pod async for pod in caches.pods.walk(namespace, known=memory.pods)], warned)
         deployments = [found async for found in caches.deployments.walk(namespace, known=memory.deployments)]
         nodes = {node.metadata.name: node async for node in caches.nodes.walk(known=self._nodes)}
-        running = declared(deployments)
+        asked = declared(deployments)
         endpoints = self._endpoints(namespace)
         ceph: Cluster | None = None
         quorum: MonState | None = None
@@ -163,9 +163,8 @@ class Observer:
             ceph, quorum = await self._ask_quorum(cluster, identity, endpoints)
         mgr, health = await _ask(ceph) if ceph is not None else (None, None)
         reports = {r.metadata.name: r.devices async for r in caches.reports.walk(known=self._reports)}
-        runs = _running(cluster, health, running)
         looking = [p for p in pods if p.metadata.labels.get("app") == version.NAME]
-        detection = version.analyze(cluster, live, looking, runs, warned, now=now)
+        image = version.look(cluster, live, looking, warned, now=now)
         ground = Ground(
             cluster=cluster,
             now=now,
@@ -182,8 +181,7 @@ class Observer:
             ceph=ceph,
             mgr=mgr,
             health=health,
-            runs=runs,
-            release=version.intended(cluster, detection, running),
+            upgrade=version.upgrade_of(cluster, image, _running(cluster, health, asked), asked),
         )
         if identity is None or endpoints is None or not endpoints.mons:
             ground = replace(ground, remnants=remnants(self._parts, ground))
@@ -191,8 +189,7 @@ class Observer:
             ground=ground,
             parts=tuple([(part, await part.observe(ground)) for part in self._parts]),
             identity_problem=problem,
-            detection=detection,
-            running=running,
+            probing=image.steps,
             dependents=self._dependents.known(cluster),
             others=others,
         )

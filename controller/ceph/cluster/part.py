@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.meta import Condition
 from controller.ceph.access.mons import Endpoints, MonState
-from controller.ceph.releases import Running
+from controller.ceph.releases import Upgrade
 from controller.framework.children import Apply, Live, is_held
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from controller.ceph.access.health import Health
     from controller.ceph.access.identity import Identity
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.version import Detection
     from controller.ceph.pods import Context, Release
     from controller.framework.plan import Handler, Step
     from controller.runtime.kube import Deployment, Job, Node, Pod
@@ -48,8 +47,7 @@ class Ground:
         ceph: The way to it; None while the mons do not answer.
         mgr: What the mons say of the mgrs, as `mgr dump`; None while they do not answer.
         health: What Ceph says of its health; None while the mons do not answer.
-        runs: The oldest and the newest version that its daemons run.
-        release: What its daemons should run; None while that is not known.
+        upgrade: What its daemons run, and what they should run.
         remnants: What only a cluster that has had mons leaves, in words.
     """
 
@@ -68,9 +66,13 @@ class Ground:
     ceph: Cluster | None = None
     mgr: Mapping[str, Any] | None = field(default=None, repr=False)
     health: Health | None = None
-    runs: Running = field(default_factory=Running)
-    release: Release | None = None
+    upgrade: Upgrade = field(default_factory=Upgrade)
     remnants: tuple[str, ...] = ()
+
+    @property
+    def release(self) -> Release | None:
+        """What its daemons should run; None while that is not known."""
+        return self.upgrade.target
 
     def pods_of(self, app: str) -> dict[str, tuple[Pod, ...]]:
         """The pods of daemons, by the daemon's id."""
@@ -154,8 +156,7 @@ class Observation:
         ground: What more than one part goes by.
         parts: Each part with what there is of it, in their order.
         identity_problem: Why the identity cannot be read; empty when it can, or when there is none.
-        detection: What is known of the release in the image.
-        running: The releases that its daemons' Deployments have.
+        probing: What finds out which release the image holds.
         dependents: What has to go before the cluster may, in words.
         others: What the spec has otherwise than the cluster can have it, in words.
     """
@@ -163,8 +164,7 @@ class Observation:
     ground: Ground
     parts: tuple[tuple[Part[Any], Any], ...]
     identity_problem: str = ""
-    detection: Detection
-    running: frozenset[Release] = frozenset()
+    probing: tuple[Step, ...] = ()
     dependents: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 

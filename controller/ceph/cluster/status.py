@@ -71,9 +71,9 @@ def build(
     found = (*(c for report in reports for c in report.conditions), *_conditions(seen, outcome, reports))
     found = tuple(msgspec.structs.replace(c, observed_generation=generation) for c in found)
     fields = honoured.condition(unserved, absent(cluster.spec), generation, invalid=invalid)
-    version = previous.version
-    if seen.detection.version is not None and not seen.detection.refusal:
-        version = ClusterVersion(image=cluster.spec.ceph_version.image, version=str(seen.detection.version))
+    version, upgrade = previous.version, ground.upgrade
+    if upgrade.wanted is not None and not upgrade.refusal:
+        version = ClusterVersion(image=upgrade.wanted.image, version=str(upgrade.wanted.version))
     fsid = ground.identity.fsid if ground.identity is not None else ""
     own = {name: value for report in reports for name, value in report.fields.items()}
     return msgspec.structs.replace(

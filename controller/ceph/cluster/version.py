@@ -1,16 +1,17 @@
-"""Which Ceph release an image holds: found once by a Job that runs `ceph --version` in it, and kept in the status."""
+"""Which Ceph release an image holds, by a Job that runs `ceph --version` in it, and which one daemons should run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from controller.ceph.pods import ACCOUNT, Release, cluster_labels, owner_of, pod_settings
-from controller.ceph.releases import CephVersion, Running, refusal
+from controller.ceph.releases import CephVersion, Running, Upgrade, refusal
 from controller.framework import image, jobs
-from controller.framework.image import Known
+from controller.framework.image import Found, Known
 from controller.framework.plan import Step
 from controller.framework.upgrade import judge
 from controller.framework.workload import pod_template
@@ -30,64 +31,43 @@ KEY = "cmdreporter"
 """Under which the spec has labels and annotations of the Job's pod, besides those for all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """What is known of the image's release, and what is still to do to know it.
-
-    `version` is None until it is known; `refusal` says why it is not run.
-    """
-
-    version: CephVersion | None = None
-    refusal: str = ""
-    steps: tuple[Step, ...] = field(default=())
-
-
-def analyze(
-    cluster: CephCluster,
-    live: Live,
-    pods: Iterable[Pod],
-    running: Running | None = None,
-    warned: Mapping[str, str] | None = None,
-    *,
-    now: float,
-) -> Detection:
+def look(
+    cluster: CephCluster, live: Live, pods: Iterable[Pod], warned: Mapping[str, str] | None = None, *, now: float
+) -> Found:
     """What release `spec.cephVersion.image` holds, by the status or by the Job that looks. Pure.
 
-    Its steps only find something out, so they are carried out also where the plan is only shown.
-
     Args:
-        cluster: The cluster; its status remembers the last answer, so that a restarted operator needs no Job.
+        cluster: The cluster; its status remembers the last answer.
         live: The objects of the cluster's namespace.
         pods: The pods of the Job.
-        running: What daemons run, by which it is judged whether they may run that release.
         warned: What events tell of Jobs, by uid.
         now: Seconds since the epoch.
     """
     spec, known = cluster.spec.ceph_version, cluster.status.version
     if not spec.image:
         wait = Step(subject=SUBJECT, reason="no image to run", waits_for="spec.cephVersion.image to be set")
-        return Detection(steps=(wait,))
+        return Found(steps=(wait,))
     there = live.get((JOB.kind, NAME))
     job = None if there is None else msgspec.convert(there, Job)
     own = jobs.by_job(pods).get(job.metadata.uid, ()) if job is not None else ()
     run = jobs.read(job, own, warned or {}, now)
     remembered = Known(known.image, known.version)
-    found = image.find(spec.image, remembered, run, detection_job(cluster), subject=SUBJECT)
-    if not found.answer:
-        return Detection(steps=found.steps)
-    version = CephVersion.parse(found.answer)
-    problem = refusal(version, running or Running(), allow_unsupported=spec.allow_unsupported)
-    return Detection(version, problem, found.steps)
+    return image.find(spec.image, remembered, run, detection_job(cluster), subject=SUBJECT)
 
 
-def intended(cluster: CephCluster, detection: Detection, declared: Collection[Release]) -> Release | None:
-    """What daemons should run: the image's release once it is known and not refused; until then what they run.
+def upgrade_of(cluster: CephCluster, found: Found, running: Running, declared: Collection[Release]) -> Upgrade:
+    """What daemons should run. Pure.
 
-    See `controller.framework.upgrade`.
+    Args:
+        cluster: The cluster.
+        found: What its image holds.
+        running: What daemons run.
+        declared: What their Deployments ask for.
     """
-    wanted = Release(cluster.spec.ceph_version.image, detection.version) if detection.version is not None else None
-    accepted = cluster.status.version.image
-    return judge(wanted, Running(), declared, lambda *_: detection.refusal, accepted=accepted).target
+    spec, accepted = cluster.spec.ceph_version, cluster.status.version.image
+    wanted = Release(spec.image, CephVersion.parse(found.answer)) if found.answer else None
+    allowed = partial(refusal, allow_unsupported=spec.allow_unsupported)
+    return judge(wanted, running, declared, allowed, accepted=accepted)
 
 
 def detection_job(cluster: CephCluster) -> JsonObject:

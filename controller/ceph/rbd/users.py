@@ -93,7 +93,7 @@ def part(applier: Applier) -> Part[None]:
         """Their Secrets say all that there is."""
 
     def steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> tuple[Step, ...]:
-        return analyze(ground.cluster, ground.live, ground.runs) if ground.quorum is not None else ()
+        return analyze(ground.cluster, ground.live, ground.upgrade.running) if ground.quorum is not None else ()
 
     def ways(ground: Ground, _: None) -> dict[type, Handler]:
         return {} if ground.ceph is None else handlers(owner_of(ground.cluster), ground.ceph, applier)

@@ -11,13 +11,12 @@ from controller.ceph.cluster.observe import remnants
 from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.part import Observation as Looked
 from controller.ceph.cluster.settings import SettingsObservation
-from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.observe import MgrObservation
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.observation import OsdObservation
-from controller.ceph.releases import Running
+from controller.ceph.releases import Upgrade
 from controller.framework.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,9 +26,8 @@ if TYPE_CHECKING:
     from controller.ceph.access.health import Health
     from controller.ceph.access.identity import Identity
     from controller.ceph.cluster.settings import ConfigState
-    from controller.ceph.pods import Release
     from controller.framework.children import Live
-    from controller.framework.plan import Outcome, Plan
+    from controller.framework.plan import Outcome, Plan, Step
     from controller.runtime import Manager
     from controller.runtime.kube import Job, Pod
 
@@ -47,10 +45,8 @@ class Observation:
     identity_problem: str = ""
     pods: tuple[Pod, ...] = ()
     jobs: Mapping[str, Job] = field(default_factory=dict)
-    detection: Detection = field(default_factory=Detection)
-    running: frozenset[Release] = frozenset()
-    runs: Running = field(default_factory=Running)
-    release: Release | None = None
+    probing: tuple[Step, ...] = ()
+    upgrade: Upgrade = field(default_factory=Upgrade)
     mons: MonObservation = field(default_factory=MonObservation)
     mgrs: MgrObservation = field(default_factory=MgrObservation)
     osds: OsdObservation = field(default_factory=lambda: OsdObservation(now=0.0))
@@ -77,8 +73,7 @@ class Observation:
             endpoints=self.mons.endpoints,
             quorum=self.mons.state,
             health=self.health,
-            runs=self.runs,
-            release=self.release,
+            upgrade=self.upgrade,
             remnants=self.mons.remnants,
         )
         if self.identity is None and not ground.remnants:
@@ -96,8 +91,7 @@ class Observation:
             ground=ground,
             parts=tuple((part, seen.get(part.name)) for part in PARTS),
             identity_problem=self.identity_problem,
-            detection=self.detection,
-            running=self.running,
+            probing=self.probing,
             dependents=self.dependents,
         )
 

@@ -198,14 +198,15 @@ class Scene:
         else:
             live |= live_services(before, "a", "b", "c")
         running = frozenset({self.runs} if self.made else ())
-        detection = version.analyze(cluster, live, (), now=NOW)
-        release = version.intended(cluster, detection, running)
+        image = version.look(cluster, live, (), now=NOW)
+        runs = Running(self.runs.version, self.runs.version) if self.made else Running()
+        upgrade = version.upgrade_of(cluster, image, Running(), running)
         views = [msgspec.convert(obj, Deployment) for obj in deployments] if self.made else []
         seen_osds = OsdObservation(now=NOW, nodes=NODES)
-        if self.known and release is not None:
+        if self.known and upgrade.target is not None:
             seen_osds = await observe(
                 OsdSpec.of(cluster),
-                a_context(cluster, release),
+                a_context(cluster, upgrade.target),
                 now=NOW,
                 nodes=NODES,
                 reports=self._reports(),
@@ -221,10 +222,8 @@ class Scene:
         return Observation(
             live=live,
             identity=IDENTITY if self.known else None,
-            detection=detection,
-            running=running,
-            runs=Running(self.runs.version, self.runs.version) if self.made else Running(),
-            release=release,
+            probing=image.steps,
+            upgrade=replace(upgrade, running=runs),
             mons=replace(mons, live=live),
             mgrs=MgrObservation(
                 state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})) if self.made else None,

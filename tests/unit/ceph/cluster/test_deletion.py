@@ -30,6 +30,7 @@ from controller.ceph.cluster.dependents import volumes
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
 from controller.ceph.pool import kind as pool
+from controller.ceph.releases import Upgrade
 from controller.framework.deletion import Dependents
 from controller.framework.jobs import Attempt
 from controller.runtime.kube import PV, Job, Pod
@@ -51,7 +52,7 @@ def seen(cluster: CephCluster, **changes: Any) -> Observation:
     found: dict[str, Any] = {
         "live": mons.live,
         "identity": Identity(FSID, "m", "a"),
-        "release": RELEASE,
+        "upgrade": Upgrade(target=RELEASE),
         "mons": mons,
     }
     return Observation(**{**found, **changes})

@@ -19,7 +19,6 @@ from controller.ceph.cluster.kind import invalid
 from controller.ceph.cluster.observe import remnants
 from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
-from controller.ceph.cluster.version import Detection
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
@@ -27,7 +26,7 @@ from controller.ceph.mon.objects import claim
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
-from controller.ceph.releases import CephVersion
+from controller.ceph.releases import CephVersion, Upgrade
 from controller.framework.labels import INSTANCE
 from controller.framework.plan import Plan
 from tests.unit.ceph.cases import (
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 
 NOW = 1_800_000_000.0
 IDENTITY = Identity(FSID, "monkey", "adminkey")
-DETECTED = Detection(version=RELEASE.version)
+RUNNING = Upgrade(wanted=RELEASE, target=RELEASE, declared=frozenset({RELEASE}))
 OVERRIDE = {"kind": "ConfigMap", "metadata": {"name": "rook-config-override"}}
 NO_CSI_USERS = {"csi": {"skipUserCreation": True}}
 
@@ -84,9 +83,7 @@ def at_rest(cluster: CephCluster, **changes: Any) -> Observation:
     found: dict[str, Any] = {
         "live": live,
         "identity": IDENTITY,
-        "detection": DETECTED,
-        "running": frozenset({RELEASE}),
-        "release": RELEASE,
+        "upgrade": RUNNING,
         "mons": replace(mons, live=live),
         "mgrs": MgrObservation(
             state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})),
@@ -112,8 +109,7 @@ def test_a_cluster_at_rest_has_an_empty_plan_and_is_looked_at_now_and_then() -> 
 
 def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_override() -> None:
     cluster = cluster_of()
-    waiting = Detection(steps=())
-    assert plan(cluster, Observation(detection=waiting, mons=MonObservation(nodes=nodes("n1")))) == [
+    assert plan(cluster, Observation(mons=MonObservation(nodes=nodes("n1")))) == [
         "configuration override: Create",
         "cluster: CreateIdentity <- the image's release to be known, which the type of its keys goes by",
     ]
@@ -125,7 +121,7 @@ def test_a_new_cluster_starts_with_its_release_its_identity_and_the_users_overri
 )
 def test_the_key_of_mons_is_of_the_newest_type_that_their_release_knows(version: CephVersion, key_type: str) -> None:
     cluster = cluster_of()
-    seen = Observation(detection=Detection(version=version), release=Release("x", version), live=live_objects(OVERRIDE))
+    seen = Observation(upgrade=Upgrade(target=Release("x", version)), live=live_objects(OVERRIDE))
     (step,) = analyze(cluster, seen, NOW).steps
     assert isinstance(step.action, CreateIdentity)
     assert step.action.mon_key_type == key_type
@@ -167,15 +163,16 @@ def test_mgr_settings_and_osds_begin_with_the_first_mon_in_quorum() -> None:
 
 def test_a_refused_release_changes_nothing_that_runs() -> None:
     cluster = cluster_of()
-    seen = at_rest(cluster, detection=Detection(version=CephVersion(21, 0, 0), refusal="no"))
+    seen = at_rest(cluster, upgrade=replace(RUNNING, refusal="no"))
     assert plan(cluster, seen) == ["Ceph version: Wait <- no"]
 
 
 NEWER = Release("ceph:v18.2.9", CephVersion(18, 2, 9))
 
 
-def upgrading(cluster: CephCluster, **changes: Any) -> Observation:
-    return at_rest(cluster, detection=Detection(version=NEWER.version), release=NEWER, **changes)
+def upgrading(cluster: CephCluster, *done: Release, **changes: Any) -> Observation:
+    declared = frozenset({RELEASE, *done})
+    return at_rest(cluster, upgrade=Upgrade(wanted=NEWER, target=NEWER, declared=declared), **changes)
 
 
 def test_an_upgrade_begins_with_one_mon_and_the_mgr_waits() -> None:
@@ -202,7 +199,7 @@ def test_an_upgrade_waits_while_the_cluster_is_in_error() -> None:
 def test_an_error_holds_an_upgrade_until_the_last_daemon_of_the_last_kind() -> None:
     cluster = cluster_of()
     mons = running_mons(cluster, "abc", release=NEWER)
-    seen = upgrading(cluster, health=ERROR, running=frozenset({NEWER, RELEASE}))
+    seen = upgrading(cluster, NEWER, health=ERROR)
     seen = replace(seen, mons=replace(mons, live={**seen.live, **mons.live}))
     waits = "the cluster to leave HEALTH_ERR (OSD_FULL), or spec.skipUpgradeChecks"
     assert plan(cluster, seen) == [f"mgr a: Apply <- {waits}"]
@@ -314,7 +311,7 @@ def test_what_changes_the_cluster_and_is_not_served_keeps_it_from_ready_and_from
     spec: dict[str, Any], subject: str, *, is_made: bool
 ) -> None:
     cluster = cluster_of(spec)
-    new = [step.subject for step in analyze(cluster, Observation(detection=DETECTED), NOW).steps]
+    new = [step.subject for step in analyze(cluster, Observation(upgrade=RUNNING), NOW).steps]
     assert subject in new
     assert (set(new) != {subject}) is is_made
     running = [step.subject for step in analyze(cluster, at_rest(cluster_of()), NOW).steps]

@@ -11,7 +11,7 @@ import pytest
 from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.access.health import Health
 from controller.ceph.cluster.served import unserved
-from controller.ceph.mon.part import timers
+from controller.ceph.mon.observe import timers
 from controller.ceph.osd.observation import OsdObservation, OsdState
 from controller.framework.plan import Outcome, Step, StepResult, StepState
 from controller.runtime.altered import Held

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from controller.ceph.cluster import version
-from controller.ceph.cluster.version import Detection, detection_job, intended
+from controller.ceph.cluster.version import detection_job, look
 from controller.ceph.mgr.objects import mgr_deployment
 from controller.ceph.mon.objects import mon_deployment
 from controller.ceph.pods import Daemon, Release, declared
-from controller.ceph.releases import CephVersion, Running
+from controller.ceph.releases import CephVersion, Running, Upgrade
 from controller.framework.jobs import Attempt, RunJob
 from controller.runtime.kube import Deployment, Pod
 from tests.unit.ceph.cases import RELEASE, a_cluster, a_context, deployment_view, live_objects, member, told
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.framework.children import Live
+    from controller.framework.plan import Step
 
 KNOWN = {"version": {"image": RELEASE.image, "version": "18.2.7-0"}}
 
 
-def analyze(
-    cluster: CephCluster, live: Live, pods: Iterable[Pod], running: Running | None = None, now: float = 0.0
-) -> Detection:
-    return version.analyze(cluster, live, pods, running, now=now)
+def steps_of(cluster: CephCluster, live: Live, pods: Iterable[Pod], now: float = 0.0) -> tuple[Step, ...]:
+    return look(cluster, live, pods, now=now).steps
+
+
+def upgrade_of(
+    cluster: CephCluster, live: Live, pods: Iterable[Pod], runs: Running | None = None, declared: Iterable[Release] = ()
+) -> Upgrade:
+    found = look(cluster, live, pods, now=0.0)
+    return version.upgrade_of(cluster, found, runs or Running(), frozenset(declared))
 
 
 def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-rook-ceph-detect-version") -> Pod:
@@ -48,37 +54,36 @@ def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-roo
 
 
 def test_a_new_image_is_looked_into_by_a_job() -> None:
-    assert told(analyze(a_cluster(), {}, ()).steps) == ["Ceph version: RunJob"]
+    assert told(steps_of(a_cluster(), {}, ())) == ["Ceph version: RunJob"]
 
 
 def test_a_known_image_needs_no_job() -> None:
-    found = analyze(a_cluster(status=KNOWN), {}, ())
-    assert (found.version, found.steps) == (CephVersion(18, 2, 7), ())
+    assert steps_of(a_cluster(status=KNOWN), {}, ()) == ()
+    assert upgrade_of(a_cluster(status=KNOWN), {}, ()).target == RELEASE
 
 
 def test_the_job_goes_once_the_version_is_in_the_status() -> None:
     live = live_objects(detection_job(a_cluster()))
-    assert told(analyze(a_cluster(status=KNOWN), live, ()).steps) == ["Ceph version: Delete"]
+    assert told(steps_of(a_cluster(status=KNOWN), live, ())) == ["Ceph version: Delete"]
 
 
 def test_the_jobs_answer_is_used_before_it_is_in_the_status() -> None:
     live = live_objects(detection_job(a_cluster()))
-    found = analyze(a_cluster(), live, [a_job_pod("ceph version 18.2.7 (abc) reef (stable)")])
-    assert (found.version, found.refusal, found.steps) == (CephVersion(18, 2, 7), "", ())
+    pods = [a_job_pod("ceph version 18.2.7 (abc) reef (stable)")]
+    found = upgrade_of(a_cluster(), live, pods)
+    assert (found.target, found.refusal, steps_of(a_cluster(), live, pods)) == (RELEASE, "", ())
 
 
 def test_what_an_earlier_job_found_is_not_taken_for_this_ones_answer() -> None:
     live = live_objects(detection_job(a_cluster()))
-    found = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc) quincy (stable)", job="earlier")])
-    assert (found.version, told(found.steps)) == (
-        None,
-        ["Ceph version: Wait <- Job rook-ceph-detect-version to end"],
-    )
+    pods = [a_job_pod("ceph version 17.2.1 (abc) quincy (stable)", job="earlier")]
+    assert upgrade_of(a_cluster(), live, pods).target is None
+    assert told(steps_of(a_cluster(), live, pods)) == ["Ceph version: Wait <- Job rook-ceph-detect-version to end"]
 
 
 def test_a_job_for_another_image_is_replaced() -> None:
     live = live_objects(detection_job(a_cluster({"cephVersion": {"image": "ceph:old"}})))
-    (step,) = analyze(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc)")]).steps
+    (step,) = steps_of(a_cluster(), live, [a_job_pod("ceph version 17.2.1 (abc)")])
     assert step.action == RunJob(detection_job(a_cluster()), Attempt("uid-rook-ceph-detect-version"))
 
 
@@ -87,9 +92,9 @@ def test_a_job_that_failed_is_made_anew_after_a_pause() -> None:
     ended = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
     live = live_objects(job | {"status": {"conditions": [ended]}})
     now = datetime.fromisoformat("2027-01-15T08:01:00Z").timestamp()
-    (step,) = analyze(a_cluster(), live, (), now=now).steps
+    (step,) = steps_of(a_cluster(), live, (), now=now)
     assert step.waits_for == "the next try, at 08:05:00Z"
-    (step,) = analyze(a_cluster(), live, (), now=now + 300).steps
+    (step,) = steps_of(a_cluster(), live, (), now=now + 300)
     assert (step.action, step.waits_for) == (RunJob(job, Attempt("uid-rook-ceph-detect-version", 2)), "")
 
 
@@ -101,12 +106,12 @@ def test_a_job_that_failed_is_made_anew_after_a_pause() -> None:
     ],
 )
 def test_the_wait_says_what_for(pods: list[Pod], why: str) -> None:
-    (step,) = analyze(a_cluster(), live_objects(detection_job(a_cluster())), pods).steps
+    (step,) = steps_of(a_cluster(), live_objects(detection_job(a_cluster())), pods)
     assert step.waits_for == why
 
 
 def test_no_image_is_a_problem_of_the_spec() -> None:
-    (step,) = analyze(a_cluster({"cephVersion": {}}), {}, ()).steps
+    (step,) = steps_of(a_cluster({"cephVersion": {}}), {}, ())
     assert step.waits_for == "spec.cephVersion.image to be set"
 
 
@@ -114,37 +119,36 @@ def test_an_upgrade_goes_on_with_what_runs_until_the_new_release_is_known_and_ac
     running = Release("ceph:v17", CephVersion(17, 2, 9))
     runs = Running(running.version, running.version)
     cluster = a_cluster(status={"version": {"image": "ceph:v17", "version": "17.2.9-0"}})
-    unknown = analyze(cluster, {}, (), runs)
-    assert intended(cluster, unknown, [running]) == running
+    assert upgrade_of(cluster, {}, (), runs, [running]).target == running
     live = live_objects(detection_job(cluster))
-    accepted = analyze(cluster, live, [a_job_pod("ceph version 18.2.7 (abc)")], runs)
-    assert intended(cluster, accepted, [running]) == RELEASE
-    refused = analyze(cluster, live, [a_job_pod("ceph version 20.2.0 (abc)")], runs)
+    accepted = upgrade_of(cluster, live, [a_job_pod("ceph version 18.2.7 (abc)")], runs, [running])
+    assert (accepted.target, accepted.under_way) == (RELEASE, True)
+    refused = upgrade_of(cluster, live, [a_job_pod("ceph version 20.2.0 (abc)")], runs, [running])
     assert refused.refusal.startswith("Ceph 20.2.0-0 is more than two releases after 17.2.9-0")
-    assert intended(cluster, refused, [running]) == running
+    assert (refused.target, refused.under_way) == (running, False)
 
 
 def test_an_upgrade_that_was_under_way_goes_on_and_not_back_while_another_image_is_looked_into() -> None:
     old, new = Release("ceph:v17", CephVersion(17, 2, 9)), Release("ceph:v19", CephVersion(19, 2, 3))
-    assert intended(a_cluster(), Detection(), [old, new]) == new
+    assert upgrade_of(a_cluster(), {}, (), declared=[old, new]).target == new
     rebuilt = Release("ceph:v19-again", new.version)
     accepted = a_cluster(status={"version": {"image": rebuilt.image, "version": "19.2.3-0"}})
-    assert intended(accepted, Detection(), [new, rebuilt]) == rebuilt
+    assert upgrade_of(accepted, {}, (), declared=[new, rebuilt]).target == rebuilt
 
 
 def test_an_image_is_judged_by_what_runs_and_not_by_the_image_before() -> None:
     """The image before may have been accepted and held: no daemon ran it."""
     cluster = a_cluster({"cephVersion": {"image": "ceph:v20"}}, status=KNOWN)
     live, runs = live_objects(detection_job(cluster)), CephVersion(16, 2, 15)
-    found = analyze(cluster, live, [a_job_pod("ceph version 20.2.4 (abc)")], Running(runs, runs))
+    found = upgrade_of(cluster, live, [a_job_pod("ceph version 20.2.4 (abc)")], Running(runs, runs))
     assert found.refusal.startswith("Ceph 20.2.4-0 is more than two releases after 16.2.15-0")
 
 
 def test_looking_into_an_image_changes_nothing_so_it_is_done_for_a_plan_that_is_only_shown_too() -> None:
     job = detection_job(a_cluster())
-    (look,) = analyze(a_cluster(), {}, ()).steps
-    (away,) = analyze(a_cluster(status=KNOWN), live_objects(job), ()).steps
-    assert (look.observes, away.observes) == (True, True)
+    (begin,) = steps_of(a_cluster(), {}, ())
+    (away,) = steps_of(a_cluster(status=KNOWN), live_objects(job), ())
+    assert (begin.observes, away.observes) == (True, True)
 
 
 def test_the_releases_of_all_daemons_count() -> None:

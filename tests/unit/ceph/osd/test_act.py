@@ -46,7 +46,7 @@ class Jobs(Client):
         self.made: list[str] = []
         self.generation = generation
 
-    async def create(self, resource: Any, obj: Any, *, deadline: float = 0.0) -> Any:
+    async def create(self, resource: Any, obj: Any, **_: Any) -> Any:
         self.made.append(obj["metadata"]["namespace"])
         return obj
 
