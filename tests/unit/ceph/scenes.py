@@ -35,7 +35,6 @@ from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.plan import preview
-from controller.framework.status import timestamp
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import (
@@ -137,7 +136,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = build(cluster, seen, preview(plan), at=NOW, mode="apply", unserved=(), now=timestamp(NOW), invalid=())
+        shown = build(cluster, seen, preview(plan), at=NOW)
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
