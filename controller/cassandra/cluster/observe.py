@@ -10,6 +10,7 @@ import anyio
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
+from controller.cassandra.cluster.spec import release
 from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.analyze import asked_jobs
 from controller.cassandra.member.objects import claim_name
@@ -213,7 +214,7 @@ class Observer:
             keyspaces = await self._keyspaces(seen, scene)
             uids = {name: pod.metadata.uid for name, pod in seen.pods.items()}
             wanted = asked_jobs(roster, uids, keyspaces or ())
-            if set(releases(roster, scene)) - {version}:
+            if set(releases(roster, scene)) - {release(version)}:
                 wanted |= snapshot_jobs(roster, version)
             jobs = await self._jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)
