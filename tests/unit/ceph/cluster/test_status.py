@@ -38,9 +38,8 @@ QUORUM = running_mons(a_cluster(), "abc", quorum="ab")
 def shown(
     cluster: CephCluster, *results: StepResult, seen: Observation | None = None, **more: Any
 ) -> CephClusterStatus:
-    given: dict[str, Any] = {"mode": "apply", "unserved": (), "now": NOW, **more}
-    at = datetime.fromisoformat(given["now"]).timestamp()
-    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), at=at, **given)
+    at = datetime.fromisoformat(more.pop("now", NOW)).timestamp()
+    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), at=at, **more)
 
 
 def conditions(status: CephClusterStatus) -> dict[str, str]:
