@@ -107,7 +107,8 @@ def test_claims_of_mons_grow_with_the_spec_and_do_not_shrink() -> None:
     assert [s for s in analyze(before.spec.mon, a_context(before), seen) if "Claim" in s.reason] == []
     steps = [s for s in analyze(larger.spec.mon, a_context(larger), seen) if isinstance(s.action, GrowClaim)]
     assert [(s.subject, s.action) for s in steps] == [
-        (f"mon {mon_id}", GrowClaim("rook-ceph", f"rook-ceph-mon-{mon_id}", "p1", "20Gi")) for mon_id in "abc"
+        (f"mon {mon_id}", GrowClaim("rook-ceph", f"rook-ceph-mon-{mon_id}", f"uid-rook-ceph-mon-{mon_id}", "20Gi"))
+        for mon_id in "abc"
     ]
     assert [s for s in analyze(smaller.spec.mon, a_context(smaller), seen) if "Claim" in s.reason] == []
     told = "PersistentVolumeClaim rook-ceph-mon-a has 10Gi, wanted 5Gi: claims never shrink, and it stays as it is"
