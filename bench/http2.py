@@ -29,9 +29,9 @@ from bench.runtime.load import Load
 from controller.runtime.kube import CONFIG_MAP, POD
 from e2e.apiserver import ApiServer
 from informers import Client
-from informers.client import HttpTransport
 from informers.configuration import kubeconfig
 from informers.credentials import Credentials
+from informers.http import HttpTransport
 from informers.media import JSON
 from informers.reflector import Streaming, request
 from informers.wire import INITIAL_EVENTS_END

@@ -11,13 +11,14 @@
 It knows nothing of storage, nor of controllers.
 """
 
-from informers.cache import CacheStats
-from informers.client import Client, ClientStats, StalledError
+from informers.client import Client
 from informers.configuration import ConfigurationError
 from informers.errors import ApiError, IncompleteIndexError, RefusedError, TransportError, UndecodableError
 from informers.factory import InformerFactory
 from informers.informer import Delta, Informer
 from informers.resource import JsonObject, Key, Named, Resource
+from informers.store import CacheStats
+from informers.transport import ClientStats, StalledError
 from informers.watcher import WatcherStats
 
 __all__ = [

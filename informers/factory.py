@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from informers.cache import EVERYWHERE, Cache
+from informers.cache import Cache
 from informers.informer import Informer
 from informers.outage import Outage
+from informers.store import EVERYWHERE
 from informers.watcher import Watcher, loop_time
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from informers.client import Api
     from informers.resource import Resource
+    from informers.transport import Api
 
 type _CacheKey = tuple[Resource, tuple[str, ...], str, str, bool]
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Literal, overload
 import msgspec
 import orjson
 
-from informers.cache import Cache, Change, Entry, Index
+from informers.cache import Cache
 from informers.decode import decoder
+from informers.entry import Change, Entry
 from informers.errors import IncompleteIndexError, UndecodableError
+from informers.index import Index
 from informers.turns import sliced
 
 if TYPE_CHECKING:
@@ -210,7 +212,7 @@ class Informer[T]:
         """
         if name in self._indexes:
             raise ValueError(f"informer of {self.resource}: index {name!r} is there already")
-        if any(scope.begun for scope in self.cache.scopes.values()):
+        if any(scope.lists_begun for scope in self.cache.scopes.values()):
             raise RuntimeError(f"informer of {self.resource}: index {name!r} must be added before the informer runs")
         index = Index(lambda data: function(self._decode(data)))
         self._indexes[name] = index

@@ -15,7 +15,6 @@ import anyio
 import structlog
 
 from informers import wire
-from informers.client import StalledError
 from informers.errors import ApiError, RefusedError, TransportError
 from informers.reflector import (
     Apply,
@@ -34,15 +33,16 @@ from informers.reflector import (
     request,
     step,
 )
+from informers.transport import StalledError
 from informers.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from informers.cache import Scope
-    from informers.client import Api, Stream
     from informers.outage import Outage
     from informers.resource import Resource
+    from informers.scope import Scope
+    from informers.transport import Api, Stream
 
 WATCH_SECONDS: Final = (300.0, 600.0)
 """How long the server is asked to keep a watch; random in between, so that they do not all end together."""
@@ -176,7 +176,7 @@ class Watcher:
     async def run(self) -> None:
         """Run until cancelled."""
         backoff = Backoff(self.clock, self.uniform)
-        self.scope.on_doubt = self._interrupt
+        self.scope.on_rewound = self._interrupt
         log = _log.bind(resource=str(self.resource), namespace=self.scope.namespace)
         state: State = Streaming()
         while True:
@@ -193,7 +193,7 @@ class Watcher:
                 taken = Step(Streaming(), trouble="internal error, see the log")
             self.outage.over()
             state = taken.state
-            if self.scope.doubted and isinstance(state, Watching):
+            if self.scope.rewound and isinstance(state, Watching):
                 state, taken = Streaming(), taken._replace(trouble="the server's data was restored from a backup")
             if taken.trouble:
                 pause = max(backoff.next(), taken.wait)
@@ -267,7 +267,7 @@ class Watcher:
 
     async def _read(self, reader: _EventReader) -> list[wire.Event]:
         """The next events; none at the end of the stream, or if what the copy has is in doubt."""
-        if self.scope.doubted and self.scope.begun == self.scope.shown:
+        if self.scope.rewound and self.scope.lists_begun == self.scope.list_shown:
             return []
         self._reading = True
         try:

@@ -26,7 +26,7 @@ import structlog
 
 from controller.runtime.reconciler import Write, current_reconcile
 from informers import ApiError, TransportError
-from informers.cache import uid_of
+from informers.entry import uid_of
 from informers.watcher import Backoff
 from workqueue import Histogram, loop_clock
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from controller.runtime.reconciler import Reconcile
     from informers import Client, InformerFactory, JsonObject, Resource
-    from informers.cache import Cache, Scope
+    from informers.cache import Cache
+    from informers.scope import Scope
 
 log = structlog.get_logger(__name__)
 
@@ -86,12 +87,12 @@ class Consistency:
             reconcile.writes.append(write)
         return partial(self._settle, reconcile, write)
 
-    def follow(self, writes: Sequence[Write], caught_up: Callable[[], None]) -> bool:
+    def follow(self, writes: Sequence[Write], observed: Callable[[], None]) -> bool:
         """Whether every cache that may hold the objects written has seen the writes.
 
         Args:
             writes: All that a reconcile has written, after its end.
-            caught_up: If they have not, called once they have.
+            observed: If they have not, called once they have.
         """
         for write in writes:
             if write.resource_version is None:
@@ -101,7 +102,7 @@ class Consistency:
         def again() -> None:
             if self._seen_from(writes, again):
                 self.stats.waits.observe(self._clock() - started)
-                caught_up()
+                observed()
 
         return self._seen_from(writes, again)
 
@@ -111,7 +112,7 @@ class Consistency:
             while True:
                 for scope in [scope for scope in self._open if scope not in self._asking]:
                     self._asking.add(scope)
-                    tasks.start_soon(self._find_out, scope)
+                    tasks.start_soon(self._resolve, scope)
                 self._asked = anyio.Event()
                 await self._asked.wait()
 
@@ -121,7 +122,8 @@ class Consistency:
                 reconcile.writes.remove(write)
             return
         caches = self._caches(write.resource)
-        write.begun = {scope: scope.begun for cache in caches if (scope := cache.scope(write.namespace)) is not None}
+        scopes = [scope for cache in caches if (scope := cache.scope(write.namespace)) is not None]
+        write.lists_begun = {scope: scope.lists_begun for scope in scopes}
         if answer.get("kind") == write.resource.kind:
             self._show(caches, answer)
             metadata = answer["metadata"]
@@ -147,7 +149,7 @@ class Consistency:
             for cache in self._caches(write.resource):
                 scope = cache.scope(write.namespace)
                 if scope is not None and not _seen(write, cache, scope):
-                    scope.when(partial(_seen, write, cache, scope), again)
+                    scope.call_when(partial(_seen, write, cache, scope), again)
                     return False
         return True
 
@@ -159,14 +161,14 @@ class Consistency:
                 self._asked.set()
                 return
 
-    async def _find_out(self, scope: Scope) -> None:
+    async def _resolve(self, scope: Scope) -> None:
         """Answers what is open about a scope; what comes up meanwhile with another reading."""
         backoff = Backoff(self._clock, random.random)
         while writes := self._open.pop(scope, []):
             try:
                 for write in writes:
                     if write.name and not write.answered:
-                        await self._look_up(write)
+                        await self._read(write)
                 if unknown := [write for write in writes if write.resource_version is None]:
                     await self._compare(scope, unknown)
             except (ApiError, TransportError) as error:
@@ -182,10 +184,10 @@ class Consistency:
                 await anyio.sleep(backoff.next())
             for cache in self._caches(writes[0].resource):
                 for changed in cache.scopes.values():
-                    changed.look()
+                    changed.check_waiters()
         self._asking.remove(scope)
 
-    async def _look_up(self, write: Write) -> None:
+    async def _read(self, write: Write) -> None:
         """Reads the object: as it is now, it stands for the answer that is missing."""
         try:
             found = await self._client.find(write.resource, write.namespace, write.name, deadline=READ_DEADLINE)
@@ -201,16 +203,16 @@ class Consistency:
         """Reads the collection's version: the caches have to get there, or are found to be ahead of the server."""
         resource = writes[0].resource
         scopes = [scope for cache in self._caches(resource) for scope in cache.scopes.values()]
-        before = {scope: (scope.version, scope.begun) for scope in scopes}
+        before = {scope: (scope.version, scope.lists_begun) for scope in scopes}
         version = await self._client.version(
             resource, scope.namespace, selectors=scope.selectors, deadline=READ_DEADLINE
         )
         for write in writes:
-            write.begun = {scope: begun for scope, (_, begun) in before.items()} | dict(write.begun)
+            write.lists_begun = {scope: begun for scope, (_, begun) in before.items()} | dict(write.lists_begun)
             write.resource_version = write.answered or version
         for ahead, (shown, _) in before.items():
             if version < shown:
-                ahead.doubt()
+                ahead.mark_rewound()
 
     def _caches(self, resource: Resource) -> list[Cache]:
         return [cache for cache, _ in self._factory.caches() if cache.resource == resource]
@@ -218,10 +220,10 @@ class Consistency:
 
 def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
     """Whether the cache shows the write, or is not the one to show it."""
-    if not scope.synced or scope.shown > write.begun.get(scope, scope.begun):
+    if not scope.synced or scope.list_shown > write.lists_begun.get(scope, scope.lists_begun):
         return True
     version = write.resource_version
-    if version is None or scope.doubted:
+    if version is None or scope.rewound:
         return False
     entry = cache.entry(write.namespace, write.name)
     if not version:

@@ -305,7 +305,7 @@ class Controller:
         except BaseException as error:  # whatever it is (libraries in Rust panic with their own), the others go on
             self._failed(request, error)
         finally:
-            if reconcile.writes and not follow(reconcile.writes, partial(self._caught_up, request)):
+            if reconcile.writes and not follow(reconcile.writes, partial(self._observed, request)):
                 self._behind[request] = _Behind(self._clock())
             self._took(self._clock() - worker.since, reconcile)
             worker.request, worker.since = None, math.inf
@@ -337,7 +337,7 @@ class Controller:
             behind.told = now
         self.queue.add_after(request, behind.told + TELL_OF_CACHE - now, priority=priority)
 
-    def _caught_up(self, request: Request) -> None:
+    def _observed(self, request: Request) -> None:
         priority = self._behind.pop(request).priority
         if priority is not None:
             self.queue.add(request, priority=priority)

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from informers.client import REQUEST_BUCKETS, SIZE_BUCKETS
+from informers.transport import REQUEST_BUCKETS, SIZE_BUCKETS
 from workqueue import Histogram
 
 if TYPE_CHECKING:
@@ -286,7 +286,7 @@ def _followed(factory: InformerFactory, program: Program) -> Iterator[Metric]:
     for cache, watchers in factory.caches():
         resource = cache.resource
         key = (program.name, resource.group, resource.version, resource.plural)
-        queued[key] = max(queued.get(key, 0), cache.untold)
+        queued[key] = max(queued.get(key, 0), cache.listeners.undelivered)
         versions[key] = min(versions.get(key, math.inf), cache.version)
         for age in (watcher.last_event_age for watcher in watchers):
             if age is not None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from informers import Resource
-    from informers.cache import Scope
+    from informers.scope import Scope
 
 
 _PROCESS = secrets.token_hex(4)
@@ -112,7 +112,8 @@ class Write:
         deleted_uid: For a deletion: the uid of the object that is to go away.
         absent: Whether there was no such object when that was looked up, since an answer was missing.
         labels: Of the object as written: they tell which caches with selectors are to show it.
-        begun: How many lists each cache had begun by then: a later one shows the write, whatever its version is.
+        lists_begun: How many lists each scope had begun when the answer came. A later list shows the write, whatever
+            its version is.
     """
 
     resource: Resource
@@ -123,7 +124,7 @@ class Write:
     deleted_uid: str = ""
     absent: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
-    begun: Mapping[Scope, int] = field(default_factory=dict, repr=False)
+    lists_begun: Mapping[Scope, int] = field(default_factory=dict, repr=False)
 
 
 @dataclass(slots=True, eq=False)

@@ -4,7 +4,8 @@ See docs/testing-controllers.md. It needs no test framework, and no socket.
 """
 
 from controller.testkit.clock import VirtualLoop, now, pause, until, virtual_time, wall_clock
-from controller.testkit.connection import Connection, Sent
+from controller.testkit.connection import Connection
+from controller.testkit.network import Sent
 from controller.testkit.running import new_manager, running
 from controller.testkit.server import ApiServer
 

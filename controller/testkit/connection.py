@@ -13,12 +13,13 @@ from controller.testkit.clock import now
 from controller.testkit.encoding import content_type as media_of
 from controller.testkit.encoding import encode_list, encode_object
 from controller.testkit.ending import propagation_of
+from controller.testkit.network import Sent
 from controller.testkit.options import exact_version, initial_events_wanted, too_large, version_of
 from controller.testkit.selection import Selection
 from controller.testkit.streams import Stream
 from informers import ApiError, ClientStats, RefusedError, TransportError
-from informers.client import OPEN_DEADLINE, TRANSPORT_FAILED
 from informers.errors import INVALID
+from informers.transport import OPEN_DEADLINE, TRANSPORT_FAILED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Tracer
 
-    from controller.testkit.server import ApiServer, Served
+    from controller.testkit.network import Network
+    from controller.testkit.served import Served
     from informers import JsonObject
 
 WATCH_SECONDS = 3600.0
@@ -34,25 +36,6 @@ WATCH_SECONDS = 3600.0
 
 TOO_LARGE_SECONDS = 3.0
 """How long the server waits for a version that is yet to come, before it says so."""
-
-DEFAULT_MANAGER = "testkit"
-"""Owner of fields that are written without naming a field manager."""
-
-
-class Sent(NamedTuple):
-    """A request that was sent.
-
-    Attributes:
-        method: HTTP method.
-        path: Without the query.
-        params: The query.
-        at: When, on the event loop's clock.
-    """
-
-    method: str
-    path: str
-    params: Mapping[str, str]
-    at: float
 
 
 class _Target(NamedTuple):
@@ -65,6 +48,10 @@ class _Target(NamedTuple):
 class Connection:
     """A way to the server, for `Client`.
 
+    Args:
+        server: The server.
+        manager: Owner of fields that are written without naming a field manager.
+
     Attributes:
         late: Seconds that an answer takes to come back; the server has acted at once.
         write_gate: See `informers.Client`.
@@ -73,7 +60,7 @@ class Connection:
         stats: What went over it.
     """
 
-    def __init__(self, server: ApiServer, manager: str) -> None:
+    def __init__(self, server: Network, manager: str) -> None:
         self.late = 0.0
         self.write_gate: Callable[[], None] | None = None
         self.delivery_deadline = 0.0
@@ -288,7 +275,10 @@ class Connection:
         server = self._server
         if params.get("watch") != "true":
             media = media_of(accept, target.served.resource)
-            return Stream.of_list(server, target.served, self._list(target, params, accept), media=media, idle=idle)
+            body = self._list(target, params, accept)
+            return Stream.of_list(
+                server.storage, target.served, body, media=media, idle=idle, chunk=lambda: server.chunk
+            )
         since, streams = version_of(params), initial_events_wanted(params)
         if "sendInitialEvents" in params and not server.streaming:
             message = "sendInitialEvents: Forbidden: the WatchList feature gate is disabled"
@@ -296,7 +286,7 @@ class Connection:
         whole = streams or (not since and "sendInitialEvents" not in params)
         selection = _selection(target, params)
         stream = Stream(
-            server,
+            server.storage,
             target.served,
             selection,
             version=server.storage.version if whole or not since else since,
@@ -304,6 +294,7 @@ class Connection:
             bookmarks=params.get("allowWatchBookmarks") == "true",
             seconds=float(params.get("timeoutSeconds", WATCH_SECONDS)),
             idle=idle,
+            chunk=lambda: server.chunk,
         )
         if streams and since > server.storage.version:
             stream.fail_after(TOO_LARGE_SECONDS, too_large(since, server.storage.version))

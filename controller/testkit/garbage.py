@@ -19,8 +19,8 @@ from controller.testkit.relations import NAMESPACES, ends, references
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.testkit.relations import Relations
-    from controller.testkit.storage import Collection, Storage
+    from controller.testkit.relations import Collection, Relations
+    from controller.testkit.storage import Storage
     from informers import JsonObject, Key, Resource
 
 FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}

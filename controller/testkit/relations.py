@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from controller.testkit.storage import Collection
     from informers import JsonObject, Key
+
+type Collection = tuple[str, str]
+"""(group, plural): all versions of a kind are one collection."""
 
 type Place = tuple[Collection, Key]
 """Where an object is, or was."""

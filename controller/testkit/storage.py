@@ -11,10 +11,8 @@ from controller.testkit.relations import Relations
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from controller.testkit.relations import Collection
     from informers import JsonObject, Key
-
-type Collection = tuple[str, str]
-"""(group, plural): all versions of a kind are one collection."""
 
 type EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 

@@ -12,10 +12,10 @@ from controller.testkit.selection import Selection
 from informers import StalledError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from controller.testkit.server import ApiServer, Served
-    from controller.testkit.storage import Record
+    from controller.testkit.served import Served
+    from controller.testkit.storage import Record, Storage
     from informers import ApiError, JsonObject
 
 BOOKMARK_SECONDS = 60.0
@@ -38,7 +38,7 @@ class Stream:
     """A watch. It lies between server and client: what is in it when the connection breaks is lost.
 
     Args:
-        server: Which server.
+        storage: The objects, and their history.
         served: What is watched.
         selection: Which objects of it.
         version: Events after this one are sent; of a version to come, nothing is until the server gets there.
@@ -46,6 +46,7 @@ class Stream:
         bookmarks: Whether the client wants bookmarks.
         seconds: After how long the server ends it in good order.
         idle: Seconds without a byte after which the client gives it up.
+        chunk: Tells how many bytes one read returns at most.
 
     Attributes:
         served: What is watched.
@@ -54,7 +55,7 @@ class Stream:
 
     def __init__(
         self,
-        server: ApiServer,
+        storage: Storage,
         served: Served,
         selection: Selection,
         *,
@@ -63,9 +64,11 @@ class Stream:
         bookmarks: bool,
         seconds: float,
         idle: float,
+        chunk: Callable[[], int],
     ) -> None:
         self.served = served
-        self._server = server
+        self._storage = storage
+        self._chunk = chunk
         self._media = media
         self.selection = selection
         self._version = version
@@ -80,17 +83,27 @@ class Stream:
         self._next_bookmark = self._bookmark_after(now)
 
     @classmethod
-    def of_list(cls, server: ApiServer, served: Served, body: bytes, *, media: str, idle: float) -> Stream:
+    def of_list(
+        cls, storage: Storage, served: Served, body: bytes, *, media: str, idle: float, chunk: Callable[[], int]
+    ) -> Stream:
         """Not a watch, but a list that comes in as a stream."""
         stream = cls(
-            server, served, Selection(), version=sys.maxsize, media=media, bookmarks=False, seconds=math.inf, idle=idle
+            storage,
+            served,
+            Selection(),
+            version=sys.maxsize,
+            media=media,
+            bookmarks=False,
+            seconds=math.inf,
+            idle=idle,
+            chunk=chunk,
         )
         stream._buffer += body
         stream._ended = True
         return stream
 
     async def read(self) -> bytes:
-        """See `informers.client.Stream`."""
+        """See `informers.transport.Stream`."""
         stalls = asyncio.get_running_loop().time() + self._idle
         while True:
             if self._stalled:
@@ -159,7 +172,7 @@ class Stream:
         self._changed.set()
 
     def _take(self) -> bytes:
-        size = min(self._server.chunk, len(self._buffer), self._cut_after or len(self._buffer))
+        size = min(self._chunk(), len(self._buffer), self._cut_after or len(self._buffer))
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         if self._cut_after is not None:
@@ -167,7 +180,7 @@ class Stream:
         return data
 
     def _fill(self) -> None:
-        storage = self._server.storage
+        storage = self._storage
         if self._ended or self._version > storage.version:
             return
         if self._version < storage.compacted:
@@ -196,7 +209,7 @@ class Stream:
     async def _wait(self, stalls: float) -> None:
         """Wait until something happens, at `stalls` at the latest."""
         self._changed.clear()
-        known = self._version <= self._server.storage.version
+        known = self._version <= self._storage.version
         bookmark_at = self._next_bookmark if self._bookmarks and known else math.inf
         due = min(bookmark_at, self._ends, stalls)
         try:
@@ -207,7 +220,7 @@ class Stream:
                 self.end()
             elif due == bookmark_at:
                 self._next_bookmark = self._bookmark_after(due)
-                self.send("BOOKMARK", bookmark(self.served.resource, self._server.storage.version))
+                self.send("BOOKMARK", bookmark(self.served.resource, self._storage.version))
             else:
                 raise StalledError(f"no byte for {self._idle:.0f} s") from None
 

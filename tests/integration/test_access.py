@@ -21,8 +21,8 @@ from controller.runtime.kube import CONFIG_MAP
 from e2e.apiserver import ADMIN, ADMIN_TOKEN, USER_TOKEN, ApiServer
 from e2e.certificates import make_certificates, make_client_certificate
 from informers import Client, ConfigurationError, InformerFactory, JsonObject, TransportError
-from informers.client import HttpTransport
 from informers.configuration import kubeconfig
+from informers.http import HttpTransport
 from informers.watcher import Backoff
 from tests.clock import Clock
 from tests.integration.proxy import Proxy

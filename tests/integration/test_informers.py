@@ -14,8 +14,8 @@ import pytest
 
 from e2e.apiserver import USER_TOKEN, ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError
-from informers.client import Stream
 from informers.outage import PAUSES
+from informers.transport import Stream
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
 from tests.mirror import Mirror, plain

@@ -34,7 +34,7 @@ from controller.runtime.kube import (
     PartialObject,
 )
 from informers import ApiError, Client, Resource
-from informers.client import HttpTransport
+from informers.http import HttpTransport
 from tests.integration.replica import SOURCE, add_copier
 
 MERGE = "application/merge-patch+json"

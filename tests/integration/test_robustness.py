@@ -13,7 +13,7 @@ import pytest
 from controller.runtime.kube import CONFIG_MAP, NAMESPACE
 from e2e.apiserver import USER_TOKEN, ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Resource
-from informers.client import MAX_CONNECTIONS
+from informers.http import MAX_CONNECTIONS
 from informers.watcher import Backoff
 from tests.integration.replica import add_copier
 from tests.integration.test_informers import (

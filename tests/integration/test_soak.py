@@ -27,7 +27,7 @@ from controller.runtime import Controller, Manager, Program, Request, Result
 from controller.runtime.kube import CONFIG_MAP, NAMESPACE, SECRET
 from e2e.apiserver import ApiServer
 from informers import ApiError, Client, Informer, InformerFactory, JsonObject, Key, Resource, TransportError, watcher
-from informers.client import MAX_CONNECTIONS
+from informers.http import MAX_CONNECTIONS
 from informers.watcher import Backoff
 from tests.integration.proxy import Proxy
 from tests.integration.test_informers import CRDS, crd_of, until_created
@@ -441,10 +441,10 @@ def assert_nothing_is_kept(manager: Manager) -> None:
     """What is remembered for the time of a list, a wait or a retry is gone when there is none."""
     for cache, watchers in manager.informers.caches():
         assert cache.stats.handler_errors == 0, cache.resource
-        assert not any(listener.backlog for listener in cache._listeners)
+        assert not cache.listeners.undelivered
         for scope in cache.scopes.values():
             assert not scope._staged.objects
-            assert not scope._waiting
+            assert not scope._waiters
         assert len(watchers) == len(cache.scopes)
 
 

@@ -28,11 +28,11 @@ from informers import (
     wire,
 )
 from informers.cache import Cache
-from informers.client import Stream
 from informers.errors import Cause
 from informers.informer import Known
 from informers.outage import Outage
 from informers.reflector import Paging, Watching
+from informers.transport import Stream
 from informers.watcher import Watcher
 from tests.mirror import Mirror, plain
 from tests.turns import LOOKS, counted_turns
@@ -399,13 +399,13 @@ async def test_an_own_write_while_a_list_is_on_its_way_stays_shown(streaming: bo
         asked = len(api.requests)
         await until(lambda: any(lists(sent, streaming=streaming) for sent in api.requests[asked:]))
         (scope,) = widgets.cache.scopes.values()
-        before = scope.begun
+        before = scope.lists_begun
         widgets.observe_write(api.write("one", "a", number=1))
         widgets.observe_write(api.write("one", "c", number=1))
         shown = {"a": 1, "b": 0, "c": 1}
         while scope.version < api.version:
             assert {obj["metadata"]["name"]: obj["spec"]["number"] for obj in widgets.list("one")} == shown
-            assert scope.shown <= before, "it was asked for before the write"
+            assert scope.list_shown <= before, "it was asked for before the write"
             await asyncio.sleep(0.1)
         assert widgets.cache.stats.lists == 2
     assert widgets.cache.stats.handler_errors == 0

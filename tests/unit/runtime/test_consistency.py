@@ -14,8 +14,8 @@ from controller.runtime.kube import CONFIG_MAP, POD, SERVICE, ConfigMap
 from controller.runtime.reconciler import Write, current_reconcile
 from controller.testkit import ApiServer, now, until, virtual_time
 from informers import ApiError, Client, InformerFactory, TransportError
-from informers.client import Api
 from informers.errors import RefusedError
+from informers.transport import Api
 from informers.wire import Delete, Object, Upsert
 from tests.unit.runtime.following import PATIENCE, begun, caught_up, wrote
 
@@ -273,7 +273,7 @@ async def test_who_waits_no_more_leaves_nothing_behind() -> None:
         with anyio.move_on_after(1.0):
             await caches.scope.reached(50)
 
-    assert not caches.scope._waiting
+    assert not caches.scope._waiters
 
 
 class Followed:

@@ -20,7 +20,8 @@ from controller.runtime.mapping import by_label, generation_changed, owned_by
 from controller.runtime.reconciler import Request, Result, TerminalError, Write, current_reconcile
 from controller.testkit import now, until, virtual_time
 from informers import ApiError, Informer
-from informers.cache import Cache, Entry
+from informers.cache import Cache
+from informers.entry import Entry
 from workqueue import LOW_PRIORITY
 
 type Work = Callable[[Request], Awaitable[Result | None]]

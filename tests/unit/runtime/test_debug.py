@@ -18,9 +18,9 @@ from controller.runtime.probes import Probes
 from controller.runtime.reconciler import Request, Result
 from controller.testkit import now, virtual_time
 from informers import Client, InformerFactory, Resource
-from informers.cache import Entry
-from informers.client import HttpTransport
 from informers.configuration import discover
+from informers.entry import Entry
+from informers.http import HttpTransport
 from workqueue import LOW_PRIORITY
 
 SECRET = Resource("", "v1", "Secret", "secrets")

@@ -10,8 +10,8 @@ import pytest
 
 from controller.runtime import LeaderElection, Manager, Program
 from informers import Client
-from informers.client import HttpTransport
 from informers.configuration import kubeconfig
+from informers.http import HttpTransport
 
 
 @pytest.fixture

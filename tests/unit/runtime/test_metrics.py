@@ -12,9 +12,9 @@ from controller.runtime.kube import POD, Pod
 from controller.runtime.metrics import RuntimeCollector
 from controller.testkit import now
 from informers import Client, ConfigurationError
-from informers.cache import Change, Entry
-from informers.client import HttpTransport
 from informers.configuration import kubeconfig
+from informers.entry import Change, Entry
+from informers.http import HttpTransport
 
 DOCS = Path(__file__).parents[3] / "docs/runtime.md"
 

@@ -1,0 +1,56 @@
+"""A kind that the server in memory serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from controller.testkit.relations import Collection
+    from controller.testkit.topology import Topology
+    from informers import Resource
+
+_WITH_GENERATION = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "PodDisruptionBudget", "StatefulSet"})
+"""Built-in kinds whose objects have a generation, among those that are served."""
+
+RETURNED = frozenset(
+    {
+        "CSIDriver",
+        "CSINode",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "StorageClass",
+        "VolumeAttachment",
+    }
+)
+"""Built-in kinds of which a deletion answers with the object, not with a Status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A kind that is served.
+
+    Attributes:
+        resource: Which.
+        topology: How its fields are merged.
+        custom: Whether it is no built-in one.
+        has_status: Whether its status is a subresource.
+    """
+
+    resource: Resource
+    topology: Topology
+    custom: bool
+    has_status: bool
+
+    @property
+    def collection(self) -> Collection:
+        """Where its objects are."""
+        return self.resource.group, self.resource.plural
+
+    @property
+    def has_generation(self) -> bool:
+        """Whether its objects count changes of what is wanted."""
+        return self.custom or self.resource.kind in _WITH_GENERATION
