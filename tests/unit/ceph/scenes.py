@@ -18,7 +18,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.users import given
 from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
+from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
@@ -34,6 +34,7 @@ from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
+from controller.framework.owned import Owned
 from controller.framework.plan import preview
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
