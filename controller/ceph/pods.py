@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph.access.identity import KEYRING_KEY
 from controller.ceph.releases import CephVersion
 from controller.framework import upgrade, workload
 from controller.framework.labels import recommended
@@ -69,6 +68,10 @@ size, = struct.unpack('>I', daemon.recv(4, socket.MSG_WAITALL))
 daemon.recv(size, socket.MSG_WAITALL)
 """
 """Asks a daemon by its admin socket whether it lives, for a tenth of the CPU time that `ceph daemon` takes to start."""
+
+
+KEYRING_KEY = "keyring"
+"""Under which a Secret has the keyring of a daemon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.ceph.pods import KEYRING_KEY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,12 +30,11 @@ PROTECTION = "ceph.rook.io/disaster-protection"
 """Finalizer, upstream's, of what opens the data and cannot be made again: by a mistaken deletion, as of the whole
 namespace, it is marked, but stays to be read until somebody takes the finalizer away."""
 
-KEYRING_KEY = "keyring"
 ADMIN_USER = "client.admin"
 ROOK_TYPE = "kubernetes.io/rook"  # the type that upstream gives its Secrets
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-AES, AES256K = "aes", "aes256k"
+AES, AES256K = ALL_KEY_TYPES = "aes", "aes256k"
 """Types of keys, as Ceph calls them."""
 _KEY_TYPES = {AES: (1, 16), AES256K: (2, 32)}
 """The number and the bytes of each type of key."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.access.identity import keyring, keyring_secret
 from controller.ceph.access.rados import CephError
 
 if TYPE_CHECKING:
@@ -14,9 +16,22 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.rados import Cluster
     from controller.framework.children import Live
+    from controller.framework.plan import Handler
+    from controller.framework.workload import Owner
+    from controller.runtime.apply import Applier
 
 CAPS_ANNOTATION = "rook.io/caps"
 """On the Secret with a user's key: a digest of the capabilities that the user was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateKeyring:
+    """Get or create the cephx user `entity` with `caps`, and keep its key in Secret `secret`."""
+
+    entity: str
+    caps: Mapping[str, str]
+    secret: str
+    labels: Mapping[str, str] = field(repr=False)
 
 
 def given(caps: Mapping[str, str]) -> dict[str, str]:
@@ -56,3 +71,14 @@ async def key_of(ceph: Cluster, entity: str, caps: Mapping[str, str], *, key_typ
         await ceph.mon("auth caps", entity=entity, caps=pairs)
         answer = await ceph.mon("auth get", entity=entity)
     return str(answer[0]["key"])
+
+
+def handlers(owner: Owner, applier: Applier, ceph: Cluster) -> dict[type, Handler]:
+    """How daemons get their keyrings, in a cluster that answers."""
+
+    async def create_keyring(action: CreateKeyring) -> None:
+        text = keyring(action.entity, await key_of(ceph, action.entity, action.caps))
+        meta = owner.metadata(action.secret, action.labels, annotations=given(action.caps))
+        await applier.apply(keyring_secret(meta, text))
+
+    return {CreateKeyring: create_keyring}

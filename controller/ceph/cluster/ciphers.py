@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.ceph.access.identity import AES, AES256K
-from controller.ceph.cluster.part import Part
+from controller.ceph.access.identity import AES256K
+from controller.ceph.part import Part
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.mons import MonState
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.ceph.releases import Running
     from controller.framework.plan import Handler
 
 ALLOWED, PREFERRED, SERVICE = "auth_allowed_ciphers", "auth_preferred_cipher", "auth_service_cipher"
-ALL = (AES, AES256K)
-"""What mons of a new cluster let in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
-    from controller.ceph.cluster.part import Ground, Observation
+    from controller.ceph.part import Ground, Observation
     from controller.ceph.pods import Context
     from controller.runtime.kube import Pod
     from informers import JsonObject, Resource

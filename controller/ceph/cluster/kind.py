@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph.storage import Node as StorageNode
     from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.access.rados import Connections
-    from controller.ceph.cluster.part import Ground, Observation, Part
+    from controller.ceph.part import Ground, Observation, Part
     from controller.framework.deletion import Dependent
     from controller.framework.kind import Look
     from controller.framework.plan import Handler, Outcome

@@ -20,7 +20,7 @@ from controller.ceph.access.mons import ENDPOINTS, Endpoints, MonState, parse_en
 from controller.ceph.access.rados import CephError
 from controller.ceph.cluster import version
 from controller.ceph.cluster.network import Network, kept, network_of
-from controller.ceph.cluster.part import Ground, Observation
+from controller.ceph.part import Ground, Observation
 from controller.ceph.pods import CLUSTER_LABEL, Release, declared
 from controller.ceph.releases import Running
 from controller.framework.children import snapshot
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import NodeReport
     from controller.ceph.access.rados import Cluster, Connections
-    from controller.ceph.cluster.part import Part
+    from controller.ceph.part import Part
     from controller.framework.deletion import Dependents
     from controller.runtime.apply import Applier
     from informers import Informer, InformerFactory, Resource

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
-from controller.ceph.cluster.part import Part
+from controller.ceph.part import Part
 from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
 from controller.framework.owned import Owned, compare
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler
     from controller.framework.workload import Owner

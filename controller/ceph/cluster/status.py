@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from controller.apis.ceph import CephCluster, CephClusterStatus
-    from controller.ceph.cluster.part import Observation, Report
+    from controller.ceph.part import Observation, Report
     from controller.framework.kind import Look
     from controller.framework.plan import Outcome
     from controller.framework.status import Stage

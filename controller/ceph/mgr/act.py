@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
-from controller.ceph.access.identity import keyring, keyring_secret
 from controller.ceph.mgr.objects import ROLE_LABEL
 from controller.runtime.kube import POD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from controller.ceph.access.rados import Cluster
     from controller.framework.plan import Handler
     from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
     from informers import Client
-
-
-@dataclass(frozen=True, slots=True)
-class CreateKeyring:
-    """Get or create the cephx user `entity` with `caps`, and keep its key in Secret `secret`."""
-
-    entity: str
-    caps: Mapping[str, str]
-    secret: str
-    labels: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +53,6 @@ def handlers(owner: Owner, client: Client, applier: Applier, ceph: Cluster) -> d
         body = {"metadata": {"labels": {ROLE_LABEL: action.role}}}
         await client.patch(POD, owner.namespace, action.pod, body, content_type="application/merge-patch+json")
 
-    async def create_keyring(action: CreateKeyring) -> None:
-        text = keyring(action.entity, await users.key_of(ceph, action.entity, action.caps))
-        meta = owner.metadata(action.secret, action.labels, annotations=users.given(action.caps))
-        await applier.apply(keyring_secret(meta, text))
-
     async def remove_user(action: RemoveUser) -> None:
         await ceph.mon("auth rm", entity=action.entity)
 
@@ -82,7 +64,7 @@ def handlers(owner: Owner, client: Client, applier: Applier, ceph: Cluster) -> d
 
     return {
         LabelMgr: label_mgr,
-        CreateKeyring: create_keyring,
+        **users.handlers(owner, applier, ceph),
         RemoveUser: remove_user,
         EnableModule: enable_module,
         DisableModule: disable_module,

@@ -11,7 +11,7 @@ from controller.framework.monitoring import Monitored
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.framework.children import Live
     from controller.framework.monitoring import Monitors
     from controller.runtime.kube import Deployment, Pod

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.ceph.cluster.part import Part, not_restarted
 from controller.ceph.mgr import act
 from controller.ceph.mgr.analyze import analyze
 from controller.ceph.mgr.objects import APP
 from controller.ceph.mgr.observe import MgrObservation, observe
+from controller.ceph.part import Part, not_restarted
 from controller.ceph.pods import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.monitoring import Monitors
     from controller.framework.plan import Handler, Step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from controller.ceph.access.identity import MONS_KEYRING, PROTECTION, secret
+from controller.ceph.access.identity import ALL_KEY_TYPES, MONS_KEYRING, PROTECTION, secret
 from controller.ceph.access.mons import (
     ENDPOINTS,
     PORT_V1,
@@ -15,7 +15,6 @@ from controller.ceph.access.mons import (
     render_endpoints,
     requires_msgr2,
 )
-from controller.ceph.cluster import ciphers
 from controller.ceph.pods import (
     CLUSTER_LABEL,
     MON_CONFIG,
@@ -218,7 +217,7 @@ def mon_deployment(spec: MonSpec, context: Context, mon: Mon) -> JsonObject:
     }
     if not requires_msgr2(context.network):
         main["ports"].insert(0, {"name": "tcp-msgr1", "containerPort": PORT_V1, "protocol": "TCP"})
-    key_types = [{"name": "MON_CIPHERS", "value": ",".join(ciphers.ALL)}]
+    key_types = [{"name": "MON_CIPHERS", "value": ",".join(ALL_KEY_TYPES)}]
     prepare = {
         "name": "init-mon-fs",
         "command": ["sh", "-c", PREPARE_STORE, "init-mon-fs", store, context.fsid, mon.id],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.ceph import CephCluster
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.runtime.kube import Deployment, Node, Pod, StorageClass
 
 NOT_IN_QUORUM = "not in quorum"

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from controller.apis.meta import Condition
 from controller.ceph.access.mons import ENDPOINTS
-from controller.ceph.cluster.part import Part, Report, not_restarted
 from controller.ceph.mon import act
 from controller.ceph.mon.analyze import analyze, oversized
 from controller.ceph.mon.objects import APP
 from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, observe, out_of_quorum, timers
+from controller.ceph.part import Part, Report, not_restarted
 from controller.ceph.pods import MON_CONFIG
 from controller.framework.status import timestamp
 from controller.framework.timers import advance
@@ -19,7 +19,7 @@ from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET, SERVICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
     from controller.runtime.apply import Applier

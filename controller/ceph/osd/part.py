@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.apis.meta import Condition
-from controller.ceph.cluster.part import Part, Report
 from controller.ceph.osd import act, disruption, prepare_job
 from controller.ceph.osd import observe as osds
 from controller.ceph.osd.analyze import analyze, lost
@@ -20,6 +19,7 @@ from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.osd.status import device_status, storage_status
 from controller.ceph.osd.verdicts import Verdict
+from controller.ceph.part import Part, Report
 from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
 from controller.framework.text import brief, some
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.apis.ceph import CephCluster
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
     from controller.framework.reservations import Reservations

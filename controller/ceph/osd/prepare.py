@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from controller.ceph.mgr.act import CreateKeyring
+from controller.ceph.access.users import CreateKeyring
 from controller.ceph.osd.devices import OVERWRITE
 from controller.ceph.osd.objects import APP
 from controller.ceph.osd.prepare_job import BOOTSTRAP_SECRET, PrepareDevices, Target, job_name, targets_of, tried_by

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.identity import AES, secret
-from controller.ceph.cluster.part import Part
+from controller.ceph.part import Part
 from controller.ceph.pods import cluster_labels, owner_of
 from controller.framework.plan import Step
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
-    from controller.ceph.cluster.part import Ground
+    from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.ceph.releases import Running
     from controller.framework.children import Live

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from controller.ceph.cluster import deletion, kind, status
 from controller.ceph.cluster.observe import remnants
-from controller.ceph.cluster.part import Ground
-from controller.ceph.cluster.part import Observation as Looked
 from controller.ceph.cluster.settings import SettingsObservation
 from controller.ceph.mgr.observe import MgrObservation
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd import disruption
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.part import Ground
+from controller.ceph.part import Observation as Looked
 from controller.ceph.releases import Upgrade
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY

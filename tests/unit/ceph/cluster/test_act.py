@@ -13,10 +13,10 @@ from controller.ceph.cluster import deletion
 from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, handlers
 from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity
 from controller.ceph.cluster.dependents import volumes
-from controller.ceph.cluster.part import Ground
 from controller.ceph.mon import part as mons
 from controller.ceph.mon.act import DropClaim, MemberError, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.mon.observe import MonObservation
+from controller.ceph.part import Ground
 from controller.ceph.pool import kind as pool
 from controller.framework.consent import NoConsentError
 from controller.framework.deletion import Dependents

@@ -17,7 +17,6 @@ from controller.ceph.access.users import given
 from controller.ceph.cluster.act import CreateIdentity
 from controller.ceph.cluster.kind import invalid
 from controller.ceph.cluster.observe import remnants
-from controller.ceph.cluster.part import Ground
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
@@ -25,6 +24,7 @@ from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.mon.objects import claim
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.part import Ground
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion, Upgrade
 from controller.framework.labels import INSTANCE

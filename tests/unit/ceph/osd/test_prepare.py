@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.ceph.mgr.act import CreateKeyring
+from controller.ceph.access.users import CreateKeyring
 from controller.ceph.osd.prepare import MAX_DEVICES
 from controller.ceph.osd.prepare_job import (
     Prepared,
