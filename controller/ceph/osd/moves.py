@@ -29,9 +29,10 @@ def moves(spec: OsdSpec, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[
         if osd.place and "host" in there and dict(osd.place) != there:
             found.setdefault((osd.node, spelled(osd.place), spelled(there)), []).append(osd.osd_id)
     for (node, at, by_labels), ids in sorted(found.items()):
+        names = some([f"osd.{n}" for n in ids], MAX_NAMED)
         yield Step(
             subject=f"OSDs of node {node}",
-            reason=f"{some([f'osd.{n}' for n in ids], MAX_NAMED)} at {at}, and the node's labels say {by_labels} by now: data would move",
+            reason=f"{names} at {at}, and the node's labels say {by_labels} by now: data would move",
             waits_for="the labels to be as they were, or consent",
             consent=f'annotation {MOVE_ANNOTATION}: "true"',
         )
