@@ -25,6 +25,27 @@ if TYPE_CHECKING:
 type _CacheKey = tuple[Resource, tuple[str, ...], str, str, bool]
 
 
+class _Followed:
+    """A cache, and the watchers that keep it up to date until it is removed."""
+
+    def __init__(self, cache: Cache, watchers: list[Watcher]) -> None:
+        self.cache = cache
+        self.watchers = watchers
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Runs the watchers until `end` is called."""
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for watcher in self.watchers:
+                    tasks.start_soon(watcher.run)
+
+    def end(self) -> None:
+        """Ends the watchers, and lets go of whatever waits for the cache."""
+        self._scope.cancel()
+        self.cache.close()
+
+
 class InformerFactory:
     """Makes informers and runs them.
 
@@ -41,8 +62,7 @@ class InformerFactory:
             raise ValueError("informers: namespaces is (), must name one at least, or be None for all")
         self._client = client
         self._namespaces = namespaces
-        self._caches: dict[_CacheKey, Cache] = {}
-        self._watchers: dict[_CacheKey, list[Watcher]] = {}
+        self._followed: dict[_CacheKey, _Followed] = {}
         self._informers: dict[tuple[_CacheKey, Any], Informer[Any]] = {}
         self._outage = Outage(loop_time, random.random)
         self._tasks: TaskGroup | None = None
@@ -84,23 +104,37 @@ class InformerFactory:
         served = namespaces if namespaces is not None else self._namespaces
         scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served
         key = (resource, tuple(sorted(set(scopes))), label_selector, field_selector, metadata_only)
-        cache = self._caches.get(key)
-        if cache is None:
-            cache = self._caches[key] = Cache(
+        followed = self._followed.get(key)
+        if followed is None:
+            cache = Cache(
                 resource, key[1], label_selector=label_selector, field_selector=field_selector, partial=metadata_only
             )
             watchers = [
                 Watcher(self._client, resource, scope, self._outage, cache.selectors) for scope in cache.scopes.values()
             ]
-            self._watchers[key] = watchers
+            followed = self._followed[key] = _Followed(cache, watchers)
             if self._tasks is not None:
-                for watcher in watchers:
-                    self._context.run(self._tasks.start_soon, watcher.run)
+                self._context.run(self._tasks.start_soon, followed.run)
+        cache = followed.cache
         cache.optional &= optional
         found = self._informers.get((key, view))
         if found is None:
             found = self._informers[key, view] = Informer(cache, view)
         return found
+
+    def remove(self, informer: Informer[Any]) -> None:
+        """Stop watching a collection and forget its objects, for all views of it: its namespace or its CRD went away.
+
+        Handlers are called no more. Whoever asks for the informer afterwards gets a new one, with handlers of its own.
+
+        Raises:
+            ValueError: It is none of this factory's informers, or was removed before.
+        """
+        key = next((key for key, followed in self._followed.items() if followed.cache is informer.cache), None)
+        if key is None:
+            raise ValueError(f"informer of {informer.resource}: is not one of this factory's, or was removed before")
+        self._informers = {made: view for made, view in self._informers.items() if made[0] != key}
+        self._followed.pop(key).end()
 
     async def run(self) -> None:
         """Keep all informers up to date until cancelled."""
@@ -108,20 +142,19 @@ class InformerFactory:
             self._tasks = tasks
             self._context = copy_context()  # what is asked for within a reconcile is watched for long after that
             try:
-                for watchers in self._watchers.values():
-                    for watcher in watchers:
-                        tasks.start_soon(watcher.run)
+                for followed in self._followed.values():
+                    tasks.start_soon(followed.run)
                 await anyio.sleep_forever()
             finally:
                 self._tasks = None
 
     async def wait_synced(self) -> None:
         """Return once every informer that was asked for is synced, but those that are optional."""
-        for cache in list(self._caches.values()):
-            if not cache.optional:
-                await cache.wait_synced()
+        for followed in list(self._followed.values()):
+            if not followed.cache.optional:
+                await followed.cache.wait_synced()
 
     def caches(self) -> Iterator[tuple[Cache, list[Watcher]]]:
         """Every cache with the watchers that fill it, for measurements and readiness."""
-        for key, cache in self._caches.items():
-            yield cache, self._watchers[key]
+        for followed in self._followed.values():
+            yield followed.cache, followed.watchers

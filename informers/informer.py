@@ -262,7 +262,7 @@ class Informer[T]:
             namespace: Of that object. None: wait for all namespaces that the informer serves.
 
         Raises:
-            TimeoutError: It was not seen within the deadline.
+            TimeoutError: It was not seen within the deadline, or before the informer was removed.
         """
         if namespace is None:
             scopes = list(self.cache.scopes.values())

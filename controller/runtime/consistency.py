@@ -165,6 +165,8 @@ class Consistency:
         """Answers what is open about a scope; what comes up meanwhile with another reading."""
         backoff = Backoff(self._clock, random.random)
         while writes := self._open.pop(scope, []):
+            if not self._caches(writes[0].resource):
+                break  # nothing shows them any more
             try:
                 for write in writes:
                     if write.name and not write.answered:
