@@ -18,11 +18,11 @@ demo-down: venv ## remove the demo: kind cluster, loop devices, networks
 
 test: lint ## every test: lint, types, unit, integration, end to end
 	@$(RUN) e2e binaries >/dev/null
-	@$(RUN) e2e images node ceph ceph-20 operator agent postgres >/dev/null
+	@$(RUN) e2e images node ceph ceph-20 operator agent postgres cassandra-41 cassandra-50 >/dev/null
 	@$(RUN) pytest
 
-test-long: stubs ## random search for histories that break an invariant: other ones each time
-	@$(RUN) pytest tests/unit -m hypothesis --hypothesis-profile=long --timeout=14400 $(ARGS)
+test-long: stubs ## random search for histories that break an invariant, other ones each time; and what takes long
+	@$(RUN) pytest tests -m 'hypothesis or long' --hypothesis-profile=long --timeout=14400 $(ARGS)
 
 check: lint unit ## what needs no cluster: lint, types, layering, unit tests
 

@@ -33,6 +33,9 @@ PYTHON = "3.13"
 """The Python of Debian trixie, for which the operator's and the agent's packages are installed."""
 SOURCE_PACKAGES = ("workqueue", "informers", "controller")
 
+AGENTS = {"jolokia": "jolokia.jar", "jmx_prometheus_javaagent": "exporter.jar"}
+"""What the operator's image calls the Java agents, by how the names of their jars begin."""
+
 CEPH_IMAGE = "quay.io/ceph/ceph:v18.2.7"
 """The Ceph image used where a registry can be reached; elsewhere Debian's packages of the same version are."""
 NEWEST_CEPH_IMAGE = "quay.io/ceph/ceph:v20.2.4"
@@ -247,6 +250,13 @@ def _python(build: Build, requirements: str) -> None:
     build.containerfile()
 
 
+def _operator(build: Build) -> None:
+    """The operator's image: also the Java agents that it gives to members of Cassandra clusters."""
+    for jar in store.files(jars.ensure("agents")):
+        _link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
+    _python(build, requirements="requirements.txt")
+
+
 def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
     return (PYTHON, CHECKOUT / requirements, *(CHECKOUT / package for package in SOURCE_PACKAGES))
 
@@ -423,8 +433,8 @@ RECIPES = {
             "operator",
             "dev",
             base="base",
-            inputs=partial(_python_inputs, "requirements.txt"),
-            build=partial(_python, requirements="requirements.txt"),
+            inputs=lambda: (*_python_inputs("requirements.txt"), jars.RECIPES_DIRECTORY / "agents"),
+            build=_operator,
         ),
         Recipe("agent-base", "trixie", base="base"),
         Recipe(

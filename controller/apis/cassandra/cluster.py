@@ -156,8 +156,8 @@ class ClaimRetentionSpec(SpecStruct, frozen=True, kw_only=True):
     """Claims of all members when the Cluster is deleted. Retain: a new Cluster of the same name has the data again."""
 
 
-class ReplaceSpec(SpecStruct, frozen=True, kw_only=True):
-    """Consent that a member is replaced by an empty one, which gets the data from the others."""
+class LostMemberSpec(SpecStruct, frozen=True, kw_only=True):
+    """Consent to give up a member whose node or volume is lost for good, with the data that only it has."""
 
     member: Annotated[str, Schema(required=True, min_length=1)] = ""
     """The member's name, which is that of its pod."""
@@ -174,6 +174,8 @@ class UpgradeSpec(SpecStruct, frozen=True, kw_only=True):
     """So many members are changed first, and the others when this is 0 again or not set."""
     soak_seconds: Annotated[Int32, Schema(minimum=0, maximum=86400)] = 30
     """Seconds that a member has to be well after its restart before the next one is restarted."""
+    restart: str = ""
+    """Restart all members, one by one, whenever this text is changed; why, for instance."""
     snapshot: bool | None = None
     """Take a snapshot of each member before its version is changed; true when not set."""
 
@@ -237,10 +239,13 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
     """TLS between members and to clients."""
     claim_retention: ClaimRetentionSpec = ClaimRetentionSpec()
     """What becomes of claims that nobody uses any more."""
-    replace: Annotated[tuple[ReplaceSpec, ...], Schema(max_items=64, list_type="map", list_map_keys=("member",))] = ()
-    """Members whose node or volume is lost for good, which are replaced."""
-    force_leave: tuple[str, ...] = ()
-    """Keyspaces that may lose copies: a member may leave though one of them asks for more copies than members stay."""
+    lost_members: Annotated[
+        tuple[LostMemberSpec, ...], Schema(max_items=64, list_type="map", list_map_keys=("member",))
+    ] = ()
+    """Members that are lost for good. Each is replaced by an empty one of its name, which gets the data from others, or
+    taken out of the ring where its rack is to have fewer members."""
+    lose_copies: tuple[str, ...] = ()
+    """Keyspaces that may have fewer copies than they ask for: members may leave though no more than those stay."""
     upgrade: UpgradeSpec = UpgradeSpec()
     """How changes that restart members go through the cluster."""
     image_pull_policy: Annotated[str, Schema(enum=("", "IfNotPresent", "Always", "Never"))] = ""

@@ -40,7 +40,7 @@ class MemberStatus(ApiStruct, frozen=True, kw_only=True):
     address: str = ""
     """Its address within the ring."""
     state: str = ""
-    """Pending, Joining, Normal, Leaving, Left, Down, Blind or Failed."""
+    """Pending, Joining, Replacing, Normal, Unseen (by other members), Zombie, Down, Leaving or Left."""
     since: Timestamp = ""
     """When it came into this state."""
     message: str = ""
@@ -49,8 +49,6 @@ class MemberStatus(ApiStruct, frozen=True, kw_only=True):
     """The node that it runs on."""
     version: str = ""
     """The version that it runs."""
-    load: Int64 = 0
-    """Bytes that it holds."""
 
 
 class ClusterStatus(ApiStruct, frozen=True, kw_only=True):

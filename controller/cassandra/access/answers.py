@@ -205,11 +205,10 @@ SYSTEM_KEYSPACES = frozenset({"system_auth", "system_distributed", "system_trace
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot on a member's volume: `size` is the bytes that only it holds any more."""
+    """A snapshot on a member's volume, and the keyspaces whose files it has."""
 
     tag: str
     keyspaces: frozenset[str]
-    size: int
 
 
 class JobState(StrEnum):

@@ -7,7 +7,7 @@ that something is gone or done.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,8 +99,12 @@ class Member(Protocol):
 class Session(Protocol):
     """A connection for CQL to one member, as one role."""
 
-    async def query(self, statement: str) -> Sequence[Mapping[str, object]]:
+    async def query(self, statement: str, *, quorum: bool = False) -> Sequence[Mapping[str, Any]]:
         """The rows that a statement results in, by column.
+
+        Args:
+            statement: In CQL.
+            quorum: A majority of the copies in the datacenter has to answer; else one copy does.
 
         Raises:
             RefusedError: The member refused the statement.

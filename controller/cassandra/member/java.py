@@ -1,6 +1,7 @@
 """The Java machine that a member runs in: its heap by the memory of the pod, and its options.
 
-The list of opened packages is that of Cassandra 5.0 for Java 17; it does for Java 11 too, on which 4.1 is shipped.
+The list of opened packages is that of Cassandra 5.0 for Java 17, and those whose objects 4.1 looks into to tell their
+size. It does for Java 11 too, on which 4.1 is shipped.
 """
 
 from __future__ import annotations
@@ -62,9 +63,18 @@ _OPENS = (
     "java.base/java.io",
     "java.base/java.lang",
     "java.base/java.lang.module",
+    "java.base/java.lang.ref",
     "java.base/java.lang.reflect",
+    "java.base/java.math",
+    "java.base/java.net",
     "java.base/java.nio",
+    "java.base/java.time",
     "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/java.util.concurrent.locks",
+    "java.base/java.util.function",
+    "java.base/java.util.regex",
     "java.base/jdk.internal.loader",
     "java.base/jdk.internal.math",
     "java.base/jdk.internal.module",

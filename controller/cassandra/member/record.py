@@ -19,7 +19,7 @@ class Record:
         address: What others know it by, for as long as it is a member.
         seeds: Addresses that it finds the others by. Its own counts only once its data have a place in the ring.
         founder: It may found the cluster: true for one member, and only until the cluster is founded.
-        host_id: That of its data, as `Report.host_id` told it; empty as long as it has none.
+        host_id: That of its data, as `Report.host_id` told it; empty as long as it has none, or is to replace another.
         replace: The address of the lost member whose place it takes, where its volume is empty; mostly its own.
     """
 

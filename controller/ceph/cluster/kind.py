@@ -48,7 +48,7 @@ from controller.framework.patterns import pattern_problem
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
 from controller.framework.reservations import Reservations
-from controller.framework.status import timestamp
+from controller.framework.status import is_settled
 from controller.runtime import Request, resource_of
 
 if TYPE_CHECKING:
@@ -295,18 +295,14 @@ class Clusters:
 
 def show(look: Look[CephCluster], seen: Observation, outcome: Outcome) -> CephClusterStatus:
     """See `controller.framework.kind.ControlLoop`."""
-    present, spec = look.obj.status, look.obj.spec
-    settled = present.phase == "Ready" and present.observed_generation == look.obj.metadata.generation
-    # What mends a settled cluster by itself need not make it look unsettled: the next look, at once, decides that.
-    if settled and outcome.changed and not outcome.failures:
-        return present
+    if is_settled(look.obj.status, look, outcome):
+        return look.obj.status
     return status.build(
+        look,
         seen,
         outcome,
-        mode=look.mode,
-        unserved=(*unserved(look.spec), *ignored_fields(spec.storage)),
-        invalid=(*seen.others, *invalid(spec)),
-        now=timestamp(look.now),
+        unserved=(*unserved(look.spec), *ignored_fields(look.obj.spec.storage)),
+        invalid=(*seen.others, *invalid(look.obj.spec)),
     )
 
 

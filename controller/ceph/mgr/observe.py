@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.mgr.objects import APP
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from controller.ceph.cluster.part import Ground
     from controller.framework.children import Live
     from controller.runtime.kube import Deployment, Pod
 
@@ -53,3 +56,13 @@ class MgrObservation:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=dict)
+
+
+async def observe(ground: Ground) -> MgrObservation:
+    """What there is of a cluster's mgrs."""
+    return MgrObservation(
+        state=MgrState.parse(ground.mgr) if ground.mgr is not None else None,
+        deployments=ground.daemons(APP),
+        pods=ground.pods_of(APP),
+        live=ground.live,
+    )

@@ -8,7 +8,7 @@ from controller.ceph.cluster.part import Part, not_restarted
 from controller.ceph.mgr import act
 from controller.ceph.mgr.analyze import analyze
 from controller.ceph.mgr.objects import APP
-from controller.ceph.mgr.observe import MgrObservation, MgrState
+from controller.ceph.mgr.observe import MgrObservation, observe
 from controller.ceph.pods import owner_of
 
 if TYPE_CHECKING:
@@ -33,16 +33,6 @@ def part(client: Client, applier: Applier) -> Part[MgrObservation]:
         return {} if ground.ceph is None else act.handlers(owner_of(ground.cluster), client, applier, ground.ceph)
 
     return Part(name="mgrs", apps=frozenset({APP}), observe=observe, analyze=_analyze, handlers=handlers, late=_late)
-
-
-async def observe(ground: Ground) -> MgrObservation:
-    """What there is of a cluster's mgrs."""
-    return MgrObservation(
-        state=MgrState.parse(ground.mgr) if ground.mgr is not None else None,
-        deployments=ground.daemons(APP),
-        pods=ground.pods_of(APP),
-        live=ground.live,
-    )
 
 
 def _analyze(ground: Ground, context: Context, seen: MgrObservation, hold: str) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ from controller.ceph.mon.objects import (
     mon_deployment,
     service,
 )
-from controller.ceph.mon.observe import joined, mons_before, recover
+from controller.ceph.mon.observe import NOT_IN_QUORUM, joined, mons_before, recover
 from controller.ceph.pods import declared, is_kept, kept_by
 from controller.framework import disruption
 from controller.framework.children import Apply, Create, ensure, explain
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from controller.ceph.pods import Context
     from controller.framework.children import Live
 
-NOT_IN_QUORUM = "not in quorum"
-"""Reason of the step that waits for a mon."""
 ONE_AT_A_TIME = Policy()
 
 

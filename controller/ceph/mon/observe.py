@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.mons import ENDPOINTS, Endpoints, Mon, MonState, id_name, id_number
-from controller.ceph.mon.objects import JOINED, MAX_ID_ANNOTATION
+from controller.ceph.mon.objects import APP, JOINED, MAX_ID_ANNOTATION
 from controller.ceph.pods import MON_CONFIG, Daemon, is_kept
 from controller.framework.children import Live
 from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.timers import elapsed
 from controller.runtime.kube import PVC
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from controller.apis.ceph import CephCluster
+    from controller.ceph.cluster.part import Ground
     from controller.runtime.kube import Deployment, Node, Pod
 
+NOT_IN_QUORUM = "not in quorum"
+"""Reason of the step that waits for a mon."""
 OUT_OF_QUORUM = "MonOutOfQuorum"
 """Topic of the timers by which mons are replaced."""
 
@@ -45,6 +50,30 @@ class MonObservation:
     live: Live = field(default_factory=dict)
     seconds_out: Mapping[str, float] = field(default_factory=dict)
     remnants: tuple[str, ...] = ()
+
+
+async def observe(ground: Ground) -> MonObservation:
+    """What there is of a cluster's mons."""
+    return MonObservation(
+        endpoints=ground.endpoints,
+        state=ground.quorum,
+        nodes=ground.nodes,
+        deployments=ground.daemons(APP),
+        pods=ground.pods_of(APP),
+        live=ground.live,
+        seconds_out=elapsed(timers(ground.cluster), OUT_OF_QUORUM, ground.now),
+        remnants=ground.remnants,
+    )
+
+
+def timers(cluster: CephCluster) -> dict[str, str]:
+    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
+    waiting = {
+        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
+        for step in cluster.status.plan.steps
+        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
+    }
+    return {**waiting, **cluster.status.timers}
 
 
 def out_of_quorum(seen: MonObservation) -> frozenset[str] | None:

@@ -8,18 +8,17 @@ from controller.apis.meta import Condition
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster.part import Part, Report, not_restarted
 from controller.ceph.mon import act
-from controller.ceph.mon.analyze import NOT_IN_QUORUM, analyze
+from controller.ceph.mon.analyze import analyze
 from controller.ceph.mon.objects import APP
-from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, out_of_quorum
+from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, observe, out_of_quorum, timers
 from controller.ceph.pods import MON_CONFIG
 from controller.framework.status import timestamp
-from controller.framework.timers import advance, elapsed
+from controller.framework.timers import advance
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.cluster.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
@@ -52,30 +51,6 @@ def part(client: Client, applier: Applier) -> Part[MonObservation]:
         nodes=_nodes,
         keys=_keys,
     )
-
-
-async def observe(ground: Ground) -> MonObservation:
-    """What there is of a cluster's mons."""
-    return MonObservation(
-        endpoints=ground.endpoints,
-        state=ground.quorum,
-        nodes=ground.nodes,
-        deployments=ground.daemons(APP),
-        pods=ground.pods_of(APP),
-        live=ground.live,
-        seconds_out=elapsed(timers(ground.cluster), OUT_OF_QUORUM, ground.now),
-        remnants=ground.remnants,
-    )
-
-
-def timers(cluster: CephCluster) -> dict[str, str]:
-    """The timers in the status, which outlive the operator; where an operator before timers wrote it, by its plan."""
-    waiting = {
-        f"{OUT_OF_QUORUM}/{step.subject.removeprefix('mon ')}": step.since
-        for step in cluster.status.plan.steps
-        if step.subject.startswith("mon ") and step.action == "Wait" and step.reason == NOT_IN_QUORUM and step.since
-    }
-    return {**waiting, **cluster.status.timers}
 
 
 def report(ground: Ground, seen: MonObservation) -> Report:

@@ -20,21 +20,21 @@ from controller.runtime.kube import CONFIG_MAP
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.osd.objects import Osd
     from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.osd.spec import OsdSpec
     from controller.ceph.pods import Context, Release
 
 OLD_SCRIPTS = "rook-ceph-osd-scripts"
 """The ConfigMap from which pods that an earlier release made run the script."""
 
 
-def analyze(cluster: CephCluster, context: Context, seen: OsdObservation, *, hold: str = "") -> tuple[Step, ...]:
+def analyze(spec: OsdSpec, context: Context, seen: OsdObservation, *, hold: str = "") -> tuple[Step, ...]:
     """What to do for the cluster's OSDs. Pure.
 
     Args:
-        cluster: The cluster.
-        context: The same, as its parts are given it.
+        spec: What is wanted.
+        context: The cluster.
         seen: What is there.
         hold: What has to happen before an OSD that runs is restarted; empty: nothing.
     """
@@ -52,9 +52,9 @@ def analyze(cluster: CephCluster, context: Context, seen: OsdObservation, *, hol
     return (
         *(shared_objects(context, seen) if wanted or osds else ()),
         *preparation(seen, verdicts),
-        *_daemons(cluster, seen, osds, hold),
-        *moves(cluster, seen, osds),
-        *removals(cluster, seen, osds),
+        *_daemons(spec, seen, osds, hold),
+        *moves(spec, seen, osds),
+        *removals(spec, seen, osds),
         *_old_scripts(seen),
         *_upgrade_end(context.release, seen),
     )
@@ -66,8 +66,8 @@ def _unknown_to_the_mons(fsid: str, seen: OsdObservation) -> list[str]:
     return [*deployed, *labelled(fsid, seen.reports)]
 
 
-def _daemons(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd], hold: str) -> Iterator[Step]:
-    restarts = waits(cluster, seen, hold)
+def _daemons(spec: OsdSpec, seen: OsdObservation, osds: Sequence[Osd], hold: str) -> Iterator[Step]:
+    restarts = waits(spec, seen, hold)
     states = seen.states or {}
     for osd in osds:
         subject = osd.daemon.entity
@@ -78,7 +78,7 @@ def _daemons(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd], ho
         elif state is not None and not state.up and _is_on_its_way(seen, osd.osd_id):
             yield Step(subject=subject, reason="down", waits_for=_why_down(seen, osd.osd_id))
         wanted_class = osd.settings.get("deviceClass", "")
-        if cluster.spec.storage.allow_device_class_update and state is not None and state.needs_class(wanted_class):
+        if spec.storage.allow_device_class_update and state is not None and state.needs_class(wanted_class):
             reason = f"its device class should be {wanted_class}"
             yield Step(subject=subject, action=SetDeviceClass(osd.osd_id, wanted_class), reason=reason)
 

@@ -9,48 +9,49 @@ from typing import TYPE_CHECKING
 from controller.ceph.crush import place
 from controller.ceph.osd.act import DeployOsd
 from controller.ceph.osd.devices import KnownOsd, NodeDevices, Occupancy, Verdict, judge
-from controller.ceph.osd.moves import may_move
 from controller.ceph.osd.objects import Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.osd.observation import Assessment
 from controller.ceph.osd.prepare_job import osd_placement
 from controller.ceph.osd.restart import returning
 from controller.ceph.osd.script_image import kept_image
 from controller.ceph.osd.selection import Entries
-from controller.ceph.pods import is_kept, pod_settings
+from controller.ceph.pods import is_kept
 from controller.framework.children import explain, is_held
 from controller.framework.placement import HOSTNAME_LABEL, hostname, rejection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.osd.devices import DeviceVerdict
     from controller.ceph.osd.memory import Comparisons
     from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.osd.spec import OsdSpec
     from controller.ceph.pods import Context
     from controller.framework.children import Live
+    from controller.framework.workload import PodSettings
     from informers import JsonObject
 
 
-def assess(cluster: CephCluster, context: Context, seen: OsdObservation, memory: Comparisons) -> Assessment:
+def assess(spec: OsdSpec, context: Context, seen: OsdObservation, memory: Comparisons) -> Assessment:
     """How what is seen falls short of what is wanted. Pure, but for what it remembers for the next look."""
     record = _on_record(seen)
-    verdicts = _judged(cluster, context.fsid, seen, record)
+    verdicts = _judged(spec.storage, context.pods, context.fsid, seen, record)
     osds = _known_osds(seen, record, verdicts)
-    changes = {change.osd.osd_id: change for change in _outdated(cluster, context, seen, osds, memory)}
+    changes = {change.osd.osd_id: change for change in _outdated(spec, context, seen, osds, memory)}
     return Assessment(verdicts=verdicts, osds=osds, changes=changes, returning=returning(seen))
 
 
-def judged(cluster: CephCluster, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
+def judged(storage: StorageScopeSpec, pods: PodSettings, fsid: str, seen: OsdObservation) -> tuple[DeviceVerdict, ...]:
     """The verdict on every device of every node."""
-    return _judged(cluster, fsid, seen, _on_record(seen))
+    return _judged(storage, pods, fsid, seen, _on_record(seen))
 
 
 def _judged(
-    cluster: CephCluster, fsid: str, seen: OsdObservation, record: Mapping[str, Osd]
+    storage: StorageScopeSpec, pods: PodSettings, fsid: str, seen: OsdObservation, record: Mapping[str, Osd]
 ) -> tuple[DeviceVerdict, ...]:
-    placement = osd_placement(cluster.spec.storage, pod_settings(cluster))
+    placement = osd_placement(storage, pods)
     nodes = [
         NodeDevices(
             node=node.metadata.name,
@@ -64,7 +65,7 @@ def _judged(
     known = [KnownOsd(osd_id=o.osd_id, uuid=o.uuid, node=o.node, path=o.path) for o in record.values()]
     occupancy = Occupancy(fsid=fsid, registered=seen.registered, known=tuple(known))
     return judge(
-        cluster.spec.storage,
+        storage,
         nodes,
         occupancy,
         allow_loop_devices=seen.allow_loop_devices,
@@ -126,7 +127,7 @@ def _in_crush(seen: OsdObservation, osd_id: int) -> Mapping[str, str]:
 
 
 def _outdated(
-    cluster: CephCluster,
+    spec: OsdSpec,
     context: Context,
     seen: OsdObservation,
     osds: Sequence[Osd],
@@ -137,10 +138,9 @@ def _outdated(
     bound_to = {
         name: (node.metadata.labels.get(HOSTNAME_LABEL), place(node.metadata.labels)) for name, node in nodes.items()
     }
-    entries = Entries(cluster.spec.storage)
+    entries = Entries(spec.storage)
     own_entries = {name: entries.of(name, hostname(node)) for name, node in nodes.items()}
-    moving, spec = may_move(cluster), cluster.spec.storage
-    memory.begin((context, spec, moving, seen.script_image), (osd.osd_id for osd in osds))
+    memory.begin((context, spec.storage, spec.may_move, seen.script_image), (osd.osd_id for osd in osds))
     for osd in osds:
         node = nodes.get(osd.node)
         deployment = seen.deployments.get(osd.osd_id)
@@ -150,13 +150,13 @@ def _outdated(
             continue
         entry = own_entries[osd.node]
         resources = entry.resources if entry is not None else {}
-        wanted = replace(osd, place={}) if moving else osd
+        wanted = replace(osd, place={}) if spec.may_move else osd
         image = kept_image(deployment, seen.script_image)
         key = ("Deployment", osd.daemon.name)
         version = deployment.metadata.resource_version if deployment is not None else ""
         # One that is let be for a while is so until some time.
         own = (version, wanted, bound_to[osd.node], resources) if version and not is_held(seen.live, key) else None
-        build = partial(osd_deployment, spec, context, wanted, node, resources)
+        build = partial(osd_deployment, spec.storage, context, wanted, node, resources)
         why = memory.difference(osd.osd_id, own, partial(_compare, build, image, seen.live, key))
         if why:
             yield DeployOsd(wanted, why, partial(build, seen.script_image))

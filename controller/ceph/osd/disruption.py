@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
-from controller.ceph.pods import cluster_labels, owner_of
+from controller.ceph.pods import cluster_labels
 from controller.framework.children import ensure
 from controller.framework.disruption import budget, keep
 from controller.framework.patterns import PatternError, matches
@@ -27,7 +27,7 @@ from controller.framework.plan import Step
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph.cluster import DisruptionManagementSpec
     from controller.ceph.access.rados import Cluster
     from controller.ceph.osd.observation import OsdObservation
     from controller.framework.children import Live
@@ -191,7 +191,7 @@ def scene(seen: OsdObservation, pgs: Mapping[str, int]) -> Scene:
     return Scene(now=seen.now, level=level, members=tuple(members), pgs=pgs, noout=seen.noout, live=seen.live)
 
 
-def advance(cluster: CephCluster, state: State, now: Scene) -> State:
+def advance(spec: DisruptionManagementSpec, state: State, now: Scene) -> State:
     """The state after a look."""
     down = frozenset(m.osd_id for m in now.members if not m.up)
     absent = down & state.absent
@@ -199,10 +199,10 @@ def advance(cluster: CephCluster, state: State, now: Scene) -> State:
     since = state.since if missing else None
     if missing - state.missing or (missing and since is None):
         since = now.now
-    if since is not None and now.now - since >= SETTLING and is_clean(cluster, now.pgs):
+    if since is not None and now.now - since >= SETTLING and is_clean(spec, now.pgs):
         absent, missing, since = down, frozenset(), None
     state = replace(state, missing=missing, absent=absent, since=since)
-    state = replace(state, draining=_draining(cluster, state, now))
+    state = replace(state, draining=_draining(spec, state, now))
     hold_out = bool(state.draining) and (state.hold_out or state.draining in _domains(now, missing, leaving=True))
     held_at = {d: at for d, at in state.held_at.items() if d in now.noout or (hold_out and d == state.draining)}
     # One that an administrator holds already is theirs to let go.
@@ -211,12 +211,12 @@ def advance(cluster: CephCluster, state: State, now: Scene) -> State:
     return replace(state, hold_out=hold_out, held_at=held_at)
 
 
-def _draining(cluster: CephCluster, state: State, now: Scene) -> str:
+def _draining(spec: DisruptionManagementSpec, state: State, now: Scene) -> str:
     """The failure domain that may be drained from now on."""
     if now.level in ("", "osd"):
         return ""
     hit = _domains(now, state.missing)
-    if is_clean(cluster, now.pgs):
+    if is_clean(spec, now.pgs):
         # They may be shown as they were before the OSDs went down.
         return state.draining if state.draining in hit else ""
     if not hit:
@@ -229,10 +229,10 @@ def _domains(now: Scene, osd_ids: frozenset[int], *, leaving: bool = False) -> s
     return {m.domain for m in now.members if m.osd_id in osd_ids and (m.leaving or not leaving)}
 
 
-def is_clean(cluster: CephCluster, pgs: Mapping[str, int]) -> bool:
+def is_clean(spec: DisruptionManagementSpec, pgs: Mapping[str, int]) -> bool:
     """Whether all placement groups are healthy, by the spec's pattern or, where that is none, by upstream's."""
     try:
-        return all(matches(cluster.spec.disruption_management.pg_healthy_regex or HEALTHY, state) for state in pgs)
+        return all(matches(spec.pg_healthy_regex or HEALTHY, state) for state in pgs)
     except PatternError:
         return all(matches(HEALTHY, state) for state in pgs)
 
@@ -245,15 +245,15 @@ class HoldOut:
     on: bool
 
 
-def analyze(cluster: CephCluster, now: Scene) -> tuple[Step, ...]:
+def analyze(spec: DisruptionManagementSpec, owner: Owner, now: Scene) -> tuple[Step, ...]:
     """What to do about drains. Pure."""
-    managed = cluster.spec.disruption_management.manage_pod_budgets is not False and now.level
+    managed = spec.manage_pod_budgets is not False and now.level
     before = parse_state(now.live)
-    state = advance(cluster, before, now) if managed else State(held_at=_held(before, now))
+    state = advance(spec, before, now) if managed else State(held_at=_held(before, now))
     return (
-        *_state_steps(cluster, state, now),
-        *_budget_steps(cluster, state, now),
-        *_hold_out_steps(cluster, state, now),
+        *_state_steps(owner, state, now),
+        *_budget_steps(spec, owner, state, now),
+        *_hold_out_steps(spec, state, now),
     )
 
 
@@ -264,7 +264,7 @@ def look_again(now: Scene) -> float | None:
     return LOOK if fresh or (state.draining and not state.missing) else None
 
 
-def drained(cluster: CephCluster, now: Scene) -> str:
+def drained(spec: DisruptionManagementSpec, now: Scene) -> str:
     """What is drained or down by the state, in words; empty: nothing."""
     state = parse_state(now.live)
     if not state.draining:
@@ -272,7 +272,7 @@ def drained(cluster: CephCluster, now: Scene) -> str:
     told = f"{now.level} {state.draining} is down or drained: OSDs elsewhere are kept from being evicted"
     at = state.held_at.get(state.draining)
     if state.hold_out and at is not None and state.draining in now.noout:
-        told += f", and Ceph counts none out until {_time(at + _maintenance(cluster))}"
+        told += f", and Ceph counts none out until {_time(at + _maintenance(spec))}"
     return told
 
 
@@ -280,21 +280,21 @@ def _held(state: State, now: Scene) -> dict[str, float]:
     return {domain: at for domain, at in state.held_at.items() if domain in now.noout}
 
 
-def _maintenance(cluster: CephCluster) -> float:
-    return 60.0 * (cluster.spec.disruption_management.osd_maintenance_timeout or MAINTENANCE_MINUTES)
+def _maintenance(spec: DisruptionManagementSpec) -> float:
+    return 60.0 * (spec.osd_maintenance_timeout or MAINTENANCE_MINUTES)
 
 
-def _state_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
+def _state_steps(owner: Owner, state: State, now: Scene) -> Iterator[Step]:
     # Before all else: what is done by the state has to be known to whoever comes after.
     if state != State() or ("ConfigMap", STATE) in now.live:
-        yield from ensure(now.live, state_config_map(owner_of(cluster), state), subject="osds", lane=LANE)
+        yield from ensure(now.live, state_config_map(owner, state), subject="osds", lane=LANE)
 
 
-def _budget_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
+def _budget_steps(spec: DisruptionManagementSpec, owner: Owner, state: State, now: Scene) -> Iterator[Step]:
     yield from keep(
         now.live,
-        budgets(cluster, state, now),
-        owner=owner_of(cluster),
+        budgets(spec, owner, state, now),
+        owner=owner,
         app=APP,
         subject="osds",
         lane=LANE,
@@ -302,26 +302,26 @@ def _budget_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[St
     )
 
 
-def budgets(cluster: CephCluster, state: State, now: Scene) -> tuple[JsonObject, ...]:
+def budgets(spec: DisruptionManagementSpec, owner: Owner, state: State, now: Scene) -> tuple[JsonObject, ...]:
     """The budgets that are to be: one for all OSDs, or one for each failure domain but that which is drained."""
-    if not now.level or cluster.spec.disruption_management.manage_pod_budgets is False:
+    if not now.level or spec.manage_pod_budgets is False:
         return ()
     if state.draining:
         others = sorted({m.domain for m in now.members} - {state.draining})
-        return tuple(_closed(cluster, now.level, domain) for domain in others)
+        return tuple(_closed(owner, now.level, domain) for domain in others)
     selector: JsonObject = {"matchLabels": {"app": APP}}
     if state.absent:
         # They do not count: one dead disk would stop all drains.
         values = [str(number) for number in sorted(state.absent)]
         selector["matchExpressions"] = [{"key": "osd", "operator": "NotIn", "values": values}]
     # One that is missing is the one that may be.
-    allowed = 1 if state.missing or is_clean(cluster, now.pgs) else 0
-    return (_budget(owner_of(cluster), BUDGET, selector, allowed),)
+    allowed = 1 if state.missing or is_clean(spec, now.pgs) else 0
+    return (_budget(owner, BUDGET, selector, allowed),)
 
 
-def _closed(cluster: CephCluster, level: str, domain: str) -> JsonObject:
+def _closed(owner: Owner, level: str, domain: str) -> JsonObject:
     selector = {"matchLabels": {"app": APP, f"topology-location-{level}": domain}}
-    return _budget(owner_of(cluster), budget_name(level, domain), selector, 0)
+    return _budget(owner, budget_name(level, domain), selector, 0)
 
 
 def budget_name(level: str, domain: str) -> str:
@@ -337,9 +337,9 @@ def _budget(owner: Owner, name: str, selector: JsonObject, allowed: int) -> Json
     return budget(owner, name, cluster_labels(owner, APP), selector, maxUnavailable=allowed)
 
 
-def _hold_out_steps(cluster: CephCluster, state: State, now: Scene) -> Iterator[Step]:
+def _hold_out_steps(spec: DisruptionManagementSpec, state: State, now: Scene) -> Iterator[Step]:
     for unit, at in sorted(state.held_at.items()):
-        over = now.now - at >= _maintenance(cluster)
+        over = now.now - at >= _maintenance(spec)
         wanted = state.hold_out and unit == state.draining and not over
         if wanted == (unit in now.noout):
             continue

@@ -5,32 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.crush import place, spelled
+from controller.ceph.osd.spec import MOVE_ANNOTATION
 from controller.framework.plan import Step
 from controller.framework.text import some
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.osd.objects import Osd
     from controller.ceph.osd.observation import OsdObservation
-
-MOVE_ANNOTATION = "rook.io/allow-osd-move"
-"""On a CephCluster, "true": OSDs go where the labels of their nodes say by now, and data with them."""
+    from controller.ceph.osd.spec import OsdSpec
 
 
 MAX_NAMED = 10
 """OSDs that a message names."""
 
 
-def may_move(cluster: CephCluster) -> bool:
-    """Whether OSDs go where the labels of their nodes say by now."""
-    return cluster.metadata.annotations.get(MOVE_ANNOTATION) == "true"
-
-
-def moves(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+def moves(spec: OsdSpec, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
     """What has to be agreed to: OSDs that are elsewhere in CRUSH than the labels of their nodes say by now."""
-    if may_move(cluster):
+    if spec.may_move:
         return
     places = {node.metadata.name: place(node.metadata.labels) for node in seen.nodes}
     moves: dict[tuple[str, str, str], list[int]] = {}

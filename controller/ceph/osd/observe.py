@@ -31,9 +31,9 @@ from controller.framework.rollout import ask
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.access.rados import Cluster
+    from controller.ceph.osd.spec import OsdSpec
     from controller.ceph.pods import Context
     from controller.framework.children import Live
     from controller.runtime.kube import Deployment, Job, Node, Pod
@@ -48,7 +48,7 @@ MGR_SECONDS = 20.0
 
 
 async def observe(
-    cluster: CephCluster,
+    spec: OsdSpec,
     context: Context,
     *,
     now: float,
@@ -69,8 +69,8 @@ async def observe(
     """Takes together what the caches have and what the cluster answers.
 
     Args:
-        cluster: The cluster.
-        context: The same, as its parts are given it.
+        spec: What is wanted of them.
+        context: The cluster.
         now: Seconds since the epoch.
         nodes: Every node.
         reports: What agents reported, by node.
@@ -113,10 +113,10 @@ async def observe(
     answers = await _ask_the_mons(ceph) if ceph is not None else {}
     if answers:
         seen = await aside(_with_map, seen, answers)
-    seen = replace(seen, assessed=await aside(assess, cluster, context, seen, memory or Comparisons()))
+    seen = replace(seen, assessed=await aside(assess, spec, context, seen, memory or Comparisons()))
     if ceph is None or not answers:
         return seen
-    return await _ask_the_mgr(cluster, seen, next_batch(cluster, seen), ceph if mgr else None)
+    return await _ask_the_mgr(spec, seen, next_batch(spec, seen), ceph if mgr else None)
 
 
 def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:
@@ -185,14 +185,14 @@ def _counts(answer: Mapping[str, int] | None) -> dict[str, int]:
 
 
 async def _ask_the_mgr(
-    cluster: CephCluster, seen: OsdObservation, batch: tuple[int, ...], ceph: Cluster | None
+    spec: OsdSpec, seen: OsdObservation, batch: tuple[int, ...], ceph: Cluster | None
 ) -> OsdObservation:
     """What may be restarted and what may be removed; `ceph` None: no mgr is there to say.
 
     The number of questions does not grow with that of the OSDs. They are asked side by side, within `MGR_SECONDS`, so
     that a mgr that does not answer keeps nothing else from being looked at, least of all the mgr.
     """
-    asked = bool(batch) and asks(cluster, seen)
+    asked = bool(batch) and asks(spec, seen)
     stoppable, unstoppable = (frozenset[int](), "no mgr answers") if asked else (frozenset(batch), "")
     removable: frozenset[int] = frozenset()
 
@@ -202,7 +202,7 @@ async def _ask_the_mgr(
 
     async def ask_about_removals(ceph: Cluster) -> None:
         nonlocal removable
-        removable = await _removable(cluster, seen, ceph)
+        removable = await _removable(spec, seen, ceph)
 
     if ceph is not None:
         with anyio.move_on_after(MGR_SECONDS):
@@ -213,11 +213,11 @@ async def _ask_the_mgr(
     return replace(seen, stoppable=stoppable, unstoppable=unstoppable, removable=removable)
 
 
-async def _removable(cluster: CephCluster, seen: OsdObservation, ceph: Cluster) -> frozenset[int]:
+async def _removable(spec: OsdSpec, seen: OsdObservation, ceph: Cluster) -> frozenset[int]:
     """Of the OSDs that are down and out, those whose data is safe elsewhere, if the spec wants them removed."""
     # One that was just made is down and out, too, until it starts.
     gone = sorted(s.osd_id for s in (seen.states or {}).values() if not s.up and not s.is_in and not s.new)
-    if not gone or not cluster.spec.remove_osds_if_out_and_safe_to_remove:
+    if not gone or not spec.removes:
         return frozenset()
     try:
         answer = await ceph.mgr("osd safe-to-destroy", ids=[str(osd_id) for osd_id in gone])

@@ -18,8 +18,9 @@ from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.moves import MAX_NAMED
 from controller.ceph.osd.objects import APP, read_osd
 from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.osd.status import device_status, storage_status
-from controller.ceph.pods import context_of
+from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
 from controller.framework.text import brief, some
 from controller.runtime.kube import DEPLOYMENT, Deployment
@@ -59,7 +60,7 @@ class _Osds:
         seen = OsdObservation(now=ground.now, nodes=nodes, reports=ground.reports)
         if ground.identity is not None and ground.release is not None:
             seen = await osds.observe(
-                cluster,
+                OsdSpec.of(cluster),
                 context_of(cluster, ground.identity.fsid, ground.release),
                 now=ground.now,
                 nodes=nodes,
@@ -137,7 +138,7 @@ def report(ground: Ground, seen: Seen) -> Report:
 
 def _degraded(cluster: CephCluster, seen: Seen, lost: dict[int, str]) -> Condition:
     """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster, seen.drains)
+    drained = disruption.drained(cluster.spec.disruption_management, seen.drains)
     down = [f"osd.{number} is down, waits for {why}" for number, why in lost.items()]
     if not down and not drained:
         return Condition(type="Degraded", status="False", reason="AllOSDsUp")
@@ -147,9 +148,9 @@ def _degraded(cluster: CephCluster, seen: Seen, lost: dict[int, str]) -> Conditi
 
 
 def _analyze(ground: Ground, context: Context, seen: Seen, hold: str) -> Iterator[Step]:
-    yield from analyze(ground.cluster, context, seen.osds, hold=hold)
+    yield from analyze(OsdSpec.of(ground.cluster), context, seen.osds, hold=hold)
     if seen.osds.states is not None:
-        yield from disruption.analyze(ground.cluster, seen.drains)
+        yield from disruption.analyze(ground.cluster.spec.disruption_management, context.owner, seen.drains)
 
 
 def _remnants(ground: Ground) -> Iterator[str]:
@@ -175,6 +176,6 @@ def _nodes(ground: Ground, seen: Seen) -> Iterator[str]:
         return
     fsid = ground.identity.fsid
     yield from (node for node, devices in ground.reports.items() if any(d.ceph_fsid == fsid for d in devices))
-    for verdict in judged(ground.cluster, fsid, seen.osds):
+    for verdict in judged(ground.cluster.spec.storage, pod_settings(ground.cluster), fsid, seen.osds):
         if verdict.verdict is not Verdict.REJECTED or verdict.unseen:
             yield verdict.node

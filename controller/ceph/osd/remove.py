@@ -17,22 +17,22 @@ from controller.runtime.kube import DEPLOYMENT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.osd.objects import Osd
     from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.osd.spec import OsdSpec
 
 
-def removals(cluster: CephCluster, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
+def removals(spec: OsdSpec, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
     """What is next for each OSD that leaves. Pure.
 
     Args:
-        cluster: The cluster.
+        spec: What is wanted.
         seen: What is there.
         osds: The cluster's OSDs.
     """
     numbers = {osd.osd_id for osd in osds}
     gone = [n for n, d in seen.deployments.items() if n not in numbers and d.metadata.deletion_timestamp is None]
-    out = seen.removable if cluster.spec.remove_osds_if_out_and_safe_to_remove else ()
+    out = seen.removable if spec.removes else ()
     leaving = {
         **{n: _leaving(n, counted=False) for n in sorted(gone)},
         **{n: _leaving(n, counted=True) for n in sorted(out)},

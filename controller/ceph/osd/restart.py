@@ -11,8 +11,8 @@ from controller.framework.rollout import Leave, Member, Policy, decide
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.osd.observation import OsdObservation, OsdState
+    from controller.ceph.osd.spec import OsdSpec
     from controller.runtime.kube import Deployment
 
 LEAST_FOR_CHECKS = 3
@@ -21,30 +21,30 @@ RETURN_SECONDS = 600.0
 """How long the others wait for an OSD that was restarted to be up again; as long as Kubernetes waits for its pod."""
 
 
-def asks(cluster: CephCluster, seen: OsdObservation) -> bool:
+def asks(spec: OsdSpec, seen: OsdObservation) -> bool:
     """Whether Ceph is asked if it can do without those that are to be restarted. Order and number are kept anyway."""
-    return len(seen.states or {}) >= LEAST_FOR_CHECKS and not cluster.spec.skip_upgrade_checks
+    return len(seen.states or {}) >= LEAST_FOR_CHECKS and spec.asks
 
 
-def next_batch(cluster: CephCluster, seen: OsdObservation) -> tuple[int, ...]:
+def next_batch(spec: OsdSpec, seen: OsdObservation) -> tuple[int, ...]:
     """The OSDs to restart next, all on one node; none while those before them are not back. Pure."""
-    return tuple(int(name.removeprefix("osd.")) for name in rollout.next_batch(_rollout(seen), _policy(cluster)))
+    return tuple(int(name.removeprefix("osd.")) for name in rollout.next_batch(_rollout(seen), _policy(spec)))
 
 
-def waits(cluster: CephCluster, seen: OsdObservation, hold: str) -> Mapping[str, str]:
+def waits(spec: OsdSpec, seen: OsdObservation, hold: str) -> Mapping[str, str]:
     """What each OSD that is out of date waits for before it is restarted, in words; empty: it may be restarted now.
 
     Args:
-        cluster: The cluster.
+        spec: What is wanted.
         seen: What is there, and which OSDs Ceph can do without.
         hold: What has to happen before one that runs is restarted; empty: nothing.
     """
     leave = Leave([f"osd.{number}" for number in seen.stoppable], seen.unstoppable)
-    return decide(_rollout(seen), _policy(cluster), hold=hold, leave=leave).waits
+    return decide(_rollout(seen), _policy(spec), hold=hold, leave=leave).waits
 
 
-def _policy(cluster: CephCluster) -> Policy:
-    return Policy(batch=cluster.spec.storage.osd_max_updates_in_parallel)
+def _policy(spec: OsdSpec) -> Policy:
+    return Policy(batch=spec.storage.osd_max_updates_in_parallel)
 
 
 def _rollout(seen: OsdObservation) -> tuple[Member, ...]:

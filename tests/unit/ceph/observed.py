@@ -17,6 +17,8 @@ from controller.ceph.osd import disruption
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.releases import Upgrade
+from controller.framework.kind import Look
+from controller.framework.plan import APPLY
 from controller.framework.settings import Settings
 
 if TYPE_CHECKING:
@@ -106,6 +108,9 @@ def analyze_deletion(cluster: CephCluster, seen: Observation) -> Plan:
     return deletion.analyze(seen.of(cluster))
 
 
-def build(cluster: CephCluster, seen: Observation, outcome: Outcome, *, at: float, **more: Any) -> CephClusterStatus:
+def build(
+    cluster: CephCluster, seen: Observation, outcome: Outcome, *, at: float, mode: str = APPLY, **more: Any
+) -> CephClusterStatus:
     """The status of a cluster at a time."""
-    return status.build(seen.of(cluster, at), outcome, **more)
+    look = Look(obj=cluster, spec={}, mode=mode, now=at)
+    return status.build(look, seen.of(cluster, at), outcome, **{"unserved": (), **more})

@@ -29,12 +29,12 @@ from controller.ceph.osd.act import DeployOsd
 from controller.ceph.osd.objects import Osd, osd_deployment
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.osd.observe import observe
+from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.plan import preview
-from controller.framework.status import timestamp
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import (
@@ -136,7 +136,7 @@ class Scene:
         cluster, ceph = self.cluster(spec), self._ceph()
         seen = await self._seen(cluster, ceph)
         plan = analyze(cluster, seen, NOW)
-        shown = build(cluster, seen, preview(plan), at=NOW, mode="apply", unserved=(), now=timestamp(NOW), invalid=())
+        shown = build(cluster, seen, preview(plan), at=NOW)
         return [_plain(cluster, step) for step in plan.steps], plan.look_again, shown, ceph.asked
 
     def is_impossible(self, looked: Any) -> bool:
@@ -204,7 +204,7 @@ class Scene:
         seen_osds = OsdObservation(now=NOW, nodes=NODES)
         if self.known and upgrade.target is not None:
             seen_osds = await observe(
-                cluster,
+                OsdSpec.of(cluster),
                 a_context(cluster, upgrade.target),
                 now=NOW,
                 nodes=NODES,
@@ -279,7 +279,9 @@ class Scene:
         """What drains left: the budget of a cluster at rest, or the state of one whose first node is cordoned."""
         if not self.cordoned:
             scene = disruption.Scene(now=NOW, level="host", pgs=CLEAN)
-            return live_objects(*disruption.budgets(before, disruption.State(), scene))
+            return live_objects(
+                *disruption.budgets(before.spec.disruption_management, owner_of(before), disruption.State(), scene)
+            )
         hour = 3600.0
         state = disruption.State(
             draining="n1-example",

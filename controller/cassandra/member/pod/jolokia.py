@@ -63,6 +63,13 @@ def error_of(answer: JsonObject) -> str:
     return text.rpartition("Exception : ")[2][:1000] or text[:1000]
 
 
+def judged(value: Any) -> str:
+    """What to say of an operation that returned. Raises `RuntimeError` where it says that it gave up."""
+    if value is None or value is True or (value == 0 and value is not False):
+        return ""
+    raise RuntimeError(f"Cassandra gave it up: {value}")
+
+
 class Jobs:
     """What the member was told to do, and what became of it."""
 
@@ -99,7 +106,7 @@ class Jobs:
         log(f"job {name}: {order['operation']} {order['arguments']}")
         try:
             value = self._jolokia.execute(order["operation"], *order["arguments"], mbean=order.get("mbean", STORAGE))
-            message = self._follow(name, order["follow"], value) if order.get("follow") else ""
+            message = self._follow(name, order["follow"], value) if order.get("follow") else judged(value)
             state = "Succeeded"
         except RuntimeError as error:
             state, message = "Failed", str(error)

@@ -56,6 +56,13 @@ class Program:
             "volumeFree": volume.f_bavail * volume.f_frsize,
         }
 
+    def snapshots(self) -> dict[str, list[str]]:
+        """The keyspaces of each snapshot on the volume, by tag."""
+        found: dict[str, set[str]] = {}
+        for path in VOLUME.glob("data/*/*/snapshots/*"):
+            found.setdefault(path.name, set()).add(path.parts[-4])
+        return {tag: sorted(keyspaces) for tag, keyspaces in found.items()}
+
     def is_alive(self) -> bool:
         """Whether a restart would not help. Long work and long waits are no reason for one."""
         return self.process is None or time.monotonic() - self._answered < HANG_SECONDS

@@ -114,11 +114,13 @@ class Admin(Handler):
         return self.rfile.read(length)
 
     def do_GET(self) -> None:
-        """The report, and how a job is."""
+        """The report, the snapshots, and how a job is."""
         if not self.is_let_in():
             return
         if self.path == "/report":
             self.answer(200, json.dumps(self.program.report()).encode())
+        elif self.path == "/snapshots":
+            self.answer(200, json.dumps(self.program.snapshots()).encode())
         elif self.path.startswith("/jobs/"):
             job = self.program.jobs.get(self.path[len("/jobs/") :])
             self.answer(200 if job else 404, json.dumps(job).encode())

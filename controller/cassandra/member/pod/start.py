@@ -111,6 +111,7 @@ def prepare(record: JsonObject, seeds: list[str], replace: str, password: str) -
     command.append(f"-javaagent:{PROGRAM}/jolokia.jar=config={RUN}/jolokia.properties")
     if (CONFIG / "exporter.yaml").exists():
         command.append(f"-javaagent:{PROGRAM}/exporter.jar=0.0.0.0:{exporter_port()}:{CONFIG}/exporter.yaml")
+    command += [f"-Dcassandra.libjemalloc={library}" for library in allocators()]
     command += (CONFIG / "jvm.options").read_text().split("\n")
     command += [f"-Dcassandra.config=file://{RUN}/conf/cassandra.yaml", f"-Dcassandra.storagedir={VOLUME}"]
     if replace:
@@ -124,10 +125,11 @@ def exporter_port() -> int:
     return int(os.environ.get("ROOK_EXPORTER_PORT", "9500"))
 
 
+def allocators() -> list[str]:
+    """A memory allocator that gives back what it does not need, where the image has it."""
+    return [str(library) for library in sorted(Path("/usr/lib").glob("*/libjemalloc.so.2"))[:1]]
+
+
 def environment() -> dict[str, str]:
-    """Of Cassandra's process: a memory allocator that gives back what it does not need."""
-    found = dict(os.environ)
-    libraries = sorted(Path("/usr/lib").glob("*/libjemalloc.so.2"))
-    if libraries:
-        found["LD_PRELOAD"] = str(libraries[0])
-    return found
+    """Of Cassandra's process."""
+    return {**os.environ, "LD_PRELOAD": ":".join(allocators())}

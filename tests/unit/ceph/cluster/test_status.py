@@ -11,7 +11,7 @@ import pytest
 from controller.apis.ceph.status import CephHealthMessage
 from controller.ceph.access.health import Health
 from controller.ceph.cluster.served import unserved
-from controller.ceph.mon.part import timers
+from controller.ceph.mon.observe import timers
 from controller.ceph.osd.observation import OsdObservation, OsdState
 from controller.framework.plan import Outcome, Step, StepResult, StepState
 from controller.runtime.altered import Held
@@ -38,9 +38,8 @@ QUORUM = running_mons(a_cluster(), "abc", quorum="ab")
 def shown(
     cluster: CephCluster, *results: StepResult, seen: Observation | None = None, **more: Any
 ) -> CephClusterStatus:
-    given: dict[str, Any] = {"mode": "apply", "unserved": (), "now": NOW, **more}
-    at = datetime.fromisoformat(given["now"]).timestamp()
-    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), at=at, **given)
+    at = datetime.fromisoformat(more.pop("now", NOW)).timestamp()
+    return build(cluster, seen or Observation(mons=QUORUM), Outcome(results=results), at=at, **more)
 
 
 def conditions(status: CephClusterStatus) -> dict[str, str]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from controller.ceph.mon.analyze import NOT_IN_QUORUM, analyze
+from controller.ceph.mon.analyze import analyze
 from controller.ceph.mon.objects import mon_deployment
-from controller.ceph.mon.observe import MonObservation, out_of_quorum
+from controller.ceph.mon.observe import NOT_IN_QUORUM, MonObservation, out_of_quorum
 from controller.ceph.pods import Daemon
 from controller.framework.children import Apply
 from tests.unit.ceph.cases import (

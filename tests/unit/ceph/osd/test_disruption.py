@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.apis.ceph import CephCluster
+from controller.apis.ceph.cluster import DisruptionManagementSpec
 from controller.ceph.crush import failure_domain
 from controller.ceph.osd import disruption
 from controller.ceph.osd.disruption import (
@@ -47,8 +47,11 @@ DOMAINS = "abc"
 MINUTE = 60.0
 
 
-def managed(**fields: Any) -> CephCluster:
-    return a_cluster({"disruptionManagement": {"managePodBudgets": True, **fields}})
+OWNER = owner_of(a_cluster())
+
+
+def managed(**fields: Any) -> DisruptionManagementSpec:
+    return a_cluster({"disruptionManagement": {"managePodBudgets": True, **fields}}).spec.disruption_management
 
 
 def members(down: str = "", leaving: str = "") -> tuple[Member, ...]:
@@ -62,7 +65,7 @@ def members(down: str = "", leaving: str = "") -> tuple[Member, ...]:
 def seen(state: State | None = None, **fields: Any) -> Scene:
     live = dict(fields.pop("live", {}))
     if state is not None:
-        live["ConfigMap", STATE] = as_applied(state_config_map(owner_of(managed()), state))
+        live["ConfigMap", STATE] = as_applied(state_config_map(OWNER, state))
     return Scene(**{"now": NOW, "level": "host", "members": members(), "pgs": CLEAN, "live": live, **fields})
 
 
@@ -99,7 +102,7 @@ class World:
 
     def look(self, steps: int = 99) -> None:
         """The operator looks, and dies after so many steps."""
-        for step in analyze(managed(), self.scene())[:steps]:
+        for step in analyze(managed(), OWNER, self.scene())[:steps]:
             action = step.action
             if isinstance(action, Apply):
                 meta = action.obj["metadata"]
@@ -216,12 +219,12 @@ def test_a_node_that_stays_away_lets_the_next_one_go_when_its_data_is_elsewhere(
     assert parse_state(world.live).absent == {0}
 
 
-def plan(cluster: CephCluster, now: Scene) -> list[str]:
-    return told(analyze(cluster, now))
+def plan(spec: DisruptionManagementSpec, now: Scene) -> list[str]:
+    return told(analyze(spec, OWNER, now))
 
 
 def test_at_rest_there_is_one_budget() -> None:
-    (step,) = analyze(managed(), seen())
+    (step,) = analyze(managed(), OWNER, seen())
     assert isinstance(step.action, Apply)
     obj = step.action.obj
     assert obj["metadata"]["name"] == "rook-ceph-osd"
@@ -233,11 +236,11 @@ def test_at_rest_there_is_one_budget() -> None:
 
 
 def test_nothing_is_held_back_without_a_pool() -> None:
-    assert analyze(managed(), seen(level="")) == ()
+    assert analyze(managed(), OWNER, seen(level="")) == ()
 
 
 def test_nobody_goes_while_placement_groups_are_not_healthy() -> None:
-    (budget,) = budgets(managed(), State(), seen(pgs=UNCLEAN))
+    (budget,) = budgets(managed(), OWNER, State(), seen(pgs=UNCLEAN))
     assert budget["spec"]["maxUnavailable"] == 0
 
 
@@ -245,7 +248,7 @@ def test_osds_that_are_their_own_failure_domain_go_one_by_one() -> None:
     now = seen(level="osd", members=members("0", "a"), pgs=UNCLEAN)
     state = advance(managed(), State(), now)
     assert (state.draining, state.hold_out) == ("", False)
-    (budget,) = budgets(managed(), state, now)
+    (budget,) = budgets(managed(), OWNER, state, now)
     assert (budget["metadata"]["name"], budget["spec"]["maxUnavailable"]) == (BUDGET, 1)
 
 
@@ -275,7 +278,7 @@ def test_a_domain_stays_open_until_placement_groups_are_healthy() -> None:
 
 
 def test_noout_is_let_go_after_the_maintenance_timeout() -> None:
-    cluster = managed(osdMaintenanceTimeout=10)
+    spec = managed(osdMaintenanceTimeout=10)
     held = State(
         draining="a",
         since=NOW - 999,
@@ -284,17 +287,17 @@ def test_noout_is_let_go_after_the_maintenance_timeout() -> None:
         held_at={"a": NOW - 10 * MINUTE},
     )
     now = seen(held, members=members("0", "a"), pgs=UNCLEAN, noout=frozenset({"a"}))
-    steps = [s.action for s in analyze(cluster, now) if isinstance(s.action, HoldOut)]
+    steps = [s.action for s in analyze(spec, OWNER, now) if isinstance(s.action, HoldOut)]
     assert steps == [HoldOut("a", on=False)]
     again = replace(now, noout=frozenset())
-    assert not [s for s in analyze(cluster, again) if isinstance(s.action, HoldOut)], "it is not set again"
-    assert not [s for s in analyze(managed(), now) if isinstance(s.action, HoldOut)], "half an hour is not over"
+    assert not [s for s in analyze(spec, OWNER, again) if isinstance(s.action, HoldOut)], "it is not set again"
+    assert not [s for s in analyze(managed(), OWNER, now) if isinstance(s.action, HoldOut)], "half an hour is not over"
 
 
 def test_what_an_administrator_holds_is_theirs() -> None:
     now = seen(members=members("0", "a"), pgs=UNCLEAN, noout=frozenset({"a", "b"}))
     assert advance(managed(), State(), now).held_at == {}
-    assert not [s for s in analyze(managed(), now) if isinstance(s.action, HoldOut)]
+    assert not [s for s in analyze(managed(), OWNER, now) if isinstance(s.action, HoldOut)]
 
 
 def test_the_state_is_written_before_anything_is_done_by_it() -> None:
@@ -302,7 +305,7 @@ def test_the_state_is_written_before_anything_is_done_by_it() -> None:
     world.evict(0)
     world.now += 30.0
     world.live["PodDisruptionBudget", BUDGET]["metadata"]["labels"] = {"app": "rook-ceph-osd"}
-    steps = analyze(managed(), world.scene())
+    steps = analyze(managed(), OWNER, world.scene())
     assert len({step.lane for step in steps}) == 1
     names = [s.action.obj["metadata"]["name"] if isinstance(s.action, Apply) else s.title for s in steps]
     assert names == [STATE, "rook-ceph-osd-host-b", "rook-ceph-osd-host-c", "Delete", "HoldOut"]
@@ -311,7 +314,7 @@ def test_the_state_is_written_before_anything_is_done_by_it() -> None:
 def test_switched_off_everything_goes() -> None:
     state = State(draining="a", since=NOW, missing=frozenset({0}), hold_out=True, held_at={"a": NOW})
     off = managed(managePodBudgets=False)
-    closed = budgets(managed(), state, seen())
+    closed = budgets(managed(), OWNER, state, seen())
     live = {
         ("PodDisruptionBudget", b["metadata"]["name"]): {**b, "metadata": {**b["metadata"], "uid": "u"}} for b in closed
     }
@@ -324,7 +327,7 @@ def test_budgets_of_others_stay() -> None:
         "kind": "PodDisruptionBudget",
         "metadata": {"name": "rook-ceph-mon-pdb", "labels": {"app": "rook-ceph-mon"}},
     }
-    steps = analyze(managed(), seen(live={("PodDisruptionBudget", "rook-ceph-mon-pdb"): mons}))
+    steps = analyze(managed(), OWNER, seen(live={("PodDisruptionBudget", "rook-ceph-mon-pdb"): mons}))
     assert not [s for s in steps if isinstance(s.action, Delete)]
 
 
@@ -337,7 +340,7 @@ def test_state_round_trip() -> None:
         hold_out=True,
         held_at={"a": NOW, "b": NOW - 60},
     )
-    found = state_config_map(owner_of(managed()), state)
+    found = state_config_map(OWNER, state)
     assert found["metadata"]["name"] == "rook-ceph-pdbstatemap"
     assert {key for key in found["data"] if not key.startswith("osds-")} == {
         "draining-failure-domain",

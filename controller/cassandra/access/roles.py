@@ -1,0 +1,79 @@
+"""Roles and the replication of keyspaces, which only CQL can change.
+
+Nothing of this may be done while members of two releases are up: https://cassandra.apache.org/doc/5.0/cassandra/
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from controller.cassandra.access.answers import RefusedError
+from controller.cassandra.access.members import Login
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.cassandra.access.members import Members, Session
+
+DEFAULT = Login("cassandra", "cassandra")
+"""The superuser that Cassandra makes itself where there is no other role."""
+
+
+async def is_let_in(members: Members, host: str, login: Login, *, ca: str = "", name: str = "") -> bool:
+    """Whether a member lets this login in; the other arguments are those of `Members.session`.
+
+    Members remember for 2 s whom they let in, so that a change is seen a little later.
+
+    Raises:
+        UnansweredError: It does not say.
+    """
+    try:
+        async with members.session(host, login, ca=ca, name=name):
+            return True
+    except RefusedError:
+        return False
+
+
+async def superusers(session: Session) -> frozenset[str]:
+    """The names of all roles that may do everything, and may log in."""
+    rows = await session.query("SELECT role, is_superuser, can_login FROM system_auth.roles", quorum=True)
+    return frozenset(row["role"] for row in rows if row["is_superuser"] and row["can_login"])
+
+
+async def set_superuser(session: Session, login: Login) -> None:
+    """Makes a role with this password that may do everything, or gives it both.
+
+    Raises:
+        RefusedError: The session may not do it.
+        UnansweredError: It is not known whether it was done; or the password was changed within the last 5 s.
+    """
+    options = f"PASSWORD = {literal(login.password)} AND SUPERUSER = true AND LOGIN = true"
+    found = await session.query(f"SELECT role FROM system_auth.roles WHERE role = {literal(login.user)}", quorum=True)  # noqa: S608  # quoted
+    await session.query(f"{'ALTER' if found else 'CREATE'} ROLE {quoted(login.user)} WITH {options}")
+
+
+async def lock_default(session: Session) -> None:
+    """Takes from Cassandra's own superuser all that it may, and its password that everybody knows.
+
+    The session has to be another superuser's: nobody can take this from himself.
+    """
+    options = f"PASSWORD = {literal(secrets.token_urlsafe(32))} AND SUPERUSER = false AND LOGIN = false"
+    await session.query(f"ALTER ROLE {quoted(DEFAULT.user)} WITH {options}")
+
+
+async def set_replication(session: Session, keyspace: str, factors: Mapping[str, int]) -> None:
+    """Says how many copies a keyspace has in each datacenter. Rows that exist are copied by a repair, not by this."""
+    options = {"class": "NetworkTopologyStrategy", **{name: str(count) for name, count in sorted(factors.items())}}
+    text = ", ".join(f"{literal(key)}: {literal(value)}" for key, value in options.items())
+    await session.query(f"ALTER KEYSPACE {quoted(keyspace)} WITH replication = {{{text}}}")
+
+
+def quoted(name: str) -> str:
+    """A name as CQL has it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as CQL has it."""
+    return "'" + text.replace("'", "''") + "'"

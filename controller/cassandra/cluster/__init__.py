@@ -1,0 +1,1 @@
+"""The kind Cluster: a whole Cassandra cluster."""

@@ -1,0 +1,197 @@
+"""How the actions of a Cassandra cluster's plan are carried out. What destroys data asks for the consent once more."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.apis.cassandra import CASSANDRA_CLUSTER, CassandraCluster
+from controller.apis.cassandra.cluster import DELETE
+from controller.cassandra.access.answers import Decommission, JobState, RefusedError, RemoveNode, UnansweredError
+from controller.cassandra.access.members import Login
+from controller.cassandra.cluster.deletion import DeleteClaim
+from controller.cassandra.cluster.objects import roster_config_map
+from controller.cassandra.cluster.users import DEFAULT, CreateSuperuser, LockDefault, MakeLogin
+from controller.cassandra.member.orders import orders
+from controller.cassandra.member.roster import KEY, Standing, decoded
+from controller.cassandra.member.steps import DeleteVolume, Replicate, Restart, Tell, WriteRoster
+from controller.cassandra.pods import labels, owner, roster_name
+from controller.framework import children
+from controller.framework.consent import NoConsentError, read_deleted, read_same
+from controller.runtime import resource_of
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET
+from informers import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.cassandra.access.members import Members
+    from controller.cassandra.cluster.observe import Caches, Observation
+    from controller.cassandra.member.roster import Roster
+    from controller.framework.plan import Handler
+    from controller.runtime import Manager
+    from informers import Resource
+
+CLUSTERS = resource_of(CASSANDRA_CLUSTER)
+PASSWORD_BYTES = 24
+
+
+def handlers(
+    cluster: CassandraCluster, seen: Observation, manager: Manager, caches: Caches, members: Members
+) -> Mapping[type, Handler]:
+    """What carries out each action for a cluster, as it was found."""
+    own = children.handlers(manager.applier, manager.client, caches.children)
+    acts = _Acts(cluster, seen, manager, caches, members)
+    return {
+        **own,
+        WriteRoster: acts.write_roster,
+        Tell: acts.tell,
+        Replicate: acts.replicate,
+        DeleteVolume: acts.delete_volume,
+        DeleteClaim: acts.delete_claim,
+        Restart: acts.restart,
+        MakeLogin: acts.make_login,
+        CreateSuperuser: acts.create_superuser,
+        LockDefault: acts.lock_default,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Acts:
+    cluster: CassandraCluster
+    seen: Observation
+    manager: Manager
+    caches: Caches
+    members: Members
+
+    async def write_roster(self, action: WriteRoster) -> None:
+        claims = {name: claim.metadata.uid for name, claim in self.seen.claims.items()}
+        records = orders(action.roster, self.seen.addresses, claims)
+        wanted = roster_config_map(self.cluster, action.roster, records)
+        await self.manager.applier.apply(wanted, informer=self.caches.config_maps)
+
+    async def tell(self, action: Tell) -> None:
+        await self._agreed(action)
+        door = self.seen.door(action.member)
+        if door is None:
+            raise UnansweredError(f"{action.member} has no address")
+        job = await self.members.member(door).start(action.job, action.command)
+        if job.state is JobState.FAILED:
+            raise RefusedError(f"{action.member}, job {action.job}: {job.message}")
+
+    async def replicate(self, action: Replicate) -> None:
+        datacenter = action.datacenter.replace("'", "''")
+        await self._query(
+            action.via,
+            f"ALTER KEYSPACE {action.keyspace} WITH replication = "
+            f"{{'class': 'NetworkTopologyStrategy', '{datacenter}': {action.copies}}}",
+        )
+
+    async def delete_volume(self, action: DeleteVolume) -> None:
+        fresh = await self._fresh()
+        if action.lost and not _is_lost(fresh, action.member, action.lost):
+            raise NoConsentError(f"spec.lostMembers does not give up host ID {action.lost} any more: its volume stays")
+        if not action.lost and fresh.spec.claim_retention.when_scaled != DELETE:
+            raise NoConsentError(f"spec.claimRetention.whenScaled is not {DELETE} any more: the volume stays")
+        roster = await self._roster()
+        seat = roster.seats.get(action.member)
+        given_up = seat is None or seat.standing is Standing.STOPPING
+        replaced = seat is not None and seat.standing is Standing.REPLACING and seat.volume == action.claim
+        if not (replaced if action.lost else given_up):
+            raise NoConsentError(f"{action.member} is in the ring: its volume stays")
+        claim = self.seen.claims[action.member].metadata
+        await self._delete(PVC, claim.name, action.claim)
+        if action.pod:
+            await self._delete(POD, action.member, action.pod)
+
+    async def delete_claim(self, action: DeleteClaim) -> None:
+        fresh = msgspec.convert(await read_deleted(self.manager.client, CLUSTERS, self.cluster), CassandraCluster)
+        if fresh.spec.claim_retention.when_deleted != DELETE:
+            raise NoConsentError(f"spec.claimRetention.whenDeleted is not {DELETE} any more: volumes stay")
+        await self._delete(PVC, action.name, action.uid)
+
+    async def restart(self, action: Restart) -> None:
+        await self._delete(POD, action.member, action.pod)
+
+    async def make_login(self, action: MakeLogin) -> None:
+        meta = owner(self.cluster).metadata(action.secret, labels(self.cluster), owned=action.owned)
+        password = secrets.token_urlsafe(PASSWORD_BYTES)
+        content = {"username": action.username, "password": password}
+        data = {key: b64encode(value.encode()).decode() for key, value in content.items()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "data": data}
+        try:
+            await self.manager.client.create(SECRET, secret)
+        except ApiError as error:
+            if not error.is_already_exists:
+                raise
+
+    async def create_superuser(self, action: CreateSuperuser) -> None:
+        login = self._superuser()
+        role = _name(login.user)
+        rights = f"{role} WITH PASSWORD = {_text(login.password)} AND LOGIN = true AND SUPERUSER = true"
+        for statement in (f"CREATE ROLE IF NOT EXISTS {rights}", f"ALTER ROLE {rights}"):
+            await self._query(action.via, statement, login=DEFAULT)
+
+    async def lock_default(self, action: LockDefault) -> None:
+        password = _text(secrets.token_urlsafe(PASSWORD_BYTES))
+        statement = f"ALTER ROLE {DEFAULT.user} WITH PASSWORD = {password} AND LOGIN = false AND SUPERUSER = false"
+        await self._query(action.via, statement, login=self._superuser())
+
+    async def _agreed(self, action: Tell) -> None:
+        """Whether what gives up copies or a member is agreed to now, too."""
+        if isinstance(action.command, Decommission) and action.command.force:
+            fresh = await self._fresh()
+            missing = set(action.lose) - set(fresh.spec.lose_copies)
+            if missing:
+                raise NoConsentError(f"spec.loseCopies has no {', '.join(sorted(missing))} any more")
+        if isinstance(action.command, RemoveNode):
+            fresh = await self._fresh()
+            if all(lost.host_id != action.command.host_id for lost in fresh.spec.lost_members):
+                raise NoConsentError(f"spec.lostMembers does not give up host ID {action.command.host_id} any more")
+
+    async def _fresh(self) -> CassandraCluster:
+        fresh = await read_same(self.manager.client, CLUSTERS, self.cluster)
+        return msgspec.convert(fresh, CassandraCluster)
+
+    async def _roster(self) -> Roster:
+        name, namespace = roster_name(self.cluster), self.cluster.metadata.namespace
+        found = await self.manager.client.get(CONFIG_MAP, namespace, name)
+        return decoded(found["data"][KEY])
+
+    async def _query(self, via: str, statement: str, *, login: Login | None = None) -> None:
+        pod = self.seen.pods.get(via)
+        if pod is None or not pod.status.pod_ip:
+            raise UnansweredError(f"{via} has no address")
+        async with self.members.session(pod.status.pod_ip, login or self._login()) as session:
+            await session.query(statement)
+
+    def _login(self) -> Login | None:
+        if self.seen.roster is None or not self.seen.roster.authentication:
+            return None
+        return DEFAULT if self.seen.auth.superuser is False else self._superuser()
+
+    def _superuser(self) -> Login:
+        if self.seen.superuser is None:
+            raise RefusedError("there is no Secret with the superuser")
+        return self.seen.superuser
+
+    async def _delete(self, resource: Resource, name: str, uid: str) -> None:
+        await self.manager.client.delete(resource, self.cluster.metadata.namespace, name, uid=uid)
+
+
+def _is_lost(cluster: CassandraCluster, member: str, host_id: str) -> bool:
+    return any(lost.member == member and lost.host_id == host_id for lost in cluster.spec.lost_members)
+
+
+def _name(text: str) -> str:
+    """A name in a CQL statement."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    """A text in a CQL statement."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,272 @@
+"""A Cassandra cluster's plan: its objects, the ring's next change, and who is restarted. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from controller.apis.cassandra.cluster import DELETE
+from controller.cassandra.cluster import deletion, users
+from controller.cassandra.cluster.objects import (
+    budget,
+    client_service,
+    members_service,
+    roster_config_map,
+    service_account,
+)
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, wanted_racks
+from controller.cassandra.member import analyze as ring
+from controller.cassandra.member import rollout
+from controller.cassandra.member.joining import found
+from controller.cassandra.member.objects import (
+    CONFIG_ANNOTATION,
+    CONFIG_LABEL,
+    TEMPLATE_ANNOTATION,
+    claim_template,
+    config_map,
+    member_service,
+    rack_stateful_set,
+    rack_template,
+    template_hash,
+)
+from controller.cassandra.member.orders import orders, seeds
+from controller.cassandra.member.ring import releases, serving
+from controller.cassandra.member.rollout import Restarts
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster
+from controller.cassandra.member.steps import LANE, Wish, WriteRoster
+from controller.cassandra.pods import (
+    CLUSTER_LABEL,
+    MEMBER_LABEL,
+    admin_secret,
+    prefix,
+    rack_name,
+    superuser_secret,
+)
+from controller.framework.children import delete, ensure
+from controller.framework.plan import Plan, Step
+from controller.framework.timers import elapsed
+from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from controller.apis.cassandra import CassandraCluster, RackSpec
+    from controller.cassandra.cluster.observe import Observation
+    from informers import JsonObject
+
+AT_REST, MOVING = 30.0, 5.0
+"""Seconds between two looks at a cluster at rest, and at one where something is to come."""
+UP, DOWN = "MemberUp", "MemberDown"
+"""Topics of timers: since when members have been serving, or not."""
+
+
+def analyze(cluster: CassandraCluster, seen: Observation, *, installer: str) -> Plan:
+    """The plan for a cluster.
+
+    Args:
+        cluster: What is wanted.
+        seen: What is there.
+        installer: The operator's image.
+    """
+    if cluster.metadata.deletion_timestamp is not None:
+        return deletion.analyze(cluster, seen)
+    steps = tuple(_steps(cluster, seen, installer))
+    return Plan(steps=steps, look_again=MOVING if steps else AT_REST)
+
+
+def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iterator[Step]:
+    if seen.roster_problem:
+        yield Step(subject="ring", reason="its roster cannot be read", waits_for=f"{seen.roster_problem}: restore it")
+        return
+    for text in immutable(cluster, seen.roster):
+        yield Step(subject="spec", reason=text, waits_for="the field to be set back")
+    hindered = hindrances(cluster, seen.roster)
+    for text in hindered:
+        yield Step(subject="spec", reason=text, waits_for="the spec to be changed")
+    if hindered and seen.roster is None:
+        return
+    roster = seen.roster
+    cluster = effective(cluster, roster)
+    wish = wish_of(cluster, seen)
+    yield from _common(cluster, seen)
+    yield from _services(cluster, seen, wish)
+    if roster is None:
+        if seen.admin is not None:
+            yield from found(wish, new_roster(cluster), seen.scene)
+        return
+    records = orders(roster, seen.addresses, {name: claim.metadata.uid for name, claim in seen.claims.items()})
+    told = tuple(ensure(seen.live, roster_config_map(cluster, roster, records), subject="ring", lane="roster"))
+    yield from told
+    restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
+    decided = rollout.decide(roster, seen.scene, restarts)
+    turns = {roster.seats[name].rack for name, waits_for in decided.waits.items() if not waits_for}
+    for rack in cluster.spec.datacenter.racks:
+        if not told:
+            yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
+    if roster.seats:
+        yield from _ring(cluster, wish, roster, seen, restarts)
+    yield from rollout.steps(decided, roster, seen.scene, restarts)
+    yield from _prune(cluster, seen, roster, hindered=bool(hindered))
+
+
+def new_roster(cluster: CassandraCluster) -> Roster:
+    """The roster of a ring that is not there yet."""
+    return Roster(
+        cluster=cluster.metadata.name,
+        datacenter=cluster.spec.datacenter.name,
+        num_tokens=cluster.spec.num_tokens,
+        authentication=cluster.spec.authentication.enabled,
+    )
+
+
+def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
+    """What the spec wants of the ring."""
+    spec = cluster.spec
+    return Wish(
+        prefix=prefix(cluster),
+        racks=wanted_racks(cluster, seen.roster),
+        lost={lost.member: lost.host_id for lost in spec.lost_members},
+        lose_copies=frozenset(spec.lose_copies),
+        wipe=spec.claim_retention.when_scaled == DELETE,
+    )
+
+
+def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hold: str = "") -> Restarts:
+    """What is to be restarted, and how."""
+    moving = roster.moving
+    if moving is not None:
+        hold = hold or f"the ring to have changed: {moving[0]} is {moving[1].standing}"
+    return Restarts(
+        templates={rack.name: template_hash(cluster, rack) for rack in cluster.spec.datacenter.racks},
+        racks=[rack.name for rack in cluster.spec.datacenter.racks],
+        version=cluster.spec.version,
+        pods=seen.pods,
+        policy=cluster.spec.upgrade,
+        up=elapsed(cluster.status.timers, UP, seen.scene.now),
+        down=elapsed(cluster.status.timers, DOWN, seen.scene.now),
+        hold=hold,
+    )
+
+
+def _common(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
+    """The objects of the cluster as a whole."""
+    moving = seen.roster is not None and seen.roster.moving is not None
+    for child in (
+        service_account(cluster),
+        members_service(cluster),
+        client_service(cluster),
+        budget(cluster, allowed=0 if moving else 1),
+    ):
+        yield from ensure(seen.live, child, subject=f"{child['kind']} {child['metadata']['name']}")
+    if seen.admin is None:
+        make = users.MakeLogin(admin_secret(cluster), "rook", owned=True)
+        yield Step(subject=f"Secret {make.secret}", reason="members let nobody else in", action=make)
+    if cluster.spec.authentication.enabled and seen.superuser is None:
+        name = superuser_secret(cluster)
+        if cluster.spec.authentication.superuser_secret_name:
+            yield Step(subject=f"Secret {name}", reason="the superuser is taken from it", waits_for="it to exist")
+            return
+        make = users.MakeLogin(name, f"{cluster.metadata.name}-superuser", owned=False)
+        yield Step(subject=f"Secret {name}", reason="there is no superuser yet", action=make)
+
+
+def _services(cluster: CassandraCluster, seen: Observation, wish: Wish) -> Iterator[Step]:
+    """A Service for each member that is there or wanted: its address is known before its pod is made."""
+    roster = seen.roster
+    first = set(seeds(roster)) if roster is not None else set()
+    names = {wish.name(rack, ordinal): rack for rack, count in wish.racks.items() for ordinal in range(count)}
+    names |= {name: seat.rack for name, seat in (roster.seats if roster is not None else {}).items()}
+    for name, rack in sorted(names.items()):
+        yield from ensure(seen.live, member_service(cluster, rack, name, seed=name in first), subject=name)
+
+
+def _rack(
+    cluster: CassandraCluster,
+    rack: RackSpec,
+    seen: Observation,
+    roster: Roster,
+    installer: str,
+    *,
+    turn: bool,
+    hindered: bool,
+) -> Iterator[Step]:
+    """The StatefulSet of a rack, and its configuration. Its template stays what it is until a restart needs another."""
+    name = rack_name(cluster, rack.name)
+    live = seen.live.get((STATEFULSET.kind, name))
+    subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
+    template: JsonObject | None = live["spec"]["template"] if live is not None else None
+    present = any(pod.metadata.labels.get("cassandra.rook.io/rack") == rack.name for pod in seen.pods.values())
+    fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
+    if template is None or (not fits and (turn or not present) and not hindered):
+        if hindered:
+            return
+        config = config_map(cluster, rack)
+        yield from ensure(seen.live, config, subject=subject, lane=name)
+        template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
+    claims = live["spec"]["volumeClaimTemplates"] if live is not None else [claim_template(cluster, rack)]
+    wanted = rack_stateful_set(cluster, rack, template, claims, replicas=replicas)
+    yield from ensure(seen.live, wanted, subject=subject, lane=name)
+
+
+def _ring(
+    cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observation, restarts: Restarts
+) -> Iterator[Step]:
+    """Who joins or leaves, and what is to be written down of versions."""
+    upgraded = _upgraded(roster, seen, restarts)
+    if upgraded is not None:
+        yield upgraded
+        return
+    if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
+        wish = _held(wish, f"all members to run {restarts.version}")
+    yield from ring.analyze(wish, roster, seen.scene)
+    if roster.authentication and roster.founded:
+        via = next(iter(serving(roster, seen.scene)), "")
+        yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
+
+
+def _held(wish: Wish, hold: str) -> Wish:
+    return Wish(
+        prefix=wish.prefix,
+        racks=wish.racks,
+        lost=wish.lost,
+        lose_copies=wish.lose_copies,
+        wipe=wish.wipe,
+        hold=hold,
+    )
+
+
+def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:
+    """The step by which it is written down that all members run another version than before."""
+    found = releases(roster, seen.scene)
+    members = roster.members
+    if len(found) != 1 or len(serving(roster, seen.scene)) != len(members) or not members or roster.version == found[0]:
+        return None
+    written = replace(roster, version=found[0])
+    if roster.version and minor(roster.version) != minor(found[0]):
+        written = written.with_chores(*(Chore(kind=ChoreKind.UPGRADE, member=name, cause=found[0]) for name in members))
+    reason = f"all members run {found[0]}"
+    return Step(subject="ring", reason=reason, action=WriteRoster(written), lane=LANE)
+
+
+def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hindered: bool) -> Iterator[Step]:
+    """What nobody needs any more: Services of members that are gone, configurations that no pod has."""
+    wanted = wanted_racks(cluster, roster)
+    expected = {f"{prefix(cluster)}-{rack}-{ordinal}" for rack, count in wanted.items() for ordinal in range(count)}
+    expected |= roster.seats.keys()
+    used = {pod.metadata.annotations.get(CONFIG_ANNOTATION, "") for pod in seen.pods.values()}
+    used |= {_annotation(obj, CONFIG_ANNOTATION) for (kind, _), obj in seen.live.items() if kind == STATEFULSET.kind}
+    racks = () if hindered else cluster.spec.datacenter.racks
+    used |= {config_map(cluster, rack)["metadata"]["name"] for rack in racks}
+    for (kind, name), obj in seen.live.items():
+        labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
+        if labels.get(CLUSTER_LABEL) != cluster.metadata.name:
+            continue
+        if kind == SERVICE.kind and MEMBER_LABEL in labels and name not in expected and name not in seen.pods:
+            yield delete(SERVICE, obj, subject=f"Service {name}", reason="its member is gone")
+        if kind == CONFIG_MAP.kind and CONFIG_LABEL in labels and name not in used:
+            yield delete(CONFIG_MAP, obj, subject=f"ConfigMap {name}", reason="no member has this configuration")
+
+
+def _annotation(workload: JsonObject, name: str) -> str:
+    return str((workload["spec"]["template"]["metadata"].get("annotations") or {}).get(name, ""))

@@ -1,0 +1,311 @@
+"""What there is of a Cassandra cluster: from the caches, and from the members' own answers. Nothing is decided here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from controller.cassandra.access.answers import AccessError, RefusedError, UnansweredError
+from controller.cassandra.access.members import Door, Login
+from controller.cassandra.cluster import users
+from controller.cassandra.cluster.users import Auth
+from controller.cassandra.member.analyze import asked_jobs
+from controller.cassandra.member.objects import claim_name
+from controller.cassandra.member.ring import Scene, Seen, releases
+from controller.cassandra.member.rollout import snapshot_jobs
+from controller.cassandra.member.roster import KEY, Roster, decoded
+from controller.cassandra.pods import (
+    APP,
+    CLUSTER_LABEL,
+    RACK_LABEL,
+    admin_secret,
+    prefix,
+    roster_name,
+    superuser_secret,
+)
+from controller.framework.children import Live, snapshot
+from controller.framework.pods import trouble, warnings, with_warnings
+from controller.runtime import Request
+from controller.runtime.kube import (
+    CONFIG_MAP,
+    EVENT,
+    PDB,
+    POD,
+    PVC,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    STATEFULSET,
+    ConfigMap,
+    Event,
+    PersistentVolumeClaim,
+    Pod,
+    PodDisruptionBudget,
+    Secret,
+    Service,
+    ServiceAccount,
+    StatefulSet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from controller.apis.cassandra import CassandraCluster
+    from controller.cassandra.access.answers import Job, Keyspace, Look
+    from controller.cassandra.access.members import Member, Members
+    from controller.runtime.apply import Applier
+    from informers import Informer, InformerFactory, Resource
+
+
+ASK_SECONDS = 10.0
+"""Seconds that members have to answer; all are asked at the same time."""
+AUTH_SECONDS = 300.0
+"""Seconds after which it is looked at again whom members let in."""
+MOST_ASKED = 32
+"""Members that are asked at the same time."""
+
+
+class Caches:
+    """The informers that Clusters are observed through."""
+
+    def __init__(self, factory: InformerFactory) -> None:
+        def ours[T](resource: Resource, view: type[T]) -> Informer[T]:
+            return factory.informer(resource, view, label_selector=CLUSTER_LABEL)
+
+        self.pods: Informer[Pod] = ours(POD, Pod)
+        self.sets: Informer[StatefulSet] = ours(STATEFULSET, StatefulSet)
+        self.services: Informer[Service] = ours(SERVICE, Service)
+        self.claims: Informer[PersistentVolumeClaim] = ours(PVC, PersistentVolumeClaim)
+        self.budgets: Informer[PodDisruptionBudget] = ours(PDB, PodDisruptionBudget)
+        self.accounts: Informer[ServiceAccount] = ours(SERVICE_ACCOUNT, ServiceAccount)
+        self.config_maps: Informer[ConfigMap] = ours(CONFIG_MAP, ConfigMap)
+        # A superuser's Secret may be the user's own.
+        self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
+        self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
+
+    @property
+    def children(self) -> tuple[Informer[Any], ...]:
+        """The caches of the kinds that a cluster's children are of."""
+        return self.sets, self.services, self.budgets, self.accounts, self.config_maps, self.secrets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What there is of a cluster.
+
+    Attributes:
+        live: The objects of its namespace.
+        roster: Who belongs to the ring; None: nobody ever did.
+        roster_problem: Why the roster cannot be read; empty: it can, or there is none.
+        scene: What was found of its members.
+        pods: Those of members, by name.
+        claims: Those of members, by the member's name.
+        addresses: Of members, by name.
+        admin: What members' programs let the operator in by; None: there is no such Secret.
+        superuser: What members let the operator in by for CQL; None: there is no such Secret.
+        auth: Whether they do.
+    """
+
+    live: Live = field(default_factory=dict, repr=False)
+    roster: Roster | None = None
+    roster_problem: str = ""
+    scene: Scene = field(default_factory=lambda: Scene(now=0.0))
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    admin: Login | None = None
+    superuser: Login | None = None
+    auth: Auth = field(default_factory=Auth)
+
+    def door(self, name: str) -> Door | None:
+        """How to reach a member's program; None where there is no way."""
+        pod = self.pods.get(name)
+        if pod is None or not pod.status.pod_ip or self.admin is None:
+            return None
+        return Door(pod.status.pod_ip, self.admin)
+
+
+class Observer:
+    """Observes Clusters.
+
+    Args:
+        caches: What the API server has.
+        members: How members are reached.
+        applier: Applies what is wanted of the clusters' objects.
+    """
+
+    def __init__(self, caches: Caches, members: Members, applier: Applier) -> None:
+        self._caches = caches
+        self._members = members
+        self._applier = applier
+        self._auth: dict[str, tuple[float, Login | None, Auth]] = {}
+
+    def forget(self, request: Request) -> None:
+        """Forgets what is remembered of a cluster that is gone."""
+        self._auth.pop(str(request), None)
+
+    async def observe(self, cluster: CassandraCluster, now: float) -> Observation:
+        """What there is of `cluster` at `now`, in seconds since the epoch."""
+        namespace, name = cluster.metadata.namespace, cluster.metadata.name
+        live = await snapshot(self._caches.children, namespace, self._applier)
+        roster, problem = self._roster(cluster)
+        warned = warnings([event async for event in self._caches.events.walk(namespace)])
+        ours = [pod for pod in self._caches.pods.list(namespace) if _is_ours(pod.metadata.labels, name)]
+        pods = {pod.metadata.name: pod for pod in with_warnings(ours, warned)}
+        claims = self._claims(cluster)
+        services = {s.metadata.name: s.spec.cluster_ip for s in self._caches.services.list(namespace)}
+        seen = Observation(
+            live=live,
+            roster=roster,
+            roster_problem=problem,
+            pods=pods,
+            claims=claims,
+            addresses={name: address for name, address in services.items() if address not in ("", "None")},
+            admin=self._login(namespace, admin_secret(cluster)),
+            superuser=self._login(namespace, superuser_secret(cluster)),
+        )
+        seen = await self._asked(seen, cluster.spec.version, now)
+        if roster is not None and roster.authentication and roster.founded:
+            seen = replace(seen, auth=await self._let_in(Request(namespace, name), seen, now))
+        return seen
+
+    async def _let_in(self, request: Request, seen: Observation, now: float) -> Auth:
+        """Whom members let in; asked again now and then, and as long as not all is as it should be."""
+        since, login, known = self._auth.get(str(request), (0.0, None, Auth()))
+        if known.is_settled and login == seen.superuser and now < since + AUTH_SECONDS:
+            return known
+        hosts = [pod.status.pod_ip for name, pod in seen.pods.items() if seen.scene.of(name).serves]
+        if not hosts or seen.superuser is None:
+            return Auth()
+        auth = Auth(await self._lets_in(hosts[0], seen.superuser), await self._lets_in(hosts[0], users.DEFAULT))
+        self._auth[str(request)] = now, seen.superuser, auth
+        return auth
+
+    async def _lets_in(self, host: str, login: Login) -> bool | None:
+        with anyio.move_on_after(ASK_SECONDS):
+            try:
+                async with self._members.session(host, login):
+                    return True
+            except RefusedError:
+                return False
+            except UnansweredError:
+                return None
+        return None
+
+    async def _asked(self, seen: Observation, version: str, now: float) -> Observation:
+        """The observation with what members answer."""
+        looks, troubles = await self._looks(seen)
+        roster = seen.roster
+        names = {*seen.pods, *seen.claims, *seen.addresses, *(roster.seats if roster is not None else ())}
+        found = {
+            name: Seen(
+                address=seen.addresses.get(name, ""),
+                look=looks.get(name),
+                trouble=troubles.get(name, ""),
+                pod=seen.pods[name].metadata.uid if name in seen.pods else "",
+                claim=seen.claims[name].metadata.uid if name in seen.claims else "",
+            )
+            for name in names
+        }
+        seats = roster.seats if roster is not None else {}
+        strangers = {name: claim.metadata.uid for name, claim in seen.claims.items() if name not in seats}
+        scene = Scene(now=now, seen=found, strangers=strangers)
+        if roster is not None:
+            keyspaces = await self._keyspaces(seen, scene)
+            uids = {name: pod.metadata.uid for name, pod in seen.pods.items()}
+            wanted = asked_jobs(roster, uids, keyspaces or ())
+            if set(releases(roster, scene)) - {version}:
+                wanted |= snapshot_jobs(roster, version)
+            jobs = await self._jobs(seen, wanted)
+            scene = replace(scene, keyspaces=keyspaces, jobs=jobs)
+        return replace(seen, scene=scene)
+
+    def _roster(self, cluster: CassandraCluster) -> tuple[Roster | None, str]:
+        found = self._caches.config_maps.get(cluster.metadata.namespace, roster_name(cluster))
+        if found is None:
+            return None, ""
+        try:
+            return decoded(found.data.get(KEY, "")), ""
+        except ValueError as error:
+            return None, f"ConfigMap {found.metadata.name}: {error}"
+
+    def _claims(self, cluster: CassandraCluster) -> dict[str, PersistentVolumeClaim]:
+        """The claims of members by the member's name, which theirs ends in."""
+        templates = {rack.name: claim_name(rack, "") for rack in cluster.spec.datacenter.racks}
+        found: dict[str, PersistentVolumeClaim] = {}
+        for claim in self._caches.claims.list(cluster.metadata.namespace):
+            meta = claim.metadata
+            member = meta.name.removeprefix(templates.get(meta.labels.get(RACK_LABEL, ""), ""))
+            if _is_ours(meta.labels, cluster.metadata.name) and member.startswith(f"{prefix(cluster)}-"):
+                found[member] = claim
+        return found
+
+    def _login(self, namespace: str, name: str) -> Login | None:
+        found = self._caches.secrets.get(namespace, name)
+        if found is None or not {"username", "password"} <= found.data.keys():
+            return None
+        return Login(found.data["username"].decode(), found.data["password"].decode())
+
+    async def _looks(self, seen: Observation) -> tuple[dict[str, Look], dict[str, str]]:
+        looks: dict[str, Look] = {}
+        troubles = {name: trouble([pod]) or "its pod has no address yet" for name, pod in seen.pods.items()}
+        seats = seen.roster.seats if seen.roster is not None else {}
+        troubles |= {name: "it has no pod" for name in seats if name not in seen.pods}
+
+        async def look(name: str, member: Member) -> None:
+            looks[name] = await member.look()
+
+        failed = await self._each(seen, seen.pods, look)
+        return looks, {**troubles, **{name: trouble([seen.pods[name]]) or text for name, text in failed.items()}}
+
+    async def _keyspaces(self, seen: Observation, scene: Scene) -> tuple[Keyspace, ...] | None:
+        serving = next((name for name, member in scene.seen.items() if member.serves), None)
+        found: list[tuple[Keyspace, ...]] = []
+
+        async def ask(_: str, member: Member) -> None:
+            found.append(await member.keyspaces())
+
+        if serving is not None:
+            await self._each(seen, [serving], ask)
+        return found[0] if found else None
+
+    async def _jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
+        jobs: dict[tuple[str, str], Job | None] = {}
+
+        async def ask(name: str, member: Member) -> None:
+            for job_id in sorted(job_id for member_name, job_id in wanted if member_name == name):
+                jobs[name, job_id] = await member.job(job_id)
+
+        await self._each(seen, sorted({name for name, _ in wanted}), ask)
+        return jobs
+
+    async def _each(
+        self, seen: Observation, names: Mapping[str, Any] | list[str], ask: Callable[[str, Member], Awaitable[None]]
+    ) -> dict[str, str]:
+        """Asks members at the same time, and returns why those did not answer that did not."""
+        failed: dict[str, str] = {}
+        places = anyio.CapacityLimiter(MOST_ASKED)
+
+        async def one(name: str, door: Door) -> None:
+            async with places:
+                failed[name] = f"no answer within {ASK_SECONDS:g} s"
+                with anyio.move_on_after(ASK_SECONDS):
+                    try:
+                        await ask(name, self._members.member(door))
+                    except AccessError as error:
+                        failed[name] = str(error)
+                    else:
+                        del failed[name]
+
+        async with anyio.create_task_group() as tasks:
+            for name in names:
+                door = seen.door(name)
+                if door is not None:
+                    tasks.start_soon(one, name, door)
+        return failed
+
+
+def _is_ours(labels: Mapping[str, str], cluster: str) -> bool:
+    return labels.get("app") == APP and labels.get(CLUSTER_LABEL) == cluster

@@ -1,0 +1,87 @@
+"""Who joins, leaves or is replaced next: one member at a time, and only while all others are well. Pure.
+
+A change is written down before it is begun, by a step that writes the roster; what follows from the roster is done at
+the next look. So an operator that dies at any instruction is followed by one that knows what was meant, and finds out
+from the members how far it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.cassandra.member import chores
+from controller.cassandra.member.joining import founding, join, joining, resumption
+from controller.cassandra.member.leaving import decommission, leave, leaving, left, removal, stopping
+from controller.cassandra.member.replacing import give_up, given_up, replacing
+from controller.cassandra.member.replication import replication
+from controller.cassandra.member.roster import ChoreKind, Roster, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from controller.cassandra.access.answers import Keyspace
+    from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.steps import Wish
+    from controller.framework.plan import Step
+
+
+def analyze(wish: Wish, roster: Roster, scene: Scene) -> tuple[Step, ...]:
+    """The next steps towards the members that are wanted. What comes after them is found out at another look."""
+    moving, lost = roster.moving, given_up(wish, roster)
+    if moving is not None:
+        return tuple(_MOVES[moving[1].standing](moving[0], wish, roster, scene))
+    if lost is not None:
+        return tuple(give_up(lost, wish, roster, scene))
+    change = next_change(wish, roster)
+    shrinks = change is not None and not change[0]
+    steps = tuple(replication(roster, scene, leaving=int(shrinks)))
+    steps = steps or tuple(chores.analyze(roster, scene, ChoreKind.REPAIR, ChoreKind.REPAIR_SYSTEM))
+    if steps or change is None:
+        return steps or tuple(chores.analyze(roster, scene, ChoreKind.UPGRADE, ChoreKind.CLEANUP))
+    _, rack, ordinal = change
+    name = wish.name(rack, ordinal)
+    return tuple(leave(name, wish, roster, scene) if shrinks else join(name, rack, ordinal, wish, roster, scene))
+
+
+def next_change(wish: Wish, roster: Roster) -> tuple[bool, str, int] | None:
+    """Who joins or leaves next: whether they join, their rack, their number in it. Racks grow before others shrink."""
+    sizes = {rack: len(roster.rack(rack)) for rack in (*wish.racks, *(s.rack for s in roster.seats.values()))}
+    short = [rack for rack, count in wish.racks.items() if sizes[rack] < count]
+    if short:
+        rack = min(short, key=lambda name: sizes[name])
+        return True, rack, sizes[rack]
+    excess = [rack for rack in sizes if sizes[rack] > wish.racks.get(rack, 0)]
+    if excess:
+        rack = max(excess, key=lambda name: sizes[name])
+        return False, rack, sizes[rack] - 1
+    return None
+
+
+_MOVES = {
+    Standing.FOUNDING: founding,
+    Standing.JOINING: joining,
+    Standing.REPLACING: replacing,
+    Standing.LEAVING: leaving,
+    Standing.LEFT: left,
+    Standing.STOPPING: stopping,
+}
+
+
+def asked_jobs(roster: Roster, pods: Mapping[str, str], keyspaces: Iterable[Keyspace]) -> set[tuple[str, str]]:
+    """The jobs that members have to be asked for, by member and ID.
+
+    Args:
+        roster: Who belongs to the ring.
+        pods: The uids of members' pods.
+        keyspaces: Those that have copies.
+    """
+    found, moving = chores.asked_jobs(roster, keyspaces), roster.moving
+    if moving is not None:
+        name, seat = moving
+        if seat.standing is Standing.LEAVING and seat.lost:
+            found |= {(member, removal(seat)) for member in roster.members}
+        elif seat.standing is Standing.LEAVING:
+            found.add((name, decommission(seat)))
+        elif seat.standing is Standing.JOINING and pods.get(name):
+            found.add((name, resumption(pods[name])))
+    return found

@@ -1,0 +1,189 @@
+"""How members leave the ring: first their data, then they, then their pods, and their volumes by consent. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
+from controller.cassandra.member.replication import short_of_copies
+from controller.cassandra.member.ring import Scene, busy, keepers, unrest
+from controller.cassandra.member.roster import Roster, Standing
+from controller.cassandra.member.steps import (
+    LANE,
+    DeleteVolume,
+    Restart,
+    Tell,
+    Wish,
+    after,
+    coming,
+    fresh,
+    told,
+    wait,
+    write,
+)
+from controller.framework.plan import Step
+from controller.framework.text import some
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from controller.cassandra.access.answers import State
+    from controller.cassandra.member.roster import Seat
+
+
+def decommission(seat: Seat) -> str:
+    """The ID of the job by which a member hands on its data."""
+    return f"decommission-{seat.host_id}-{seat.attempt}"
+
+
+def removal(seat: Seat) -> str:
+    """The ID of the job by which others make the copies of a lost member anew."""
+    return f"remove-{seat.host_id}"
+
+
+def leave(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps before a member begins to leave."""
+    seat = roster.seats[name]
+    reason = f"rack {seat.rack} is to have {wish.racks.get(seat.rack, 0)} members"
+    held = wish.hold or unrest(roster, scene) or busy(roster, scene)
+    held = after(held) if held else _cannot_leave(name, wish, roster, scene)
+    if held:
+        yield wait(name, reason, held)
+        return
+    yield write(roster.seated(name, replace(seat, standing=Standing.LEAVING)), name, reason)
+
+
+def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps until a member has left, by what it has written on its own volume."""
+    seat, seen = roster.seats[name], scene.of(name)
+    if seat.lost:
+        yield from _removing(name, roster, scene)
+        return
+    reason, state = "it hands on its data and leaves the ring", seen.state
+    if seen.host_id and seen.host_id != seat.host_id:
+        yield wait(name, reason, f"its volume to have the data of host ID {seat.host_id}: it has {seen.host_id}")
+        return
+    if seen.has_left:
+        yield write(
+            roster.seated(name, replace(seat, standing=Standing.LEFT)),
+            name,
+            "it has handed on its data and left, by its own word",
+        )
+        return
+    if state is None:
+        yield wait(name, reason, coming(name, scene))
+        return
+    job_id = decommission(seat)
+    job = scene.jobs.get((name, job_id))
+    if state.mode is Mode.LEAVING:
+        if job is not None and job.state is JobState.FAILED and seen.pod:
+            # Told once more, it would leave without a check of who keeps its data.
+            halted = f"it stopped leaving: {job.message}; a restart takes that back"
+            yield Step(subject=name, reason=halted, action=Restart(name, seen.pod), lane=LANE)
+            return
+        yield wait(name, reason, f"its data to be with the others{_streams(state)}")
+        return
+    if not seen.serves:
+        yield wait(name, reason, coming(name, scene))
+        return
+    if (job is not None and job.state is not JobState.FAILED) or (name, job_id) not in scene.jobs:
+        yield wait(name, reason, "it to begin")
+        return
+    held = unrest(roster, scene, but=(name,))
+    held = after(held) if held else _cannot_leave(name, wish, roster, scene)
+    if held:
+        yield wait(name, reason, held)
+        return
+    if job is not None:
+        if fresh(job, scene):
+            yield wait(name, reason, f"the next try: {job.message}")
+            return
+        again = replace(seat, attempt=seat.attempt + 1)
+        yield write(roster.seated(name, again), name, f"it could not leave: {job.message}")
+        return
+    lose = tuple(k.name for k in short_of_copies(len(roster.members), roster.datacenter, scene.keyspaces or ()))
+    action = Tell(name, job_id, Decommission(force=bool(lose)), lose)
+    yield Step(subject=name, reason=reason, action=action, lane=LANE)
+
+
+def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps by which a lost member is taken out of the ring."""
+    seat = roster.seats[name]
+    reason = f"host ID {seat.host_id} is lost: the others make its copies anew"
+    kept = keepers(seat.host_id, "", roster, scene)
+    if kept == []:
+        gone = replace(seat, standing=Standing.STOPPING)
+        yield write(roster.seated(name, gone), name, "it is out of the ring")
+        return
+    if kept is None:
+        yield wait(name, reason, "another member to serve")
+        return
+    held = unrest(roster, scene, but=(name,))
+    if held:
+        yield wait(name, reason, after(held))
+        return
+    yield from told(kept[0], removal(seat), RemoveNode(seat.host_id), reason, scene)
+
+
+def left(name: str, _: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps until all others have seen that a member left."""
+    seat = roster.seats[name]
+    kept = keepers(seat.host_id, scene.of(name).address, roster, scene)
+    if kept is None or kept:
+        yield wait(name, "it has left the ring", f"{some(kept or ['the others'], 3)} to see that")
+        return
+    stops = replace(seat, standing=Standing.STOPPING)
+    yield write(roster.seated(name, stops), name, "all others see that it has left: its pod is not needed any more")
+
+
+def stopping(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps until nothing is left of a member but, unless the spec says otherwise, its volume."""
+    seat, seen = roster.seats[name], scene.of(name)
+    if seen.pod:
+        yield wait(name, "it has left the ring", "its pod to end")
+        return
+    if seen.claim and wish.wipe:
+        wipe = DeleteVolume(member=name, claim=seen.claim, pod="")
+        reason = "it has left the ring, and spec.claimRetention.whenScaled is Delete"
+        yield Step(subject=name, reason=reason, action=wipe, lane=LANE)
+        return
+    kept = ", and its volume is kept" if seen.claim else ""
+    yield write(roster.seated(name, None), name, f"it is gone, with host ID {seat.host_id or 'unknown'}{kept}")
+
+
+def _cannot_leave(name: str, wish: Wish, roster: Roster, scene: Scene) -> str:
+    """What has to happen before a member can hand on its data; empty: it can."""
+    staying = [member for member in roster.members if member != name]
+    if not staying:
+        return "the Cluster to be deleted: the last member has nobody to hand its data to"
+    if scene.keyspaces is None:
+        return "a member to tell which keyspaces there are"
+    for keyspace in scene.keyspaces:
+        asked = sum(keyspace.factors.values())
+        if keyspace.is_system and asked > len(staying):
+            return f"keyspace {keyspace.name} to have at most {len(staying)} copies: it has {asked}"
+    for keyspace in short_of_copies(len(staying), roster.datacenter, scene.keyspaces):
+        if keyspace.name not in wish.lose_copies:
+            asked = sum(keyspace.factors.values())
+            return (
+                f"keyspace {keyspace.name} to ask for at most {len(staying)} copies, and not {asked} (ALTER KEYSPACE), "
+                "or to be named in spec.loseCopies"
+            )
+    return _no_room(name, staying, scene)
+
+
+def _no_room(name: str, staying: list[str], scene: Scene) -> str:
+    state = scene.of(name).state
+    load = state.load if state is not None else 0
+    for member in staying:
+        look = scene.of(member).look
+        if look is not None and look.report.volume_size and look.report.volume_free < load:
+            return f"{member} to have room for {load} bytes: its volume has {look.report.volume_free} free"
+    return ""
+
+
+def _streams(state: State) -> str:
+    sent, to_send = sum(s.sent for s in state.streams), sum(s.to_send for s in state.streams)
+    return f": {sent} of {to_send} bytes are" if to_send else ""

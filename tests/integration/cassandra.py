@@ -1,0 +1,208 @@
+"""Real Cassandra members in containers, started by the program and with the configuration that our pods have.
+
+What Kubernetes does for a pod is done here by hand: files are mounted from directories, and each member has an address
+of its own in a network of the machine.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from controller.cassandra.access.members import Door, Login
+from controller.cassandra.member import configuration, containers, record
+from e2e import host, images, jars
+from e2e.certificates import make_authority, make_peer_certificate
+
+LOGIN = Login("operator", "of-the-integration-tests")
+NETWORK = "rook-cassandra-tests"
+KEEPER = f"{NETWORK}-keeper"
+SUBNET = "10.231.77"
+FAST = (
+    "-Dcassandra.ring_delay_ms=5000",
+    "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+    "-Dcassandra.superuser_setup_delay_ms=0",
+    "-XX:TieredStopAtLevel=1",
+)
+"""What makes members quicker than they are by themselves; nothing else about them differs from a user's."""
+HEAP = 320 << 20
+MEMORY = 1200 << 20
+
+
+@dataclass
+class Node:
+    """One member's pod."""
+
+    name: str
+    address: str
+    directory: Path
+    lab: "Lab"
+
+    @property
+    def door(self) -> Door:
+        """How to reach its program."""
+        return Door(self.address, LOGIN, ca=self.lab.ca, name=self.name)
+
+    @property
+    def container(self) -> str:
+        return f"{NETWORK}-{self.name}"
+
+    def record(self, **fields: object) -> None:
+        """Write how it is to be started."""
+        wanted = record.Record(**{"address": self.address, **fields})  # type: ignore[arg-type]  # its own fields
+        path = self.lab.directory / "members" / record.key(self.name)
+        path.with_suffix(".new").write_text(record.text(wanted))
+        path.with_suffix(".new").rename(path)
+
+    def start(self, image: str = "cassandra-50", **changes: object) -> None:
+        """Make its pod, and start it. What was changed of its settings holds from now on."""
+        self.lab.configure(self, image, changes)
+        volume = self.directory / "data"
+        volume.mkdir(exist_ok=True)
+        os.chown(volume, containers.USER, containers.USER)
+        run = self.directory / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        run.mkdir()
+        (run / "tmp").mkdir()
+        for path in (run, run / "tmp"):
+            os.chown(path, containers.USER, containers.USER)
+        mounts = {
+            volume: containers.DATA,
+            run: "/run/rook",
+            run / "tmp": "/tmp",  # noqa: S108  # in the container
+            self.lab.program: "/opt/rook",
+            self.directory / "configuration": "/etc/rook/cassandra",
+            self.lab.directory / "members": "/etc/rook/members",
+            self.lab.directory / "admin": "/etc/rook/admin",
+        }
+        if (self.directory / "tls").is_dir():
+            mounts[self.directory / "tls"] = "/etc/rook/tls"
+        pod = containers.member_container("", {}, claim="data", tls=False)
+        options = ["--detach", "--read-only", f"--user={containers.USER}", f"--workdir={pod['workingDir']}"]
+        options += [f"--name={self.container}", f"--network={NETWORK}", f"--ip={self.address}", f"--memory={MEMORY}"]
+        options += [f"--env=ROOK_MEMBER={self.name}", f"--env=ROOK_POD_IP={self.address}", "--entrypoint="]
+        for source, target in mounts.items():
+            options += ["--volume", f"{source}:{target}"]
+        reference = self.lab.images[image]
+        self.lab.run("run", *options, reference, *pod["command"])
+
+    def stop(self) -> None:
+        """End it in good order, as a kubelet does."""
+        self.lab.run("stop", f"--time={containers.GRACE_SECONDS}", self.container)
+        self.remove()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.lab.run("kill", self.container, check=False)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove its pod; its volume stays. Its log is kept beside it."""
+        with (self.directory / "log").open("a") as file:
+            file.write(self.log())
+        self.lab.run("rm", "--force", self.container, check=False)
+
+    def lose_volume(self) -> None:
+        """Empty its volume."""
+        shutil.rmtree(self.directory / "data")
+
+    def log(self) -> str:
+        """What its pod has written to its log."""
+        command = [host.engine().name, "logs", self.container]
+        shown = subprocess.run(
+            command, env=host.engine().environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        return shown.stdout
+
+
+class Lab:
+    """A place for members: a network, and the program as an init container would have put it there."""
+
+    def __init__(self, directory: Path, *, tls: bool = False) -> None:
+        self.directory = directory
+        self.ca = ""
+        self._tls = tls
+        self.nodes: dict[str, Node] = {}
+        self.program = directory / "program"
+        self.images: Mapping[str, str] = {}
+        self._settings = configuration.Settings(
+            cluster_name="tests",
+            datacenter="dc1",
+            rack="r1",
+            release=(5, 0),
+            internode_tls=tls,
+            client_tls=configuration.REQUIRED if tls else "",
+            heap=HEAP,
+            memory=MEMORY,
+            options=FAST,
+        )
+
+    def __enter__(self) -> Self:
+        found = images.ensure("cassandra-41", "cassandra-50")
+        self.images = {name: image.reference for name, image in found.items()}
+        for name, text in {"username": LOGIN.user, "password": LOGIN.password}.items():
+            (self.directory / "admin").mkdir(exist_ok=True)
+            (self.directory / "admin" / name).write_text(text)
+        (self.directory / "members").mkdir()
+        if self._tls:
+            make_authority(self.directory)
+            self.ca = (self.directory / "ca.crt").read_text()
+        self._install()
+        self.run("network", "rm", "--force", NETWORK, check=False)
+        self.run("network", "create", f"--subnet={SUBNET}.0/24", NETWORK)
+        # A network without containers has no device, and what is meant for it would go out of the machine.
+        keeper = ["--detach", f"--name={KEEPER}", f"--network={NETWORK}", f"--ip={SUBNET}.2", "--entrypoint="]
+        self.run("rm", "--force", KEEPER, check=False)
+        self.run("run", *keeper, self.images["cassandra-50"], "sleep", "infinity")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for node in self.nodes.values():
+            node.remove()
+        self.run("rm", "--force", "--time=0", KEEPER, check=False)
+        self.run("network", "rm", "--force", NETWORK, check=False)
+
+    def node(self, number: int) -> Node:
+        """The member of that number, from 0."""
+        name = f"tests-{number}"
+        if name not in self.nodes:
+            directory = self.directory / name
+            directory.mkdir()
+            if self._tls:
+                self.certify(name, directory / "tls")
+            self.nodes[name] = Node(name, f"{SUBNET}.{10 + number}", directory, self)
+        return self.nodes[name]
+
+    def certify(self, name: str, directory: Path) -> None:
+        """Give a member a new key and certificate, as a Secret's volume has them."""
+        make_peer_certificate(self.directory, name)
+        directory.mkdir(exist_ok=True)
+        for source, target in {f"{name}.key": "tls.key", f"{name}.crt": "tls.crt", "ca.crt": "ca.crt"}.items():
+            shutil.copy(self.directory / source, directory / target)
+            (directory / target).chmod(0o644)
+
+    def configure(self, node: Node, image: str, changes: Mapping[str, object]) -> None:
+        """Write a member's configuration."""
+        release = (4, 1) if image == "cassandra-41" else (5, 0)
+        self._settings = replace(self._settings, release=release, **changes)  # type: ignore[arg-type]
+        assert not list(configuration.refusals(self._settings))
+        directory = node.directory / "configuration"
+        directory.mkdir(exist_ok=True)
+        for name, text in configuration.files(self._settings).items():
+            (directory / name).write_text(text)
+
+    def run(self, *arguments: str, check: bool = True) -> None:
+        host.engine().run(*arguments, check=check, timeout=600)
+
+    def _install(self) -> None:
+        self.program.mkdir()
+        source = Path(containers.__file__).parent / "pod"
+        shutil.copytree(source, self.program / "rook_member", ignore=shutil.ignore_patterns("__pycache__"))
+        for jar in jars.ensure("agents").glob("*.jar"):
+            shutil.copy(jar, self.program / images.AGENTS[jar.name.partition("-")[0]])

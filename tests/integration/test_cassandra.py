@@ -1,0 +1,262 @@
+"""Real Cassandra, started by our program with our configuration, and spoken to as the operator does."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from controller.cassandra.access import roles
+from controller.cassandra.access.answers import (
+    SYSTEM_KEYSPACES,
+    AccessError,
+    Bootstrap,
+    Cleanup,
+    ClearSnapshot,
+    Command,
+    Decommission,
+    Drain,
+    Flush,
+    Job,
+    JobState,
+    Look,
+    Mode,
+    Phase,
+    RefusedError,
+    Repair,
+    State,
+    TakeSnapshot,
+    UnansweredError,
+    UpgradeSSTables,
+)
+from controller.cassandra.access.http import HttpMembers
+from controller.cassandra.access.members import Login, Session
+from tests.integration.cassandra import Lab, Node
+
+SUPERUSER = Login("rook", "it's a secret")
+START_SECONDS = 240.0
+"""In which a member must be up; on a free machine it takes a tenth of it."""
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(os.geteuid() != 0, reason="containers with addresses of their own need root"),
+]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab(tmp_path, tls=getattr(request, "param", False)) as lab:
+        yield lab
+
+
+@pytest.fixture
+async def members() -> AsyncIterator[HttpMembers]:
+    async with HttpMembers() as members:
+        yield members
+
+
+async def eventually[T](question: Callable[[], Awaitable[T]], good: Callable[[T], bool], what: str) -> T:
+    """The first answer that is good; answers that do not come are waited for."""
+    last: object = None
+    with anyio.move_on_after(START_SECONDS):
+        while True:
+            try:
+                last = answer = await question()
+                if good(answer):
+                    return answer
+            except AccessError as error:
+                last = error
+            await asyncio.sleep(0.5)
+    raise AssertionError(f"not within {START_SECONDS:g} s: {what}; last seen: {last!r}")
+
+
+async def serving(members: HttpMembers, node: Node) -> State:
+    """The member's state as soon as it serves and its volume is marked."""
+
+    def good(look: Look) -> bool:
+        return look.state is not None and look.state.is_serving and look.report.host_id != ""
+
+    look = await eventually(members.member(node.door).look, good, f"{node.name} serves")
+    assert look.state is not None
+    return look.state
+
+
+async def done(members: HttpMembers, node: Node, name: str, command: Command) -> Job:
+    """How a job ended."""
+    member = members.member(node.door)
+    await member.start(name, command)
+
+    async def ask() -> Job:
+        job = await member.job(name)
+        assert job is not None
+        return job
+
+    return await eventually(ask, lambda job: job.state is not JobState.RUNNING, f"{command} ends")
+
+
+def seeds(look: Look) -> tuple[str, ...]:
+    return () if look.state is None else look.state.seeds
+
+
+@asynccontextmanager
+async def session(members: HttpMembers, node: Node, login: Login) -> AsyncIterator[Session]:
+    async with members.session(node.address, login, ca=node.lab.ca, name=node.name) as session:
+        yield session
+
+
+async def write_rows(members: HttpMembers, node: Node, login: Login, count: int) -> None:
+    async with session(members, node, login) as cql:
+        replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 1}"
+        await cql.query(f"CREATE KEYSPACE IF NOT EXISTS app WITH replication = {replication}")
+        await cql.query("CREATE TABLE IF NOT EXISTS app.rows (id int PRIMARY KEY)")
+        for number in range(count):
+            await cql.query(f"INSERT INTO app.rows (id) VALUES ({number})")  # noqa: S608  # our own numbers
+
+
+async def rows(members: HttpMembers, node: Node, login: Login) -> set[int]:
+    async with session(members, node, login) as cql:
+        return {row["id"] for row in await cql.query("SELECT id FROM app.rows")}
+
+
+@pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
+async def test_a_ring_is_founded_grown_and_shrunk(lab: Lab, members: HttpMembers) -> None:
+    first, second = lab.node(0), lab.node(1)
+
+    # Nobody starts before the operator has said how.
+    await asyncio.to_thread(first.start)
+    look = await eventually(members.member(first.door).look, lambda look: True, "the program answers")
+    assert look.report.phase is Phase.WAITING
+    with pytest.raises(RefusedError, match="does not run"):
+        await members.member(first.door).start("early", Drain())
+    first.record(seeds=(first.address,), founder=True)
+    founder = await serving(members, first)
+    assert (founder.datacenter, founder.rack, founder.tokens, founder.release[:3]) == ("dc1", "r1", 16, "5.0")
+    assert founder.bootstrap is Bootstrap.COMPLETED
+    assert founder.ring.host_ids == {first.address: founder.host_id}
+
+    # Authentication: our superuser works, the one that everybody knows does not.
+    reach = {"ca": lab.ca, "name": first.name}
+    async with session(members, first, roles.DEFAULT) as cql:
+        await roles.set_superuser(cql, SUPERUSER)
+    async with session(members, first, SUPERUSER) as cql:
+        await roles.lock_default(cql)
+        assert await roles.superusers(cql) == {SUPERUSER.user}
+    assert await roles.is_let_in(members, first.address, SUPERUSER, **reach)
+    await eventually(  # passwords are cached for 2 s
+        lambda: roles.is_let_in(members, first.address, roles.DEFAULT, **reach), lambda let: not let, "it is locked"
+    )
+    with pytest.raises(UnansweredError):  # not without TLS
+        await roles.is_let_in(members, first.address, SUPERUSER)
+
+    # Alone it has nobody to leave its data to.
+    alone = await done(members, first, "leave-alone", Decommission())
+    assert (alone.state, "no other normal nodes" in alone.message) == (JobState.FAILED, True)
+
+    # The second one joins: it takes over data, though its record names it as a seed.
+    await write_rows(members, first, SUPERUSER, 50)
+    second.record(seeds=(first.address, second.address))
+    await asyncio.to_thread(second.start)
+    joiner = await serving(members, second)
+    both = {first.address: founder.host_id, second.address: joiner.host_id}
+    for node in (first, second):
+        state = await serving(members, node)
+        assert (dict(state.ring.host_ids), state.ring.live) == (both, frozenset(both))
+    assert "JOINING" in await asyncio.to_thread(second.log)
+    assert await rows(members, second, SUPERUSER) == set(range(50))
+    assert (await done(members, first, "cleanup", Cleanup("app"))).state is JobState.SUCCEEDED
+    assert await rows(members, first, SUPERUSER) == set(range(50))
+    # Seeds of a running member follow its record.
+    first.record(seeds=(second.address,))
+    await eventually(
+        members.member(first.door).look,
+        lambda look: look.state is not None and look.state.seeds == (second.address,),
+        "seeds",
+    )
+
+    # It does not leave while a keyspace wants more copies than members stay, and goes on serving.
+    keyspaces = {keyspace.name: keyspace for keyspace in await members.member(first.door).keyspaces()}
+    assert keyspaces.keys() == {"app", *SYSTEM_KEYSPACES}
+    assert keyspaces["app"].factors == {"dc1": 1}
+    assert keyspaces["system_distributed"].factors == {"": 3}
+    refused = await done(members, second, "leave-1", Decommission())
+    assert (refused.state, "Not enough live nodes" in refused.message) == (JobState.FAILED, True)
+    assert (await serving(members, second)).mode is Mode.DECOMMISSION_FAILED
+    async with session(members, first, SUPERUSER) as cql:
+        for name in sorted(SYSTEM_KEYSPACES):
+            await roles.set_replication(cql, name, {"dc1": 1})
+    for name in sorted(SYSTEM_KEYSPACES):
+        (found,) = [k for k in await members.member(second.door).keyspaces() if k.name == name]
+        assert (found.strategy, found.factors) == ("NetworkTopologyStrategy", {"dc1": 1})
+
+    # Then it leaves once, however often it is told to with the same job.
+    first.record(seeds=(first.address,), host_id=founder.host_id)
+    assert (await members.member(second.door).start("leave-2", Decommission())).state is JobState.RUNNING
+    left = await done(members, second, "leave-2", Decommission())
+    assert left.state is JobState.SUCCEEDED
+    gone = await members.member(second.door).look()
+    assert gone.state is not None
+    assert (gone.state.mode, gone.state.bootstrap) == (Mode.DECOMMISSIONED, Bootstrap.DECOMMISSIONED)
+    assert not gone.state.is_serving
+    assert (await serving(members, first)).ring.host_ids == {first.address: founder.host_id}
+    assert await rows(members, first, SUPERUSER) == set(range(50))
+
+    # Its volume is not used again.
+    await asyncio.to_thread(second.stop)
+    await asyncio.to_thread(second.start)
+    look = await eventually(
+        members.member(second.door).look, lambda look: look.report.phase is Phase.LEFT, "it has left"
+    )
+    assert joiner.host_id in look.report.message
+
+    # Drained, it serves no more, and only a restart ends that; everything is there again.
+    assert (await done(members, first, "drain", Drain())).state is JobState.SUCCEEDED
+    drained = await members.member(first.door).look()
+    assert drained.state is not None
+    assert (drained.state.mode, drained.state.is_serving) == (Mode.DRAINED, False)
+    await asyncio.to_thread(first.stop)
+    await asyncio.to_thread(first.start)
+    assert (await serving(members, first)).host_id == founder.host_id
+    assert await rows(members, first, SUPERUSER) == set(range(50))
+
+
+async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: HttpMembers) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    await asyncio.to_thread(node.start, "cassandra-41", authentication=False)
+    old = await serving(members, node)
+    assert (old.release[:3], old.bootstrap, old.mode) == ("4.1", Bootstrap.COMPLETED, Mode.NORMAL)
+    async with members.session(node.address, None) as cql:
+        await cql.query("CREATE KEYSPACE app WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
+        await cql.query("INSERT INTO app.rows (id) VALUES (1)")
+    keyspaces = {keyspace.name: keyspace.factors for keyspace in await members.member(node.door).keyspaces()}
+    assert keyspaces["app"] == {"": 1}
+    commands: dict[str, Command] = {"flush": Flush("app"), "snapshot": TakeSnapshot("before"), "repair": Repair("app")}
+    for name, command in commands.items():
+        job = await done(members, node, name, command)
+        assert job.state is JobState.SUCCEEDED, job
+    (snapshot,) = await members.member(node.door).snapshots()
+    assert (snapshot.tag, {"app", "system_auth"} <= snapshot.keyspaces) == ("before", True)
+
+    node.record(seeds=(node.address,), host_id=old.host_id)
+    await asyncio.to_thread(node.stop)
+    await asyncio.to_thread(node.start, "cassandra-50")
+    new = await serving(members, node)
+    assert (new.release[:3], new.host_id) == ("5.0", old.host_id)
+    async with members.session(node.address, None) as cql:
+        assert await cql.query("SELECT id FROM app.rows") == [{"id": 1}]
+        await cql.query("INSERT INTO app.rows (id) VALUES (2)")
+    assert (await done(members, node, "upgrade", UpgradeSSTables("app"))).state is JobState.SUCCEEDED
+    assert (await done(members, node, "clear", ClearSnapshot("before"))).state is JobState.SUCCEEDED
+    (kept,) = await members.member(node.door).snapshots()  # Cassandra makes one of its own tables when it is upgraded
+    assert "upgrade-4.1" in kept.tag
+
+    # As long as the storage mode is that of 4, there is a way back.
+    await asyncio.to_thread(node.stop)
+    await asyncio.to_thread(node.start, "cassandra-41")
+    assert (await serving(members, node)).release[:3] == "4.1"
+    async with members.session(node.address, None) as cql:
+        assert {row["id"] for row in await cql.query("SELECT id FROM app.rows")} == {1, 2}

@@ -1,0 +1,312 @@
+"""The life of a cluster: the whole operator against a world that follows Cassandra's rules."""
+
+from __future__ import annotations
+
+import asyncio
+
+from controller.cassandra.access.answers import (
+    Decommission,
+    Keyspace,
+    RemoveNode,
+    Repair,
+    TakeSnapshot,
+    UpgradeSSTables,
+)
+from controller.cassandra.cluster.act import CLUSTERS
+from controller.cassandra.member.roster import Roster
+from controller.runtime.kube import PVC, STATEFULSET
+from controller.testkit import virtual_time
+from tests.unit.cassandra.life import NAME, Life, living, operator, spec
+from tests.unit.cassandra.world import NAMESPACE
+
+
+def claims(life: Life) -> set[str]:
+    """The names of all volumes' claims."""
+    return {claim["metadata"]["name"] for claim in life.server.list(PVC, NAMESPACE)}
+
+
+@virtual_time
+async def test_a_cluster_is_made_and_its_members_join_one_at_a_time() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=2))
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        assert life.world.rings == 1
+        assert life.cluster.status.founded
+
+
+@virtual_time
+async def test_members_leave_with_their_data_and_keep_their_volumes() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=2))
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        life.scale(a=3)
+        await life.ready("a-0", "a-1", "a-2", "b-0", "b-1")
+        life.scale(a=2, b=1)
+        await life.ready("a-0", "a-1", "b-0")
+        left = [command for _, command in life.world.told if isinstance(command, Decommission)]
+        assert left == [Decommission(), Decommission()]
+        assert claims(life) == {f"data-store-dc1-{name}" for name in ("a-0", "a-1", "a-2", "b-0", "b-1")}
+        assert life.world.keyspaces["system_auth"].factors == {"dc1": 3}
+
+
+@virtual_time
+async def test_a_member_does_not_leave_while_a_keyspace_wants_its_copies() -> None:
+    async with living(copies=3) as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.scale(a=2)
+        await life.until(lambda: "keyspace shop to ask for at most 2 copies" in life.cluster.status.message)
+        assert not [command for _, command in life.world.told if isinstance(command, Decommission)]
+        life.world.keyspaces["shop"] = Keyspace("shop", "NetworkTopologyStrategy", {"dc1": 2})
+        await life.ready("a-0", "a-1")
+
+
+@virtual_time
+async def test_copies_are_given_up_only_where_that_is_said() -> None:
+    async with living(copies=3) as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.scale(a=2)
+        life.edit(loseCopies=["shop"])
+        await life.ready("a-0", "a-1")
+        assert [command for _, command in life.world.told if isinstance(command, Decommission)] == [
+            Decommission(force=True)
+        ]
+
+
+@virtual_time
+async def test_volumes_of_members_that_left_go_with_consent_and_make_room_for_others() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.scale(a=2)
+        await life.ready("a-0", "a-1")
+        life.scale(a=3)
+        await life.until(lambda: "needs spec.claimRetention.whenScaled: Delete" in life.cluster.status.message)
+        assert claims(life) == {f"data-store-dc1-a-{number}" for number in range(3)}
+        life.edit(claimRetention={"whenScaled": "Delete"})
+        await life.ready("a-0", "a-1", "a-2")
+        life.scale(a=2)
+        await life.until(lambda: claims(life) == {"data-store-dc1-a-0", "data-store-dc1-a-1"})
+
+
+@virtual_time
+async def test_the_last_member_does_not_leave() -> None:
+    async with living(copies=1) as life:
+        life.create(spec(a=1))
+        await life.ready("a-0")
+        life.scale(a=0)
+        await life.until(lambda: "the last member has nobody to hand its data to" in life.cluster.status.message)
+
+
+@virtual_time
+async def test_a_lost_member_is_replaced_when_its_host_id_is_given_up() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        host_id = life.cluster.status.members["store-dc1-a-1"].host_id
+        life.world.lose("store-dc1-a-1")
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberDown")
+        assert f"hostID: {host_id}" in life.condition("Degraded")[2]
+        await life.until(lambda: "the volume is empty" in life.cluster.status.members["store-dc1-a-1"].message)
+        life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
+        await life.ready("a-0", "a-1", "a-2")
+        assert life.cluster.status.members["store-dc1-a-1"].host_id != host_id
+        assert ("store-dc1-a-1", Repair("shop", primary=False)) in life.world.told
+
+
+@virtual_time
+async def test_a_member_that_is_alive_is_never_given_up() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        host_id = life.cluster.status.members["store-dc1-a-1"].host_id
+        uids = claims(life)
+        life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
+        await life.until(lambda: "it answers, and is not lost" in life.cluster.status.message)
+        assert claims(life) == uids
+
+
+@virtual_time
+async def test_a_lost_member_is_taken_out_of_the_ring_where_fewer_are_wanted() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        host_id = life.cluster.status.members["store-dc1-a-3"].host_id
+        life.world.lose("store-dc1-a-3")
+        life.scale(a=3)
+        life.edit(lostMembers=[{"member": "store-dc1-a-3", "hostID": host_id}])
+        await life.ready("a-0", "a-1", "a-2")
+        assert RemoveNode(host_id) in [command for _, command in life.world.told]
+
+
+@virtual_time
+async def test_all_members_die_at_once_and_nobody_makes_another_ring() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=2))
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        before = {name: seat.host_id for name, seat in life.roster.members.items()}
+        for name in list(life.world.processes):
+            life.world.kill(name)
+        await life.until(lambda: life.condition("Degraded")[0] == "True")
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        assert {name: seat.host_id for name, seat in life.roster.members.items()} == before
+        assert life.world.rings == 1
+
+
+@virtual_time
+async def test_nobody_joins_or_leaves_while_a_member_is_not_well() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.world.frozen.add("store-dc1-a-1")
+        for count in (4, 2):
+            life.scale(a=count)
+            await life.until(lambda: "store-dc1-a-1 does not answer" in life.cluster.status.message)
+        assert set(life.roster.seats) == {f"store-dc1-a-{number}" for number in range(3)}
+        life.world.frozen.clear()
+        await life.ready("a-0", "a-1")
+
+
+@virtual_time
+async def test_a_stateful_set_that_somebody_scales_down_is_put_back() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.server.patch(STATEFULSET, NAMESPACE, "store-dc1-a", {"spec": {"replicas": 1}})
+        await life.until(lambda: life.server.get(STATEFULSET, NAMESPACE, "store-dc1-a")["spec"]["replicas"] == 3)
+        await life.ready("a-0", "a-1", "a-2")
+        assert not [command for _, command in life.world.told if isinstance(command, Decommission)]
+
+
+@virtual_time
+async def test_more_members_are_wanted_while_one_leaves() -> None:
+    async with living() as life:
+        life.world.slow = 30
+        life.create(spec(a=3) | {"claimRetention": {"whenScaled": "Delete"}})
+        await life.ready("a-0", "a-1", "a-2")
+        life.scale(a=2)
+        await life.until(lambda: life.roster.moving is not None)
+        life.scale(a=4)
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+
+
+@virtual_time
+async def test_a_join_that_found_no_node_is_taken_back() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        life.world.blocked.add("store-dc1-a-2")
+        life.scale(a=3)
+        await life.until(lambda: life.roster.moving is not None)
+        life.scale(a=2)
+        await life.ready("a-0", "a-1")
+
+
+@virtual_time
+async def test_a_configuration_goes_through_the_members_one_at_a_time() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=1))
+        await life.ready("a-0", "a-1", "b-0")
+        before = dict(life.world.started)
+        life.edit(config={"concurrent_reads": 16})
+        await life.ready("a-0", "a-1", "b-0")
+        order = [name for name, _ in life.world.starts[-3:]]
+        assert order == ["store-dc1-a-1", "store-dc1-a-0", "store-dc1-b-0"]
+        assert {name: count + 1 for name, count in before.items()} == life.world.started
+        assert life.world.most_down == 1
+
+
+@virtual_time
+async def test_an_upgrade_takes_snapshots_goes_rack_by_rack_and_rewrites_files() -> None:
+    async with living() as life:
+        life.create(spec("4.1.7", a=2, b=1))
+        await life.ready("a-0", "a-1", "b-0")
+        life.edit(upgrade={"canary": 1, "soakSeconds": 2}, version="5.0.3")
+        await life.until(lambda: "spec.upgrade.canary to be 0" in str(life.cluster.status.plan.steps))
+        await life.until(lambda: life.cluster.status.version == "4.1.7 to 5.0.3")
+        life.scale(b=2)
+        await life.until(lambda: "members to run 5.0.3" in str(life.cluster.status.plan.steps))
+        assert "store-dc1-b-1" not in life.roster.seats
+        life.edit(upgrade={"canary": 0, "soakSeconds": 2})
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        told = [(name, type(command)) for name, command in life.world.told]
+        for name in ("store-dc1-a-0", "store-dc1-a-1", "store-dc1-b-0"):
+            assert (name, TakeSnapshot) in told
+            assert (name, UpgradeSSTables) in told
+        assert life.cluster.status.version == "5.0.3"
+        life.edit(version="4.1.7")
+        await life.until(lambda: life.condition("Degraded")[1] == "InvalidSpec")
+        assert "files of 5.0.3" in life.condition("Degraded")[2]
+
+
+@virtual_time
+async def test_an_upgrade_may_be_taken_back_while_it_has_not_ended() -> None:
+    async with living() as life:
+        life.create(spec("4.1.7", a=2))
+        await life.ready("a-0", "a-1")
+        life.edit(upgrade={"canary": 1, "soakSeconds": 2}, version="5.0.3")
+        await life.until(lambda: life.cluster.status.version == "4.1.7 to 5.0.3")
+        life.edit(upgrade={"canary": 0, "soakSeconds": 2}, version="4.1.7")
+        await life.ready("a-0", "a-1")
+        assert life.cluster.status.version == "4.1.7"
+
+
+@virtual_time
+async def test_a_newer_operator_restarts_nobody() -> None:
+    async with living(operated=False) as life:
+        async with operator(life):
+            life.create(spec(a=2))
+            await life.ready("a-0", "a-1")
+        before = dict(life.world.started)
+        async with operator(life, image="rook/operator:2"):
+            life.scale(a=3)
+            await life.ready("a-0", "a-1", "a-2")
+        assert {name: count for name, count in life.world.started.items() if name in before} == before
+
+
+@virtual_time
+async def test_volumes_outlive_the_cluster_and_its_namesake_has_the_data_again() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        before = {name: seat.host_id for name, seat in life.roster.members.items()}
+        life.server.delete(CLUSTERS, NAMESPACE, NAME)
+        await life.until(lambda: life.server.find(CLUSTERS, NAMESPACE, NAME) is None and not life.world.processes)
+        assert claims(life) == {"data-store-dc1-a-0", "data-store-dc1-a-1"}
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        assert {name: seat.host_id for name, seat in life.roster.members.items()} == before
+        assert life.world.rings == 1
+
+
+@virtual_time
+async def test_volumes_go_with_the_cluster_where_that_is_said() -> None:
+    async with living() as life:
+        life.create(spec(a=2) | {"claimRetention": {"whenDeleted": "Delete"}})
+        await life.ready("a-0", "a-1")
+        life.server.delete(CLUSTERS, NAMESPACE, NAME)
+        await life.until(lambda: life.server.find(CLUSTERS, NAMESPACE, NAME) is None)
+        assert claims(life) == set()
+        assert life.roster == Roster()
+
+
+@virtual_time
+async def test_the_well_known_superuser_is_locked_and_the_secret_s_is_let_in() -> None:
+    async with living() as life:
+        life.create(spec(a=1))
+        await life.ready("a-0")
+        await life.until(lambda: list(life.world.roles) == ["store-superuser"])
+        await life.until(lambda: life.condition("Degraded")[0] == "False")
+
+
+@virtual_time
+async def test_an_idle_operator_writes_and_tells_nothing() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        await asyncio.sleep(120)
+        told, version = len(life.world.told), life.server.storage.version
+        await asyncio.sleep(900)
+        assert len(life.world.told) == told
+        assert life.server.storage.version == version
