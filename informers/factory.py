@@ -31,18 +31,20 @@ class _Followed:
     def __init__(self, cache: Cache, watchers: list[Watcher]) -> None:
         self.cache = cache
         self.watchers = watchers
-        self._scope = anyio.CancelScope()
+        self._tasks: TaskGroup | None = None
+        self._ended = False
 
     async def run(self) -> None:
         """Runs the watchers until `end` is called."""
-        with self._scope:
-            async with anyio.create_task_group() as tasks:
-                for watcher in self.watchers:
-                    tasks.start_soon(watcher.run)
+        async with anyio.create_task_group() as self._tasks:
+            for watcher in self.watchers if not self._ended else ():
+                self._tasks.start_soon(watcher.run)
 
     def end(self) -> None:
         """Ends the watchers, and lets go of whatever waits for the cache."""
-        self._scope.cancel()
+        self._ended = True
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
         self.cache.close()
 
 
