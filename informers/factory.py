@@ -1,4 +1,4 @@
-"""Informers, one for each collection and view, shared by all who ask, and the tasks that keep them up to date."""
+"""Informers, one for each collection and view, shared by all callers, and the tasks that keep them up to date."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class InformerFactory:
         metadata_only: bool = False,
         optional: bool = False,
     ) -> Informer[T]:
-        """The informer of a collection. Who asks for the same again gets the same; another view shares its memory.
+        """The informer of a collection. Equal arguments return the same informer; another view shares its memory.
 
-        A namespaced resource is watched in each namespace that is served, with a watch of its own, so that rights in
-        those namespaces are enough. An informer that is asked for while `run` runs starts at once.
+        A namespaced resource is watched in each served namespace by a watch of its own, so that rights in those
+        namespaces are enough. While `run` runs, a new informer starts at once.
 
         Args:
             resource: What to watch.
@@ -95,8 +95,8 @@ class InformerFactory:
             label_selector: Watch only what matches, as `kubectl get -l`.
             field_selector: Watch only what matches, as `kubectl get --field-selector`.
             metadata_only: Watch objects' metadata alone; the view has no other field.
-            optional: That it cannot be filled (its CRD is not there, or may not be read) holds up only the controllers
-                that watch it. Whoever asks for the collection without this makes it necessary for all.
+            optional: If the collection cannot be listed (its CRD is missing, or may not be read), only the controllers
+                that watch it wait for it. One call without this makes the collection required for all.
 
         Raises:
             ValueError: `namespaces` names none.
@@ -127,7 +127,7 @@ class InformerFactory:
     def remove(self, informer: Informer[Any]) -> None:
         """Stop watching a collection and forget its objects, for all views of it: its namespace or its CRD went away.
 
-        Handlers are called no more. Whoever asks for the informer afterwards gets a new one, with handlers of its own.
+        Handlers are no longer called. A later call of `informer` makes a new one, with handlers of its own.
 
         Raises:
             ValueError: It is none of this factory's informers, or was removed before.
@@ -151,7 +151,7 @@ class InformerFactory:
                 self._tasks = None
 
     async def wait_synced(self) -> None:
-        """Return once every informer that was asked for is synced, but those that are optional."""
+        """Return once every informer is synced that is not optional."""
         for followed in list(self._followed.values()):
             if not followed.cache.optional:
                 await followed.cache.wait_synced()

@@ -96,14 +96,14 @@ class Backoff:
 
 @dataclass(slots=True)
 class WatcherStats:
-    """What a watcher has done since it was made.
+    """What a watcher has counted since it was made.
 
     Attributes:
         watches: Streams that were opened, streaming lists included.
         pages: Pages that were read.
-        troubles: Pauses because something went wrong.
-        stalls: Streams that were given up because nothing came.
-        last_event: When anything came last, on the watcher's clock; 0.0 before.
+        troubles: Pauses because of errors.
+        stalls: Streams that were closed because nothing came.
+        last_event: When anything came last, on the watcher's clock; 0.0 before that.
     """
 
     watches: int = 0

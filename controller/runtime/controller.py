@@ -150,8 +150,8 @@ class Controller:
         clock: Monotonic seconds; `workqueue.loop_clock` by default.
 
     Attributes:
-        queue: Requests that are to be reconciled; anyone may add to it.
-        caches: Those that it watches.
+        queue: Requests to reconcile; anyone may add to it.
+        caches: The caches that it watches.
         stats: What it has counted.
         reconcile: What the workers call.
     """
@@ -185,13 +185,13 @@ class Controller:
         to_requests: ToRequests[T] | None = None,
         predicate: Predicate[T] | None = None,
     ) -> None:
-        """Enqueues requests for changes of the objects in `informer`'s cache; for those that are there already too.
+        """Enqueues requests for each present object of an informer, and for each later change.
 
         Args:
             informer: The cache to watch.
-            to_requests: Which requests an object stands for: by default itself. Asked for the old and the new form of
-                an object, so that an object that changes hands wakes both sides.
-            predicate: Which changes matter: by default all. One for which it raises does.
+            to_requests: The requests that an object stands for; by default one for the object itself. Called for the old
+                and the new form of an object, so that a change of owner enqueues both.
+            predicate: Which changes matter; by default all. A change for which it raises matters.
         """
 
         def enqueue(delta: Delta[T]) -> None:
@@ -231,21 +231,22 @@ class Controller:
 
     @property
     def active(self) -> list[tuple[Request, float]]:
-        """What is being reconciled now, and for how many seconds."""
+        """The requests that are being reconciled, and for how many seconds."""
         now = self._clock()
         return [(worker.request, now - worker.since) for worker in self._busy if worker.request is not None]
 
     @property
     def stuck(self) -> list[tuple[Request, float]]:
-        """What goes on though it was cancelled long ago, and for how many seconds: its worker is lost."""
+        """Reconciles that go on long after they were cancelled, and for how many seconds: their workers are lost."""
         within = self._reconcile_timeout + HEEDED_WITHIN
         return [(request, seconds) for request, seconds in self.active if seconds > within]
 
     async def run(self, follow: Follow) -> None:
-        """Runs the workers until `shut_down` was called and they have finished what they were at.
+        """Runs the workers until `shut_down` was called and they have finished their present requests.
 
         Args:
-            follow: Asked at the end of a reconcile that has written something: no other of that request begins before.
+            follow: Called after a reconcile that wrote something. The request is not reconciled again before the caches
+                show the writes.
 
         Raises:
             RuntimeError: A worker was cancelled by something else than this method's own cancellation.
@@ -261,7 +262,7 @@ class Controller:
             raise RuntimeError(f"controller {self.name}: a worker was ended by something that is not its manager")
 
     def shut_down(self) -> None:
-        """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
+        """Takes no more work: queued requests are dropped, present reconciles go on."""
         self.queue.shut_down()
 
     async def _work(self, follow: Follow) -> None:
