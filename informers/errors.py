@@ -67,7 +67,7 @@ class IncompleteIndexError(Exception):
 
 
 class TransportError(Exception):
-    """The server did not answer: no connection, a broken one, or no answer in time. A write may have been carried out."""
+    """The server did not answer: no connection, a broken one, or a timeout. A write may have been carried out."""
 
 
 class RefusedError(TransportError):

@@ -189,8 +189,8 @@ class Controller:
 
         Args:
             informer: The cache to watch.
-            to_requests: The requests that an object stands for; by default one for the object itself. Called for the old
-                and the new form of an object, so that a change of owner enqueues both.
+            to_requests: The requests that an object stands for; by default one for the object itself. Called for the
+                old and the new form of an object, so that a change of owner enqueues both.
             predicate: Which changes matter; by default all. A change for which it raises matters.
         """
 
