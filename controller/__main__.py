@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from controller.cassandra import system as cassandra
 from controller.ceph import system as ceph
 from controller.framework import reports
 from controller.framework.program import PROGRAM
@@ -35,7 +36,7 @@ By default that causes several collections of everything, each of which holds up
 little, and can wait. Those of what is new are many and short.
 """
 
-SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register,)
+SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register, cassandra.register)
 """What this operator serves: each registers its controllers."""
 
 VOLUME_SYSTEMS: tuple[Callable[[Manager, Settings, VolumeControllers], None], ...] = (ceph.register,)
@@ -46,7 +47,7 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     """The command line, with defaults from `environment`."""
     made = argparse.ArgumentParser(
         prog="rook-operator",
-        description="Runs storage systems on Kubernetes: serves CephCluster and the kinds that live on it.",
+        description="Runs storage systems on Kubernetes: serves Ceph's kinds, and Cassandra's.",
         epilog="Each argument can be given by the environment variable in brackets instead.",
     )
 

@@ -25,6 +25,7 @@ FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 PATHS = {
+    "CassandraCluster": ("/apis/cassandra.rook.io/v1alpha1", "clusters"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
@@ -132,11 +133,11 @@ class Api:
         items: list[Manifest] = json.loads(self.request("GET", f"{path(kind, namespace)}?{query}"))["items"]
         return items
 
-    def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply, taking fields over from other managers."""
+    def apply(self, manifest: Manifest, *, kind: str = "") -> Manifest:
+        """Server-side apply, taking fields over from other managers; `kind`: where `PATHS` has it by another name."""
         meta = manifest["metadata"]
         query = urlencode({"fieldManager": FIELD_MANAGER, "force": "true"})
-        target = f"{path(manifest['kind'], meta.get('namespace', ''), meta['name'])}?{query}"
+        target = f"{path(kind or manifest['kind'], meta.get('namespace', ''), meta['name'])}?{query}"
         applied: Manifest = json.loads(self.request("PATCH", target, manifest, "application/apply-patch+yaml"))
         return applied
 

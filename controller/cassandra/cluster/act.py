@@ -11,11 +11,11 @@ import msgspec
 
 from controller.apis.cassandra import CASSANDRA_CLUSTER, CassandraCluster
 from controller.apis.cassandra.cluster import DELETE
+from controller.cassandra.access import roles
 from controller.cassandra.access.answers import Decommission, JobState, RefusedError, RemoveNode, UnansweredError
-from controller.cassandra.access.members import Login
 from controller.cassandra.cluster.deletion import DeleteClaim
 from controller.cassandra.cluster.objects import roster_config_map
-from controller.cassandra.cluster.users import DEFAULT, CreateSuperuser, LockDefault, MakeLogin
+from controller.cassandra.cluster.users import CreateSuperuser, LockDefault, MakeLogin
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import KEY, Standing, decoded
 from controller.cassandra.member.steps import DeleteVolume, Replicate, Restart, Tell, WriteRoster
@@ -28,8 +28,9 @@ from informers import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
 
-    from controller.cassandra.access.members import Members
+    from controller.cassandra.access.members import Login, Members, Session
     from controller.cassandra.cluster.observe import Caches, Observation
     from controller.cassandra.member.roster import Roster
     from controller.framework.plan import Handler
@@ -84,12 +85,8 @@ class _Acts:
             raise RefusedError(f"{action.member}, job {action.job}: {job.message}")
 
     async def replicate(self, action: Replicate) -> None:
-        datacenter = action.datacenter.replace("'", "''")
-        await self._query(
-            action.via,
-            f"ALTER KEYSPACE {action.keyspace} WITH replication = "
-            f"{{'class': 'NetworkTopologyStrategy', '{datacenter}': {action.copies}}}",
-        )
+        async with self._session(action.via, self._login()) as session:
+            await roles.set_replication(session, action.keyspace, {action.datacenter: action.copies})
 
     async def delete_volume(self, action: DeleteVolume) -> None:
         fresh = await self._fresh()
@@ -130,16 +127,12 @@ class _Acts:
                 raise
 
     async def create_superuser(self, action: CreateSuperuser) -> None:
-        login = self._superuser()
-        role = _name(login.user)
-        rights = f"{role} WITH PASSWORD = {_text(login.password)} AND LOGIN = true AND SUPERUSER = true"
-        for statement in (f"CREATE ROLE IF NOT EXISTS {rights}", f"ALTER ROLE {rights}"):
-            await self._query(action.via, statement, login=DEFAULT)
+        async with self._session(action.via, roles.DEFAULT) as session:
+            await roles.set_superuser(session, self._superuser())
 
     async def lock_default(self, action: LockDefault) -> None:
-        password = _text(secrets.token_urlsafe(PASSWORD_BYTES))
-        statement = f"ALTER ROLE {DEFAULT.user} WITH PASSWORD = {password} AND LOGIN = false AND SUPERUSER = false"
-        await self._query(action.via, statement, login=self._superuser())
+        async with self._session(action.via, self._superuser()) as session:
+            await roles.lock_default(session)
 
     async def _agreed(self, action: Tell) -> None:
         """Whether what gives up copies or a member is agreed to now, too."""
@@ -162,17 +155,16 @@ class _Acts:
         found = await self.manager.client.get(CONFIG_MAP, namespace, name)
         return decoded(found["data"][KEY])
 
-    async def _query(self, via: str, statement: str, *, login: Login | None = None) -> None:
+    def _session(self, via: str, login: Login | None) -> AbstractAsyncContextManager[Session]:
         pod = self.seen.pods.get(via)
         if pod is None or not pod.status.pod_ip:
             raise UnansweredError(f"{via} has no address")
-        async with self.members.session(pod.status.pod_ip, login or self._login()) as session:
-            await session.query(statement)
+        return self.members.session(pod.status.pod_ip, login)
 
     def _login(self) -> Login | None:
         if self.seen.roster is None or not self.seen.roster.authentication:
             return None
-        return DEFAULT if self.seen.auth.superuser is False else self._superuser()
+        return roles.DEFAULT if self.seen.auth.superuser is False else self._superuser()
 
     def _superuser(self) -> Login:
         if self.seen.superuser is None:
@@ -185,13 +177,3 @@ class _Acts:
 
 def _is_lost(cluster: CassandraCluster, member: str, host_id: str) -> bool:
     return any(lost.member == member and lost.host_id == host_id for lost in cluster.spec.lost_members)
-
-
-def _name(text: str) -> str:
-    """A name in a CQL statement."""
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _text(text: str) -> str:
-    """A text in a CQL statement."""
-    return "'" + text.replace("'", "''") + "'"

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from controller.cassandra.access.answers import AccessError, RefusedError, UnansweredError
+from controller.cassandra.access import roles
+from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
-from controller.cassandra.cluster import users
+from controller.cassandra.cluster.spec import release
 from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.analyze import asked_jobs
 from controller.cassandra.member.objects import claim_name
@@ -179,17 +180,14 @@ class Observer:
         hosts = [pod.status.pod_ip for name, pod in seen.pods.items() if seen.scene.of(name).serves]
         if not hosts or seen.superuser is None:
             return Auth()
-        auth = Auth(await self._lets_in(hosts[0], seen.superuser), await self._lets_in(hosts[0], users.DEFAULT))
+        auth = Auth(await self._lets_in(hosts[0], seen.superuser), await self._lets_in(hosts[0], roles.DEFAULT))
         self._auth[str(request)] = now, seen.superuser, auth
         return auth
 
     async def _lets_in(self, host: str, login: Login) -> bool | None:
         with anyio.move_on_after(ASK_SECONDS):
             try:
-                async with self._members.session(host, login):
-                    return True
-            except RefusedError:
-                return False
+                return await roles.is_let_in(self._members, host, login)
             except UnansweredError:
                 return None
         return None
@@ -216,7 +214,7 @@ class Observer:
             keyspaces = await self._keyspaces(seen, scene)
             uids = {name: pod.metadata.uid for name, pod in seen.pods.items()}
             wanted = asked_jobs(roster, uids, keyspaces or ())
-            if set(releases(roster, scene)) - {version}:
+            if set(releases(roster, scene)) - {release(version)}:
                 wanted |= snapshot_jobs(roster, version)
             jobs = await self._jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)

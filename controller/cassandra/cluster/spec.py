@@ -30,6 +30,12 @@ def minor(version: str) -> str:
     return found.group() if found is not None else ""
 
 
+def release(version: str) -> str:
+    """The release that a tag stands for, such as "5.0.3" of "5.0.3-rhel"."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return found.group() if found is not None else version
+
+
 def hindrances(cluster: CassandraCluster, roster: Roster | None) -> tuple[str, ...]:
     """Why members are neither made nor restarted as the spec has it: the field, what is found, and what is right."""
     return tuple(_hindrances(cluster, roster))

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.cassandra.access.members import Login
+from controller.cassandra.access.roles import DEFAULT
 from controller.framework.plan import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from controller.cassandra.access.members import Login
+
 LANE = "superuser"
-DEFAULT = Login("cassandra", "cassandra")
-"""Cassandra's own superuser."""
 
 
 @dataclass(frozen=True, slots=True)

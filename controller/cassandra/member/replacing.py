@@ -53,7 +53,9 @@ def give_up(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     if not address:
         yield wait(name, reason, "members to agree on the address that it had")
         return
-    seat = replace(seat, standing=Standing.REPLACING, replaces=address, volume=seen.claim)
+    # What is empty already need not be given up.
+    volume = seen.claim if seen.look is None or seen.host_id else ""
+    seat = replace(seat, standing=Standing.REPLACING, replaces=address, volume=volume)
     yield write(roster.seated(name, seat), name, reason)
 
 

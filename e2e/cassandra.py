@@ -1,0 +1,176 @@
+"""A Cassandra cluster on the environment, and an application that writes to it."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from e2e import environment as env
+from e2e.api import Manifest, condition
+from e2e.environment import Environment
+from e2e.eventually import NotYetError, eventually
+
+NAME = "store"
+DATACENTER = "dc1"
+KIND = "CassandraCluster"
+CLIENT = "cassandra-client"
+JOIN_SECONDS = 420.0
+"""How long a member may take to join on a slow machine, its volume and its image included."""
+FAST = (
+    "-Dcassandra.ring_delay_ms=5000",
+    "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+    "-Dcassandra.superuser_setup_delay_ms=0",
+    "-XX:TieredStopAtLevel=1",
+)
+"""What makes members quicker than they are by themselves. No user should have it."""
+
+
+def manifest(environment: Environment, racks: Mapping[str, int], *, image: str) -> Manifest:
+    """A cluster with so many members in each rack, small ones."""
+    repository, version = environment.images[image].rsplit(":", 1)
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {"storageClassName": env.STORAGE_CLASS, "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    resources = {"requests": {"cpu": "50m", "memory": "700Mi"}, "limits": {"memory": "1200Mi"}}
+    return {
+        "apiVersion": "cassandra.rook.io/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": NAME, "namespace": env.NAMESPACE},
+        "spec": {
+            "version": version,
+            "repository": repository,
+            "imagePullPolicy": "IfNotPresent",
+            "config": {"commitlog_total_space": "128MiB"},
+            "jvm": {"heapSize": "320Mi", "options": list(FAST)},
+            "upgrade": {"soakSeconds": 5},
+            "datacenter": {
+                "name": DATACENTER,
+                "racks": [
+                    {
+                        "name": name,
+                        "members": members,
+                        "storage": {"volumeClaimTemplates": [claim]},
+                        "resources": resources,
+                    }
+                    for name, members in racks.items()
+                ],
+            },
+        },
+    }
+
+
+def member(rack: str, ordinal: int) -> str:
+    """A member's name, which is that of its pod."""
+    return f"{NAME}-{DATACENTER}-{rack}-{ordinal}"
+
+
+def get(environment: Environment) -> Manifest:
+    """The cluster."""
+    return environment.api.get(KIND, NAME, env.NAMESPACE)
+
+
+def edit(environment: Environment, spec: Manifest) -> None:
+    """Change fields of the spec, as `kubectl edit` does."""
+    environment.api.patch(KIND, NAME, env.NAMESPACE, {"spec": spec})
+
+
+def scale(environment: Environment, racks: Mapping[str, int]) -> None:
+    """Change how many members racks have."""
+    found = get(environment)["spec"]["datacenter"]["racks"]
+    wanted = [{**rack, "members": racks.get(rack["name"], rack["members"])} for rack in found]
+    edit(environment, {"datacenter": {"racks": wanted}})
+
+
+def members(environment: Environment) -> dict[str, Manifest]:
+    """What the status says of each member, by name."""
+    found: dict[str, Manifest] = get(environment).get("status", {}).get("members", {})
+    return found
+
+
+def wait(environment: Environment, racks: Mapping[str, int], *, deadline: float) -> None:
+    """Wait until the cluster is Ready for its newest spec, with exactly these members."""
+    wanted = {member(rack, ordinal) for rack, count in racks.items() for ordinal in range(count)}
+
+    def look() -> None:
+        found = get(environment)
+        status = found.get("status", {})
+        ready = condition(found, "Ready")
+        newest = found["metadata"]["generation"]
+        if status.get("observedGeneration") != newest or ready.get("observedGeneration") != newest:
+            raise NotYetError("the operator to see its spec")
+        present = status.get("members", {})
+        if ready.get("status") != "True" or present.keys() != wanted:
+            states = ", ".join(f"{name} {m.get('state', '')}" for name, m in sorted(present.items()))
+            raise NotYetError(f"{env.progress(found)} ({states or 'no members'})")
+
+    eventually("the Cassandra cluster", look, deadline=deadline)
+
+
+def deploy_client(environment: Environment) -> None:
+    """A pod with the application, in the operator's image, which has a client for CQL."""
+    script = (Path(__file__).parent / "cassandra_client.py").read_text()
+    meta = {"name": CLIENT, "namespace": env.NAMESPACE}
+    environment.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"client.py": script}})
+    mounts = [{"name": "script", "mountPath": "/script"}, {"name": "login", "mountPath": "/login"}]
+    container = {
+        "name": "client",
+        "image": environment.images["operator"],
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["sleep", "infinity"],
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108  # the pod's own
+    }
+    volumes = [
+        {"name": "script", "configMap": {"name": CLIENT}},
+        {"name": "login", "secret": {"secretName": f"{NAME}-superuser"}},
+        {"name": "tmp", "emptyDir": {}},
+    ]
+    spec = {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes}
+    environment.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
+
+    def look() -> None:
+        if not env.running([environment.api.get("Pod", CLIENT, env.NAMESPACE)]):
+            raise NotYetError("its pod to run")
+
+    eventually("the application", look, deadline=120)
+
+
+def client(environment: Environment, *command: str, deadline: float = 180.0) -> Manifest:
+    """What the application says after a command; see `cassandra_client.py`."""
+    host = f"{NAME}-client.{env.NAMESPACE}"
+    told = environment.execute(
+        CLIENT, "python3", "/script/client.py", host, *command, namespace=env.NAMESPACE, deadline=deadline
+    )
+    found: Manifest = json.loads(told.strip().splitlines()[-1])
+    return found
+
+
+def begin_load(environment: Environment) -> None:
+    """Have the application write without a pause, until `end_load`."""
+    host = f"{NAME}-client.{env.NAMESPACE}"
+    script = f"rm -f /tmp/stop; nohup python3 /script/client.py {host} load >/tmp/load 2>&1 </dev/null &"
+    environment.execute(CLIENT, "sh", "-c", script, namespace=env.NAMESPACE)
+
+
+def end_load(environment: Environment) -> Manifest:
+    """What became of the writes: how many there were, how many had to be sent to another member, how many failed."""
+    environment.execute(CLIENT, "touch", "/tmp/stop", namespace=env.NAMESPACE)  # noqa: S108  # the pod's own
+
+    def look() -> Manifest:
+        told = environment.execute(CLIENT, "cat", "/tmp/load", namespace=env.NAMESPACE)  # noqa: S108  # the pod's own
+        try:
+            found: Manifest = json.loads(told.strip().splitlines()[-1])
+        except (IndexError, ValueError):
+            raise NotYetError(told[-300:] or "it to say something") from None
+        return found
+
+    return eventually("the application to end its writes", look, deadline=60)
+
+
+def remove(environment: Environment) -> None:
+    """Delete the cluster with its volumes, and the application."""
+    environment.api.delete("Pod", CLIENT, env.NAMESPACE)
+    environment.api.delete("ConfigMap", CLIENT, env.NAMESPACE)
+    if environment.api.find(KIND, NAME, env.NAMESPACE) is not None:
+        edit(environment, {"claimRetention": {"whenDeleted": "Delete"}})
+        environment.api.delete(KIND, NAME, env.NAMESPACE)
+        env.gone(environment, KIND, NAME, env.NAMESPACE, deadline=600)

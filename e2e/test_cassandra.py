@@ -1,0 +1,148 @@
+"""Cassandra: a cluster is made, grows, shrinks, loses a member, is upgraded while clients write, and goes.
+
+The scenarios are told in this order, on one cluster: each begins with what the one before it left.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import cassandra
+from e2e import environment as env
+from e2e.api import ApiError, condition
+from e2e.cassandra import JOIN_SECONDS, client, member
+from e2e.environment import Environment
+from e2e.eventually import NotYetError, eventually
+
+ROWS = 300
+LABEL = f"cassandra.rook.io/cluster={cassandra.NAME}"
+pytestmark = pytest.mark.timeout(1800, func_only=True)
+
+
+@pytest.fixture(scope="module")
+def cluster(environment: Environment) -> Iterator[Environment]:
+    """Cassandra 4.1 in two racks of two members, with a table and its rows."""
+    cassandra.remove(environment)
+    manifest = cassandra.manifest(environment, {"a": 2, "b": 2}, image="cassandra-41")
+    environment.api.apply(manifest, kind=cassandra.KIND)
+    cassandra.wait(environment, {"a": 2, "b": 2}, deadline=4 * JOIN_SECONDS)
+    cassandra.deploy_client(environment)
+    client(environment, "create", "3")
+    client(environment, "fill", "0", str(ROWS))
+    yield environment
+    cassandra.remove(environment)
+
+
+def check_rows(environment: Environment) -> None:
+    """All rows that were written are there."""
+    found = client(environment, "count")
+    assert found["rows"] >= ROWS
+    assert not [number for number in found["missing"] if number < ROWS]
+
+
+def test_members_are_one_ring_and_say_so(cluster: Environment) -> None:
+    found = cassandra.members(cluster)
+    assert {m["state"] for m in found.values()} == {"Normal"}
+    assert len({m["hostID"] for m in found.values()}) == 4
+    assert cassandra.get(cluster)["status"]["founded"] is True
+    for name in found:
+        log = cluster.api.logs(name, env.NAMESPACE, "cassandra")
+        assert "continuing anyway since node is in its own seed list" not in log or name == member("a", 0)
+    with pytest.raises(RuntimeError, match="RefusedError"):
+        cluster.execute(cassandra.CLIENT, "python3", "-c", DEFAULT_LOGIN, namespace=env.NAMESPACE)
+
+
+DEFAULT_LOGIN = f"""\
+import asyncio
+from controller.cassandra.access import cql, roles
+async def main():
+    import socket
+    host = socket.getaddrinfo("{cassandra.NAME}-client.{env.NAMESPACE}", 9042)[0][4][0]
+    async with cql.connect(host, roles.DEFAULT):
+        pass
+asyncio.run(main())
+"""
+
+
+def test_grows_and_shrinks_with_its_data_though_the_operator_is_killed(cluster: Environment) -> None:
+    cassandra.scale(cluster, {"a": 3})
+    cassandra.wait(cluster, {"a": 3, "b": 2}, deadline=2 * JOIN_SECONDS)
+    check_rows(cluster)
+    cassandra.scale(cluster, {"a": 2, "b": 1})
+
+    def leaving() -> None:
+        states = {name: m.get("state") for name, m in cassandra.members(cluster).items()}
+        if "Leaving" not in states.values():
+            raise NotYetError(str(states))
+
+    eventually("a member to leave", leaving, deadline=300)
+    for pod in cluster.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-operator"):
+        cluster.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
+    cassandra.wait(cluster, {"a": 2, "b": 1}, deadline=2 * JOIN_SECONDS)
+    check_rows(cluster)
+    claims = cluster.api.list(
+        "PersistentVolumeClaim", env.NAMESPACE, labels=f"cassandra.rook.io/cluster={cassandra.NAME}"
+    )
+    assert len(claims) == 5, "volumes of members that left are kept"
+
+
+def test_a_member_that_is_lost_with_its_volume_is_replaced_by_consent(cluster: Environment) -> None:
+    name = member("a", 1)
+    host_id = cassandra.members(cluster)[name]["hostID"]
+    cluster.api.delete("PersistentVolumeClaim", f"data-{name}", env.NAMESPACE)
+    cluster.api.delete("Pod", name, env.NAMESPACE, grace_seconds=0)
+
+    def degraded() -> None:
+        found = condition(cassandra.get(cluster), "Degraded")
+        if found.get("reason") != "MemberDown" or host_id not in found.get("message", ""):
+            raise NotYetError(str(found))
+
+    eventually("the loss to be told", degraded, deadline=300)
+    cassandra.edit(cluster, {"lostMembers": [{"member": name, "hostID": host_id}]})
+    cassandra.wait(cluster, {"a": 2, "b": 1}, deadline=2 * JOIN_SECONDS)
+    assert cassandra.members(cluster)[name]["hostID"] != host_id
+    check_rows(cluster)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [({"numTokens": 8}, "numTokens is fixed"), ({"datacenter": {"name": "dc2"}}, "the name of a datacenter")],
+)
+def test_what_cannot_be_changed_is_refused(cluster: Environment, spec: dict[str, object], message: str) -> None:
+    with pytest.raises(ApiError, match=message):
+        cassandra.edit(cluster, spec)
+
+
+def test_is_upgraded_while_clients_write(cluster: Environment) -> None:
+    cassandra.edit(cluster, {"claimRetention": {"whenScaled": "Delete"}})
+    cassandra.scale(cluster, {"a": 2, "b": 2})
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=JOIN_SECONDS)
+    cassandra.begin_load(cluster)
+    repository, version = cluster.images["cassandra-50"].rsplit(":", 1)
+    cassandra.edit(cluster, {"version": version, "repository": repository})
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=4 * JOIN_SECONDS)
+    told = cassandra.end_load(cluster)
+    assert told["lost"] == []
+    assert told["failed"] == 0
+    assert told["written"] > 100
+    assert cassandra.get(cluster)["status"]["version"].startswith("5.0")
+    check_rows(cluster)
+
+
+def test_volumes_outlive_the_cluster(cluster: Environment) -> None:
+    before = {name: m["hostID"] for name, m in cassandra.members(cluster).items()}
+    spec = cassandra.get(cluster)["spec"]
+    cluster.api.delete(cassandra.KIND, cassandra.NAME, env.NAMESPACE)
+    env.gone(cluster, cassandra.KIND, cassandra.NAME, env.NAMESPACE, deadline=300)
+    manifest = cassandra.manifest(cluster, {"a": 2, "b": 2}, image="cassandra-50")
+    cluster.api.apply({**manifest, "spec": spec}, kind=cassandra.KIND)
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=2 * JOIN_SECONDS)
+    assert {name: m["hostID"] for name, m in cassandra.members(cluster).items()} == before
+    check_rows(cluster)
+
+
+def test_volumes_go_with_the_cluster_where_that_is_said(cluster: Environment) -> None:
+    cassandra.remove(cluster)
+    for kind in ("PersistentVolumeClaim", "Pod", "ConfigMap"):
+        for found in cluster.api.list(kind, env.NAMESPACE, labels=LABEL):
+            env.gone(cluster, kind, found["metadata"]["name"], env.NAMESPACE, deadline=300)
