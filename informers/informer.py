@@ -224,10 +224,10 @@ class Informer[T]:
         Many present objects are delivered in slices that let other tasks run. A handler must be quick, as it holds up
         the stream: it should only add a key to a queue. Exceptions of a handler are logged and counted.
         """
-        self.cache.add_listener(lambda change: handler(self._told(change)))
+        self.cache.add_listener(lambda change: handler(self._delta_of(change)))
 
-    def _told(self, change: Change) -> Delta[T]:
-        """The change as a Delta, the same for each handler that is told of it in turn."""
+    def _delta_of(self, change: Change) -> Delta[T]:
+        """The change as a Delta, the same one for all handlers."""
         if self._delta is None or self._delta.change is not change:
             self._delta = Delta(change, lambda entry: self._view(change.namespace, change.name, entry))
         return self._delta

@@ -1,10 +1,10 @@
 """The Manager: starts everything in order, keeps it going, and stops it in the reverse order.
 
-Probes and metrics come first, then the caches; when they are synced the manager stands for leader election, and once it
-leads, its controllers and the runnables that need leadership run. An optional cache holds up nobody but the controllers
-that watch it. A standby has warm caches and full queues. On SIGTERM
-or SIGINT no more work is taken, workers finish what they are at, the lease is let go and `run` returns. When the lease
-is lost, everything is cut off and `run` raises: the process has to end, and its supervisor starts it anew.
+Probes and metrics come first, then the caches. When they are synced, the manager takes part in the leader election, and
+once it leads, its controllers and the runnables that need leadership run. Only the controllers that watch an optional
+cache wait for it. A standby has warm caches and full queues. On SIGTERM or SIGINT the manager takes no more work,
+workers finish their present requests, the lease is released and `run` returns. When the lease is lost, everything is
+cancelled and `run` raises: the process must end, and its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ MAX_LOOP_LAG = 5.0
 """Seconds of lag from which the process counts as not alive: leases and streams suffer from here on."""
 
 TROUBLE_GRACE = 120.0
-"""Seconds that a synced cache may be in trouble before the process is not ready: all replicas share a server's blip."""
+"""Seconds of errors after which a synced cache makes the process not ready: all replicas share a server's blip."""
 
 EVENTS_DEADLINE = 3.0
 """Seconds for writing the events that are left at the end."""
 
 ENDING_DEADLINE = 9.0
-"""Seconds after that of draining in which the process must have ended: events, lease and open connections."""
+"""Seconds after the drain deadline in which the process must have ended: events, lease and open connections."""
 
 
 class Options(TypedDict, total=False):
@@ -292,7 +292,7 @@ class Manager:
                         await elector.release()
 
     async def _act(self) -> None:
-        """Runs what needs leadership until told to stop."""
+        """Runs everything that needs leadership until the manager is stopped."""
         async with anyio.create_task_group() as acting:
             acting.start_soon(self.events.run)
             for runnable, needs_leader in self._runnables:
@@ -308,7 +308,7 @@ class Manager:
             acting.cancel_scope.cancel()
 
     async def _work(self) -> None:
-        """Runs the controllers until told to stop, and then until they have finished what they were at."""
+        """Runs the controllers until the manager is stopped, and then until their present requests are done."""
         async with anyio.create_task_group() as working:
             for controller in self.controllers:
                 working.start_soon(self._control, controller)
@@ -332,7 +332,7 @@ class Manager:
             await controller.run(self._consistency.follow)
 
     async def _unless_stopping(self, wait: Callable[[], Awaitable[None]]) -> bool:
-        """Waits; False if the manager was told to stop before that was over."""
+        """Waits; returns False if the manager was stopped meanwhile."""
         finished = False
 
         async def until_stopping() -> None:
