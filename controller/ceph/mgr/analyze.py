@@ -68,7 +68,7 @@ def _daemons(spec: MgrSpec, context: Context, seen: MgrObservation, state: MgrSt
     order = sorted(ids(spec), key=lambda i: (i == state.active, i))
     wanted = {i: mgr_deployment(spec, context, Daemon(type="mgr", id=i)) for i in order}
     why = {i: explain(obj, seen.live.get(("Deployment", obj["metadata"]["name"]))) for i, obj in wanted.items()}
-    waits = decide([_restart(i, bool(why[i]), seen, state) for i in order], Policy(), hold=hold).waits
+    waits = decide([_restart(i, bool(why[i]), seen, state) for i in order], Policy(), hold=hold)
     for mgr_id in order:
         daemon = Daemon(type="mgr", id=mgr_id)
         subject = f"mgr {mgr_id}"
