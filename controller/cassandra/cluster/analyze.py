@@ -33,7 +33,7 @@ from controller.cassandra.member.objects import (
 from controller.cassandra.member.orders import orders, seeds
 from controller.cassandra.member.ring import releases, serving
 from controller.cassandra.member.rollout import Restarts
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.steps import LANE, Wish, WriteRoster
 from controller.cassandra.pods import (
     CLUSTER_LABEL,
@@ -91,6 +91,10 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
+    if roster is None and cluster.status.founded:
+        text = "the ring was made, and its roster is gone: it is written anew from the status"
+        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt_roster(cluster)), lane=LANE)
+        return
     if roster is None:
         if seen.admin is not None:
             yield from found(wish, new_roster(cluster), seen.scene)
@@ -118,6 +122,21 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
     )
+
+
+def rebuilt_roster(cluster: CassandraCluster) -> Roster:
+    """The roster of a ring by what the status says of it; who had not joined is not in it."""
+    seats = {
+        name: Seat(
+            rack=member.rack,
+            ordinal=int(name.rpartition("-")[2]),
+            standing=Standing.LEAVING if member.state == "Leaving" else Standing.MEMBER,
+            host_id=member.host_id,
+        )
+        for name, member in sorted(cluster.status.members.items())
+        if member.host_id and member.state != "Left"
+    }
+    return replace(new_roster(cluster), founded=True, seats=seats)
 
 
 def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:

@@ -14,7 +14,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.member.roster import Roster
-from controller.runtime.kube import PVC, STATEFULSET
+from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
@@ -138,6 +138,43 @@ async def test_a_lost_member_is_taken_out_of_the_ring_where_fewer_are_wanted() -
         life.edit(lostMembers=[{"member": "store-dc1-a-3", "hostID": host_id}])
         await life.ready("a-0", "a-1", "a-2")
         assert RemoveNode(host_id) in [command for _, command in life.world.told]
+
+
+@virtual_time
+async def test_a_member_that_somebody_decommissioned_leaves_the_roster_where_fewer_are_wanted() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        life.world.decommission("store-dc1-a-3")
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberLeft")
+        assert claims(life) == {f"data-store-dc1-a-{number}" for number in range(4)}
+        life.scale(a=3)
+        await life.ready("a-0", "a-1", "a-2")
+
+
+@virtual_time
+async def test_a_member_that_somebody_decommissioned_is_made_anew_when_its_host_id_is_given_up() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        host_id = life.roster.seats["store-dc1-a-1"].host_id
+        life.world.decommission("store-dc1-a-1")
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberLeft")
+        life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        assert life.roster.seats["store-dc1-a-1"].host_id != host_id
+
+
+@virtual_time
+async def test_a_roster_that_somebody_deleted_is_written_anew() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=1))
+        await life.ready("a-0", "a-1", "b-0")
+        before = life.roster
+        life.server.delete(CONFIG_MAP, NAMESPACE, f"{NAME}-members")
+        await life.until(lambda: life.roster.seats)
+        await life.ready("a-0", "a-1", "b-0")
+        assert life.roster.seats == before.seats
 
 
 @virtual_time

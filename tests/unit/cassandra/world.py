@@ -212,6 +212,12 @@ class World:
         if self.server.find(POD, NAMESPACE, name) is not None:
             self.server.delete(POD, NAMESPACE, name, grace=0)
 
+    def decommission(self, name: str) -> None:
+        """Somebody has a member leave, by hand."""
+        process = self.processes[name]
+        process.jobs["decommission-by-hand"] = Job("decommission-by-hand", JobState.RUNNING, started=seconds())
+        process.mode, process.busy = Mode.LEAVING, 1
+
     def lose(self, name: str) -> None:
         """A pod ends, and its volume is lost with all that was on it."""
         process = self.processes.get(name)
