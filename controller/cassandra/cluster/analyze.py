@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -34,10 +35,11 @@ from controller.cassandra.member.orders import orders, seeds
 from controller.cassandra.member.ring import releases, serving
 from controller.cassandra.member.rollout import Restarts
 from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
-from controller.cassandra.member.steps import LANE, Wish, WriteRoster
+from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster
 from controller.cassandra.pods import (
     CLUSTER_LABEL,
     MEMBER_LABEL,
+    RACK_LABEL,
     admin_secret,
     prefix,
     rack_name,
@@ -214,15 +216,16 @@ def _rack(
     name = rack_name(cluster, rack.name)
     live = seen.live.get((STATEFULSET.kind, name))
     subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
-    template: JsonObject | None = live["spec"]["template"] if live is not None else None
-    present = any(pod.metadata.labels.get("cassandra.rook.io/rack") == rack.name for pod in seen.pods.values())
+    present = any(pod.metadata.labels.get(RACK_LABEL) == rack.name for pod in seen.pods.values())
     fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
-    if template is None or (not fits and (turn or not present) and not hindered):
-        if hindered:
-            return
+    if not hindered and (fits or turn or not present):
         config = config_map(cluster, rack)
         yield from ensure(seen.live, config, subject=subject, lane=name)
         template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
+    elif live is not None and live["spec"].get("replicas") != replicas:
+        template = live["spec"]["template"]
+    else:
+        return
     claims = live["spec"]["volumeClaimTemplates"] if live is not None else [claim_template(cluster, rack)]
     wanted = rack_stateful_set(cluster, rack, template, claims, replicas=replicas)
     yield from ensure(seen.live, wanted, subject=subject, lane=name)
@@ -237,22 +240,14 @@ def _ring(
         yield upgraded
         return
     if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
-        wish = _held(wish, f"all members to run {restarts.version}")
-    yield from ring.analyze(wish, roster, seen.scene)
+        wish = dataclasses.replace(wish, hold=f"all members to run {restarts.version}")
+    for step in ring.analyze(wish, roster, seen.scene):
+        needs_login = isinstance(step.action, Replicate) and roster.authentication
+        waits_for = "members to let the superuser in" if needs_login and not seen.auth.superuser else ""
+        yield dataclasses.replace(step, waits_for=waits_for) if waits_for else step
     if roster.authentication and roster.founded:
         via = next(iter(serving(roster, seen.scene)), "")
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
-
-
-def _held(wish: Wish, hold: str) -> Wish:
-    return Wish(
-        prefix=wish.prefix,
-        racks=wish.racks,
-        lost=wish.lost,
-        lose_copies=wish.lose_copies,
-        wipe=wish.wipe,
-        hold=hold,
-    )
 
 
 def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:
