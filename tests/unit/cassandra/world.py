@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from controller.cassandra.access.answers import (
@@ -39,11 +39,23 @@ from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from controller.cassandra.access.answers import Command
     from controller.cassandra.access.members import Door, Login
-    from controller.testkit import ApiServer
+    from informers import JsonObject, Resource
+
+    class Server(Protocol):
+        """As much of an API server as a world needs."""
+
+        def list(self, resource: Resource, namespace: str = "") -> list[JsonObject]: ...
+        def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None: ...
+        def create(self, resource: Resource, obj: JsonObject) -> JsonObject: ...
+        def patch(
+            self, resource: Resource, namespace: str, name: str, patch: JsonObject, *, subresource: str = ""
+        ) -> JsonObject: ...
+        def delete(self, resource: Resource, namespace: str, name: str, *, grace: int | None = None) -> JsonObject: ...
+
 
 NAMESPACE = "db"
 KEYS = range(40)
@@ -95,12 +107,14 @@ class World:
 
     Args:
         server: The API server.
+        clock: Seconds since the epoch.
         seed: Of all that happens by chance.
         copies: Of the user's keyspace.
     """
 
-    def __init__(self, server: ApiServer, *, seed: int = 0, copies: int = 2) -> None:
+    def __init__(self, server: Server, *, seed: int = 0, copies: int = 2, clock: Callable[[], float] = seconds) -> None:
         self.server = server
+        self.clock = clock
         self.chance = random.Random(seed)  # noqa: S311
         self.volumes: dict[str, Volume] = {}
         self.processes: dict[str, Process] = {}
@@ -215,7 +229,7 @@ class World:
     def decommission(self, name: str) -> None:
         """Somebody has a member leave, by hand."""
         process = self.processes[name]
-        process.jobs["decommission-by-hand"] = Job("decommission-by-hand", JobState.RUNNING, started=seconds())
+        process.jobs["decommission-by-hand"] = Job("decommission-by-hand", JobState.RUNNING, started=self.clock())
         process.mode, process.busy = Mode.LEAVING, 1
 
     def lose(self, name: str) -> None:
@@ -268,7 +282,7 @@ class World:
             if left:
                 process.running[job_id] = left - 1
             elif process.jobs[job_id].state is JobState.RUNNING and not job_id.startswith("decommission"):
-                ended = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=seconds())
+                ended = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=self.clock())
                 process.jobs[job_id] = ended
 
     def _begin(self, process: Process) -> None:
@@ -341,7 +355,7 @@ class World:
             process.volume.bootstrapped, process.busy = False, self.chance.randrange(1, self.slow + 1)
             return
         process.volume.left, process.mode = True, Mode.DECOMMISSIONED
-        process.jobs[job_id] = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=seconds())
+        process.jobs[job_id] = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=self.clock())
 
     def _owners(self, key: int, hosts: set[str]) -> list[str]:
         copies = next(iter(self.keyspaces["shop"].factors.values()))
@@ -453,11 +467,13 @@ class WorldMember:
         if not process.serves:
             raise RefusedError("no Cassandra")
         self._world.told.append((process.name, command))
-        process.jobs[job] = Job(job, JobState.RUNNING, started=seconds())
+        process.jobs[job] = Job(job, JobState.RUNNING, started=self._world.clock())
         process.running[job] = self._world.chance.randrange(0, 3)
         match command:
             case Decommission(force):
                 most = max(sum(k.factors.values()) for k in self._world.keyspaces.values())
+                if process.mode is not Mode.NORMAL and process.mode is not Mode.DECOMMISSION_FAILED:
+                    self._world.violations.append(f"{process.name} is told to leave while it is {process.mode}")
                 if self._world._moving(process):
                     self._fail(process, job, "others move")
                 elif most > len(self._world.ring) - 1 and not force:
@@ -476,7 +492,9 @@ class WorldMember:
         return process.jobs[job]
 
     def _fail(self, process: Process, job: str, message: str) -> None:
-        process.jobs[job] = replace(process.jobs[job], state=JobState.FAILED, message=message, ended=seconds())
+        process.jobs[job] = replace(
+            process.jobs[job], state=JobState.FAILED, message=message, ended=self._world.clock()
+        )
 
 
 class WorldSession:
