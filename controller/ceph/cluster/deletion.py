@@ -16,7 +16,7 @@ from controller.framework import jobs
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.names import label_value, object_name
-from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.placement import HOSTNAME_LABEL, hostname
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
@@ -187,8 +187,8 @@ def _clean(ground: Ground, node: str, pods: Mapping[str, Sequence[Pod]], waits_f
     if ground.release is None or ground.identity is None:
         missing = "the release in spec.cephVersion.image" if ground.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
-    hostname = ground.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, context_of(cluster, ground.identity.fsid, ground.release), node, hostname, seconds)
+    context, host = context_of(cluster, ground.identity.fsid, ground.release), hostname(ground.nodes[node])
+    wanted = cleanup_job(cluster, context, node, host, seconds)
     action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 
@@ -247,12 +247,12 @@ def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> flo
     return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
 
 
-def cleanup_job(cluster: CephCluster, context: Context, node: str, hostname: str, seconds: float) -> JsonObject:
+def cleanup_job(cluster: CephCluster, context: Context, node: str, host: str, seconds: float) -> JsonObject:
     """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
 
     `seconds`: how long that may take.
     """
-    policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(hostname))
+    policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(host))
     volumes = {"dev": "/dev", "data": context.data_dir or "/var/lib/rook"}
     container: JsonObject = {
         "name": "cleanup",
@@ -274,7 +274,7 @@ def cleanup_job(cluster: CephCluster, context: Context, node: str, hostname: str
         "restartPolicy": "Never",
         # The data is on this node and nowhere else, whatever keeps other pods off it.
         "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {HOSTNAME_LABEL: hostname},
+        "nodeSelector": {HOSTNAME_LABEL: host},
         "containers": [container],
         "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in volumes.items()],
     }

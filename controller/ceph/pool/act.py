@@ -1,148 +1,160 @@
-"""Pools in a Ceph cluster: what is asked before a plan is made, and how the actions of a plan are carried out."""
+"""What can be done to a pool, and how: the cluster's commands, and consent asked anew where data is destroyed."""
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
+from controller.apis.ceph import CEPH_BLOCK_POOL
 from controller.ceph.access.rados import CephError
-from controller.ceph.access.threads import Lane
-from controller.ceph.crush import parse_rule
-from controller.ceph.pool.analyze import (
-    FOLLOWED,
-    QUOTAS,
-    CreatePool,
-    CreateProfile,
-    CreateRule,
-    DeletePool,
-    EnableApplication,
-    Owned,
-    PoolObservation,
-    PoolState,
-    SetSize,
-    SetValue,
-    UnsetValue,
-    UseRule,
-    is_erasure_coded,
-    pool_name,
-    profile_name,
-)
+from controller.ceph.pool.crush_rule import is_own
+from controller.ceph.pool.observe import contents_of, read_owned, record_key
+from controller.ceph.pool.spec import QUOTAS, pool_name
+from controller.framework.consent import NoConsentError, read_deleted
+from controller.framework.text import some
+from controller.runtime import resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from controller.apis.ceph import CephBlockPool
     from controller.ceph.access.rados import Cluster, RadosCluster
+    from controller.ceph.crush import Rule
     from controller.framework.plan import Handler
-    from informers import JsonObject
+    from informers import Client, JsonObject
 
 log = structlog.get_logger(__name__)
 
-OWNED_PREFIX = "rook/pool/"
-BOOKKEEPING = ("rbd_", "csi.", "journal.", "journal_data.")
-"""How the names of objects begin that are of no value without images: RBD's own, and those of Ceph's CSI driver."""
-LISTING_TIMEOUT = 60.0
-"""Seconds that it may take to see what is in a pool."""
+POOLS = resource_of(CEPH_BLOCK_POOL)
+FORCE_ANNOTATION = "rook.io/force-deletion"
+"""With the value "true" on a CephBlockPool: delete the pool though it has images. This destroys their data."""
+MAX_NAMED = 10
+"""Images that are named."""
+FOLLOWED = frozenset({"pg_num", "pgp_num"})
+"""Parameters that the autoscaler moves on: set when the spec changes, and not put back."""
 
 
-async def observe(ceph: Cluster, pool: CephBlockPool) -> PoolObservation:
-    """What the cluster says of a pool.
+@dataclass(frozen=True, slots=True)
+class CreateRule:
+    """Make a CRUSH rule for whole copies."""
 
-    Raises:
-        CephError: It does not answer.
+    name: str
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class CreateProfile:
+    """Make an erasure code profile, in place of one of the same name that no pool uses."""
+
+    name: str
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePool:
+    """Make a pool: of `size` copies spread by `rule`, or by the erasure code profile."""
+
+    pool: str
+    rule: str = ""
+    size: int = 0
+    profile: str = ""
+    pg_num: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EnableApplication:
+    """Say what a pool is for."""
+
+    pool: str
+    application: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetSize:
+    """Change the number of copies."""
+
+    pool: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseRule:
+    """Spread a pool by another rule, which moves its data, and remove the rule before where it was the pool's own."""
+
+    pool: str
+    rule: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetValue:
+    """Change a setting of a pool and remember that it is ours."""
+
+    pool: str
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnsetValue:
+    """Put a setting of ours back to `default` and forget it. `default` is empty where a setting has none."""
+
+    pool: str
+    name: str
+    default: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePool:
+    """Delete a pool with all that is in it, and the CRUSH rule and erasure code profile that were its own.
+
+    `forced`: it has images, and goes by `FORCE_ANNOTATION`. The handler asks for that consent once more.
     """
-    name = pool_name(pool)
-    details = await ceph.mon("osd pool ls", detail="detail")
-    rules = {dump["rule_name"]: dump for dump in await ceph.mon("osd crush rule dump")}
-    detail = next((d for d in details if d["pool_name"] == name), None)
-    profile: Mapping[str, str] = {}
-    if is_erasure_coded(pool.spec):
-        with suppress(CephError):  # there is none of the name
-            profile = await ceph.mon("osd erasure-code-profile get", name=profile_name(name))
-    return PoolObservation(
-        state=None if detail is None else await _state(ceph, detail, rules.values()),
-        rules={rule: parse_rule(dump) for rule, dump in rules.items()},
-        device_classes=frozenset(await ceph.mon("osd crush class ls") or ()),
-        profile=profile,
-        owned=await read_owned(ceph, name),
-    )
+
+    pool: str
+    rule: str
+    profile: str
+    forced: bool = False
 
 
-async def _state(ceph: Cluster, detail: Mapping[str, Any], rules: Iterable[Mapping[str, Any]]) -> PoolState:
-    rule = next((r["rule_name"] for r in rules if r["rule_id"] == detail["crush_rule"]), "")
-    return PoolState(
-        pool_id=detail["pool_id"],
-        erasure=bool(detail["erasure_code_profile"]),
-        rule=rule,
-        profile=detail["erasure_code_profile"],
-        applications=frozenset(detail["application_metadata"]),
-        values=await _values(ceph, detail),
-    )
+def handlers(pool: CephBlockPool, client: Client, ceph: RadosCluster) -> dict[type, Handler]:
+    """How the actions of a pool's plan are carried out.
 
-
-async def _values(ceph: Cluster, detail: Mapping[str, Any]) -> dict[str, Any]:
-    values = await ceph.mon("osd pool get", pool=detail["pool_name"], var="all")
-    # While placement groups are split or merged, the present number is on its way to this one.
-    targets = {"pg_num": detail["pg_num_target"], "pgp_num": detail["pg_placement_num_target"]}
-    return {**values, **targets, **{quota: detail[quota] for quota in QUOTAS}}
-
-
-async def read_owned(ceph: Cluster, name: str) -> dict[str, Owned]:
-    """The settings of a pool that are ours. Asked for all pools at once: the answer serves the others' looks too."""
-    prefix = _record_key(name, "")
-    records = await ceph.mon("config-key dump", key=OWNED_PREFIX) or {}
-    return {
-        key.removeprefix(prefix): Owned(*json.loads(text)) for key, text in records.items() if key.startswith(prefix)
-    }
-
-
-def _record_key(name: str, setting: str) -> str:
-    """One key for each setting, so that settings can be changed side by side. Names of pools have no slash."""
-    return f"{OWNED_PREFIX}{name}/{setting}"
-
-
-async def contents_of(cluster: RadosCluster, name: str) -> tuple[str, ...]:
-    """What of value is in a pool: images, those in the trash, and data of images that another pool lists.
-
-    Raises:
-        CephError: The cluster does not answer in time.
+    Args:
+        pool: The CephBlockPool.
+        client: Asks the API server for consent.
+        ceph: The cluster.
     """
-    return await cluster.use(lambda handle: _contents(handle, name), lane=Lane.IMAGES, seconds=LISTING_TIMEOUT)
+    delete = with_consent(client, pool, lambda: contents_of(ceph, pool_name(pool)), _deleting(ceph))
+    return {**_creating(ceph), **_changing(ceph), DeletePool: delete}
 
 
-def _contents(handle: Any, name: str) -> tuple[str, ...]:
-    import rados  # system libraries of the operator's image, absent where only plans are computed
-    import rbd
+def with_consent(
+    client: Client, pool: CephBlockPool, contents: Callable[[], Awaitable[tuple[str, ...]]], delete: Handler
+) -> Handler:
+    """`delete` for a pool that is empty, or is to go with its images, at that moment.
 
-    found: list[str] = []
-    with handle.open_ioctx(name) as pool:
-        for namespace in ("", *rbd.RBD().namespace_list(pool)):
-            pool.set_namespace(namespace)
-            prefix = f"{namespace}/" if namespace else ""
-            found += [f"image {prefix}{image}" for image in rbd.RBD().list(pool)]
-            found += [f"image {prefix}{entry['name']} in the trash" for entry in rbd.RBD().trash_list(pool)]
-        pool.set_namespace(rados.LIBRADOS_ALL_NSPACES)
-        if not found:
-            found += valuables(item.key for item in pool.list_objects())
-    return tuple(found)
+    Args:
+        client: Asks the API server whether it, too, has the CephBlockPool as one that is to go.
+        pool: The CephBlockPool.
+        contents: Asks the cluster what is in the pool.
+        delete: Deletes the pool.
+    """
 
+    async def delete_pool(action: DeletePool) -> None:
+        meta = (await read_deleted(client, POOLS, pool))["metadata"]
+        name = f"CephBlockPool {meta['namespace']}/{meta['name']}"
+        if action.forced and meta.get("annotations", {}).get(FORCE_ANNOTATION) != "true":
+            raise NoConsentError(f'{name}: annotation {FORCE_ANNOTATION} is not "true" any more: the images stay')
+        found = () if action.forced else await contents()
+        if found:
+            raise NoConsentError(f"{name}: the pool has {some(found, MAX_NAMED)} by now: it stays")
+        await delete(action)
 
-def valuables(objects: Iterable[str]) -> tuple[str, ...]:
-    """What of value is in a pool that lists no image, in words, by the names of its objects; the first find counts."""
-    for name in objects:
-        if name.startswith("rbd_data."):
-            return ("data of images that another pool lists",)
-        if not name.startswith(BOOKKEEPING):
-            return (f"objects that are not an image's, such as {name}",)
-    return ()
-
-
-def handlers(ceph: Cluster) -> dict[type, Handler]:
-    """How the actions of a pool's plan are carried out."""
-    return {**_creating(ceph), **_changing(ceph), **_deleting(ceph)}
+    return delete_pool
 
 
 def _creating(ceph: Cluster) -> dict[type, Handler]:
@@ -194,12 +206,12 @@ def _changing(ceph: Cluster) -> dict[type, Handler]:
     async def set_value(action: SetValue) -> None:
         await _change(ceph, action.pool, action.name, action.value)
         record = [action.value, await _stored(ceph, action.pool, action.name)]
-        await ceph.mon("config-key set", key=_record_key(action.pool, action.name), val=json.dumps(record))
+        await ceph.mon("config-key set", key=record_key(action.pool, action.name), val=json.dumps(record))
 
     async def unset_value(action: UnsetValue) -> None:
         if action.default:
             await _change(ceph, action.pool, action.name, action.default)
-        await ceph.mon("config-key rm", key=_record_key(action.pool, action.name))
+        await ceph.mon("config-key rm", key=record_key(action.pool, action.name))
 
     return {SetSize: set_size, UseRule: use_rule, SetValue: set_value, UnsetValue: unset_value}
 
@@ -221,7 +233,7 @@ async def _stored(ceph: Cluster, pool: str, name: str) -> str:
     return str((await ceph.mon("osd pool get", pool=pool, var="all")).get(name, ""))
 
 
-def _deleting(ceph: Cluster) -> dict[type, Handler]:
+def _deleting(ceph: Cluster) -> Handler:
     async def delete_pool(action: DeletePool) -> None:
         pool = action.pool
         await ceph.mon("osd pool delete", pool=pool, pool2=pool, yes_i_really_really_mean_it=True)
@@ -229,14 +241,14 @@ def _deleting(ceph: Cluster) -> dict[type, Handler]:
         if action.profile:
             await ceph.mon("osd erasure-code-profile rm", name=action.profile)
         for setting in await read_owned(ceph, pool):
-            await ceph.mon("config-key rm", key=_record_key(pool, setting))
+            await ceph.mon("config-key rm", key=record_key(pool, setting))
 
-    return {DeletePool: delete_pool}
+    return delete_pool
 
 
 async def _remove_own_rule(ceph: Cluster, pool: str, rule: str) -> None:
     """Removes a rule that was made for the pool and that nothing uses any more."""
-    if rule == pool or rule.startswith(f"{pool}_"):
+    if is_own(rule, pool):
         try:
             await ceph.mon("osd crush rule rm", name=rule)
         except CephError as error:

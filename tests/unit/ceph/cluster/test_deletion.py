@@ -30,6 +30,7 @@ from controller.ceph.cluster.dependents import volumes
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
 from controller.ceph.pool import kind as pool
+from controller.ceph.pool.act import POOLS
 from controller.ceph.releases import Upgrade
 from controller.framework.deletion import Dependents
 from controller.framework.jobs import Attempt
@@ -93,15 +94,15 @@ def test_a_blocked_deletion_says_that_kubernetes_deletes_the_rest_with_the_names
 @virtual_time
 async def test_what_uses_a_cluster_is_found_by_its_namespace_also_where_a_volume_cannot_be_read() -> None:
     server = ApiServer(namespaces=("rook", "rook-ceph", "other"))
-    server.serve(pool.POOLS)
+    server.serve(POOLS)
 
     def volume(name: str, namespace: object) -> dict[str, Any]:
         return {"metadata": {"name": name}, "spec": {"csi": {"volumeAttributes": {"clusterID": namespace}}}}
 
     for found in (volume("pv-1", "rook-ceph"), volume("pv-2", "other"), {"metadata": {"name": "nfs"}, "spec": {}}):
         server.create(PV, found)
-    server.create(pool.POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
-    server.create(pool.POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
+    server.create(POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
+    server.create(POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
     factory = InformerFactory(server.client())
     dependents = Dependents[CephCluster]((pool.dependents(factory), volumes(factory)))
     leaving = {"name": "c", "namespace": "rook-ceph", "deletionTimestamp": "2027-01-15T08:00:00Z"}

@@ -13,8 +13,11 @@ from controller.apis.schema import schema_of
 from controller.ceph.cluster.served import unserved
 from controller.ceph.crush import Rule
 from controller.ceph.pool import analyze as pool_plan
-from controller.ceph.pool import kind as pool
-from controller.framework.plan import preview
+from controller.ceph.pool import spec as pool_spec
+from controller.ceph.pool.status import show
+from controller.framework.kind import Look
+from controller.framework.plan import APPLY, preview
+from tests.unit.ceph import pools
 from tests.unit.ceph.fields import (
     ITEM,
     Path,
@@ -26,14 +29,14 @@ from tests.unit.ceph.fields import (
     served_leaves,
     with_value,
 )
-from tests.unit.ceph.pool import test_kind as test_pool
+from tests.unit.ceph.pool import test_analyze as test_pool
 from tests.unit.ceph.scenes import SCENES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.apis.served import Honoured
-    from controller.ceph.pool.analyze import PoolObservation
+    from controller.ceph.pool.observe import PoolObservation
     from informers import JsonObject
 
 CLUSTER_SCHEMA: JsonObject = schema_of(CephCluster)["properties"]["spec"]
@@ -122,12 +125,12 @@ POOL_SCHEMA: JsonObject = schema_of(CephBlockPool)["properties"]["spec"]
 REPLICATED: JsonObject = {"replicated": {"size": 3}}
 CODED: JsonObject = {"erasureCoded": {"dataChunks": 2, "codingChunks": 1}}
 POOL_SCENES: dict[str, tuple[JsonObject, PoolObservation]] = {
-    "no pool": (REPLICATED, test_pool.seen()),
-    "no pool, coded": (CODED, test_pool.seen()),
-    "a pool": (REPLICATED, test_pool.seen(test_pool.present())),
+    "no pool": (REPLICATED, pools.seen()),
+    "no pool, coded": (CODED, pools.seen()),
+    "a pool": (REPLICATED, pools.seen(pools.present())),
     "a pool, spread otherwise": (
         REPLICATED,
-        test_pool.seen(test_pool.present(), rules={"replicapool": Rule("default", "osd")}),
+        pools.seen(pools.present(), rules={"replicapool": Rule("default", "osd")}),
     ),
 }
 POOL_VALUES: dict[str, Sequence[Any]] = {
@@ -154,16 +157,16 @@ SERVED_POOL_FIELDS = [
 )
 def test_every_field_of_a_pool_that_counts_as_served_changes_what_comes_of_a_look(path: Path, value: Any) -> None:
     def look(spec: JsonObject, seen: PoolObservation) -> Any:
-        found = test_pool.pool(spec)
+        found = pools.pool(spec)
         plan = pool_plan.analyze(found, seen)
-        shown = pool.status(found, seen, preview(plan), mode="apply", unserved=(), now=test_pool.NOW)
+        shown = show(Look(obj=found, spec={}, mode=APPLY, now=0.0), seen, preview(plan))
         # The spec's own words are no effect.
         return plan, msgspec.structs.replace(shown, info=None)
 
     noticed = [
         name
         for name, (spec, seen) in POOL_SCENES.items()
-        if not pool_plan.problems(test_pool.pool(with_value(spec, path, value)).spec)
+        if not pool_spec.problems(pools.pool(with_value(spec, path, value)).spec)
         and look(with_value(spec, path, value), seen) != look(spec, seen)
     ]
     assert noticed
@@ -182,7 +185,7 @@ def test_every_field_that_is_not_served_is_named_when_it_is_set(path: Path, sche
 
 @pytest.mark.parametrize(("path", "schema"), _unserved(POOL_SCHEMA, POOL))
 def test_every_field_of_a_pool_that_is_not_served_is_named_when_it_is_set(path: Path, schema: JsonObject) -> None:
-    _assert_named(POOL_SCHEMA, NamedBlockPoolSpec, pool_plan.unserved, path, samples(schema))
+    _assert_named(POOL_SCHEMA, NamedBlockPoolSpec, pool_spec.unserved, path, samples(schema))
 
 
 def _assert_named(
@@ -361,4 +364,4 @@ def test_of_a_cluster_as_upstream_shows_it_just_what_is_not_done_is_named(
 def test_of_a_pool_as_upstream_shows_it_just_what_is_not_done_is_named(
     spec: JsonObject, named: tuple[str, ...]
 ) -> None:
-    assert pool_plan.unserved(spec) == named
+    assert pool_spec.unserved(spec) == named
