@@ -16,7 +16,7 @@ from controller.cassandra.cluster.objects import (
     roster_config_map,
     service_account,
 )
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, wanted_racks
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, too_small, wanted_racks
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.joining import found
@@ -29,6 +29,7 @@ from controller.cassandra.member.objects import (
     member_service,
     rack_stateful_set,
     rack_template,
+    storage_request,
     template_hash,
 )
 from controller.cassandra.member.orders import orders, seeds
@@ -46,6 +47,7 @@ from controller.cassandra.pods import (
     superuser_secret,
 )
 from controller.framework.children import delete, ensure
+from controller.framework.claims import grow, remake
 from controller.framework.plan import Plan, Step
 from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
@@ -81,7 +83,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     if seen.roster_problem:
         yield Step(subject="ring", reason="its roster cannot be read", waits_for=f"{seen.roster_problem}: restore it")
         return
-    for text in immutable(cluster, seen.roster):
+    for text in (*immutable(cluster, seen.roster), *shrunk(cluster, seen)):
         yield Step(subject="spec", reason=text, waits_for="the field to be set back")
     hindered = hindrances(cluster, seen.roster)
     for text in hindered:
@@ -108,6 +110,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     decided = rollout.decide(roster, seen.scene, restarts)
     turns = {roster.seats[name].rack for name, waits_for in decided.waits.items() if not waits_for}
     for rack in cluster.spec.datacenter.racks:
+        yield from _volumes(rack, seen, roster)
         if not told:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     if roster.seats:
@@ -139,6 +142,15 @@ def rebuilt_roster(cluster: CassandraCluster) -> Roster:
         if member.host_id and member.state != "Left"
     }
     return replace(new_roster(cluster), founded=True, seats=seats)
+
+
+def shrunk(cluster: CassandraCluster, seen: Observation) -> tuple[str, ...]:
+    """What the spec wants of volumes that cannot be, in words."""
+    found = (
+        too_small(index, rack, seen.live.get((STATEFULSET.kind, rack_name(cluster, rack.name))))
+        for index, rack in enumerate(cluster.spec.datacenter.racks)
+    )
+    return tuple(filter(None, found))
 
 
 def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
@@ -218,7 +230,13 @@ def _rack(
     subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
     present = any(pod.metadata.labels.get(RACK_LABEL) == rack.name for pod in seen.pods.values())
     fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
-    if not hindered and (fits or turn or not present):
+    wanted_claim = claim_template(cluster, rack)
+    if live is not None and not too_small(0, rack, live):
+        remade = remake(live, [wanted_claim], subject=subject, lane=name)
+        yield from remade
+        if remade:
+            return
+    if not hindered and (live is None or fits or turn or not present):
         config = config_map(cluster, rack)
         yield from ensure(seen.live, config, subject=subject, lane=name)
         template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
@@ -226,9 +244,18 @@ def _rack(
         template = live["spec"]["template"]
     else:
         return
-    claims = live["spec"]["volumeClaimTemplates"] if live is not None else [claim_template(cluster, rack)]
+    claims = live["spec"]["volumeClaimTemplates"] if live is not None else [wanted_claim]
     wanted = rack_stateful_set(cluster, rack, template, claims, replicas=replicas)
     yield from ensure(seen.live, wanted, subject=subject, lane=name)
+
+
+def _volumes(rack: RackSpec, seen: Observation, roster: Roster) -> Iterator[Step]:
+    """Volumes grow with the spec."""
+    size = storage_request(rack)
+    for name in roster.rack(rack.name):
+        claim = seen.claims.get(name)
+        if claim is not None and size:
+            yield from grow(claim, size, seen.classes, subject=name)
 
 
 def _ring(

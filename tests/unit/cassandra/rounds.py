@@ -13,7 +13,7 @@ from controller.cassandra.member.orders import orders
 from controller.cassandra.member.record import key, text
 from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.member.roster import Roster
-from controller.cassandra.member.steps import DeleteVolume, Replicate, Restart, Tell, Wish, WriteRoster
+from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, Wish, WriteRoster
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.world import NAMESPACE, Volume, World
 
@@ -136,6 +136,7 @@ class Rounds:
                 look=look,
                 pod=pods.get(name, ""),
                 claim=claims.get(name, ""),
+                service=service["metadata"]["uid"] if service is not None else "",
             )
         for name, job_id in asked_jobs(roster, pods, keyspaces or ()):
             try:
@@ -181,6 +182,8 @@ class Rounds:
             case Replicate(_, keyspace, datacenter, copies):
                 factors = {datacenter: copies}
                 self.world.keyspaces[keyspace] = Keyspace(keyspace, "NetworkTopologyStrategy", factors)
+            case NewAddress(member, _, _):
+                self.server.delete(SERVICE, NAMESPACE, member)
             case Restart(member, _):
                 self.world.kill(member)
             case DeleteVolume():

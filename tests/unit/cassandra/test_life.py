@@ -14,7 +14,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.member.roster import Roster
-from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET
+from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET, STORAGE_CLASS
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
@@ -287,6 +287,35 @@ async def test_an_upgrade_may_be_taken_back_while_it_has_not_ended() -> None:
         life.edit(upgrade={"canary": 0, "soakSeconds": 2}, version="4.1.7")
         await life.ready("a-0", "a-1")
         assert life.cluster.status.version == "4.1.7"
+
+
+def sized(life: Life, size: str) -> None:
+    """The spec asks for volumes of another size."""
+    (rack,) = life.server.get(CLUSTERS, NAMESPACE, NAME)["spec"]["datacenter"]["racks"]
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}
+    racks = [{**rack, "storage": {"volumeClaimTemplates": [claim]}}]
+    life.edit(datacenter={"name": "dc1", "racks": racks})
+
+
+@virtual_time
+async def test_volumes_grow_and_nobody_is_restarted() -> None:
+    async with living() as life:
+        life.server.create(
+            STORAGE_CLASS, {"metadata": {"name": "fast"}, "provisioner": "x", "allowVolumeExpansion": True}
+        )
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        before = dict(life.world.started)
+        sized(life, "2Gi")
+        await life.ready("a-0", "a-1")
+        found = [claim["spec"]["resources"]["requests"]["storage"] for claim in life.server.list(PVC, NAMESPACE)]
+        assert found == ["2Gi", "2Gi"]
+        (template,) = life.server.get(STATEFULSET, NAMESPACE, "store-dc1-a")["spec"]["volumeClaimTemplates"]
+        assert template["spec"]["resources"]["requests"]["storage"] == "2Gi"
+        assert life.world.started == before
+        sized(life, "1Gi")
+        await life.until(lambda: "they never shrink; set 2Gi or more" in life.condition("Degraded")[2])
+        assert life.world.started == before
 
 
 @virtual_time

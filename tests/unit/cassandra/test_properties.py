@@ -11,17 +11,21 @@ RACKS = ("a", "b")
 NAMES = [f"{PREFIX}-{rack}-{ordinal}" for rack in RACKS for ordinal in range(3)]
 
 names = st.sampled_from(NAMES)
-events = st.one_of(
-    st.tuples(st.just("operate"), st.integers(0, 2)),
-    st.tuples(st.just("operate"), st.integers(0, 2)),
+faults = st.one_of(
     st.tuples(st.just("pass"), st.integers(1, 8)),
+    st.tuples(st.just("operate"), st.integers(0, 1)),
     st.tuples(st.just("kill"), names),
     st.tuples(st.just("freeze"), names),
     st.tuples(st.just("silence"), names),
     st.tuples(st.just("thaw"), st.just("")),
-    st.tuples(st.just("scale"), st.tuples(st.sampled_from(RACKS), st.integers(0, 3))),
     st.tuples(st.just("lose"), names),
 )
+scaling = st.tuples(st.just("scale"), st.tuples(st.sampled_from(RACKS), st.integers(0, 3)))
+chapters = st.lists(
+    st.tuples(scaling, st.lists(faults, min_size=3, max_size=12)).map(lambda found: [found[0], *found[1]]),
+    min_size=2,
+    max_size=4,
+).map(lambda found: [event for chapter in found for event in chapter])
 
 
 def happen(rounds: Rounds, event: str, what: object) -> None:
@@ -44,8 +48,8 @@ def happen(rounds: Rounds, event: str, what: object) -> None:
             world.silent.clear()
         case "scale", (str(rack), int(count)):
             rounds.scale(rack, count)
-            if not any(rounds.wish.racks.values()):
-                rounds.scale("a", 1)
+            if sum(rounds.wish.racks.values()) < 2:  # there are rows with two copies
+                rounds.scale("a", 2)
         case "lose", str(name):
             # Of two copies one is left: nobody else is lost before there are two again.
             if not world.frozen and rounds.settled() and len(world.ring) > 2:
@@ -65,11 +69,11 @@ def settle(rounds: Rounds, most: int = 900) -> None:
     raise AssertionError([(step.subject, step.reason, step.waits_for) for step in rounds.operate(0)])
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(seed=st.integers(0, 10_000), history=st.lists(events, max_size=40))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(seed=st.integers(0, 10_000), history=chapters)
 def test_a_ring_is_one_loses_nothing_and_becomes_what_is_wanted(seed: int, history: list[tuple[str, object]]) -> None:
     rounds = Rounds({"a": 2, "b": 1}, seed=seed)
-    if seed % 2:
+    if seed % 4:
         settle(rounds)
     for event, what in history:
         happen(rounds, event, what)

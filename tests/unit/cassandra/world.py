@@ -120,6 +120,8 @@ class World:
         self.processes: dict[str, Process] = {}
         self.ring: dict[str, str] = {}
         """By host ID: the address of who has tokens."""
+        self.tokens: dict[str, str] = {}
+        """By host ID: whose place in the ring it has, where it has taken another's."""
         self.rings = 0
         self.holders: dict[str, set[int]] = {}
         self.keyspaces = {
@@ -156,6 +158,7 @@ class World:
                 self.kill(pod["metadata"]["name"])
         for workload in self.server.list(STATEFULSET, NAMESPACE):
             self._stateful_set(workload)
+        self._bind()
         uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.server.list(POD, NAMESPACE)}
         self.processes = {name: p for name, p in self.processes.items() if uids.get(name) == p.uid}
         for process in list(self.processes.values()):
@@ -168,6 +171,13 @@ class World:
             self._show(process)
         self.check()
 
+    def _bind(self) -> None:
+        """Volumes have what their claims ask for."""
+        for claim in self.server.list(PVC, NAMESPACE):
+            wanted = {"phase": "Bound", "capacity": (claim["spec"].get("resources") or {}).get("requests", {})}
+            if claim.get("status") != wanted:
+                self.server.patch(PVC, NAMESPACE, claim["metadata"]["name"], {"status": wanted}, subresource="status")
+
     def _stateful_set(self, workload: dict[str, Any]) -> None:
         name, spec = workload["metadata"]["name"], workload["spec"]
         for ordinal in range(spec["replicas"]):
@@ -178,7 +188,8 @@ class World:
             if running is None:
                 if found is None:
                     meta = {"name": claim, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
-                    found = self.server.create(PVC, {"metadata": meta, "spec": template["spec"]})
+                    claim_spec = {**template["spec"], "storageClassName": "fast"}
+                    found = self.server.create(PVC, {"metadata": meta, "spec": claim_spec})
                 self._start(pod, workload, found["metadata"]["uid"])
         for ordinal in range(spec["replicas"], 50):
             if self.server.find(POD, NAMESPACE, f"{name}-{ordinal}") is not None:
@@ -336,6 +347,7 @@ class World:
             for host_id in [h for h, address in self.ring.items() if address == process.replaces]:
                 del self.ring[host_id]
                 self.holders.pop(host_id, None)
+                self.tokens[process.volume.host_id] = self.tokens.get(host_id, host_id)
         self._placed(process)
 
     def _placed(self, process: Process) -> None:
@@ -362,7 +374,7 @@ class World:
 
     def _owners(self, key: int, hosts: set[str]) -> list[str]:
         copies = next(iter(self.keyspaces["shop"].factors.values()))
-        return sorted(hosts, key=lambda host: crc32(f"{key}/{host}".encode()))[:copies]
+        return sorted(hosts, key=lambda host: crc32(f"{key}/{self.tokens.get(host, host)}".encode()))[:copies]
 
     def _truth(self) -> Ring:
         known = dict(self.ring)
