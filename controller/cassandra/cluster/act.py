@@ -20,7 +20,7 @@ from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import KEY, Standing, decoded
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, WriteRoster
 from controller.cassandra.pods import labels, owner, roster_name
-from controller.framework import children
+from controller.framework import children, claims
 from controller.framework.consent import NoConsentError, read_deleted, read_same
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE
@@ -49,6 +49,7 @@ def handlers(
     acts = _Acts(cluster, seen, manager, caches, members)
     return {
         **own,
+        **claims.handlers(manager.client),
         WriteRoster: acts.write_roster,
         Tell: acts.tell,
         Replicate: acts.replicate,
@@ -71,8 +72,8 @@ class _Acts:
     members: Members
 
     async def write_roster(self, action: WriteRoster) -> None:
-        claims = {name: claim.metadata.uid for name, claim in self.seen.claims.items()}
-        records = orders(action.roster, self.seen.addresses, claims)
+        volumes = {name: claim.metadata.uid for name, claim in self.seen.claims.items()}
+        records = orders(action.roster, self.seen.addresses, volumes)
         wanted = roster_config_map(self.cluster, action.roster, records)
         await self.manager.applier.apply(wanted, informer=self.caches.config_maps)
 

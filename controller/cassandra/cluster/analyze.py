@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from controller.cassandra.cluster.objects import (
     roster_config_map,
     service_account,
 )
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, wanted_racks
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, too_small, wanted_racks
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.joining import found
@@ -28,22 +29,25 @@ from controller.cassandra.member.objects import (
     member_service,
     rack_stateful_set,
     rack_template,
+    storage_request,
     template_hash,
 )
 from controller.cassandra.member.orders import orders, seeds
 from controller.cassandra.member.ring import releases, serving
 from controller.cassandra.member.rollout import Restarts
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster
-from controller.cassandra.member.steps import LANE, Wish, WriteRoster
+from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
+from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster
 from controller.cassandra.pods import (
     CLUSTER_LABEL,
     MEMBER_LABEL,
+    RACK_LABEL,
     admin_secret,
     prefix,
     rack_name,
     superuser_secret,
 )
 from controller.framework.children import delete, ensure
+from controller.framework.claims import grow, remake
 from controller.framework.plan import Plan, Step
 from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
@@ -79,7 +83,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     if seen.roster_problem:
         yield Step(subject="ring", reason="its roster cannot be read", waits_for=f"{seen.roster_problem}: restore it")
         return
-    for text in immutable(cluster, seen.roster):
+    for text in (*immutable(cluster, seen.roster), *shrunk(cluster, seen)):
         yield Step(subject="spec", reason=text, waits_for="the field to be set back")
     hindered = hindrances(cluster, seen.roster)
     for text in hindered:
@@ -91,6 +95,10 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
+    if roster is None and cluster.status.founded:
+        text = "the ring was made, and its roster is gone: it is written anew from the status"
+        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt_roster(cluster)), lane=LANE)
+        return
     if roster is None:
         if seen.admin is not None:
             yield from found(wish, new_roster(cluster), seen.scene)
@@ -102,6 +110,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     decided = rollout.decide(roster, seen.scene, restarts)
     turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
     for rack in cluster.spec.datacenter.racks:
+        yield from _volumes(rack, seen, roster)
         if not told:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     if roster.seats:
@@ -118,6 +127,30 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
     )
+
+
+def rebuilt_roster(cluster: CassandraCluster) -> Roster:
+    """The roster of a ring by what the status says of it; who had not joined is not in it."""
+    seats = {
+        name: Seat(
+            rack=member.rack,
+            ordinal=int(name.rpartition("-")[2]),
+            standing=Standing.LEAVING if member.state == "Leaving" else Standing.MEMBER,
+            host_id=member.host_id,
+        )
+        for name, member in sorted(cluster.status.members.items())
+        if member.host_id and member.state != "Left"
+    }
+    return replace(new_roster(cluster), founded=True, seats=seats)
+
+
+def shrunk(cluster: CassandraCluster, seen: Observation) -> tuple[str, ...]:
+    """What the spec wants of volumes that cannot be, in words."""
+    found = (
+        too_small(index, rack, seen.live.get((STATEFULSET.kind, rack_name(cluster, rack.name))))
+        for index, rack in enumerate(cluster.spec.datacenter.racks)
+    )
+    return tuple(filter(None, found))
 
 
 def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
@@ -195,18 +228,34 @@ def _rack(
     name = rack_name(cluster, rack.name)
     live = seen.live.get((STATEFULSET.kind, name))
     subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
-    template: JsonObject | None = live["spec"]["template"] if live is not None else None
-    present = any(pod.metadata.labels.get("cassandra.rook.io/rack") == rack.name for pod in seen.pods.values())
+    present = any(pod.metadata.labels.get(RACK_LABEL) == rack.name for pod in seen.pods.values())
     fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
-    if template is None or (not fits and (turn or not present) and not hindered):
-        if hindered:
+    wanted_claim = claim_template(cluster, rack)
+    if live is not None and not too_small(0, rack, live):
+        remade = remake(live, [wanted_claim], subject=subject, lane=name)
+        yield from remade
+        if remade:
             return
+    if not hindered and (live is None or fits or turn or not present):
         config = config_map(cluster, rack)
         yield from ensure(seen.live, config, subject=subject, lane=name)
         template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
-    claims = live["spec"]["volumeClaimTemplates"] if live is not None else [claim_template(cluster, rack)]
+    elif live is not None and live["spec"].get("replicas") != replicas:
+        template = live["spec"]["template"]
+    else:
+        return
+    claims = live["spec"]["volumeClaimTemplates"] if live is not None else [wanted_claim]
     wanted = rack_stateful_set(cluster, rack, template, claims, replicas=replicas)
     yield from ensure(seen.live, wanted, subject=subject, lane=name)
+
+
+def _volumes(rack: RackSpec, seen: Observation, roster: Roster) -> Iterator[Step]:
+    """Volumes grow with the spec."""
+    size = storage_request(rack)
+    for name in roster.rack(rack.name):
+        claim = seen.claims.get(name)
+        if claim is not None and size:
+            yield from grow(claim, size, seen.classes, subject=name)
 
 
 def _ring(
@@ -218,22 +267,14 @@ def _ring(
         yield upgraded
         return
     if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
-        wish = _held(wish, f"all members to run {restarts.version}")
-    yield from ring.analyze(wish, roster, seen.scene)
+        wish = dataclasses.replace(wish, hold=f"all members to run {restarts.version}")
+    for step in ring.analyze(wish, roster, seen.scene):
+        needs_login = isinstance(step.action, Replicate) and roster.authentication
+        waits_for = "members to let the superuser in" if needs_login and not seen.auth.superuser else ""
+        yield dataclasses.replace(step, waits_for=waits_for) if waits_for else step
     if roster.authentication and roster.founded:
         via = next(iter(serving(roster, seen.scene)), "")
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
-
-
-def _held(wish: Wish, hold: str) -> Wish:
-    return Wish(
-        prefix=wish.prefix,
-        racks=wish.racks,
-        lost=wish.lost,
-        lose_copies=wish.lose_copies,
-        wipe=wish.wipe,
-        hold=hold,
-    )
 
 
 def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:

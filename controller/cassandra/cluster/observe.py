@@ -39,6 +39,7 @@ from controller.runtime.kube import (
     SERVICE,
     SERVICE_ACCOUNT,
     STATEFULSET,
+    STORAGE_CLASS,
     ConfigMap,
     Event,
     PersistentVolumeClaim,
@@ -48,6 +49,7 @@ from controller.runtime.kube import (
     Service,
     ServiceAccount,
     StatefulSet,
+    StorageClass,
 )
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class Caches:
         self.config_maps: Informer[ConfigMap] = ours(CONFIG_MAP, ConfigMap)
         # A superuser's Secret may be the user's own.
         self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
+        self.classes: Informer[StorageClass] = factory.informer(STORAGE_CLASS, StorageClass)
         self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
 
     @property
@@ -104,6 +107,7 @@ class Observation:
         pods: Those of members, by name.
         claims: Those of members, by the member's name.
         services: Those that members have their addresses by, by the member's name.
+        classes: StorageClasses, by name.
         admin: What members' programs let the operator in by; None: there is no such Secret.
         superuser: What members let the operator in by for CQL; None: there is no such Secret.
         auth: Whether they do.
@@ -116,6 +120,7 @@ class Observation:
     pods: Mapping[str, Pod] = field(default_factory=dict)
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
+    classes: Mapping[str, StorageClass] = field(default_factory=dict)
     admin: Login | None = None
     superuser: Login | None = None
     auth: Auth = field(default_factory=Auth)
@@ -168,6 +173,7 @@ class Observer:
             roster_problem=problem,
             pods=pods,
             claims=claims,
+            classes={found.metadata.name: found for found in self._caches.classes.list()},
             services={name: s for name, s in services.items() if s.spec.cluster_ip not in ("", "None")},
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),

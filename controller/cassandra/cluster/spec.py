@@ -9,14 +9,16 @@ from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import SCYLLA
 from controller.cassandra.member.configuration import refusals
-from controller.cassandra.member.objects import settings
+from controller.cassandra.member.objects import settings, storage_request
 from controller.cassandra.pods import rack_name
+from controller.runtime.quantities import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from controller.apis.cassandra import CassandraCluster
+    from controller.apis.cassandra import CassandraCluster, RackSpec
     from controller.cassandra.member.roster import Roster
+    from informers import JsonObject
 
 SUPPORTED = ("4.1", "5.0")
 """Minor versions that this operator runs, oldest first."""
@@ -84,6 +86,19 @@ def _immutable(cluster: CassandraCluster, roster: Roster) -> Iterator[str]:
             f"spec.datacenter.racks has no {rack}, which has {len(roster.rack(rack))} members: put it back, and set "
             "its members to 0 to have them leave"
         )
+
+
+def too_small(index: int, rack: RackSpec, live: JsonObject | None) -> str:
+    """That a rack's volumes are to be smaller than they are, in words; empty: they are not."""
+    templates = live["spec"].get("volumeClaimTemplates") or () if live is not None else ()
+    asked = quantity(storage_request(rack))
+    for template in templates:
+        has = ((template["spec"].get("resources") or {}).get("requests") or {}).get("storage", 0)
+        found = quantity(has)
+        if asked is not None and found is not None and 0 < asked < found:
+            path = f"spec.datacenter.racks[{index}].storage.volumeClaimTemplates[0].spec.resources.requests.storage"
+            return f"{path} is {storage_request(rack)}, and volumes have {has}: they never shrink; set {has} or more"
+    return ""
 
 
 def effective(cluster: CassandraCluster, roster: Roster | None) -> CassandraCluster:

@@ -15,7 +15,7 @@ from controller.apis.cassandra.served import CLUSTER
 from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
-from controller.cassandra.cluster.analyze import DOWN, UP
+from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.spec import hindrances, immutable, minor
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
@@ -59,7 +59,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     previous, generation, roster = cluster.status, cluster.metadata.generation, seen.roster
     found = findings(roster, seen.scene) if roster is not None else ()
     members = _members(cluster, seen, found, now)
-    wrong = (*immutable(cluster, roster), *hindrances(cluster, roster))
+    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
     phase, message = _phase(cluster, outcome, look.mode)
     conditions = previous.conditions
     if cluster.metadata.deletion_timestamp is None:

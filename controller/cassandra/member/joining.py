@@ -33,6 +33,9 @@ def found(wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
         reason = "volumes of an earlier ring are there, and no roster of it: it is not made anew over its data"
         yield Step(subject="ring", reason=reason, waits_for=waits_for)
         return
+    if not scene.of(name).address:
+        yield wait(name, "it is to make the ring", f"Service {name} to have an address")
+        return
     seat = Seat(rack=rack, ordinal=0, standing=Standing.FOUNDING)
     yield write(roster.seated(name, seat), name, "it makes the ring, which has no members yet")
 

@@ -47,8 +47,9 @@ def leave(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]
     """The steps before a member begins to leave."""
     seat = roster.seats[name]
     reason = f"rack {seat.rack} is to have {wish.racks.get(seat.rack, 0)} members"
-    held = wish.hold or unrest(roster, scene) or busy(roster, scene)
-    held = after(held) if held else _cannot_leave(name, wish, roster, scene)
+    gone = scene.of(name).has_left  # somebody told it to, by hand
+    held = wish.hold or unrest(roster, scene, but=(name,) if gone else ()) or busy(roster, scene)
+    held = after(held) if held else "" if gone else _cannot_leave(name, wish, roster, scene)
     if held:
         yield wait(name, reason, held)
         return

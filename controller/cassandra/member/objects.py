@@ -195,6 +195,14 @@ def claim_template(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
     return {"metadata": {"name": _template_name(rack), "labels": own, **annotations}, "spec": spec}
 
 
+def storage_request(rack: RackSpec) -> int | str:
+    """How much storage the claim of a member asks for; 0: the spec does not say."""
+    templates = rack.storage.volume_claim_templates
+    requests = ((templates[0].get("spec") or {}).get("resources") or {}).get("requests") or {} if templates else {}
+    found: int | str = requests.get("storage", 0)
+    return found
+
+
 def _template_name(rack: RackSpec) -> str:
     template = rack.storage.volume_claim_templates[0] if rack.storage.volume_claim_templates else {}
     return str((template.get("metadata") or {}).get("name") or "data")

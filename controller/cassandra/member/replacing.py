@@ -50,7 +50,8 @@ def give_up(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
         yield write(roster.seated(name, leaves), name, f"{reason}, and its rack is to have fewer members")
         return
     address = address_of(seat.host_id, roster, scene)
-    if not address:
+    # Whom nobody counts any more, since it left, has no place that could be taken: its successor just joins.
+    if not address and keepers(seat.host_id, "", roster, scene) != []:
         yield wait(name, reason, "members to agree on the address that it had")
         return
     # What is empty already need not be given up.

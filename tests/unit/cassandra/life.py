@@ -86,7 +86,7 @@ class Life:
     async def until(self, condition: Callable[[], object], within: float = 600.0) -> None:
         """Waits for something; what must never be has never been."""
         try:
-            await until(condition, within=within)
+            await until(condition, within=within, step=0.5)
         except TimeoutError:
             status = self.cluster.status
             raise AssertionError(f"{status.message}; {status.conditions}; {self.roster}") from None

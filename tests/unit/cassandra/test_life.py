@@ -14,7 +14,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.member.roster import Roster
-from controller.runtime.kube import PVC, STATEFULSET
+from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET, STORAGE_CLASS
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
@@ -141,6 +141,43 @@ async def test_a_lost_member_is_taken_out_of_the_ring_where_fewer_are_wanted() -
 
 
 @virtual_time
+async def test_a_member_that_somebody_decommissioned_leaves_the_roster_where_fewer_are_wanted() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        life.world.decommission("store-dc1-a-3")
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberLeft")
+        assert claims(life) == {f"data-store-dc1-a-{number}" for number in range(4)}
+        life.scale(a=3)
+        await life.ready("a-0", "a-1", "a-2")
+
+
+@virtual_time
+async def test_a_member_that_somebody_decommissioned_is_made_anew_when_its_host_id_is_given_up() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        host_id = life.roster.seats["store-dc1-a-1"].host_id
+        life.world.decommission("store-dc1-a-1")
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberLeft")
+        life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        assert life.roster.seats["store-dc1-a-1"].host_id != host_id
+
+
+@virtual_time
+async def test_a_roster_that_somebody_deleted_is_written_anew() -> None:
+    async with living() as life:
+        life.create(spec(a=2, b=1))
+        await life.ready("a-0", "a-1", "b-0")
+        before = life.roster
+        life.server.delete(CONFIG_MAP, NAMESPACE, f"{NAME}-members")
+        await life.until(lambda: life.roster.seats)
+        await life.ready("a-0", "a-1", "b-0")
+        assert life.roster.seats == before.seats
+
+
+@virtual_time
 async def test_all_members_die_at_once_and_nobody_makes_another_ring() -> None:
     async with living() as life:
         life.create(spec(a=2, b=2))
@@ -250,6 +287,35 @@ async def test_an_upgrade_may_be_taken_back_while_it_has_not_ended() -> None:
         life.edit(upgrade={"canary": 0, "soakSeconds": 2}, version="4.1.7")
         await life.ready("a-0", "a-1")
         assert life.cluster.status.version == "4.1.7"
+
+
+def sized(life: Life, size: str) -> None:
+    """The spec asks for volumes of another size."""
+    (rack,) = life.server.get(CLUSTERS, NAMESPACE, NAME)["spec"]["datacenter"]["racks"]
+    claim = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": size}}}}
+    racks = [{**rack, "storage": {"volumeClaimTemplates": [claim]}}]
+    life.edit(datacenter={"name": "dc1", "racks": racks})
+
+
+@virtual_time
+async def test_volumes_grow_and_nobody_is_restarted() -> None:
+    async with living() as life:
+        life.server.create(
+            STORAGE_CLASS, {"metadata": {"name": "fast"}, "provisioner": "x", "allowVolumeExpansion": True}
+        )
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        before = dict(life.world.started)
+        sized(life, "2Gi")
+        await life.ready("a-0", "a-1")
+        found = [claim["spec"]["resources"]["requests"]["storage"] for claim in life.server.list(PVC, NAMESPACE)]
+        assert found == ["2Gi", "2Gi"]
+        (template,) = life.server.get(STATEFULSET, NAMESPACE, "store-dc1-a")["spec"]["volumeClaimTemplates"]
+        assert template["spec"]["resources"]["requests"]["storage"] == "2Gi"
+        assert life.world.started == before
+        sized(life, "1Gi")
+        await life.until(lambda: "they never shrink; set 2Gi or more" in life.condition("Degraded")[2])
+        assert life.world.started == before
 
 
 @virtual_time

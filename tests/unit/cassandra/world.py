@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from controller.cassandra.access.answers import (
@@ -39,11 +39,23 @@ from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from controller.cassandra.access.answers import Command
     from controller.cassandra.access.members import Door, Login
-    from controller.testkit import ApiServer
+    from informers import JsonObject, Resource
+
+    class Server(Protocol):
+        """As much of an API server as a world needs."""
+
+        def list(self, resource: Resource, namespace: str = "") -> list[JsonObject]: ...
+        def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None: ...
+        def create(self, resource: Resource, obj: JsonObject) -> JsonObject: ...
+        def patch(
+            self, resource: Resource, namespace: str, name: str, patch: JsonObject, *, subresource: str = ""
+        ) -> JsonObject: ...
+        def delete(self, resource: Resource, namespace: str, name: str, *, grace: int | None = None) -> JsonObject: ...
+
 
 NAMESPACE = "db"
 KEYS = range(40)
@@ -95,17 +107,21 @@ class World:
 
     Args:
         server: The API server.
+        clock: Seconds since the epoch.
         seed: Of all that happens by chance.
         copies: Of the user's keyspace.
     """
 
-    def __init__(self, server: ApiServer, *, seed: int = 0, copies: int = 2) -> None:
+    def __init__(self, server: Server, *, seed: int = 0, copies: int = 2, clock: Callable[[], float] = seconds) -> None:
         self.server = server
+        self.clock = clock
         self.chance = random.Random(seed)  # noqa: S311
         self.volumes: dict[str, Volume] = {}
         self.processes: dict[str, Process] = {}
         self.ring: dict[str, str] = {}
         """By host ID: the address of who has tokens."""
+        self.tokens: dict[str, str] = {}
+        """By host ID: whose place in the ring it has, where it has taken another's."""
         self.rings = 0
         self.holders: dict[str, set[int]] = {}
         self.keyspaces = {
@@ -142,6 +158,7 @@ class World:
                 self.kill(pod["metadata"]["name"])
         for workload in self.server.list(STATEFULSET, NAMESPACE):
             self._stateful_set(workload)
+        self._bind()
         uids = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.server.list(POD, NAMESPACE)}
         self.processes = {name: p for name, p in self.processes.items() if uids.get(name) == p.uid}
         for process in list(self.processes.values()):
@@ -154,6 +171,13 @@ class World:
             self._show(process)
         self.check()
 
+    def _bind(self) -> None:
+        """Volumes have what their claims ask for."""
+        for claim in self.server.list(PVC, NAMESPACE):
+            wanted = {"phase": "Bound", "capacity": (claim["spec"].get("resources") or {}).get("requests", {})}
+            if claim.get("status") != wanted:
+                self.server.patch(PVC, NAMESPACE, claim["metadata"]["name"], {"status": wanted}, subresource="status")
+
     def _stateful_set(self, workload: dict[str, Any]) -> None:
         name, spec = workload["metadata"]["name"], workload["spec"]
         for ordinal in range(spec["replicas"]):
@@ -164,7 +188,8 @@ class World:
             if running is None:
                 if found is None:
                     meta = {"name": claim, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
-                    found = self.server.create(PVC, {"metadata": meta, "spec": template["spec"]})
+                    claim_spec = {**template["spec"], "storageClassName": "fast"}
+                    found = self.server.create(PVC, {"metadata": meta, "spec": claim_spec})
                 self._start(pod, workload, found["metadata"]["uid"])
         for ordinal in range(spec["replicas"], 50):
             if self.server.find(POD, NAMESPACE, f"{name}-{ordinal}") is not None:
@@ -211,6 +236,12 @@ class World:
         self.processes.pop(name, None)
         if self.server.find(POD, NAMESPACE, name) is not None:
             self.server.delete(POD, NAMESPACE, name, grace=0)
+
+    def decommission(self, name: str) -> None:
+        """Somebody has a member leave, by hand."""
+        process = self.processes[name]
+        process.jobs["decommission-by-hand"] = Job("decommission-by-hand", JobState.RUNNING, started=self.clock())
+        process.mode, process.busy = Mode.LEAVING, 1
 
     def lose(self, name: str) -> None:
         """A pod ends, and its volume is lost with all that was on it."""
@@ -262,7 +293,7 @@ class World:
             if left:
                 process.running[job_id] = left - 1
             elif process.jobs[job_id].state is JobState.RUNNING and not job_id.startswith("decommission"):
-                ended = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=seconds())
+                ended = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=self.clock())
                 process.jobs[job_id] = ended
 
     def _begin(self, process: Process) -> None:
@@ -316,6 +347,7 @@ class World:
             for host_id in [h for h, address in self.ring.items() if address == process.replaces]:
                 del self.ring[host_id]
                 self.holders.pop(host_id, None)
+                self.tokens[process.volume.host_id] = self.tokens.get(host_id, host_id)
         self._placed(process)
 
     def _placed(self, process: Process) -> None:
@@ -338,11 +370,11 @@ class World:
             process.volume.bootstrapped, process.busy = False, self.chance.randrange(1, self.slow + 1)
             return
         process.volume.left, process.mode = True, Mode.DECOMMISSIONED
-        process.jobs[job_id] = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=seconds())
+        process.jobs[job_id] = replace(process.jobs[job_id], state=JobState.SUCCEEDED, ended=self.clock())
 
     def _owners(self, key: int, hosts: set[str]) -> list[str]:
         copies = next(iter(self.keyspaces["shop"].factors.values()))
-        return sorted(hosts, key=lambda host: crc32(f"{key}/{host}".encode()))[:copies]
+        return sorted(hosts, key=lambda host: crc32(f"{key}/{self.tokens.get(host, host)}".encode()))[:copies]
 
     def _truth(self) -> Ring:
         known = dict(self.ring)
@@ -450,11 +482,13 @@ class WorldMember:
         if not process.serves:
             raise RefusedError("no Cassandra")
         self._world.told.append((process.name, command))
-        process.jobs[job] = Job(job, JobState.RUNNING, started=seconds())
+        process.jobs[job] = Job(job, JobState.RUNNING, started=self._world.clock())
         process.running[job] = self._world.chance.randrange(0, 3)
         match command:
             case Decommission(force):
                 most = max(sum(k.factors.values()) for k in self._world.keyspaces.values())
+                if process.mode is not Mode.NORMAL and process.mode is not Mode.DECOMMISSION_FAILED:
+                    self._world.violations.append(f"{process.name} is told to leave while it is {process.mode}")
                 if self._world._moving(process):
                     self._fail(process, job, "others move")
                 elif most > len(self._world.ring) - 1 and not force:
@@ -473,7 +507,9 @@ class WorldMember:
         return process.jobs[job]
 
     def _fail(self, process: Process, job: str, message: str) -> None:
-        process.jobs[job] = replace(process.jobs[job], state=JobState.FAILED, message=message, ended=seconds())
+        process.jobs[job] = replace(
+            process.jobs[job], state=JobState.FAILED, message=message, ended=self._world.clock()
+        )
 
 
 class WorldSession:

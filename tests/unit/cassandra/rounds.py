@@ -1,0 +1,219 @@
+"""The ring's plan alone against a world, without an API server: many histories in little time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from controller.cassandra.access.answers import Keyspace, RefusedError, UnansweredError
+from controller.cassandra.access.members import Door, Login
+from controller.cassandra.member.analyze import analyze, asked_jobs
+from controller.cassandra.member.joining import found
+from controller.cassandra.member.orders import orders
+from controller.cassandra.member.record import key, text
+from controller.cassandra.member.ring import Scene, Seen
+from controller.cassandra.member.roster import Roster
+from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, Wish, WriteRoster
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
+from tests.unit.cassandra.world import NAMESPACE, Volume, World
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+    from controller.cassandra.access.answers import Job
+    from controller.framework.plan import Step
+    from informers import JsonObject, Resource
+
+ADMIN = Login("rook", "secret")
+PREFIX = "store-dc1"
+
+
+class Plain:
+    """Objects in dictionaries; see `tests.unit.cassandra.world.Server`."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], JsonObject] = {}
+        self._count = 0
+
+    def list(self, resource: Resource, namespace: str = "") -> list[JsonObject]:
+        return [obj for (kind, _), obj in list(self._objects.items()) if kind == resource.kind]
+
+    def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        return self._objects.get((resource.kind, name))
+
+    def create(self, resource: Resource, obj: JsonObject) -> JsonObject:
+        self._count += 1
+        obj["metadata"]["uid"] = f"uid-{self._count}"
+        self._objects[resource.kind, obj["metadata"]["name"]] = obj
+        return obj
+
+    def patch(
+        self, resource: Resource, namespace: str, name: str, patch: JsonObject, *, subresource: str = ""
+    ) -> JsonObject:
+        obj = self._objects[resource.kind, name]
+        for field, value in patch.items():
+            obj[field] = {**obj.get(field, {}), **value}
+        return obj
+
+    def delete(self, resource: Resource, namespace: str, name: str, *, grace: int | None = None) -> JsonObject:
+        return self._objects.pop((resource.kind, name), {})
+
+
+class Rounds:
+    """An operator of which each look may be its last.
+
+    Args:
+        racks: Members by rack.
+        seed: Of what happens by chance.
+    """
+
+    def __init__(self, racks: Mapping[str, int], *, seed: int = 0) -> None:
+        self.server, self.now = Plain(), 1_000_000.0
+        self.world = World(self.server, seed=seed, clock=lambda: self.now)
+        self.wish = Wish(prefix=PREFIX, racks=dict(racks), wipe=True)
+        self.roster: Roster | None = None
+        self.told: list[str] = []
+
+    def tick(self) -> None:
+        """A second of the world."""
+        self.now += 1
+        self.world.tick()
+
+    def scale(self, rack: str, count: int) -> None:
+        """The spec asks for another number of members."""
+        self.wish = replace(self.wish, racks={**self.wish.racks, rack: count})
+
+    def give_up(self, name: str) -> None:
+        """A member is lost, and the spec says so."""
+        if self.roster is not None and name in self.roster.members:
+            self.wish = replace(self.wish, lost={**self.wish.lost, name: self.roster.seats[name].host_id})
+            self.world.lose(name)
+
+    def operate(self, most: int = 10) -> tuple[Step, ...]:
+        """A look, of whose steps at most so many are carried out: then the operator dies."""
+        self._objects()
+        scene = self.scene()
+        if self.roster is None:
+            steps = tuple(found(self.wish, new_roster(), scene))
+        else:
+            steps = analyze(self.wish, self.roster, scene)
+        for step in steps[:most]:
+            if step.waits_for or step.consent or step.action is None:
+                break
+            try:
+                self._carry_out(step.action, scene)
+            except (UnansweredError, RefusedError):
+                break
+        return steps
+
+    def settled(self) -> bool:
+        """Whether the members are those that are wanted, and nothing is left to do."""
+        roster = self.roster
+        if roster is None or roster.moving is not None or roster.chores:
+            return False
+        sizes = {rack: len(roster.rack(rack)) for rack in self.wish.racks}
+        return sizes == self.wish.racks and not self.operate(0)
+
+    def scene(self) -> Scene:
+        """What an observation finds."""
+        seen, roster = {}, self.roster if self.roster is not None else new_roster()
+        names = {wanted for rack, count in self.wish.racks.items() for wanted in self._names(rack, count)}
+        pods = {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in self.server.list(POD)}
+        claims = {c["metadata"]["name"].removeprefix("data-"): c["metadata"]["uid"] for c in self.server.list(PVC)}
+        keyspaces = None
+        jobs: dict[tuple[str, str], Job | None] = {}
+        for name in {*names, *roster.seats, *pods, *claims}:
+            service, process = self.server.find(SERVICE, NAMESPACE, name), self.world.processes.get(name)
+            look = None
+            if process is not None:
+                try:
+                    look = done(self._member(name).look())
+                    keyspaces = done(self._member(name).keyspaces())
+                except UnansweredError:
+                    look = None
+            seen[name] = Seen(
+                address=service["spec"].get("clusterIP", "") if service is not None else "",
+                look=look,
+                pod=pods.get(name, ""),
+                claim=claims.get(name, ""),
+                service=service["metadata"]["uid"] if service is not None else "",
+            )
+        for name, job_id in asked_jobs(roster, pods, keyspaces or ()):
+            try:
+                jobs[name, job_id] = done(self._member(name).job(job_id))
+            except (UnansweredError, KeyError):
+                continue
+        strangers = {name: uid for name, uid in claims.items() if name not in roster.seats}
+        return Scene(now=self.now, seen=seen, keyspaces=keyspaces, jobs=jobs, strangers=strangers)
+
+    def _names(self, rack: str, count: int) -> list[str]:
+        return [f"{PREFIX}-{rack}-{ordinal}" for ordinal in range(count)]
+
+    def _member(self, name: str) -> Any:
+        return self.world.member(Door(self.world.processes[name].ip, ADMIN))
+
+    def _objects(self) -> None:
+        """What follows from the roster as it is written."""
+        roster = self.roster if self.roster is not None else new_roster()
+        wanted = {wanted for rack, count in self.wish.racks.items() for wanted in self._names(rack, count)}
+        for name in {*wanted, *roster.seats}:
+            if self.server.find(SERVICE, NAMESPACE, name) is None:
+                self.server.create(SERVICE, {"metadata": {"name": name}, "spec": {}})
+        addresses = {s["metadata"]["name"]: s["spec"].get("clusterIP", "") for s in self.server.list(SERVICE)}
+        claims = {c["metadata"]["name"].removeprefix("data-"): c["metadata"]["uid"] for c in self.server.list(PVC)}
+        records = orders(roster, addresses, claims)
+        data = {key(name): text(record) for name, record in records.items()}
+        self.server.create(CONFIG_MAP, {"metadata": {"name": "store-members"}, "data": data})
+        for rack in {*self.wish.racks, *(seat.rack for seat in roster.seats.values())}:
+            template = {"metadata": {"labels": {"cassandra.rook.io/version": "5.0.3"}}}
+            claim = {"metadata": {"name": "data", "labels": {}}, "spec": {}}
+            spec = {"replicas": roster.replicas(rack), "template": template, "volumeClaimTemplates": [claim]}
+            self.server.create(STATEFULSET, {"metadata": {"name": f"{PREFIX}-{rack}"}, "spec": spec})
+
+    def _carry_out(self, action: object, scene: Scene) -> None:
+        match action:
+            case WriteRoster(roster):
+                if self.roster is not None and self.roster.founded and not roster.founded:
+                    self.world.violations.append("the ring is not founded any more")
+                self.roster = roster
+            case Tell(member, job, command):
+                if member in self.world.processes:
+                    done(self._member(member).start(job, command))
+            case Replicate(_, keyspace, datacenter, copies):
+                factors = {datacenter: copies}
+                self.world.keyspaces[keyspace] = Keyspace(keyspace, "NetworkTopologyStrategy", factors)
+            case NewAddress(member, _, _):
+                self.server.delete(SERVICE, NAMESPACE, member)
+            case Restart(member, _):
+                self.world.kill(member)
+            case DeleteVolume():
+                self._delete(action)
+            case _:
+                raise AssertionError(action)
+
+    def _delete(self, action: DeleteVolume) -> None:
+        """The claim goes, and its data: what a member of the ring has only where its host ID is given up."""
+        volume = self.world.volumes.get(action.claim, Volume())
+        if volume.host_id in self.world.ring and volume.bootstrapped and volume.host_id != action.lost:
+            self.world.violations.append(f"the volume of {action.member} is deleted, with data of the ring")
+        claim = self.server.find(PVC, NAMESPACE, f"data-{action.member}")
+        if claim is not None and claim["metadata"]["uid"] == action.claim:
+            self.server.delete(PVC, NAMESPACE, f"data-{action.member}")
+            self.world.holders.pop(volume.host_id, None)
+        if action.pod:
+            self.world.kill(action.member)
+
+
+def new_roster() -> Roster:
+    """Of a ring that is not there yet."""
+    return Roster(cluster="store", datacenter="dc1", num_tokens=16, authentication=True)
+
+
+def done[T](call: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine returns that waits for nothing."""
+    try:
+        call.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    raise AssertionError("it waits")
