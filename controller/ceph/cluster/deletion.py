@@ -141,7 +141,7 @@ def analyze(seen: Observation) -> Plan:
 
 def _destroy(seen: Observation) -> Iterator[Step]:
     ground = seen.ground
-    daemons = [o for (kind, _), o in ground.live.items() if kind in ("Deployment", "Job") and not _is(o, APP)]
+    daemons = [o for (kind, _), o in ground.live.items() if kind in ("Deployment", "Job") and _is_daemon(o, ground)]
     ending = sorted(p.metadata.name for p in ground.pods if p.metadata.labels.get("app") != APP)
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
     of_jobs = jobs.by_job(ground.pods)
@@ -294,6 +294,12 @@ def _is_kept(obj: JsonObject) -> bool:
     """Whether an object was deleted, and is there only because it is protected."""
     meta = obj["metadata"]
     return meta.get("deletionTimestamp") is not None and PROTECTION in meta.get("finalizers", ())
+
+
+def _is_daemon(obj: JsonObject, ground: Ground) -> bool:
+    """Whether it is the cluster's to end: not what another kind runs in it, or somebody made beside it."""
+    owners = obj["metadata"].get("ownerReferences", ())
+    return not _is(obj, APP) and any(owner["uid"] == ground.cluster.metadata.uid for owner in owners)
 
 
 def _is(obj: JsonObject, app: str) -> bool:
