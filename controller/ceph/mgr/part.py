@@ -12,8 +12,9 @@ from controller.ceph.mgr.observe import MgrObservation, observe
 from controller.ceph.pods import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from controller.apis.ceph import CephClusterSpec
     from controller.ceph.cluster.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
@@ -32,11 +33,26 @@ def part(client: Client, applier: Applier) -> Part[MgrObservation]:
     def handlers(ground: Ground, _: MgrObservation) -> dict[type, Handler]:
         return {} if ground.ceph is None else act.handlers(owner_of(ground.cluster), client, applier, ground.ceph)
 
-    return Part(name="mgrs", apps=frozenset({APP}), observe=observe, analyze=_analyze, handlers=handlers, late=_late)
+    return Part(
+        name="mgrs",
+        apps=frozenset({APP}),
+        observe=observe,
+        analyze=_analyze,
+        handlers=handlers,
+        invalid=_invalid,
+        late=_late,
+    )
 
 
 def _analyze(ground: Ground, context: Context, seen: MgrObservation, hold: str) -> tuple[Step, ...]:
     return analyze(ground.cluster.spec.mgr, context, seen, hold=hold)
+
+
+def _invalid(spec: CephClusterSpec) -> Iterator[str]:
+    for index, module in enumerate(spec.mgr.modules):
+        if not module.name:
+            path = f"mgr.modules[{index}].name"
+            yield f"{path}: it is empty, so that no module is switched on or off: name it, or take it out"
 
 
 def _late(ground: Ground, seen: MgrObservation, steps: Sequence[Step]) -> str:

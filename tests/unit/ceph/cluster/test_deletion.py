@@ -16,16 +16,8 @@ import pytest
 from controller.apis.ceph import CephCluster
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.identity import PROTECTION, Identity
-from controller.ceph.cluster.deletion import (
-    QUICK,
-    REMOVE_DATA,
-    SLOWEST,
-    DestroyData,
-    DestroyIdentity,
-    cleanup_job,
-    deadline,
-    nodes_with_data,
-)
+from controller.ceph.cluster.cleanup import QUICK, REMOVE_DATA, SLOWEST, cleanup_job, deadline
+from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity, nodes_with_data
 from controller.ceph.cluster.dependents import volumes
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
