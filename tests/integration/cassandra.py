@@ -4,16 +4,22 @@ What Kubernetes does for a pod is done here by hand: files are mounted from dire
 of its own in a network of the machine.
 """
 
+import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from controller.cassandra.access.members import Door, Login
+import anyio
+
+from controller.cassandra.access.answers import AccessError, Command, Job, JobState, Look, State
+from controller.cassandra.access.http import HttpMembers
+from controller.cassandra.access.members import Door, Login, Session
 from controller.cassandra.member import configuration, containers, record
 from e2e import host, images, jars
 from e2e.certificates import make_authority, make_peer_certificate
@@ -29,6 +35,8 @@ FAST = (
     "-XX:TieredStopAtLevel=1",
 )
 """What makes members quicker than they are by themselves; nothing else about them differs from a user's."""
+START_SECONDS = 240.0
+"""In which a member must be up; on a free machine it takes a tenth of it."""
 HEAP = 320 << 20
 MEMORY = 1200 << 20
 
@@ -206,3 +214,70 @@ class Lab:
         shutil.copytree(source, self.program / "rook_member", ignore=shutil.ignore_patterns("__pycache__"))
         for jar in jars.ensure("agents").glob("*.jar"):
             shutil.copy(jar, self.program / images.AGENTS[jar.name.partition("-")[0]])
+
+
+async def eventually[T](
+    question: Callable[[], Awaitable[T]], good: Callable[[T], bool], what: str, *, seconds: float = START_SECONDS
+) -> T:
+    """The first answer that is good; answers that do not come are waited for."""
+    last: object = None
+    with anyio.move_on_after(seconds):
+        while True:
+            try:
+                last = answer = await question()
+                if good(answer):
+                    return answer
+            except AccessError as error:
+                last = error
+            await asyncio.sleep(0.5)
+    raise AssertionError(f"not within {seconds:g} s: {what}; last seen: {last!r}")
+
+
+async def serving(members: HttpMembers, node: Node, *, seconds: float = START_SECONDS) -> State:
+    """The member's state as soon as it serves and its volume is marked."""
+
+    def good(look: Look) -> bool:
+        return look.state is not None and look.state.is_serving and look.report.host_id != ""
+
+    look = await eventually(members.member(node.door).look, good, f"{node.name} serves", seconds=seconds)
+    assert look.state is not None
+    return look.state
+
+
+async def done(members: HttpMembers, node: Node, name: str, command: Command) -> Job:
+    """How a job ended."""
+    member = members.member(node.door)
+    await member.start(name, command)
+
+    async def ask() -> Job:
+        job = await member.job(name)
+        assert job is not None
+        return job
+
+    return await eventually(ask, lambda job: job.state is not JobState.RUNNING, f"{command} ends")
+
+
+def seeds(look: Look) -> tuple[str, ...]:
+    return () if look.state is None else look.state.seeds
+
+
+@asynccontextmanager
+async def session(members: HttpMembers, node: Node, login: Login | None) -> AsyncIterator[Session]:
+    async with members.session(node.address, login, ca=node.lab.ca, name=node.name) as session:
+        yield session
+
+
+async def write_rows(members: HttpMembers, node: Node, login: Login | None, count: int, *, copies: int = 1) -> None:
+    """Make rows with the numbers below `count`."""
+    async with session(members, node, login) as cql:
+        replication = f"{{'class': 'NetworkTopologyStrategy', 'dc1': {copies}}}"
+        await cql.query(f"CREATE KEYSPACE IF NOT EXISTS app WITH replication = {replication}")
+        await cql.query("CREATE TABLE IF NOT EXISTS app.rows (id int PRIMARY KEY)")
+        for number in range(count):
+            await cql.query(f"INSERT INTO app.rows (id) VALUES ({number})")  # noqa: S608  # our own numbers
+
+
+async def read_rows(members: HttpMembers, node: Node, login: Login | None) -> set[int]:
+    """The numbers of all rows."""
+    async with session(members, node, login) as cql:
+        return {row["id"] for row in await cql.query("SELECT id FROM app.rows")}

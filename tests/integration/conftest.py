@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from controller.cassandra.access.http import HttpMembers
 from e2e.apiserver import ApiServer
 from informers import Client, Resource
+from tests.integration.cassandra import Lab
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
@@ -39,3 +41,17 @@ async def namespace(client: Client) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
     await client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     return name
+
+
+@pytest.fixture
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A place for members of Cassandra clusters; with the parameter True, they have certificates."""
+    with Lab(tmp_path, tls=getattr(request, "param", False)) as lab:
+        yield lab
+
+
+@pytest.fixture
+async def members() -> AsyncIterator[HttpMembers]:
+    """How the operator reaches members."""
+    async with HttpMembers() as members:
+        yield members

@@ -2,17 +2,12 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
-import anyio
 import pytest
 
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import (
     SYSTEM_KEYSPACES,
-    AccessError,
     Bootstrap,
     Cleanup,
     ClearSnapshot,
@@ -20,105 +15,33 @@ from controller.cassandra.access.answers import (
     Decommission,
     Drain,
     Flush,
-    Job,
     JobState,
-    Look,
     Mode,
     Phase,
     RefusedError,
     Repair,
-    State,
     TakeSnapshot,
     UnansweredError,
     UpgradeSSTables,
 )
 from controller.cassandra.access.http import HttpMembers
-from controller.cassandra.access.members import Login, Session
-from tests.integration.cassandra import Lab, Node
+from controller.cassandra.access.members import Login
+from tests.integration.cassandra import (
+    Lab,
+    done,
+    eventually,
+    read_rows,
+    serving,
+    session,
+    write_rows,
+)
 
 SUPERUSER = Login("rook", "it's a secret")
-START_SECONDS = 240.0
-"""In which a member must be up; on a free machine it takes a tenth of it."""
 
 pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(os.geteuid() != 0, reason="containers with addresses of their own need root"),
 ]
-
-
-@pytest.fixture
-def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with Lab(tmp_path, tls=getattr(request, "param", False)) as lab:
-        yield lab
-
-
-@pytest.fixture
-async def members() -> AsyncIterator[HttpMembers]:
-    async with HttpMembers() as members:
-        yield members
-
-
-async def eventually[T](question: Callable[[], Awaitable[T]], good: Callable[[T], bool], what: str) -> T:
-    """The first answer that is good; answers that do not come are waited for."""
-    last: object = None
-    with anyio.move_on_after(START_SECONDS):
-        while True:
-            try:
-                last = answer = await question()
-                if good(answer):
-                    return answer
-            except AccessError as error:
-                last = error
-            await asyncio.sleep(0.5)
-    raise AssertionError(f"not within {START_SECONDS:g} s: {what}; last seen: {last!r}")
-
-
-async def serving(members: HttpMembers, node: Node) -> State:
-    """The member's state as soon as it serves and its volume is marked."""
-
-    def good(look: Look) -> bool:
-        return look.state is not None and look.state.is_serving and look.report.host_id != ""
-
-    look = await eventually(members.member(node.door).look, good, f"{node.name} serves")
-    assert look.state is not None
-    return look.state
-
-
-async def done(members: HttpMembers, node: Node, name: str, command: Command) -> Job:
-    """How a job ended."""
-    member = members.member(node.door)
-    await member.start(name, command)
-
-    async def ask() -> Job:
-        job = await member.job(name)
-        assert job is not None
-        return job
-
-    return await eventually(ask, lambda job: job.state is not JobState.RUNNING, f"{command} ends")
-
-
-def seeds(look: Look) -> tuple[str, ...]:
-    return () if look.state is None else look.state.seeds
-
-
-@asynccontextmanager
-async def session(members: HttpMembers, node: Node, login: Login) -> AsyncIterator[Session]:
-    async with members.session(node.address, login, ca=node.lab.ca, name=node.name) as session:
-        yield session
-
-
-async def write_rows(members: HttpMembers, node: Node, login: Login, count: int) -> None:
-    async with session(members, node, login) as cql:
-        replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 1}"
-        await cql.query(f"CREATE KEYSPACE IF NOT EXISTS app WITH replication = {replication}")
-        await cql.query("CREATE TABLE IF NOT EXISTS app.rows (id int PRIMARY KEY)")
-        for number in range(count):
-            await cql.query(f"INSERT INTO app.rows (id) VALUES ({number})")  # noqa: S608  # our own numbers
-
-
-async def rows(members: HttpMembers, node: Node, login: Login) -> set[int]:
-    async with session(members, node, login) as cql:
-        return {row["id"] for row in await cql.query("SELECT id FROM app.rows")}
 
 
 @pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
@@ -165,9 +88,9 @@ async def test_a_ring_is_founded_grown_and_shrunk(lab: Lab, members: HttpMembers
         state = await serving(members, node)
         assert (dict(state.ring.host_ids), state.ring.live) == (both, frozenset(both))
     assert "JOINING" in await asyncio.to_thread(second.log)
-    assert await rows(members, second, SUPERUSER) == set(range(50))
+    assert await read_rows(members, second, SUPERUSER) == set(range(50))
     assert (await done(members, first, "cleanup", Cleanup("app"))).state is JobState.SUCCEEDED
-    assert await rows(members, first, SUPERUSER) == set(range(50))
+    assert await read_rows(members, first, SUPERUSER) == set(range(50))
     # Seeds of a running member follow its record.
     first.record(seeds=(second.address,))
     await eventually(
@@ -201,7 +124,7 @@ async def test_a_ring_is_founded_grown_and_shrunk(lab: Lab, members: HttpMembers
     assert (gone.state.mode, gone.state.bootstrap) == (Mode.DECOMMISSIONED, Bootstrap.DECOMMISSIONED)
     assert not gone.state.is_serving
     assert (await serving(members, first)).ring.host_ids == {first.address: founder.host_id}
-    assert await rows(members, first, SUPERUSER) == set(range(50))
+    assert await read_rows(members, first, SUPERUSER) == set(range(50))
 
     # Its volume is not used again.
     await asyncio.to_thread(second.stop)
@@ -219,7 +142,7 @@ async def test_a_ring_is_founded_grown_and_shrunk(lab: Lab, members: HttpMembers
     await asyncio.to_thread(first.stop)
     await asyncio.to_thread(first.start)
     assert (await serving(members, first)).host_id == founder.host_id
-    assert await rows(members, first, SUPERUSER) == set(range(50))
+    assert await read_rows(members, first, SUPERUSER) == set(range(50))
 
 
 async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: HttpMembers) -> None:

@@ -18,12 +18,12 @@ from controller.cassandra.cluster.objects import roster_config_map
 from controller.cassandra.cluster.users import CreateSuperuser, LockDefault, MakeLogin
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import KEY, Standing, decoded
-from controller.cassandra.member.steps import DeleteVolume, Replicate, Restart, Tell, WriteRoster
+from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, WriteRoster
 from controller.cassandra.pods import labels, owner, roster_name
 from controller.framework import children
 from controller.framework.consent import NoConsentError, read_deleted, read_same
 from controller.runtime import resource_of
-from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def handlers(
         Tell: acts.tell,
         Replicate: acts.replicate,
         DeleteVolume: acts.delete_volume,
+        NewAddress: acts.new_address,
         DeleteClaim: acts.delete_claim,
         Restart: acts.restart,
         MakeLogin: acts.make_login,
@@ -104,6 +105,11 @@ class _Acts:
         await self._delete(PVC, claim.name, action.claim)
         if action.pod:
             await self._delete(POD, action.member, action.pod)
+
+    async def new_address(self, action: NewAddress) -> None:
+        if not _is_lost(await self._fresh(), action.member, action.lost):
+            raise NoConsentError(f"spec.lostMembers does not give up host ID {action.lost} any more: it stays")
+        await self._delete(SERVICE, action.member, action.service)
 
     async def delete_claim(self, action: DeleteClaim) -> None:
         fresh = msgspec.convert(await read_deleted(self.manager.client, CLUSTERS, self.cluster), CassandraCluster)

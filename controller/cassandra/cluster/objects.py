@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from controller.cassandra.member.record import key, text
 from controller.cassandra.member.roster import KEY, Roster, encoded
 from controller.cassandra.pods import CQL_PORT, account, labels, owner, roster_name, selector
+from controller.framework import disruption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,13 +52,15 @@ def service_account(cluster: CassandraCluster) -> JsonObject:
 
 
 def budget(cluster: CassandraCluster, *, allowed: int) -> JsonObject:
-    """How many members a drain of nodes may take down at once: none while the ring changes."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": owner(cluster).metadata(cluster.metadata.name, labels(cluster)),
-        "spec": {"maxUnavailable": allowed, "selector": {"matchLabels": selector(cluster)}},
-    }
+    """How many members a drain of nodes may take down at once: none while the ring changes.
+
+    One that is not ready then may be the one that joins or is replaced; at other times it serves nobody.
+    """
+    pods = {"matchLabels": selector(cluster)}
+    name, settled = cluster.metadata.name, allowed > 0
+    return disruption.budget(
+        owner(cluster), name, labels(cluster), pods, unready_may_go=settled, maxUnavailable=allowed
+    )
 
 
 def roster_config_map(cluster: CassandraCluster, roster: Roster, records: Mapping[str, Record]) -> JsonObject:

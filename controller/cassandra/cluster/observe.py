@@ -103,7 +103,7 @@ class Observation:
         scene: What was found of its members.
         pods: Those of members, by name.
         claims: Those of members, by the member's name.
-        addresses: Of members, by name.
+        services: Those that members have their addresses by, by the member's name.
         admin: What members' programs let the operator in by; None: there is no such Secret.
         superuser: What members let the operator in by for CQL; None: there is no such Secret.
         auth: Whether they do.
@@ -115,10 +115,15 @@ class Observation:
     scene: Scene = field(default_factory=lambda: Scene(now=0.0))
     pods: Mapping[str, Pod] = field(default_factory=dict)
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
-    addresses: Mapping[str, str] = field(default_factory=dict)
+    services: Mapping[str, Service] = field(default_factory=dict)
     admin: Login | None = None
     superuser: Login | None = None
     auth: Auth = field(default_factory=Auth)
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Those of members, by name."""
+        return {name: service.spec.cluster_ip for name, service in self.services.items()}
 
     def door(self, name: str) -> Door | None:
         """How to reach a member's program; None where there is no way."""
@@ -156,14 +161,14 @@ class Observer:
         ours = [pod for pod in self._caches.pods.list(namespace) if _is_ours(pod.metadata.labels, name)]
         pods = {pod.metadata.name: pod for pod in with_warnings(ours, warned)}
         claims = self._claims(cluster)
-        services = {s.metadata.name: s.spec.cluster_ip for s in self._caches.services.list(namespace)}
+        services = {service.metadata.name: service for service in self._caches.services.list(namespace)}
         seen = Observation(
             live=live,
             roster=roster,
             roster_problem=problem,
             pods=pods,
             claims=claims,
-            addresses={name: address for name, address in services.items() if address not in ("", "None")},
+            services={name: s for name, s in services.items() if s.spec.cluster_ip not in ("", "None")},
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),
         )
@@ -196,14 +201,15 @@ class Observer:
         """The observation with what members answer."""
         looks, troubles = await self._looks(seen)
         roster = seen.roster
-        names = {*seen.pods, *seen.claims, *seen.addresses, *(roster.seats if roster is not None else ())}
+        names = {*seen.pods, *seen.claims, *seen.services, *(roster.seats if roster is not None else ())}
         found = {
             name: Seen(
-                address=seen.addresses.get(name, ""),
+                address=seen.services[name].spec.cluster_ip if name in seen.services else "",
                 look=looks.get(name),
                 trouble=troubles.get(name, ""),
                 pod=seen.pods[name].metadata.uid if name in seen.pods else "",
                 claim=seen.claims[name].metadata.uid if name in seen.claims else "",
+                service=seen.services[name].metadata.uid if name in seen.services else "",
             )
             for name in names
         }

@@ -21,7 +21,8 @@ MOST_SEEDS = 3
 def orders(roster: Roster, addresses: Mapping[str, str], claims: Mapping[str, str]) -> dict[str, Record]:
     """What each member is told that is to have a pod, by name; nothing before it has an address.
 
-    A member that is to be replaced is told nothing either, until the volume is gone that is given up.
+    A member that is to be replaced is told nothing either, until the volume is gone that is given up, and it has
+    another address than the lost one.
 
     Args:
         roster: Who belongs to the ring.
@@ -33,7 +34,9 @@ def orders(roster: Roster, addresses: Mapping[str, str], claims: Mapping[str, st
     for name, seat in roster.seats.items():
         address, standing = addresses.get(name, ""), seat.standing
         replaced = standing is Standing.REPLACING
-        if standing not in RUNNING or not address or (replaced and seat.volume and claims.get(name) == seat.volume):
+        if standing not in RUNNING or not address:
+            continue
+        if replaced and (address == seat.replaces or (seat.volume and claims.get(name) == seat.volume)):
             continue
         founder = standing is Standing.FOUNDING
         found[name] = Record(

@@ -20,7 +20,9 @@ class Record:
         seeds: Addresses that it finds the others by. Its own counts only once its data have a place in the ring.
         founder: It may found the cluster: true for one member, and only until the cluster is founded.
         host_id: That of its data, as `Report.host_id` told it; empty as long as it has none, or is to replace another.
-        replace: The address of the lost member whose place it takes, where its volume is empty; mostly its own.
+        replace: The address of the lost member whose place it takes, where its volume is empty. Where it is its own
+            address too, Cassandra gives it the lost one's host ID, and the others send it nothing that is written while
+            it copies the data.
     """
 
     address: str

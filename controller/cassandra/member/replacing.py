@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from controller.cassandra.member.ring import Scene, address_of, believers, blind, busy, keepers, serving, unrest
 from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
-from controller.cassandra.member.steps import LANE, DeleteVolume, Restart, Wish, after, coming, wait, write
+from controller.cassandra.member.steps import LANE, DeleteVolume, NewAddress, Restart, Wish, after, coming, wait, write
 from controller.framework.plan import Step
 from controller.framework.text import some
 
@@ -66,6 +66,10 @@ def replacing(name: str, _: Wish, roster: Roster, scene: Scene) -> Iterator[Step
     if seat.volume and seen.claim == seat.volume:
         wipe = DeleteVolume(member=name, claim=seat.volume, pod=seen.pod, lost=seat.host_id)
         yield Step(subject=name, reason=f"{reason}, on a new volume", action=wipe, lane=LANE)
+        return
+    if seat.replaces and seen.address == seat.replaces:
+        move = NewAddress(member=name, service=seen.service, lost=seat.host_id)
+        yield Step(subject=name, reason=f"{reason}, at another address", action=move, lane=LANE)
         return
     if not seen.claim and seen.pod:
         yield Step(

@@ -57,6 +57,7 @@ class Seen:
         trouble: Why not, in words.
         pod: The uid of its pod; empty: it has none.
         claim: The uid of its volume's claim; empty: there is none.
+        service: The uid of the Service that its address is of; empty: there is none.
     """
 
     address: str = ""
@@ -64,6 +65,7 @@ class Seen:
     trouble: str = ""
     pod: str = ""
     claim: str = ""
+    service: str = ""
 
     @property
     def state(self) -> State | None:

@@ -87,6 +87,19 @@ class DeleteVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class NewAddress:
+    """Delete the Service of a member that is lost, by its uid: its successor gets another one with another address.
+
+    At the old address it would get the old host ID too, so that nobody could tell the two apart; and nobody would send
+    it what is written while it copies the data.
+    """
+
+    member: str
+    service: str
+    lost: str
+
+
+@dataclass(frozen=True, slots=True)
 class Restart:
     """Delete the pod of a member, by its uid: another one takes its place."""
 

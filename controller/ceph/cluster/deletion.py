@@ -19,7 +19,7 @@ from controller.framework.children import delete
 from controller.framework.consent import NoConsentError, read_deleted
 from controller.framework.deletion import delete_protected
 from controller.framework.kind import LetGo
-from controller.framework.placement import HOSTNAME_LABEL
+from controller.framework.placement import hostname
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 from controller.runtime import resource_of
@@ -140,8 +140,8 @@ def _clean(ground: Ground, node: str, pods: Mapping[str, Sequence[Pod]], waits_f
     if ground.release is None or ground.identity is None:
         missing = "the release in spec.cephVersion.image" if ground.release is None else f"Secret {IDENTITY}"
         return Step(subject=subject, reason=reason, waits_for=f"{missing} to be known")
-    hostname = ground.nodes[node].metadata.labels.get(HOSTNAME_LABEL, node)
-    wanted = cleanup_job(cluster, context_of(cluster, ground.identity.fsid, ground.release), node, hostname, seconds)
+    context, host = context_of(cluster, ground.identity.fsid, ground.release), hostname(ground.nodes[node])
+    wanted = cleanup_job(cluster, context, node, host, seconds)
     action = DestroyData(node, wanted, run.next)
     return Step(subject=subject, action=action, reason=reason, waits_for=waits_for)
 

@@ -32,7 +32,7 @@ from controller.framework import disruption
 from controller.framework.children import Apply, Create, ensure, explain
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
-from controller.framework.rollout import Member, Policy, decide
+from controller.framework.rollout import Leave, Member, Policy, decide
 from controller.runtime.kube import PVC
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def analyze(spec: MonSpec, context: Context, seen: MonObservation, *, hold: str 
     group = Group(spec, replace(context, release=oldest) if hold else context, endpoints, seen)
     return (
         *_shared_objects(context, endpoints, seen),
-        *_members(spec, context, endpoints, seen, hold),
+        *_members(spec, context, endpoints, seen, hold, membership.leave(group)),
         *membership.leavers(group),
         *membership.change(group),
     )
@@ -105,11 +105,14 @@ def _shared_objects(context: Context, endpoints: Endpoints, seen: MonObservation
     )
 
 
-def _members(spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation, hold: str) -> Iterator[Step]:
+def _members(
+    spec: MonSpec, context: Context, endpoints: Endpoints, seen: MonObservation, hold: str, leave: Leave | None
+) -> Iterator[Step]:
     in_quorum = seen.state.in_quorum if seen.state is not None else frozenset()
     wanted = {mon.id: mon_deployment(spec, context, mon) for mon in endpoints.mons}
     why = {mon.id: explain(wanted[mon.id], seen.live.get(("Deployment", mon.daemon.name))) for mon in endpoints.mons}
-    waits = decide([_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons], ONE_AT_A_TIME, hold=hold).waits
+    members = [_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons]
+    waits = decide(members, ONE_AT_A_TIME, hold=hold, leave=leave).waits
     for mon in endpoints.mons:
         subject = f"mon {mon.id}"
         if not context.host_network:

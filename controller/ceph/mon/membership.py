@@ -21,6 +21,7 @@ from controller.framework.duration import duration_or
 from controller.framework.membership import Add, Members, Remove, next_change
 from controller.framework.placement import hostname
 from controller.framework.plan import Step
+from controller.framework.rollout import Leave
 from controller.runtime.kube import DEPLOYMENT, PVC, SERVICE
 
 if TYPE_CHECKING:
@@ -86,6 +87,23 @@ def change(group: Group) -> Iterator[Step]:
                 yield from _grow(group, standing, missing, reason)
         case Remove() as found:
             yield _retire(group, found, standing, f"{members} mons exist, {count} are wanted")
+
+
+def leave(group: Group) -> Leave | None:
+    """Which mons may be restarted while members come or go; None: none does, and there is nobody to be asked.
+
+    A mon that does not come back after its restart is replaced, and where no other node is free, it goes first. Then
+    all that are left are well, and none of them may follow it before its successor is. Nor is one restarted without
+    which those in quorum are no majority of the monmap, where one may still be that has died.
+    """
+    state = group.seen.state
+    missing = isinstance(next_change(group.spec.count, _standing(group)), Add)
+    if state is None or not (missing or group.unknown):
+        return None
+    if missing and not choose_node(group.spec, group.context, group.endpoints, group.seen)[1]:
+        return Leave((), f"mon {id_name(group.endpoints.max_id + 1)} joins first")
+    spare = (i for i in group.endpoints.ids if 2 * len(state.in_quorum - {i}) > len(state.monmap))
+    return Leave([f"mon {mon_id}" for mon_id in spare], "the other mons are too few for a majority")
 
 
 def leavers(group: Group) -> Iterator[Step]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.osd.act import RequireRelease, SetDeviceClass
 from controller.ceph.osd.assess import labelled
-from controller.ceph.osd.devices import Verdict
 from controller.ceph.osd.moves import moves
 from controller.ceph.osd.prepare import preparation, shared_objects
 from controller.ceph.osd.remove import removals
 from controller.ceph.osd.restart import waits
+from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.releases import RELEASES
 from controller.framework.children import delete
 from controller.framework.plan import Step

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.crush import place
 from controller.ceph.osd.act import DeployOsd
-from controller.ceph.osd.devices import KnownOsd, NodeDevices, Occupancy, Verdict, judge
+from controller.ceph.osd.devices import judge
 from controller.ceph.osd.objects import Osd, osd_deployment, read_osd, with_settings
 from controller.ceph.osd.observation import Assessment
 from controller.ceph.osd.prepare_job import osd_placement
 from controller.ceph.osd.restart import returning
 from controller.ceph.osd.script_image import kept_image
 from controller.ceph.osd.selection import Entries
+from controller.ceph.osd.verdicts import KnownOsd, NodeDevices, Occupancy, Verdict
 from controller.ceph.pods import is_kept
 from controller.framework.children import explain, is_held
 from controller.framework.placement import HOSTNAME_LABEL, hostname, rejection
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph.storage import StorageScopeSpec
     from controller.apis.rook.node_report import BlockDevice
-    from controller.ceph.osd.devices import DeviceVerdict
     from controller.ceph.osd.memory import Comparisons
     from controller.ceph.osd.observation import OsdObservation
     from controller.ceph.osd.spec import OsdSpec
+    from controller.ceph.osd.verdicts import DeviceVerdict
     from controller.ceph.pods import Context
     from controller.framework.children import Live
     from controller.framework.workload import PodSettings

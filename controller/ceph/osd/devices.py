@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.selection import Entries, Match, names, resolve, spelled
+from controller.ceph.osd.sharing import unless_reserved, without_shared
+from controller.ceph.osd.verdicts import ALL_DEVICES, DeviceVerdict, KnownOsd, NodeDevices, Occupancy, Verdict
 from controller.framework.patterns import PatternError
 
 if TYPE_CHECKING:
@@ -24,101 +25,20 @@ if TYPE_CHECKING:
 
 MIN_SIZE = 5 * 1024**3
 """Bytes below which a device is refused: BlueStore has no room to work in less."""
+
+
 OVERWRITE = "overwriteUnknownData"
 """Setting of a device by which the spec consents that data on it goes that is no known file system."""
-ALL_DEVICES = "*"
-"""Stands for the device where a verdict is about all devices of a node."""
+
+
 _WHOLE_DISKS = frozenset({"disk", "mpath"})
+
+
 _NAMED_ONLY = frozenset({"lvm", "crypt", "loop"})
 
 
 # Images of this or another cluster that are mapped here, and memory: the kernel shows them as disks.
 _NO_DISKS = re.compile(r"(rbd|nbd|zram|ram|fd)\d+(p\d+)?$")
-
-
-# Hypervisors give the disks of every virtual machine the same serial numbers ("QM00001", "drive-scsi1").
-_SHARED_SERIAL = re.compile(r"QM\d+|drive-.*")
-
-
-class Verdict(StrEnum):
-    """What becomes of a device. Values are what `status.devices[].verdict` shows."""
-
-    ACCEPTED = "Accepted"
-    REJECTED = "Rejected"
-    IN_USE = "InUse"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeDevices:
-    """A node and what its agent found.
-
-    Attributes:
-        node: The Node's name.
-        hostname: Its label `kubernetes.io/hostname`, which is what `spec.storage.nodes[].name` means.
-        kernel: The kernel's boot id. Nodes with the same one are containers on one machine and see the same devices.
-        closed: Why no new OSD may go there (cordoned, not ready, a taint); empty when one may.
-        devices: What the agent reported; None while there is no report.
-    """
-
-    node: str
-    hostname: str
-    kernel: str = ""
-    closed: str = ""
-    devices: tuple[BlockDevice, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownOsd:
-    """An OSD that is known to be on a device, other than by the agent's report, which may be older."""
-
-    osd_id: int
-    uuid: str
-    node: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occupancy:
-    """What is known of this cluster's own OSDs.
-
-    Attributes:
-        fsid: This cluster's.
-        registered: UUIDs of all OSDs that the cluster has; None when the cluster cannot be asked.
-        known: OSDs whose device is known from their Deployment or the job that prepared them.
-    """
-
-    fsid: str
-    registered: frozenset[str] | None = None
-    known: tuple[KnownOsd, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceVerdict:
-    """A device of a node, what becomes of it, and why.
-
-    Attributes:
-        node: The Node's name.
-        device: The kernel's name of the device; what the spec called it where the node has no such device;
-            `ALL_DEVICES` where the verdict is about the node.
-        config: The device's settings, each from the device, else from its node, else from the cluster. None where the
-            spec does not select the device.
-        report: What the agent found; None where there is no such device.
-        osd_id: The OSD that is on it; -1 for none.
-        osd_uuid: That OSD's UUID.
-        unseen: Whether the node has given no report, so that nobody knows what is on it.
-        identities: What tells that it is the same device wherever it is seen.
-    """
-
-    node: str
-    device: str
-    verdict: Verdict
-    reason: str
-    config: Mapping[str, str] | None = None
-    report: BlockDevice | None = None
-    osd_id: int = -1
-    osd_uuid: str = ""
-    unseen: bool = False
-    identities: tuple[str, ...] = ()
 
 
 def judge(
@@ -160,20 +80,7 @@ def judge(
         if name not in present
     ]
     known = {report.node: report for report in nodes}
-    return tuple(_unless_reserved(v, known, reserved or {}) for v in _without_shared(verdicts, nodes, matches))
-
-
-def _unless_reserved(
-    verdict: DeviceVerdict, nodes: Mapping[str, NodeDevices], reserved: Mapping[str, str]
-) -> DeviceVerdict:
-    if verdict.verdict is not Verdict.ACCEPTED or verdict.report is None:
-        return verdict
-    place = f"{verdict.device} of node {verdict.node}"
-    identities = (place, *_identities(nodes[verdict.node], verdict.report))
-    owner = next((reserved[i] for i in identities if i in reserved), None)
-    if owner is None:
-        return replace(verdict, identities=identities)
-    return replace(verdict, verdict=Verdict.REJECTED, reason=f"is being prepared for the cluster in namespace {owner}")
+    return tuple(unless_reserved(v, known, reserved or {}) for v in without_shared(verdicts, nodes, matches))
 
 
 class _Homes:
@@ -347,57 +254,3 @@ def unserved_config(config: Mapping[str, str]) -> Iterator[str]:
         yield f"config osdsPerDevice {config['osdsPerDevice']!r} is not served; only 1 is"
     if config.get("storeType", "bluestore") != "bluestore":
         yield f"config storeType {config['storeType']!r} is not served; only bluestore is"
-
-
-def _without_shared(
-    verdicts: Sequence[DeviceVerdict], nodes: Sequence[NodeDevices], matches: Mapping[tuple[str, str], Match]
-) -> Iterator[DeviceVerdict]:
-    """Turns down devices that several nodes reach: two OSDs on one disk destroy each other.
-
-    A device that is named for one of those nodes goes to that node alone; a device that is chosen any other way goes to
-    none of them.
-    """
-    seen: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for report in nodes:
-        for device in report.devices or ():
-            for identity in _identities(report, device):
-                seen[identity].add((report.node, device.name))
-    by_node = {report.node: report for report in nodes}
-    in_use = {(v.node, v.device): v for v in verdicts if v.verdict is Verdict.IN_USE}
-    for verdict in verdicts:
-        if verdict.verdict is not Verdict.ACCEPTED or verdict.report is None:
-            yield verdict
-            continue
-        here = (verdict.node, verdict.device)
-        same = {place for identity in _identities(by_node[verdict.node], verdict.report) for place in seen[identity]}
-        elsewhere = sorted(place for place in same if place[0] != verdict.node)
-        owner = next((in_use[place] for place in elsewhere if place in in_use), None)
-        claims = [place for place in elsewhere if matches.get(place) is Match.NAMED_FOR_NODE]
-        named_here = matches[here] is Match.NAMED_FOR_NODE
-        if owner is None and (not elsewhere or (named_here and not claims)):
-            yield verdict
-            continue
-        if owner is not None:
-            reason = f"the same device is osd.{owner.osd_id} on node {owner.node}"
-        elif named_here:
-            reason = f"is named for node {claims[0][0]} too, which reaches the same device: name it for one of them"
-        elif claims:
-            reason = f"the same device is named for node {claims[0][0]}"
-        else:
-            others = ", ".join(sorted({place[0] for place in elsewhere}))
-            reason = f"is reached from {others} too: name it in the devices of one of spec.storage.nodes"
-        yield replace(verdict, verdict=Verdict.REJECTED, reason=reason)
-
-
-def _identities(report: NodeDevices, device: BlockDevice) -> Iterator[str]:
-    """What tells that two nodes see the same physical device."""
-    if report.kernel:
-        yield f"kernel {report.kernel} {device.name}"
-    # A partition has the serial number of its disk, and so have its siblings.
-    part = device.name.removeprefix(device.parent) if device.type == "part" else ""
-    if device.wwn:
-        yield f"wwn {device.wwn} {part}"
-    if device.dm_uuid:
-        yield f"dm {device.dm_uuid}"
-    if device.serial and not _SHARED_SERIAL.fullmatch(device.serial):
-        yield f"serial {device.vendor} {device.model} {device.serial} {part}"

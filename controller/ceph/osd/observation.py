@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.osd.act import DeployOsd
-    from controller.ceph.osd.devices import DeviceVerdict
     from controller.ceph.osd.objects import Osd
     from controller.ceph.osd.prepare_job import Prepared, Refusal
+    from controller.ceph.osd.verdicts import DeviceVerdict
     from controller.framework import jobs
     from controller.framework.children import Live
     from controller.runtime.kube import Deployment, Node, Pod

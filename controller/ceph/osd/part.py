@@ -13,7 +13,6 @@ from controller.ceph.osd import act, disruption, prepare_job
 from controller.ceph.osd import observe as osds
 from controller.ceph.osd.analyze import analyze, lost
 from controller.ceph.osd.assess import judged, labelled
-from controller.ceph.osd.devices import Verdict
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.moves import MAX_NAMED
 from controller.ceph.osd.objects import APP, read_osd
@@ -21,6 +20,7 @@ from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.osd.status import device_status, storage_status
+from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
 from controller.framework.patterns import pattern_problem

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from controller.ceph.mgr.act import CreateKeyring
-from controller.ceph.osd.devices import OVERWRITE, Verdict
+from controller.ceph.osd.devices import OVERWRITE
 from controller.ceph.osd.objects import APP
 from controller.ceph.osd.prepare_job import BOOTSTRAP_SECRET, PrepareDevices, Target, job_name, targets_of, tried_by
+from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.pods import cluster_labels
 from controller.framework import jobs
 from controller.framework.placement import hostname
@@ -17,8 +18,8 @@ from controller.framework.plan import Step
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from controller.ceph.osd.devices import DeviceVerdict
     from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.osd.verdicts import DeviceVerdict
     from controller.ceph.pods import Context
 
 BOOTSTRAP_USER = "client.bootstrap-osd"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import status as api
-from controller.ceph.osd.devices import Verdict
+from controller.ceph.osd.verdicts import Verdict
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from controller.ceph.osd.devices import DeviceVerdict
     from controller.ceph.osd.observation import OsdObservation
+    from controller.ceph.osd.verdicts import DeviceVerdict
 
 
 MAX_DEVICE_ROWS = 500

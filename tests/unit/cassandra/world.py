@@ -282,6 +282,9 @@ class World:
         if not volume.host_id or replaces:
             self._count += 1
             volume.host_id = f"host-{self._count}"
+        if replaces == process.address:
+            # Cassandra gives the host ID along with the address.
+            volume.host_id = next(host_id for host_id, address in self.ring.items() if address == replaces)
         volume.written, volume.cluster = True, "store"
 
     def _reachable(self, process: Process) -> list[Process]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .files import JARS, PROGRAM
 from .program import Program
-from .server import ADMIN_PORT, PROBE_PORT, Admin, Handler, Probes, Server, admin_context
+from .server import ADMIN_PORT, PROBE_PORT, Admin, Handler, Probes, Server
 
 PACKAGE = "rook_member"
 """What the copy is called."""
@@ -22,7 +22,7 @@ def run() -> int:
     Handler.program = program
     signal.signal(signal.SIGTERM, program.stop)
     signal.signal(signal.SIGINT, program.stop)
-    for server in (Server(PROBE_PORT, Probes), Server(ADMIN_PORT, Admin, admin_context())):
+    for server in (Server(PROBE_PORT, Probes), Server(ADMIN_PORT, Admin, tls=True)):
         threading.Thread(target=server.serve_forever, daemon=True).start()
     return program.run()
 

@@ -55,3 +55,9 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def certificates() -> str:
+    """The certificates as they are now."""
+    paths = [TLS / name for name in ("tls.crt", "tls.key", "ca.crt")]
+    return "".join(path.read_text() for path in paths if path.exists())

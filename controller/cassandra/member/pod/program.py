@@ -14,7 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from .files import CONFIG, MARK, RECORDS, RUN, TLS, VOLUME, log, read_json, write
+from .files import CONFIG, MARK, RECORDS, RUN, VOLUME, certificates, log, read_json, write
 from .jolokia import ANSWER_SECONDS, POLL_SECONDS, STORAGE, Jobs, Jolokia
 from .start import LeftError, RefusedError, configuration, environment, has_data, judge, prepare, write_certificates
 
@@ -89,7 +89,7 @@ class Program:
             try:
                 status = self.process.wait(POLL_SECONDS)
             except subprocess.TimeoutExpired:
-                self._look()
+                self.look()
                 continue
             log(f"Cassandra ended with status {status}")
             return 128 - status if status < 0 else status
@@ -118,7 +118,7 @@ class Program:
         self._seeds, self._certificates = seeds, certificates()
         return command
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Asks Cassandra how it is, and carries over what changed meanwhile."""
         try:
             values = self._values()
@@ -169,9 +169,3 @@ class Program:
             self.jolokia.execute("reloadSslCertificates()", mbean=mbean, timeout=ANSWER_SECONDS)
             log("certificates: read anew")
             self._certificates = found
-
-
-def certificates() -> str:
-    """The certificates as they are now."""
-    paths = [TLS / name for name in ("tls.crt", "tls.key", "ca.crt")]
-    return "".join(path.read_text() for path in paths if path.exists())

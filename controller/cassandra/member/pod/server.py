@@ -12,7 +12,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from .files import ADMIN, TLS
+from .files import ADMIN, TLS, certificates
 from .jolokia import ANSWER_SECONDS, MOST_BYTES, MOST_RUNNING
 
 if TYPE_CHECKING:
@@ -24,13 +24,21 @@ MOST_CONNECTIONS = 32
 
 
 class Server(ThreadingHTTPServer):
-    """Answers a bounded number of requests at once, each in a thread."""
+    """Answers a bounded number of requests at once, each in a thread.
+
+    Args:
+        port: Where it listens, at the pod's address.
+        handler: What answers.
+        tls: Whether it speaks TLS where the cluster has certificates.
+    """
 
     daemon_threads = True
 
-    def __init__(self, port: int, handler: type, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, handler: type[Handler], *, tls: bool = False) -> None:
         super().__init__((os.environ["ROOK_POD_IP"], port), handler)
-        self._context = context
+        self._tls = tls and (TLS / "tls.key").exists()
+        self._certificates = ""
+        self._context: ssl.SSLContext | None = None
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -43,10 +51,10 @@ class Server(ThreadingHTTPServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Speaks TLS in the thread: nobody waits for another's handshake."""
         try:
-            if self._context is not None:
+            if self._tls:
                 request.settimeout(ANSWER_SECONDS)
                 try:
-                    request = self._context.wrap_socket(request, server_side=True)
+                    request = self._newest_context().wrap_socket(request, server_side=True)
                 except OSError:
                     self.shutdown_request(request)
                     return
@@ -56,6 +64,16 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever asked has gone; nothing to do."""
+
+    def _newest_context(self) -> ssl.SSLContext:
+        """TLS with the certificate as it is now."""
+        found = certificates()
+        if self._context is None or found != self._certificates:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.load_cert_chain(str(TLS / "tls.crt"), str(TLS / "tls.key"))
+            self._context, self._certificates = context, found
+        return self._context
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -148,13 +166,3 @@ class Admin(Handler):
         job = self.program.jobs.start(self.path[len("/jobs/") :], json.loads(body))
         busy = {"error": f"{MOST_RUNNING} jobs are under way"}
         self.answer(200 if job else 409, json.dumps(job or busy).encode())
-
-
-def admin_context() -> ssl.SSLContext | None:
-    """TLS with the cluster's certificates; None where it has none. New ones are taken as they come."""
-    if not (TLS / "tls.key").exists():
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(str(TLS / "tls.crt"), str(TLS / "tls.key"))
-    return context

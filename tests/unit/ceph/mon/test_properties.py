@@ -18,10 +18,10 @@ from controller.ceph.access.mons import MonState, id_number, parse_endpoints
 from controller.ceph.mon.act import RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.mon.analyze import analyze
 from controller.ceph.mon.observe import MonObservation
-from controller.ceph.pods import SKIP_LABEL, Daemon
+from controller.ceph.pods import SKIP_LABEL, Daemon, Release
 from controller.framework.children import Apply, Create, Delete
 from controller.framework.membership import Add, Members, Remove, next_change
-from tests.unit.ceph.cases import a_cluster, a_context, a_node, deployment_view, live_object
+from tests.unit.ceph.cases import RELEASE, a_cluster, a_context, a_node, deployment_view, live_object
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
@@ -39,6 +39,7 @@ class Simulation:
 
     node_names: tuple[str, ...]
     count: int = 3
+    release: Release = RELEASE
     now: float = 0.0
     live: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     monmap: set[str] = field(default_factory=set)
@@ -93,7 +94,7 @@ class Simulation:
             live=self.live,
             seconds_out={m: self.now - since for m, since in self.out_since.items()},
         )
-        return analyze(self.cluster.spec.mon, a_context(self.cluster), seen)
+        return analyze(self.cluster.spec.mon, a_context(self.cluster, self.release), seen)
 
     def look(self) -> bool:
         """What the operator does at one look, and whether that was anything."""

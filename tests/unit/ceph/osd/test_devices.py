@@ -9,8 +9,9 @@ import pytest
 
 from controller.apis.ceph.storage import StorageScopeSpec
 from controller.apis.rook.node_report import BlockDevice
-from controller.ceph.osd.devices import ALL_DEVICES, DeviceVerdict, KnownOsd, NodeDevices, Occupancy, Verdict, judge
+from controller.ceph.osd.devices import judge
 from controller.ceph.osd.selection import ignored_fields
+from controller.ceph.osd.verdicts import ALL_DEVICES, DeviceVerdict, KnownOsd, NodeDevices, Occupancy, Verdict
 
 FSID = "a7beedc0-36a7-4be2-afe3-22094a6770aa"
 OTHER_FSID = "11111111-2222-3333-4444-555555555555"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from controller.ceph.osd.devices import DeviceVerdict, Verdict
 from controller.ceph.osd.observation import Assessment
 from controller.ceph.osd.prepare_job import (
     Refusal,
 )
 from controller.ceph.osd.status import MAX_DEVICE_ROWS, device_status
+from controller.ceph.osd.verdicts import DeviceVerdict, Verdict
 from tests.unit.ceph.osd.cases import (
     disk,
     observation,

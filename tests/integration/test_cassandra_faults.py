@@ -1,0 +1,127 @@
+"""Real Cassandra members that are killed, lose their volumes, get others', and all go down."""
+
+import asyncio
+import os
+import ssl
+
+import pytest
+
+from controller.cassandra.access.answers import JobState, Mode, Phase, Repair
+from controller.cassandra.access.http import HttpMembers
+from tests.integration.cassandra import SUBNET, Lab, done, eventually, read_rows, serving, write_rows
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(os.geteuid() != 0, reason="containers with addresses of their own need root"),
+]
+ROWS = set(range(200))
+
+
+async def test_members_are_killed_replaced_and_come_back(lab: Lab, members: HttpMembers) -> None:
+    first, second = lab.node(0), lab.node(1)
+    first.record(seeds=(first.address,), founder=True)
+    await asyncio.to_thread(first.start, authentication=False)
+    founder = await serving(members, first)
+    await write_rows(members, first, None, len(ROWS), copies=2)
+
+    # Killed in the midst of its join, it begins anew. A kubelet restarts it as often as it needs.
+    second.record(seeds=(first.address,))
+    await asyncio.to_thread(second.start)
+    await eventually(
+        members.member(second.door).look,
+        lambda look: look.state is not None and look.state.mode is Mode.JOINING,
+        "it joins",
+    )
+    await asyncio.to_thread(second.kill)
+    joined = None
+    for _ in range(6):
+        await asyncio.to_thread(second.start)
+        try:
+            joined = await serving(members, second, seconds=60)
+            break
+        except AssertionError:
+            await asyncio.to_thread(second.kill)
+    assert joined is not None, await asyncio.to_thread(second.log)
+    assert (await done(members, second, "repair-1", Repair("app"))).state is JobState.SUCCEEDED
+
+    # Its volume is lost. It does not join as somebody new, but takes the lost place when it is told to.
+    await asyncio.to_thread(second.kill)
+    await asyncio.to_thread(second.lose_volume)
+    second.record(seeds=(first.address,), host_id=joined.host_id)
+    await asyncio.to_thread(second.start)
+    look = await eventually(members.member(second.door).look, lambda look: look.report.phase is Phase.REFUSED, "no")
+    assert f"the volume is empty, and this member had data as host ID {joined.host_id}" == look.report.message
+    await eventually(
+        members.member(first.door).look,
+        lambda look: look.state is not None and look.state.ring.unreachable == {second.address},
+        "the other sees that it is down",
+    )
+    lost, second.address = second.address, f"{SUBNET}.41"
+    second.record(seeds=(first.address,), replace=lost)
+    await asyncio.to_thread(second.kill)
+    await asyncio.to_thread(second.start)
+    replaced = await serving(members, second)
+    assert replaced.host_id != joined.host_id
+    ring = {first.address: founder.host_id, second.address: replaced.host_id}
+    await eventually(
+        members.member(first.door).look,
+        lambda look: (
+            look.state is not None and (dict(look.state.ring.host_ids), len(look.state.ring.live)) == (ring, 2)
+        ),
+        "the other knows the new one in the old place",
+    )
+    assert (await done(members, second, "repair-2", Repair("app", primary=False))).state is JobState.SUCCEEDED
+    # The mark on its volume tells that it was done: the same record does no harm at the next start.
+    await asyncio.to_thread(second.kill)
+    await asyncio.to_thread(second.start)
+    assert (await serving(members, second)).host_id == replaced.host_id
+
+    # All are down, and the first never comes back: the second serves what it has, and no new cluster is made.
+    for node in (first, second):
+        await asyncio.to_thread(node.kill)
+    both = (first.address, second.address)
+    second.record(seeds=both, host_id=replaced.host_id)
+    await asyncio.to_thread(second.start)
+    alone = await serving(members, second)
+    assert dict(alone.ring.host_ids) == ring
+    assert await read_rows(members, second, None) == ROWS
+
+    # Another's volume is not taken for its own.
+    first.record(seeds=both, host_id=replaced.host_id)
+    await asyncio.to_thread(first.start)
+    look = await eventually(members.member(first.door).look, lambda look: look.report.phase is Phase.REFUSED, "no")
+    assert (founder.host_id in look.report.message, look.report.host_id) == (True, founder.host_id)
+    first.record(seeds=both, host_id=founder.host_id)
+    back = await serving(members, first)
+    assert dict(back.ring.host_ids) == ring
+    assert await read_rows(members, first, None) == ROWS
+
+
+@pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
+async def test_certificates_are_renewed_without_a_restart(lab: Lab, members: HttpMembers) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    await asyncio.to_thread(node.start, authentication=False)
+    await serving(members, node)
+    before = [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+    await asyncio.to_thread(lab.certify, node.name, node.directory / "tls")
+
+    async def now() -> list[bytes]:
+        return [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+
+    after = await eventually(now, lambda found: not set(found) & set(before), "both ports show the new certificate")
+    assert len(set(after)) == 1
+    assert (await serving(members, node)).mode is Mode.NORMAL
+
+
+async def presented(host: str, port: int, lab: Lab, name: str) -> bytes:
+    """The certificate that a port shows."""
+    context = ssl.create_default_context(cadata=lab.ca)
+    _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    try:
+        shown = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        assert isinstance(shown, bytes)
+        return shown
+    finally:
+        writer.close()
