@@ -37,6 +37,7 @@ from controller.runtime.kube import (
     PVC,
     SECRET,
     SERVICE,
+    STORAGE_CLASS,
     ConfigMap,
     Deployment,
     Event,
@@ -47,6 +48,7 @@ from controller.runtime.kube import (
     PodDisruptionBudget,
     Secret,
     Service,
+    StorageClass,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Caches:
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         # A pod that cannot mount its volume, and a Job that may make no pod, are told of by events alone.
         self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
+        self.classes: Informer[StorageClass] = factory.informer(STORAGE_CLASS, StorageClass)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
 
     @property
@@ -175,6 +178,7 @@ class Observer:
             deployments=deployments,
             nodes=nodes,
             reports=reports,
+            classes={found.metadata.name: found for found in caches.classes.list()},
             identity=identity,
             endpoints=endpoints,
             quorum=quorum,

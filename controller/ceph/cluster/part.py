@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from controller.ceph.access.rados import Cluster
     from controller.ceph.pods import Context, Release
     from controller.framework.plan import Handler, Step
-    from controller.runtime.kube import Deployment, Job, Node, Pod
+    from controller.runtime.kube import Deployment, Job, Node, Pod, StorageClass
     from informers import JsonObject, Resource
 
 
@@ -41,6 +41,7 @@ class Ground:
         deployments: The Deployments there.
         nodes: Every node, by name.
         reports: What agents reported of devices, by node.
+        classes: The StorageClasses, by name.
         identity: Its fsid and keys; None while there are none.
         endpoints: Its mons; None while nobody knows of any.
         quorum: What the mons say of themselves; None while they do not answer.
@@ -60,6 +61,7 @@ class Ground:
     deployments: Sequence[Deployment] = ()
     nodes: Mapping[str, Node] = field(default_factory=dict)
     reports: Mapping[str, tuple[BlockDevice, ...]] = field(default_factory=dict)
+    classes: Mapping[str, StorageClass] = field(default_factory=dict)
     identity: Identity | None = None
     endpoints: Endpoints | None = None
     quorum: MonState | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import PROTECTION
 from controller.ceph.access.mons import ENDPOINTS, Endpoints, MonState, parse_endpoints
+from controller.framework import claims
 from controller.framework.deletion import delete_protected
 from controller.runtime.kube import CONFIG_MAP, PVC
 
@@ -85,7 +86,7 @@ def handlers(namespace: str, seen: Endpoints | None, client: Client, applier: Ap
             raise MemberError(f"{PVC.kind} {action.name} stays: ConfigMap {ENDPOINTS} {why}")
         await delete_protected(client, PVC, namespace, action.name, action.uid, finalizer=PROTECTION)
 
-    return {DropClaim: drop_claim, StartMon: start_mon, RetireMon: retire_mon}
+    return {DropClaim: drop_claim, StartMon: start_mon, RetireMon: retire_mon, **claims.handlers(client)}
 
 
 def monmap_handlers(namespace: str, client: Client, ceph: Cluster) -> dict[type, Handler]:

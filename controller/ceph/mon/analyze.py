@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controller.ceph.access.identity import PROTECTION
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.mon import membership
@@ -21,6 +23,7 @@ from controller.ceph.mon.objects import (
     APP,
     budgets,
     claim,
+    claim_size,
     config_secret,
     endpoints_config_map,
     mon_deployment,
@@ -30,10 +33,11 @@ from controller.ceph.mon.observe import NOT_IN_QUORUM, joined, mons_before, reco
 from controller.ceph.pods import declared, is_kept, kept_by
 from controller.framework import disruption
 from controller.framework.children import Apply, Create, ensure, explain
+from controller.framework.claims import grow, too_large
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Leave, Member, Policy, decide
-from controller.runtime.kube import PVC
+from controller.runtime.kube import PVC, PersistentVolumeClaim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +46,6 @@ if TYPE_CHECKING:
     from controller.ceph.access.mons import Endpoints, Mon
     from controller.ceph.mon.observe import MonObservation
     from controller.ceph.pods import Context
-    from controller.framework.children import Live
 
 ONE_AT_A_TIME = Policy()
 
@@ -112,7 +115,7 @@ def _members(
     wanted = {mon.id: mon_deployment(spec, context, mon) for mon in endpoints.mons}
     why = {mon.id: explain(wanted[mon.id], seen.live.get(("Deployment", mon.daemon.name))) for mon in endpoints.mons}
     members = [_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons]
-    waits = decide(members, ONE_AT_A_TIME, hold=hold, leave=leave).waits
+    waits = decide(members, ONE_AT_A_TIME, hold=hold, leave=leave)
     for mon in endpoints.mons:
         subject = f"mon {mon.id}"
         if not context.host_network:
@@ -120,7 +123,7 @@ def _members(
             yield from ensure(
                 seen.live, service(context, mon.id, address="" if known else mon.address), subject=subject
             )
-        yield from _claim_of(spec, context, mon, seen.live)
+        yield from _claim_of(spec, context, mon, seen)
         if is_kept(seen.deployments.get(mon.id)):
             if why[mon.id] or mon.id not in in_quorum:
                 yield Step(subject=subject, reason=why[mon.id] or NOT_IN_QUORUM, waits_for=kept_by(mon.daemon))
@@ -155,17 +158,27 @@ def _wait_for_quorum(mon: Mon, seen: MonObservation) -> Step:
     return Step(subject=f"mon {mon.id}", reason=NOT_IN_QUORUM, waits_for=waits_for)
 
 
-def _claim_of(spec: MonSpec, context: Context, mon: Mon, live: Live) -> Iterator[Step]:
+def _claim_of(spec: MonSpec, context: Context, mon: Mon, seen: MonObservation) -> Iterator[Step]:
     wanted = claim(spec, context, mon.id) if mon.has_claim else None
     if wanted is None:
         return
-    name, found = f"{PVC.kind} {mon.daemon.name}", live.get((PVC.kind, mon.daemon.name))
+    subject = f"mon {mon.id}"
+    name, found = f"{PVC.kind} {mon.daemon.name}", seen.live.get((PVC.kind, mon.daemon.name))
     if found is None:
-        yield Step(subject=f"mon {mon.id}", action=Create(wanted), reason=f"{name} does not exist")
+        yield Step(subject=subject, action=Create(wanted), reason=f"{name} does not exist")
         return
     meta = found["metadata"]
     if meta.get("deletionTimestamp") is None and PROTECTION not in meta.get("finalizers", ()):
-        # As one of an earlier release. Nothing else of a claim is changed.
+        # As one of an earlier release. Nothing else of a claim is changed, but that it grows.
         own = {key: wanted["metadata"][key] for key in ("name", "namespace", "finalizers")}
         action = Apply({"apiVersion": PVC.api_version, "kind": PVC.kind, "metadata": own})
-        yield Step(subject=f"mon {mon.id}", action=action, reason=f"{name} is not protected from deletion")
+        yield Step(subject=subject, action=action, reason=f"{name} is not protected from deletion")
+    yield from grow(msgspec.convert(found, PersistentVolumeClaim), claim_size(spec), seen.classes, subject=subject)
+
+
+def oversized(spec: MonSpec, seen: MonObservation) -> Iterator[str]:
+    """The claims of members that have more than the spec wants, in words."""
+    for mon in seen.endpoints.mons if seen.endpoints is not None else ():
+        found = seen.live.get((PVC.kind, mon.daemon.name)) if mon.has_claim else None
+        if found is not None and (told := too_large(msgspec.convert(found, PersistentVolumeClaim), claim_size(spec))):
+            yield told

@@ -157,6 +157,15 @@ def service(context: Context, mon_id: str, *, address: str = "") -> JsonObject:
     }
 
 
+def claim_size(spec: MonSpec) -> int | str:
+    """How much storage the claim of a mon asks for, as a quantity; 0 where the spec leaves that to others."""
+    resources = (spec.volume_claim_template or {}).get("spec", {}).get("resources")
+    if resources is None:
+        return DEFAULT_CLAIM_SIZE
+    size: int | str = resources.get("requests", {}).get("storage", 0)
+    return size
+
+
 def claim(spec: MonSpec, context: Context, mon_id: str) -> JsonObject | None:
     """The claim for a mon's data, or None when it is in `dataDirHostPath`. It is data: without owner, protected."""
     template = spec.volume_claim_template
@@ -164,7 +173,7 @@ def claim(spec: MonSpec, context: Context, mon_id: str) -> JsonObject | None:
         return None
     daemon = Daemon(type="mon", id=mon_id)
     claim_spec = {"accessModes": ["ReadWriteOnce"], **template.get("spec", {})}
-    claim_spec.setdefault("resources", {"requests": {"storage": DEFAULT_CLAIM_SIZE}})
+    claim_spec.setdefault("resources", {"requests": {"storage": claim_size(spec)}})
     own = template.get("metadata", {})
     labels = {**own.get("labels", {}), **daemon.labels(context.owner)}
     more = {"annotations": own["annotations"]} if own.get("annotations") else {}

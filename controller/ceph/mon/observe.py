@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.cluster.part import Ground
-    from controller.runtime.kube import Deployment, Node, Pod
+    from controller.runtime.kube import Deployment, Node, Pod, StorageClass
 
 NOT_IN_QUORUM = "not in quorum"
 """Reason of the step that waits for a mon."""
@@ -38,6 +38,7 @@ class MonObservation:
         deployments: The mons' Deployments by mon id.
         pods: The mons' pods by mon id.
         live: The objects of the cluster's namespace.
+        classes: The StorageClasses, by name.
         seconds_out: For how long each mon has been out of quorum, as far as is known.
         remnants: What there is of the cluster beside its mons, in words: it was made by mons that there were before.
     """
@@ -48,6 +49,7 @@ class MonObservation:
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=dict)
+    classes: Mapping[str, StorageClass] = field(default_factory=dict)
     seconds_out: Mapping[str, float] = field(default_factory=dict)
     remnants: tuple[str, ...] = ()
 
@@ -61,6 +63,7 @@ async def observe(ground: Ground) -> MonObservation:
         deployments=ground.daemons(APP),
         pods=ground.pods_of(APP),
         live=ground.live,
+        classes=ground.classes,
         seconds_out=elapsed(timers(ground.cluster), OUT_OF_QUORUM, ground.now),
         remnants=ground.remnants,
     )

@@ -8,7 +8,7 @@ from controller.apis.meta import Condition
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.cluster.part import Part, Report, not_restarted
 from controller.ceph.mon import act
-from controller.ceph.mon.analyze import analyze
+from controller.ceph.mon.analyze import analyze, oversized
 from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.mon.objects import APP
 from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, observe, out_of_quorum, timers
@@ -66,6 +66,7 @@ def report(ground: Ground, seen: MonObservation) -> Report:
         connected = ("False", "ClusterConnecting", "No mon answers")
     status, reason, message = connected
     return Report(
+        beside="; ".join(oversized(ground.cluster.spec.mon, seen)),
         conditions=(Condition(type="Connected", status=status, reason=reason, message=message),),
         timers=advance(timers(ground.cluster), {OUT_OF_QUORUM: out_of_quorum(seen)}, timestamp(ground.now)),
     )

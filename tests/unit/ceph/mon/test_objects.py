@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from controller.ceph.access.mons import Endpoints, Mon
-from controller.ceph.mon.analyze import analyze
+from controller.ceph.mon.analyze import analyze, oversized
 from controller.ceph.mon.objects import budgets, claim, mon_deployment, service
 from controller.framework.children import Apply
+from controller.framework.claims import GrowClaim
+from controller.runtime.kube import PVC, StorageClass
 from tests.unit.ceph.cases import a_cluster, a_context, member, running_mons
 from tests.unit.ceph.mon.plans import ON_CLAIMS, on_claims, plan
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
+    from controller.ceph.mon.observe import MonObservation
 
 
 def test_mons_on_claims_are_spread_over_zones_by_the_scheduler() -> None:
@@ -79,6 +84,36 @@ def test_claims_of_mons_are_protected_from_deletion_and_one_of_before_is_made_so
     assert isinstance(steps[0].action, Apply)
     assert steps[0].action.obj["metadata"]["finalizers"] == ["ceph.rook.io/disaster-protection"]
     assert "spec" not in steps[0].action.obj
+
+
+def on_storage(size: str) -> CephCluster:
+    spec = {"storageClassName": "fast", "resources": {"requests": {"storage": size}}}
+    return a_cluster({"mon": {"volumeClaimTemplate": {"spec": spec}}})
+
+
+def bound(seen: MonObservation, size: str) -> MonObservation:
+    """With claims that have got what they asked for."""
+    live = {
+        key: {**obj, "status": {"phase": "Bound", "capacity": {"storage": size}}} if key[0] == PVC.kind else obj
+        for key, obj in seen.live.items()
+    }
+    growing = msgspec.convert({"metadata": {"name": "fast"}, "allowVolumeExpansion": True}, StorageClass)
+    return replace(seen, live=live, classes={"fast": growing})
+
+
+def test_claims_of_mons_grow_with_the_spec_and_do_not_shrink() -> None:
+    before, larger, smaller = (on_storage(size) for size in ("10Gi", "20Gi", "5Gi"))
+    seen = bound(on_claims(before, "abc", "abc"), "10Gi")
+    assert [s for s in analyze(before.spec.mon, a_context(before), seen) if "Claim" in s.reason] == []
+    steps = [s for s in analyze(larger.spec.mon, a_context(larger), seen) if isinstance(s.action, GrowClaim)]
+    assert [(s.subject, s.action) for s in steps] == [
+        (f"mon {mon_id}", GrowClaim("rook-ceph", f"rook-ceph-mon-{mon_id}", f"uid-rook-ceph-mon-{mon_id}", "20Gi"))
+        for mon_id in "abc"
+    ]
+    assert [s for s in analyze(smaller.spec.mon, a_context(smaller), seen) if "Claim" in s.reason] == []
+    told = "PersistentVolumeClaim rook-ceph-mon-a has 10Gi, wanted 5Gi: claims never shrink, and it stays as it is"
+    assert next(oversized(smaller.spec.mon, seen)) == told
+    assert list(oversized(before.spec.mon, seen)) == []
 
 
 def test_service_of_a_mon() -> None:
