@@ -16,7 +16,7 @@ from controller.ceph.releases import Upgrade
 from controller.framework.children import Apply, Live, is_held
 
 if TYPE_CHECKING:
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph import CephCluster, CephClusterSpec
     from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.access.health import Health
     from controller.ceph.access.identity import Identity
@@ -124,6 +124,9 @@ class Part[S]:
         analyze: What is to be done for it; `hold` is what has to happen before a daemon that runs is restarted, empty:
             nothing. Pure. Called once the cluster has an identity and a release.
         handlers: What carries out each action that it may have planned.
+        invalid: Values of the spec that the API server takes and that mean nothing: the path, what was found, and what
+            counts instead. Empty ones do not count.
+        ignored: Paths of the spec that are set and have no effect beside others that are set.
         look_again: Seconds after which it has to be looked at again though no event came; None: only after one.
         late: What daemons of the parts after it have to wait for before they are restarted, by the steps that were
             planned for it; empty: nothing.
@@ -140,6 +143,8 @@ class Part[S]:
     observe: Callable[[Ground], Awaitable[S]]
     analyze: Callable[[Ground, Context, S, str], Iterable[Step]]
     handlers: Callable[[Ground, S], Mapping[type, Handler]]
+    invalid: Callable[[CephClusterSpec], Iterable[str]] = lambda _: ()
+    ignored: Callable[[CephClusterSpec], Iterable[str]] = lambda _: ()
     look_again: Callable[[S], float | None] = lambda _: None
     late: Callable[[Ground, S, Sequence[Step]], str] = lambda _ground, _seen, _steps: ""
     report: Callable[[Ground, S], Report] = lambda _ground, _seen: Report()

@@ -10,86 +10,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from controller.apis.ceph import CEPH_CLUSTER
 from controller.ceph.access.identity import IDENTITY, PROTECTION
-from controller.ceph.pods import Daemon, context_of, image_fields, pod_template
+from controller.ceph.cluster.cleanup import APP, cleanup_job, deadline, job_name
+from controller.ceph.pods import context_of
 from controller.framework import jobs
 from controller.framework.children import delete
+from controller.framework.consent import NoConsentError, read_deleted
+from controller.framework.deletion import delete_protected
 from controller.framework.kind import LetGo
-from controller.framework.names import label_value, object_name
-from controller.framework.placement import HOSTNAME_LABEL, hostname
+from controller.framework.placement import hostname
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
+from controller.runtime import resource_of
 from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephCluster
-    from controller.apis.rook.node_report import BlockDevice
     from controller.ceph.part import Ground, Observation
-    from controller.ceph.pods import Context
+    from controller.framework.deletion import Dependents
+    from controller.framework.plan import Handler
     from controller.runtime.kube import Pod
-    from informers import JsonObject, Resource
+    from informers import Client, JsonObject, Resource
 
+CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephcluster.ceph.rook.io"
 CONFIRMATION = "yes-really-destroy-data"
-TYPE = "cleanup"
-APP = "rook-ceph-cleanup"
 SUBJECT = "CephCluster"
 LOOK_AGAIN = 10.0
 
-QUICK = 3600.0
-"""Seconds that a cleanup Job may take for what is quick: mon stores, and the places where devices have their labels."""
-
-SLOWEST = 20e6
-"""Bytes a second at which a whole device is overwritten at least."""
-
-UNSEEN = 7 * 24 * 3600.0
-"""Seconds that whole devices may take of which nobody knows the size."""
-
-MAX_RETRIES = 3
-"""Times that Kubernetes tries a Job again by itself."""
-
 MAX_NAMED = 20
 """Of what uses the cluster, so many are named."""
-
-REMOVE_DATA = """\
-set -eu
-for store in /data/mon-*; do
-    if [ "$(cat "$store/data/rook-fsid" 2>/dev/null)" = "$FSID" ]; then rm -rf "$store"; fi
-done
-ours() { ceph-bluestore-tool show-label --dev "$1" 2>/dev/null | grep -q "\\"ceph_fsid\\": \\"$FSID\\""; }
-sanitize() {
-    if [ "$METHOD" = complete ]; then
-        pass=0
-        while [ "$pass" -lt "$ITERATIONS" ]; do
-            pass=$((pass + 1))
-            if [ "$SOURCE" = random ]; then shred -n 1 "$1" || return 1; else shred -n 0 -z "$1" || return 1; fi
-        done
-    else
-        # The places where BlueStore keeps its label, as far as the device reaches.
-        for gib in 0 1 10 100 1000; do
-            dd "if=/dev/$( [ "$SOURCE" = random ] && echo urandom || echo zero )" "of=$1" bs=1M count=10 \\
-                "seek=$((gib * 1024))" conv=fsync,nocreat,notrunc 2>/dev/null || [ "$gib" != 0 ] || return 1
-        done
-    fi
-    wipefs --all "$1" >/dev/null || return 1
-    if ours "$1"; then echo "$1 still has the label of an OSD of this cluster" >&2; return 1; fi
-}
-failed=
-for entry in /sys/class/block/*; do
-    device=/dev/$(basename "$entry" | tr '!' /)
-    # A path of a multipath device has its label, too: what was made of it is overwritten, once.
-    if [ -n "$(ls "$entry/holders" 2>/dev/null)" ] || [ ! -b "$device" ] || ! ours "$device"; then continue; fi
-    echo "removing the content of $device"
-    sanitize "$device" || failed="$failed $device"
-done
-if [ -n "$failed" ]; then echo "content that cannot be removed is on$failed" >&2; exit 1; fi
-"""
-"""Removes mon stores and OSDs by the fsid written in them, so that nothing of another cluster is touched.
-
-A device that fails leaves the others to be done.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +94,7 @@ def analyze(seen: Observation) -> Plan:
 
 def _destroy(seen: Observation) -> Iterator[Step]:
     ground = seen.ground
-    daemons = [o for (kind, _), o in ground.live.items() if kind in ("Deployment", "Job") and not _is(o, APP)]
+    daemons = [o for (kind, _), o in ground.live.items() if kind in ("Deployment", "Job") and _is_daemon(o, ground)]
     ending = sorted(p.metadata.name for p in ground.pods if p.metadata.labels.get("app") != APP)
     waits_for = f"these pods to end: {', '.join(ending)}" if ending else ""
     of_jobs = jobs.by_job(ground.pods)
@@ -226,67 +179,44 @@ def nodes_with_data(seen: Observation) -> tuple[str, ...]:
     return tuple(sorted({node for part, found in seen.parts for node in part.nodes(seen.ground, found)}))
 
 
-def job_name(node: str) -> str:
-    """The name of a node's cleanup Job."""
-    return object_name(f"cluster-cleanup-job-{node}")
-
-
-def deadline(cluster: CephCluster, devices: Iterable[BlockDevice] | None) -> float:
-    """Seconds that the cleanup of a node may take: what hangs is told, and what just takes long is not cut off.
+def handlers(cluster: CephCluster, client: Client, dependents: Dependents[CephCluster]) -> dict[type, Handler]:
+    """How the actions of this module are carried out; each asks for the consent once more.
 
     Args:
         cluster: The cluster.
-        devices: The node's; None: not known.
+        client: Asks the API server, and tells it.
+        dependents: What uses clusters.
     """
-    policy = cluster.spec.cleanup_policy.sanitize_disks
-    if policy.method != "complete":
-        return QUICK
-    times = policy.iteration or 1
-    if devices is None:
-        return QUICK + times * UNSEEN
-    return QUICK + times * sum(device.size for device in devices if not device.parent) / SLOWEST
+    namespace, in_use = cluster.metadata.namespace, dependents.asking(client, cluster)
 
+    async def confirm() -> None:
+        fresh = await read_deleted(client, CLUSTERS, cluster)
+        confirmation = fresh["spec"].get("cleanupPolicy", {}).get("confirmation", "")
+        if confirmation != CONFIRMATION:
+            raise NoConsentError(
+                f"CephCluster {namespace}/{cluster.metadata.name}: spec.cleanupPolicy.confirmation is "
+                f"{confirmation!r}, not {CONFIRMATION!r}: nothing is destroyed"
+            )
 
-def cleanup_job(cluster: CephCluster, context: Context, node: str, host: str, seconds: float) -> JsonObject:
-    """The Job that removes this cluster's mon stores and the content of its OSDs' devices from a node.
+    async def destroy_data(action: DestroyData) -> None:
+        await confirm()
+        if users := await in_use():
+            raise NoConsentError(f"the data is used by {', '.join(users)}: it stays")
+        await jobs.start(client, action.job, action.attempt)
 
-    `seconds`: how long that may take.
-    """
-    policy, own = cluster.spec.cleanup_policy.sanitize_disks, Daemon(type=TYPE, id=label_value(host))
-    volumes = {"dev": "/dev", "data": context.data_dir or "/var/lib/rook"}
-    container: JsonObject = {
-        "name": "cleanup",
-        **image_fields(context),
-        "command": ["sh", "-c", REMOVE_DATA],
-        "env": [
-            {"name": "FSID", "value": context.fsid},
-            {"name": "METHOD", "value": policy.method or "quick"},
-            {"name": "SOURCE", "value": policy.data_source or "zero"},
-            {"name": "ITERATIONS", "value": str(policy.iteration or 1)},
-        ],
-        "volumeMounts": [{"name": "dev", "mountPath": "/dev"}, {"name": "data", "mountPath": "/data"}],
-        "securityContext": {"runAsUser": 0, "privileged": True},
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        **context.pods.container_resources("cleanup"),
-    }
-    pod: JsonObject = {
-        # Pods that have failed stay, and what they say with them.
-        "restartPolicy": "Never",
-        # The data is on this node and nowhere else, whatever keeps other pods off it.
-        "tolerations": [{"operator": "Exists"}],
-        "nodeSelector": {HOSTNAME_LABEL: host},
-        "containers": [container],
-        "volumes": [{"name": name, "hostPath": {"path": path}} for name, path in volumes.items()],
-    }
+    async def stop(action: Stop) -> None:
+        await confirm()
+        body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
+        await client.patch(DEPLOYMENT, namespace, action.name, body, content_type="application/merge-patch+json")
+
+    async def destroy_identity(action: DestroyIdentity) -> None:
+        await confirm()
+        await delete_protected(client, action.resource, namespace, action.name, action.uid, finalizer=PROTECTION)
+
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": context.owner.metadata(job_name(node), own.labels(context.owner)),
-        "spec": {
-            "backoffLimit": MAX_RETRIES,
-            "activeDeadlineSeconds": int(seconds),
-            "template": pod_template(context, own, pod),
-        },
+        DestroyData: destroy_data,
+        DestroyIdentity: destroy_identity,
+        Stop: stop,
     }
 
 
@@ -294,6 +224,12 @@ def _is_kept(obj: JsonObject) -> bool:
     """Whether an object was deleted, and is there only because it is protected."""
     meta = obj["metadata"]
     return meta.get("deletionTimestamp") is not None and PROTECTION in meta.get("finalizers", ())
+
+
+def _is_daemon(obj: JsonObject, ground: Ground) -> bool:
+    """Whether it is the cluster's to end: not what another kind runs in it, or somebody made beside it."""
+    owners = obj["metadata"].get("ownerReferences", ())
+    return not _is(obj, APP) and any(owner["uid"] == ground.cluster.metadata.uid for owner in owners)
 
 
 def _is(obj: JsonObject, app: str) -> bool:

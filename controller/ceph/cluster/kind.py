@@ -12,52 +12,36 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephClusterSpec
+from controller.apis.ceph import CephCluster, CephClusterSpec
 from controller.ceph.access.health import HEALTH_ERR
-from controller.ceph.access.identity import (
-    ADMIN_KEYRING,
-    AES,
-    AES256K,
-    IDENTITY,
-    MONS_KEYRING,
-    PROTECTION,
-    keyring,
-    keyring_secret,
-    mons_keyring,
-)
+from controller.ceph.access.identity import IDENTITY
 from controller.ceph.access.mons import ENDPOINTS
-from controller.ceph.cluster import act, ciphers, deletion, settings, status, version
+from controller.ceph.cluster import ciphers, cleanup, deletion, identity, settings, status, version
+from controller.ceph.cluster.deletion import CLUSTERS
 from controller.ceph.cluster.dependents import volumes
 from controller.ceph.cluster.observe import Caches, Observer
 from controller.ceph.cluster.served import unmendable_intents, unserved, unserved_intents
 from controller.ceph.mgr import part as mgrs
 from controller.ceph.mon import part as mons
-from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.osd import part as osds
-from controller.ceph.osd.disruption import HEALTHY
-from controller.ceph.osd.selection import ignored_fields
-from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, cluster_labels, context_of, owner_of
+from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, context_of, owner_of
 from controller.ceph.rbd import users
 from controller.framework import children, jobs
 from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
-from controller.framework.children import ensure
 from controller.framework.deletion import Dependents
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.monitoring import SERVICE_MONITOR, Monitors
-from controller.framework.patterns import pattern_problem
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
 from controller.framework.reservations import Reservations
 from controller.framework.status import is_settled
-from controller.runtime import Request, resource_of
+from controller.runtime import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from controller.apis.ceph import CephClusterStatus
-    from controller.apis.ceph.storage import Node as StorageNode
-    from controller.apis.ceph.storage import StorageScopeSpec
     from controller.ceph.access.rados import Connections
     from controller.ceph.part import Ground, Observation, Part
     from controller.framework.deletion import Dependent
@@ -67,8 +51,6 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
     from informers import Delta, Informer
-
-CLUSTERS = resource_of(CEPH_CLUSTER)
 
 MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
@@ -111,7 +93,7 @@ def _steps(seen: Observation) -> Iterator[Step]:
     if ground.upgrade.refusal:
         yield Step(subject="Ceph version", reason="the release is refused", waits_for=ground.upgrade.refusal)
     yield from settings.override_steps(owner_of(cluster), ground.live)
-    yield from _identity(seen)
+    yield from identity.analyze(seen)
     if ground.identity is None or ground.release is None:
         return
     context = context_of(cluster, ground.identity.fsid, ground.release)
@@ -122,6 +104,17 @@ def _steps(seen: Observation) -> Iterator[Step]:
         hold = hold or part.late(ground, found, steps)
 
 
+def invalid(spec: CephClusterSpec, parts: Iterable[Part[Any]]) -> tuple[str, ...]:
+    """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
+    checks, health = "healthCheck.daemonHealth", spec.health_check.daemon_health
+    intervals = (
+        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
+        duration_problem(f"{checks}.osd.interval", health.osd.interval, OSD_INTERVAL),
+        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
+    )
+    return tuple(filter(None, (*intervals, *(found for part in parts for found in part.invalid(spec)))))
+
+
 def _intents(cluster: CephCluster) -> Iterator[Step]:
     for path in unserved_intents(cluster.spec):
         yield Step(
@@ -129,69 +122,6 @@ def _intents(cluster: CephCluster) -> Iterator[Step]:
             reason="this operator does not serve it, and without it the cluster is not what the spec asks for",
             waits_for="it to be taken out of the spec",
         )
-
-
-def invalid(spec: CephClusterSpec) -> tuple[str, ...]:
-    """Values that the API server takes and that mean nothing: the path, what was found, and what counts instead."""
-    health = spec.health_check.daemon_health
-    checks = "healthCheck.daemonHealth"
-    found = [
-        duration_problem(f"{checks}.mon.interval", health.mon.interval, MON_INTERVAL),
-        duration_problem(f"{checks}.mon.timeout", health.mon.timeout, FAILOVER_TIMEOUT),
-        duration_problem(f"{checks}.osd.interval", health.osd.interval, OSD_INTERVAL),
-        duration_problem(f"{checks}.status.interval", health.status.interval, STATUS_INTERVAL),
-        pattern_problem(
-            "disruptionManagement.pgHealthyRegex",
-            spec.disruption_management.pg_healthy_regex,
-            f"{HEALTHY} counts",
-        ),
-    ]
-    scopes: list[tuple[str, StorageScopeSpec | StorageNode]] = [("storage", spec.storage)]
-    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
-    for path, scope in scopes:
-        found.append(pattern_problem(f"{path}.deviceFilter", scope.device_filter))
-        found.append(pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter))
-    found += [
-        f"mgr.modules[{index}].name: it is empty, so that no module is switched on or off: name it, or take it out"
-        for index, module in enumerate(spec.mgr.modules)
-        if not module.name
-    ]
-    if spec.mon.count % 2 == 0 and not spec.external.enable:
-        better = spec.mon.count - 1
-        found.append(
-            f"mon.count: {spec.mon.count} mons can lose no more of them than {better}: an odd number is better"
-        )
-    return tuple(filter(None, found))
-
-
-def _identity(seen: Observation) -> Iterator[Step]:
-    ground, cluster = seen.ground, seen.ground.cluster
-    if seen.identity_problem:
-        yield Step(subject="cluster", reason="its identity cannot be read", waits_for=seen.identity_problem)
-        return
-    owner = owner_of(cluster)
-    labels = cluster_labels(owner, "rook-ceph-mon")
-    if ground.identity is None:
-        if ground.endpoints is not None or ground.remnants:
-            waits_for = f"Secret {IDENTITY} to be restored from a backup: mons exist, and no other key opens their data"
-            yield Step(subject="cluster", reason=f"Secret {IDENTITY} is missing", waits_for=waits_for)
-            return
-        meta = owner.metadata(IDENTITY, labels, owned=False, finalizers=[PROTECTION])
-        known = ground.release is not None
-        newer = ground.release is not None and ground.release.version.knows_aes256k
-        yield Step(
-            subject="cluster",
-            action=act.CreateIdentity(meta, AES256K if newer else AES),
-            reason="the cluster has no fsid and no keys yet",
-            waits_for="" if known else "the image's release to be known, which the type of its keys goes by",
-        )
-        return
-    for name, text in (
-        (MONS_KEYRING, mons_keyring(ground.identity)),
-        (ADMIN_KEYRING, keyring(ground.identity.admin_user, ground.identity.admin_key)),
-    ):
-        secret = keyring_secret(owner.metadata(name, labels), text)
-        yield from ensure(ground.live, secret, subject="cluster", lane=name)
 
 
 def _obstacle(ground: Ground) -> str:
@@ -268,7 +198,8 @@ class Clusters:
         ways = {
             **children.handlers(self._manager.applier, client, self._caches.children),
             **jobs.handlers(client),
-            **act.handlers(ground.cluster, client, self._dependents),
+            **identity.handlers(client),
+            **deletion.handlers(ground.cluster, client, self._dependents),
         }
         for part, found in seen.parts:
             ways |= part.handlers(ground, found)
@@ -298,12 +229,13 @@ def show(look: Look[CephCluster], seen: Observation, outcome: Outcome) -> CephCl
     """See `controller.framework.kind.ControlLoop`."""
     if is_settled(look.obj.status, look, outcome):
         return look.obj.status
+    parts = [part for part, _ in seen.parts]
     return status.build(
         look,
         seen,
         outcome,
-        unserved=(*unserved(look.spec), *ignored_fields(look.obj.spec.storage)),
-        invalid=(*seen.others, *invalid(look.obj.spec)),
+        unserved=(*unserved(look.spec), *(path for part in parts for path in part.ignored(look.obj.spec))),
+        invalid=(*seen.others, *invalid(look.obj.spec, parts)),
     )
 
 
@@ -346,7 +278,7 @@ def register(
     using = Dependents[CephCluster]((*dependents, volumes(manager.informers)))
     loop = Clusters(manager, clusters, caches, connections, parts, using).loop
     controller = controller_of(manager, loop, clusters, workers=operator.workers)
-    apps = frozenset((version.NAME, deletion.APP, CONFIG_OVERRIDE)).union(*(part.apps for part in parts))
+    apps = frozenset((version.NAME, cleanup.APP, CONFIG_OVERRIDE)).union(*(part.apps for part in parts))
 
     def in_namespace(obj: HasMetadata) -> Iterable[Request]:
         return [Request(*key) for key in clusters.keys(obj.metadata.namespace)]

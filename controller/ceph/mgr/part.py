@@ -13,8 +13,9 @@ from controller.ceph.part import Part, not_restarted
 from controller.ceph.pods import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from controller.apis.ceph import CephClusterSpec
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.monitoring import Monitors
@@ -44,12 +45,20 @@ def part(client: Client, applier: Applier, monitors: Monitors) -> Part[MgrObserv
         observe=partial(observe, monitors=monitors),
         analyze=_analyze,
         handlers=handlers,
+        invalid=_invalid,
         late=_late,
     )
 
 
 def _analyze(ground: Ground, context: Context, seen: MgrObservation, hold: str) -> tuple[Step, ...]:
     return analyze(ground.cluster.spec.mgr, context, seen, hold=hold)
+
+
+def _invalid(spec: CephClusterSpec) -> Iterator[str]:
+    for index, module in enumerate(spec.mgr.modules):
+        if not module.name:
+            path = f"mgr.modules[{index}].name"
+            yield f"{path}: it is empty, so that no module is switched on or off: name it, or take it out"
 
 
 def _late(ground: Ground, seen: MgrObservation, steps: Sequence[Step]) -> str:

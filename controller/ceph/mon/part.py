@@ -8,10 +8,12 @@ from controller.apis.meta import Condition
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.mon import act
 from controller.ceph.mon.analyze import analyze, oversized
+from controller.ceph.mon.membership import FAILOVER_TIMEOUT
 from controller.ceph.mon.objects import APP
 from controller.ceph.mon.observe import OUT_OF_QUORUM, MonObservation, observe, out_of_quorum, timers
 from controller.ceph.part import Part, Report, not_restarted
 from controller.ceph.pods import MON_CONFIG
+from controller.framework.duration import duration_problem
 from controller.framework.status import timestamp
 from controller.framework.timers import advance
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET, SERVICE
@@ -19,6 +21,7 @@ from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, PVC, SECRET, SERVICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from controller.apis.ceph import CephClusterSpec
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
@@ -45,6 +48,7 @@ def part(client: Client, applier: Applier) -> Part[MonObservation]:
         observe=observe,
         analyze=_analyze,
         handlers=handlers,
+        invalid=_invalid,
         late=_late,
         report=report,
         remnants=_remnants,
@@ -70,6 +74,14 @@ def report(ground: Ground, seen: MonObservation) -> Report:
 
 def _analyze(ground: Ground, context: Context, seen: MonObservation, hold: str) -> tuple[Step, ...]:
     return analyze(ground.cluster.spec.mon, context, seen, hold=hold)
+
+
+def _invalid(spec: CephClusterSpec) -> Iterator[str]:
+    timeout = spec.health_check.daemon_health.mon.timeout
+    yield duration_problem("healthCheck.daemonHealth.mon.timeout", timeout, FAILOVER_TIMEOUT)
+    if spec.mon.count % 2 == 0 and not spec.external.enable:
+        better = spec.mon.count - 1
+        yield f"mon.count: {spec.mon.count} mons can lose no more of them than {better}: an odd number is better"
 
 
 def _late(ground: Ground, seen: MonObservation, steps: Sequence[Step]) -> str:

@@ -14,17 +14,21 @@ from controller.ceph.osd.assess import judged, labelled
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import APP, read_osd
 from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.osd.status import degraded, device_status, storage_status
 from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.part import Part, Report
 from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
+from controller.framework.patterns import pattern_problem
 from controller.runtime.kube import DEPLOYMENT, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from controller.apis.ceph import CephClusterSpec
+    from controller.apis.ceph.storage import Node, StorageScopeSpec
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
@@ -110,6 +114,8 @@ def part(client: Client, applier: Applier, settings: Settings, reservations: Res
         observe=own.observe,
         analyze=_analyze,
         handlers=own.handlers,
+        invalid=_invalid,
+        ignored=lambda spec: ignored_fields(spec.storage),
         look_again=lambda seen: disruption.look_again(seen.drains),
         report=report,
         remnants=_remnants,
@@ -131,6 +137,16 @@ def report(ground: Ground, seen: Seen) -> Report:
     fields["storage"] = storage_status(seen.osds)
     drained = disruption.drained(ground.cluster.spec.disruption_management, seen.drains)
     return Report(fields=fields, conditions=(degraded(drained, down),), beside=beside)
+
+
+def _invalid(spec: CephClusterSpec) -> Iterator[str]:
+    healthy = spec.disruption_management.pg_healthy_regex
+    yield pattern_problem("disruptionManagement.pgHealthyRegex", healthy, f"{disruption.HEALTHY} counts")
+    scopes: list[tuple[str, StorageScopeSpec | Node]] = [("storage", spec.storage)]
+    scopes += [(f"storage.nodes[{index}]", node) for index, node in enumerate(spec.storage.nodes)]
+    for path, scope in scopes:
+        yield pattern_problem(f"{path}.deviceFilter", scope.device_filter)
+        yield pattern_problem(f"{path}.devicePathFilter", scope.device_path_filter)
 
 
 def _analyze(ground: Ground, context: Context, seen: Seen, hold: str) -> Iterator[Step]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.apis.ceph import CephCluster
-from controller.ceph.cluster import deletion
+from controller.ceph.cluster import cleanup
 from controller.ceph.osd import prepare_job as osd_prepare
 from controller.ceph.osd.objects import Osd, osd_deployment
 from controller.ceph.osd.prepare_job import PrepareDevices, Target
@@ -52,7 +52,7 @@ def test_what_is_valid_stays(text: str) -> None:
 
 
 def test_a_name_is_not_cut_at_a_dot() -> None:
-    assert DNS.fullmatch(deletion.job_name("ip-192-168-100-200.ap-northeast-1.compute.internal"))
+    assert DNS.fullmatch(cleanup.job_name("ip-192-168-100-200.ap-northeast-1.compute.internal"))
 
 
 def metas(obj: Any) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def test_everything_that_is_made_for_a_node_is_valid(
     context = context_of(cluster, "f", RELEASE)
     made = [
         osd_prepare.prepare_job(cluster.spec.storage, context, action, ("u",), "image"),
-        deletion.cleanup_job(cluster, context, node_name, host, 60),
+        cleanup.cleanup_job(cluster, context, node_name, host, 60),
         osd_deployment(cluster.spec.storage, context, osd, node, {}, "image"),
     ]
     for obj in made:

@@ -16,16 +16,8 @@ import pytest
 from controller.apis.ceph import CephCluster
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.identity import PROTECTION, Identity
-from controller.ceph.cluster.deletion import (
-    QUICK,
-    REMOVE_DATA,
-    SLOWEST,
-    DestroyData,
-    DestroyIdentity,
-    cleanup_job,
-    deadline,
-    nodes_with_data,
-)
+from controller.ceph.cluster.cleanup import QUICK, REMOVE_DATA, SLOWEST, cleanup_job, deadline
+from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity, nodes_with_data
 from controller.ceph.cluster.dependents import volumes
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon
@@ -208,7 +200,14 @@ def osd(number: int, **fields: Any) -> BlockDevice:
 def deployment_of(number: int, node: str, *, replicas: int = 1) -> dict[str, Any]:
     record = json.dumps({"uuid": f"u{number}", "node": node, "path": "/dev/sdb"})
     labels = {"app": "rook-ceph-osd", "ceph-osd-id": str(number)}
-    meta = {"name": f"rook-ceph-osd-{number}", "namespace": "rook-ceph", "uid": f"d{number}", "labels": labels}
+    owner = {"apiVersion": "ceph.rook.io/v1", "kind": "CephCluster", "name": "my-cluster", "uid": "u1"}
+    meta = {
+        "name": f"rook-ceph-osd-{number}",
+        "namespace": "rook-ceph",
+        "uid": f"d{number}",
+        "labels": labels,
+        "ownerReferences": [owner],
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -254,6 +253,15 @@ def test_the_deployments_of_osds_tell_where_data_is_until_it_is_gone() -> None:
     assert plan(cluster, replace(found, jobs={one.metadata.name: one})) == ["data on node n2: DestroyData"]
     both = {job.metadata.name: job for job in (one, finished(cluster, "n2"))}
     assert plan(cluster, replace(found, jobs=both)) == ["rook-ceph-osd-0: Delete", "rook-ceph-osd-1: Delete"]
+
+
+def test_what_another_kind_runs_in_the_cluster_is_its_own_to_end_and_is_waited_for() -> None:
+    cluster = a_cluster(CONSENT)
+    server = deployment_of(7, "n1")
+    server["metadata"] |= {"name": "rook-ceph-mds-fs-a", "labels": {"app": "rook-ceph-mds"}}
+    server["metadata"]["ownerReferences"][0] |= {"kind": "CephFilesystem", "name": "fs", "uid": "f1"}
+    found = replace(on_nodes(cluster), live=live_objects(server), pods=(a_pod(Daemon(type="mds", id="fs-a")),))
+    assert plan(cluster, found) == ["CephCluster: Wait <- these pods to end: rook-ceph-mds-fs-a-x"]
 
 
 def test_the_keys_go_when_all_else_is_gone() -> None:

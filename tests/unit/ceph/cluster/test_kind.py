@@ -14,7 +14,7 @@ from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.health import HARMLESS, Health
 from controller.ceph.access.identity import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.access.users import given
-from controller.ceph.cluster.act import CreateIdentity
+from controller.ceph.cluster.identity import CreateIdentity
 from controller.ceph.cluster.kind import invalid
 from controller.ceph.cluster.observe import remnants
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
@@ -332,17 +332,17 @@ def test_values_that_mean_nothing_are_named() -> None:
     storage = {"deviceFilter": "[", "nodes": [{"name": "a", "devicePathFilter": "(?=sd)"}]}
     spec = {"healthCheck": {"daemonHealth": health}, "mon": {"count": 4}, "storage": storage}
     spec["mgr"] = {"modules": [{"enabled": True}]}
-    found = invalid(cluster_of(spec).spec)
+    found = invalid(cluster_of(spec).spec, PARTS)
     assert [problem.partition(":")[0] for problem in found] == [
         "healthCheck.daemonHealth.mon.interval",
-        "healthCheck.daemonHealth.mon.timeout",
         "healthCheck.daemonHealth.status.interval",
+        "healthCheck.daemonHealth.mon.timeout",
+        "mon.count",
+        "mgr.modules[0].name",
         "storage.deviceFilter",
         "storage.nodes[0].devicePathFilter",
-        "mgr.modules[0].name",
-        "mon.count",
     ]
-    assert invalid(cluster_of().spec) == ()
+    assert invalid(cluster_of().spec, PARTS) == ()
 
 
 def test_only_what_has_an_owner_has_the_label_by_which_argo_cd_prunes() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.agent.system import filesystem
-from controller.ceph.cluster import deletion
+from controller.ceph.cluster import cleanup
 from controller.ceph.osd import script as osd_script
 from controller.ceph.osd.script import CommandError, RefusedError
 
@@ -216,8 +216,8 @@ class TestPrepare:
     def test_places_that_a_cleanup_overwrites_are_all_that_is_looked_at(self) -> None:
         """Else a cluster that was removed could not be made again on its disks."""
         overwritten = [(gib << 30, 10 << 20) for gib in (0, 1, 10, 100, 1000)]
-        assert "for gib in 0 1 10 100 1000; do" in deletion.REMOVE_DATA
-        assert "bs=1M count=10" in deletion.REMOVE_DATA
+        assert "for gib in 0 1 10 100 1000; do" in cleanup.REMOVE_DATA
+        assert "bs=1M count=10" in cleanup.REMOVE_DATA
         for start, length in osd_script.places(1 << 45):
             assert any(begin <= start and start + length <= begin + size for begin, size in overwritten)
         assert osd_script.FIRST == filesystem._PROBED

@@ -9,10 +9,10 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon
-from controller.ceph.cluster import deletion
-from controller.ceph.cluster.act import CLUSTERS, CreateIdentity, handlers
-from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity
+from controller.ceph.cluster import deletion, identity
+from controller.ceph.cluster.deletion import CLUSTERS, DestroyData, DestroyIdentity
 from controller.ceph.cluster.dependents import volumes
+from controller.ceph.cluster.identity import CreateIdentity
 from controller.ceph.mon import part as mons
 from controller.ceph.mon.act import DropClaim, MemberError, RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.mon.observe import MonObservation
@@ -79,7 +79,8 @@ def handlers_of(
     dependents = Dependents[CephCluster]((pool.dependents(informers), volumes(informers)))
     part = mons.part(client, cast("Applier", None))
     ground = Ground(cluster=cluster, now=0.0, ceph=ceph)
-    return {**handlers(cluster, client, dependents), **part.handlers(ground, MonObservation())}
+    own = {**deletion.handlers(cluster, client, dependents), **identity.handlers(client)}
+    return {**own, **part.handlers(ground, MonObservation())}
 
 
 def on_the_server(confirmation: str | None, *, deleting: bool = True, uid: str = "u1") -> dict[str, Any]:
