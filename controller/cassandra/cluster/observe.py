@@ -12,7 +12,7 @@ from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.cluster.spec import release
 from controller.cassandra.cluster.users import Auth
-from controller.cassandra.member.analyze import asked_jobs
+from controller.cassandra.member.asked import asked_jobs
 from controller.cassandra.member.objects import claim_name
 from controller.cassandra.member.ring import Scene, Seen, releases
 from controller.cassandra.member.rollout import snapshot_jobs

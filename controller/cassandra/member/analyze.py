@@ -10,16 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.cassandra.member import chores
-from controller.cassandra.member.joining import founding, join, joining, resumption
-from controller.cassandra.member.leaving import decommission, leave, leaving, left, removal, stopping
+from controller.cassandra.member.joining import founding, join, joining
+from controller.cassandra.member.leaving import leave, leaving, left, stopping
 from controller.cassandra.member.replacing import give_up, given_up, replacing
 from controller.cassandra.member.replication import replication
 from controller.cassandra.member.roster import ChoreKind, Roster, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from controller.cassandra.access.answers import Keyspace
     from controller.cassandra.member.ring import Scene
     from controller.cassandra.member.steps import Wish
     from controller.framework.plan import Step
@@ -65,23 +62,3 @@ _MOVES = {
     Standing.LEFT: left,
     Standing.STOPPING: stopping,
 }
-
-
-def asked_jobs(roster: Roster, pods: Mapping[str, str], keyspaces: Iterable[Keyspace]) -> set[tuple[str, str]]:
-    """The jobs that members have to be asked for, by member and ID.
-
-    Args:
-        roster: Who belongs to the ring.
-        pods: The uids of members' pods.
-        keyspaces: Those that have copies.
-    """
-    found, moving = chores.asked_jobs(roster, keyspaces), roster.moving
-    if moving is not None:
-        name, seat = moving
-        if seat.standing is Standing.LEAVING and seat.lost:
-            found |= {(member, removal(seat)) for member in roster.members}
-        elif seat.standing is Standing.LEAVING:
-            found.add((name, decommission(seat)))
-        elif seat.standing is Standing.JOINING and pods.get(name):
-            found.add((name, resumption(pods[name])))
-    return found

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from controller.cassandra.access.answers import Keyspace, RefusedError, UnansweredError
 from controller.cassandra.access.members import Door, Login
-from controller.cassandra.member.analyze import analyze, asked_jobs
+from controller.cassandra.member.analyze import analyze
+from controller.cassandra.member.asked import asked_jobs
 from controller.cassandra.member.joining import found
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.record import key, text
