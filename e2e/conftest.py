@@ -14,7 +14,7 @@ from e2e.progress import say
 from e2e.timetable import Timetable
 
 HERE = Path(__file__).parent
-SCENARIO_SECONDS = 300
+SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
 LAST = (HERE / "test_wipe.py", HERE / "test_releases.py")
 """After each of these there is no Ceph cluster."""

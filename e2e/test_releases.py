@@ -23,7 +23,7 @@ def nothing(environment: Environment) -> Iterator[None]:
     env.wipe(environment)
 
 
-@pytest.mark.timeout(600, func_only=True)
+@pytest.mark.timeout(1800, func_only=True)
 def test_the_cluster_of_2018_and_its_upgrade_under_a_database(environment: Environment, nothing: None) -> None:
     apply_the_talks(environment, environment.images["ceph"])
     env.wait_for_cluster(environment)

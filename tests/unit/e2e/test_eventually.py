@@ -42,7 +42,7 @@ def test_it_returns_what_the_look_returned(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_time_is_up() -> None:
-    with pytest.raises(TimeoutError, match=r"three mons after 2 s: only two"):
+    with pytest.raises(TimeoutError, match=r"three mons after 6 s: only two"):
         eventually("three mons", answers(*["only two"] * 100), deadline=2)
 
 
