@@ -58,7 +58,7 @@ def test_what_keeps_members_from_being_made(changes: dict[str, Any], known: Rost
 
 
 def test_a_name_that_is_too_long_is_told_with_what_is_possible() -> None:
-    long = spec(**{"r" * 48: 1})
+    long = spec("5.0.3", **{"r" * 48: 1})
 
     assert "at most 52 are possible" in " ".join(hindrances(cluster(datacenter=long["datacenter"]), None))
 
