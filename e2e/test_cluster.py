@@ -145,6 +145,32 @@ def test_a_mon_whose_store_is_damaged_is_replaced_where_only_its_node_is_left(
     assert pod["spec"]["nodeName"] in nodes, "there is no other node that has no mon"
 
 
+def test_an_edit_with_which_no_mon_starts_costs_one_mon_and_not_the_quorum(
+    environment: Environment, edit_cluster: Edit
+) -> None:
+    """As an image that does not start. There is no free node: who does not come back makes room for a successor."""
+    before = {d["metadata"]["labels"]["mon"] for d in mon_deployments(environment)}
+    met = set(before)
+    edit_cluster({"spec": {"healthCheck": {"daemonHealth": {"mon": {"timeout": "15s"}}}}})
+    edit_cluster({"spec": {"priorityClassNames": {"mon": "no-such-class"}}})
+
+    def look() -> None:
+        present = quorum(environment)  # raises, and so fails the test, when there is none
+        assert len(present & before) >= 2, f"quorum of {', '.join(sorted(present))}"
+        met.update(d["metadata"]["labels"]["mon"] for d in mon_deployments(environment))
+        if len(met - before) < 2:
+            raise NotYetError(f"two successors, one after the other: {', '.join(sorted(met - before)) or 'none'}")
+
+    try:
+        eventually("successors that do not start either", look, deadline=140)
+    finally:
+        edit_cluster({"spec": {"priorityClassNames": {"mon": None}}})
+        env.wait_for_cluster(environment)
+        edit_cluster({"spec": {"healthCheck": {"daemonHealth": {"mon": {"timeout": None}}}}})
+    env.wait_for_cluster(environment)
+    assert len(quorum(environment) & before) == 2
+
+
 def test_a_deleted_service_of_a_mon_comes_back_with_its_address(environment: Environment) -> None:
     name = mon_deployments(environment)[0]["metadata"]["name"]
     address = environment.api.get("Service", name, env.NAMESPACE)["spec"]["clusterIP"]

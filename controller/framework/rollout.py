@@ -15,13 +15,13 @@ Terms: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#pa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.framework.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     type Question = Callable[[Sequence[str]], Awaitable[str]]
     """Asks whether the system can do without these members for a moment: why not, in words; empty: it can."""
@@ -61,7 +61,6 @@ class Policy:
     Attributes:
         batch: So many members are restarted at once at most.
         soak: Seconds that all who have been restarted serve before the next batch.
-        between: Seconds of the same before the next failure domain, where they are more.
         patience: Seconds after which a member that does not come back has failed; None: it is waited for without end.
         canary: Only so many are restarted, the first in the order; 0: all.
         canary_ends: What lets the others be restarted, too, in words.
@@ -70,7 +69,6 @@ class Policy:
 
     batch: int = 1
     soak: float = 0.0
-    between: float = 0.0
     patience: float | None = None
     canary: int = 0
     canary_ends: str = ""
@@ -83,21 +81,6 @@ class Leave:
 
     names: Collection[str] = ()
     refusal: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """What a look at the members comes to.
-
-    Attributes:
-        waits: For each member that is out of date, what it waits for, in words; empty: it may be restarted now.
-        given_up: Why it goes no further without a person; empty: it does.
-        look_again: Seconds until a soak is over; None: only a change can bring it on.
-    """
-
-    waits: Mapping[str, str] = field(default_factory=dict)
-    given_up: str = ""
-    look_again: float | None = None
 
 
 def next_batch(members: Sequence[Member], policy: Policy) -> tuple[str, ...]:
@@ -122,8 +105,8 @@ async def ask(batch: Sequence[str], question: Question) -> Leave:
     return Leave((), refusal)
 
 
-def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: Leave | None = None) -> Rollout:
-    """What each member that is out of date waits for.
+def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: Leave | None = None) -> dict[str, str]:
+    """What each member that is out of date waits for, in words, by its name; empty: it may be restarted now.
 
     Args:
         members: All, in the order in which they are restarted.
@@ -133,10 +116,12 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
     """
     given_up = _given_up(members, policy)
     soaking = _soaking(members, policy, _batch(members, policy))
+    soaked = f"{some(soaking, MAX_NAMED)} to have served for {policy.soak:.0f} s" if soaking else ""
     batch = next_batch(members, policy)
     may = [name for name in batch if leave is None or name in leave.names]
+    turn = f"{some(may, MAX_NAMED)} to be restarted" if may else ""
     awaited = [member for member in members if member.awaited]
-    before = f"{some(may, MAX_NAMED)} to be restarted" if may else _awaited(awaited) or _served_for(soaking)
+    all_awaited = _awaited(awaited)
     refusal = leave.refusal if leave is not None else ""
 
     def waits_for(index: int, member: Member) -> str:
@@ -144,13 +129,12 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
         said = hold or policy.paused or canary or given_up
         if said or not member.serves or member.name in may:
             return said
-        if not may and member in awaited[:MAX_NAMED]:
-            return _awaited([other for other in awaited if other is not member])
-        return before or (f"{member.name} to be dispensable: {refusal}" if refusal else "its turn")
+        named = member in awaited[:MAX_NAMED]
+        others = _awaited([other for other in awaited if other is not member]) if named else all_awaited
+        refused = f"{member.name} to be dispensable: {refusal}" if refusal else ""
+        return turn or others or soaked or refused or "its turn"
 
-    waits = {member.name: waits_for(index, member) for index, member in enumerate(members) if member.outdated}
-    left = [needed - (member.seconds or 0.0) for member, needed in soaking] if waits else []
-    return Rollout(waits=waits, given_up=given_up if waits else "", look_again=max(left, default=None))
+    return {member.name: waits_for(index, member) for index, member in enumerate(members) if member.outdated}
 
 
 def _batch(members: Sequence[Member], policy: Policy) -> tuple[Member, ...]:
@@ -168,20 +152,12 @@ def _awaited(awaited: Sequence[Member]) -> str:
     return f"{some(alike, MAX_NAMED)} {awaited[0].awaited}" if awaited else ""
 
 
-def _soaking(members: Sequence[Member], policy: Policy, batch: Sequence[Member]) -> list[tuple[Member, float]]:
-    """Those that have to serve for longer before `batch` is restarted, and the seconds that they have to in all."""
+def _soaking(members: Sequence[Member], policy: Policy, batch: Sequence[Member]) -> list[str]:
+    """Those that have to serve for longer before `batch` is restarted."""
     if not batch or batch[0].awaited:
         return []
-    domain, elsewhere = batch[0].domain, max(policy.soak, policy.between)
-    restarted = ((m, policy.soak if m.domain == domain else elsewhere) for m in members if m.serves and not m.outdated)
-    return [(m, needed) for m, needed in restarted if m.seconds is not None and m.seconds < needed]
-
-
-def _served_for(soaking: Sequence[tuple[Member, float]]) -> str:
-    if not soaking:
-        return ""
-    names = some([member.name for member, _ in soaking], MAX_NAMED)
-    return f"{names} to have served for {max(needed for _, needed in soaking):.0f} s"
+    restarted = (m for m in members if m.serves and not m.outdated and m.seconds is not None)
+    return [member.name for member in restarted if (member.seconds or 0.0) < policy.soak]
 
 
 def _given_up(members: Sequence[Member], policy: Policy) -> str:

@@ -51,6 +51,19 @@ def volume_from(source: CsiVolumeSource) -> Volume:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a new volume begins as a copy of.
+
+    Attributes:
+        volume: Another volume, as it is when it is copied.
+        size: Its bytes: the new one has as many at least.
+    """
+
+    volume: Volume
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewVolume:
     """A volume that is to be made.
 
@@ -59,12 +72,14 @@ class NewVolume:
         size: Its bytes at least.
         options: `Description.options`.
         topology: Where it is to be reached from; anywhere, where the backend has no `Capabilities.topology_keys`.
+        source: What it begins as a copy of, where `Capabilities.sources` has its kind; None: it begins empty.
     """
 
     volume: Volume
     size: int
     options: Mapping[str, str]
     topology: Topology
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +195,8 @@ class VolumeBackend(Protocol):
 
     async def delete(self, volume: Volume) -> None:
         """Destroys a volume; one that is not there is no error. The caller has made sure that nobody needs it.
+
+        One that is being copied is not destroyed before that has ended.
 
         Raises:
             GoneError: There is no storage system to ask.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 
+import aiohttp
 import pytest
 
 from controller.cassandra.access import roles
@@ -148,9 +149,15 @@ async def test_a_ring_is_founded_grown_and_shrunk(lab: Lab, members: HttpMembers
 async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: HttpMembers) -> None:
     node = lab.node(0)
     node.record(seeds=(node.address,), founder=True)
-    await asyncio.to_thread(node.start, "cassandra-41", authentication=False)
+    await asyncio.to_thread(node.start, "cassandra-41", authentication=False, metrics=True)
     old = await serving(members, node)
     assert (old.release[:3], old.bootstrap, old.mode) == ("4.1", Bootstrap.COMPLETED, Mode.NORMAL)
+    async with aiohttp.ClientSession() as client, client.get(f"http://{node.address}:9500/metrics") as response:
+        told = dict(
+            line.rsplit(" ", 1) for line in (await response.text()).splitlines() if line.startswith("cassandra")
+        )
+    assert float(told["cassandra_storage_load"]) > 0
+    assert 'cassandra_clientrequest_unavailables_total{request="Write"}' in told
     async with members.session(node.address, None) as cql:
         await cql.query("CREATE KEYSPACE app WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")

@@ -8,6 +8,7 @@ import pytest
 
 from controller.cassandra.access.answers import JobState, Mode, Phase, Repair
 from controller.cassandra.access.http import HttpMembers
+from controller.cassandra.member.record import copies
 from tests.integration.cassandra import SUBNET, Lab, done, eventually, read_rows, serving, write_rows
 
 pytestmark = [
@@ -96,6 +97,15 @@ async def test_members_are_killed_replaced_and_come_back(lab: Lab, members: Http
     back = await serving(members, first)
     assert dict(back.ring.host_ids) == ring
     assert await read_rows(members, first, None) == ROWS
+
+
+async def test_members_join_racks_that_are_fewer_than_copies(lab: Lab, members: HttpMembers) -> None:
+    nodes = [lab.node(number) for number in range(3)]
+    for number, node in enumerate(nodes):
+        node.record(seeds=(nodes[0].address,), founder=number == 0, copies=copies(number))
+        await asyncio.to_thread(node.start, authentication=False, rack=f"r{number % 2}")
+        state = await serving(members, node)
+        assert (state.rack, len(state.ring.host_ids)) == (f"r{number % 2}", number + 1)
 
 
 @pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])

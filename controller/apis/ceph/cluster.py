@@ -298,7 +298,7 @@ class MonitoringSpec(SpecStruct, frozen=True, kw_only=True):
     """Metrics for Prometheus."""
 
     enabled: bool = False
-    """Make ServiceMonitors; the Prometheus operator must be installed."""
+    """Make a ServiceMonitor where that type exists, and annotations of the metrics' Service where not."""
     metrics_disabled: bool = False
     """Serve no metrics at all."""
     interval: str = "10s"

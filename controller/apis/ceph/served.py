@@ -53,11 +53,11 @@ CLUSTER: Mapping[str, Honoured] = {
     "placement": _BY_DAEMON,
     "resources": {**dict.fromkeys(("mon", "mgr", "osd", "osd-*", "prepareosd", "cleanup", "cmd-reporter"))},
     "annotations": {**_BY_DAEMON, "cmdreporter": None},
-    "labels": {**_BY_DAEMON, "cmdreporter": None},
+    "labels": {**_BY_DAEMON, "cmdreporter": None, "monitoring": None},
     "priorityClassNames": _BY_DAEMON,
     "cephConfig": None,
     "cephConfigFromSecret": None,
-    "monitoring": {"metricsDisabled": None},
+    "monitoring": {"enabled": None, "interval": None, "metricsDisabled": None},
     "crashCollector": {"disable": Moot("none is run")},
     "healthCheck": {
         "daemonHealth": {"mon": None, "osd": {"interval": None}, "status": {"interval": None}},

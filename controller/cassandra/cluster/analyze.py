@@ -108,7 +108,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     yield from told
     restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
     decided = rollout.decide(roster, seen.scene, restarts)
-    turns = {roster.seats[name].rack for name, waits_for in decided.waits.items() if not waits_for}
+    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
         if not told:

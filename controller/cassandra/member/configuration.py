@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.cassandra.member import java
+from controller.cassandra.member.metrics import exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ OWN_KEYS = frozenset(
         "cluster_name",
         "num_tokens",
         "initial_token",
+        "allocate_tokens_for_keyspace",
+        "allocate_tokens_for_local_replication_factor",
         "partitioner",
         "auto_bootstrap",
         "seed_provider",
@@ -82,6 +85,7 @@ class Settings:
         heap: The size of the heap in bytes; None: by the memory limit.
         config: What the user sets in cassandra.yaml.
         options: What the user adds to the options of the Java machine.
+        metrics: Whether its metrics are served for Prometheus.
     """
 
     cluster_name: str
@@ -97,6 +101,7 @@ class Settings:
     heap: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = ()
+    metrics: bool = False
 
 
 def refusals(settings: Settings) -> Iterator[str]:
@@ -113,6 +118,7 @@ def files(settings: Settings) -> dict[str, str]:
         "cassandra-rackdc.properties": f"dc={settings.datacenter}\nrack={settings.rack}\nprefer_local=false\n",
         "jvm.options": "".join(f"{line}\n" for line in java.options(settings.memory, settings.heap, settings.options)),
         "logback.xml": LOGBACK,
+        **({"exporter.yaml": exporter()} if settings.metrics else {}),
     }
 
 
@@ -121,7 +127,6 @@ def cassandra_yaml(settings: Settings) -> dict[str, Any]:
     volume = "/var/lib/cassandra"
     wanted: dict[str, Any] = {
         "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
-        "allocate_tokens_for_local_replication_factor": 3,
         "commitlog_sync": "periodic",
         "commitlog_sync_period": "10000ms",
         # Where nothing is said of failures of the disk, Cassandra ignores them.

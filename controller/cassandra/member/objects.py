@@ -97,8 +97,6 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         release=(int(major), int(minor)),
         num_tokens=spec.num_tokens,
         authentication=spec.authentication.enabled,
-        internode_tls=spec.encryption.internode,
-        client_tls=spec.encryption.client,
         memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
         heap=_bytes(heap),
         config=spec.config,

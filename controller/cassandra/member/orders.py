@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from controller.cassandra.member.record import Record
+from controller.cassandra.member.record import Record, copies
 from controller.cassandra.member.roster import RUNNING, Roster, Standing
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def orders(roster: Roster, addresses: Mapping[str, str], claims: Mapping[str, st
         found[name] = Record(
             address=address,
             seeds=(address,) if founder else known,
+            copies=copies(len({member.rack for member in roster.members.values()})),
             founder=founder,
             host_id="" if replaced else seat.host_id,
             replace=seat.replaces if replaced else "",

@@ -10,6 +10,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+MOST_COPIES = 3
+"""Copies of a row that tokens are chosen for, as Cassandra's own configuration has it."""
+
+
+def copies(racks: int) -> int:
+    """For how many copies of a row the tokens of a new member are chosen, by the racks that have members.
+
+    Cassandra does not let a member join a rack where there are several of them, and fewer than these copies.
+    """
+    return min(MOST_COPIES, racks) if racks > 1 else MOST_COPIES
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -18,6 +29,7 @@ class Record:
     Attributes:
         address: What others know it by, for as long as it is a member.
         seeds: Addresses that it finds the others by. Its own counts only once its data have a place in the ring.
+        copies: How many copies of a row its tokens are chosen for when it joins (`copies`).
         founder: It may found the cluster: true for one member, and only until the cluster is founded.
         host_id: That of its data, as `Report.host_id` told it; empty as long as it has none, or is to replace another.
         replace: The address of the lost member whose place it takes, where its volume is empty. Where it is its own
@@ -27,6 +39,7 @@ class Record:
 
     address: str
     seeds: tuple[str, ...]
+    copies: int = MOST_COPIES
     founder: bool = False
     host_id: str = ""
     replace: str = ""
@@ -42,6 +55,7 @@ def text(record: Record) -> str:
     content = {
         "address": record.address,
         "seeds": list(record.seeds),
+        "copies": record.copies,
         "founder": record.founder,
         "hostId": record.host_id,
         "replace": record.replace,

@@ -65,8 +65,8 @@ def upgrading(roster: Roster, restarts: Restarts) -> bool:
     return bool(versions - {restarts.version})
 
 
-def decide(roster: Roster, scene: Scene, restarts: Restarts) -> rollout.Rollout:
-    """What each member that is out of date waits for."""
+def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
+    """What each member that is out of date waits for; empty: it may be restarted now."""
     members, how = _members(roster, scene, restarts), restarts.policy
     policy = rollout.Policy(
         soak=float(how.soak_seconds),
@@ -81,9 +81,9 @@ def decide(roster: Roster, scene: Scene, restarts: Restarts) -> rollout.Rollout:
     return rollout.decide(members, policy, hold=restarts.hold, leave=leave)
 
 
-def steps(found: rollout.Rollout, roster: Roster, scene: Scene, restarts: Restarts) -> Iterator[Step]:
+def steps(waits: Mapping[str, str], roster: Roster, scene: Scene, restarts: Restarts) -> Iterator[Step]:
     """The steps by which members are restarted."""
-    for name, waits_for in found.waits.items():
+    for name, waits_for in waits.items():
         pod, seat = restarts.pods[name], roster.seats[name]
         version = pod.metadata.labels.get(VERSION_LABEL, "")
         changes = version != restarts.version

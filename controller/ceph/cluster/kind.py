@@ -44,6 +44,7 @@ from controller.framework.children import ensure
 from controller.framework.deletion import Dependents
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.monitoring import SERVICE_MONITOR, Monitors
 from controller.framework.patterns import pattern_problem
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
@@ -317,7 +318,7 @@ def parts_of(manager: Manager, operator: Settings, secrets: Informer[Secret]) ->
     client, applier = manager.client, manager.applier
     return (
         mons.part(client, applier),
-        mgrs.part(client, applier),
+        mgrs.part(client, applier, Monitors(client, SERVICE_MONITOR, manager.program.name)),
         settings.part(secrets),
         osds.part(client, applier, operator, Reservations(time.monotonic)),
         users.part(applier),

@@ -1,8 +1,7 @@
 """Settings of Ceph: `spec.cephConfig` in the mons' database, and the ConfigMap that is every daemon's ceph.conf.
 
-What we set is remembered in the cluster itself, below the config-key `rook/config/`, as digests of the value asked for
-and of the value that the mons made of it ("1G" becomes "1073741824"). So a setting that leaves the spec is unset, one
-that somebody changed is put back, and nothing is set again and again for the sake of spelling.
+What we set is ours as `framework.owned` has it. The records are in the cluster itself, below the config-key
+`rook/config/`, as digests.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.cluster.part import Part
 from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
+from controller.framework.owned import Owned, compare
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
 
@@ -47,14 +47,6 @@ DEFAULTS: Mapping[tuple[str, str], str] = {
 
 type Name = tuple[str, str]
 """Section (with mask, as in "osd/class:ssd") and name of a setting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """What was asked for a setting that is ours, and what the mons stored, as digests."""
-
-    asked: str
-    stored: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,18 +144,16 @@ def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapp
 
 
 def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Name]) -> Iterator[Step]:
-    for (who, name), value in wanted.items():
-        owned, found = state.owned.get((who, name)), state.values.get((who, name))
-        if owned == Owned(digest(value), digest(found or "")) and found is not None:
-            continue
+    changes = compare(wanted, state.values, state.owned, kept_as=digest)
+    for who, name in changes.set:
+        value = wanted[who, name]
         shown = "a secret value" if (who, name) in hidden else repr(value)
-        reason = f"it is not set, wanted {shown}" if found is None else f"it should be {shown}"
+        reason = f"it should be {shown}" if (who, name) in state.values else f"it is not set, wanted {shown}"
         yield Step(
             subject=f"setting {who} {name}", action=SetConfig(who, name, value, (who, name) in hidden), reason=reason
         )
-    for who, name in state.owned:
-        if (who, name) not in wanted:
-            yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
+    for who, name in changes.unset:
+        yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

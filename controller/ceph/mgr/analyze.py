@@ -18,10 +18,13 @@ from controller.ceph.mgr.objects import (
     keyring_name,
     metrics_service,
     mgr_deployment,
+    monitoring_wanted,
+    service_monitor,
 )
 from controller.ceph.pods import Daemon, is_kept, kept_by
-from controller.framework import disruption
+from controller.framework import disruption, monitoring
 from controller.framework.children import Apply, delete, ensure, explain
+from controller.framework.monitoring import SERVICE_MONITOR
 from controller.framework.plan import Step
 from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
@@ -68,7 +71,7 @@ def _daemons(spec: MgrSpec, context: Context, seen: MgrObservation, state: MgrSt
     order = sorted(ids(spec), key=lambda i: (i == state.active, i))
     wanted = {i: mgr_deployment(spec, context, Daemon(type="mgr", id=i)) for i in order}
     why = {i: explain(obj, seen.live.get(("Deployment", obj["metadata"]["name"]))) for i, obj in wanted.items()}
-    waits = decide([_restart(i, bool(why[i]), seen, state) for i in order], Policy(), hold=hold).waits
+    waits = decide([_restart(i, bool(why[i]), seen, state) for i in order], Policy(), hold=hold)
     for mgr_id in order:
         daemon = Daemon(type="mgr", id=mgr_id)
         subject = f"mgr {mgr_id}"
@@ -124,7 +127,11 @@ def _surplus(spec: MgrSpec, seen: MgrObservation) -> Iterator[Step]:
 
 
 def _shared_objects(spec: MgrSpec, context: Context, seen: MgrObservation) -> Iterator[Step]:
-    yield from ensure(seen.live, metrics_service(context), subject="mgrs", lane="mgr metrics")
+    annotated = monitoring_wanted(context) and not seen.monitors.served
+    service = metrics_service(context, annotated=annotated)
+    yield from ensure(seen.live, service, subject="mgrs", lane="mgr metrics")
+    monitors = (service_monitor(context),) if monitoring_wanted(context) else ()
+    yield from monitoring.analyze(SERVICE_MONITOR, monitors, seen.monitors, subject="mgrs")
     yield from disruption.keep(
         seen.live,
         budgets(spec, context),

@@ -20,6 +20,7 @@ from controller.ceph.pods import (
     volumes,
 )
 from controller.framework.disruption import budget
+from controller.framework.monitoring import SERVICE_MONITOR, monitor, scrape_annotations
 from controller.framework.placement import keep_apart, spread
 
 if TYPE_CHECKING:
@@ -78,12 +79,25 @@ def keyring_name(daemon: Daemon) -> str:
     return f"{daemon.name}-keyring"
 
 
-def metrics_service(context: Context) -> JsonObject:
-    """The Service that Prometheus scrapes: the active mgr."""
+def monitoring_wanted(context: Context) -> bool:
+    """Whether Prometheus is to find the metrics by itself."""
+    return context.monitoring.enabled and not context.monitoring.metrics_disabled
+
+
+def service_monitor(context: Context) -> JsonObject:
+    """The ServiceMonitor of `metrics_service`, with the labels by which a Prometheus chooses what it collects."""
+    labels = {**context.pods.labels.get("monitoring", {}), **cluster_labels(context.owner, APP)}
+    meta, selector = context.owner.metadata(APP, labels), {"app": APP, CLUSTER_LABEL: context.namespace}
+    return monitor(SERVICE_MONITOR, meta, selector, "http-metrics", interval=context.monitoring.interval)
+
+
+def metrics_service(context: Context, *, annotated: bool = False) -> JsonObject:
+    """The Service that Prometheus scrapes: the active mgr. `annotated`: it is found by that."""
+    more: JsonObject = {"annotations": scrape_annotations(METRICS_PORT)} if annotated else {}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": context.owner.metadata(APP, cluster_labels(context.owner, APP)),
+        "metadata": context.owner.metadata(APP, cluster_labels(context.owner, APP), **more),
         "spec": {
             "type": "ClusterIP",
             "selector": {"app": APP, CLUSTER_LABEL: context.namespace, ROLE_LABEL: ACTIVE},

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.mgr.objects import APP
+from controller.framework.monitoring import Monitored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.ceph.cluster.part import Ground
     from controller.framework.children import Live
+    from controller.framework.monitoring import Monitors
     from controller.runtime.kube import Deployment, Pod
 
 
@@ -50,19 +52,23 @@ class MgrObservation:
         deployments: The mgrs' Deployments by id.
         pods: The mgrs' pods by id.
         live: The objects of the cluster's namespace.
+        monitors: Whether there can be ServiceMonitors, and which of the mgrs' there are.
     """
 
     state: MgrState | None = None
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
     live: Live = field(default_factory=dict)
+    monitors: Monitored = field(default_factory=Monitored)
 
 
-async def observe(ground: Ground) -> MgrObservation:
+async def observe(ground: Ground, monitors: Monitors) -> MgrObservation:
     """What there is of a cluster's mgrs."""
+    namespace, monitoring = ground.cluster.metadata.namespace, ground.cluster.spec.monitoring
     return MgrObservation(
         state=MgrState.parse(ground.mgr) if ground.mgr is not None else None,
         deployments=ground.daemons(APP),
         pods=ground.pods_of(APP),
         live=ground.live,
+        monitors=await monitors.observe(namespace, f"app={APP}", wanted=monitoring.enabled),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from controller.ceph.cluster.part import Part, not_restarted
@@ -16,23 +17,35 @@ if TYPE_CHECKING:
 
     from controller.ceph.cluster.part import Ground
     from controller.ceph.pods import Context
+    from controller.framework.monitoring import Monitors
     from controller.framework.plan import Handler, Step
     from controller.runtime.apply import Applier
     from informers import Client
 
 
-def part(client: Client, applier: Applier) -> Part[MgrObservation]:
+def part(client: Client, applier: Applier, monitors: Monitors) -> Part[MgrObservation]:
     """The part.
 
     Args:
         client: Asks the API server.
         applier: Writes.
+        monitors: The ServiceMonitors.
     """
 
     def handlers(ground: Ground, _: MgrObservation) -> dict[type, Handler]:
-        return {} if ground.ceph is None else act.handlers(owner_of(ground.cluster), client, applier, ground.ceph)
+        ways = monitors.handlers()
+        if ground.ceph is not None:
+            ways |= act.handlers(owner_of(ground.cluster), client, applier, ground.ceph)
+        return ways
 
-    return Part(name="mgrs", apps=frozenset({APP}), observe=observe, analyze=_analyze, handlers=handlers, late=_late)
+    return Part(
+        name="mgrs",
+        apps=frozenset({APP}),
+        observe=partial(observe, monitors=monitors),
+        analyze=_analyze,
+        handlers=handlers,
+        late=_late,
+    )
 
 
 def _analyze(ground: Ground, context: Context, seen: MgrObservation, hold: str) -> tuple[Step, ...]:

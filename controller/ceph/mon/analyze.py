@@ -115,7 +115,7 @@ def _members(
     wanted = {mon.id: mon_deployment(spec, context, mon) for mon in endpoints.mons}
     why = {mon.id: explain(wanted[mon.id], seen.live.get(("Deployment", mon.daemon.name))) for mon in endpoints.mons}
     members = [_restart(mon, bool(why[mon.id]), seen) for mon in endpoints.mons]
-    waits = decide(members, ONE_AT_A_TIME, hold=hold, leave=leave).waits
+    waits = decide(members, ONE_AT_A_TIME, hold=hold, leave=leave)
     for mon in endpoints.mons:
         subject = f"mon {mon.id}"
         if not context.host_network:

@@ -116,7 +116,8 @@ async def observe(
     seen = replace(seen, assessed=await aside(assess, spec, context, seen, memory or Comparisons()))
     if ceph is None or not answers:
         return seen
-    return await _ask_the_mgr(spec, seen, next_batch(spec, seen), ceph if mgr else None)
+    batch = await aside(next_batch, spec, seen)
+    return await _ask_the_mgr(spec, seen, batch, ceph if mgr else None)
 
 
 def _pods(pods: Iterable[Pod]) -> dict[int, tuple[Pod, ...]]:

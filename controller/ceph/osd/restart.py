@@ -40,7 +40,7 @@ def waits(spec: OsdSpec, seen: OsdObservation, hold: str) -> Mapping[str, str]:
         hold: What has to happen before one that runs is restarted; empty: nothing.
     """
     leave = Leave([f"osd.{number}" for number in seen.stoppable], seen.unstoppable)
-    return decide(_rollout(seen), _policy(spec), hold=hold, leave=leave).waits
+    return decide(_rollout(seen), _policy(spec), hold=hold, leave=leave)
 
 
 def _policy(spec: OsdSpec) -> Policy:

@@ -36,6 +36,7 @@ from controller.ceph.pool.spec import (
     wanted_values,
 )
 from controller.framework.kind import LetGo
+from controller.framework.owned import compare
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 
@@ -158,20 +159,18 @@ def _settings(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Ite
         yield Step(subject=subject, action=EnableApplication(name, purpose), reason=reason)
     present = seen.state.values if seen.state is not None else {}
     wanted = wanted_values(spec)
+    live = {setting: str(present.get(setting, "")) for setting in wanted}
+    changes = compare(wanted, live, seen.owned, followed=FOLLOWED)
     for setting in sorted(
-        wanted, key=lambda setting: IN_ORDER.index(setting) if setting in IN_ORDER else len(IN_ORDER)
+        changes.set, key=lambda setting: IN_ORDER.index(setting) if setting in IN_ORDER else len(IN_ORDER)
     ):
-        value, owned, found = wanted[setting], seen.owned.get(setting), str(present.get(setting, ""))
-        unchanged = owned is not None and owned.asked == value
-        if unchanged and owned is not None and (owned.stored == found or setting in FOLLOWED):
-            continue
+        value, found = wanted[setting], live[setting]
         reason = f"{setting} should be {value}" + (f" and is {found}" if found else "")
         lane = "" if seen.state is None else _lane(subject, setting)
         yield Step(subject=subject, action=SetValue(name, setting, value), reason=reason, lane=lane)
-    for setting in seen.owned:
-        if setting not in wanted:
-            action = UnsetValue(name, setting, _default(setting, present, spec))
-            yield Step(subject=subject, action=action, reason=f"{setting} left the spec", lane=_lane(subject, setting))
+    for setting in changes.unset:
+        action = UnsetValue(name, setting, _default(setting, present, spec))
+        yield Step(subject=subject, action=action, reason=f"{setting} left the spec", lane=_lane(subject, setting))
 
 
 def _lane(subject: str, setting: str) -> str:

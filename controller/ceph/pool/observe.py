@@ -18,6 +18,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 from controller.ceph.crush import Rule, parse_rule
 from controller.ceph.pool.spec import QUOTAS, is_erasure_coded, pool_name, profile_name
+from controller.framework.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,14 +34,6 @@ BOOKKEEPING = ("rbd_", "csi.", "journal.", "journal_data.")
 """How the names of objects begin that are of no value without images: RBD's own, and those of Ceph's CSI driver."""
 LISTING_TIMEOUT = 60.0
 """Seconds that it may take to see what is in a pool."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """The value asked for a setting that is ours, and the one that the mons stored."""
-
-    asked: str
-    stored: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

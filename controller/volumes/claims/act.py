@@ -40,6 +40,7 @@ from controller.volumes.claims.objects import (
     persistent_volume,
     volume_name,
 )
+from controller.volumes.claims.sources import NotReadyError, source_of
 from controller.volumes.topology import ANYWHERE, wanted
 from informers import ApiError
 
@@ -127,10 +128,13 @@ class Claims:
         seen = ClaimObservation(storage_class=found, driver=driver, capabilities=backend.capabilities)
         try:
             description = self._described(claim, found, backend)
+            source = source_of(claim, self.caches, backend)
             topology = self._topology(claim, found, backend.capabilities)
         except ParameterError as error:
             return replace(seen, problem=str(error))
-        return replace(seen, description=description, topology=topology)
+        except NotReadyError as error:
+            return replace(seen, waits_for=str(error))
+        return replace(seen, description=description, topology=topology, source=source)
 
     def _described(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
@@ -194,7 +198,11 @@ class Claims:
         backend = self._serving(description.volume.driver)
         created = await backend.create(
             NewVolume(
-                volume=description.volume, size=action.size, options=description.options, topology=action.topology
+                volume=description.volume,
+                size=action.size,
+                options=description.options,
+                topology=action.topology,
+                source=action.source,
             )
         )
         try:

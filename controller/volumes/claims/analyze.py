@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
-    from controller.volumes.backend import Description
+    from controller.volumes.backend import Description, Source
     from controller.volumes.capabilities import Capabilities
 
 ACTION_DEADLINE = 120.0
+
+SOURCE_LOOK = 10.0
+"""Seconds between two looks at whether what a volume is to be a copy of is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class ClaimObservation:
         description: What the class asks for; None when it cannot be told.
         problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
         topology: Where the volume that is made is to be reached from.
+        source: What it begins as a copy of; None: it begins empty.
+        waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
         attached: The nodes that have the volume attached, where it grows only while none has.
@@ -58,6 +63,8 @@ class ClaimObservation:
     description: Description | None = None
     problem: str = ""
     topology: Topology = ANYWHERE
+    source: Source | None = None
+    waits_for: str = ""
     volume: PersistentVolume | None = None
     capabilities: Capabilities | None = None
     attached: Sequence[str] = ()
@@ -77,6 +84,7 @@ class ProvisionVolume:
     description: Description
     size: int
     topology: Topology = ANYWHERE
+    source: Source | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +149,14 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
         return Plan()
     if waits := _waits_for_pod(claim, seen.storage_class):
         return Plan(steps=(Step(subject=subject, reason="the class binds when a pod is scheduled", waits_for=waits),))
+    if seen.waits_for:
+        wait = Step(subject=subject, reason="its volume is to be a copy", waits_for=seen.waits_for)
+        return Plan(steps=(wait,), look_again=SOURCE_LOOK)
     if seen.description is None or seen.capabilities is None:
         return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
     size = size_for(claim, seen.storage_class, seen.capabilities)
-    return Plan(steps=_provision(ProvisionVolume(seen.description, size, seen.topology), subject, protected=protected))
+    make = ProvisionVolume(seen.description, size, seen.topology, seen.source)
+    return Plan(steps=_provision(make, subject, protected=protected))
 
 
 def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
@@ -231,9 +243,6 @@ def claim_problem(
 ) -> str:
     """What of a claim its storage system cannot do; empty when it can do all. Pure."""
     name = _named(claim)
-    source = claim.spec.data_source_ref or claim.spec.data_source
-    if source is not None:
-        return f"{name}: spec.dataSource is {source.kind} {source.name}: expected none, volumes are made empty only"
     if problem := modes_problem(capabilities, claim.spec.access_modes, claim.spec.volume_mode):
         return f"{name}: {problem}"
     fs_type, types = file_system(storage_class, capabilities), capabilities.file_systems

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from controller.runtime.kube import Job, Pod
 
-NOBODY = cast("Manager", SimpleNamespace(client=None, applier=None))
+NOBODY = cast("Manager", SimpleNamespace(client=None, applier=None, program=SimpleNamespace(name="test")))
 PARTS = kind.parts_of(NOBODY, Settings(operator_namespace="rook"), cast("Any", None))
 """The parts of a cluster, whose plans and reports are looked at here."""
 

@@ -18,7 +18,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.users import given
 from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
+from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
@@ -34,6 +34,8 @@ from controller.ceph.pods import Daemon, Release, owner_of
 from controller.ceph.rbd.users import CAPS as CSI_CAPS
 from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
+from controller.framework.monitoring import Monitored
+from controller.framework.owned import Owned
 from controller.framework.plan import preview
 from controller.runtime.kube import Deployment, Secret
 from tests.unit.ceph.answers import FakeCeph
@@ -98,6 +100,7 @@ class Scene:
         quorum: Who is in quorum, and for how long the others have been out of it.
         deleting: Whether it is being deleted; its daemons are gone then.
         volumes: The names of PersistentVolumes that use it.
+        monitors: Whether the Kubernetes cluster has ServiceMonitors.
     """
 
     spec: JsonObject = field(default_factory=dict)
@@ -116,6 +119,7 @@ class Scene:
     quorum: str = "abc"
     deleting: bool = False
     volumes: tuple[str, ...] = ()
+    monitors: bool = False
 
     @property
     def full_spec(self) -> JsonObject:
@@ -225,6 +229,7 @@ class Scene:
             upgrade=replace(upgrade, running=runs),
             mons=replace(mons, live=live),
             mgrs=MgrObservation(
+                monitors=Monitored(self.monitors),
                 state=MgrState(active="a", available=True, modules=frozenset({"prometheus"})) if self.made else None,
                 deployments={"a": deployment_view(manager)} if self.made else {},
                 pods={"a": (a_pod(mgr, labels={"mgr_role": "active"}),)},
@@ -364,6 +369,7 @@ SCENES: Mapping[str, Scene] = {
     "an upgrade": Scene(spec={**SELECTED, **_NEW_IMAGE}, version="18.2.9-0"),
     "an upgrade beside an error": Scene(spec={**SELECTED, **_NEW_IMAGE}, version="18.2.9-0", checks=FULL),
     "an OSD that is down and out": Scene(spec=SELECTED, down=frozenset({0}), out=frozenset({0})),
+    "metrics for the Prometheus operator": Scene(spec={"monitoring": {"enabled": True}}, monitors=True),
     "a drain": Scene(spec=SELECTED, down=frozenset({0}), cordoned=True, pgs=UNCLEAN),
     "deletion with consent": Scene(spec=CONFIRMED, deleting=True),
     "deletion beside a volume": Scene(spec=CONFIRMED, deleting=True, volumes=("pv",)),

@@ -29,9 +29,9 @@ def run() -> int:
 
 def install() -> int:
     """Copies this program and the jars to `PROGRAM`."""
-    shutil.copytree(
-        str(Path(__file__).parent), str(PROGRAM / "rook_member"), ignore=shutil.ignore_patterns("__pycache__")
-    )
+    # A node that was restarted does it again, in a pod where it was done.
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(str(Path(__file__).parent), str(PROGRAM / "rook_member"), ignore=without, dirs_exist_ok=True)
     for name in ("jolokia", "exporter"):
         shutil.copy(str(JARS / f"{name}.jar"), str(PROGRAM / f"{name}.jar"))
     return 0

@@ -83,6 +83,7 @@ def configuration(record: JsonObject, seeds: list[str]) -> JsonObject:
         "broadcast_address": record["address"],
         "rpc_address": "0.0.0.0",  # noqa: S104  # clients come from anywhere; authentication decides
         "broadcast_rpc_address": record["address"],
+        "allocate_tokens_for_local_replication_factor": record["copies"],
         "seed_provider": [{**provider, "parameters": [{"seeds": ",".join(seeds)}]}],
     }
 
@@ -110,7 +111,7 @@ def prepare(record: JsonObject, seeds: list[str], replace: str, password: str) -
     command += [f"-javaagent:{jar}" for jar in sorted(HOME.glob("lib/jamm-*.jar"))]
     command.append(f"-javaagent:{PROGRAM}/jolokia.jar=config={RUN}/jolokia.properties")
     if (CONFIG / "exporter.yaml").exists():
-        command.append(f"-javaagent:{PROGRAM}/exporter.jar=0.0.0.0:{exporter_port()}:{CONFIG}/exporter.yaml")
+        command.append(f"-javaagent:{PROGRAM}/exporter.jar={EXPORTER_PORT}:{CONFIG}/exporter.yaml")
     command += [f"-Dcassandra.libjemalloc={library}" for library in allocators()]
     command += (CONFIG / "jvm.options").read_text().split("\n")
     command += [f"-Dcassandra.config=file://{RUN}/conf/cassandra.yaml", f"-Dcassandra.storagedir={VOLUME}"]
@@ -118,11 +119,6 @@ def prepare(record: JsonObject, seeds: list[str], replace: str, password: str) -
         command.append(f"-Dcassandra.replace_address_first_boot={replace}")
     command += ["-cp", f"{RUN}/conf:{HOME}/lib/*", "org.apache.cassandra.service.CassandraDaemon"]
     return [part for part in command if part]
-
-
-def exporter_port() -> int:
-    """Where Prometheus finds the metrics."""
-    return int(os.environ.get("ROOK_EXPORTER_PORT", "9500"))
 
 
 def allocators() -> list[str]:

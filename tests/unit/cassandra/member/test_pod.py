@@ -242,7 +242,7 @@ def test_seeds_are_carried_over_to_a_running_member(
     pod: program.Program, cassandra: type[Cassandra], tmp_path: Path
 ) -> None:
     cassandra.values = {**NORMAL, "reloadSeeds()": ["10.0.0.2"]}
-    record = {"address": "10.0.0.1", "seeds": ["10.0.0.2"]}
+    record = {"address": "10.0.0.1", "seeds": ["10.0.0.2"], "copies": 3}
     (tmp_path / "members/c-0.json").write_text(json.dumps(record))
     pod.look()
     pod.look()

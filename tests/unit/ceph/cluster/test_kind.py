@@ -18,7 +18,7 @@ from controller.ceph.cluster.act import CreateIdentity
 from controller.ceph.cluster.kind import invalid
 from controller.ceph.cluster.observe import remnants
 from controller.ceph.cluster.part import Ground
-from controller.ceph.cluster.settings import DEFAULTS, ConfigState, Owned, digest
+from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
@@ -28,6 +28,7 @@ from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.pods import Daemon, Release, cluster_labels, owner_of
 from controller.ceph.releases import CephVersion, Upgrade
 from controller.framework.labels import INSTANCE
+from controller.framework.owned import Owned
 from controller.framework.plan import Plan
 from tests.unit.ceph.cases import (
     FSID,

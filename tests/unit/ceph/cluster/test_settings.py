@@ -12,7 +12,6 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.cluster.settings import (
     DEFAULTS,
     ConfigState,
-    Owned,
     SetConfig,
     UnsetConfig,
     analyze,
@@ -23,6 +22,7 @@ from controller.ceph.cluster.settings import (
     unset_config,
 )
 from controller.ceph.pods import owner_of
+from controller.framework.owned import Owned
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.cases import a_cluster, live_objects, told
 

@@ -11,11 +11,13 @@ import pytest
 from controller.apis.ceph.cluster import MgrSpec
 from controller.ceph.access.users import given
 from controller.ceph.mgr.analyze import CAPS, analyze
-from controller.ceph.mgr.objects import budgets, keyring_name, metrics_service, mgr_deployment
+from controller.ceph.mgr.objects import budgets, keyring_name, metrics_service, mgr_deployment, service_monitor
 from controller.ceph.mgr.observe import MgrObservation, MgrState
 from controller.ceph.pods import Daemon, Release
 from controller.ceph.releases import CephVersion
-from tests.unit.ceph.cases import a_cluster, a_context, a_pod, deployment_view, live_objects, told
+from controller.framework.children import Apply
+from controller.framework.monitoring import SERVICE_MONITOR, ApplyMonitor, DeleteMonitor, Monitored
+from tests.unit.ceph.cases import a_cluster, a_context, a_pod, deployment_view, live_object, live_objects, told
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
 if TYPE_CHECKING:
@@ -240,3 +242,42 @@ def test_mgrs_are_spread_over_the_failure_domains_of_mons() -> None:
         "topologySpreadConstraints"
     ]
     assert (rule["topologyKey"], rule["whenUnsatisfiable"]) == ("room", "ScheduleAnyway")
+
+
+MONITORED = {"monitoring": {"enabled": True, "interval": "30s"}, "labels": {"monitoring": {"team": "storage"}}}
+
+
+def test_where_there_are_service_monitors_one_is_made() -> None:
+    cluster = a_cluster(MONITORED)
+    seen = running(cluster, "a", monitors=Monitored(served=True))
+    (step,) = [s for s in analyze(cluster.spec.mgr, a_context(cluster), seen) if isinstance(s.action, ApplyMonitor)]
+    assert isinstance(step.action, ApplyMonitor)
+    made = step.action.obj
+    assert made["metadata"]["labels"]["team"] == "storage"
+    assert made["spec"]["endpoints"] == [{"port": "http-metrics", "path": "/metrics", "interval": "30s"}]
+    service = metrics_service(a_context(cluster))
+    assert made["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert "annotations" not in service["metadata"]
+
+
+def test_where_there_are_none_the_service_of_the_metrics_is_annotated_and_no_pod_is() -> None:
+    cluster = a_cluster(MONITORED)
+    (step,) = analyze(cluster.spec.mgr, a_context(cluster), running(cluster, "a"))
+    assert isinstance(step.action, Apply)
+    assert (step.action.obj["kind"], step.lane) == ("Service", "mgr metrics")
+    assert step.action.obj["metadata"]["annotations"] == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": "9283",
+        "prometheus.io/path": "/metrics",
+    }
+
+
+@pytest.mark.parametrize("monitoring", [{}, {"enabled": True, "metricsDisabled": True}])
+def test_a_service_monitor_that_is_not_wanted_goes(monitoring: dict[str, Any]) -> None:
+    cluster, monitored = a_cluster({"monitoring": monitoring}), a_cluster(MONITORED)
+    there = live_object(service_monitor(a_context(monitored)))
+    seen = running(cluster, "a", monitors=Monitored(True, {("ServiceMonitor", "rook-ceph-mgr"): there}))
+    steps = analyze(cluster.spec.mgr, a_context(cluster), seen)
+    assert [s.action for s in steps if isinstance(s.action, DeleteMonitor)] == [
+        DeleteMonitor(SERVICE_MONITOR, "rook-ceph", "rook-ceph-mgr", "uid-rook-ceph-mgr")
+    ]

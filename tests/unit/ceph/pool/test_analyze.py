@@ -20,10 +20,11 @@ from controller.ceph.pool.act import (
 )
 from controller.ceph.pool.analyze import analyze, kept
 from controller.ceph.pool.crush_rule import rule_name
-from controller.ceph.pool.observe import Owned, PoolObservation
+from controller.ceph.pool.observe import PoolObservation
 from controller.ceph.pool.spec import problems, unserved, wanted_values
 from controller.ceph.pool.status import show
 from controller.framework.kind import LetGo, Look
+from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
 from tests.unit.ceph.pools import HOST, coded, pool, present, replicated, seen
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from controller.framework.plan import StepState
-from controller.runtime.kube import ObjectReference, PersistentVolumeClaim, ResourceRequirements
+from controller.runtime.kube import PersistentVolumeClaim, ResourceRequirements
 from controller.volumes.backend import Created, Description, ParameterError, Volume
 from controller.volumes.claims.analyze import (
     AnnounceExpansion,
@@ -156,7 +156,6 @@ def test_a_wrong_claim_is_refused() -> None:
     ("this", "parameters", "named"),
     [
         ({"access_modes": ("ReadWriteMany",)}, {}, "spec.accessModes has ReadWriteMany"),
-        ({"data_source": ObjectReference(kind="VolumeSnapshot", name="s")}, {}, "VolumeSnapshot s: expected none"),
         ({}, {"csi.storage.k8s.io/fstype": "btrfs"}, "'btrfs': expected ext4 or xfs"),
         ({"size": "much"}, {}, "'much': expected a quantity"),
         ({}, {"csi.storage.k8s.io/node-stage-secret-name": "${pvc.label}"}, "${pvc.label}"),

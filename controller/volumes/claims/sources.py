@@ -1,0 +1,81 @@
+"""What the volume of a claim begins as a copy of: `spec.dataSource`, of the kinds that its storage system can copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.framework.quantities import quantity, round_up, storage_bytes
+from controller.volumes.backend import ParameterError, Source, volume_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from controller.runtime.kube import ObjectReference, PersistentVolumeClaim
+    from controller.volumes.backend import VolumeBackend
+    from controller.volumes.caches import Caches
+
+
+class NotReadyError(Exception):
+    """The source cannot be copied yet. The message is what is waited for."""
+
+
+type SourceOf = Callable[[PersistentVolumeClaim, ObjectReference, Caches, VolumeBackend], Source]
+"""Finds the source that a claim refers to, for the storage system that makes the claim's volume.
+
+Raises:
+    ParameterError: It cannot be copied for this claim.
+    NotReadyError: It cannot be copied yet.
+"""
+
+
+def source_of(claim: PersistentVolumeClaim, caches: Caches, backend: VolumeBackend) -> Source | None:
+    """The source of a claim's volume, of a kind that its storage system can copy; None: the volume begins empty.
+
+    Raises like `SourceOf`.
+    """
+    reference = claim.spec.data_source_ref or claim.spec.data_source
+    if reference is None:
+        return None
+    name = f"PersistentVolumeClaim {claim.metadata.namespace}/{claim.metadata.name}"
+    find = _FINDERS.get(reference.kind)
+    if find is None or reference.kind not in backend.capabilities.sources:
+        what = f"{name}: spec.dataSource is {reference.kind} {reference.name}: expected none"
+        served = [kind for kind in backend.capabilities.sources if kind in _FINDERS]
+        raise ParameterError(
+            f"{what}, or a {' or '.join(served)}" if served else f"{what}, volumes are made empty only"
+        )
+    if reference.namespace not in ("", claim.metadata.namespace):
+        raise ParameterError(
+            f"{name}: spec.dataSourceRef.namespace is {reference.namespace}: expected {claim.metadata.namespace}"
+        )
+    return find(claim, reference, caches, backend)
+
+
+def _claims_volume(
+    claim: PersistentVolumeClaim, reference: ObjectReference, caches: Caches, backend: VolumeBackend
+) -> Source:
+    """The volume of another claim, as it is when it is copied."""
+    namespace = claim.metadata.namespace
+    name, other = f"PersistentVolumeClaim {namespace}/{claim.metadata.name}", f"{reference.kind} {reference.name}"
+    found = caches.claims.get(namespace, reference.name)
+    volume = caches.volumes.get("", found.spec.volume_name) if found is not None and found.spec.volume_name else None
+    if found is None or found.status.phase != "Bound" or volume is None:
+        raise NotReadyError(f"{reference.kind} {namespace}/{reference.name} to be bound")
+    csi = volume.spec.csi
+    if csi is None or not backend.serves(csi.driver):
+        driver = f"CSI driver {csi.driver}" if csi is not None else "no CSI driver"
+        raise ParameterError(f"{name}: spec.dataSource is {other} of {driver}: expected one of the claim's own driver")
+    if found.spec.volume_mode != claim.spec.volume_mode:
+        raise ParameterError(
+            f"{name}: spec.volumeMode is {claim.spec.volume_mode}: expected {found.spec.volume_mode}, as of {other}"
+        )
+    asked, has = round_up(storage_bytes(claim.spec.resources.requests)), storage_bytes(volume.spec.capacity)
+    if asked < has:
+        raise ParameterError(
+            f"{name}: spec.resources.requests.storage is {quantity(asked)}: expected at least {quantity(has)}, "
+            f"as of {other}"
+        )
+    return Source(volume=volume_from(csi), size=has)
+
+
+_FINDERS: Mapping[str, SourceOf] = {"PersistentVolumeClaim": _claims_volume}
