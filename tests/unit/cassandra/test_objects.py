@@ -1,0 +1,157 @@
+"""What a cluster is made of: names and labels of 2018, no rights, no tokens, and nothing that restarts by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from controller.apis.cassandra import CassandraCluster
+from controller.cassandra.cluster.objects import client_service, members_service, service_account
+from controller.cassandra.member.objects import (
+    claim_template,
+    config_map,
+    image,
+    member_service,
+    rack_stateful_set,
+    rack_template,
+    resources,
+    template_hash,
+)
+from controller.cassandra.member.orders import orders
+from controller.cassandra.member.roster import Roster, Seat, Standing
+from tests.unit.cassandra.life import spec
+
+SELECTOR = {
+    "app": "rook-cassandra",
+    "cassandra.rook.io/cluster": "store",
+    "cassandra.rook.io/datacenter": "dc1",
+    "cassandra.rook.io/rack": "a",
+}
+
+
+def cluster(**changes: Any) -> CassandraCluster:
+    wanted = {"metadata": {"name": "store", "namespace": "db", "uid": "u"}, "spec": {**spec(a=2), **changes}}
+    return msgspec.convert(wanted, CassandraCluster)
+
+
+def template(made: CassandraCluster) -> dict[str, Any]:
+    (rack,) = made.spec.datacenter.racks
+    found: dict[str, Any] = rack_template(made, rack, installer="rook/operator:1", config="config")
+    return found
+
+
+def test_a_rack_is_a_stateful_set_whose_pods_only_the_operator_restarts() -> None:
+    made = cluster()
+    (rack,) = made.spec.datacenter.racks
+
+    found = rack_stateful_set(made, rack, template(made), [claim_template(made, rack)], replicas=2)
+
+    assert found["metadata"]["name"] == "store-dc1-a"
+    assert found["spec"]["podManagementPolicy"] == "Parallel"
+    assert found["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    assert found["spec"]["selector"]["matchLabels"] == SELECTOR
+    assert found["spec"]["serviceName"] == "store-members"
+    (claim,) = found["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert claim["metadata"]["labels"] == SELECTOR
+
+
+def test_pods_have_no_rights_and_no_token() -> None:
+    found = template(cluster())["spec"]
+
+    assert found["automountServiceAccountToken"] is False
+    assert found["serviceAccountName"] == "store-member"
+    assert found["securityContext"]["runAsNonRoot"] is True
+    for container in (*found["initContainers"], *found["containers"]):
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert service_account(cluster())["automountServiceAccountToken"] is False
+
+
+def test_only_what_the_user_asks_for_makes_a_pod_out_of_date() -> None:
+    made = cluster()
+    (rack,) = made.spec.datacenter.racks
+    before = template_hash(made, rack)
+
+    newer = rack_template(made, rack, installer="rook/operator:2", config="another")
+    assert newer["metadata"]["annotations"]["cassandra.rook.io/template"] == before
+    for changes in (
+        {"version": "5.0.4"},
+        {"config": {"a": 1}},
+        {"upgrade": {"restart": "now"}},
+        {"annotations": {"a": "b"}},
+    ):
+        changed = cluster(**changes)
+        assert template_hash(changed, changed.spec.datacenter.racks[0]) != before
+    for changes in ({"upgrade": {"soakSeconds": 5}}, {"claimRetention": {"whenScaled": "Delete"}}, spec(a=3)):
+        changed = cluster(**changes)
+        assert template_hash(changed, changed.spec.datacenter.racks[0]) == before
+
+
+def test_a_configuration_s_name_changes_with_what_is_in_it() -> None:
+    made, changed = cluster(), cluster(config={"concurrent_reads": 16})
+    names = {config_map(c, c.spec.datacenter.racks[0])["metadata"]["name"] for c in (made, made, changed)}
+
+    assert len(names) == 2
+
+
+def test_images_and_resources_are_as_in_2018() -> None:
+    assert image(cluster()) == "docker.io/library/cassandra:5.0.3"
+    assert image(cluster(repository="my.io/cassandra")) == "my.io/cassandra:5.0.3"
+    limits = {"limits": {"memory": "2Gi"}}
+    for given in (limits, {"cassandra": limits, "sidecar": {}}):
+        racks = [{**spec(a=2)["datacenter"]["racks"][0], "resources": given}]
+        made = cluster(datacenter={"name": "dc1", "racks": racks})
+        assert resources(made.spec.datacenter.racks[0]) == limits
+
+
+def test_services_tell_members_from_those_that_serve() -> None:
+    assert members_service(cluster())["spec"]["publishNotReadyAddresses"] is True
+    found = client_service(cluster())
+    assert found["metadata"]["name"] == "store-client"
+    assert found["spec"]["publishNotReadyAddresses"] is False
+    own = member_service(cluster(), "a", "store-dc1-a-0", seed=True)
+    assert own["spec"]["selector"] == {"statefulset.kubernetes.io/pod-name": "store-dc1-a-0"}
+    assert own["spec"]["publishNotReadyAddresses"] is True
+    assert own["metadata"]["labels"]["cassandra.rook.io/seed"] == "true"
+
+
+def roster(**seats: Seat) -> Roster:
+    return Roster(cluster="store", datacenter="dc1", seats=seats)
+
+
+def test_only_members_are_seeds_and_who_joins_is_never_told_itself() -> None:
+    known = roster(
+        a0=Seat(rack="a", ordinal=0, host_id="h0"),
+        a1=Seat(rack="a", ordinal=1, host_id="h1"),
+        a2=Seat(rack="a", ordinal=2, host_id="h2"),
+        b0=Seat(rack="b", ordinal=0, host_id="h3"),
+        b1=Seat(rack="b", ordinal=1, standing=Standing.JOINING),
+        b2=Seat(rack="b", ordinal=2, standing=Standing.STOPPING, host_id="h5"),
+    )
+    addresses = {name: f"ip-{name}" for name in known.seats}
+
+    found = orders(known, addresses, {})
+
+    assert found.keys() == {"a0", "a1", "a2", "b0", "b1"}
+    assert {record.seeds for record in found.values()} == {("ip-a0", "ip-b0", "ip-a1")}
+    assert found["b1"].host_id == ""
+    assert not any(record.founder for record in found.values())
+
+
+def test_a_founder_is_told_so_once_and_alone() -> None:
+    first = orders(roster(a0=Seat(rack="a", standing=Standing.FOUNDING)), {"a0": "ip"}, {})
+    assert (first["a0"].founder, first["a0"].seeds) == (True, ("ip",))
+    later = orders(roster(a0=Seat(rack="a", host_id="h0")), {"a0": "ip"}, {})
+    assert (later["a0"].founder, later["a0"].seeds, later["a0"].host_id) == (False, ("ip",), "h0")
+
+
+def test_who_replaces_a_member_is_told_when_volume_and_address_are_new() -> None:
+    seat = Seat(rack="a", ordinal=1, standing=Standing.REPLACING, host_id="lost", replaces="old", volume="claim-1")
+    known = roster(a0=Seat(rack="a", host_id="h0"), a1=seat)
+
+    assert "a1" not in orders(known, {"a0": "ip", "a1": "new"}, {"a1": "claim-1"})
+    assert "a1" not in orders(known, {"a0": "ip", "a1": "old"}, {"a1": "claim-2"})
+    found = orders(known, {"a0": "ip", "a1": "new"}, {"a1": "claim-2"})["a1"]
+    assert (found.replace, found.host_id, found.seeds) == ("old", "", ("ip",))
