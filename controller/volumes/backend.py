@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from controller.runtime.kube import CsiVolumeSource, StorageClass
     from controller.volumes.capabilities import Capabilities
-    from controller.volumes.topology import Place, Topology
+    from controller.volumes.places import Place, Topology
 
 
 class BackendError(Exception):

@@ -7,35 +7,16 @@ when the first pod is scheduled prefers the place of the node that was selected 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.volumes.backend import BackendError, ParameterError
+from controller.volumes.places import Place, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
     from controller.runtime.kube import Node, StorageClass, TopologyTerm
     from informers import JsonObject
-
-type Place = Mapping[str, str]
-"""A value for each label of nodes that tells places apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """Where a new volume is to be reached from.
-
-    Attributes:
-        allowed: The places of which it has to be at one at least; empty: anywhere.
-        preferred: The place at which it should be, because its first pod runs there; None: any of these.
-    """
-
-    allowed: tuple[Place, ...] = ()
-    preferred: Place | None = None
-
-
-ANYWHERE = Topology()
 
 
 def wanted(storage_class: StorageClass, keys: Collection[str], node: Node | None) -> Topology:

@@ -41,7 +41,8 @@ from controller.volumes.claims.objects import (
     volume_name,
 )
 from controller.volumes.claims.sources import NotReadyError, source_of
-from controller.volumes.topology import ANYWHERE, wanted
+from controller.volumes.places import ANYWHERE
+from controller.volumes.topology import wanted
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from controller.volumes.caches import Caches
     from controller.volumes.capabilities import Capabilities
     from controller.volumes.drivers import Drivers
-    from controller.volumes.topology import Topology
+    from controller.volumes.places import Topology
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)

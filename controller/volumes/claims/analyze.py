@@ -26,7 +26,7 @@ from controller.volumes.claims.objects import (
     file_system,
     secret_references,
 )
-from controller.volumes.topology import ANYWHERE, Topology
+from controller.volumes.places import ANYWHERE, Topology
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,8 @@ import pytest
 
 from controller.runtime.kube import Node, ObjectMeta, TopologyExpression, TopologyTerm
 from controller.volumes.backend import BackendError, ParameterError
-from controller.volumes.topology import Topology, node_affinity, wanted
+from controller.volumes.places import Topology
+from controller.volumes.topology import node_affinity, wanted
 from tests.unit.volumes.objects import storage_class
 
 ZONE, RACK = "topology.kubernetes.io/zone", "topology.rook.io/rack"

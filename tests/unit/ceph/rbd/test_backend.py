@@ -21,7 +21,7 @@ from controller.ceph.rbd.backend import RbdBackend, mon_addresses, ms_mode
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, Holder, NewVolume, Volume
-from controller.volumes.topology import ANYWHERE
+from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
 
