@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from controller.cassandra.member import containers
+from controller.cassandra.member.pod import __main__ as main
 from controller.cassandra.member.pod import jolokia, program, server
 from controller.cassandra.member.pod.jolokia import Jobs, Jolokia
 
@@ -36,6 +37,20 @@ def test_it_imports_nothing_but_the_standard_library_and_itself() -> None:
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 assert node.module is not None
                 assert node.module.partition(".")[0] in sys.stdlib_module_names
+
+
+def test_it_may_be_brought_to_the_pod_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, source = tmp_path / "rook", tmp_path / "jars"
+    target.mkdir()
+    source.mkdir()
+    for name in ("jolokia", "exporter"):
+        (source / f"{name}.jar").write_text(name)
+    monkeypatch.setattr(main, "PROGRAM", target)
+    monkeypatch.setattr(main, "JARS", source)
+    for _ in range(2):
+        assert main.install() == 0
+    assert {path.name for path in target.iterdir()} == {"rook_member", "jolokia.jar", "exporter.jar"}
+    assert {path.name for path in (target / "rook_member").iterdir()} == {path.name for path in SOURCES}
 
 
 class Cassandra(BaseHTTPRequestHandler):
