@@ -171,6 +171,27 @@ def test_deleting_a_claim_deletes_its_image(environment: Environment, namespace:
     assert image_of(volume) not in images(environment)
 
 
+def test_an_image_that_a_second_volume_keeps_goes_with_that(environment: Environment, namespace: str) -> None:
+    pods.claim(environment, namespace, "one")
+    volume = pods.volume_of(environment, namespace, "one")
+    name, copy = volume["metadata"]["name"], f"copy-{namespace}"
+    kept = ("capacity", "accessModes", "volumeMode", "csi")  # without a class: no claim is bound to it
+    spec = {field: volume["spec"][field] for field in kept} | {"persistentVolumeReclaimPolicy": "Retain"}
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": copy}, "spec": spec})
+    environment.api.delete("PersistentVolumeClaim", "one", namespace)
+
+    def refused() -> None:
+        events = environment.api.list("Event", "default", fields=f"involvedObject.name={name},type=Warning")
+        if not any(copy in (event.get("message") or "") for event in events):
+            raise NotYetError(f"no event says that {copy} keeps the image")
+
+    eventually("the image to be kept", refused, deadline=120)
+    assert image_of(volume) in images(environment)
+    environment.api.delete("PersistentVolume", copy)
+    env.gone(environment, "PersistentVolume", name, deadline=120)
+    assert image_of(volume) not in images(environment)
+
+
 def test_an_image_that_was_made_by_hand(environment: Environment, namespace: str) -> None:
     # As one that was copied from a volume which this operator had made: even then its image is kept.
     image = made_by_hand(environment, namespace, "archive", reclaim="Delete")

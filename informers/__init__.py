@@ -1,4 +1,4 @@
-"""The watch API of Kubernetes: a client, and informers that keep a local copy of a resource and tell what changes.
+"""The watch API of Kubernetes: a client, and informers that keep a local copy of a resource and notify of changes.
 
     async with Client.connect(user_agent="example") as client:
         factory = InformerFactory(client)

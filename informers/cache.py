@@ -123,6 +123,12 @@ class Cache(Store):
         data = orjson.dumps({**(PARTIAL if self.partial else obj), "metadata": kept})
         scope.write_through(wire.Object(kept.get("namespace", ""), kept["name"], version, data))
 
+    def close(self) -> None:
+        """The cache is followed no more: whatever waits for it goes on, as if it had been synced."""
+        self._synced.set()
+        for scope in self.scopes.values():
+            scope.close()
+
     def _listed(self) -> None:
         """A scope was listed: the cache is synced once all are."""
         if all(scope.synced for scope in self.scopes.values()):

@@ -37,9 +37,9 @@ class Client:
     Attributes:
         transport: The way to the server.
         on_write: Called with (resource, namespace, name) before each create, replace, patch and delete is sent; the
-            name is empty where the server gives it. What it returns is called with the answer: the object, or for a
-            deletion that took effect at once a Status; or with None when it is certain that nothing was written. It
-            is not called where nobody can tell. `request` by itself tells of nothing.
+            name is empty where the server generates it. The function that it returns is called with the answer: the
+            object, or a Status for a deletion that took effect at once; or with None when certainly nothing was
+            written. It is not called when the outcome is unknown. Plain `request` calls do not notify.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -50,7 +50,7 @@ class Client:
     def connect(
         cls, *, kubeconfig: str | None = None, context: str | None = None, user_agent: str = "informers"
     ) -> Client:
-        """A client by the configuration that applies here: see `informers.configuration.discover`.
+        """A client with the configuration that `informers.configuration.discover` finds.
 
         Raises:
             ConfigurationError: There is none.
@@ -73,15 +73,15 @@ class Client:
 
     @property
     def stats(self) -> ClientStats:
-        """What it has done."""
+        """What it has counted."""
         return self.transport.stats
 
     @property
     def write_gate(self) -> Callable[[], None] | None:
         """Called before each attempt of a request that is not a GET, and again at the moment of sending.
 
-        What it raises goes to the caller and nothing is sent: the elector's way to stop writes of a process that is no
-        longer the leader.
+        If it raises, nothing is sent and the caller gets the exception. The elector stops writes of a process that no
+        longer leads by this.
         """
         return self.transport.write_gate
 
@@ -102,9 +102,8 @@ class Client:
     ) -> bytes:
         """Send a request and return the body of the answer.
 
-        It is sent again, a few times and within the deadline, where the server says when: for 429 always, since then
-        nothing was done; for 503 with Retry-After unless it is a POST. After 401 it is sent again once, with
-        credentials that were read anew.
+        The request is retried a few times within the deadline when the server answers 429, since nothing was done then,
+        or 503 with Retry-After, unless it is a POST. After 401 it is retried once with fresh credentials.
 
         Args:
             method: HTTP method.
@@ -113,7 +112,7 @@ class Client:
             body: Bytes, or an object to send as JSON.
             content_type: Of the body. It chooses the kind of a PATCH.
             accept: Encoding wanted.
-            deadline: Seconds for all of it, waiting for a connection and retries included.
+            deadline: Seconds for the whole call, including the wait for a connection and retries.
 
         Raises:
             ApiError: The server's answer is an error.
@@ -132,7 +131,7 @@ class Client:
     def stream(
         self, path: str, *, params: Mapping[str, str], accept: str = "application/json", idle: float
     ) -> AbstractAsyncContextManager[Stream]:
-        """Open a watch, or a list of any length, on a connection of its own, and close it with the context.
+        """Open a watch, or a list of any length, on a connection of its own. It is closed with the context.
 
         Args:
             path: Path of a collection.
@@ -296,14 +295,14 @@ class Client:
         dry_run: bool = False,
         deadline: float = 30.0,
     ) -> None:
-        """Delete the object; that it is not there is a success.
+        """Delete the object. It is a success if there is no such object.
 
         Args:
             resource: Which.
             namespace: Its namespace.
             name: Its name.
-            uid: Only the object with this uid, not another one of the same name: else ApiError 409.
-            resource_version: Only this version of it: else ApiError 409.
+            uid: Delete only the object with this uid; ApiError 409 for another one of the same name.
+            resource_version: Delete only this version of the object; ApiError 409 for another one.
             propagation: What becomes of its dependents: "Background", "Foreground" or "Orphan".
             dry_run: Whether the server only says whether it would delete the object.
             deadline: Seconds.
@@ -333,7 +332,7 @@ class Client:
     async def version(
         self, resource: Resource, namespace: str, *, selectors: Mapping[str, str], deadline: float = 30.0
     ) -> int:
-        """The collection's resource version now: every write until now has made this one or one before it.
+        """The present resource version of the collection. Every earlier write has this version or a lower one.
 
         Args:
             resource: Which.

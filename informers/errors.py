@@ -47,7 +47,7 @@ _decode_status = msgspec.json.Decoder(Status).decode
 
 
 class UndecodableError(Exception):
-    """An object in a cache is not what its reader takes it for: another program wrote it, or a newer version did.
+    """An object in a cache does not fit the reader's view, as when another program or version wrote it.
 
     The message names the object, the field and what is wrong with it.
     """
@@ -58,7 +58,7 @@ class UndecodableError(Exception):
 
 
 class IncompleteIndexError(Exception):
-    """There are objects that an index could not place: what is looked for may be among them."""
+    """An index could not place some objects: the wanted ones may be among them."""
 
     def __init__(self, resource: object, index: str, keys: Sequence[Key]) -> None:
         named = ", ".join("/".join(part for part in key if part) for key in keys[:NAMED])
@@ -67,11 +67,11 @@ class IncompleteIndexError(Exception):
 
 
 class TransportError(Exception):
-    """The server gave no answer: no connection, a broken one, or too late. A write may have been carried out."""
+    """The server did not answer: no connection, a broken one, or a timeout. A write may have been carried out."""
 
 
 class RefusedError(TransportError):
-    """Nobody listens at the server's address, as while it is restarted. Nothing was sent."""
+    """The connection was refused: nobody listens at the server's address, as during a restart. Nothing was sent."""
 
 
 class ApiError(Exception):
@@ -81,7 +81,7 @@ class ApiError(Exception):
         status: HTTP status code.
         reason: Kubernetes' machine-readable reason, "NotFound"; may be empty.
         message: For people.
-        retry_after: Seconds that the server asks to wait, if it does.
+        retry_after: Seconds that the server asks the client to wait; None: it does not.
         causes: Details of the error.
     """
 
@@ -102,7 +102,7 @@ class ApiError(Exception):
 
     @classmethod
     def from_body(cls, status: int, body: bytes, retry_after: float | None = None) -> ApiError:
-        """The error that a response's body tells, be it a Status object or anything else (a proxy's page)."""
+        """The error in a response's body, which is a Status object, or anything else, such as a proxy's page."""
         try:
             found = _decode_status(body)
         except (msgspec.MsgspecError, ValueError):
@@ -113,13 +113,13 @@ class ApiError(Exception):
 
     @classmethod
     def from_status(cls, found: Status) -> ApiError:
-        """The error that a Status object tells."""
+        """The error in a Status object."""
         retry_after = float(found.details.retry_after_seconds) or None
         return cls(found.code, found.reason, found.message, retry_after, found.details.causes)
 
     @property
     def is_not_found(self) -> bool:
-        """The object, or the whole resource, is not there."""
+        """The object or the resource does not exist."""
         return self.status == 404
 
     @property
@@ -129,7 +129,7 @@ class ApiError(Exception):
 
     @property
     def is_already_exists(self) -> bool:
-        """An object of that name is there."""
+        """An object of that name exists."""
         return self.status == 409 and self.reason == "AlreadyExists"
 
     @property
@@ -139,7 +139,7 @@ class ApiError(Exception):
 
     @property
     def is_undecided(self) -> bool:
-        """A write may have been carried out all the same: the server, or something before it, ran out of time."""
+        """A write may have been carried out: the server, or a proxy, ran out of time."""
         return self.status >= 500 or self.status == 408
 
     @property

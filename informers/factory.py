@@ -1,4 +1,4 @@
-"""Informers, one for each collection and view, shared by all who ask, and the tasks that keep them up to date."""
+"""Informers, one for each collection and view, shared by all callers, and the tasks that keep them up to date."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ if TYPE_CHECKING:
 type _CacheKey = tuple[Resource, tuple[str, ...], str, str, bool]
 
 
+class _Followed:
+    """A cache, and the watchers that keep it up to date until it is removed."""
+
+    def __init__(self, cache: Cache, watchers: list[Watcher]) -> None:
+        self.cache = cache
+        self.watchers = watchers
+        self._tasks: TaskGroup | None = None
+        self._ended = False
+
+    async def run(self) -> None:
+        """Runs the watchers until `end` is called."""
+        async with anyio.create_task_group() as self._tasks:
+            for watcher in self.watchers if not self._ended else ():
+                self._tasks.start_soon(watcher.run)
+
+    def end(self) -> None:
+        """Ends the watchers, and lets go of whatever waits for the cache."""
+        self._ended = True
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+        self.cache.close()
+
+
 class InformerFactory:
     """Makes informers and runs them.
 
@@ -41,8 +64,7 @@ class InformerFactory:
             raise ValueError("informers: namespaces is (), must name one at least, or be None for all")
         self._client = client
         self._namespaces = namespaces
-        self._caches: dict[_CacheKey, Cache] = {}
-        self._watchers: dict[_CacheKey, list[Watcher]] = {}
+        self._followed: dict[_CacheKey, _Followed] = {}
         self._informers: dict[tuple[_CacheKey, Any], Informer[Any]] = {}
         self._outage = Outage(loop_time, random.random)
         self._tasks: TaskGroup | None = None
@@ -60,10 +82,10 @@ class InformerFactory:
         metadata_only: bool = False,
         optional: bool = False,
     ) -> Informer[T]:
-        """The informer of a collection. Who asks for the same again gets the same; another view shares its memory.
+        """The informer of a collection. Equal arguments return the same informer; another view shares its memory.
 
-        A namespaced resource is watched in each namespace that is served, with a watch of its own, so that rights in
-        those namespaces are enough. An informer that is asked for while `run` runs starts at once.
+        A namespaced resource is watched in each served namespace by a watch of its own, so that rights in those
+        namespaces are enough. While `run` runs, a new informer starts at once.
 
         Args:
             resource: What to watch.
@@ -73,8 +95,8 @@ class InformerFactory:
             label_selector: Watch only what matches, as `kubectl get -l`.
             field_selector: Watch only what matches, as `kubectl get --field-selector`.
             metadata_only: Watch objects' metadata alone; the view has no other field.
-            optional: That it cannot be filled (its CRD is not there, or may not be read) holds up only the controllers
-                that watch it. Whoever asks for the collection without this makes it necessary for all.
+            optional: If the collection cannot be listed (its CRD is missing, or may not be read), only the controllers
+                that watch it wait for it. One call without this makes the collection required for all.
 
         Raises:
             ValueError: `namespaces` names none.
@@ -84,23 +106,37 @@ class InformerFactory:
         served = namespaces if namespaces is not None else self._namespaces
         scopes = (EVERYWHERE,) if cluster_wide or served is None or not resource.namespaced else served
         key = (resource, tuple(sorted(set(scopes))), label_selector, field_selector, metadata_only)
-        cache = self._caches.get(key)
-        if cache is None:
-            cache = self._caches[key] = Cache(
+        followed = self._followed.get(key)
+        if followed is None:
+            cache = Cache(
                 resource, key[1], label_selector=label_selector, field_selector=field_selector, partial=metadata_only
             )
             watchers = [
                 Watcher(self._client, resource, scope, self._outage, cache.selectors) for scope in cache.scopes.values()
             ]
-            self._watchers[key] = watchers
+            followed = self._followed[key] = _Followed(cache, watchers)
             if self._tasks is not None:
-                for watcher in watchers:
-                    self._context.run(self._tasks.start_soon, watcher.run)
+                self._context.run(self._tasks.start_soon, followed.run)
+        cache = followed.cache
         cache.optional &= optional
         found = self._informers.get((key, view))
         if found is None:
             found = self._informers[key, view] = Informer(cache, view)
         return found
+
+    def remove(self, informer: Informer[Any]) -> None:
+        """Stop watching a collection and forget its objects, for all views of it: its namespace or its CRD went away.
+
+        Handlers are no longer called. A later call of `informer` makes a new one, with handlers of its own.
+
+        Raises:
+            ValueError: It is none of this factory's informers, or was removed before.
+        """
+        key = next((key for key, followed in self._followed.items() if followed.cache is informer.cache), None)
+        if key is None:
+            raise ValueError(f"informer of {informer.resource}: is not one of this factory's, or was removed before")
+        self._informers = {made: view for made, view in self._informers.items() if made[0] != key}
+        self._followed.pop(key).end()
 
     async def run(self) -> None:
         """Keep all informers up to date until cancelled."""
@@ -108,20 +144,19 @@ class InformerFactory:
             self._tasks = tasks
             self._context = copy_context()  # what is asked for within a reconcile is watched for long after that
             try:
-                for watchers in self._watchers.values():
-                    for watcher in watchers:
-                        tasks.start_soon(watcher.run)
+                for followed in self._followed.values():
+                    tasks.start_soon(followed.run)
                 await anyio.sleep_forever()
             finally:
                 self._tasks = None
 
     async def wait_synced(self) -> None:
-        """Return once every informer that was asked for is synced, but those that are optional."""
-        for cache in list(self._caches.values()):
-            if not cache.optional:
-                await cache.wait_synced()
+        """Return once every informer is synced that is not optional."""
+        for followed in list(self._followed.values()):
+            if not followed.cache.optional:
+                await followed.cache.wait_synced()
 
     def caches(self) -> Iterator[tuple[Cache, list[Watcher]]]:
         """Every cache with the watchers that fill it, for measurements and readiness."""
-        for key, cache in self._caches.items():
-            yield cache, self._watchers[key]
+        for followed in self._followed.values():
+            yield followed.cache, followed.watchers

@@ -87,7 +87,7 @@ class HttpTransport:
 
     Args:
         source: Where, and by whom.
-        user_agent: Says to the server who asks.
+        user_agent: Names the client to the server.
         clock: Monotonic seconds, for the renewal of credentials.
 
     Raises:
@@ -313,7 +313,7 @@ class HttpTransport:
         return response
 
     def _log_warnings(self, method: str, path: str, response: aiohttp.ClientResponse) -> None:
-        """Log what the server warns of, such as a deprecated version, each text once."""
+        """Log the server's warnings, such as of a deprecated version, each text once."""
         for header in response.headers.getall("Warning", ()):
             match = _WARNING.match(header)
             text = match[1] if match else header
@@ -327,7 +327,7 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None)
 
 
 def _socket(address: aiohttp.AddrInfoType, delivery_deadline: float) -> socket.socket:
-    """A socket that notices within a minute that its peer is gone, though nothing is sent."""
+    """A socket that notices within a minute that its peer is gone, even while nothing is sent."""
     family, kind, protocol, *_ = address
     sock = socket.socket(family, kind, protocol)
     sock.setblocking(False)

@@ -1,8 +1,8 @@
-"""A typed view of a cache: reads decode the kept bytes into the type that the reader wants, when he reads.
+"""A typed view of a cache: each read decodes the cached bytes into the reader's type.
 
-Whoever reads gets an object of his own and may keep or change it. Decoding a Struct with the few fields that are needed
-takes microseconds; keeping decoded objects instead would take ten times the memory. So thousands of reads are work for
-many turns of the event loop: `walk` reads a collection of any size, and `keys` and `keys_by_index` decode nothing.
+Every reader gets an object of its own and may keep or change it. Decoding a Struct with the few fields that are needed
+takes microseconds; keeping decoded objects instead would take ten times the memory. Thousands of reads hold up the
+event loop: `walk` reads a collection of any size in slices, and `keys` and `keys_by_index` decode nothing.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class Delta[T]:
-    """One object that was added, updated or deleted, as handlers get it.
+    """A change of one object, as handlers get it.
 
-    What it holds is decoded when it is first asked for, once for all handlers of an informer: they do not change it.
+    `old` and `new` are decoded on first access, once for all handlers of an informer. Handlers must not change them.
 
     Attributes:
         namespace: Of the object.
         name: Of the object.
-        initial: Whether it comes from the informer's first list: it was not made just now.
-        change: The same as bytes.
+        initial: Whether it comes from the informer's first list, so that the object is not new.
+        change: The change, with undecoded objects.
     """
 
     def __init__(self, change: Change, decode: Callable[[Entry], T]) -> None:
@@ -46,19 +46,19 @@ class Delta[T]:
 
     @property
     def type(self) -> Literal["added", "updated", "deleted"]:
-        """What happened. "updated" may stand for several changes, of which the watch told only the last."""
+        """What happened. "updated" may stand for several changes, of which the watch showed only the last."""
         if self.change.new is None:
             return "deleted"
         return "added" if self.change.old is None else "updated"
 
     @cached_property
     def old(self) -> T | None:
-        """The object before; of a deleted one its last state, as far as it is known. None when it was added."""
+        """The object before the change; the last known state of a deleted one. None when it was added."""
         return None if self.change.old is None else self._decode(self.change.old)
 
     @cached_property
     def new(self) -> T | None:
-        """The object now. None when it was deleted."""
+        """The object after the change. None when it was deleted."""
         return None if self.change.new is None else self._decode(self.change.new)
 
 
@@ -75,11 +75,11 @@ type Known[T] = dict[Key, tuple[Entry, T]]
 
 
 class Informer[T]:
-    """A collection's local copy, seen as objects of type T. Made by `InformerFactory.informer`.
+    """A collection's local copy, read as objects of type T. `InformerFactory.informer` makes it.
 
     Attributes:
         resource: What it holds.
-        cache: The copy, for measurements; other informers may share it.
+        cache: The local copy, for measurements. Informers with other views may share it.
     """
 
     def __init__(self, cache: Cache, view: type[T]) -> None:
@@ -120,52 +120,52 @@ class Informer[T]:
         return None if entry is None else orjson.loads(entry.data)
 
     def kept(self, namespace: str, name: str) -> Callable[[], JsonObject] | None:
-        """What decodes the whole object as it is now, whenever it is called; None if there is none."""
+        """A function that decodes the whole object as it is now, whenever it is called; None if there is none."""
         entry = self.cache.entry(namespace, name)
         return None if entry is None else partial(orjson.loads, entry.data)
 
     def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
-        """The objects for which the index' function gives this value; what does not fit the view is left out.
+        """The objects for which the index function gives this value. Objects that do not fit the view are left out.
 
         Args:
             index: Its name.
             value: The value.
-            complete: Refuse to answer if there are objects of which nobody knows the value: for who destroys something
+            complete: Refuse to answer if the values of some objects are not known. For callers that destroy something
                 because no other object refers to it.
 
         Raises:
             KeyError: No such index was added.
-            IncompleteIndexError: The answer is to be complete, and cannot be.
+            IncompleteIndexError: The answer must be complete, and cannot be.
         """
         return list(self._views(self.keys_by_index(index, value, complete=complete)))
 
     def keys_by_index(self, index: str, value: str, *, complete: bool = False) -> list[Key]:
-        """Keys of the objects for which the index' function gives this value; none is decoded. As `by_index`."""
+        """Keys of the objects for which the index function gives this value. Like `by_index`, but decodes nothing."""
         found = self._indexes[index]
         if complete and found.failed:
             raise IncompleteIndexError(self.resource, index, found.failed)
         return found.keys(value)
 
     def list(self, namespace: str | None = None) -> list[T]:
-        """The objects of a namespace, or all (None), in one go: for collections that stay small. See `walk`.
+        """The objects of a namespace, or all (None), at once: for collections that stay small. See `walk`.
 
-        What does not fit the view is left out, logged and counted: it hurts nobody else.
+        Objects that do not fit the view are left out, logged and counted.
         """
         return list(self._views(self.keys(namespace)))
 
     async def walk(
         self, namespace: str | None = None, *, labels: Mapping[str, str] | None = None, known: Known[T] | None = None
     ) -> AsyncIterator[T]:
-        """The objects of a namespace, or all (None), one by one, while everything else has its turns.
+        """The objects of a namespace, or all (None), one by one, in slices that let other tasks run.
 
-        Each is as it is when its turn comes. Left out is what was made since the beginning, what is gone, and what does
-        not fit the view, as by `list`.
+        Each object is in its state at the moment when it is yielded. Objects that are created or deleted during the
+        walk are left out, and so are objects that do not fit the view, as by `list`.
 
         Args:
             namespace: Where.
-            labels: Only those that carry all of these; the others are not decoded.
-            known: What earlier walks of the same objects have decoded, for who reads them again and again and has the
-                memory for it: what has not changed since is not decoded again. Is brought up to date.
+            labels: Only objects that have all of these labels; the others are not decoded.
+            known: What earlier walks of the same objects decoded. Objects that did not change since are not decoded
+                again. For callers that read them often and have the memory for it. The walk updates it.
         """
         wanted = (labels or {}).items()
         keys = self.keys(namespace)
@@ -204,7 +204,7 @@ class Informer[T]:
             raise UndecodableError(self.resource, namespace, name, error) from error
 
     def add_index(self, name: str, function: Callable[[T], Iterable[str]]) -> None:
-        """Let objects be found by the values that the function gives for each, such as a node's name.
+        """Index objects by the values that the function returns for each, such as a node's name.
 
         Raises:
             ValueError: There is an index of that name.
@@ -219,42 +219,42 @@ class Informer[T]:
         self.cache.indexes.append(index)
 
     def add_handler(self, handler: Callable[[Delta[T]], None]) -> None:
-        """Call the handler with each change, in order. If objects are there already, it gets them first, as initial:
-        some at once, and where there are many the others by and by, so that nothing else is held up.
+        """Call the handler with each change, in order, and first with the present objects, as initial changes.
 
-        It must be quick, since it holds up the stream: it adds a key to a queue. What it raises is logged and counted.
+        Many present objects are delivered in slices that let other tasks run. A handler must be quick, as it holds up
+        the stream: it should only add a key to a queue. Exceptions of a handler are logged and counted.
         """
-        self.cache.add_listener(lambda change: handler(self._told(change)))
+        self.cache.add_listener(lambda change: handler(self._delta_of(change)))
 
-    def _told(self, change: Change) -> Delta[T]:
-        """The change as a Delta, the same for each handler that is told of it in turn."""
+    def _delta_of(self, change: Change) -> Delta[T]:
+        """The change as a Delta, the same one for all handlers."""
         if self._delta is None or self._delta.change is not change:
             self._delta = Delta(change, lambda entry: self._view(change.namespace, change.name, entry))
         return self._delta
 
     @property
     def synced(self) -> bool:
-        """Whether the first list is in, and handlers have been told."""
+        """Whether the first list is complete and was delivered to the handlers."""
         return self.cache.synced
 
     async def wait_synced(self) -> None:
-        """Return once it is `synced`. What holds it up stands in `trouble`."""
+        """Return once it is `synced`; `trouble` tells what it waits for."""
         await self.cache.wait_synced()
 
     @property
     def trouble(self) -> str:
-        """Why the copy is not filled or followed now; "" when all is well."""
+        """The error that keeps the informer from listing or watching now; "" if there is none."""
         return self.cache.trouble
 
     @property
     def resource_version(self) -> int:
-        """Everything up to this version has been seen; 0 before the first list. It comes from events and bookmarks."""
+        """Everything up to this version has been observed, by events and bookmarks; 0 before the first list."""
         return self.cache.version
 
     async def reached(self, resource_version: int, deadline: float, *, namespace: str | None = None) -> None:
-        """Return once everything up to the version has been seen: reads show the write that returned it.
+        """Return once everything up to the version has been observed, so that reads show the write that returned it.
 
-        A quiet collection learns of versions by bookmarks alone, which come each minute.
+        In a collection without changes only bookmarks show new versions, once a minute.
 
         Args:
             resource_version: From the metadata of an object of this resource.
@@ -262,7 +262,7 @@ class Informer[T]:
             namespace: Of that object. None: wait for all namespaces that the informer serves.
 
         Raises:
-            TimeoutError: It was not seen within the deadline.
+            TimeoutError: It was not observed within the deadline, or before the informer was removed.
         """
         if namespace is None:
             scopes = list(self.cache.scopes.values())
@@ -274,10 +274,10 @@ class Informer[T]:
                 await scope.reached(resource_version)
 
     def observe_write(self, obj: JsonObject) -> None:
-        """Show an object as the server returned it for a write, before the watch tells of it.
+        """Show an object as the server returned it for a write, before the watch shows it.
 
-        An object that is not newer, belongs to a namespace that is not served, or does not match the selectors, is
-        ignored; so is one of which it depends on other fields than its name whether it matches.
+        The object is ignored if it is not newer, if its namespace is not served, or if it does not match the selectors.
+        It is also ignored if a field selector depends on other fields than its name or namespace.
         """
         self.cache.observe_write(obj)
 

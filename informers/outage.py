@@ -1,12 +1,11 @@
-"""While nobody listens at the server's address, one watcher at a time asks whether it is back, on behalf of all.
+"""While connections are refused, one watcher at a time tries to connect, on behalf of all watchers of the process.
 
-A refused connection costs the server nothing: the kernel of its machine answers, or the network does. So one may ask
-often, and a server that has been restarted is noticed within a tenth of the time for which it was away, and within a
-second at most, where a backoff for each watcher would leave it alone for up to a minute. Because all watchers of a
-process share the turns, it asks once a second at most in a long outage, however many they are.
+A refused connection costs the server nothing: the kernel of its machine answers, or the network does. So frequent
+attempts do no harm, and a restarted server is noticed within a tenth of its downtime and within a second at most, where
+a backoff for each watcher would take up to a minute. All watchers share the attempts, so that a process makes one a
+second at most in a long outage.
 
-Any other trouble (errors, timeouts, connections that break) may come from a server that has too much to do: there each
-watcher backs off by itself.
+Other errors (timeouts, broken connections) may come from an overloaded server: then each watcher backs off by itself.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAUSES: Final = (0.05, 1.0)
-"""Seconds between turns at least, and at most (with the jitter, a quarter more)."""
+"""The least and the most seconds between attempts; jitter adds up to a quarter."""
 
 SHARE: Final = 0.1
-"""Of an outage's length until now, what the next turn waits for."""
+"""The share of the outage's length until now after which the next attempt comes."""
 
 JITTER: Final = 0.25
 
 SPREAD: Final = 0.1
-"""Seconds over which those who waited come back once one of them has found the server."""
+"""Seconds over which the waiting watchers reconnect once one of them has reached the server."""
 
 
 class Outage:
-    """Whose turn it is to look for the server.
+    """Decides which watcher tries to connect next.
 
     Args:
         clock: Monotonic seconds, those of the event loop.
@@ -47,7 +46,7 @@ class Outage:
         self._over.set()
 
     async def turn(self) -> None:
-        """To be called when a connection was refused. Returns when the caller is to try again."""
+        """Call this when a connection was refused. It returns when the caller should try again."""
         if self._over.is_set():
             self._over.clear()
             self._began = self._clock()
@@ -63,7 +62,7 @@ class Outage:
         await asyncio.sleep(SPREAD * self._uniform())
 
     def over(self) -> None:
-        """To be called when a connection was not refused."""
+        """Call this when a connection was not refused."""
         self._over.set()
 
     def _schedule(self, now: float) -> None:

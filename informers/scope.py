@@ -231,8 +231,17 @@ class Scope:
                 del self._waiters[waiting]
                 waiting.wake()
 
+    def close(self) -> None:
+        """The scope is followed no more: call whatever waits for it."""
+        while self._waiters:
+            self._waiters.popitem()[0].wake()
+
     async def reached(self, version: int) -> None:
-        """Return once everything up to the version has been observed."""
+        """Return once everything up to the version has been observed.
+
+        Raises:
+            TimeoutError: The scope is followed no more.
+        """
         if self.version < version:
             event = asyncio.Event()
             revoke = self.call_when(lambda: self.version >= version, event.set)
@@ -240,6 +249,8 @@ class Scope:
                 await event.wait()
             finally:
                 revoke()
+            if self.version < version:
+                raise TimeoutError(f"version {version} was not observed before the informer was removed")
 
     def _advance(self, version: int, *, back: bool = False) -> None:
         """Note the version. Only a list may lead back: the server's data was restored from a backup."""

@@ -33,10 +33,10 @@ class CacheStats:
     Attributes:
         events: Changes that the server sent, duplicates included.
         lists: Lists that were completed; all but the first of a scope are relists.
-        tombstones: Deletions that only a relist found.
-        write_throughs: Own writes that were shown before the watch told of them.
+        tombstones: Deletions that the watch missed and a relist found.
+        write_throughs: Own writes that were shown before the watch showed them.
         handler_errors: Handlers and index functions that raised.
-        undecodable: Objects that were left out of what a reader asked for, since they cannot be read.
+        undecodable: Objects that were left out of answers because they cannot be read.
     """
 
     events: int = 0

@@ -33,12 +33,12 @@ TRANSPORT_FAILED: Final = "<error>"
 
 
 class StalledError(TransportError):
-    """Nothing came over a stream for too long, not even a bookmark: the peer may be gone without a word."""
+    """Nothing came over a stream for too long, not even a bookmark: the peer may be gone."""
 
 
 @dataclass(slots=True)
 class ClientStats:
-    """What a client has done since it was made.
+    """What a client has counted since it was made.
 
     Attributes:
         requests: By (code, method), for `rest_client_requests_total`; watches count when they are opened.
@@ -112,7 +112,7 @@ class Transport(Protocol):
 
     Attributes:
         host: The server's base URL.
-        stats: What it has done.
+        stats: What it has counted.
         write_gate: See `Client`.
         delivery_deadline: Seconds in which the peer's kernel must have acknowledged what was sent on a connection for
             requests; then the connection is given up, and what is still in this machine's buffers is never sent, not

@@ -1,7 +1,7 @@
-"""Long work on the event loop, in slices: after each, everything else has its turn.
+"""Long work on the event loop, in slices: after each slice the other tasks run.
 
-Leases, probes and streams live on the same loop. Whatever goes through a collection, whose size is the user's, lets
-them in every few milliseconds.
+Leases, probes and streams live on the same loop. Code that goes through a collection of any size lets them run every
+few milliseconds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
 SLICE: Final = 0.005
-"""Seconds of work after which the rest of the event loop has its turn."""
+"""Seconds of work after which other tasks run."""
 
 
 class Turns:
-    """The slices of one piece of work, which begins when this is made."""
+    """The time slices of one piece of work, which begins when this is made."""
 
     __slots__ = ("_ends",)
 
@@ -31,7 +31,7 @@ class Turns:
         return monotonic() >= self._ends
 
     async def checkpoint(self) -> None:
-        """Let everything else have its turn if the slice is used up; return at once if it is not."""
+        """Let other tasks run if the slice is used up; otherwise return at once."""
         if self.over:
             await asyncio.sleep(0)
             self._ends = monotonic() + SLICE
@@ -40,8 +40,8 @@ class Turns:
 async def sliced[T](items: Iterable[T]) -> AsyncIterator[T]:
     """The items, with a checkpoint between each and the next.
 
-    Whatever else runs in between may change what the items were taken from: hand in a list or tuple, and expect that an
-    object may be gone when its turn comes.
+    Other tasks may change the collection meanwhile: pass a list or tuple, and expect that an object may be gone when it
+    is yielded.
     """
     turns = Turns()
     for item in items:

@@ -48,13 +48,13 @@ WATCH_SECONDS: Final = (300.0, 600.0)
 """How long the server is asked to keep a watch; random in between, so that they do not all end together."""
 
 IDLE_SECONDS: Final = (70.0, 90.0)
-"""A stream that is silent for so long is given up: a server sends a bookmark each minute, whatever happens."""
+"""A stream that is silent for so long is closed: servers send a bookmark each minute, even without changes."""
 
 LIST_DEADLINE: Final = 60.0
 """Seconds for one page of a list; of a whole list in one piece, seconds without a byte."""
 
 AT_ONCE: Final = 50
-"""Events that are carried out without a look at the time."""
+"""Events that are carried out between two checks of the time slice."""
 
 _log = structlog.get_logger("informers")
 
@@ -65,11 +65,11 @@ def loop_time() -> float:
 
 
 class Backoff:
-    """Pauses that grow from 50 ms to 30 s, at random up to twice that, and start afresh after 30 quiet seconds.
+    """Exponential backoff from 50 ms to 30 s, with jitter up to twice that, which is reset after 30 quiet seconds.
 
-    client-go's reflector begins with 0.8 s and starts afresh after two minutes. The first troubles of a series are
-    mostly passing ones (a server that leaves its place to another, history that a restart has cut short), and four
-    requests more are nothing to a server; what goes wrong twice a minute is no worse for it than the longest pauses.
+    client-go's reflector begins with 0.8 s and resets the backoff after two minutes. The first errors of a series are
+    mostly transient (a server that hands over to another, history that a restart cut short), and four more requests
+    cost a server little; an error twice a minute costs it no more than the longest pauses.
     """
 
     INITIAL: Final = 0.05
@@ -96,14 +96,14 @@ class Backoff:
 
 @dataclass(slots=True)
 class WatcherStats:
-    """What a watcher has done since it was made.
+    """What a watcher has counted since it was made.
 
     Attributes:
         watches: Streams that were opened, streaming lists included.
         pages: Pages that were read.
-        troubles: Pauses because something went wrong.
-        stalls: Streams that were given up because nothing came.
-        last_event: When anything came last, on the watcher's clock; 0.0 before.
+        troubles: Pauses because of errors.
+        stalls: Streams that were closed because nothing came.
+        last_event: When anything came last, on the watcher's clock; 0.0 before that.
     """
 
     watches: int = 0
@@ -170,7 +170,7 @@ class Watcher:
 
     @property
     def last_event_age(self) -> float | None:
-        """Seconds since anything came from the server, bookmarks included; None: nothing has yet."""
+        """Seconds since anything came from the server, bookmarks included; None: nothing came yet."""
         return self.clock() - self.stats.last_event if self.stats.last_event else None
 
     async def run(self) -> None:
@@ -188,7 +188,7 @@ class Watcher:
                     log.warning("watch interrupted", reason=str(error), then=type(state).__name__)
                 await self.outage.turn()
                 continue
-            except Exception:  # a mistake of ours: start over rather than leave the copy to rot
+            except Exception:  # a bug here: start over, so that the copy does not go stale
                 log.exception("watch failed, it starts over")
                 taken = Step(Streaming(), trouble="internal error, see the log")
             self.outage.over()
@@ -266,7 +266,7 @@ class Watcher:
         return step(taken.state, ended._replace(seconds=None if opened is None else self.clock() - opened))
 
     async def _read(self, reader: _EventReader) -> list[wire.Event]:
-        """The next events; none at the end of the stream, or if what the copy has is in doubt."""
+        """The next events; none at the end of the stream, or if the server's data was restored."""
         if self.scope.rewound and self.scope.lists_begun == self.scope.list_shown:
             return []
         self._reading = True
@@ -276,7 +276,7 @@ class Watcher:
             self._reading = False
 
     def _interrupt(self) -> None:
-        # Else it sees by itself before it reads, and nothing half done is cut off.
+        # Otherwise it checks by itself before it reads, and nothing half done is cancelled.
         if self._reading and self._following is not None:
             self._following.cancel()
 
@@ -303,7 +303,7 @@ class Watcher:
         return taken
 
     def _note(self, trouble: str) -> bool:
-        """Count and show what is wrong. Returns whether that is news."""
+        """Count and show an error. Returns whether it is a new one."""
         news = trouble != self.scope.trouble
         self.stats.troubles += 1
         self.scope.trouble = trouble

@@ -106,7 +106,7 @@ class WorkQueue[K: Hashable]:
         """Keys that were handed out since one of a lower priority began to wait, or had its turn."""
 
     def __len__(self) -> int:
-        """Keys that are ready, dirty ones included; neither delayed ones nor those in process."""
+        """Number of ready keys, those included that were added while in process. Delayed keys do not count."""
         return len(self._ready)
 
     @property
@@ -122,7 +122,7 @@ class WorkQueue[K: Hashable]:
         return counts
 
     def delayed(self) -> int:
-        """Keys that wait for their time."""
+        """Number of delayed keys."""
         return len(self._delayed)
 
     def next_ready(self, limit: int) -> list[tuple[K, int]]:
@@ -138,12 +138,12 @@ class WorkQueue[K: Hashable]:
         return [(key, max(0.0, delayed.due - now)) for key, delayed in soonest]
 
     def processing(self) -> dict[K, float]:
-        """Keys that workers have, with the seconds since their hand-out, longest first."""
+        """Keys in process, with the seconds since their hand-out, longest first."""
         now = self._clock()
         return {key: now - entry.since for key, entry in self._processing.items()}
 
     def priority(self, key: K) -> int:
-        """The priority at which a key in process was handed out: one that comes again for the same reason keeps it.
+        """The priority at which a key in process was handed out. A retry of the key should keep it.
 
         Raises:
             KeyError: The key is not in process.
@@ -167,7 +167,7 @@ class WorkQueue[K: Hashable]:
     def add_after(self, key: K, delay: float, *, priority: int = 0) -> None:
         """Make the key ready after `delay` seconds; at the earliest time that was asked for, if it was added before.
 
-        A key that is ready already stays so: its run is to come, and decides anew when to look again.
+        A key that is ready already stays ready: its run is to come, and decides anew when to look again.
 
         Raises:
             ValueError: The delay is not a number.
@@ -204,7 +204,7 @@ class WorkQueue[K: Hashable]:
         self.add_after(key, self._limiter.when(key), priority=priority)
 
     def forget(self, key: K) -> None:
-        """Start the key's backoff afresh: after a success."""
+        """Reset the key's backoff, after a success."""
         self._limiter.forget(key)
 
     def requeues(self, key: K) -> int:
@@ -212,9 +212,9 @@ class WorkQueue[K: Hashable]:
         return self._limiter.requeues(key)
 
     async def get(self) -> K:
-        """The next key: of the highest priority, the one that has waited longest. The caller owes a `done` for it.
+        """Wait for the next key: the oldest of the highest priority. The caller must call `done` with it.
 
-        Each `SHARE`-th time that keys of lower priorities wait too, one of theirs is next.
+        While keys of lower priorities wait, every `SHARE`-th key is one of theirs.
 
         Raises:
             QueueShutDown: `shut_down` was called and, when draining, no key is ready.
@@ -235,7 +235,7 @@ class WorkQueue[K: Hashable]:
             await self._wait()
 
     def done(self, key: K) -> None:
-        """The caller has finished with the key that `get` gave it.
+        """Finish the key that `get` returned.
 
         Raises:
             KeyError: The key is not in process.
@@ -250,7 +250,7 @@ class WorkQueue[K: Hashable]:
             self._settle()
 
     def shut_down(self, *, drain: bool = False) -> None:
-        """Take no more keys, and drop the delayed ones.
+        """Accept no more keys, and drop the delayed ones.
 
         Args:
             drain: Hand out the ready keys first. Else they are dropped too, and every `get` raises.

@@ -14,13 +14,13 @@ from workqueue.clock import loop_clock
 
 
 class RateLimiter[K: Hashable](Protocol):
-    """Decides when a key may be tried again."""
+    """Decides when a key may be retried."""
 
     def when(self, key: K) -> float:
-        """Count a failure of the key, and return the seconds until it may be tried again."""
+        """Count a failure of the key, and return the seconds until it may be retried."""
 
     def forget(self, key: K) -> None:
-        """The key succeeded, or is given up: it starts afresh."""
+        """Reset the key's backoff: it succeeded, or is given up."""
 
     def requeues(self, key: K) -> int:
         """How often the key has failed since it was last forgotten."""
@@ -54,14 +54,14 @@ class ItemExponentialBackoff[K: Hashable]:
         self._failures: dict[K, int] = {}
 
     def when(self, key: K) -> float:
-        """Count a failure of the key, and return the seconds until it may be tried again."""
+        """Count a failure of the key, and return the seconds until it may be retried."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay = self._cap if failures >= self._capped_at else self._base * 2**failures
         return delay * (1.0 - self._jitter * self._uniform())
 
     def forget(self, key: K) -> None:
-        """Start the key afresh."""
+        """Reset the key's backoff."""
         self._failures.pop(key, None)
 
     def requeues(self, key: K) -> int:
@@ -72,7 +72,7 @@ class ItemExponentialBackoff[K: Hashable]:
 class TokenBucket[K: Hashable]:
     """Bounds the retries of all keys together to `qps` a second on average, with bursts of `burst`.
 
-    A retry takes its token at once, from the future where none is left, and gets the seconds until that token exists.
+    A retry takes a token at once. If none is left it takes a future one, and waits until that is due.
     """
 
     def __init__(self, qps: float = 10.0, burst: int = 100, *, clock: Callable[[], float] | None = None) -> None:
@@ -83,7 +83,7 @@ class TokenBucket[K: Hashable]:
         self._updated = self._clock()
 
     def when(self, key: K) -> float:
-        """Take a token, and return the seconds until it is there."""
+        """Take a token, and return the seconds until it is available."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._qps) - 1.0
         self._updated = now
@@ -93,12 +93,12 @@ class TokenBucket[K: Hashable]:
         """Nothing is kept by key."""
 
     def requeues(self, key: K) -> int:
-        """Nothing is kept by key: 0."""
+        """Always 0: nothing is kept by key."""
         return 0
 
 
 class MaxOf[K: Hashable]:
-    """Asks several limiters, and the longest delay counts."""
+    """Combines several limiters: the longest delay counts."""
 
     def __init__(self, *limiters: RateLimiter[K]) -> None:
         self._limiters = limiters
@@ -108,7 +108,7 @@ class MaxOf[K: Hashable]:
         return max(limiter.when(key) for limiter in self._limiters)
 
     def forget(self, key: K) -> None:
-        """Start the key afresh with every limiter."""
+        """Reset the key's backoff with every limiter."""
         for limiter in self._limiters:
             limiter.forget(key)
 

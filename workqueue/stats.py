@@ -55,7 +55,7 @@ class QueueStats:
     """What a queue has done since it was made.
 
     Attributes:
-        adds: Keys that entered the queue; an add that found its key in the queue does not count.
+        adds: Keys that entered the queue. Adding a key that is in the queue does not count.
         retries: Calls of `add_rate_limited`.
         queue_duration: Seconds from a key's entry to its hand-out.
         work_duration: Seconds from a key's hand-out to `done`.

@@ -1,7 +1,7 @@
 """The controller runtime: manager, controllers and workers, leader election, apply, events, conditions, probes.
 
-It stands on `informers` (what the API server has) and `workqueue` (what is to be looked at), and knows nothing of
-storage. See docs/runtime.md for how to add a controller.
+It builds on `informers` (the API server's objects) and `workqueue` (requests to reconcile), and knows nothing of
+storage. docs/runtime.md shows how to add a controller.
 """
 
 from controller.runtime.apply import Applier, ImmutableFieldError

@@ -83,8 +83,8 @@ class Applier:
     """Applies objects.
 
     Args:
-        client: Writes.
-        factory: Its caches tell what is there; a kind that none of them holds is read from the API server each time.
+        client: Sends the writes.
+        factory: Its caches show the live objects; a kind that none of them holds is read from the API server each time.
         program: Owns the fields that are applied, and marks objects by its annotation.
 
     Attributes:
@@ -101,12 +101,12 @@ class Applier:
         self._turns = Turns()
 
     async def apply(self, obj: JsonObject, *, informer: Informer[Any] | None = None) -> bool:
-        """Makes the object in the cluster have every field of `obj`; makes the object if there is none.
+        """Gives the object in the cluster every field of `obj`; creates the object if there is none.
 
         Args:
             obj: apiVersion, kind, metadata with name (and namespace), and the fields wanted. Fields that an earlier
                 apply set and this one does not are unset. `stringData` of a Secret is taken as `data`.
-            informer: Tells where a kind is served that no cache of the factory holds.
+            informer: Of the object's kind; needed for a custom kind that no cache of the factory holds.
 
         Returns:
             Whether something was written: False when nothing differs.
@@ -159,32 +159,31 @@ class Applier:
         return True
 
     def held(self, resource: Resource, namespace: str, name: str, decode: Callable[[], JsonObject]) -> Held | None:
-        """An object as `Held`, where `pending` heeds it, if it is not to be applied again yet; None if it may be.
+        """The object as `Held`, in which `pending` finds nothing to do, while it must not be applied again; else None.
 
         Args:
             resource: Its kind.
             namespace: Its namespace.
             name: Its name.
-            decode: Decodes it as it is; is called only where something is known against it.
+            decode: Decodes the object; called only if an earlier apply did not take effect.
         """
         return self._altered.held((str(resource), namespace, name), decode, anyio.current_time())
 
     async def apply_status(
         self, resource: Resource, namespace: str, name: str, status: JsonObject, *, uid: str
     ) -> bool:
-        """Makes the object's status have every field of `status`; fields that an earlier call set are unset.
+        """Gives the object's status every field of `status`; other fields that an earlier call set are unset.
 
-        The status is written to the object with that uid only, never to one that was made since under the same name: it
-        is applied to one version of the object, since an API server does not check `metadata.uid` when it applies the
-        status of a custom kind. When the object has changed since the cache saw it, it is read from the API server, and
-        the status is applied to that version.
+        The status is written only to the object with that uid, never to a later object of the same name. API servers do
+        not check `metadata.uid` when they apply the status of a custom kind, so the status is applied to one version of
+        the object. If that is not the latest version, the object is read from the API server and the apply is repeated.
 
         Args:
             resource: The object's kind.
             namespace: Its namespace.
             name: Its name.
             status: Every field that is wanted.
-            uid: Its uid, as it was when `status` was made up.
+            uid: Its uid when `status` was computed.
 
         Returns:
             Whether something was written: False when nothing differs, or the object is gone.
@@ -248,18 +247,18 @@ class Applier:
     ) -> list[str]:
         """Deletes objects that their owner no longer wants.
 
-        Each is deleted in the version that the cache shows: one that was made anew, or given to another owner since, is
-        not.
+        Only the version that the cache shows is deleted, so that an object that was recreated or given to another owner
+        since stays.
 
         Args:
             informer: Holds the objects.
             namespace: Where to look.
             labels: Only objects that carry all of them.
-            owner_uid: Only objects that have this owner, and no other: what several own goes with the last of them.
-            keep: Names of those that are wanted.
+            owner_uid: Only objects that have this owner and no other; objects of several owners go with the last one.
+            keep: Names of the objects that are wanted.
 
         Returns:
-            The names of those that are now being deleted.
+            The names of the deleted objects.
 
         Raises:
             ApiError, TransportError: A deletion failed; further ones were not tried. A conflict: the object has

@@ -18,7 +18,7 @@ __all__ = ["Condition", "find_condition", "is_true", "remove_condition", "set_co
 
 
 def find_condition(conditions: Iterable[Condition], type_: str) -> Condition | None:
-    """The condition of that type, or None."""
+    """The condition of that type, or None if there is none."""
     return next((c for c in conditions if c.type == type_), None)
 
 
@@ -28,7 +28,7 @@ def is_true(conditions: Iterable[Condition], type_: str) -> bool:
 
 
 def set_condition(conditions: Sequence[Condition], new: Condition, now: str) -> tuple[Condition, ...]:
-    """`conditions` with `new` in the place of the one of its type, or at the end.
+    """`conditions` with `new` in place of the condition of its type, or at the end.
 
     Args:
         conditions: As the status has them.
@@ -53,5 +53,5 @@ def set_conditions(conditions: Sequence[Condition], new: Iterable[Condition], no
 
 
 def remove_condition(conditions: Iterable[Condition], type_: str) -> tuple[Condition, ...]:
-    """`conditions` without the one of that type."""
+    """`conditions` without the condition of that type."""
     return tuple(c for c in conditions if c.type != type_)

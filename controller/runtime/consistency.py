@@ -1,14 +1,14 @@
-"""Reading one's own writes: a reconciler never acts on a cache that is older than what it wrote last time.
+"""Read your writes: a reconciler never acts on a cache that is older than what it wrote last time.
 
-A write is noted before it is sent. Its answer settles it, and goes into the caches at once where it is newer than what
-they have (write-through), so that mostly nothing is left to wait for. Else the caches have to get to its version, to
-which bookmarks lead them though no object changes, or have to show a list that began after it. A cache that is followed
-gets there, and one that is not must not be acted on, however long that takes. No worker waits for that.
+A write is noted before it is sent. Its answer settles it, and goes into the caches at once if it is newer than theirs
+(write-through), so that mostly nothing is left to wait for. Otherwise the caches must reach its version, to which
+bookmarks lead them even without changes, or show a list that began after it. A cache that is watched gets there; a
+cache that is not must not be acted on, however long that takes. No worker waits for that.
 
-Of a write without an answer nobody knows whether it was carried out. Then the object is read, and stands for the
-answer; if it is not there, or its name is not known, the collection's version is read once, and the caches have to get
-there. It is read too where an answer is older than what a cache has, which shows something else: if the server is found
-to be behind the cache, its data was restored from a backup, and the cache makes a new list.
+If a write has no answer, its outcome is unknown. Then the object is read and stands for the answer; if there is none,
+or its name is not known, the collection's version is read once, and the caches must reach it. The collection is also
+read when an answer is older than a cache that does not show it: if the server is behind the cache, its data was
+restored from a backup, and the cache makes a new list.
 
 Versions of one resource can be compared:
 https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5504-comparable-resource-version
@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 WAIT_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 READ_DEADLINE = 10.0
-"""Seconds for reading what became of a write."""
+"""Seconds for a request that finds out what became of a write."""
 
 FORBIDDEN = 403
 
@@ -60,10 +60,10 @@ class ConsistencyStats:
 
 
 class Consistency:
-    """Follows writes into the caches.
+    """Follows writes until the caches show them.
 
     Args:
-        client: Tells of its writes, and reads versions.
+        client: Notifies of its writes, and reads versions.
         factory: The caches.
         clock: Monotonic seconds; `workqueue.loop_clock` by default.
     """
@@ -80,7 +80,7 @@ class Consistency:
         client.on_write = self.note
 
     def note(self, resource: Resource, namespace: str, name: str) -> Callable[[JsonObject | None], None]:
-        """Takes note of a write that is about to be sent: see `Client.on_write`."""
+        """Notes a write that is about to be sent: see `Client.on_write`."""
         reconcile = current_reconcile.get()
         write = Write(resource, namespace, name)
         if reconcile is not None:
@@ -88,7 +88,7 @@ class Consistency:
         return partial(self._settle, reconcile, write)
 
     def follow(self, writes: Sequence[Write], observed: Callable[[], None]) -> bool:
-        """Whether every cache that may hold the objects written has seen the writes.
+        """Whether every cache that may hold the written objects shows the writes.
 
         Args:
             writes: All that a reconcile has written, after its end.
@@ -107,7 +107,7 @@ class Consistency:
         return self._seen_from(writes, again)
 
     async def run(self) -> None:
-        """Asks what became of writes whose outcome is not known, until cancelled."""
+        """Finds out what became of writes whose outcome is unknown, until cancelled."""
         async with anyio.create_task_group() as tasks:
             while True:
                 for scope in [scope for scope in self._open if scope not in self._asking]:
@@ -136,7 +136,7 @@ class Consistency:
         # Else it is the answer of a subresource, which does not say what became of the object itself.
 
     def _show(self, caches: Sequence[Cache], answer: JsonObject) -> None:
-        within = current_reconcile.set(None)  # who is told of the change is no part of the reconcile
+        within = current_reconcile.set(None)  # handlers of the change are no part of the reconcile
         try:
             for cache in caches:
                 cache.observe_write(answer)
@@ -165,6 +165,8 @@ class Consistency:
         """Answers what is open about a scope; what comes up meanwhile with another reading."""
         backoff = Backoff(self._clock, random.random)
         while writes := self._open.pop(scope, []):
+            if not self._caches(writes[0].resource):
+                break  # nothing shows them any more
             try:
                 for write in writes:
                     if write.name and not write.answered:
@@ -188,7 +190,7 @@ class Consistency:
         self._asking.remove(scope)
 
     async def _read(self, write: Write) -> None:
-        """Reads the object: as it is now, it stands for the answer that is missing."""
+        """Reads the object, which stands for the missing answer."""
         try:
             found = await self._client.find(write.resource, write.namespace, write.name, deadline=READ_DEADLINE)
         except ApiError as error:
@@ -200,7 +202,7 @@ class Consistency:
             self._settle(None, write, found)
 
     async def _compare(self, scope: Scope, writes: Sequence[Write]) -> None:
-        """Reads the collection's version: the caches have to get there, or are found to be ahead of the server."""
+        """Reads the collection's version, which the caches must reach; or finds caches that are ahead of the server."""
         resource = writes[0].resource
         scopes = [scope for cache in self._caches(resource) for scope in cache.scopes.values()]
         before = {scope: (scope.version, scope.lists_begun) for scope in scopes}
@@ -219,7 +221,7 @@ class Consistency:
 
 
 def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
-    """Whether the cache shows the write, or is not the one to show it."""
+    """Whether the cache shows the write, or will never hold the object."""
     if not scope.synced or scope.list_shown > write.lists_begun.get(scope, scope.lists_begun):
         return True
     version = write.resource_version
@@ -230,8 +232,8 @@ def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
         return entry is None or uid_of(entry) != write.deleted_uid
     if scope.version >= version or (entry is None if write.absent else entry is not None and entry.version >= version):
         return True
-    # A cache with selectors learns of an object that does not match only by a bookmark, a minute later. What it holds
-    # in an older version it is told of at once. Where it cannot be told here whether it matches, the bookmark decides.
+    # A cache with selectors learns of an object that does not match only by a bookmark, a minute later; of an object
+    # that it holds in an older version it learns at once. If nobody knows whether it matches, the bookmark decides.
     return bool(write.answered) and entry is None and cache.matches(write.namespace, write.name, write.labels) is False
 
 

@@ -2,8 +2,8 @@
 
 Handlers do not handle events: they enqueue requests, and the queue merges those of the same object. Requests of the
 initial list have low priority, so that a restart does not delay a fresh edit. A reconcile that fails is counted, logged
-and tried again with exponential backoff; one that takes too long is cancelled and counts as failed. A request is not
-reconciled again before the caches have seen what its last reconcile wrote.
+and retried with exponential backoff; one that takes too long is cancelled and counts as failed. A request is not
+reconciled again before the caches show what its last reconcile wrote.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ RECONCILE_TIME_BUCKETS = (
 )
 """Seconds; the buckets of controller-runtime's `controller_runtime_reconcile_time_seconds`."""
 
-TELL_OF_CACHE = 120.0
+WARN_EVERY = 120.0
 """Seconds between warnings that caches do not show writes; bookmarks move a live cache on within about 60 s."""
 
 HEEDED_WITHIN = 60.0
-"""Seconds that a reconcile which was cancelled may take to come to its end."""
+"""Seconds that a cancelled reconcile may take to end."""
 
 SLOWEST_KEPT = 10
 
@@ -73,7 +73,7 @@ PROGRAMMING_ERRORS = (
 """What corresponds to a panic in Go: the program is wrong, not the world. Counted apart, and else handled alike."""
 
 type Follow = Callable[[Sequence[Write], Callable[[], None]], bool]
-"""Says whether the caches have seen the writes of a reconcile; if not, it calls back once they have."""
+"""Returns whether the caches show the writes of a reconcile; if not, it calls back once they do."""
 
 _FORMS = (attrgetter("old"), attrgetter("new"))
 
@@ -109,7 +109,7 @@ class ControllerStats:
     panics: int = 0
     timeouts: int = 0
     stale: int = 0
-    """Times that a request had to be put back because the caches were behind its own writes."""
+    """Times that a request had to wait because the caches were behind its own writes."""
     active: int = 0
     reconcile_time: Histogram = field(default_factory=lambda: Histogram(RECONCILE_TIME_BUCKETS))
     slowest: list[SlowReconcile] = field(default_factory=list)
@@ -127,14 +127,14 @@ class _Worker:
 
 @dataclass(slots=True, eq=False)
 class _Behind:
-    """A request whose writes the caches have not seen yet.
+    """A request whose writes the caches do not show yet.
 
     Attributes:
-        told: When that was last told, or began.
-        priority: At which it has been asked for since then; None: it has not.
+        warned: When a warning was last logged, or the wait began.
+        priority: Of the adds since then; None: there were none.
     """
 
-    told: float
+    warned: float
     priority: int | None = None
 
 
@@ -150,8 +150,8 @@ class Controller:
         clock: Monotonic seconds; `workqueue.loop_clock` by default.
 
     Attributes:
-        queue: Requests that are to be reconciled; anyone may add to it.
-        caches: Those that it watches.
+        queue: Requests to reconcile; anyone may add to it.
+        caches: The caches that it watches.
         stats: What it has counted.
         reconcile: What the workers call.
     """
@@ -185,13 +185,13 @@ class Controller:
         to_requests: ToRequests[T] | None = None,
         predicate: Predicate[T] | None = None,
     ) -> None:
-        """Enqueues requests for changes of the objects in `informer`'s cache; for those that are there already too.
+        """Enqueues requests for each present object of an informer, and for each later change.
 
         Args:
             informer: The cache to watch.
-            to_requests: Which requests an object stands for: by default itself. Asked for the old and the new form of
-                an object, so that an object that changes hands wakes both sides.
-            predicate: Which changes matter: by default all. One for which it raises does.
+            to_requests: The requests that an object stands for; by default one for the object itself. Called for the
+                old and the new form of an object, so that a change of owner enqueues both.
+            predicate: Which changes matter; by default all. A change for which it raises matters.
         """
 
         def enqueue(delta: Delta[T]) -> None:
@@ -221,7 +221,7 @@ class Controller:
         informer.add_handler(enqueue)
 
     def _add_all(self, requests: Iterator[Request], priority: int) -> None:
-        """Adds requests; thousands of them by and by, so that everything else has its turns."""
+        """Adds requests, many of them in slices that let other tasks run."""
         turns = Turns()
         for request in requests:
             self.queue.add(request, priority=priority)
@@ -231,21 +231,22 @@ class Controller:
 
     @property
     def active(self) -> list[tuple[Request, float]]:
-        """What is being reconciled now, and for how many seconds."""
+        """The requests that are being reconciled, and for how many seconds."""
         now = self._clock()
         return [(worker.request, now - worker.since) for worker in self._busy if worker.request is not None]
 
     @property
     def stuck(self) -> list[tuple[Request, float]]:
-        """What goes on though it was cancelled long ago, and for how many seconds: its worker is lost."""
+        """Reconciles that go on long after they were cancelled, and for how many seconds: their workers are lost."""
         within = self._reconcile_timeout + HEEDED_WITHIN
         return [(request, seconds) for request, seconds in self.active if seconds > within]
 
     async def run(self, follow: Follow) -> None:
-        """Runs the workers until `shut_down` was called and they have finished what they were at.
+        """Runs the workers until `shut_down` was called and they have finished their present requests.
 
         Args:
-            follow: Asked at the end of a reconcile that has written something: no other of that request begins before.
+            follow: Called after a reconcile that wrote something. The request is not reconciled again before the caches
+                show the writes.
 
         Raises:
             RuntimeError: A worker was cancelled by something else than this method's own cancellation.
@@ -261,7 +262,7 @@ class Controller:
             raise RuntimeError(f"controller {self.name}: a worker was ended by something that is not its manager")
 
     def shut_down(self) -> None:
-        """Stops taking work: what is queued is dropped, what is being reconciled goes on."""
+        """Takes no more work: queued requests are dropped, present reconciles go on."""
         self.queue.shut_down()
 
     async def _work(self, follow: Follow) -> None:
@@ -328,14 +329,14 @@ class Controller:
             await anyio.sleep(next_deadline - now)
 
     def _park(self, request: Request) -> None:
-        """Has the request wait outside of the lines until the caches show what its last reconcile wrote."""
+        """Keeps the request outside of the queue until the caches show what its last reconcile wrote."""
         behind, now, priority = self._behind[request], self._clock(), self.queue.priority(request)
         behind.priority = priority if behind.priority is None else max(priority, behind.priority)
         self.stats.stale += 1
-        if now - behind.told >= TELL_OF_CACHE:
+        if now - behind.warned >= WARN_EVERY:
             log.warning("Not reconciled: the caches do not show what its last reconcile wrote", request=str(request))
-            behind.told = now
-        self.queue.add_after(request, behind.told + TELL_OF_CACHE - now, priority=priority)
+            behind.warned = now
+        self.queue.add_after(request, behind.warned + WARN_EVERY - now, priority=priority)
 
     def _observed(self, request: Request) -> None:
         priority = self._behind.pop(request).priority
@@ -399,7 +400,7 @@ class Controller:
 
 
 def _being_cancelled() -> bool:
-    """Whether this task is to end: workers are cancelled by their scopes alone."""
+    """Whether this task must end: only their scopes cancel workers."""
     return anyio.current_effective_deadline() == -math.inf
 
 

@@ -105,9 +105,9 @@ class Difference(NamedTuple):
 
 
 def difference(desired: JsonObject, live: JsonObject) -> str | None:
-    """The first difference that an apply of `desired` would put right, in words; None if there is none.
+    """The first difference that an apply of `desired` would mend, in words; None if there is none.
 
-    Values of a Secret are not shown, only their names; nor is what goes by the name of a secret, such as a variable.
+    Of a Secret only the names of its values are shown. Values with the name of a secret, such as variables, are hidden.
 
     Args:
         desired: The object as wanted, with the fields that are ours and no others.

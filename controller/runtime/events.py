@@ -137,12 +137,11 @@ class EventRecorder:
         self._closed = anyio.Event()
 
     def event(self, regarding: JsonObject, type: EventType, reason: str, note: str, action: str = "") -> None:  # noqa: A002
-        """Tells people that something happened to an object. Never raises, never waits.
+        """Records that something happened to an object. It never raises and never waits.
 
         Args:
-            regarding: The object, or a reference to it: `apiVersion`, `kind`, and either `metadata` or `namespace`,
-                `name` and `uid`.
-            type: "Normal", or "Warning" for what somebody should look at.
+            regarding: The object, or a reference to it: see `object_reference`.
+            type: "Normal", or "Warning" for what needs attention.
             reason: Why, one CamelCase word for programs.
             note: What happened, for people.
             action: What was done, one CamelCase word; by default the reason.
@@ -185,7 +184,7 @@ class EventRecorder:
         self._closed.set()
 
     async def close(self) -> None:
-        """Has `run` write what it has and return, and waits for that."""
+        """Returns once `run` has written all events and ended."""
         self._closing = True
         self._wake.set()
         await self._closed.wait()
@@ -283,7 +282,7 @@ class EventRecorder:
                     log.info("Could not write an event", error=str(error) or type(error).__name__)
                     return False
                 await anyio.sleep(RETRY_DELAY * attempt)
-            except Exception:  # an event that cannot be sent, whyever, must not end the process
+            except Exception:  # an event that cannot be sent must not end the process, for whatever reason
                 log.exception("Could not write an event")
                 return False
             else:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def add_finalizer(client: Client, resource: Resource, obj: HasMetadata, name: str) -> bool:
-    """Makes sure that `obj` carries the finalizer `name`, before anything that needs cleaning up is made.
+    """Adds the finalizer `name` to `obj`. Do this before creating anything that needs cleaning up.
 
     Returns:
         Whether it had to be added.
@@ -28,7 +28,7 @@ async def add_finalizer(client: Client, resource: Resource, obj: HasMetadata, na
 
 
 async def remove_finalizer(client: Client, resource: Resource, obj: HasMetadata, name: str) -> bool:
-    """Takes the finalizer `name` from `obj`, after the clean-up. An object that is gone already is no error.
+    """Removes the finalizer `name` from `obj`, after the clean-up. It is no error if the object is gone already.
 
     Returns:
         Whether it had to be removed.

@@ -73,15 +73,15 @@ class LeadershipLostError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderElection:
-    """Which lease, and its timing in seconds.
+    """The lease to hold, and its timing in seconds.
 
     Attributes:
         namespace: Where the lease is.
         name: Its name; the `name` label of metrics.
-        lease_duration: How long others wait after the last renewal that they saw before they take the lease.
-        renew_deadline: After how long without a renewal the leader steps down. Its distance to `lease_duration` is
-            what a request that is under way may take.
-        retry_period: Between renewals, and between attempts.
+        lease_duration: Time without a renewal after which others take the lease.
+        renew_deadline: Time without a renewal after which the leader steps down. The difference to `lease_duration` is
+            the time that requests under way have to arrive.
+        retry_period: Time between renewals, and between attempts to take the lease.
     """
 
     namespace: str

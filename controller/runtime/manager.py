@@ -1,10 +1,10 @@
 """The Manager: starts everything in order, keeps it going, and stops it in the reverse order.
 
-Probes and metrics come first, then the caches; when they are synced the manager stands for leader election, and once it
-leads, its controllers and the runnables that need leadership run. An optional cache holds up nobody but the controllers
-that watch it. A standby has warm caches and full queues. On SIGTERM
-or SIGINT no more work is taken, workers finish what they are at, the lease is let go and `run` returns. When the lease
-is lost, everything is cut off and `run` raises: the process has to end, and its supervisor starts it anew.
+Probes and metrics come first, then the caches. When they are synced, the manager takes part in the leader election, and
+once it leads, its controllers and the runnables that need leadership run. Only the controllers that watch an optional
+cache wait for it. A standby has warm caches and full queues. On SIGTERM or SIGINT the manager takes no more work,
+workers finish their present requests, the lease is released and `run` returns. When the lease is lost, everything is
+cancelled and `run` raises: the process must end, and its supervisor restarts it.
 """
 
 from __future__ import annotations
@@ -65,13 +65,13 @@ MAX_LOOP_LAG = 5.0
 """Seconds of lag from which the process counts as not alive: leases and streams suffer from here on."""
 
 TROUBLE_GRACE = 120.0
-"""Seconds that a synced cache may be in trouble before the process is not ready: all replicas share a server's blip."""
+"""Seconds of errors after which a synced cache makes the process not ready: all replicas share a server's blip."""
 
 EVENTS_DEADLINE = 3.0
 """Seconds for writing the events that are left at the end."""
 
 ENDING_DEADLINE = 9.0
-"""Seconds after that of draining in which the process must have ended: events, lease and open connections."""
+"""Seconds after the drain deadline in which the process must have ended: events, lease and open connections."""
 
 
 class Options(TypedDict, total=False):
@@ -95,18 +95,18 @@ class Manager:
         program: What the program is called.
         namespaces: Namespaces served; None: all.
         identity: Names this process among the replicas: the pod's name. A random part is added.
-        leader_election: Which lease to hold while acting; None: act at once.
+        leader_election: The lease to hold while controllers run; None: they run at once.
         lease_client: Open client for the lease alone, with connections of its own, so that no other traffic can hold
             up a renewal. Needed with `leader_election`.
         metrics_address: Host and port for metrics and probes; None: they are not served.
         debug_address: Host and port for debug endpoints, a loopback address; None: none.
         drain_deadline: Seconds that workers have to finish on shutdown; then they are cancelled. A pod has 30 s in all.
-            A process that `ENDING_DEADLINE` later has not ended after a signal, since something does not heed that,
-            is ended with exit code 1.
-        sync_timeout: Seconds after which, again and again, an error is logged that names the caches waited for.
-        tracer: Makes spans of reconciles and of their requests; None: there are none. See `tracing.process_tracer`.
-        abort: Ends the process with an exit code whatever else it does: at a second signal, where something does not
-            heed its cancellation, and when another may have taken the lease. Called from any thread.
+            A process that still runs `ENDING_DEADLINE` seconds later, because something ignores its cancellation, is
+            ended with exit code 1.
+        sync_timeout: Seconds between errors in the log that name the caches that are not synced.
+        tracer: Makes spans of reconciles and of their requests; None: no spans. See `process_tracer`.
+        abort: Ends the process at once with an exit code: at a second signal, when something ignores its cancellation,
+            and when another replica may have taken the lease. Called from any thread.
 
     Raises:
         ValueError: `namespaces` names none, or there is no `lease_client` for `leader_election`.
@@ -117,8 +117,8 @@ class Manager:
         informers: The caches, shared by all controllers.
         applier: Applies desired objects.
         events: Records events.
-        controllers: What it runs.
-        elector: Its part in the leader election; None without one.
+        controllers: The controllers that it runs.
+        elector: Takes part in the leader election; None without one.
         addresses: Where metrics and debug endpoints are served, once they are.
     """
 
@@ -190,12 +190,12 @@ class Manager:
         leases.add_handler(observe)
 
     def add(self, controller: Controller) -> None:
-        """Has the manager run a controller: at once if others run already, unless it was told to stop.
+        """Adds a controller. While the manager runs, the controller starts at once.
 
-        It begins when the caches that it watches are synced, and all that are not optional.
+        It begins when the caches that it watches are synced, and all caches that are not optional.
 
         Raises:
-            ValueError: There is one of that name.
+            ValueError: There is a controller of that name.
         """
         if any(controller.name == other.name for other in self.controllers):
             raise ValueError(f"controller {controller.name}: there is one of that name already")
@@ -205,12 +205,12 @@ class Manager:
         self._start(self._working, partial(self._control, controller))
 
     def add_runnable(self, runnable: Runnable, *, needs_leader: bool = True) -> None:
-        """Has the manager run something else, at once if others of its sort run already.
+        """Adds something else to run. While the manager runs, it starts at once.
 
         Args:
             runnable: What to run.
-            needs_leader: Run it only while this process leads; else from the start. One that runs without the lease
-                cannot write by the manager's client, which refuses that with `NotLeaderError`; it needs its own.
+            needs_leader: Whether it runs only while this process leads; otherwise it runs from the start. Without the
+                lease, writes by the manager's client raise `NotLeaderError`: use a client of its own then.
         """
         self._runnables.append((runnable, needs_leader))
         self._start(self._acting if needs_leader else self._background, runnable)
@@ -220,7 +220,7 @@ class Manager:
             self._context.run(lambda: tasks.start_soon(runnable))  # no part of the reconcile that may have asked for it
 
     def stop(self) -> None:
-        """Has `run` stop in order, as SIGTERM does."""
+        """Stops `run` in order, as SIGTERM does."""
         self._stopping.set()
 
     async def run(self, *, signals: bool = True) -> None:
@@ -292,7 +292,7 @@ class Manager:
                         await elector.release()
 
     async def _act(self) -> None:
-        """Runs what needs leadership until told to stop."""
+        """Runs everything that needs leadership until the manager is stopped."""
         async with anyio.create_task_group() as acting:
             acting.start_soon(self.events.run)
             for runnable, needs_leader in self._runnables:
@@ -308,7 +308,7 @@ class Manager:
             acting.cancel_scope.cancel()
 
     async def _work(self) -> None:
-        """Runs the controllers until told to stop, and then until they have finished what they were at."""
+        """Runs the controllers until the manager is stopped, and then until their present requests are done."""
         async with anyio.create_task_group() as working:
             for controller in self.controllers:
                 working.start_soon(self._control, controller)
@@ -332,7 +332,7 @@ class Manager:
             await controller.run(self._consistency.follow)
 
     async def _unless_stopping(self, wait: Callable[[], Awaitable[None]]) -> bool:
-        """Waits; False if the manager was told to stop before that was over."""
+        """Waits; returns False if the manager was stopped meanwhile."""
         finished = False
 
         async def until_stopping() -> None:
@@ -432,7 +432,7 @@ class Manager:
         return checks
 
     def ready(self) -> Mapping[str, str]:
-        """Checks for `/readyz`: a standby with synced caches is ready too, and one that lost the server just now."""
+        """Checks for `/readyz`. A standby with synced caches is ready; so is one that lost the server just now."""
         checks = {"shutdown": "told to stop" if self._stopping.is_set() else OK}
         for cache, _ in self.informers.caches():
             name = f"informer-{cache.resource}"  # several with selectors share it: the one in trouble shows

@@ -20,9 +20,9 @@ type Predicate[T] = Callable[[Delta[T]], bool]
 
 
 def owned_by(resource: Resource) -> ToRequests[HasMetadata]:
-    """Maps an object to its managing owner (`ownerReferences` with `controller: true`), where that is of `resource`.
+    """Maps an object to its controlling owner (`ownerReferences` with `controller: true`) if that is of `resource`.
 
-    An owner of another version of the same group counts too: it is the same object.
+    Owners of other versions of the same group count too: they are the same objects.
     """
 
     def to_requests(obj: HasMetadata) -> tuple[Request, ...]:
@@ -39,7 +39,7 @@ def owned_by(resource: Resource) -> ToRequests[HasMetadata]:
 
 
 def by_label(label: str, *, namespaced: bool = True) -> ToRequests[HasMetadata]:
-    """Maps an object to the one that its label names, in its own namespace or (not `namespaced`) in none."""
+    """Maps an object to the object that its label names, in the same namespace or (not `namespaced`) in none."""
 
     def to_requests(obj: HasMetadata) -> tuple[Request, ...]:
         name = obj.metadata.labels.get(label, "")
@@ -49,10 +49,10 @@ def by_label(label: str, *, namespaced: bool = True) -> ToRequests[HasMetadata]:
 
 
 def generation_changed(delta: Delta[HasMetadata]) -> bool:
-    """Lets through what changes a spec or begins a deletion; not changes of status, labels or annotations.
+    """Accepts changes of the spec, and the beginning of a deletion; not changes of status, labels or annotations.
 
-    The API server counts `metadata.generation` up for these. Additions and deletions pass, and every change of a kind
-    without generations: ConfigMaps, Secrets, Services, Nodes, claims and volumes, StorageClasses.
+    The API server increases `metadata.generation` for these. Additions and deletions are accepted, and all changes of
+    kinds without generations: ConfigMaps, Secrets, Services, Nodes, claims and volumes, StorageClasses.
     """
     old, new = delta.old, delta.new
     if old is None or new is None:
@@ -66,17 +66,17 @@ def generation_changed(delta: Delta[HasMetadata]) -> bool:
 
 
 def annotations_changed(delta: Delta[HasMetadata]) -> bool:
-    """Lets through changes of annotations, additions and deletions."""
+    """Accepts changes of annotations, additions and deletions."""
     old, new = delta.old, delta.new
     return old is None or new is None or old.metadata.annotations != new.metadata.annotations
 
 
 def labels_changed(delta: Delta[HasMetadata]) -> bool:
-    """Lets through changes of labels, additions and deletions."""
+    """Accepts changes of labels, additions and deletions."""
     old, new = delta.old, delta.new
     return old is None or new is None or old.metadata.labels != new.metadata.labels
 
 
 def any_of[T](*predicates: Predicate[T]) -> Predicate[T]:
-    """Lets through what at least one of `predicates` lets through."""
+    """Accepts what at least one of `predicates` accepts."""
     return lambda delta: any(predicate(delta) for predicate in predicates)

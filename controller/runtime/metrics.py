@@ -291,7 +291,7 @@ def _followed(factory: InformerFactory, program: Program) -> Iterator[Metric]:
         for age in (watcher.last_event_age for watcher in watchers):
             if age is not None:
                 ages[str(resource),] = max(ages.get((str(resource),), 0.0), age)
-    yield _gauge("informer_queued_items", "Changes that handlers have not been told yet", labels, queued)
+    yield _gauge("informer_queued_items", "Changes that were not delivered to handlers yet", labels, queued)
     yield _gauge("informer_store_resource_version", "Resource version up to which the cache is", labels, versions)
     yield _gauge(
         f"{program.prefix}_informer_last_event_age_seconds",
@@ -309,7 +309,7 @@ _INFORMER_HELP = {
     "events": "Changes that the server sent",
     "lists": "Lists that were completed",
     "tombstones": "Deletions that only a list found",
-    "write_throughs": "Own writes shown before the watch told of them",
+    "write_throughs": "Own writes shown before the watch showed them",
     "handler_errors": "Handlers that raised",
     "undecodable": "Objects left out of reads since they cannot be read",
     "watches": "Watches that were opened",

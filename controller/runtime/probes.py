@@ -1,8 +1,8 @@
 """What the daemon serves over HTTP: metrics, liveness and readiness, and for a person on the spot its inner state.
 
-`/metrics`, `/healthz` and `/readyz` are for the cluster, and tell whoever asks names of checks and numbers, no more.
-Why a check fails, and below `/debug/` what the daemon is busy with, object names and the API server's words included,
-is told on the loopback address only (`kubectl port-forward` reaches it). All is read-only.
+`/metrics`, `/healthz` and `/readyz` are for the cluster, and show names of checks and numbers, no more. The reasons of
+failed checks, and the daemon's inner state below `/debug/`, object names and the API server's words included, are shown
+only on the loopback address (`kubectl port-forward` reaches it). All is read-only.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ TASKS_SHOW = "every task with its stack, as text"
 SHUTDOWN_TIMEOUT = 1.0
 
 SCRAPE_INTERVAL = 1.0
-"""Seconds for which a scrape is given to whoever asks: they are made on the event loop that renews the lease."""
+"""Seconds for which a scrape is reused: scrapes run on the event loop that renews the lease."""
 
 WITHHELD = "failed: reason withheld"
-"""What strangers are told of a check that fails, in the words of the API server's own endpoints."""
+"""What strangers see of a failed check, in the words of the API server's own endpoints."""
 
 
 class _Scrape(NamedTuple):

@@ -10,14 +10,14 @@ _LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The names of a program, as others see them.
+    """The names of a program, wherever others see it.
 
     Attributes:
         name: A DNS label, "widgets": the program's `fieldManager`, and the prefix of its own metrics (`widgets_*`) and
             of its spans' attributes (`widgets.*`).
         domain: Prefix of its annotations and of `reportingController` in its events, "example.com"; "": the name.
-        secrets: Regular expressions for what must not be shown wherever it occurs in a text, beside tokens and private
-            keys, which are known: the keys of the systems that the program manages.
+        secrets: Regular expressions for what must not be shown in any text, such as keys of the systems that the
+            program manages. Tokens and private keys are known already.
 
     Raises:
         ValueError: The name is no DNS label.
@@ -33,12 +33,12 @@ class Program:
 
     @property
     def digest_annotation(self) -> str:
-        """The annotation of applied objects that tells what was applied last."""
+        """The annotation of applied objects with a digest of what was applied last."""
         return f"{self.domain or self.name}/applied-digest"
 
     @property
     def status_manager(self) -> str:
-        """The owner of status fields: another one than that of all others, so that neither apply unsets the other's."""
+        """The field manager of status fields. It differs from `name`, so that neither unsets the other's fields."""
         return f"{self.name}-status"
 
     @property
@@ -48,10 +48,10 @@ class Program:
 
     @property
     def user_agent(self) -> str:
-        """Who asks, for the API server's log."""
+        """The clients' user agent, for the API server's log."""
         return f"{self.name}-operator"
 
     @property
     def prefix(self) -> str:
-        """What names of metrics and of spans' attributes begin with."""
+        """The prefix of names of metrics and of spans' attributes."""
         return self.name.replace("-", "_")

@@ -42,12 +42,12 @@ class Request(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What to do after a reconcile that found no error.
+    """What happens after a reconcile without an error.
 
     Attributes:
-        requeue_after: Seconds after which to reconcile again though nothing changed. None: only after a change. Zero or
-            less (a moment that has passed): as soon as the controller's rate limiter allows, which is at once the first
-            time, and takes longer from time to time until a reconcile ends with another result.
+        requeue_after: Seconds after which to reconcile again without a change. None: only after a change. Zero or less:
+            as soon as the controller's rate limiter allows, which is at once the first time, and after growing pauses
+            while the result stays so.
 
     Raises:
         ValueError: `requeue_after` is not a number.
@@ -83,11 +83,11 @@ class Reconciler(Protocol):
 
 
 class TerminalError(Exception):
-    """A failure that stays until the object changes; the request is not tried again by itself."""
+    """A failure that only a change can end; the request is not retried."""
 
 
 class RetryAfterError(Exception):
-    """A failure that says itself when to try again; it counts as one, but not towards the request's backoff.
+    """A failure that names the time of the retry. It is counted as a failure, but not for the request's backoff.
 
     Attributes:
         retry_after: Seconds after which to reconcile again; more than zero.

@@ -61,7 +61,7 @@ def exact_version(params: Mapping[str, str]) -> int | None:
 
 
 def too_large(version: int, current: int) -> ApiError:
-    """The error of who asks for a version that is yet to come."""
+    """The error for a version that is yet to come."""
     message = f"Timeout: Too large resource version: {version}, current: {current}"
     return ApiError(504, "Timeout", message, 1.0, (Cause("ResourceVersionTooLarge", "Too large resource version"),))
 

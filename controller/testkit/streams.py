@@ -193,7 +193,7 @@ class Stream:
                 self._send_record(record)
 
     def _send_record(self, record: Record) -> None:
-        """The event as it is for who sees only what he selected."""
+        """Send the event that a watch with this selection gets."""
         after = record.type != "DELETED" and self.selection.matches(record.key, record.object)
         before = record.previous is not None and self.selection.matches(record.key, record.previous)
         if after:

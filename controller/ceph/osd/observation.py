@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Deployment, Node, Pod
 
 
+MAX_NAMED = 10
+"""OSDs that a message names."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsdState:
     """An OSD in the cluster's map."""

@@ -7,30 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.meta import Condition
 from controller.ceph.cluster.part import Part, Report
 from controller.ceph.osd import act, disruption, prepare_job
 from controller.ceph.osd import observe as osds
 from controller.ceph.osd.analyze import analyze, lost
 from controller.ceph.osd.assess import judged, labelled
 from controller.ceph.osd.memory import Comparisons
-from controller.ceph.osd.moves import MAX_NAMED
 from controller.ceph.osd.objects import APP, read_osd
 from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.osd.spec import OsdSpec
-from controller.ceph.osd.status import device_status, storage_status
+from controller.ceph.osd.status import degraded, device_status, storage_status
 from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
 from controller.framework.patterns import pattern_problem
-from controller.framework.text import brief, some
 from controller.runtime.kube import DEPLOYMENT, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from controller.apis.ceph import CephCluster, CephClusterSpec
+    from controller.apis.ceph import CephClusterSpec
     from controller.apis.ceph.storage import Node, StorageScopeSpec
     from controller.ceph.cluster.part import Ground
     from controller.ceph.pods import Context
@@ -138,18 +135,8 @@ def report(ground: Ground, seen: Seen) -> Report:
     if seen.osds.states is None:
         return Report(fields=fields, beside=beside)
     fields["storage"] = storage_status(seen.osds)
-    return Report(fields=fields, conditions=(_degraded(ground.cluster, seen, down),), beside=beside)
-
-
-def _degraded(cluster: CephCluster, seen: Seen, lost: dict[int, str]) -> Condition:
-    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do."""
-    drained = disruption.drained(cluster.spec.disruption_management, seen.drains)
-    down = [f"osd.{number} is down, waits for {why}" for number, why in lost.items()]
-    if not down and not drained:
-        return Condition(type="Degraded", status="False", reason="AllOSDsUp")
-    reason = "FailureDomainDrained" if drained else "OSDsDown"
-    told = brief("; ".join(filter(None, (drained, some(down, MAX_NAMED)))))
-    return Condition(type="Degraded", status="True", reason=reason, message=told)
+    drained = disruption.drained(ground.cluster.spec.disruption_management, seen.drains)
+    return Report(fields=fields, conditions=(degraded(drained, down),), beside=beside)
 
 
 def _invalid(spec: CephClusterSpec) -> Iterator[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import status as api
+from controller.apis.meta import Condition
+from controller.ceph.osd.observation import MAX_NAMED
 from controller.ceph.osd.verdicts import Verdict
-from controller.framework.text import brief
+from controller.framework.text import brief, some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from controller.ceph.osd.observation import OsdObservation
     from controller.ceph.osd.verdicts import DeviceVerdict
@@ -65,3 +67,18 @@ def storage_status(seen: OsdObservation) -> api.CephStorage:
         device_classes=tuple(api.DeviceClass(name=name) for name in classes),
         osd=api.OsdStatus(store_type=dict(sorted(seen.stores.items()))),
     )
+
+
+def degraded(drained: str, lost: Mapping[int, str]) -> Condition:
+    """Whether the cluster lacks something that it had, and nothing is to be done but what a person may do.
+
+    Args:
+        drained: What is drained or down, in words; empty: nothing.
+        lost: The OSDs that are down, with what they wait for.
+    """
+    down = [f"osd.{number} is down, waits for {why}" for number, why in lost.items()]
+    if not down and not drained:
+        return Condition(type="Degraded", status="False", reason="AllOSDsUp")
+    reason = "FailureDomainDrained" if drained else "OSDsDown"
+    told = brief("; ".join(filter(None, (drained, some(down, MAX_NAMED)))))
+    return Condition(type="Degraded", status="True", reason=reason, message=told)

@@ -169,6 +169,43 @@ async def test_a_change_is_decoded_once_for_all_handlers() -> None:
 
 
 @virtual_time
+async def test_an_informer_that_is_removed_is_followed_no_more_and_can_be_made_again() -> None:
+    api = WidgetServer()
+    api.write("one", "a")
+    factory = api.factory(namespaces=("one", "two"))
+    widgets, keys = factory.informer(WIDGETS, Widget), factory.informer(WIDGETS, dict)
+    told: list[str] = []
+    keys.add_handler(lambda delta: told.append(delta.name))
+    async with running(factory):
+        reaching = asyncio.create_task(widgets.reached(1_000, 60.0, namespace="one"))
+        await asyncio.sleep(1.0)
+        factory.remove(widgets)
+        await until(lambda: not api.streams)
+        with pytest.raises(TimeoutError, match="removed"):
+            await reaching
+        assert list(factory.caches()) == []
+        api.write("one", "b")
+        with pytest.raises(ValueError, match="removed before"):
+            factory.remove(keys)  # another view of the same
+
+        again = factory.informer(WIDGETS, Widget)
+        await again.wait_synced()
+        assert names(again.list()) == ["a", "b"]
+        assert told == ["a"]
+
+
+@virtual_time
+async def test_an_informer_that_is_removed_before_it_has_run_never_runs() -> None:
+    api = WidgetServer()
+    factory = api.factory()
+    factory.remove(factory.informer(WIDGETS, Widget))
+    async with running(factory):
+        factory.remove(factory.informer(WIDGETS, Widget))
+        await asyncio.sleep(60.0)
+    assert api.requests == []
+
+
+@virtual_time
 async def test_reads() -> None:
     api = WidgetServer()
     api.write("one", "a", node="n1")

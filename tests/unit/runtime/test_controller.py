@@ -13,7 +13,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from controller.runtime.controller import TELL_OF_CACHE, Controller, Follow
+from controller.runtime.controller import WARN_EVERY, Controller, Follow
 from controller.runtime.kube import DEPLOYMENT, POD, Pod
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.mapping import by_label, generation_changed, owned_by
@@ -774,7 +774,7 @@ class TestOwnWrites:
             caches.catch_up()
             await until(lambda: len(reconciler.calls) == 2)
 
-        assert 3600 / TELL_OF_CACHE - 2 <= len(logs) <= 3600 / TELL_OF_CACHE
+        assert 3600 / WARN_EVERY - 2 <= len(logs) <= 3600 / WARN_EVERY
 
     @virtual_time
     async def test_of_tasks_that_the_reconciler_starts_count_as_its_own(self) -> None:

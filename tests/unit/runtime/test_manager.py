@@ -282,6 +282,36 @@ async def test_a_cache_that_all_need_holds_up_all_and_is_named() -> None:
 
 
 @virtual_time
+async def test_a_cache_that_is_removed_holds_up_nobody() -> None:
+    server = new_server()
+    server.create(POD, {"metadata": {"namespace": "rook", "name": "x"}})
+    manager = new_manager(server)
+    toys, pods = manager.informers.informer(TOYS, Pod), manager.informers.informer(POD, Pod)
+    deleted: list[float] = []
+
+    async def delete(request: Request) -> None:
+        deleted.append(now())
+        await manager.client.delete(POD, request.namespace, request.name)
+
+    controller = Controller("pods", delete)
+    controller.watch(pods)
+    manager.add(controller)
+    task = asyncio.create_task(manager.run(signals=False))
+    await asyncio.sleep(5)
+    assert deleted == []
+    server.stall()  # no deletion is shown any more
+    manager.informers.remove(toys)
+    await until(lambda: len(deleted) == 1, within=1)
+    controller.queue.add(Request("rook", "x"))
+    await asyncio.sleep(5)
+    assert len(deleted) == 1, "the cache still has what was deleted"
+    manager.informers.remove(pods)
+    await until(lambda: len(deleted) == 2, within=1)
+    manager.stop()
+    await task
+
+
+@virtual_time
 async def test_a_manager_that_waits_for_a_cache_stops_at_once() -> None:
     manager = new_manager(new_server())
     controller = Controller("toys", noting("toys", []))
