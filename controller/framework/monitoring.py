@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import structlog
 
 from controller.framework.children import Live
 from controller.framework.plan import Step
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from controller.framework.plan import Handler
     from informers import Client, JsonObject
+
+log = structlog.get_logger(__name__)
 
 _GROUP = "monitoring.coreos.com"
 SERVICE_MONITOR = Resource(group=_GROUP, version="v1", kind="ServiceMonitor", plural="servicemonitors")
@@ -89,6 +92,9 @@ class Monitors:
         if known is not None and (now < known[0] or not (wanted or known[1].live)):
             return known[1]
         found = await self._ask(namespace, labels)
+        if found is None:
+            # Of somebody else's making: it is to keep up nothing of the system's own.
+            return known[1] if known is not None else Monitored()
         self._known[key] = now + FRESH, found
         return found
 
@@ -114,14 +120,16 @@ class Monitors:
 
         return {ApplyMonitor: apply, DeleteMonitor: delete}
 
-    async def _ask(self, namespace: str, labels: str) -> Monitored:
+    async def _ask(self, namespace: str, labels: str) -> Monitored | None:
+        """What there is; None where that cannot be told."""
         try:
             objects = await self._client.list(self._resource, namespace, label_selector=labels)
         except ApiError as error:
             # The type does not exist, or the role of an older chart knows nothing of it.
             if error.is_not_found or error.status == 403:
                 return Monitored()
-            raise
+            log.info("monitors cannot be listed", kind=self._resource.kind, namespace=namespace, error=str(error))
+            return None
         return Monitored(True, {(self._resource.kind, obj["metadata"]["name"]): obj for obj in objects})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 
@@ -18,9 +18,10 @@ from controller.framework.monitoring import (
     monitor,
 )
 from controller.testkit import ApiServer, virtual_time
+from informers import ApiError
 
 if TYPE_CHECKING:
-    from informers import JsonObject
+    from informers import Client, JsonObject
 
 META = {"name": "x", "namespace": "ns", "labels": {"app": "x"}}
 WANTED = monitor(SERVICE_MONITOR, META, {"app": "x"}, "metrics", interval="10s")
@@ -75,3 +76,30 @@ async def test_what_is_there_is_asked_for_now_and_then() -> None:
     server.create(SERVICE_MONITOR, WANTED)
     await anyio.sleep(FRESH)
     assert (await monitors.observe("ns", "app=x", wanted=False)).live == {}, "nobody is asked for what is not wanted"
+
+
+async def test_monitors_that_cannot_be_listed_keep_nothing_up() -> None:
+    server = ApiServer(namespaces=("ns",))
+    server.serve(SERVICE_MONITOR)
+    server.create(SERVICE_MONITOR, WANTED)
+    client = Failing(server.client())
+    monitors = Monitors(cast("Client", client), SERVICE_MONITOR, "rook")
+    client.status = 500
+    assert await monitors.observe("ns", "app=x", wanted=True) == Monitored()
+    client.status = 0
+    assert len((await monitors.observe("ns", "app=x", wanted=True)).live) == 1, "it is asked again at the next look"
+    monitors = Monitors(cast("Client", client), SERVICE_MONITOR, "rook")
+    client.status = 403
+    assert await monitors.observe("ns", "app=x", wanted=True) == Monitored(), "the role of an older chart"
+
+
+class Failing:
+    """A client whose lists fail with a status, unless that is 0."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.status = client, 0
+
+    async def list(self, *args: Any, **kwargs: Any) -> list[JsonObject]:
+        if self.status:
+            raise ApiError(self.status, "", "webhook is away")
+        return await self.client.list(*args, **kwargs)
