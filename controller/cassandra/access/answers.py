@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+UNREACHABLE = "UNREACHABLE"
+"""The key under which a member names those whose version of the schema it does not know."""
+
+
 class AccessError(Exception):
     """A member did not do what it was asked to."""
 

@@ -72,7 +72,6 @@ class _Snitch(msgspec.Struct, frozen=True, rename="pascal"):
 _STATE: dict[str, tuple[str, list[str] | str]] = {
     "storage": (STORAGE, [field.encode_name for field in msgspec.structs.fields(_Storage)]),
     "snitch": ("org.apache.cassandra.db:type=EndpointSnitchInfo", ["Datacenter", "Rack"]),
-    "schema": ("org.apache.cassandra.db:type=StorageProxy", "SchemaVersionsWithPort"),
     "seeds": ("org.apache.cassandra.net:type=Gossiper", "Seeds"),
     "streams": ("org.apache.cassandra.net:type=StreamManager", "CurrentStreams"),
     "hints": ("org.apache.cassandra.hints:type=HintsService", "PendingHints"),
@@ -86,6 +85,10 @@ STATE_REQUESTS: list[JsonObject] = [
     {"type": "read", "mbean": mbean, "attribute": attribute} for mbean, attribute in _STATE.values()
 ]
 """What is asked for a `State`."""
+SCHEMA_REQUESTS: list[JsonObject] = [
+    {"type": "read", "mbean": "org.apache.cassandra.db:type=StorageProxy", "attribute": "SchemaVersionsWithPort"},
+]
+"""What is asked for the versions of the schema: the member asks all others, and waits for those that do not answer."""
 KEYSPACES_REQUESTS: list[JsonObject] = [
     {"type": "read", "mbean": STORAGE, "attribute": "NonLocalStrategyKeyspaces"},
 ]
@@ -106,7 +109,7 @@ def decode[T](answer: Answer, kind: type[T]) -> T:
 
 
 def state(answers: Sequence[Answer]) -> State | None:
-    """The state out of the answers to `STATE_REQUESTS`; None while Cassandra has not come so far that it tells.
+    """The state out of the answers to `STATE_REQUESTS`, without the schema; None while Cassandra cannot tell it yet.
 
     Raises:
         UnansweredError: They cannot be read.
@@ -115,7 +118,6 @@ def state(answers: Sequence[Answer]) -> State | None:
     if any(answer.status != 200 for name, answer in found.items() if name not in _OPTIONAL):
         return None
     storage, snitch = decode(found["storage"], _Storage), decode(found["snitch"], _Snitch)
-    schema = decode(found["schema"], dict[str, list[str]])
     mode = _mode(storage.operation_mode)
     return State(
         mode=mode,
@@ -137,11 +139,19 @@ def state(answers: Sequence[Answer]) -> State | None:
             joining=_addresses(storage.joining_nodes_with_port),
             leaving=_addresses(storage.leaving_nodes_with_port),
             moving=_addresses(storage.moving_nodes_with_port),
-            schema={version: _addresses(names) for version, names in schema.items()},
         ),
         streams=tuple(_stream(plan) for plan in _optional(found["streams"], list[dict[str, Any]], [])),
         hints=_hints(_optional(found["hints"], list[dict[str, str]], [])),
     )
+
+
+def schema(answer: Answer) -> dict[str, frozenset[str]]:
+    """Who has which version of the schema, out of the answer to `SCHEMA_REQUESTS`.
+
+    Raises:
+        UnansweredError: It cannot be read.
+    """
+    return {version: _addresses(names) for version, names in decode(answer, dict[str, list[str]]).items()}
 
 
 def address(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ssl
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -12,6 +13,7 @@ import msgspec
 
 from controller.cassandra.access import beans, cql
 from controller.cassandra.access.answers import (
+    UNREACHABLE,
     Job,
     JobState,
     Look,
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from controller.cassandra.access.answers import Command, Keyspace
+    from controller.cassandra.access.answers import Command, Keyspace, Ring
     from controller.cassandra.access.members import Door, Login, Session
     from informers import JsonObject
 
 REPORT_SECONDS = 5.0
 """The program answers at once, or something is wrong with the pod or the way to it."""
+SCHEMA_SECONDS = 3.0
+"""Others answer a member within this, or they do not for 10 s."""
 ANSWER_SECONDS = 25.0
 """Cassandra may be at work; the program gives up a little earlier, and says so."""
 MOST_BYTES = 32 << 20
@@ -126,9 +130,21 @@ class HttpMember:
         if report.phase is not Phase.RUNNING:
             return Look(report)
         try:
-            return Look(report, beans.state(await self._jolokia(beans.STATE_REQUESTS)))
+            state = beans.state(await self._jolokia(beans.STATE_REQUESTS))
         except UnansweredError:
             return Look(report)
+        return Look(report, state if state is None else replace(state, ring=await self._with_schema(state.ring)))
+
+    async def _with_schema(self, ring: Ring) -> Ring:
+        """What a member sees, with the schema: of all others that is not known, where they keep it waiting.
+
+        One that has left the ring hears nobody, though it has not forgotten them.
+        """
+        try:
+            (answer,) = await self._jolokia(beans.SCHEMA_REQUESTS, seconds=SCHEMA_SECONDS)
+            return replace(ring, schema=beans.schema(answer))
+        except UnansweredError:
+            return replace(ring, schema={UNREACHABLE: ring.live})
 
     async def keyspaces(self) -> tuple[Keyspace, ...]:
         """See `Member.keyspaces`."""
@@ -154,9 +170,10 @@ class HttpMember:
         content = await self._ask("GET", f"/jobs/{job}", seconds=REPORT_SECONDS)
         return None if content == b"null" else _job(await _decoded(content, _Job))
 
-    async def _jolokia(self, requests: Sequence[JsonObject]) -> list[beans.Answer]:
+    async def _jolokia(self, requests: Sequence[JsonObject], *, seconds: float = ANSWER_SECONDS) -> list[beans.Answer]:
         answers = await _decoded(
-            await self._ask("POST", "/jolokia", body=msgspec.json.encode(requests)), list[beans.Answer]
+            await self._ask("POST", "/jolokia", body=msgspec.json.encode(requests), seconds=seconds),
+            list[beans.Answer],
         )
         if len(answers) != len(requests):
             raise UnansweredError(f"{len(answers)} answers came to {len(requests)} questions")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from controller.cassandra.access.answers import Bootstrap, JobState, Mode, Phase
+from controller.cassandra.access.answers import UNREACHABLE, Bootstrap, JobState, Mode, Phase
 from controller.framework.text import some
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from controller.cassandra.access.answers import Job, Keyspace, Look, Ring, State
     from controller.cassandra.member.roster import Roster
 
-UNREACHABLE = "UNREACHABLE"
-"""The key under which a member names those whose version of the schema it does not know."""
 MAX_NAMED = 3
 
 

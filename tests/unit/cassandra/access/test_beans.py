@@ -8,6 +8,7 @@ import pytest
 
 from controller.cassandra.access import beans
 from controller.cassandra.access.answers import (
+    UNREACHABLE,
     Bootstrap,
     Cleanup,
     ClearSnapshot,
@@ -55,7 +56,6 @@ def answers(**changes: Any) -> list[beans.Answer]:
     values: dict[str, Any] = {
         "storage": STORAGE,
         "snitch": {"Rack": "r1", "Datacenter": "dc1"},
-        "schema": {"v1": ["10.0.0.1:7000"], "UNREACHABLE": ["10.0.0.2:7000"]},
         "seeds": ["10.0.0.2:7000"],
         "streams": [],
         "hints": [{"hostId": "h2", "totalSize": "4096", "totalFiles": "1"}],
@@ -82,7 +82,6 @@ def test_a_state() -> None:
     assert (state.datacenter, state.rack, state.tokens, state.load) == ("dc1", "r1", 2, 117448)
     assert state.ring.host_ids == {"10.0.0.1": "h1", "10.0.0.2": "h2"}
     assert (state.ring.live, state.ring.unreachable) == (frozenset({"10.0.0.1"}), frozenset({"10.0.0.2"}))
-    assert state.ring.schema == {"v1": {"10.0.0.1"}, "UNREACHABLE": {"10.0.0.2"}}
     assert (state.seeds, state.hints) == (("10.0.0.2",), {"h2": 4096})
     assert state.streams == (Stream("Unbootstrap", sent=1024, to_send=4096),)
     assert state.is_serving
@@ -111,7 +110,12 @@ def test_a_mode_that_is_not_known_is_no_other() -> None:
     assert (state.mode, state.bootstrap, state.is_serving) == (Mode.UNKNOWN, Bootstrap.UNKNOWN, False)
 
 
-@pytest.mark.parametrize("missing", ["storage", "snitch", "schema", "seeds"])
+def test_the_schema() -> None:
+    told = beans.Answer(status=200, value=msgspec.Raw(b'{"v1": ["10.0.0.1:7000"], "UNREACHABLE": ["10.0.0.2:7000"]}'))
+    assert beans.schema(told) == {"v1": {"10.0.0.1"}, UNREACHABLE: {"10.0.0.2"}}
+
+
+@pytest.mark.parametrize("missing", ["storage", "snitch", "seeds"])
 def test_while_it_starts_there_is_no_state(missing: str) -> None:
     assert beans.state(answers(**{missing: None})) is None
 

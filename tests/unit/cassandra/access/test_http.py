@@ -9,13 +9,29 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
-from controller.cassandra.access import http
-from controller.cassandra.access.answers import Drain, JobState, Phase, RefusedError, Snapshot, UnansweredError
+from controller.cassandra.access import beans, http
+from controller.cassandra.access.answers import (
+    UNREACHABLE,
+    Drain,
+    JobState,
+    Mode,
+    Phase,
+    RefusedError,
+    Snapshot,
+    UnansweredError,
+)
 from controller.cassandra.access.http import HttpMember, HttpMembers
 from controller.cassandra.access.members import Door, Login
+from tests.unit.cassandra.access.test_beans import STORAGE
 
 LOGIN = Login("operator", "secret")
 REPORT = {"phase": "Running", "message": "", "hostId": "h1", "volumeSize": 100, "volumeFree": 60}
+STATE = {
+    str(beans.STATE_REQUESTS[0]["attribute"]): {**STORAGE, "OperationMode": "DECOMMISSIONED"},
+    str(["Datacenter", "Rack"]): {"Datacenter": "dc1", "Rack": "r1"},
+    "Seeds": [],
+}
+"""What a member that has left answers, by attributes."""
 JOB = {"id": "a", "state": "Running", "message": "", "started": 1.0, "ended": None}
 
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,6 +67,27 @@ async def test_a_cassandra_that_does_not_answer_yet() -> None:
     async with member(handler) as asked:
         look = await asked.look()
     assert (look.report.phase, look.state) == (Phase.RUNNING, None)
+
+
+async def test_a_member_that_nobody_answers_still_tells_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "SCHEMA_SECONDS", 0.05)
+    ended = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/report":
+            return web.json_response(REPORT)
+        asked = await request.json()
+        if asked == beans.SCHEMA_REQUESTS:
+            await ended.wait()
+        values = (STATE.get(str(question["attribute"])) for question in asked)
+        return web.json_response([{"status": 404} if v is None else {"status": 200, "value": v} for v in values])
+
+    async with member(handler) as asked:
+        look = await asked.look()
+        ended.set()
+    assert look.state is not None
+    assert look.state.mode is Mode.DECOMMISSIONED
+    assert look.state.ring.schema == {UNREACHABLE: {"10.0.0.1"}}
 
 
 @pytest.mark.parametrize(
