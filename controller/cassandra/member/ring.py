@@ -191,14 +191,15 @@ def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away:
 
 def _schema(roster: Roster, scene: Scene, but: Collection[str]) -> Iterator[Finding]:
     versions: dict[str, str] = {}
-    ours = {scene.of(name).address for name in but}
+    # Whoever has left is unreachable for three days to those that remember it.
+    asked = {scene.of(name).address for name in roster.seats if name not in but}
     for viewer in serving(roster, scene):
         state = scene.of(viewer).state
         for version, addresses in state.ring.schema.items() if state is not None else ():
             if version != UNREACHABLE:
                 versions.setdefault(version, viewer)
-            elif addresses - ours:
-                names = some([_name(address, scene) for address in sorted(addresses - ours)], MAX_NAMED)
+            elif addresses & asked:
+                names = some([_name(address, scene) for address in sorted(addresses & asked)], MAX_NAMED)
                 text = f"{viewer} does not know which schema {names} has"
                 yield Finding(Problem.SCHEMA_DISAGREEMENT, viewer, text)
     if len(versions) > 1:

@@ -119,6 +119,8 @@ class World:
         self.volumes: dict[str, Volume] = {}
         self.processes: dict[str, Process] = {}
         self.ring: dict[str, str] = {}
+        self.gone: set[str] = set()
+        """Addresses of who has left: the others remember them for three days."""
         """By host ID: the address of who has tokens."""
         self.tokens: dict[str, str] = {}
         """By host ID: whose place in the ring it has, where it has taken another's."""
@@ -366,7 +368,7 @@ class World:
             for key in self.holders.pop(host_id, set()):
                 for owner in self._owners(key, rest):
                     self.holders.setdefault(owner, set()).add(key)
-            del self.ring[host_id]
+            self.gone.add(self.ring.pop(host_id))
             process.volume.bootstrapped, process.busy = False, self.chance.randrange(1, self.slow + 1)
             return
         process.volume.left, process.mode = True, Mode.DECOMMISSIONED
@@ -382,7 +384,7 @@ class World:
         joining = {p.address for p in self.processes.values() if p.mode is Mode.JOINING}
         leaving = {p.address for p in self.processes.values() if p.mode is Mode.LEAVING and p.volume.host_id in known}
         addresses = set(known.values())
-        away = frozenset(addresses - up)
+        away = frozenset((addresses | self.gone) - up)
         return Ring(
             {address: host_id for host_id, address in known.items()},
             live=frozenset(up & addresses),
@@ -391,7 +393,7 @@ class World:
             leaving=frozenset(leaving),
             schema={
                 "one": frozenset(addresses & up),
-                **({"UNREACHABLE": frozenset(addresses - up)} if addresses - up else {}),
+                **({"UNREACHABLE": away} if away else {}),
             },
         )
 
