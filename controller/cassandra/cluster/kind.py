@@ -36,7 +36,8 @@ def register(manager: Manager, settings: Settings, members: Members, *, clock: C
         members: How members are reached.
         clock: Seconds since the epoch.
     """
-    clusters = manager.informers.informer(CLUSTERS, CassandraCluster)
+    # Whoever has not this kind in their API server still has the others.
+    clusters = manager.informers.informer(CLUSTERS, CassandraCluster, optional=True)
     caches = Caches(manager.informers)
     observer = Observer(caches, members, manager.applier)
     loop = ControlLoop(

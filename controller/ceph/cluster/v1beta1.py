@@ -69,7 +69,8 @@ class Seen:
 
 def register(manager: Manager, settings: Settings) -> None:
     """Has `manager` reconcile Clusters of v1beta1."""
-    olds = manager.informers.informer(OLD, Cluster)
+    # Whoever has not the kind of 2018 in their API server still has the others.
+    olds = manager.informers.informer(OLD, Cluster, optional=True)
     news = manager.informers.informer(NEW, CephCluster)
 
     async def observe(cluster: Cluster, _: float) -> Seen:
