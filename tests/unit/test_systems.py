@@ -7,6 +7,7 @@ from controller.cassandra.cluster import kind as cassandra
 from controller.ceph.access.rados import Connections
 from controller.ceph.cluster import v1beta1
 from controller.ceph.pool import kind as pools
+from controller.ceph.pool.act import POOLS
 from controller.framework.settings import Settings
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 
@@ -14,13 +15,13 @@ from controller.testkit import ApiServer, new_manager, running, until, virtual_t
 @virtual_time
 async def test_a_system_whose_type_the_api_server_has_not_keeps_no_other_from_work() -> None:
     server = ApiServer(namespaces=("rook-ceph",))
-    server.serve(pools.POOLS)
+    server.serve(POOLS)
     server.serve(pools.CLUSTERS)
     manager = new_manager(server)
     settings = Settings(operator_namespace="rook-ceph")
     pools.register(manager, settings, Connections())
     v1beta1.register(manager, settings)
     cassandra.register(manager, settings, HttpMembers())
-    server.create(pools.POOLS, {"metadata": {"namespace": "rook-ceph", "name": "replicapool"}, "spec": {}})
+    server.create(POOLS, {"metadata": {"namespace": "rook-ceph", "name": "replicapool"}, "spec": {}})
     async with running(manager):
-        await until(lambda: server.get(pools.POOLS, "rook-ceph", "replicapool").get("status"), within=60)
+        await until(lambda: server.get(POOLS, "rook-ceph", "replicapool").get("status"), within=60)

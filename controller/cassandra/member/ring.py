@@ -190,20 +190,24 @@ def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away:
 
 
 def _schema(roster: Roster, scene: Scene, but: Collection[str]) -> Iterator[Finding]:
-    versions: dict[str, str] = {}
+    # Two releases have two schemas, for their own tables are others.
+    release = {scene.of(name).address: s.release for name in roster.seats if (s := scene.of(name).state) is not None}
+    versions: dict[str, set[str]] = {}
     # Whoever has left is unreachable for three days to those that remember it.
     asked = {scene.of(name).address for name in roster.seats if name not in but}
     for viewer in serving(roster, scene):
         state = scene.of(viewer).state
         for version, addresses in state.ring.schema.items() if state is not None else ():
             if version != UNREACHABLE:
-                versions.setdefault(version, viewer)
+                for address in addresses & release.keys():
+                    versions.setdefault(release[address], set()).add(version)
             elif addresses & asked:
                 names = some([_name(address, scene) for address in sorted(addresses & asked)], MAX_NAMED)
                 text = f"{viewer} does not know which schema {names} has"
                 yield Finding(Problem.SCHEMA_DISAGREEMENT, viewer, text)
-    if len(versions) > 1:
-        text = f"members have {len(versions)} versions of the schema"
+    most = max(map(len, versions.values()), default=0)
+    if most > 1:
+        text = f"members have {most} versions of the schema"
         yield Finding(Problem.SCHEMA_DISAGREEMENT, "", text)
 
 

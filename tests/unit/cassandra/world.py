@@ -380,7 +380,8 @@ class World:
 
     def _truth(self) -> Ring:
         known = dict(self.ring)
-        up = {p.address for p in self.processes.values() if p.serves and p.name not in self.frozen}
+        ours = [p for p in self.processes.values() if p.serves and p.name not in self.frozen]
+        up = {p.address for p in ours}
         joining = {p.address for p in self.processes.values() if p.mode is Mode.JOINING}
         leaving = {p.address for p in self.processes.values() if p.mode is Mode.LEAVING and p.volume.host_id in known}
         addresses = set(known.values())
@@ -392,7 +393,12 @@ class World:
             joining=frozenset(joining),
             leaving=frozenset(leaving),
             schema={
-                "one": frozenset(addresses & up),
+                **{
+                    f"of {version}": frozenset(
+                        p.address for p in ours if p.version == version and p.address in addresses
+                    )
+                    for version in {p.version for p in ours}
+                },
                 **({"UNREACHABLE": away} if away else {}),
             },
         )
