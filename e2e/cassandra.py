@@ -13,8 +13,8 @@ NAME = "store"
 DATACENTER = "dc1"
 KIND = "CassandraCluster"
 CLIENT = "cassandra-client"
-JOIN_SECONDS = 420.0
-"""How long a member may take to join on a slow machine, its volume and its image included."""
+JOIN_SECONDS = 150.0
+"""How long a member may take to join, its volume and its image included."""
 FAST = (
     "-Dcassandra.ring_delay_ms=5000",
     "-Dcassandra.skip_wait_for_gossip_to_settle=0",

@@ -16,7 +16,7 @@ from e2e.eventually import NotYetError, eventually
 
 ROWS = 300
 LABEL = f"cassandra.rook.io/cluster={cassandra.NAME}"
-pytestmark = pytest.mark.timeout(3600, func_only=True)
+pytestmark = pytest.mark.timeout(2400, func_only=True)
 
 
 @pytest.fixture(scope="module")
