@@ -57,7 +57,7 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     observed_generation: Int64 = 0
     """The metadata.generation that this was found for."""
     phase: str = ""
-    """Pending, Progressing, Ready, Failure or Deleting."""
+    """Progressing, Ready, Degraded, Failure or Deleting."""
     message: str = ""
     """What it is at."""
     founded: bool = False

@@ -61,11 +61,14 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     members = _members(cluster, seen, found, now)
     wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
     phase, message = _phase(cluster, outcome, look.mode)
+    degraded = _degraded(found, wrong, outcome, seen)
+    if phase == "Ready" and (found or wrong):
+        phase, message = "Degraded", cut(degraded.message, MOST)
     conditions = previous.conditions
     if cluster.metadata.deletion_timestamp is None:
         conditions = remove_condition(conditions, "Deleting")
     served = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
-    told = [*_conditions(cluster, phase, message, seen, found, wrong, outcome)]
+    told = [*_conditions(cluster, phase, message, seen, degraded)]
     told = [replace(condition, observed_generation=generation) for condition in told]
     told.append(honoured.condition(served, (), generation, invalid=wrong))
     normal = [member for member in members.values() if member.state == "Normal"]
@@ -179,22 +182,20 @@ def _conditions(
     phase: str,
     message: str,
     seen: Observation,
-    found: tuple[Finding, ...],
-    wrong: tuple[str, ...],
-    outcome: Outcome,
+    degraded: Condition,
 ) -> tuple[Condition, ...]:
-    ready = phase == "Ready" and not found and not wrong
     progressing = phase == "Progressing"
-    reason = {"Ready": "AsSpecified", "Failure": "StepFailed", "Deleting": "Deleting"}.get(phase, "Changing")
+    reasons = {"Ready": "AsSpecified", "Failure": "StepFailed", "Deleting": "Deleting", "Degraded": degraded.reason}
+    reason = reasons.get(phase, "Changing")
     conditions = [
-        Condition(type="Ready", status=str(ready), reason=reason, message=message),
+        Condition(type="Ready", status=str(phase == "Ready"), reason=reason, message=message),
         Condition(
             type="Progressing",
             status=str(progressing),
             reason=_operation(seen) if progressing else "NothingToDo",
             message=message if progressing else "",
         ),
-        _degraded(found, wrong, outcome, seen),
+        degraded,
     ]
     if cluster.metadata.deletion_timestamp is not None:
         conditions.append(Condition(type="Deleting", status="True", reason="DeletionRequested", message=message))

@@ -108,6 +108,9 @@ async def test_a_lost_member_is_replaced_when_its_host_id_is_given_up() -> None:
         life.world.lose("store-dc1-a-1")
         await life.until(lambda: life.condition("Degraded")[1] == "MemberDown")
         assert f"hostID: {host_id}" in life.condition("Degraded")[2]
+        await life.until(lambda: life.cluster.status.phase == "Degraded")
+        assert life.condition("Ready")[:2] == ("False", "MemberDown")
+        assert f"hostID: {host_id}" in life.cluster.status.message
         await life.until(lambda: "the volume is empty" in life.cluster.status.members["store-dc1-a-1"].message)
         life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
         await life.ready("a-0", "a-1", "a-2")
