@@ -398,8 +398,8 @@ class Elector:
     def _patience(self, remaining: float, *, failed: bool) -> float:
         """Seconds that an attempt may take. They leave time for another one, as this one may hang on a dead connection.
 
-        A slow server has half of the deadline. After a failure an attempt has half of the time that remains, so that
-        one of them begins after a network that comes back shortly before the deadline.
+        A slow server has half of the deadline. After a failure an attempt has half of the remaining time, so that a
+        later attempt can use a network that comes back shortly before the deadline.
         """
         half = (remaining if failed else self.election.renew_deadline) / 2
         return min(remaining, max(half, self.election.retry_period * FAILED_PERIOD))
