@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from controller.framework import tls
 from controller.framework.plan import Plan, Step
+from controller.framework.status import timestamp
 from controller.framework.tls import SERVER, TRUSTED, USAGES, CertificateError, Signer, data_of, has_ended, renewal
 from controller.runtime.kube import SECRET
 
@@ -180,11 +181,11 @@ def _succession(
     authority: Authority, signer: Signer, ready: float, version: str, now: float, hold: str
 ) -> Iterator[Step]:
     subject, ended = _subject(authority), has_ended(signer.certificate, now)
-    until = _time(tls.times(signer.certificate)[1])
+    until = timestamp(tls.times(signer.certificate)[1])
     if signer.successor is not None:
         waits_for = hold
         if now < ready:
-            at = f", at {_time(ready)}" if ready < math.inf else ""
+            at = f", at {timestamp(ready)}" if ready < math.inf else ""
             waits_for = f"all who show certificates to trust its successor{at}"
         reason = f"it ends at {until}"
         yield Step(
@@ -242,7 +243,7 @@ def _shortfall(request: Request, data: Mapping[str, bytes] | None, signer: Signe
     if tls.usages(certificate) != {USAGES[usage] for usage in request.usages}:
         return f"it is not one of a {' and '.join(sorted(request.usages))}", now
     if now >= (due := renewal(certificate)):
-        return f"it ends at {_time(tls.times(certificate)[1])}", now
+        return f"it ends at {timestamp(tls.times(certificate)[1])}", now
     return "", due
 
 
@@ -271,7 +272,3 @@ def _subject(authority: Authority) -> str:
 
 def _named(request: Request) -> str:
     return f"certificate {request.secret}"
-
-
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
