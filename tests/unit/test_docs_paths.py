@@ -17,6 +17,7 @@ FENCE = re.compile(r"^( *```).*?^\1", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"[\w.*-]+(/[\w.*-]+)*/?")
+MODULE = re.compile(r"`(?:controller\.)?framework\.(\w+)")
 BASE = re.compile(r"[Pp]aths are below `([^`]+)`")
 
 
@@ -36,6 +37,11 @@ def missing_paths(text: str) -> list[str]:
     ]
 
 
+def missing_modules(text: str) -> list[str]:
+    """Modules of the framework that are named and do not exist."""
+    return [name for name in MODULE.findall(text) if name not in framework()]
+
+
 def missing_rows(text: str) -> list[str]:
     """Paths of tables that say below which folder they are; a bare name is in the folder of the path before it."""
     missing = []
@@ -52,6 +58,11 @@ def missing_rows(text: str) -> list[str]:
     return missing
 
 
+def framework() -> set[str]:
+    """The framework's modules."""
+    return {file.stem for file in (ROOT / "controller/framework").glob("*.py")} - {"__init__"}
+
+
 @cache
 def python_files() -> tuple[Path, ...]:
     """The repository's, without those of an environment in it."""
@@ -65,6 +76,14 @@ def test_what_a_page_names_exists(page: Path) -> None:
     if not str(page.relative_to(ROOT)).startswith(BUILT):
         assert missing_paths(text) == []
         assert missing_rows(text) == []
+        assert missing_modules(text) == []
+
+
+def test_the_architecture_names_every_module_of_the_framework() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = text.partition("The framework, by what a system does not write itself:")[2].partition("\n\n[Adding")[0]
+    named = [name for row in table.splitlines() for name in SPAN.findall(row.split("|")[1] if "|" in row else "")]
+    assert sorted(named) == sorted(framework())
 
 
 def test_what_does_not_exist_is_found() -> None:
@@ -78,3 +97,4 @@ def test_what_does_not_exist_is_found() -> None:
         "Paths are below `controller/`.\n\n| 1 | `ceph/mon/part.py`, `analyze.py`, `script.py`; `framework/plan.py` |\n"
     )
     assert missing_rows(rows) == ["script.py"]
+    assert missing_modules("`framework.rollout`, `controller.framework.nowhere`") == ["nowhere"]
