@@ -103,7 +103,7 @@ class Credentials:
             await asyncio.wait([self._reading])
 
     def doubt(self) -> None:
-        """Has the next request read the configuration again: no TLS connection could be made with this one."""
+        """Makes the next request read the configuration again, because no TLS connection could be made."""
         self._due = self._clock()
 
     async def renewed(self, refused: Access) -> Access:

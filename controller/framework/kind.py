@@ -207,8 +207,9 @@ def controller_of[T: HasMetadata, S](
     name: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Controller:
-    """The controller of a kind. It queues an object after an edit; the caller adds other watches, and the controller to
-    the manager.
+    """The controller of a kind, which queues an object after an edit.
+
+    The caller adds the other watches, and adds the controller to the manager.
 
     Args:
         manager: The manager that will run it.

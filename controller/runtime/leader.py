@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 JITTER = 0.2
-"""Jitter: up to this share of a wait is added to it, so that candidates do not act in step."""
+"""Jitter: waits are longer, and renewals earlier, by up to this share, so that candidates do not act in step."""
 
 FAILED_PERIOD = 0.25
 """Share of the retry period that a leader waits after a failed renewal.
@@ -434,7 +434,8 @@ class Elector:
             self._missing, self._seen_at = True, self._clock()
             return
         if found is None or (known is not None and _version(found) < _version(known)):
-            # It was deleted, or the server's data was restored from a backup: a read is never older than what was seen.
+            # It was deleted, or the server's data was restored from a backup: otherwise no read is older than the known
+            # version.
             self._lease = None
         if found is not None:
             self.observe(found)

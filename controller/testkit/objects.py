@@ -74,7 +74,7 @@ class Objects:
         for name in self.namespaces:
             self.create(kube.NAMESPACE, {"metadata": {"name": name}})
 
-    # What is served.
+    # Served kinds.
 
     def serve(self, resource: Resource, schema: JsonObject | None = None, *, has_status: bool = True) -> None:
         """Serve a kind.
@@ -292,7 +292,7 @@ class Objects:
         details = {name: value for name, value in details.items() if value}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
-    # How.
+    # Implementation.
 
     def _of(self, resource: Resource, subresource: str = "") -> Served:
         served = self.served(resource.group, resource.version, resource.plural)

@@ -72,7 +72,7 @@ class Relations:
                 self.due[found] = None
 
     def look_everywhere(self) -> None:
-        """Has every object checked, as after a change of the served kinds."""
+        """Queues a check of every object, as after a change of the served kinds."""
         self._look(self._places.values())
 
     def _look(self, places: Iterable[Place]) -> None:

@@ -52,5 +52,5 @@ class Served:
 
     @property
     def has_generation(self) -> bool:
-        """Whether its objects count changes of what is wanted."""
+        """Whether its objects have a `metadata.generation`."""
         return self.custom or self.resource.kind in _WITH_GENERATION
