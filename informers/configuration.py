@@ -1,9 +1,10 @@
-"""Where the API server is and how to authenticate, read by kubernetes-asyncio's loaders.
+"""The address of the API server and the credentials for it, read by kubernetes-asyncio's loaders.
 
-Its packages import every generated API and model, 37 MB of memory and 0.4 s that nothing here uses. So this module
-imports only the loaders: while it does, two bare packages stand in for `kubernetes_asyncio` and
-`kubernetes_asyncio.client`. They are gone afterwards, and an import of the whole library elsewhere works as ever, with
-the same classes. What the loaders find out they write into a `Configuration` of our own, for theirs imports urllib3.
+The packages of kubernetes-asyncio import every generated API and model, which costs 37 MB of memory and 0.4 s and is
+not needed here. So this module imports only the loaders. During that import two bare packages stand in for
+`kubernetes_asyncio` and `kubernetes_asyncio.client`. They are removed afterwards, so an import of the whole library
+elsewhere works as usual, with the same classes. The loaders write their results into the `Configuration` of this
+module, because that of the library imports urllib3.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet puts a pod's token and the cluster's CA."""
+"""Directory in which the kubelet puts a pod's token and the cluster's CA."""
 
 DEFAULT_KUBECONFIG: Final = Path("~/.kube/config")
 
@@ -33,21 +34,21 @@ _LIBRARY: Final = "kubernetes_asyncio"
 
 
 class ConfigurationError(Exception):
-    """The configuration cannot be found or read; the message names the file and what is wrong."""
+    """The configuration cannot be found or read. The message names the file and the problem."""
 
 
 @dataclass(slots=True)
 class Configuration:
-    """What the loaders find out, by the names that they use.
+    """The results of the loaders, under the names that they use.
 
     Attributes:
         host: Base URL of the server.
         api_key: "BearerToken": the value of the Authorization header.
-        ssl_ca_cert: PEM file of the CAs to trust; None: the system's.
+        ssl_ca_cert: PEM file of the CAs to trust; None: those of the system.
         cert_file: PEM file of a client certificate.
         key_file: PEM file of its key.
         verify_ssl: False trusts any server.
-        tls_server_name: Name to expect in the server's certificate, where it is not the host's.
+        tls_server_name: Name to expect in the server's certificate, if it differs from the host's.
         proxy: URL of a proxy.
     """
 
@@ -63,7 +64,7 @@ class Configuration:
 
 @contextmanager
 def _bare_packages() -> Iterator[ModuleType]:
-    """Let submodules of the library be imported without its packages' own code; yields the `client` package."""
+    """Allows imports of the library's submodules without its packages' own code. Yields the `client` package."""
     spec = importlib.util.find_spec(_LIBRARY)
     if spec is None or not spec.submodule_search_locations:
         raise ImportError(f"{_LIBRARY} is not installed")
@@ -78,7 +79,7 @@ def _bare_packages() -> Iterator[ModuleType]:
 
 
 def _load_library() -> tuple[Any, Any]:
-    if _LIBRARY in sys.modules:  # someone needs the whole of it, and has paid for it
+    if _LIBRARY in sys.modules:  # the whole library is imported already
         return tuple(map(importlib.import_module, _LOADERS))  # type: ignore[return-value]
     with _bare_packages() as client:
         client.Configuration, client.ApiClient = Configuration, None  # type: ignore[attr-defined]  # in annotations
@@ -89,11 +90,11 @@ _LOADERS: Final = (f"{_LIBRARY}.config.incluster_config", f"{_LIBRARY}.config.ku
 _in_cluster, _kube_config = _load_library()
 
 _MALFORMED: Final = (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What the loader raises for files that are not as it expects, beside its own exception."""
+"""Errors that the loader raises for malformed files, beside its own exception."""
 
 
 type Source = Callable[[bool], Awaitable[Configuration]]
-"""Reads the configuration afresh. True: the server has refused the credentials, so those that are kept must go."""
+"""Reads the configuration again. True: the server has refused the credentials, so kept ones must not be returned."""
 
 
 def in_cluster(directory: Path = SERVICE_ACCOUNT) -> Source:
@@ -103,7 +104,7 @@ def in_cluster(directory: Path = SERVICE_ACCOUNT) -> Source:
         directory: Holds the files `token` and `ca.crt`, which the kubelet renews.
     """
 
-    async def read(refused: bool) -> Configuration:  # both files are read anew in any case
+    async def read(refused: bool) -> Configuration:  # both files are read again in any case
         configuration = Configuration()
         try:
             _in_cluster.load_incluster_config(
@@ -123,8 +124,8 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
     """A kubeconfig file: client certificates, tokens, token files, exec plugins, OIDC, user and password.
 
     Args:
-        path: The file, or several with a colon between, as in `$KUBECONFIG`.
-        context: Which of its contexts; None is its current one.
+        path: The file, or several separated by colons, as in `$KUBECONFIG`.
+        context: The name of a context in it; None: the current context.
     """
     loader: Any = None
     configuration = Configuration()
@@ -134,8 +135,8 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
         if not _exists(path):
             raise ConfigurationError(f"kubeconfig {path}: there is no such file")
         if loader is not None and _has_exec_plugin(loader):
-            # A plugin's credentials without an expiry are good until the server refuses them (client-go credential
-            # plugins). The loader itself runs the plugin again once an expiry is near.
+            # Credentials of a plugin that have no expiry are valid until the server refuses them (client-go credential
+            # plugins). Where they have one, the loader runs the plugin again shortly before.
             if not refused and not hasattr(loader, "exec_plugin_expiry"):
                 return configuration
             if refused:
@@ -157,12 +158,12 @@ def kubeconfig(path: str, context: str | None = None) -> Source:
 
 
 def discover(path: str | None = None, context: str | None = None) -> Source:
-    """The configuration that applies here, in client-go's order.
+    """The first configuration that exists, in client-go's order.
 
-    That is: the file given, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
+    The order is: the given file, `$KUBECONFIG`, the pod's service account, `~/.kube/config`.
 
     Raises:
-        ConfigurationError: There is none of them.
+        ConfigurationError: None of them exists.
     """
     given = path or os.environ.get("KUBECONFIG")
     if given:

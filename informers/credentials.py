@@ -1,8 +1,8 @@
-"""Credentials that stay fresh: tokens and CA files rotate while the process runs, and no restart is needed.
+"""Credentials that are read again while the process runs, so that tokens and CA files can rotate without a restart.
 
-The configuration is read again at most a minute later (client-go re-reads service account tokens as often), and at once
-when the server refuses what we sent, or TLS with it fails. TLS settings change for new connections only; open ones stay
-as they are.
+`Credentials` reads the configuration again after a minute, as client-go does with service account tokens. It reads it
+at once when the server refuses the credentials, or a TLS connection fails. New TLS settings apply to new connections
+only; open connections stay as they are.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ READ_DEADLINE: Final = 30.0
 """Seconds that reading may take, a credential plugin's run included."""
 
 PATIENCE: Final = 1.0
-"""Seconds that a request waits for credentials to be read again; then it goes with those that there are."""
+"""Seconds that a request waits while credentials are read again; after that it uses the present ones."""
 
 _log = structlog.get_logger("informers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach the server, and as whom.
+    """The address of the server, and the identity to use there.
 
     Attributes:
-        host: Base URL without a slash at its end.
-        authorization: Value of the Authorization header, None when a client certificate authenticates us.
+        host: Base URL without a trailing slash.
+        authorization: Value of the Authorization header; None if a client certificate authenticates the client.
         tls: Trust and client certificate; None for plain HTTP.
-        server_name: Name to expect in the server's certificate, where it is not the host's.
+        server_name: Name to expect in the server's certificate, if it differs from the host's.
         proxy: URL of a proxy.
     """
 
@@ -59,10 +59,10 @@ class Access:
 
 
 class Credentials:
-    """Reads a `Source` when it is due, and keeps what it told.
+    """Reads a `Source` when it is due, and keeps the result.
 
     Attributes:
-        reads: How often it was read, by "success" and "error".
+        reads: Number of reads, by "success" and "error".
     """
 
     def __init__(self, source: Source, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,37 +77,37 @@ class Credentials:
         self._tls_made_of: object = None
 
     async def current(self) -> Access:
-        """Access of which nothing is older than a minute, unless reading it again takes long or fails.
+        """The access, at most a minute old unless reading it again takes long or fails.
 
         Raises:
-            ConfigurationError: It could not be read the first time.
+            ConfigurationError: The first read failed.
         """
         if self._access is None:
             async with self._lock:
                 if self._access is None:
                     await self._read(refused=False)
         elif self._clock() >= self._due:
-            # In a task of its own: it ends by its own deadline, not by that of the request which was the first to ask.
+            # A separate task has its own deadline, not that of the first request that needed the credentials.
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read_again())
             done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
             for reading in done:
-                reading.result()  # raises what was not foreseen
+                reading.result()  # raises errors that `_read` does not handle
         assert self._access is not None  # noqa: S101  # _read has set it or raised
         return self._access
 
     async def close(self) -> None:
-        """Leave off reading."""
+        """Cancels a read that is under way."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
 
     def doubt(self) -> None:
-        """Read the configuration anew for the next request: with this one no TLS connection could be made."""
+        """Makes the next request read the configuration again, because no TLS connection could be made."""
         self._due = self._clock()
 
     async def renewed(self, refused: Access) -> Access:
-        """Access in place of that which the server refused with 401; the same one if there is no other."""
+        """The access to use after the server refused one with 401; the same one if there is no other."""
         async with self._lock:
             if self._access is refused:
                 await self._read(refused=True)
@@ -149,7 +149,7 @@ class Credentials:
             raise ConfigurationError(message) from error
 
     def _context(self, configuration: Configuration) -> ssl.SSLContext:
-        """The TLS settings; the same object while the files are the same, for it decides what connections to reuse."""
+        """The TLS settings: the same object while the files are the same, because connections are reused by it."""
         files = (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
         try:
             made_of = (configuration.verify_ssl, *((file, _identity(file)) for file in files))
@@ -165,18 +165,18 @@ def tls_context(ca: str | None, certificate: str | None, key: str | None, *, ver
     """TLS settings for the API server.
 
     Args:
-        ca: PEM file of the CAs to trust; None: the system's.
+        ca: PEM file of the CAs to trust; None: those of the system.
         certificate: PEM file of a client certificate.
         key: PEM file of its key.
         verify: False trusts any server (kubeconfig's `insecure-skip-tls-verify`).
 
     Raises:
-        ConfigurationError: A file cannot be read, or does not hold what it should.
+        ConfigurationError: A file cannot be read, or its content is not what it should be.
     """
     try:
         context = ssl.create_default_context(cafile=ca)
-        # Cluster CAs that kubeadm, openssl or cert-manager made lack extensions (key usage, authority key id) that
-        # Python 3.13 demands by default and Go's and Rust's clients do not. Whom we trust does not change by this.
+        # Python 3.13 requires extensions (key usage, authority key id) that cluster CAs of kubeadm, openssl or
+        # cert-manager lack, and that Go's and Rust's clients do not require. The trusted CAs stay the same.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not verify:
             context.check_hostname = False
@@ -191,8 +191,8 @@ def tls_context(ca: str | None, certificate: str | None, key: str | None, *, ver
 def environment_proxy(host: str) -> str | None:
     """The proxy that the environment sets for this URL (HTTPS_PROXY, NO_PROXY and so on), as Go's clients read it.
 
-    NO_PROXY may hold networks: a pod reaches the API server by an address such as 10.96.0.1, and a NO_PROXY of
-    10.96.0.0/12 is how an administrator excludes it. This machine itself is never reached by a proxy.
+    NO_PROXY may contain networks: a pod reaches the API server at an address such as 10.96.0.1, which an administrator
+    excludes by a NO_PROXY of 10.96.0.0/12. A loopback address never has a proxy.
     """
     url = urlsplit(host)
     proxies = getproxies()
@@ -215,7 +215,7 @@ def environment_proxy(host: str) -> str | None:
 
 
 def _identity(file: str | None) -> object:
-    """What changes when a file is replaced or written."""
+    """A value that changes when the file is replaced or written."""
     if not file:
         return None
     stat = os.stat(file)  # noqa: PTH116  # a plain call: paths come as strings from the loader

@@ -1,29 +1,30 @@
-"""Certificates of a storage system: which Secret is to be made or renewed, why, and when to look again. Pure.
+"""Certificates of a storage system: which Secret must be made or renewed, why, and when to look again. Pure.
 
-A system has an authority of its own and asks it for certificates; each is in a Secret of type `kubernetes.io/tls`, with
-the authorities to trust as `ca.crt`. How they are made is in `controller.framework.issuing`. Contract:
+A system has its own certificate authority. Each certificate is in a Secret of type `kubernetes.io/tls`, with the
+trusted authorities as `ca.crt`. `controller.framework.issuing` makes them. Contract:
 
-- A certificate is renewed when two thirds of its life are over, when what it is for changed, when it cannot be read,
-  and when its authority no longer signs.
-- An authority is succeeded when two thirds of its life are over. Its successor is trusted first, and signs only when
-  each certificate's Secret has had it as trusted for `spread` seconds, so that nobody who shows a certificate of it
-  meets somebody who does not trust it yet. The authority before is trusted until it ends.
-- An authority whose Secret cannot be read is left alone until a person decides: another one would be trusted by nobody.
-- An authority whose Secret is gone is made anew, and those that certificates were made by are still trusted.
-- Keys are in no plan, and a step's text says nothing of a Secret's content but names and times.
+- A certificate is renewed when two thirds of its lifetime have passed, when its request changed, when it cannot be
+  read, and when its authority no longer signs.
+- An authority gets a successor when two thirds of its lifetime have passed. The successor is trusted first. It signs
+  only after each certificate's Secret has had it among the trusted ones for `spread` seconds, so that every peer of a
+  certificate that it signs trusts it already. The old authority is trusted until it expires.
+- An authority whose Secret cannot be read is left alone until a person decides: no client would trust a new one.
+- An authority whose Secret is gone is made again. The authorities of existing certificates stay trusted.
+- Plans contain no keys, and a step's text contains only names and times of a Secret's content.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from controller.framework import tls
 from controller.framework.plan import Plan, Step
+from controller.framework.status import timestamp
 from controller.framework.tls import SERVER, TRUSTED, USAGES, CertificateError, Signer, data_of, has_ended, renewal
 from controller.runtime.kube import SECRET
 
@@ -34,23 +35,23 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 TRUSTED_SINCE = "rook.io/trusted-since"
-"""Annotation of a certificate's Secret: since when it has the authorities that it has, as an RFC 3339 time."""
+"""Annotation of a certificate's Secret: the time from which it has had its present authorities, RFC 3339."""
 
 DAY = 86400.0
 SKEW = 300.0
-"""Seconds that clocks may differ by: a certificate is valid from so long before it was made."""
+"""Seconds by which clocks may differ: a certificate becomes valid that long before it is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authority:
-    """Who signs the certificates of a system.
+    """The certificate authority of a system.
 
     Attributes:
         meta: The metadata of its Secret.
         common_name: Its name, in at most 64 characters.
         lifetime: Seconds for which it is valid.
-        spread: Seconds after which whoever has its Secret, or one with a certificate of it, goes by it: what kubelets
-            need to bring a change to pods, and daemons to read it again. Less than a third of the lifetime.
+        spread: Seconds until every user of its Secret, or of a Secret with its certificate, uses a change: kubelets
+            bring it to pods, and daemons read it again. Less than a third of the lifetime.
     """
 
     meta: JsonObject = field(repr=False)
@@ -66,14 +67,14 @@ class Authority:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A certificate that is wanted.
+    """A requested certificate.
 
     Attributes:
         meta: The metadata of its Secret.
-        common_name: Whose it is, in at most 64 characters.
-        names: DNS names and IP addresses that it is valid for.
-        usages: What it is shown as: `SERVER`, `CLIENT`, or both.
-        lifetime: Seconds for which it is valid, unless its authority ends before.
+        common_name: Its subject, in at most 64 characters.
+        names: DNS names and IP addresses for which it is valid.
+        usages: Its usages: `SERVER`, `CLIENT`, or both.
+        lifetime: Seconds for which it is valid; less if its authority expires before.
     """
 
     meta: JsonObject = field(repr=False)
@@ -90,7 +91,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class MakeAuthority:
-    """Make an authority, where there is none. `trusted`: authorities that are trusted beside it, as PEM."""
+    """Make an authority if there is none. `trusted`: other authorities to trust, as PEM."""
 
     authority: Authority
     trusted: bytes = field(default=b"", repr=False)
@@ -98,7 +99,7 @@ class MakeAuthority:
 
 @dataclass(frozen=True, slots=True)
 class PrepareSuccessor:
-    """Make the authority's successor and have it trusted. `version`: the Secret's; no other one is changed."""
+    """Make the authority's successor, and trust it. `version`: only this version of the Secret is changed."""
 
     authority: Authority
     version: str
@@ -106,7 +107,7 @@ class PrepareSuccessor:
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """Have the successor sign. The authority before stays trusted."""
+    """Let the successor sign. The old authority stays trusted."""
 
     authority: Authority
     version: str
@@ -114,7 +115,7 @@ class Succeed:
 
 @dataclass(frozen=True, slots=True)
 class DropExpired:
-    """Trust authorities no more that have ended."""
+    """Remove expired authorities from the trusted ones."""
 
     authority: Authority
     version: str
@@ -122,7 +123,7 @@ class DropExpired:
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Make a key and a certificate for it, in place of those that there are."""
+    """Make a key and a certificate, and replace the present ones."""
 
     authority: Authority
     request: Request
@@ -130,21 +131,21 @@ class Issue:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Bring the authorities that are trusted now to the Secret of a certificate, which stays."""
+    """Write the trusted authorities to the Secret of a certificate. The certificate stays."""
 
     authority: Authority
     request: Request
 
 
 def analyze(authority: Authority, requests: Sequence[Request], live: Live, now: float, *, hold: str = "") -> Plan:
-    """What to do for an authority and its certificates. Pure, but takes a millisecond for each dozen of them.
+    """The plan for an authority and its certificates. Pure; takes a millisecond for a dozen certificates.
 
     Args:
         authority: The authority.
-        requests: The certificates that are wanted; what becomes of others is not decided here.
+        requests: The wanted certificates. Other certificates are left alone.
         live: The objects of the namespace.
         now: Seconds since the epoch.
-        hold: What has to happen before a successor signs, besides that time passes; empty: nothing.
+        hold: What else has to happen before a successor signs; empty: nothing.
     """
     found = live.get((SECRET.kind, authority.secret))
     if found is None:
@@ -180,11 +181,11 @@ def _succession(
     authority: Authority, signer: Signer, ready: float, version: str, now: float, hold: str
 ) -> Iterator[Step]:
     subject, ended = _subject(authority), has_ended(signer.certificate, now)
-    until = _time(tls.times(signer.certificate)[1])
+    until = timestamp(tls.times(signer.certificate)[1])
     if signer.successor is not None:
         waits_for = hold
         if now < ready:
-            at = f", at {_time(ready)}" if ready < math.inf else ""
+            at = f", at {timestamp(ready)}" if ready < math.inf else ""
             waits_for = f"all who show certificates to trust its successor{at}"
         reason = f"it ends at {until}"
         yield Step(
@@ -198,14 +199,14 @@ def _succession(
 
 
 def _next_look(signer: Signer, ready: float, now: float) -> float:
-    """When there is something to do for an authority without any event."""
+    """The time of the next step for an authority if no event arrives."""
     ends = [tls.times(one)[1] for one in signer.trusted]
     moments = [*ends, ready if signer.successor is not None else renewal(signer.certificate)]
     return min((moment for moment in moments if moment > now), default=now)
 
 
 def _ready(authority: Authority, signer: Signer, secrets: Iterable[JsonObject | None]) -> float:
-    """When all who have a certificate go by the authorities that are trusted now; never, while a Secret lacks them."""
+    """The time from which every user of a certificate trusts the successor; infinity while a Secret lacks it."""
     if signer.successor is None:
         return math.inf
     made = tls.times(signer.successor)[0] + SKEW
@@ -213,7 +214,7 @@ def _ready(authority: Authority, signer: Signer, secrets: Iterable[JsonObject | 
 
 
 def _trusted_since(secret: JsonObject | None, signer: Signer) -> float:
-    """Since when a Secret has the authorities that are trusted now; infinity where it has not, or does not say."""
+    """The time from which a Secret has had the trusted authorities; infinity if it lacks them, or does not say."""
     if secret is None or data_of(secret).get(TRUSTED) != signer.bundle:
         return math.inf
     noted = secret["metadata"].get("annotations", {}).get(TRUSTED_SINCE, "")
@@ -224,7 +225,7 @@ def _trusted_since(secret: JsonObject | None, signer: Signer) -> float:
 
 
 def _shortfall(request: Request, data: Mapping[str, bytes] | None, signer: Signer, now: float) -> tuple[str, float]:
-    """Why a certificate is to be made, empty where it is as wanted; and until when that holds."""
+    """Why a certificate must be made (empty: it is as wanted), and until when that holds."""
     if data is None:
         return f"Secret {request.secret} does not exist", now
     try:
@@ -242,12 +243,12 @@ def _shortfall(request: Request, data: Mapping[str, bytes] | None, signer: Signe
     if tls.usages(certificate) != {USAGES[usage] for usage in request.usages}:
         return f"it is not one of a {' and '.join(sorted(request.usages))}", now
     if now >= (due := renewal(certificate)):
-        return f"it ends at {_time(tls.times(certificate)[1])}", now
+        return f"it ends at {timestamp(tls.times(certificate)[1])}", now
     return "", due
 
 
 def _remembered(requests: Sequence[Request], live: Live, now: float) -> bytes:
-    """The authorities that certificates which are there were made by, as far as they are known and have not ended."""
+    """The known authorities of the present certificates that have not expired, as PEM."""
     found: dict[bytes, None] = {}
     for request in requests:
         secret = live.get((SECRET.kind, request.secret))
@@ -271,7 +272,3 @@ def _subject(authority: Authority) -> str:
 
 def _named(request: Request) -> str:
     return f"certificate {request.secret}"
-
-
-def _time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,6 +1,6 @@
-"""How authorities and certificates are made, and brought to their Secrets: the actions of `framework.certificates`.
+"""Makes authorities and certificates, and writes them to their Secrets: the actions of `framework.certificates`.
 
-Keys are made here, put into Secrets, and nowhere else: they are in no action, log, event or error.
+Keys are made here and written to Secrets only. No action, log, event or error contains them.
 """
 
 from __future__ import annotations
@@ -64,25 +64,25 @@ type Data = dict[str, bytes]
 
 
 def make_authority(authority: Authority, now: float, *, trusted: bytes = b"") -> Data:
-    """The content of the Secret of a new authority. `trusted`: those that are trusted beside it, as PEM."""
+    """The content of the Secret of a new authority. `trusted`: other authorities to trust, as PEM."""
     certificate, key = _self_signed(authority, now)
     return {CERTIFICATE: certificate, KEY: key, TRUSTED: certificate + trusted}
 
 
 def with_successor(data: Mapping[str, bytes], authority: Authority, now: float) -> Data:
-    """The content of an authority's Secret with a successor, which is trusted and does not sign yet."""
+    """The content of an authority's Secret with a new successor, which is trusted and does not sign yet."""
     certificate, key = _self_signed(authority, now)
     return {**data, NEXT_CERTIFICATE: certificate, NEXT_KEY: key, TRUSTED: data[TRUSTED] + certificate}
 
 
 def succeeded(data: Mapping[str, bytes]) -> Data:
-    """The content of an authority's Secret whose successor signs."""
+    """The content of an authority's Secret after its successor has taken over."""
     rest = {key: value for key, value in data.items() if key not in (NEXT_CERTIFICATE, NEXT_KEY)}
     return {**rest, CERTIFICATE: data[NEXT_CERTIFICATE], KEY: data[NEXT_KEY]}
 
 
 def without_expired(data: Mapping[str, bytes], now: float) -> Data:
-    """The content of an authority's Secret in which none that has ended is trusted."""
+    """The content of an authority's Secret without expired authorities."""
     kept = [one.public_bytes(Encoding.PEM) for one in read_all(data[TRUSTED]) if not has_ended(one, now)]
     return {**data, TRUSTED: b"".join(kept)}
 
@@ -92,11 +92,11 @@ def issue(data: Mapping[str, bytes], request: Request, now: float) -> Data:
 
     Args:
         data: The content of the authority's Secret.
-        request: What is wanted.
+        request: The wanted certificate.
         now: Seconds since the epoch.
 
     Raises:
-        CertificateError: The authority cannot be read, or has ended.
+        CertificateError: The authority cannot be read, or has expired.
     """
     signer = read_authority(data)
     if has_ended(signer.certificate, now):
@@ -129,7 +129,7 @@ def issue(data: Mapping[str, bytes], request: Request, now: float) -> Data:
 
 
 def handlers(client: Client, applier: Applier, clock: Callable[[], float]) -> dict[type, Handler]:
-    """How the actions of `framework.certificates` are carried out. `clock`: seconds since the epoch."""
+    """The handlers of the actions of `framework.certificates`. `clock`: seconds since the epoch."""
 
     async def authority_data(authority: Authority) -> Data:
         found = await client.find(SECRET, authority.meta["namespace"], authority.secret)
@@ -155,7 +155,7 @@ def handlers(client: Client, applier: Applier, clock: Callable[[], float]) -> di
                 data = succeeded(data)
             case DropExpired():
                 data = await aside(without_expired, data, clock())
-        # Only the version that the plan goes by: what another operator did meanwhile is not undone, nor done twice.
+        # Only the version that the plan is for: a change of another operator is neither undone nor made twice.
         meta = {**authority.meta, "resourceVersion": action.version}
         await client.replace(SECRET, secret(meta, data))
 
@@ -189,7 +189,7 @@ def secret(meta: JsonObject, data: Mapping[str, bytes]) -> JsonObject:
 
 
 def _noted(request: Request, data: Mapping[str, bytes], now: float) -> JsonObject:
-    """The Secret of a certificate, with the time from which on it has the authorities that it has."""
+    """The Secret of a certificate, with the time from which it has its authorities."""
     since = {TRUSTED_SINCE: _moment(now).isoformat()}
     return secret({**request.meta, "annotations": {**request.meta.get("annotations", {}), **since}}, data)
 
@@ -229,7 +229,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _key_usage(*, signs: bool) -> x509.KeyUsage:
-    """Signs certificates, or shows one."""
+    """The key usage of an authority (`signs`), or of another certificate."""
     return x509.KeyUsage(
         digital_signature=not signs,
         content_commitment=False,
@@ -244,5 +244,5 @@ def _key_usage(*, signs: bool) -> x509.KeyUsage:
 
 
 def _moment(seconds: float) -> datetime:
-    """A certificate's times have whole seconds."""
+    """A time in whole seconds, as certificates have them."""
     return datetime.fromtimestamp(int(seconds), UTC)

@@ -1,9 +1,13 @@
-"""A kind of object as a control loop: observe, analyze, carry out, show. What all kinds have in common is done here.
+"""Runs a kind of object as a control loop: observe, analyze, carry out, show.
 
-A kind hands in functions; see `ControlLoop`. From `KindReconciler` it gets: its finalizer before anything is made, and
-its absence as the end; plans that are only shown (`rook.io/mode: plan`); a pace, and backoffs of failed lanes; events
-and log entries; a status that is written when it changed; the time of the next look;
-and the handler of `LetGo`, by which an object that is being deleted goes.
+A kind supplies functions; see `ControlLoop`. `KindReconciler` supplies what all kinds have in common:
+
+- the finalizer, which is added before anything is made, and the handler of `LetGo`, which removes it;
+- plans that are only shown (`rook.io/mode: plan`);
+- a pace for large objects, and backoff for each lane that failed;
+- events and log entries;
+- the status, written only when it changed;
+- the time of the next look.
 
 A new kind is a type of `controller.apis`, these functions, and a line in its system's `system.py`:
 
@@ -57,16 +61,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """Remove the finalizer of an object that is being deleted, so that it goes, and with it what it owns."""
+    """Remove the finalizer of an object that is being deleted. Kubernetes then removes it and what it owns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look[T]:
-    """What a status is built of, beside what was seen and done.
+    """What a status is built from, beside the observation and the outcome.
 
     Attributes:
-        obj: The object as the cache had it.
-        spec: Its spec as the user wrote it, as JSON: with fields that its type does not know.
+        obj: The object as the cache has it.
+        spec: Its spec as the user wrote it, as JSON, with fields that its type does not know.
         mode: `PLAN_ONLY` or `APPLY`.
         now: Seconds since the epoch.
     """
@@ -83,18 +87,19 @@ def _nobody(_: object) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlLoop[T: HasMetadata, S]:
-    """A kind, as its `KindReconciler` runs it.
+    """The functions and settings of a kind, for `KindReconciler`.
 
     Attributes:
-        resource: Where the API server has its objects.
-        observe: Takes together what there is for an object at a time, in seconds since the epoch. Changes nothing.
-        analyze: The plan. Pure.
-        handlers: What carries out each action that the plan may have, but for `LetGo`.
-        show: The status, equal to the present one where there is nothing new. Pure.
-        finalizer: What holds an object that is being deleted until a step `LetGo` is done; empty: nothing has to.
-        refuse: The status of an object that is not to be looked at any further; None for one that is.
-        forget: Told of objects that are gone.
-        aside: Whether `analyze` and `show` are called beside the event loop: where a system is large, they take long.
+        resource: The kind's resource in the API.
+        observe: Reads everything that the plan depends on, at a time in seconds since the epoch. Changes nothing.
+        analyze: Returns the plan. Pure.
+        handlers: Returns the handler of each action that the plan may have, except `LetGo`.
+        show: Returns the status, equal to the present one if nothing changed. Pure.
+        finalizer: Keeps an object that is being deleted until a step `LetGo` is done; empty: no finalizer.
+        refuse: Returns the status of an object that must not be reconciled; None for all others.
+        forget: Called with the request of each object that is gone.
+        aside: Whether `analyze` and `show` run in a thread beside the event loop, because they take long for a large
+            system.
     """
 
     resource: Resource
@@ -112,7 +117,7 @@ class KindReconciler[T: HasMetadata, S]:
     """Reconciles the objects of a kind.
 
     Args:
-        manager: Writes and records.
+        manager: Supplies client, applier and events.
         loop: The kind.
         objects: The cache of its objects.
         clock: Seconds since the epoch.
@@ -172,7 +177,7 @@ class KindReconciler[T: HasMetadata, S]:
         mode = PLAN_ONLY if plan_only else APPLY
         look = Look(obj=obj, spec=raw.get("spec") or {}, mode=mode, now=now)
         await self._write_status(obj, await self._pure(loop.show, look, seen, outcome))
-        # The next look comes when the caches have seen what was written.
+        # The next look comes when the caches show what was written.
         return conclude(outcome, plan.look_again if outcome.soon is None else outcome.soon)
 
     async def _pure[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -202,14 +207,16 @@ def controller_of[T: HasMetadata, S](
     name: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Controller:
-    """The controller that looks at an object of a kind when it is edited; what else brings about a look is to be added.
+    """The controller of a kind, which queues an object after an edit.
+
+    The caller adds the other watches, and adds the controller to the manager.
 
     Args:
-        manager: Where it is to be added.
+        manager: The manager that will run it.
         loop: The kind.
         objects: The cache of its objects.
-        workers: Objects that are looked at at once.
-        name: The controller's, in metrics; by default the kind's.
+        workers: Objects that are reconciled at once.
+        name: The controller's name in metrics; the kind's by default.
         clock: Seconds since the epoch.
     """
     reconciler = KindReconciler(manager, loop, objects, clock=clock)
@@ -219,5 +226,5 @@ def controller_of[T: HasMetadata, S](
 
 
 def _is_gone(outcome: Outcome) -> bool:
-    """Whether the object was let go, so that there is none to show anything of."""
+    """Whether `LetGo` was carried out, so that there is no object to write a status to."""
     return any(isinstance(r.step.action, LetGo) and r.state is StepState.DONE for r in outcome.results)

@@ -1,10 +1,10 @@
-"""Plans: what an analysis wants done, as data that can be shown, waited on, consented to and carried out.
+"""Plans: the steps that an analysis decides on, as data that can be shown, and carried out where permitted.
 
-An analysis returns a `Plan`; `execute` carries out what is permitted now. Steps of one lane run in order, and a step
-that waits, lacks consent or fails holds back the rest of its lane only: a stuck node or daemon never blocks another
-lane. A lane that failed backs off alone: the object is looked at again as soon as any lane wants it. Waiting is data:
-no coroutine is parked until a daemon answers; the reconciler looks again when an event arrives or after
-`Plan.look_again` seconds.
+An analysis returns a `Plan`; `execute` carries out the steps that are permitted now. Steps of one lane run in order. A
+step that waits, lacks consent or fails holds back the rest of its own lane only, so a stuck node or daemon never blocks
+another lane. Each lane that failed has its own backoff, and does not delay the next look for the others. Waiting is
+data: no coroutine waits for a daemon; the reconciler looks again when an event arrives or after `Plan.look_again`
+seconds.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ from controller.runtime.log import redact_text
 from informers.turns import sliced
 
 MAX_CONCURRENT_LANES = 8
-"""Lanes carried out at once; bounds what one reconcile asks of the API server and the storage system."""
+"""Most lanes that are carried out at once; bounds the load of one reconcile on API server and storage system."""
 
 MAX_NAMED = 10
-"""Failures that an error names."""
+"""Most failures that an error names."""
 
 MAX_ROWS, MAX_SUBJECTS, MAX_TEXT = 50, 5, 400
-"""Rows of a plan's public form, subjects that a row names, and characters of each of its texts."""
+"""Most rows of a plan in the status, subjects that a row names, and characters of each text in a row."""
 
 MODE_ANNOTATION = "rook.io/mode"
 """The annotation by which a user asks to see the plan for an object first."""
 PLAN_ONLY, APPLY = "plan", "apply"
-"""What `status.plan.mode` shows: that the plan is only shown, which the annotation asks for, or carried out."""
+"""Values of `status.plan.mode`: the plan is only shown, as the annotation asks, or it is carried out."""
 
 type Handler = Callable[[Any], Awaitable[None]]
-"""Carries out one action. Must be idempotent: the operator may die at any instruction and repeat it."""
+"""Carries out one action. It must be idempotent: the operator may die at any instruction, and repeats the action."""
 
 
 class StepState(StrEnum):
-    """What became of a step. Values are what `status.plan.steps[].state` shows."""
+    """The state of a step. The values are those of `status.plan.steps[].state`."""
 
     PENDING = "Pending"
     WAITING = "Waiting"
@@ -59,14 +59,14 @@ class Step:
     """One thing to do, or to wait for.
 
     Attributes:
-        subject: What it is about, as a person names it: "mon b", "device worker-1/sdb".
-        action: What to do, an instance of a type that `execute`'s handlers know. None: there is nothing to do but wait.
-        reason: Why, in words that a person understands.
-        lane: Steps of the same lane run in order. Defaults to the subject.
-        waits_for: What has to happen first, and nothing is done until then. Empty: the step may be carried out now.
-        consent: The spec field that must be set before the step may be carried out. Empty: none is needed, or given.
+        subject: The name of the thing that the step is about, for people: "mon b", "device worker-1/sdb".
+        action: An instance of a type for which `execute` has a handler. None: the step only waits.
+        reason: The reason, in words for people.
+        lane: Steps of the same lane run in order. Default: the subject.
+        waits_for: What has to happen before the step is carried out. Empty: nothing.
+        consent: The spec field that must be set before the step is carried out. Empty: none, or it is set.
         deadline: Seconds that the action may take.
-        observes: The action only finds something out, and is carried out also where the plan is only shown.
+        observes: The action only reads. It is carried out even if the plan is only shown.
     """
 
     subject: str
@@ -84,17 +84,17 @@ class Step:
 
     @property
     def key(self) -> StepKey:
-        """What tells the step from the others of its object, from one look to the next."""
+        """The identity of the step among those of its object, from one look to the next."""
         return self.lane or self.subject, self.subject, self.title
 
     @property
     def title(self) -> str:
-        """The action's name as status shows it: its type, or "Wait"."""
+        """The action's name in the status: its type, or "Wait"."""
         return "Wait" if self.action is None else type(self.action).__name__
 
     @property
     def held_by(self) -> StepState | None:
-        """Why the step may not be carried out now, or None when it may."""
+        """The state of a step that must not be carried out now; None if it may be."""
         if self.consent:
             return StepState.NEEDS_CONSENT
         return StepState.WAITING if self.waits_for else None
@@ -102,7 +102,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Ordered steps, and the seconds after which to look again though no event came (None: only on an event)."""
+    """Ordered steps, and the seconds until the next look if no event arrives (None: wait for an event)."""
 
     steps: tuple[Step, ...] = ()
     look_again: float | None = None
@@ -110,10 +110,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """A step, what became of it, and the error where it failed.
+    """A step, its state, and its error if it failed.
 
-    `tried`: whether its action was carried out in this look; a step that failed before and may not be tried again yet
-    was not.
+    `tried`: whether this look carried out its action. It is false for a failed step whose backoff has not passed yet.
     """
 
     step: Step
@@ -124,13 +123,13 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of each step of a plan, in the plan's order.
+    """The result of each step of a plan, in the plan's order.
 
     Attributes:
-        results: That.
-        retry_after: Seconds until the first lane that failed may be tried again; None when none failed.
-        soon: Seconds until a look shows what came of what was done: more with each in a row that does the same; None
-            when nothing was done.
+        results: The results.
+        retry_after: Seconds until the first retry of a failed lane; None if none failed.
+        soon: Seconds until the look that shows the effect of the actions; it grows while look after look carries out
+            the same. None if no action was carried out.
     """
 
     results: tuple[StepResult, ...] = ()
@@ -139,7 +138,7 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Whether any action was carried out, so that the observation is out of date."""
+        """Whether any action was carried out, which makes the observation out of date."""
         return any(result.state is StepState.DONE for result in self.results)
 
     @property
@@ -149,12 +148,12 @@ class Outcome:
 
     @property
     def failures(self) -> tuple[StepResult, ...]:
-        """The steps whose action failed or ran into its deadline, now or when they were tried last."""
+        """The steps whose action failed or missed its deadline, now or at the last try."""
         return tuple(result for result in self.results if result.state is StepState.FAILED)
 
 
 class PlanError(RetryAfterError):
-    """Steps of a plan failed; the message names some with their errors. The rest of the plan was carried out."""
+    """Steps of a plan failed. The message names some of them with their errors. Other lanes were carried out."""
 
     def __init__(self, failures: tuple[StepResult, ...], retry_after: float) -> None:
         told = [f"{f.step.title} {f.step.subject}: {f.error}" for f in failures[:MAX_NAMED]]
@@ -164,12 +163,12 @@ class PlanError(RetryAfterError):
 
 
 def is_plan_only(metadata: ObjectMeta) -> bool:
-    """Whether the plan for the object with this metadata is only to be shown."""
+    """Whether the object's annotation asks that its plan is only shown."""
     return metadata.annotations.get(MODE_ANNOTATION) == PLAN_ONLY
 
 
 def preview(plan: Plan) -> Outcome:
-    """What `execute` would find, without doing anything: the `rook.io/mode: plan` view of a plan."""
+    """The outcome of a plan of which nothing is carried out: its `rook.io/mode: plan` view."""
     return Outcome(results=tuple(StepResult(step=s, state=s.held_by or StepState.PENDING) for s in plan.steps))
 
 
@@ -184,19 +183,19 @@ async def execute(
     """Carries out the steps of `plan` that are permitted now.
 
     Args:
-        plan: What to do.
-        handlers: For each action type, what carries it out.
-        record: Called with each step that was carried out or failed, at once: for events and metrics.
-        lanes: Which lanes of the object failed before; brought up to date. None: every lane is tried.
-        only_observing: Carry out only what finds something out; the rest is as `preview` shows it.
+        plan: The plan.
+        handlers: The handler of each type of action.
+        record: Called at once with each step that is done or has failed, for events and metrics.
+        lanes: The backoff of the object's lanes, which is updated. None: every lane is tried.
+        only_observing: Carry out only steps that observe; the others are as in `preview`.
 
     Returns:
-        What became of each step. Errors of actions are in it, not raised, so that one bad lane never stops another.
+        The result of each step. It contains the errors of actions, which are not raised: no lane stops another.
 
     Raises:
-        ExceptionGroup: With a `NotLeaderError` in it: an action was refused because this process is the leader no more.
-            That is no failure of the step: it is not recorded, and every lane is cancelled. Let it pass.
-        KeyError: A step's action has no handler; nothing was done.
+        ExceptionGroup: Contains a `NotLeaderError`: an action was refused because this process no longer leads. This is
+            no failure of the step: it is not recorded, and every lane is cancelled. The caller must not catch it.
+        KeyError: A step's action has no handler. Nothing was carried out.
     """
     by_lane: dict[str, list[int]] = {}
     async for index, step in sliced(list(enumerate(plan.steps))):
@@ -242,7 +241,7 @@ async def carry_out(
     record: Callable[[StepResult], None] | None = None,
     only_observing: bool = False,
 ) -> Outcome:
-    """`execute` for an object whose failed lanes are remembered in `backoffs`."""
+    """`execute`, with the backoff of the object's lanes kept in `backoffs`."""
     lanes = backoffs.of(request)
     try:
         return await execute(plan, handlers, record=record, lanes=lanes, only_observing=only_observing)
@@ -251,11 +250,11 @@ async def carry_out(
 
 
 def conclude(outcome: Outcome, look_again: float | None) -> Result:
-    """What a reconcile that carried out a plan returns: when to look again, for whichever reason comes first.
+    """The result of a reconcile that carried out a plan: the earliest time of the next look.
 
     Args:
-        outcome: What became of the plan.
-        look_again: Seconds after which to look again but for failures and what was done; None: only after a change.
+        outcome: The outcome of the plan.
+        look_again: Seconds until the next look, unless a retry comes first; None: only after an event.
 
     Raises:
         PlanError: Steps were tried and failed.
@@ -280,24 +279,24 @@ async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff)
 
 
 async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> str:
-    """Carries out an action, and returns the error where it failed; empty: it is done."""
+    """Carries out an action. Returns its error; empty if it is done."""
     try:
         with anyio.move_on_after(step.deadline) as scope:
             await handlers[type(step.action)](step.action)
-    except Exception as error:  # any failure of an action is that lane's, reported in the outcome
+    except Exception as error:  # an error of an action concerns its lane only, and is in the outcome
         if is_lost(error):
             raise
-        # It goes into events and statuses, which more people may read than may read Secrets.
+        # Events and statuses show it, and more people may read these than may read Secrets.
         return redact_text(str(error)) or type(error).__name__
     return f"not done within {step.deadline:g} s" if scope.cancelled_caught else ""
 
 
 def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> tuple[PlanStep, ...]:
-    """The steps as status shows them: what is not done yet, with the time since when each has been in its state.
+    """The steps that are not done yet, as the status shows them, each with the time since which it is in its state.
 
-    Steps that are done are left out: events tell of them, and a status that listed them would change once more, for
-    nothing, at the next look. Steps that differ in nothing but their subject are one row, and there are never more than
-    `MAX_ROWS` rows: what a plan of ten thousand steps shows stays a few KiB.
+    Steps that are done are in events only: in the status they would cause one more write at the next look. Steps that
+    differ only in their subject are one row, and there are at most `MAX_ROWS` rows, so that even a plan of ten thousand
+    steps takes only a few KiB.
     """
     alike: dict[tuple[str, ...], list[StepResult]] = {}
     for result in outcome.results:
@@ -320,14 +319,14 @@ def plan_status(outcome: Outcome, previous: tuple[PlanStep, ...], now: str) -> t
 
 
 def _kind(result: StepResult) -> tuple[str, ...]:
-    """What alike steps have in common: everything but their subjects."""
+    """The key by which steps are one row: everything but their subjects."""
     step = result.step
     texts = (step.reason, step.waits_for, step.consent, result.error)
     return step.title, result.state, *(_without(text, step.subject) for text in texts)
 
 
 def _without(text: str, name: str) -> str:
-    """The text without a name, where that stands by itself: osd.1 is not part of osd.11."""
+    """The text without a name, where the name is a word of its own: osd.1 is not part of osd.11."""
     start = text.find(name)
     while start >= 0:
         end = start + len(name)

@@ -1,7 +1,8 @@
-"""Objects that are not as they were applied: an admission controller, another writer or the API server changes them.
+"""Objects that differ from what was applied: an admission controller, another writer or the API server changes them.
 
-What an apply leaves different, the next one leaves different too, and each that is seen wakes the reconciler again. So
-such an object is let be for a while, longer each time, and is known by then: whoever owns it says so in its status.
+If an apply leaves a difference, the next apply leaves it too, and each change that is seen queues the object again. So
+such an object is not applied again for a while, with backoff. `Alterations` remembers it meanwhile, and the reconciler
+that owns it can say so in its status.
 """
 
 from __future__ import annotations
@@ -16,30 +17,30 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 FIRST_PAUSE: Final = 30.0
-"""Seconds until an object that an apply has left different is applied again; twice as long each time after that."""
+"""Seconds until an object that still differs after an apply is applied again; the pause doubles each time."""
 
 LONGEST_PAUSE: Final = 3600.0
 
 AT_ONCE: Final = 3
-"""Times in a row that what somebody else has changed is put right at once; from then on there are pauses."""
+"""Times in a row that another writer's change is corrected at once; after that there are pauses."""
 
 QUIET: Final = 600.0
-"""Seconds beyond the last pause after which a change by somebody else is the first one again."""
+"""Seconds after the last pause until a change by another writer counts as the first one again."""
 
 REMEMBERED: Final = 1024
-"""Objects that are remembered at least; more if the caches hold more."""
+"""Smallest number of objects that are remembered; more if the caches hold more."""
 
 type Object = tuple[str, str, str]
 """Resource, namespace and name."""
 
 
 class Held(dict[str, Any]):
-    """A live object that differs from what was applied, and is not to be applied again yet.
+    """A live object that differs from what was applied, and must not be applied again yet.
 
     Attributes:
-        digest: Of what was applied. Something else may be applied at once.
-        left: Digest of the differences that are let be; None: all are.
-        change: The first of them, in words.
+        digest: Digest of what was applied. Anything else may be applied at once.
+        left: Digest of the differences that are not corrected for now; None: none is corrected.
+        change: The first difference, in words.
     """
 
     def __init__(self, live: JsonObject, digest: str, left: str | None, change: str) -> None:
@@ -59,7 +60,7 @@ class _Record:
 
 
 class Alterations:
-    """Remembers the objects that were applied in vain, or again and again."""
+    """Remembers objects that still differ after an apply, and objects that are applied again and again."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[Object, _Record] = OrderedDict()
@@ -70,20 +71,20 @@ class Alterations:
     def note(
         self, obj: Object, digest: str, *, left: str | None, change: str, again: bool, now: float, most: int
     ) -> None:
-        """An object was applied.
+        """Records that an object was applied.
 
         Args:
-            obj: Which.
-            digest: Of what was applied.
-            left: Digest of what the server's answer has otherwise; None: nothing.
-            change: What was, or is now, different, in words.
-            again: Whether the same had been applied before, and somebody has changed it since.
+            obj: The object.
+            digest: Digest of what was applied.
+            left: Digest of the differences in the server's response; None: there are none.
+            change: The difference before or after the apply, in words.
+            again: Whether the same was applied before, and another writer has changed it since.
             now: Monotonic seconds.
-            most: Objects that are remembered at most, but `REMEMBERED` in any case.
+            most: Largest number of objects to remember; `REMEMBERED` if that is more.
         """
         before = self._records.pop(obj, None)
         if left is None and (not again or (before is not None and before.left is not None)):
-            return  # it has become as applied, at last where it did not before
+            return  # the object is now as applied, even if it was not before
         tries = 1
         if before is not None and before.digest == digest and now - before.at < _pause(before.tries) + QUIET:
             tries = before.tries + 1
@@ -92,11 +93,11 @@ class Alterations:
             self._records.popitem(last=False)
 
     def held(self, obj: Object, decode: Callable[[], JsonObject], now: float) -> Held | None:
-        """The live object as `Held` if there is something that it must not be applied again for yet, else None.
+        """The live object as `Held` if it has a difference that must not be corrected yet, else None.
 
         Args:
-            obj: Which.
-            decode: Decodes it as it is; is called only for one that is remembered.
+            obj: The object.
+            decode: Decodes the live object; called only if the object is remembered.
             now: Monotonic seconds.
         """
         record = self._records.get(obj)
@@ -110,5 +111,5 @@ class Alterations:
 
 
 def _pause(tries: int) -> float:
-    # The exponent is bounded, since a float's is.
+    # The exponent is bounded, because that of a float is.
     return 0.0 if tries <= 0 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 16))

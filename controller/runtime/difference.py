@@ -1,12 +1,13 @@
-"""Whether an object has everything that we want of it, and if not, what differs, in words.
+"""Compares a desired object with the live one, and says in words what differs.
 
-Only fields of the desired object are looked at: what the server or others have added is theirs. A list without keys is
-ours as a whole, as it is to server-side apply, so that what was added to its elements counts. Where the API gives two
-spellings the same meaning, they are the same here: a missing field and a zero value, "1000m" and "1" in quantities,
-the order of a list whose elements have a key (containers by name, ports by number and protocol, conditions by type).
+The comparison covers only fields of the desired object: other fields belong to the server or to other writers. A list
+without keys belongs to the desired object as a whole, as in server-side apply, so additions to its elements count.
+Values to which the API gives the same meaning are equal here: a missing field and a zero value, the quantities "1000m"
+and "1", and lists in another order whose elements have a key (containers by name, ports by number and protocol,
+conditions by type).
 
-An empty object is no zero value: whether it is there is what it says, as in `emptyDir: {}` or `podSelector: {}`. Only
-an empty map of texts or quantities says as much as none.
+An empty object is no zero value: its presence is its meaning, as in `emptyDir: {}` or `podSelector: {}`. Only an empty
+map of texts or quantities means the same as a missing one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 NOT_COMPARED = frozenset({"apiVersion", "kind", "status"})
-"""Top level fields that say where the object is served, or that an apply of the object cannot set."""
+"""Top-level fields that say where the object is served, or that an apply of the object cannot set."""
 
 LIST_KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "conditions": (("type",),),
@@ -42,13 +43,13 @@ LIST_KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "volumeMounts": (("mountPath",),),
     "volumes": (("name",),),
 }
-"""For lists of the built-in kinds (by the field's name): the fields that tell their elements apart, as the API's
-`listMapKeys` has them. The first alternative counts whose leading field the elements have."""
+"""For lists of the built-in kinds, by the field's name: the fields that identify an element, as in the API's
+`listMapKeys`. The first alternative applies whose leading field is in every element."""
 
 KEY_DEFAULTS = {"protocol": "TCP"}
 
 SETS = frozenset({"finalizers"})
-"""Lists that are sets: elements of others stay."""
+"""Lists that are sets: elements that others have added stay."""
 
 QUANTITIES = frozenset(
     {"allocatable", "capacity", "default", "defaultRequest", "hard", "limits", "max", "min", "overhead", "requests"}
@@ -69,7 +70,7 @@ MAPS = QUANTITIES | {
     "stringData",
     "volumeAttributes",
 }
-"""Fields whose values are maps: an empty one is as good as none."""
+"""Fields whose values are maps: an empty map means the same as a missing one."""
 
 DEFAULTS: Mapping[tuple[str, str], Any] = {
     ("fieldRef", "apiVersion"): "v1",
@@ -78,25 +79,25 @@ DEFAULTS: Mapping[tuple[str, str], Any] = {
     ("serviceAccountToken", "expirationSeconds"): 3600,
     ("subjects", "apiGroup"): "rbac.authorization.k8s.io",
 }
-"""What the server fills in inside of elements of lists without keys, by the field's parent and name."""
+"""Defaults that the server sets inside elements of lists without keys, by the field's parent and name."""
 
 REFERENCES = frozenset({"secret", "secretKeyRef", "serviceAccountToken", "tokenRequests"})
-"""Fields that are named for secrets and tell where these are."""
+"""Fields that have the name of a secret, but only refer to one."""
 
 SHOWN = 80
-"""Characters of a value that a difference shows."""
+"""Most characters of a value that a difference shows."""
 
 _ELEMENT = re.compile(r"\[.*\]$")
-"""What a path's name has of the element of a list."""
+"""The part of a name in a path that identifies the element of a list."""
 
 
 class Difference(NamedTuple):
     """One difference.
 
     Attributes:
-        path: Where, by names of fields and keys of elements.
-        wanted: What is wanted there; None: nothing.
-        found: What is there; None: nothing.
+        path: The place, by names of fields and keys of elements.
+        wanted: The desired value; None: no value.
+        found: The live value; None: no value.
     """
 
     path: tuple[str, ...]
@@ -105,13 +106,13 @@ class Difference(NamedTuple):
 
 
 def difference(desired: JsonObject, live: JsonObject) -> str | None:
-    """The first difference that an apply of `desired` would mend, in words; None if there is none.
+    """The first difference that an apply of `desired` would correct, in words; None if there is none.
 
-    Of a Secret only the names of its values are shown. Values with the name of a secret, such as variables, are hidden.
+    The text shows no value of a Secret, and none whose field or variable has the name of a secret.
 
     Args:
-        desired: The object as wanted, with the fields that are ours and no others.
-        live: The object as it is.
+        desired: The desired object, with the fields that this writer sets and no others.
+        live: The live object.
     """
     found = differences(desired, live)
     if not found:
@@ -122,7 +123,7 @@ def difference(desired: JsonObject, live: JsonObject) -> str | None:
 
 
 def differences(desired: JsonObject, live: JsonObject) -> list[Difference]:
-    """All differences that an apply of `desired` would put right."""
+    """All differences that an apply of `desired` would correct."""
     found: list[Difference] = []
     for name, wanted in desired.items():
         if name not in NOT_COMPARED:
@@ -131,14 +132,14 @@ def differences(desired: JsonObject, live: JsonObject) -> list[Difference]:
 
 
 def covers(live: Any, desired: Any) -> bool:
-    """Whether `live` has everything that `desired` asks for, by the same rules."""
+    """Whether `live` has everything that `desired` has, by the rules of this module."""
     found: list[Difference] = []
     _compare(desired, live, (), found)
     return not found
 
 
 def _compare(wanted: Any, found: Any, path: tuple[str, ...], into: list[Difference], *, whole: bool = False) -> None:
-    """Add the differences below a path; `whole`: all of what is there is ours."""
+    """Adds the differences below a path. `whole`: everything there belongs to the desired object."""
     if wanted == found or (_is_zero(wanted, path) and _is_zero(found, path)):
         return
     if isinstance(wanted, dict) and isinstance(found, dict):
@@ -206,7 +207,7 @@ def _element(path: tuple[str, ...], key: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_zero(value: Any, path: tuple[str, ...]) -> bool:
-    """Whether the API leaves such a value out: it reads a missing field the same way."""
+    """Whether the API omits such a value: it reads a missing field the same way."""
     if value is None:
         return True
     if isinstance(value, dict):
@@ -247,7 +248,7 @@ def _dotted(path: tuple[str, ...]) -> str:
 
 
 def _tells_secret(name: str) -> bool:
-    """Whether a name of a path says that what is there is a secret."""
+    """Whether a name in a path says that the value there is a secret."""
     element = _ELEMENT.search(name)
     return name not in REFERENCES and looks_secret(element[0] if element else name)
 

@@ -1,17 +1,17 @@
-"""Leader election by a Lease: of several replicas one acts, the others stand by with warm caches.
+"""Leader election by a Lease: one of several replicas acts, and the others stand by with warm caches.
 
 The rules are client-go's (`tools/leaderelection`), with three additions:
 
-- A standby follows the lease by a watch, so that it takes over as soon as the lease is let go, and asks the API server
-  only when the lease has run out.
-- The leader counts its lease from the moment at which it *sent* the last renewal that succeeded, and a write after
-  `renew_deadline` from then is refused (`Elector.check`), whatever the rest of the process is doing: a process that was
-  stopped or cut off cannot act when it comes back, even before it finds out that it has lost.
-- Whoever sees another holder steps down at once.
+- A standby watches the lease. It takes over as soon as the holder releases the lease, and asks the API server only
+  when the lease has expired.
+- The leader counts its lease from the moment at which it *sent* the last successful renewal. `Elector.check` refuses
+  writes later than `renew_deadline` after that moment, whatever the rest of the process does. So a process that was
+  stopped or cut off cannot act when it comes back, even before it notices that it has lost the lease.
+- A leader that sees another holder steps down at once.
 
-Wall clocks are written into the lease for people to read, and never compared: how old another's renewal is, is judged
-by the local monotonic clock from the moment at which it was first seen. So clocks that differ do no harm; only their
-rates must agree to about `lease_duration / renew_deadline`.
+The lease contains wall-clock times for people to read; the elector never compares them. It measures the age of another
+holder's renewal by the local monotonic clock, from the moment at which it first saw that renewal. So clocks may differ;
+only their rates must agree to about `lease_duration / renew_deadline`.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 JITTER = 0.2
-"""Up to this share is added to waits, so that candidates do not move in step."""
+"""Jitter: waits are longer, and renewals earlier, by up to this share, so that candidates do not act in step."""
 
 FAILED_PERIOD = 0.25
-"""Of the retry period, what a leader waits for after a renewal that failed.
+"""Share of the retry period that a leader waits after a failed renewal.
 
-An API server that is restarted may be back just before the deadline; of a few attempts until then each would be missed.
+A restarting API server may be back just before the deadline, and a few attempts until then could all come too early.
 """
 
 
 class NotLeaderError(Exception):
-    """A write was refused because this process does not hold the lease, or has not renewed it in time."""
+    """A write is refused because this process does not hold the lease, or has not renewed it in time."""
 
 
 def causes(error: BaseException) -> tuple[BaseException, ...]:
-    """The errors that a group from task groups has in it; of any other error, itself."""
+    """The errors inside an exception group, at any depth; for any other error, the error itself."""
     if isinstance(error, BaseExceptionGroup):
         return tuple(cause for part in error.exceptions for cause in causes(part))
     return (error,)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether an error is a `NotLeaderError`, or a group with one in it: then no object is at fault."""
+    """Whether an error is a `NotLeaderError` or a group that contains one. No object is the cause of such an error."""
     return any(isinstance(cause, NotLeaderError) for cause in causes(error))
 
 
@@ -78,9 +78,9 @@ class LeaderElection:
     Attributes:
         namespace: Where the lease is.
         name: Its name; the `name` label of metrics.
-        lease_duration: Time without a renewal after which others take the lease.
+        lease_duration: Time without a renewal after which other candidates take the lease.
         renew_deadline: Time without a renewal after which the leader steps down. The difference to `lease_duration` is
-            the time that requests under way have to arrive.
+            the time that requests in flight have to arrive.
         retry_period: Time between renewals, and between attempts to take the lease.
     """
 
@@ -107,16 +107,16 @@ class LeaseClient(Protocol):
         ...
 
     async def create(self, spec: LeaseSpec) -> Lease:
-        """Makes the lease; an ApiError (already exists) if another was faster."""
+        """Creates the lease. Raises an ApiError (already exists) if another candidate was faster."""
         ...
 
     async def update(self, spec: LeaseSpec, resource_version: str) -> Lease:
-        """Changes the lease if it is still of that version; else an ApiError (conflict, or not found)."""
+        """Updates the lease if it still has that version. Raises an ApiError (conflict, not found) if not."""
         ...
 
 
 class KubeLease:
-    """The lease in the API server. `client` must be one whose writes are not held back by the elector itself."""
+    """The lease in the API server. The elector itself must not gate the writes of `client`."""
 
     def __init__(self, client: Client, election: LeaderElection) -> None:
         self._client = client
@@ -129,7 +129,7 @@ class KubeLease:
         return None if found is None else _lease(found)
 
     async def create(self, spec: LeaseSpec) -> Lease:
-        """Makes the lease."""
+        """Creates the lease."""
         body: JsonObject = {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
@@ -139,7 +139,7 @@ class KubeLease:
         return _lease(await self._client.create(LEASE, body))
 
     async def update(self, spec: LeaseSpec, resource_version: str) -> Lease:
-        """Changes the lease's spec; labels and annotations that others have set stay."""
+        """Updates the lease's spec, and keeps labels and annotations that others have set."""
         body: JsonObject = {
             "metadata": {"resourceVersion": resource_version},
             "spec": {name: getattr(spec, field) for field, name in _LEASE_FIELDS},
@@ -164,12 +164,12 @@ _LEASE_FIELDS = tuple((field.name, field.encode_name) for field in msgspec.struc
 
 
 def boot_time() -> float:
-    """Monotonic seconds that go on while the machine is suspended: the others' clocks do not stop then either."""
+    """Monotonic seconds that also count while the machine is suspended, as the other candidates' clocks do."""
     return time.clock_gettime(_BOOT_CLOCK)
 
 
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux has one of its own; macOS' monotonic clock goes on while the machine sleeps."""
+"""Linux has a separate clock for this; the monotonic clock of macOS also counts while the machine sleeps."""
 
 
 class Elector:
@@ -178,13 +178,13 @@ class Elector:
     Args:
         leases: Access to the lease.
         election: Which lease, and its timing.
-        identity: Unique among the candidates, and never used again after a restart.
-        clock: Monotonic seconds; `boot_time`, but for an event loop with a clock of its own.
+        identity: Unique among the candidates, and never reused after a restart.
+        clock: Monotonic seconds. Default: `boot_time`, or the clock of the event loop if it has its own.
         now: The wall clock, for the times that people read in the lease.
         uniform: Random numbers from [0, 1).
 
     Attributes:
-        slow_path: Renewals that found the lease changed and had to read it first.
+        slow_path: Number of renewals that found the lease changed and had to read it first.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class Elector:
         self._lease: Lease | None = None
         self._seen_at = -math.inf
         self._missing = False
-        """Whether the lease of another was found to be deleted; `_seen_at` is when."""
+        """Whether another candidate's lease was found to be deleted; `_seen_at` is the time of that."""
         self._leading = False
         self._renewed = -math.inf
         self._next_renewal = -math.inf
@@ -221,21 +221,21 @@ class Elector:
 
     @property
     def holder(self) -> str:
-        """Who held the lease when it was last seen; empty for nobody."""
+        """The holder of the lease when it was last seen; empty if it had none."""
         return (self._lease.spec.holder_identity or "") if self._lease is not None else ""
 
     @property
     def overdue(self) -> float:
-        """Seconds by which a leader has outlived its deadline without stepping down; 0 for a healthy process."""
+        """Seconds since the deadline of a leader that has not stepped down; 0 for a healthy process."""
         if not self._leading:
             return 0.0
         return max(0.0, self._clock() - self._renewed - self.election.renew_deadline)
 
     def check(self) -> None:
-        """To be called before each write.
+        """Refuses a write unless this process leads. Call it before each write.
 
         Raises:
-            NotLeaderError: This process may not act.
+            NotLeaderError: This process does not lead.
         """
         if not self.leading:
             raise NotLeaderError(
@@ -244,7 +244,7 @@ class Elector:
             )
 
     def observe(self, lease: Lease) -> None:
-        """Takes note of the lease as a watch or an answer shows it. What is older than what is known is ignored."""
+        """Records the lease as a watch or a response shows it, and ignores versions older than the known one."""
         known = self._lease
         if known is not None and _version(lease) <= _version(known):
             return
@@ -254,9 +254,9 @@ class Elector:
             self._tell()
 
     def observe_deletion(self, lease: Lease) -> None:
-        """Takes note that the lease is not there any more.
+        """Records that the lease was deleted.
 
-        Its leader makes it again at once, so that nobody finds it free; a standby waits as if it were still there.
+        The leader creates it again at once, so that no candidate finds it free. A standby waits as if it still existed.
         """
         known = self._lease
         if self._leading and known is not None and known.metadata.uid == lease.metadata.uid:
@@ -265,7 +265,7 @@ class Elector:
             self._tell()
 
     async def acquire(self) -> None:
-        """Returns once this process holds the lease; until then it waits, for as long as another renews it."""
+        """Waits until this process holds the lease, for as long as another candidate renews it."""
         while True:
             wait = self._free_in()
             if wait > 0:
@@ -286,10 +286,11 @@ class Elector:
             await anyio.sleep(self.election.retry_period * (1 + JITTER * self._uniform()))
 
     async def hold(self) -> None:
-        """Renews the lease for ever.
+        """Renews the lease until it is lost.
 
         Raises:
-            LeadershipLostError: It could not be renewed in time, or another holds it. No write is let through any more.
+            LeadershipLostError: It could not be renewed in time, or another candidate holds it. From then on `check`
+                refuses every write.
         """
         self._next_renewal = self._renewed + self.election.retry_period
         failed = False
@@ -307,7 +308,7 @@ class Elector:
                     with anyio.move_on_after(min(wait, remaining)):
                         await self._changed.wait()
                     continue
-                # Counted from the beginning of this attempt, so that slow answers do not eat up the deadline.
+                # The period counts from the start of this attempt, so that slow responses do not use up the deadline.
                 began = self._clock()
                 await self._try_to_renew(self._patience(remaining, failed=failed))
                 failed = self._renewed < began
@@ -317,9 +318,9 @@ class Elector:
             self._leading = False
 
     async def release(self) -> None:
-        """Lets the lease go, so that another need not wait for its end. No write is let through from now on.
+        """Releases the lease, so that another candidate need not wait until it expires. Writes are refused from now on.
 
-        It is a courtesy: where it fails, the lease runs out by itself.
+        Errors are logged and not raised: a lease that is not released expires by itself.
         """
         self._leading = False
         if self._lease is None or self.holder != self.identity:
@@ -342,24 +343,24 @@ class Elector:
             except ApiError as error:
                 if not error.is_conflict:
                     raise
-                await self._read()  # a renewal that was cancelled under way may have arrived, or is about to
+                await self._read()  # a renewal that was cancelled in flight may have arrived, or may still arrive
 
     @contextmanager
     def dead_mans_switch(self, abort: Callable[[int], object] = os._exit) -> Iterator[None]:
-        """While the context lasts, ends the process when another may have taken the lease.
+        """Ends the process when another candidate may have taken the lease, for as long as the context lasts.
 
-        For a leader that neither renews nor comes to an end: its event loop is stuck, a worker thread does not return,
-        or the process was stopped for a while. A thread of its own does this, since nothing else can be relied on then.
+        This is for a leader that neither renews nor ends: its event loop is stuck, a worker thread does not return, or
+        the process was stopped for a while. A separate thread does it, because nothing else can be relied on then.
 
         Args:
-            abort: Ends the process with an exit code, from whichever thread calls it, and whatever the others do.
+            abort: Ends the process with an exit code, from any thread, whatever the other threads do.
         """
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(max(0.0, self._taken_from - self._clock())):
                 if self._clock() >= self._taken_from:
-                    # Not by the log: whoever holds its lock may be what is stuck.
+                    # Not through the logger: the thread that holds its lock may be the one that is stuck.
                     os.write(
                         2, f"{self.identity}: lease {self.election.name} ran out, process ended by force\n".encode()
                     )
@@ -375,14 +376,14 @@ class Elector:
 
     @property
     def _taken_from(self) -> float:
-        """When, by the own clock, another candidate may take the lease at the earliest."""
+        """The earliest time, by the own clock, at which another candidate may take the lease."""
         return self._renewed + self.election.lease_duration
 
     def _free_in(self) -> float:
-        """Seconds until the lease may be taken, as far as is known."""
+        """Seconds until the lease may be taken, as far as this process knows."""
         if self._lease is None or self.holder in ("", self.identity):
             return 0.0
-        # Never sooner than by the own settings: whoever holds it may not know yet what others have written into it.
+        # Never less than the own setting: the holder may not know yet what others have written into the lease.
         duration = max(self._lease.spec.lease_duration_seconds or 0, self.election.lease_duration)
         return self._seen_at + duration - self._clock()
 
@@ -395,10 +396,10 @@ class Elector:
         return True
 
     def _patience(self, remaining: float, *, failed: bool) -> float:
-        """Seconds that an attempt may take, which leave time for another: it may hang on a connection that is dead.
+        """Seconds that an attempt may take. They leave time for another one, as this one may hang on a dead connection.
 
-        A server that is slow has half of the deadline. After a failure it is half of what remains, so that a network
-        which comes back shortly before the deadline is found by an attempt that begins then.
+        A slow server has half of the deadline. After a failure an attempt has half of the remaining time, so that a
+        later attempt can use a network that comes back shortly before the deadline.
         """
         half = (remaining if failed else self.election.renew_deadline) / 2
         return min(remaining, max(half, self.election.retry_period * FAILED_PERIOD))
@@ -414,7 +415,7 @@ class Elector:
                     self.slow_path += 1
                     await self._read()
                     if self._lease is not None and self.holder != self.identity:
-                        return  # `hold` sees it too
+                        return  # `hold` notices it, too
                     await self._write()
         except (ApiError, TransportError, TimeoutError) as error:
             log.warning(
@@ -425,21 +426,22 @@ class Elector:
             )
 
     async def _read(self) -> None:
-        """Takes note of the lease as the API server has it."""
+        """Records the lease as the API server has it."""
         known = self._lease
         found = await self._leases.get()
         if found is None and self.holder not in ("", self.identity) and not self._missing:
-            # Who holds it may not know, and may have renewed it just before: it has as long as after a renewal.
+            # The holder may not know, and may have renewed just before: it has as much time as after a renewal.
             self._missing, self._seen_at = True, self._clock()
             return
         if found is None or (known is not None and _version(found) < _version(known)):
-            # It was deleted; or the server's data were restored from a backup: a read shows all that was known before.
+            # It was deleted, or the server's data was restored from a backup: otherwise no read is older than the known
+            # version.
             self._lease = None
         if found is not None:
             self.observe(found)
 
     async def _write(self) -> None:
-        """Writes the lease in this candidate's name, over what was last seen."""
+        """Writes the lease in this candidate's name, over the version that was last seen."""
         sent = self._clock()
         now = self._timestamp()
         old = self._lease.spec if self._lease is not None else LeaseSpec()

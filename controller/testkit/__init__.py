@@ -1,6 +1,6 @@
 """For unit tests of controllers: an API server in memory, virtual time, and a manager that runs over them.
 
-See docs/testing-controllers.md. It needs no test framework, and no socket.
+See docs/testing-controllers.md. The kit needs neither a test framework nor a socket.
 """
 
 from controller.testkit.clock import VirtualLoop, now, pause, until, virtual_time, wall_clock

@@ -1,7 +1,7 @@
-"""Server-side apply: who owns which fields, what an apply changes, and with whom it conflicts.
+"""Server-side apply: the owners of fields, the changes of an apply, and its conflicts.
 
-The rules are those of Kubernetes' structured-merge-diff. A field is named by its path, whose elements are written as in
-`managedFields`: "f:" a field's name, "k:" the keys of a list's item, "v:" an item of a set.
+The rules are those of Kubernetes' structured-merge-diff. A path names a field. Its elements are written as in
+`managedFields`: "f:" for a field's name, "k:" for the keys of a list's item, "v:" for an item of a set.
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
@@ -29,10 +29,10 @@ _SERVERS = frozenset(
     {"creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields"}
 )
 _UNOWNED = _SERVERS | {"name", "namespace", "resourceVersion", "uid"}
-"""Metadata that nobody owns."""
+"""Metadata that has no owner."""
 
 BEFORE_FIRST_APPLY = "before-first-apply"
-"""Owner of what an object has whose owners are not known, once it is applied."""
+"""Owner of the present fields of an object without known owners, from its first apply on."""
 
 _NODE = object()
 """Stands for a value that is merged by its parts."""
@@ -44,11 +44,11 @@ class Owner:
 
     Attributes:
         manager: Its name.
-        operation: "Apply", or "Update" for everything else. The same name may own fields by both.
-        subresource: By which it wrote.
-        api_version: Of the object that it wrote.
-        time: Of the last change, RFC 3339.
-        fields: What it owns.
+        operation: "Apply", or "Update" for any other write. The same name may own fields by both.
+        subresource: The subresource that it wrote; empty for the object.
+        api_version: The version of the object that it wrote.
+        time: Time of the last change, RFC 3339.
+        fields: The paths that it owns.
     """
 
     manager: str
@@ -60,7 +60,7 @@ class Owner:
 
     @property
     def key(self) -> OwnerKey:
-        """What tells owners apart."""
+        """The identity of an owner."""
         return self.manager, self.operation, self.subresource
 
     def __str__(self) -> str:
@@ -72,11 +72,11 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
     """The object after an apply.
 
     Args:
-        live: As it is; without any field if it is to be made.
-        wanted: The fields that the owner wants.
-        owner: Who applies; `fields` does not matter.
-        topology: Of the kind.
-        force: Take fields that others own and that have other values, instead of a conflict.
+        live: The object before; without fields if it does not exist.
+        wanted: The fields that the owner applies.
+        owner: The owner that applies; its `fields` are ignored.
+        topology: The topology of the kind.
+        force: Take over fields that others own with other values, instead of a conflict.
 
     Raises:
         ApiError: 409, others own such fields.
@@ -102,15 +102,15 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
 
 
 def updated(live: JsonObject, new: JsonObject, owner: Owner, topology: Topology) -> JsonObject:
-    """The new object with owners as they are after any other write: who changed a field has it alone.
+    """The new object with its owners after a write that is no apply: the writer alone owns each field that it changed.
 
-    Of an object that was made without any field to own, nobody owns anything until it is applied for the first time.
+    An object that was created without any field to own has no owners until its first apply.
 
     Args:
-        live: As it is; without any field if it is to be made.
-        new: As it will be.
-        owner: Who writes; `fields` does not matter.
-        topology: Of the kind.
+        live: The object before; without fields if it does not exist.
+        new: The object after.
+        owner: The owner that writes; its `fields` are ignored.
+        topology: The topology of the kind.
     """
     owners = owners_of(live)
     if live and not owners:
@@ -124,7 +124,7 @@ def updated(live: JsonObject, new: JsonObject, owner: Owner, topology: Topology)
 
 
 def owners_of(obj: JsonObject) -> dict[OwnerKey, Owner]:
-    """Who owns fields of the object."""
+    """The owners of fields of the object."""
     found: dict[OwnerKey, Owner] = {}
     for entry in obj.get("metadata", {}).get("managedFields", ()):
         owner = Owner(
@@ -158,7 +158,7 @@ def _with_owners(obj: JsonObject, owners: Iterable[Owner]) -> JsonObject:
 
 
 def _fields(paths: Iterable[Path]) -> JsonObject:
-    """Paths as `fieldsV1` has them."""
+    """The paths in the format of `fieldsV1`."""
     root: JsonObject = {}
     found = set(paths)
     inner = {path[:length] for path in found for length in range(1, len(path))}
@@ -172,7 +172,7 @@ def _fields(paths: Iterable[Path]) -> JsonObject:
 
 
 def _paths(fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:
-    """The opposite of `_fields`."""
+    """The inverse of `_fields`."""
     for element, below in fields.items():
         if element == ".":
             yield at
@@ -183,7 +183,7 @@ def _paths(fields: Mapping[str, Any], at: Path = ()) -> Iterator[Path]:
 
 
 def _owned_part(obj: JsonObject) -> JsonObject:
-    """What of an object can have owners."""
+    """The part of an object that can have owners."""
     metadata = {name: value for name, value in obj.get("metadata", {}).items() if name not in _UNOWNED}
     rest = {name: value for name, value in obj.items() if name not in ("apiVersion", "kind", "metadata")}
     return rest | ({"metadata": metadata} if metadata else {})
@@ -211,7 +211,7 @@ def _compact(value: Any) -> str:
 
 
 def _parts(value: Any, topology: Topology) -> Iterator[tuple[str, Any, Topology, bool]]:
-    """Path element, value and topology of each part, and whether it is owned itself although it has parts."""
+    """Path element, value and topology of each part, and whether a part that has parts is owned, too."""
     if isinstance(value, dict):
         for name, part in value.items():
             yield f"f:{name}", part, topology.child(name), not topology.declares(name)
@@ -221,7 +221,7 @@ def _parts(value: Any, topology: Topology) -> Iterator[tuple[str, Any, Topology,
 
 
 def _walk(value: Any, topology: Topology, at: Path = ()) -> Iterator[tuple[Path, Any, bool]]:
-    """Path and value of every part of a value, and whether who sets it owns the path."""
+    """Path and value of every part of a value, and whether its writer owns the path."""
     for element, part, below, own in _parts(value, topology):
         path = (*at, element)
         if element.startswith("v:") or _is_leaf(part, below):
@@ -232,7 +232,7 @@ def _walk(value: Any, topology: Topology, at: Path = ()) -> Iterator[tuple[Path,
 
 
 def _compare(old: JsonObject, new: JsonObject, topology: Topology) -> tuple[frozenset[Path], frozenset[Path]]:
-    """Paths whose values were set or changed, and those that were removed. A new object is set as a whole, too."""
+    """Paths whose values were set or changed, and paths that were removed."""
     before = {path: value for path, value, _ in _walk(_owned_part(old), topology)}
     after = {path: value for path, value, _ in _walk(_owned_part(new), topology)}
     changed = {path for path, value in after.items() if path not in before or before[path] != value}
@@ -256,7 +256,7 @@ def _merge(live: Any, wanted: Any, topology: Topology) -> Any:
 
 
 def _merge_lists(live: dict[str, Any], wanted: dict[str, Any], topology: Topology) -> list[Any]:
-    """Items in the wanted order; those that are not wanted stay before the ones that they were before."""
+    """The items in the applied order; each other item keeps its place before the item that it preceded."""
     merged: list[Any] = []
     left = list(wanted)
     below = topology.item()
@@ -277,7 +277,7 @@ def _merge_lists(live: dict[str, Any], wanted: dict[str, Any], topology: Topolog
 
 
 def _without(value: Any, doomed: frozenset[Path], kept: frozenset[Path], topology: Topology, at: Path = ()) -> Any:
-    """The value without what nobody owns any more; None if that leaves nothing. An item goes with all that is in it."""
+    """The value without parts that have no owner any more; None if nothing is left. An item goes as a whole."""
     if not any(path[: len(at)] == at for path in doomed):
         return value
     left: list[tuple[str, Any]] = []

@@ -1,7 +1,7 @@
-"""Virtual time: an event loop whose clock jumps to the next timer when nothing else is to be done.
+"""Virtual time: an event loop whose clock jumps to the next timer when no task can run.
 
-Hours pass in milliseconds; timers, timeouts and sleeps run in their order at exactly their times. Only what needs no
-real I/O and no threads can be tested so: while the loop waits for those, it would jump.
+Hours pass in milliseconds. Timers, timeouts and sleeps run in order and exactly on time. Code under test must use
+neither real I/O nor threads: the clock would jump while the loop waits for them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
-"""What wall clocks of the kit show when virtual time begins."""
+"""The time of the kit's wall clocks when virtual time begins."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Does not wait for files: it lets the loop's clock jump over the wait."""
+    """Does not wait for files: the loop's clock jumps over the wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """A loop in virtual time. What takes its clock from `workqueue.loop_clock` goes by it too."""
+    """An event loop in virtual time. Code that takes its clock from `workqueue.loop_clock` uses that time, too."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -51,12 +51,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self._jumping.now
 
     def skip(self, seconds: float) -> None:
-        """Let time pass while nothing runs: the process was stopped, or one task held up all others."""
+        """Let time pass while nothing runs, as when the process is stopped or one task blocks all others."""
         self._jumping.now += seconds
 
 
 def virtual_time[**P](test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run an async test in a loop with virtual time."""
+    """Decorates an async test, so that it runs in a loop with virtual time."""
 
     @functools.wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -72,7 +72,7 @@ def now() -> float:
 
 
 def wall_clock() -> datetime:
-    """A date that goes with the running loop's time from `EPOCH` on; `EPOCH` where no loop runs."""
+    """`EPOCH` plus the running loop's time; `EPOCH` if no loop runs."""
     try:
         return EPOCH + timedelta(seconds=now())
     except RuntimeError:
@@ -80,7 +80,7 @@ def wall_clock() -> datetime:
 
 
 def pause(seconds: float) -> None:
-    """Stop everything for so many virtual seconds, as a process is that is stopped and goes on."""
+    """Stop everything for that many virtual seconds, as if the process were stopped and continued."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualLoop):
         raise TypeError(f"pause needs a test in virtual time, not in {type(loop).__name__}")
@@ -91,15 +91,15 @@ async def until(condition: Callable[[], object], *, within: float = 3600.0, step
     """Let virtual time pass until a condition holds.
 
     Args:
-        condition: Holds when what it returns is true.
-        within: Virtual seconds that it may take.
-        step: Virtual seconds between two looks.
+        condition: Holds when its return value is true.
+        within: Virtual seconds until the timeout.
+        step: Virtual seconds between two checks.
 
     Raises:
-        TimeoutError: It did not hold in time.
+        TimeoutError: The condition did not hold in time.
     """
     ends = now() + within
-    while not condition():  # what is waited for has no event; virtual time costs nothing
+    while not condition():  # a condition has no event to wait for; virtual time costs nothing
         if now() >= ends:
             raise TimeoutError(f"after {within:g} s of virtual time the condition does not hold: {condition}")
         await asyncio.sleep(step)

@@ -1,4 +1,4 @@
-"""A client's connection to the server in memory: requests by their paths, and what goes wrong on the way."""
+"""A client's connection to the server in memory: requests by their paths, and faults of the network."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 WATCH_SECONDS = 3600.0
-"""How long a watch lasts that does not say it."""
+"""Seconds that a watch lasts by default."""
 
 TOO_LARGE_SECONDS = 3.0
-"""How long the server waits for a version that is yet to come, before it says so."""
+"""Seconds that the server waits for a future version before it returns an error."""
 
 
 class _Target(NamedTuple):
@@ -46,18 +46,18 @@ class _Target(NamedTuple):
 
 
 class Connection:
-    """A way to the server, for `Client`.
+    """A connection to the server, for `Client`.
 
     Args:
         server: The server.
-        manager: Owner of fields that are written without naming a field manager.
+        manager: Owner of fields of writes that name no field manager.
 
     Attributes:
-        late: Seconds that an answer takes to come back; the server has acted at once.
+        late: Seconds until a response arrives; the server acts at once.
         write_gate: See `informers.Client`.
-        delivery_deadline: Of no use here.
-        tracer: Of no use here.
-        stats: What went over it.
+        delivery_deadline: Has no effect here.
+        tracer: Has no effect here.
+        stats: Statistics of its requests.
     """
 
     def __init__(self, server: Network, manager: str) -> None:
@@ -74,12 +74,12 @@ class Connection:
 
     @property
     def host(self) -> str:
-        """A URL that nobody can reach."""
+        """A URL that does not resolve."""
         return "https://testkit.invalid"
 
     @property
     def credential_reads(self) -> Mapping[str, int]:
-        """There are none."""
+        """Empty: the kit has no credentials."""
         return {}
 
     async def __aenter__(self) -> Self:
@@ -91,7 +91,7 @@ class Connection:
         pass
 
     def cut_off(self) -> None:
-        """Let nothing through any more, and not tell: requests have no answer, streams are silent."""
+        """Let nothing through any more, without an error: requests get no response, streams are silent."""
         self._reachable.clear()
         for stream in self._streams:
             stream.stall()
@@ -112,7 +112,7 @@ class Connection:
         accept: str,
         deadline: float,
     ) -> bytes:
-        """See `Client.request`. Errors come as they are: there is nothing that would be repeated."""
+        """See `Client.request`. Errors are raised as they are, without a retry."""
         if self.write_gate is not None and method != "GET":
             self.write_gate()
         started = asyncio.get_running_loop().time()
@@ -163,7 +163,7 @@ class Connection:
             raise self._server.refusals.popleft()
 
     def _target(self, path: str) -> _Target:
-        """What a path means, as `Resource.path` makes it."""
+        """The target of a path that `Resource.path` has made."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
         if parts[0] == "api":
             parts.insert(1, "")
@@ -304,7 +304,7 @@ class Connection:
 
 
 def _decoded(body: bytes | None, content_type: str) -> JsonObject:
-    """What was sent. Raises ApiError 400, 415."""
+    """The decoded body. Raises ApiError 400, 415."""
     if "json" not in content_type and "yaml" not in content_type:
         raise ApiError(415, "UnsupportedMediaType", f"the body is {content_type!r}, must be JSON")
     try:

@@ -1,4 +1,4 @@
-"""How objects, lists and events are sent: as JSON, whole or their metadata alone."""
+"""Encodes objects, lists and events as JSON: whole objects, or their metadata alone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ESCAPES = [(character.encode(), rb"\u%04x" % ord(character)) for character in "
 
 
 def content_type(accept: str, resource: Resource) -> str:
-    """The encoding of an answer: the first one asked for that the server has. It has JSON; there are no tables.
+    """The encoding of a response: the first accepted one that the server has. It has JSON and no tables.
 
     Raises:
-        ApiError: 406, it has none of them.
+        ApiError: 406, the server has none of them.
     """
     for found in map(str.strip, accept.split(",")):
         media, *parameters = (part.strip() for part in found.split(";"))
@@ -33,12 +33,12 @@ def content_type(accept: str, resource: Resource) -> str:
 
 
 def encode_object(obj: JsonObject, media: str = JSON) -> bytes:
-    """An object, or a Status, alone."""
+    """Encodes one object, or a Status."""
     return to_json(partial(obj) if _is_partial(media) and obj["kind"] != "Status" else obj)
 
 
 def to_json(value: JsonObject) -> bytes:
-    """JSON as servers in Go write it, with escapes that HTML needs."""
+    """JSON as servers in Go write it, with HTML escapes."""
     encoded = orjson.dumps(value)
     for character, escape in _ESCAPES:
         encoded = encoded.replace(character, escape)
@@ -46,13 +46,13 @@ def to_json(value: JsonObject) -> bytes:
 
 
 def encode_event(event: str, obj: JsonObject, media: str = JSON) -> bytes:
-    """An event as it stands in a watch."""
+    """Encodes an event of a watch."""
     shown = partial(obj) if _is_partial(media) and event != "ERROR" else obj
     return to_json({"type": event, "object": shown}) + b"\n"
 
 
 def encode_list(resource: Resource, items: Sequence[JsonObject], metadata: JsonObject, media: str = JSON) -> bytes:
-    """A page of a list."""
+    """Encodes a page of a list."""
     kind, api_version = f"{resource.kind}List", resource.api_version
     if _is_partial(media):
         items = [partial(obj) for obj in items]

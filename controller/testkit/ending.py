@@ -1,4 +1,4 @@
-"""How an object ends, as far as the API server sees to it: finalizers, and the time that a Pod has to stop."""
+"""Deletion as the API server does it: finalizers, and the grace period of a Pod."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 DEFAULT_GRACE = 30
-"""Seconds that a Pod has which does not say it."""
+"""Grace period in seconds of a Pod that sets none."""
 
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def propagation_of(options: Mapping[str, object]) -> str:
-    """The policy that DeleteOptions ask for, "" if none.
+    """The propagation policy of DeleteOptions; "" if they have none.
 
     Raises:
-        ApiError: 422, there is no such policy, or it is asked for in two ways.
+        ApiError: 422, there is no such policy, or the options set it twice.
     """
     policy, orphans = options.get("propagationPolicy") or "", options.get("orphanDependents")
     if policy and orphans is not None:
@@ -41,8 +41,8 @@ def marked(obj: JsonObject, propagation: str, grace: int | None, now: datetime) 
 
     Args:
         obj: The object.
-        propagation: Policy; "": as its finalizers say.
-        grace: Seconds that it may take at most; None: its own.
+        propagation: Policy of the deletion; "": the one that its finalizers say.
+        grace: Grace period in seconds; None: its own.
         now: The wall clock.
     """
     metadata = dict(obj["metadata"])
@@ -53,12 +53,12 @@ def marked(obj: JsonObject, propagation: str, grace: int | None, now: datetime) 
         if "generation" in metadata:
             metadata["generation"] += 1
     elif left and (grace is None or seconds >= left):
-        return obj  # it has its time
+        return obj  # its grace period is short enough already
     elif left:
         ends = datetime.fromisoformat(metadata["deletionTimestamp"]) - timedelta(seconds=left - seconds)
         metadata |= _times(max(ends, now), seconds)
     if not propagation and obj["kind"] == "Job" and not asked_by(obj):
-        propagation = "Orphan"  # as for the clients of the first version of its API
+        propagation = "Orphan"  # the default for Jobs, as in the first version of their API
     if propagation:
         kept = [name for name in metadata.pop("finalizers", ()) if name not in FINALIZERS.values()]
         finalizers = [*kept, *filter(None, [FINALIZERS.get(propagation)])]
@@ -68,20 +68,20 @@ def marked(obj: JsonObject, propagation: str, grace: int | None, now: datetime) 
 
 
 def is_held(obj: JsonObject) -> bool:
-    """Whether something has to be done before the object can go."""
+    """Whether finalizers keep the object from being removed."""
     if obj["kind"] == "Namespace" and obj.get("spec", {}).get("finalizers"):
         return True
     return bool(obj["metadata"].get("finalizers"))
 
 
 def is_over(obj: JsonObject) -> bool:
-    """Whether the object ends, and nothing holds it any more."""
+    """Whether the object is being deleted, and nothing keeps it from being removed."""
     metadata = obj["metadata"]
     return "deletionTimestamp" in metadata and not metadata.get("deletionGracePeriodSeconds") and not is_held(obj)
 
 
 def _grace(obj: JsonObject, asked: int | None) -> int:
-    """Seconds until the object may go: Pods that run have some."""
+    """Grace period in seconds; only Pods that run have one."""
     spec = obj.get("spec", {})
     if obj["kind"] != "Pod" or not spec.get("nodeName"):
         return 0

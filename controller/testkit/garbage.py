@@ -1,11 +1,12 @@
-"""What Kubernetes' garbage collector and namespace controller do, at once after each write.
+"""The work of Kubernetes' garbage collector and namespace controller, done at once after each write.
 
-An object goes when none of its owners is left; references to owners that are gone are dropped while another is left. In
-the foreground an owner waits for the dependents that block it (`blockOwnerDeletion`), and they go as it does; one that
-orphans its dependents waits until they refer to it no more. An object with an owner of a kind that is not served, or
-one without a namespace whose owner has to be in one, is left alone. Objects go with their namespace.
+An object is deleted when none of its owners exists. While one exists, references to the others are removed. An owner
+that is deleted in the foreground waits for the dependents that block it (`blockOwnerDeletion`), which are deleted in
+the foreground, too. An owner that orphans its dependents waits until none refers to it. The collector skips an object
+whose owner has a kind that is not served, and a cluster-scoped object whose owner is namespaced. The objects of a
+namespace are deleted with it.
 
-Other than in a cluster nothing unties owners that own each other and are deleted in the foreground.
+Unlike in a cluster, owners that own each other and are deleted in the foreground wait for ever.
 
 Source: https://kubernetes.io/docs/concepts/architecture/garbage-collection/
 """
@@ -24,16 +25,16 @@ if TYPE_CHECKING:
     from informers import JsonObject, Key, Resource
 
 FINALIZERS = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
-"""What marks an owner until its dependents are dealt with, by the policy of its deletion."""
+"""Finalizers of an owner whose dependents are not handled yet, by the policy of its deletion."""
 
 
 class Change(NamedTuple):
-    """What has to be done to one object.
+    """A change of one object.
 
     Attributes:
-        collection: Where it is.
+        collection: Its collection.
         key: Its namespace and name.
-        object: As it should be; None: it should be deleted, as far as its finalizers allow.
+        object: The new object; None: it is to be deleted, as far as its finalizers allow.
         propagation: Policy of the deletion.
     """
 
@@ -44,11 +45,11 @@ class Change(NamedTuple):
 
 
 def next_change(storage: Storage, kinds: Mapping[str, Resource]) -> Change | None:
-    """The next thing that has to be done, None if nothing has.
+    """The next change to make; None if there is none.
 
     Args:
         storage: The objects.
-        kinds: What is served, by "apiVersion/kind".
+        kinds: The served kinds, by "apiVersion/kind".
     """
     due = storage.relations.due
     while due:
@@ -61,7 +62,7 @@ def next_change(storage: Storage, kinds: Mapping[str, Resource]) -> Change | Non
 
 
 def _due(storage: Storage, kinds: Mapping[str, Resource], collection: Collection, key: Key) -> Change | None:
-    """What has to be done to one object, None if nothing has."""
+    """The change to make to one object; None if there is none."""
     obj, relations = storage.objects(collection).get(key), storage.relations
     if obj is None:
         return None
@@ -83,7 +84,7 @@ def _is_ending(storage: Storage, namespace: str) -> bool:
 
 
 def _orphans(storage: Storage, uid: str) -> bool:
-    """Whether the object with this uid lets its dependents go before it ends."""
+    """Whether the object with this uid is being deleted and orphans its dependents."""
     place = storage.relations.place(uid)
     return place is not None and _ends_by(storage.objects(place[0])[place[1]], "Orphan")
 
@@ -99,13 +100,13 @@ def _without_owners(obj: JsonObject, uids: set[str]) -> JsonObject:
 
 
 def _with(obj: JsonObject, name: str, values: list[Any]) -> JsonObject:
-    """The object with a list in its metadata, or without it if that is empty."""
+    """The object with a list in its metadata; without the field if the list is empty."""
     metadata = {field: value for field, value in obj["metadata"].items() if field != name}
     return {**obj, "metadata": {**metadata, **({name: values} if values else {})}}
 
 
 def _released(obj: JsonObject, relations: Relations, *, empty_namespace: bool) -> JsonObject:
-    """An object that ends, without what holds it and needs not any more."""
+    """An object that is being deleted, without the finalizers that are done."""
     metadata = obj["metadata"]
     if empty_namespace and obj.get("spec", {}).get("finalizers"):
         return {**obj, "spec": {}}
@@ -116,7 +117,7 @@ def _released(obj: JsonObject, relations: Relations, *, empty_namespace: bool) -
 
 
 def _by_owners(storage: Storage, kinds: Mapping[str, Resource], collection: Collection, key: Key) -> Change | None:
-    """What an object's owners mean for it, None if nothing."""
+    """The change that an object's owners require; None if none."""
     obj = storage.objects(collection)[key]
     solid, gone, waiting = False, set(), set()
     for reference in references(obj):
@@ -141,6 +142,6 @@ def _by_owners(storage: Storage, kinds: Mapping[str, Resource], collection: Coll
 
 
 def asked_by(obj: JsonObject) -> str:
-    """The policy of deletion that an object's finalizers ask for, "" if none."""
+    """The policy of deletion that an object's finalizers say; "" if none."""
     finalizers = obj["metadata"].get("finalizers", ())
     return next((policy for policy, finalizer in FINALIZERS.items() if finalizer in finalizers), "")

@@ -1,4 +1,4 @@
-"""What goes over the network to an API server in memory, and what may go wrong on the way."""
+"""Requests and streams to an API server in memory, and faults of the network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Sent(NamedTuple):
 
     Attributes:
         method: HTTP method.
-        path: Without the query.
+        path: Path without the query.
         params: The query.
-        at: When, on the event loop's clock.
+        at: Time on the event loop's clock.
     """
 
     method: str
@@ -33,17 +33,17 @@ class Sent(NamedTuple):
 
 @dataclass(eq=False)
 class Network(Objects):
-    """The objects of a server, and what goes over the network to it. See `controller.testkit.ApiServer`.
+    """The objects of a server, with the requests and streams to it. See `controller.testkit.ApiServer`.
 
     Attributes:
-        streaming: Whether it knows streaming lists (`sendInitialEvents`).
-        chunk: Bytes that one read of a stream returns at most.
-        page_limit: Objects of one page at most, though a client asks for more.
-        refusals: Errors for the requests to come, one each.
-        stopped: Whether it has been stopped.
+        streaming: Whether it serves streaming lists (`sendInitialEvents`).
+        chunk: Most bytes that one read of a stream returns.
+        page_limit: Most objects of a page, even if a client asks for more.
+        refusals: Errors for the next requests, one for each.
+        stopped: Whether it is stopped.
         requests: All requests that were sent.
-        streams: The watches that are open.
-        pages: What is left of lists that were read by pages, with its version, by token.
+        streams: The open watches.
+        pages: The rest of lists that are read in pages, with their version, by token.
     """
 
     streaming: bool = True
@@ -60,7 +60,7 @@ class Network(Objects):
         super().__post_init__()
 
     def withdraw(self, resource: Resource) -> None:
-        """Serve a kind no more: its objects go, and its watches end."""
+        """Stop serving a kind: its objects are removed, and its watches end."""
         served = self.served(resource.group, resource.version, resource.plural)
         super().withdraw(resource)
         for stream in self.streams:
@@ -68,35 +68,35 @@ class Network(Objects):
                 stream.end()
 
     def compact(self) -> None:
-        """Drop the history until now: watches that begin earlier, and pages of earlier lists, get 410."""
+        """Drop the history until now: watches from an earlier version, and pages of earlier lists, get 410."""
         self.storage.compact()
 
     def restore(self, version: int) -> None:
-        """Go back to the data of this version, as from a backup; every stream breaks."""
+        """Restore the data of this version, as from a backup. Every stream breaks."""
         self.storage.restore(version)
         self.cut(0)
 
     def stop(self) -> None:
-        """Break every stream, and refuse connections until it is started again."""
+        """Break every stream, and refuse connections until `start`."""
         self.stopped = True
         self.cut(0)
 
     def start(self) -> None:
-        """Be there again, with the data as they were."""
+        """Accept connections again, with the same data."""
         self.stopped = False
 
     def cut(self, after: int) -> None:
-        """Break every stream, when it has carried so many bytes more."""
+        """Break every stream after that many more bytes."""
         for stream in self.streams:
             stream.cut(after)
 
     def end(self) -> None:
-        """End every stream in good order."""
+        """End every stream without an error."""
         for stream in self.streams:
             stream.end()
 
     def stall(self) -> None:
-        """Let every stream go silent."""
+        """Make every stream silent: it stays open and sends nothing."""
         for stream in self.streams:
             stream.stall()
 
@@ -111,11 +111,11 @@ class Network(Objects):
             stream.tell(event, obj)
 
     def fail(self, error: ApiError) -> None:
-        """End every stream by an error event."""
+        """End every stream with an error event."""
         for stream in self.streams:
             stream.fail(error)
 
     def wake(self) -> None:
-        """Let every stream see what has happened."""
+        """Notify every stream of a change."""
         for stream in self.streams:
             stream.wake()

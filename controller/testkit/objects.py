@@ -1,9 +1,9 @@
-"""The objects of an API server in memory: its rules for reads and writes, and what its garbage collector does.
+"""The objects of an API server in memory: its rules for reads and writes, and garbage collection.
 
-What it does as the real one (`tests/integration/test_testkit.py` compares them): versions, uids, generations,
-conflicts, namespaces, status apart from the rest, deletion, selectors, server-side apply. What it does not: it neither
-validates, fills in nor drops fields, asks for no rights, converts nothing between versions of a kind, and runs none of
-Kubernetes' controllers but the garbage collector.
+It does these as a real server does (`tests/integration/test_testkit.py` compares them): versions, uids, generations,
+conflicts, namespaces, the status subresource, deletion, selectors, server-side apply. It does not validate, default or
+prune fields, checks no permissions, converts no objects between versions of a kind, and runs none of Kubernetes'
+controllers but the garbage collector and the namespace controller.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 DEFAULT_MANAGER = "testkit"
-"""Owner of fields that are written without naming a field manager."""
+"""Owner of fields of writes that name no field manager."""
 
 
 @dataclass(eq=False)
 class Objects:
-    """The objects. It begins with the built-in kinds of `controller.runtime.kube`, and some namespaces.
+    """The objects. At first it serves the built-in kinds of `controller.runtime.kube`, and has some namespaces.
 
-    Its methods act at once, and raise the `ApiError` that a client would get. Objects that they return are the
-    caller's own.
+    Its methods act at once, and raise the `ApiError` that a client would get. They return copies, which the caller may
+    change.
 
     Args:
-        namespaces: Names of namespaces that there are at first.
+        namespaces: Names of the first namespaces.
         now: The wall clock.
-        collects: Whether it does what the garbage collector and the namespace controller do.
+        collects: Whether it does the work of the garbage collector and the namespace controller.
 
     Attributes:
         storage: The objects, and their history.
@@ -74,13 +74,13 @@ class Objects:
         for name in self.namespaces:
             self.create(kube.NAMESPACE, {"metadata": {"name": name}})
 
-    # What is served.
+    # Served kinds.
 
     def serve(self, resource: Resource, schema: JsonObject | None = None, *, has_status: bool = True) -> None:
         """Serve a kind.
 
         Args:
-            resource: Which.
+            resource: The kind.
             schema: Structural schema of a custom kind, which says how its lists are merged.
             has_status: Whether the status of a custom kind is a subresource.
         """
@@ -111,17 +111,17 @@ class Objects:
                 self.serve(resource, version["schema"]["openAPIV3Schema"], has_status=has_status)
 
     def withdraw(self, resource: Resource) -> None:
-        """Serve a kind no more: its objects go, and its watches end."""
+        """Stop serving a kind: its objects are removed, and its watches end."""
         served = self._served.pop((resource.group, resource.version, resource.plural))
         del self._kinds[f"{resource.api_version}/{resource.kind}"]
         for key in list(self.storage.objects(served.collection)):
             self.storage.remove(served.collection, key)
 
     def served(self, group: str, version: str, plural: str) -> Served:
-        """The kind with that path.
+        """The kind of a path.
 
         Raises:
-            ApiError: 404, it is not served.
+            ApiError: 404, the kind is not served.
         """
         try:
             return self._served[group, version, plural]
@@ -140,7 +140,7 @@ class Objects:
         return None if found is None else _copy(found)
 
     def matching(self, served: Served, selection: Selection, version: int | None = None) -> list[JsonObject]:
-        """The stored objects that match, as of a version or of now, by namespace and name."""
+        """The stored objects that match, at a version or now, sorted by namespace and name."""
         storage = self.storage
         found = (
             storage.objects(served.collection) if version is None else storage.objects_at(version, served.collection)
@@ -151,14 +151,14 @@ class Objects:
     def list(
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> list[JsonObject]:
-        """The objects of a namespace, or of all, by namespace and name."""
+        """The objects of a namespace, or of all namespaces, sorted by namespace and name."""
         found = self.matching(self._of(resource), Selection(namespace, label_selector, field_selector))
         return [_copy(obj) for obj in found]
 
     def create(
         self, resource: Resource, obj: JsonObject, *, manager: str = DEFAULT_MANAGER, dry_run: bool = False
     ) -> JsonObject:
-        """Create an object; with `metadata.generateName` under a new name. Raises ApiError 404, 409, 422."""
+        """Create an object; `metadata.generateName` gives it a new name. Raises ApiError 404, 409, 422."""
         served = self._of(resource)
         new = typed(served, _copy(obj))
         metadata = new["metadata"]
@@ -212,7 +212,7 @@ class Objects:
         force: bool = False,
         dry_run: bool = False,
     ) -> JsonObject:
-        """Patch an object, or its status: by merge patch, strategic merge patch (built-in kinds) or server-side apply.
+        """Patch an object, or its status, by merge patch, strategic merge patch (built-in kinds) or server-side apply.
 
         Raises ApiError 404, 409, 415, 422.
         """
@@ -233,7 +233,7 @@ class Objects:
         return self._store(served, live, new, dry_run=dry_run)
 
     def put(self, resource: Resource, obj: JsonObject) -> JsonObject:
-        """Make the object be so, its status too, whatever there was. For what a test begins with, or somebody does."""
+        """Store the object with its status, whether or not it exists. For a test's first state, or another writer."""
         served = self._of(resource)
         new = typed(served, _copy(obj))
         key = key_of(served, new)
@@ -257,20 +257,20 @@ class Objects:
         grace: int | None = None,
         dry_run: bool = False,
     ) -> JsonObject:
-        """Delete an object, or mark it as ending if it has finalizers, or is a Pod that has time to stop.
+        """Delete an object. With finalizers, or a grace period, it is only marked as being deleted.
 
         Args:
-            resource: Which.
+            resource: The kind.
             namespace: Its namespace.
             name: Its name.
-            uid: Only the object with this uid.
-            resource_version: Only this version of it.
-            propagation: "Background", "Foreground", "Orphan"; "": as its finalizers say.
-            grace: Seconds that a Pod on a node has to stop; None: its own. There is no kubelet that would end it.
+            uid: Precondition: the object has this uid.
+            resource_version: Precondition: the object has this version.
+            propagation: "Background", "Foreground", "Orphan"; "": the policy that its finalizers say.
+            grace: Grace period in seconds of a Pod on a node; None: its own. The kit has no kubelet that ends the Pod.
             dry_run: Change nothing.
 
         Returns:
-            The object as it ends, or a Status; of which kinds the one, of which the other, is as the real server's.
+            The last state of the object, or a Status, depending on the kind, as the real server does.
 
         Raises:
             ApiError: 404, 409.
@@ -292,7 +292,7 @@ class Objects:
         details = {name: value for name, value in details.items() if value}
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
 
-    # How.
+    # Implementation.
 
     def _of(self, resource: Resource, subresource: str = "") -> Served:
         served = self.served(resource.group, resource.version, resource.plural)
@@ -380,7 +380,7 @@ class Objects:
         return _copy(stored)
 
     def _store(self, served: Served, live: JsonObject, new: JsonObject, *, dry_run: bool) -> JsonObject:
-        """Put what differs; an object that ends goes with its last finalizer."""
+        """Store the object if it differs. One that is being deleted is removed with its last finalizer."""
         if dry_run or new == live:
             return _copy(new)
         key = key_of(served, live)
@@ -391,7 +391,7 @@ class Objects:
     def _delete(
         self, served: Served, key: Key, propagation: str, grace: int | None = None, *, dry_run: bool = False
     ) -> tuple[JsonObject, bool]:
-        """Delete the object, or mark it; return it as it was or is then, and whether it is gone."""
+        """Delete the object, or mark it. Returns its last or new state, and whether it is gone."""
         live = self.storage.objects(served.collection)[key]
         new = marked(live, propagation, grace, self.now())
         if served.collection == NAMESPACES:
@@ -405,12 +405,12 @@ class Objects:
         return (self._removed(served, key, new) if gone else new), gone
 
     def _removed(self, served: Served, key: Key, obj: JsonObject) -> JsonObject:
-        """Remove an object, and return its last state with the version of that."""
+        """Remove an object. Returns its last state with the version of the removal."""
         version = self.storage.remove(served.collection, key)["metadata"]["resourceVersion"]
         return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
 
     def _collect(self) -> None:
-        """Do what Kubernetes' own controllers would, until nothing is left to do."""
+        """Do the work of the garbage collector and the namespace controller, until none is left."""
         while self.collects and (change := next_change(self.storage, self._kinds)) is not None:
             served = next(found for found in self._served.values() if found.collection == change.collection)
             if change.object is None:

@@ -1,4 +1,4 @@
-"""What the query of a list or a watch asks for, and what of it contradicts itself."""
+"""Reads the query of a list or a watch, and refuses one that contradicts itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NOT_OLDER, EXACT = "NotOlderThan", "Exact"
 
 
 def version_of(params: Mapping[str, str]) -> int:
-    """The resourceVersion, 0 if none.
+    """The resourceVersion; 0 if there is none.
 
     Raises:
-        ApiError: It is no number: of a list 400, of a watch 500, as the real server answers.
+        ApiError: It is no number: 400 for a list, 500 for a watch, as a real server answers.
     """
     given = params.get("resourceVersion") or "0"
     if not given.isdecimal():
@@ -27,7 +27,7 @@ def version_of(params: Mapping[str, str]) -> int:
 
 
 def initial_events_wanted(params: Mapping[str, str]) -> bool:
-    """Whether a watch begins with what there is, and says when that was all.
+    """Whether a watch begins with the existing objects and a bookmark after them.
 
     Raises:
         ApiError: 422, the query contradicts itself.
@@ -41,7 +41,7 @@ def initial_events_wanted(params: Mapping[str, str]) -> bool:
 
 
 def exact_version(params: Mapping[str, str]) -> int | None:
-    """The one version that a list is to show, None if a newer one will do.
+    """The exact version that a list asks for; None if a newer one will do.
 
     Raises:
         ApiError: 400 or 422, the query contradicts itself.
@@ -61,7 +61,7 @@ def exact_version(params: Mapping[str, str]) -> int | None:
 
 
 def too_large(version: int, current: int) -> ApiError:
-    """The error for a version that is yet to come."""
+    """The error for a future version."""
     message = f"Timeout: Too large resource version: {version}, current: {current}"
     return ApiError(504, "Timeout", message, 1.0, (Cause("ResourceVersionTooLarge", "Too large resource version"),))
 

@@ -26,12 +26,12 @@ def merge_patch(value: Any, patch: Any) -> Any:
 
 
 def strategic_merge_patch(value: Any, patch: Any, topology: Topology) -> Any:
-    """The value after a strategic merge patch: as a merge patch, but lists are merged by their keys, or as sets.
+    """The value after a strategic merge patch: like a merge patch, but lists are merged by key, or as sets.
 
-    The first of the keys that server-side apply has counts. Directives ("$patch" and the like) are not understood.
+    The key of a list is the first of its keys in server-side apply. Directives, such as "$patch", are not supported.
 
     Raises:
-        ValueError: There is one.
+        ValueError: The patch has a directive.
     """
     if isinstance(patch, list) and isinstance(value, list) and topology.merge in {"map", "set"}:
         return _merge_items(value, patch, topology)

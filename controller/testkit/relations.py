@@ -1,6 +1,6 @@
-"""Who owns whom and what is in which namespace, kept as objects come and go; and where that calls for a look.
+"""An index of owners, dependents and namespaces, and a queue of objects that the garbage collector has to check.
 
-So a write costs as much as it concerns objects, however many there are.
+With it the cost of a write depends on the objects that it concerns, not on the number of all objects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ type Collection = tuple[str, str]
 """(group, plural): all versions of a kind are one collection."""
 
 type Place = tuple[Collection, Key]
-"""Where an object is, or was."""
+"""The place of an object, which may be gone."""
 
 NAMESPACES: Collection = ("", "namespaces")
 
@@ -26,7 +26,7 @@ class Relations:
     """Relations of the objects of a storage.
 
     Attributes:
-        due: Places at which something may have to be done, oldest first.
+        due: Places that have to be checked, oldest first.
     """
 
     def __init__(self) -> None:
@@ -37,23 +37,23 @@ class Relations:
         self._inhabitants: dict[str, dict[Place, None]] = {}
 
     def place(self, uid: str) -> Place | None:
-        """Where the object with this uid is."""
+        """The place of the object with this uid."""
         return self._places.get(uid)
 
     def is_owner(self, uid: str) -> bool:
-        """Whether an object refers to it as its owner."""
+        """Whether any object refers to it as its owner."""
         return uid in self._dependents
 
     def is_blocked(self, uid: str) -> bool:
-        """Whether an object refers to it with `blockOwnerDeletion`."""
+        """Whether any object refers to it with `blockOwnerDeletion`."""
         return self._blocking[uid] > 0
 
     def is_empty(self, namespace: str) -> bool:
-        """Whether no object is in the namespace."""
+        """Whether the namespace has no objects."""
         return not self._inhabitants.get(namespace)
 
     def note(self, place: Place, old: JsonObject | None, new: JsonObject | None) -> None:
-        """An object was written, or (new is None) removed."""
+        """Records that an object was written, or removed (`new` is None)."""
         if old is not None:
             self._forget(place, old)
         if new is not None:
@@ -72,7 +72,7 @@ class Relations:
                 self.due[found] = None
 
     def look_everywhere(self) -> None:
-        """Something that concerns all has changed, such as which kinds there are."""
+        """Queues a check of every object, as after a change of the served kinds."""
         self._look(self._places.values())
 
     def _look(self, places: Iterable[Place]) -> None:

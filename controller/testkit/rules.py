@@ -1,4 +1,4 @@
-"""What an API server refuses, and what of an object a write cannot change. Pure functions."""
+"""Writes that an API server refuses, and fields that a write cannot change. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def update(served: Served, live: JsonObject, new: JsonObject, subresource: str) -> JsonObject:
-    """The new object with what a write cannot change as it was, but for its owners."""
+    """The new object, in which fields that a write cannot change have their old values, except for its owners."""
     before, metadata = live["metadata"], dict(new["metadata"])
     name = before["name"]
     if metadata.get("resourceVersion") not in (None, "", before["resourceVersion"]):
         message = "the object has been modified; please apply your changes to the latest version and try again"
         raise conflict(served, name, message)
-    # The status of a custom kind is taken from what was sent, and all the rest, uid included, from what is stored.
+    # A write to the status of a custom kind takes all other fields, uid included, from the stored object.
     checks_uid = not (subresource and served.custom)
     if checks_uid and metadata.get("uid", before["uid"]) != before["uid"]:
         message = f"Invalid value: {metadata['uid']}: field is immutable, it is {before['uid']}"
@@ -51,7 +51,7 @@ def update(served: Served, live: JsonObject, new: JsonObject, subresource: str) 
 
 
 def typed(served: Served, obj: JsonObject) -> JsonObject:
-    """The object with the type that the path says."""
+    """The object with the apiVersion and kind of the path."""
     given = (obj.get("apiVersion"), obj.get("kind"))
     wanted = (served.resource.api_version, served.resource.kind)
     for found, expected in zip(given, wanted, strict=True):
@@ -61,7 +61,7 @@ def typed(served: Served, obj: JsonObject) -> JsonObject:
 
 
 def key_of(served: Served, obj: JsonObject) -> Key:
-    """The object's key. Raises ApiError 400 for a namespace that is missing or too much."""
+    """The object's key. Raises ApiError 400 for a missing or unexpected namespace."""
     metadata = obj["metadata"]
     namespace = metadata.get("namespace", "")
     if bool(namespace) != served.resource.namespaced:
@@ -71,7 +71,7 @@ def key_of(served: Served, obj: JsonObject) -> Key:
 
 
 def _wanted(obj: JsonObject, served: Served) -> JsonObject:
-    """What the generation counts changes of."""
+    """The fields whose changes increase the generation."""
     if not served.custom:
         return {"spec": obj.get("spec")}
     left = {"metadata", "status"} if served.has_status else {"metadata"}
@@ -79,12 +79,12 @@ def _wanted(obj: JsonObject, served: Served) -> JsonObject:
 
 
 def without_empty(metadata: JsonObject) -> JsonObject:
-    """Metadata as a server in Go keeps it: without maps and lists that hold nothing."""
+    """Metadata as a server in Go keeps it: without empty maps and lists."""
     return {name: value for name, value in metadata.items() if value or not isinstance(value, dict | list)}
 
 
 def check_metadata(served: Served, name: str, metadata: JsonObject) -> None:
-    """Refuse owners and finalizers that contradict themselves. Raises ApiError 422."""
+    """Refuses contradictory owners and finalizers. Raises ApiError 422."""
     references = metadata.get("ownerReferences") or []
     for reference in references:
         for needed in ("apiVersion", "kind", "name", "uid"):
@@ -98,12 +98,12 @@ def check_metadata(served: Served, name: str, metadata: JsonObject) -> None:
 
 
 def conflict(served: Served, name: str, message: str) -> ApiError:
-    """The answer to a write that its preconditions forbid."""
+    """The error for a write whose preconditions do not hold."""
     return ApiError(409, "Conflict", f'Operation cannot be fulfilled on {served.resource} "{name}": {message}')
 
 
 def invalid(served: Served, name: str, field_name: str, message: str) -> ApiError:
-    """The answer to a write with a field that may not have its value."""
+    """The error for a write with an invalid value in a field."""
     causes = (Cause("FieldValueInvalid", message, field_name),)
     text = f'{served.resource.kind} "{name}" is invalid: {field_name}: {message}'
     return ApiError(INVALID, "Invalid", text, causes=causes)

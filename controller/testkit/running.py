@@ -26,13 +26,13 @@ def new_manager(
     namespaces: tuple[str, ...] | None = None,
     leader_election: LeaderElection | None = None,
 ) -> Manager:
-    """A manager over clients of its own. It listens at no port.
+    """A manager with its own clients of the server. It listens on no port.
 
     Args:
         server: The server.
-        program: What the program is called.
+        program: The program's names.
         namespaces: Namespaces that it serves; None: all.
-        leader_election: Which lease it must hold while it acts; None: it acts at once.
+        leader_election: The lease that it must hold to act; None: it acts at once.
     """
     return Manager(
         server.client(),
@@ -48,7 +48,7 @@ def new_manager(
 
 @asynccontextmanager
 async def running(manager: Manager) -> AsyncIterator[Manager]:
-    """Run the manager from when its caches are synced until the context is left. What it raises comes out of it."""
+    """Runs the manager for as long as the context lasts, which begins when its caches are synced. Raises its errors."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: manager.run(signals=False))
         await manager.informers.wait_synced()

@@ -1,4 +1,4 @@
-"""Which objects a list or a watch is about."""
+"""Selects the objects of a list or a watch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FIELD_TERM = re.compile(r"(?P<path>[^\s=!]+)\s*(?P<operator>!=|==?)\s*(?P<value
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A namespace and selectors; each may be "", which is no restriction.
+    """A namespace and selectors; an empty one does not restrict.
 
-    Field selectors may name any path of the object, "spec.nodeName"; real servers know few.
+    Field selectors may name any path of the object, such as "spec.nodeName"; real servers support few.
     """
 
     namespace: str = ""
@@ -27,10 +27,10 @@ class Selection:
     fields: str = ""
 
     def matches(self, key: Key, obj: JsonObject) -> bool:
-        """Whether the object is meant.
+        """Whether the object is selected.
 
         Raises:
-            ApiError: 400, a selector is not understood.
+            ApiError: 400, a selector cannot be parsed.
         """
         if self.namespace not in ("", key[0]):
             return False

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from informers import Resource
 
 _WITH_GENERATION = frozenset({"DaemonSet", "Deployment", "Job", "Pod", "PodDisruptionBudget", "StatefulSet"})
-"""Built-in kinds whose objects have a generation, among those that are served."""
+"""Built-in kinds whose objects have a generation, among the served ones."""
 
 RETURNED = frozenset(
     {
@@ -26,17 +26,17 @@ RETURNED = frozenset(
         "VolumeAttachment",
     }
 )
-"""Built-in kinds of which a deletion answers with the object, not with a Status."""
+"""Built-in kinds for which a deletion returns the object, not a Status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A kind that is served.
+    """A served kind.
 
     Attributes:
-        resource: Which.
+        resource: The kind.
         topology: How its fields are merged.
-        custom: Whether it is no built-in one.
+        custom: Whether it is a custom kind.
         has_status: Whether its status is a subresource.
     """
 
@@ -47,10 +47,10 @@ class Served:
 
     @property
     def collection(self) -> Collection:
-        """Where its objects are."""
+        """The collection of its objects."""
         return self.resource.group, self.resource.plural
 
     @property
     def has_generation(self) -> bool:
-        """Whether its objects count changes of what is wanted."""
+        """Whether its objects have a `metadata.generation`."""
         return self.custom or self.resource.kind in _WITH_GENERATION

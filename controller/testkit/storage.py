@@ -1,4 +1,4 @@
-"""What an API server keeps: objects, the history of their versions, and nothing before the last compaction."""
+"""The data of an API server: its objects, and their history since the last compaction."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Record(NamedTuple):
     """One write in the history.
 
     Attributes:
-        version: Of the whole server.
-        type: What it was.
-        collection: Where.
+        version: Version of the whole server.
+        type: Kind of the write.
+        collection: The collection of the object.
         key: Namespace and name.
-        object: As it is after the write; of a deletion, its last state with the deletion's version.
-        previous: As it was before.
+        object: The object after the write; for a deletion, its last state with the version of the deletion.
+        previous: The object before the write.
     """
 
     version: int
@@ -41,14 +41,14 @@ class Record(NamedTuple):
 
 @dataclass(slots=True)
 class Storage:
-    """Objects are never changed in place: each write puts a new one.
+    """The objects. A write stores a new object and never changes one in place.
 
     Attributes:
-        version: Of the last write.
-        compacted: The history begins after this version.
+        version: Version of the last write.
+        compacted: Version after which the history begins.
         history: Writes since then, oldest first.
-        listeners: Called after each write.
-        relations: How the objects are related, as of now.
+        listeners: Callbacks, called after each write.
+        relations: The relations of the present objects.
     """
 
     version: int = FIRST_VERSION
@@ -60,11 +60,11 @@ class Storage:
     _compacted_objects: dict[Collection, dict[Key, JsonObject]] = field(default_factory=dict)
 
     def objects(self, collection: Collection) -> dict[Key, JsonObject]:
-        """The collection's objects; to be changed by `put` and `remove` only."""
+        """The collection's objects. Only `put` and `remove` may change them."""
         return self._objects.setdefault(collection, {})
 
     def objects_at(self, version: int, collection: Collection) -> dict[Key, JsonObject]:
-        """The collection's objects as they were at a version that is in the history; else as of the compaction."""
+        """The collection's objects at a version in the history; at the compaction for an older version."""
         found = dict(self._compacted_objects.get(collection, {}))
         for record in self.history:
             if record.version <= version and record.collection == collection:
@@ -75,17 +75,17 @@ class Storage:
         return found
 
     def all(self) -> Iterator[tuple[Collection, Key, JsonObject]]:
-        """Every object, as of now."""
+        """Every present object."""
         for collection, objects in list(self._objects.items()):
             for key, obj in list(objects.items()):
                 yield collection, key, obj
 
     def put(self, collection: Collection, key: Key, obj: JsonObject) -> JsonObject:
-        """Store an object, and return it with its version."""
+        """Store an object. Returns it with its version."""
         return self._write("MODIFIED" if key in self.objects(collection) else "ADDED", collection, key, obj)
 
     def remove(self, collection: Collection, key: Key) -> JsonObject:
-        """Delete an object, and return its last state with the version of the deletion."""
+        """Delete an object. Returns its last state with the version of the deletion."""
         return self._write("DELETED", collection, key, self.objects(collection)[key])
 
     def since(self, version: int) -> Sequence[Record]:
@@ -100,10 +100,10 @@ class Storage:
         self._tell()
 
     def restore(self, version: int) -> None:
-        """Go back to the data of this version, as from a backup.
+        """Restore the data of this version, as from a backup.
 
         Raises:
-            ValueError: It is not in the history.
+            ValueError: The version is not in the history.
         """
         if not self.compacted <= version <= self.version:
             raise ValueError(f"version {version} is not between {self.compacted} and {self.version}")

@@ -1,4 +1,4 @@
-"""One open watch: the events after its version, bookmarks in between and before the end, and what goes wrong."""
+"""An open watch: the events after its version, bookmarks in between and before its end, and faults."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from informers import ApiError, JsonObject
 
 BOOKMARK_SECONDS = 60.0
-"""Between bookmarks."""
+"""Seconds between bookmarks."""
 
 BOOKMARK_BEFORE_END = 2.0
-"""Seconds before the end of a watch at which it has its last one."""
+"""Seconds between the last bookmark of a watch and its end."""
 
 EXPIRED: JsonObject = {
     "kind": "Status",
@@ -35,22 +35,22 @@ EXPIRED: JsonObject = {
 
 
 class Stream:
-    """A watch. It lies between server and client: what is in it when the connection breaks is lost.
+    """A watch between server and client. Data in it is lost when the connection breaks.
 
     Args:
         storage: The objects, and their history.
-        served: What is watched.
-        selection: Which objects of it.
-        version: Events after this one are sent; of a version to come, nothing is until the server gets there.
+        served: The watched kind.
+        selection: The selected objects of that kind.
+        version: The stream sends events after this version; for a future version it sends none until then.
         media: The encoding.
         bookmarks: Whether the client wants bookmarks.
-        seconds: After how long the server ends it in good order.
-        idle: Seconds without a byte after which the client gives it up.
-        chunk: Tells how many bytes one read returns at most.
+        seconds: Seconds until the server ends the watch without an error.
+        idle: Seconds without a byte until the client gives up.
+        chunk: Returns the most bytes that one read returns.
 
     Attributes:
-        served: What is watched.
-        selection: Which objects of it.
+        served: The watched kind.
+        selection: The selected objects of that kind.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Stream:
     def of_list(
         cls, storage: Storage, served: Served, body: bytes, *, media: str, idle: float, chunk: Callable[[], int]
     ) -> Stream:
-        """Not a watch, but a list that comes in as a stream."""
+        """A stream that contains a list instead of a watch."""
         stream = cls(
             storage,
             served,
@@ -119,56 +119,56 @@ class Stream:
             await self._wait(stalls)
 
     def send(self, event: str, obj: JsonObject) -> None:
-        """Send an event before those that are due."""
+        """Send an event before the pending ones."""
         self._buffer += encode_event(event, obj, self._media)
 
     def send_initial(self, objects: Iterable[JsonObject], *, end: bool) -> None:
-        """Send what there is, and (`end`, if bookmarks are wanted) that this was all."""
+        """Send the existing objects, then (with `end`, if the client wants bookmarks) the bookmark that ends them."""
         for obj in objects:
             self.send("ADDED", obj)
         if end and self._bookmarks:
             self.send("BOOKMARK", bookmark(self.served.resource, self._version, initial_events_end=True))
 
     def tell(self, event: str, obj: JsonObject) -> None:
-        """Send an event after those that are due."""
+        """Send an event after the pending ones."""
         self._fill()
         self.send(event, obj)
         self.wake()
 
     def push(self, data: bytes) -> None:
-        """Send these bytes after the events that are due."""
+        """Send these bytes after the pending events."""
         self._fill()
         self._buffer += data
         self.wake()
 
     def fail(self, error: ApiError) -> None:
-        """End it by an error event."""
+        """End the stream with an error event."""
         self.tell("ERROR", status_of(error))
         self.end()
 
     def fail_after(self, seconds: float, error: ApiError) -> None:
-        """Send nothing, and end it by an error event after that time."""
+        """Send nothing, and end the stream with an error event after that time."""
         self._version = sys.maxsize
         asyncio.get_running_loop().call_later(seconds, self.fail, error)
 
     def end(self) -> None:
-        """End it in good order, after the events that are due."""
+        """End the stream without an error, after the pending events."""
         self._fill()
         self._ended = True
         self.wake()
 
     def stall(self) -> None:
-        """Let nothing more through, and not tell."""
+        """Send nothing more, without an error."""
         self._stalled = True
         self.wake()
 
     def cut(self, after: int) -> None:
-        """Break the connection when it has carried so many bytes more."""
+        """Break the connection after that many more bytes."""
         self._cut_after = after
         self.wake()
 
     def wake(self) -> None:
-        """Something may have happened."""
+        """Notify the stream that something may have changed."""
         self._changed.set()
 
     def _take(self) -> bytes:
@@ -193,7 +193,7 @@ class Stream:
                 self._send_record(record)
 
     def _send_record(self, record: Record) -> None:
-        """Send the event that a watch with this selection gets."""
+        """Send the event that a watch with this selection gets for a write."""
         after = record.type != "DELETED" and self.selection.matches(record.key, record.object)
         before = record.previous is not None and self.selection.matches(record.key, record.previous)
         if after:
@@ -207,7 +207,7 @@ class Stream:
         return last if now < last < now + BOOKMARK_SECONDS else now + BOOKMARK_SECONDS
 
     async def _wait(self, stalls: float) -> None:
-        """Wait until something happens, at `stalls` at the latest."""
+        """Wait for a change, until `stalls` at the latest."""
         self._changed.clear()
         known = self._version <= self._storage.version
         bookmark_at = self._next_bookmark if self._bookmarks and known else math.inf
@@ -226,7 +226,7 @@ class Stream:
 
 
 def status_of(error: ApiError) -> JsonObject:
-    """The Status that says the same."""
+    """The Status of an error."""
     causes = [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in error.causes]
     details = {"causes": causes, "retryAfterSeconds": int(error.retry_after or 0)}
     return {

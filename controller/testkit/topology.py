@@ -1,7 +1,7 @@
-"""How the parts of an object are merged by server-side apply: as wholes, by key, or as sets.
+"""How server-side apply merges the parts of an object: as wholes, by key, or as sets.
 
-Of built-in kinds `topology.json` says it, which `python -m tests.integration.topology` writes from the OpenAPI that a
-real API server publishes. Of custom kinds the schema of their CustomResourceDefinition says it.
+For built-in kinds the source is `topology.json`, which `python -m tests.integration.topology` writes from the OpenAPI
+of a real API server. For custom kinds it is the schema of their CustomResourceDefinition.
 
 Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 type Merge = Literal["granular", "atomic", "set", "map"]
-"""How a value is merged. "granular": an object by its fields; a list is a whole then, too."""
+"""How a value is merged. "granular": an object by its fields, and a list as a whole."""
 
 OBJECT_META = "meta.v1.ObjectMeta"
 
@@ -36,29 +36,29 @@ class Topology(Protocol):
 
     @property
     def keys(self) -> Mapping[str, Any]:
-        """The fields that tell items of a list apart which is merged as a map, with their defaults."""
+        """For a list that is merged as a map: the fields that identify an item, with their defaults."""
         ...
 
     def declares(self, name: str) -> bool:
-        """Whether the type has such a field; other names are keys of a map."""
+        """Whether the type has this field; other names are keys of a map."""
         ...
 
     def child(self, name: str) -> Topology:
-        """Of the value of a field, or of a map's key."""
+        """The topology of the value of a field, or of a map's key."""
         ...
 
     def item(self) -> Topology:
-        """Of the items of a list."""
+        """The topology of the items of a list."""
         ...
 
 
 class BuiltIn(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Of a field of a built-in type.
+    """The topology of a field of a built-in type.
 
     Attributes:
-        type: Message of the value, or of its elements; "" of scalars.
+        type: Message of the value, or of its elements; "" for scalars.
         shape: One value, a list, or a map.
-        rule: How the value is merged, or the keys of its items with their defaults; None: as values of that type are.
+        rule: How the value is merged, or the keys of its items with their defaults; None: as the type says.
     """
 
     type: str = ""
@@ -84,11 +84,11 @@ class BuiltIn(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.shape == "one" and name in self._message.fields
 
     def child(self, name: str) -> Topology:
-        """Of a field."""
+        """The topology of a field."""
         return BuiltIn(self.type) if self.shape == "map" else self._message.fields.get(name, JsonSchema())
 
     def item(self) -> Topology:
-        """Of the items."""
+        """The topology of the items."""
         return BuiltIn(self.type)
 
     @property
@@ -101,7 +101,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         fields: By name.
-        merge: How its values are merged, where the field does not say otherwise.
+        merge: How its values are merged, unless the field says otherwise.
     """
 
     fields: dict[str, BuiltIn] = {}
@@ -113,7 +113,7 @@ class Table(msgspec.Struct, frozen=True):
 
     Attributes:
         kinds: The message of each kind, by "apiVersion/kind".
-        messages: By name: the API group's short name, the version, the type.
+        messages: The messages by name: the API group's short name, the version, the type.
     """
 
     kinds: dict[str, str]
@@ -122,17 +122,17 @@ class Table(msgspec.Struct, frozen=True):
 
 @cache
 def table() -> Table:
-    """The table, read when it is first asked for."""
+    """The table. The first call reads it from its file."""
     return msgspec.json.decode(Path(__file__).with_name("topology.json").read_bytes(), type=Table)
 
 
 @dataclass(frozen=True, slots=True)
 class JsonSchema:
-    """Of a custom type.
+    """The topology of a custom type.
 
     Attributes:
-        schema: Its structural schema; empty where none is known: then objects are merged by field, lists are wholes.
-        root: Whether it is that of a whole object, the metadata of which is Kubernetes' own.
+        schema: Its structural schema. Without one, objects are merged by field, and lists are replaced as wholes.
+        root: Whether it is the schema of a whole object, whose metadata has Kubernetes' own type.
     """
 
     schema: JsonObject = field(default_factory=dict)
@@ -155,18 +155,18 @@ class JsonSchema:
         return name in self.schema.get("properties", {}) or (self.root and name == "metadata")
 
     def child(self, name: str) -> Topology:
-        """Of a property."""
+        """The topology of a property."""
         if self.root and name == "metadata":
             return BuiltIn(OBJECT_META)
         found = self.schema.get("properties", {}).get(name, self.schema.get("additionalProperties"))
         return JsonSchema(found if isinstance(found, dict) else {})
 
     def item(self) -> Topology:
-        """Of the items."""
+        """The topology of the items."""
         return JsonSchema(self.schema.get("items", {}))
 
 
 def built_in(kind: str) -> Topology | None:
-    """Of the built-in kind "apiVersion/kind"; None if it is none."""
+    """The topology of the built-in kind "apiVersion/kind"; None if there is no such kind."""
     message = table().kinds.get(kind)
     return None if message is None else BuiltIn(message)

@@ -13,7 +13,7 @@ Rules: https://rook.io/docs/rook/latest/CRDs/Cluster/ceph-cluster-crd/#cluster-s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from controller.framework.children import ensure
 from controller.framework.disruption import budget, keep
 from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
+from controller.framework.status import timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -136,11 +137,11 @@ def state_config_map(owner: Owner, state: State) -> JsonObject:
     """The ConfigMap that keeps the state."""
     data = {_DRAINING: state.draining, _HOLD_OUT: "true" if state.hold_out else ""}
     if state.since is not None:
-        data[_SINCE] = _time(state.since)
+        data[_SINCE] = timestamp(state.since)
     for key, numbers in ((_MISSING, state.missing), (_ABSENT, state.absent)):
         if numbers:
             data[key] = ",".join(str(number) for number in sorted(numbers))
-    data |= {domain + _HELD_AT: _time(at) for domain, at in sorted(state.held_at.items())}
+    data |= {domain + _HELD_AT: timestamp(at) for domain, at in sorted(state.held_at.items())}
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -158,10 +159,6 @@ def _seconds(text: str) -> float | None:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         return None
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def scene(seen: OsdObservation, pgs: Mapping[str, int]) -> Scene:
@@ -272,7 +269,7 @@ def drained(spec: DisruptionManagementSpec, now: Scene) -> str:
     told = f"{now.level} {state.draining} is down or drained: OSDs elsewhere are kept from being evicted"
     at = state.held_at.get(state.draining)
     if state.hold_out and at is not None and state.draining in now.noout:
-        told += f", and Ceph counts none out until {_time(at + _maintenance(spec))}"
+        told += f", and Ceph counts none out until {timestamp(at + _maintenance(spec))}"
     return told
 
 
