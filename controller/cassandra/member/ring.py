@@ -236,7 +236,7 @@ def blind(name: str, host_id: str, roster: Roster, scene: Scene) -> list[str]:
 
 
 def keepers(host_id: str, address: str, roster: Roster, scene: Scene) -> list[str] | None:
-    """The members that still count a host ID, or the move of an address; None: nobody said anything."""
+    """The members that still count a host ID, or whoever is or moves at an address; None: nobody said anything."""
     viewers = [name for name in serving(roster, scene) if roster.seats[name].host_id != host_id]
     found, answered = [], False
     for viewer in viewers:
@@ -245,8 +245,8 @@ def keepers(host_id: str, address: str, roster: Roster, scene: Scene) -> list[st
             continue
         answered = True
         ring = state.ring
-        moves = address and address in ring.joining | ring.leaving | ring.moving
-        if moves or (host_id and host_id in ring.host_ids.values()):
+        there = ring.host_ids.keys() | ring.joining | ring.leaving | ring.moving
+        if (address and address in there) or (host_id and host_id in ring.host_ids.values()):
             found.append(viewer)
     return found if answered else None
 

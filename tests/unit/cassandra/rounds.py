@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from controller.cassandra.access.answers import Keyspace, RefusedError, UnansweredError
+from controller.cassandra.access.answers import Keyspace, Mode, RefusedError, UnansweredError
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.member.analyze import analyze
 from controller.cassandra.member.asked import asked_jobs
@@ -13,10 +13,12 @@ from controller.cassandra.member.joining import found
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.record import key, text
 from controller.cassandra.member.ring import Scene, Seen
-from controller.cassandra.member.roster import Roster
+from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, Wish, WriteRoster
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
-from tests.unit.cassandra.world import NAMESPACE, Volume, World
+from tests.unit.cassandra.daemons import Volume
+from tests.unit.cassandra.witness import Witness
+from tests.unit.cassandra.world import NAMESPACE, World
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -73,12 +75,14 @@ class Rounds:
         self.world = World(self.server, seed=seed, clock=lambda: self.now)
         self.wish = Wish(prefix=PREFIX, racks=dict(racks), wipe=True)
         self.roster: Roster | None = None
-        self.told: list[str] = []
+        self.by_hand: dict[str, str] = {}
+        """Members that somebody told to leave, and their host IDs."""
 
     def tick(self) -> None:
         """A second of the world."""
         self.now += 1
         self.world.tick()
+        self.consent()
 
     def scale(self, rack: str, count: int) -> None:
         """The spec asks for another number of members."""
@@ -89,6 +93,26 @@ class Rounds:
         if self.roster is not None and name in self.roster.members:
             self.wish = replace(self.wish, lost={**self.wish.lost, name: self.roster.seats[name].host_id})
             self.world.lose(name)
+
+    def tell_by_hand(self, name: str, *, alone: bool) -> None:
+        """Somebody has a member leave: the one that is to leave anyhow, or, where nothing else moves, another."""
+        process, roster = self.world.processes.get(name), self.roster
+        seat = roster.seats.get(name) if roster is not None else None
+        if seat is None or process is None or process.mode is not Mode.NORMAL or not process.volume.bootstrapped:
+            return
+        if seat.standing is Standing.LEAVING and not seat.lost:
+            self.world.decommission(name)
+        elif alone and seat.standing is Standing.MEMBER:
+            self.world.decommission(name)
+            self.by_hand[name] = seat.host_id
+
+    def consent(self) -> None:
+        """Whoever left because somebody told it by hand, as all know, is given up."""
+        processes = self.world.processes
+        for name, host_id in self.by_hand.items():
+            known = {h for p in processes.values() if p.serves for h in p.view.host_ids.values()}
+            if name in processes and processes[name].volume.left and host_id not in known:
+                self.wish = replace(self.wish, lost={**self.wish.lost, name: host_id})
 
     def operate(self, most: int = 10) -> tuple[Step, ...]:
         """A look, of whose steps at most so many are carried out: then the operator dies."""
@@ -102,15 +126,17 @@ class Rounds:
             if step.waits_for or step.consent or step.action is None:
                 break
             try:
-                self._carry_out(step.action, scene)
+                self._carry_out(step.action)
             except (UnansweredError, RefusedError):
                 break
         return steps
 
     def settled(self) -> bool:
-        """Whether the members are those that are wanted, and nothing is left to do."""
-        roster = self.roster
+        """Whether the members are those that are wanted, and nothing is left to do, nor does anybody leave by hand."""
+        roster, modes = self.roster, {process.mode for process in self.world.processes.values()}
         if roster is None or roster.moving is not None or roster.chores:
+            return False
+        if modes & {Mode.LEAVING, Mode.DECOMMISSIONED}:
             return False
         sizes = {rack: len(roster.rack(rack)) for rack in self.wish.racks}
         return sizes == self.wish.racks and not self.operate(0)
@@ -160,23 +186,29 @@ class Rounds:
         for name in {*wanted, *roster.seats}:
             if self.server.find(SERVICE, NAMESPACE, name) is None:
                 self.server.create(SERVICE, {"metadata": {"name": name}, "spec": {}})
-        addresses = {s["metadata"]["name"]: s["spec"].get("clusterIP", "") for s in self.server.list(SERVICE)}
-        claims = {c["metadata"]["name"].removeprefix("data-"): c["metadata"]["uid"] for c in self.server.list(PVC)}
-        records = orders(roster, addresses, claims)
-        data = {key(name): text(record) for name, record in records.items()}
-        self.server.create(CONFIG_MAP, {"metadata": {"name": "store-members"}, "data": data})
+        self._write(roster)
         for rack in {*self.wish.racks, *(seat.rack for seat in roster.seats.values())}:
             template = {"metadata": {"labels": {"cassandra.rook.io/version": "5.0.3"}}}
             claim = {"metadata": {"name": "data", "labels": {}}, "spec": {}}
             spec = {"replicas": roster.replicas(rack), "template": template, "volumeClaimTemplates": [claim]}
             self.server.create(STATEFULSET, {"metadata": {"name": f"{PREFIX}-{rack}"}, "spec": spec})
 
-    def _carry_out(self, action: object, scene: Scene) -> None:
+    def _write(self, roster: Roster) -> None:
+        """The roster, and what members are told by it: both are one object."""
+        addresses = {s["metadata"]["name"]: s["spec"].get("clusterIP", "") for s in self.server.list(SERVICE)}
+        claims = {c["metadata"]["name"].removeprefix("data-"): c["metadata"]["uid"] for c in self.server.list(PVC)}
+        records = orders(roster, addresses, claims)
+        data = {key(name): text(record) for name, record in records.items()}
+        self.server.create(CONFIG_MAP, {"metadata": {"name": "store-members"}, "data": data})
+
+    def _carry_out(self, action: object) -> None:
+        roster = self.roster if self.roster is not None else new_roster()
+        for objection in Witness(self.world, self.wish, roster).objections(action):
+            self.world.blame(objection)
         match action:
             case WriteRoster(roster):
-                if self.roster is not None and self.roster.founded and not roster.founded:
-                    self.world.violations.append("the ring is not founded any more")
                 self.roster = roster
+                self._write(roster)
             case Tell(member, job, command):
                 if member in self.world.processes:
                     done(self._member(member).start(job, command))
@@ -193,10 +225,8 @@ class Rounds:
                 raise AssertionError(action)
 
     def _delete(self, action: DeleteVolume) -> None:
-        """The claim goes, and its data: what a member of the ring has only where its host ID is given up."""
+        """The claim goes, and its data."""
         volume = self.world.volumes.get(action.claim, Volume())
-        if volume.host_id in self.world.ring and volume.bootstrapped and volume.host_id != action.lost:
-            self.world.violations.append(f"the volume of {action.member} is deleted, with data of the ring")
         claim = self.server.find(PVC, NAMESPACE, f"data-{action.member}")
         if claim is not None and claim["metadata"]["uid"] == action.claim:
             self.server.delete(PVC, NAMESPACE, f"data-{action.member}")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from controller.apis.cassandra import CassandraCluster
-from controller.cassandra.cluster.objects import client_service, members_service, service_account
+from controller.cassandra.cluster.analyze import analyze
+from controller.cassandra.cluster.objects import budget, client_service, members_service, service_account
+from controller.cassandra.cluster.observe import Observation
 from controller.cassandra.member.objects import (
     claim_template,
     config_map,
@@ -20,6 +23,7 @@ from controller.cassandra.member.objects import (
 )
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import Roster, Seat, Standing
+from controller.framework.children import Apply
 from tests.unit.cassandra.life import spec
 
 SELECTOR = {
@@ -155,3 +159,34 @@ def test_who_replaces_a_member_is_told_when_volume_and_address_are_new() -> None
     assert "a1" not in orders(known, {"a0": "ip", "a1": "old"}, {"a1": "claim-2"})
     found = orders(known, {"a0": "ip", "a1": "new"}, {"a1": "claim-2"})["a1"]
     assert (found.replace, found.host_id, found.seeds) == ("old", "", ("ip",))
+
+
+@pytest.mark.parametrize(("allowed", "unready"), [(1, "AlwaysAllow"), (0, "IfHealthyBudget")])
+def test_a_drain_takes_one_member_and_none_while_the_ring_changes(allowed: int, unready: str) -> None:
+    """Then not even one that is not ready: it may be the one that joins, leaves or is replaced."""
+    found = budget(cluster(), allowed=allowed)
+
+    assert found["metadata"]["name"] == "store"
+    (reference,) = found["metadata"]["ownerReferences"]
+    assert (reference["kind"], reference["uid"], reference["controller"]) == ("Cluster", "u", True)
+    pods = {key: value for key, value in SELECTOR.items() if key != "cassandra.rook.io/rack"}
+    assert pods.items() <= template(cluster())["metadata"]["labels"].items()
+    assert found["spec"] == {
+        "maxUnavailable": allowed,
+        "selector": {"matchLabels": pods},
+        "unhealthyPodEvictionPolicy": unready,
+    }
+
+
+@pytest.mark.parametrize("standing", list(Standing))
+def test_a_drain_takes_nobody_while_a_member_is_not_settled(standing: Standing) -> None:
+    """Neither who comes, goes or is replaced, nor whoever gives or gets its data."""
+    known = roster(a0=Seat(rack="a", host_id="h0"), a1=Seat(rack="a", ordinal=1, standing=standing))
+    plan = analyze(cluster(), Observation(roster=known), installer="rook/operator:1")
+    (allowed,) = (
+        step.action.obj["spec"]["maxUnavailable"]
+        for step in plan.steps
+        if isinstance(step.action, Apply) and step.action.obj["kind"] == "PodDisruptionBudget"
+    )
+
+    assert allowed == (1 if standing is Standing.MEMBER else 0)

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.cassandra.rounds import PREFIX, Rounds
+from tests.unit.cassandra.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RACKS = ("a", "b")
 NAMES = [f"{PREFIX}-{rack}-{ordinal}" for rack in RACKS for ordinal in range(3)]
-SETTLING = 300
+SETTLING = 600
 """Seconds in which a ring becomes what is wanted, when nothing goes wrong any more."""
+
+
+FAULTS: dict[str, Callable[[World, str], object]] = {
+    "kill": World.kill,
+    "freeze": lambda world, name: world.frozen.add(name),
+    "silence": lambda world, name: world.silent.add(name),
+    "deafen": lambda world, name: world.deaf.add(name),
+    "change the schema of": World.split_schema,
+    "break off what leaves": World.break_off,
+}
+
+
+def thaw(world: World) -> None:
+    """What went wrong goes on no more."""
+    for away in (world.frozen, world.silent, world.deaf):
+        away.clear()
+    world.split = ""
 
 
 def happen(rounds: Rounds, chance: random.Random) -> str:
     """Something goes wrong, or the operator dies after some steps, or some seconds pass."""
     world, name = rounds.world, chance.choice(NAMES)
-    event = chance.choice(("pass", "operate", "kill", "freeze", "silence", "thaw", "lose"))
+    event = chance.choice(("pass", "pass", "operate", "thaw", "lose", "tell by hand", *FAULTS))
+    # Of two copies one is left: nobody else is lost before there are two again.
+    may_lose = not world.frozen and rounds.settled() and len(world.ring) > 2
     match event:
         case "pass":
             for _ in range(chance.randint(1, 8)):
@@ -26,26 +50,21 @@ def happen(rounds: Rounds, chance: random.Random) -> str:
                 rounds.operate()
         case "operate":
             rounds.operate(chance.randint(0, 1))
-        case "kill":
-            world.kill(name)
-        case "freeze":
-            world.frozen.add(name)
-        case "silence":
-            world.silent.add(name)
         case "thaw":
-            world.frozen.clear()
-            world.silent.clear()
-        case "lose" if not world.frozen and rounds.settled() and len(world.ring) > 2:
-            # Of two copies one is left: nobody else is lost before there are two again.
+            thaw(world)
+        case "lose" if may_lose:
             rounds.give_up(name)
+        case "tell by hand":
+            rounds.tell_by_hand(name, alone=may_lose)
+        case fault if fault in FAULTS:
+            FAULTS[fault](world, name)
     rounds.tick()
     return f"{event} {name}"
 
 
 def settle(rounds: Rounds) -> None:
     """Nothing goes wrong any more."""
-    rounds.world.frozen.clear()
-    rounds.world.silent.clear()
+    thaw(rounds.world)
     for _ in range(SETTLING):
         rounds.operate()
         rounds.tick()

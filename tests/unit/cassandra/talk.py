@@ -1,0 +1,118 @@
+"""What the operator can ask and say in a world of Cassandra clusters: `controller.cassandra.access.members`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from controller.cassandra.access.answers import (
+    Bootstrap,
+    Decommission,
+    Job,
+    JobState,
+    Keyspace,
+    Look,
+    Mode,
+    Phase,
+    RefusedError,
+    RemoveNode,
+    Report,
+    Snapshot,
+    State,
+    UnansweredError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from controller.cassandra.access.answers import Command
+    from controller.cassandra.access.members import Door
+    from tests.unit.cassandra.daemons import Process
+    from tests.unit.cassandra.world import World
+
+
+class WorldMember:
+    """A member's program; see `controller.cassandra.access.members.Member`."""
+
+    def __init__(self, world: World, door: Door) -> None:
+        self._world = world
+        self._door = door
+
+    def _process(self) -> Process:
+        process = next((p for p in self._world.processes.values() if p.ip == self._door.host), None)
+        if process is None or process.name in self._world.frozen or process.name in self._world.silent:
+            raise UnansweredError("no answer")
+        return process
+
+    async def look(self) -> Look:
+        process = self._process()
+        volume = process.volume
+        report = Report(process.phase, process.message, volume.mark.get("hostId", ""), 100, 90)
+        if process.phase is not Phase.RUNNING:
+            return Look(report)
+        bootstrap = Bootstrap.COMPLETED if volume.bootstrapped else Bootstrap.NEEDED
+        state = State(
+            mode=process.mode,
+            bootstrap=Bootstrap.DECOMMISSIONED if volume.left else bootstrap,
+            host_id=volume.host_id,
+            release=process.version,
+            cluster_name=volume.cluster,
+            datacenter="dc1",
+            rack="",
+            tokens=16,
+            load=1,
+            gossip_running=process.serves or process.mode is Mode.JOINING,
+            native_running=process.serves,
+            seeds=process.seeds,
+            ring=process.view,
+        )
+        return Look(report, state)
+
+    async def keyspaces(self) -> tuple[Keyspace, ...]:
+        self._process()
+        return tuple(self._world.keyspaces.values())
+
+    async def snapshots(self) -> tuple[Snapshot, ...]:
+        return ()
+
+    async def job(self, job: str) -> Job | None:
+        return self._process().jobs.get(job)
+
+    async def start(self, job: str, command: Command) -> Job:
+        process = self._process()
+        if job in process.jobs:
+            return process.jobs[job]
+        world = self._world
+        world.told.append((process.name, command))
+        if isinstance(command, Decommission):
+            world.leave(process, job, force=command.force)
+            return process.jobs[job]
+        if not process.serves:
+            raise RefusedError("no Cassandra")
+        process.jobs[job] = Job(job, JobState.RUNNING, started=world.clock())
+        process.running[job] = world.chance.randrange(0, 3)
+        if isinstance(command, RemoveNode):
+            world.remove(process, job, command.host_id)
+        return process.jobs[job]
+
+
+class WorldSession:
+    """A connection for CQL."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def query(self, statement: str, *, quorum: bool = False) -> Sequence[Mapping[str, object]]:
+        role_statement = r'(?:CREATE|ALTER) ROLE (?:IF NOT EXISTS )?"?([\w-]+)"? .*PASSWORD = \'([^\']*)\''
+        if found := re.match(r'ALTER KEYSPACE "?(\w+)"? .*\'(\w+)\': \'?(\d+)', statement):
+            keyspace, datacenter, copies = found.groups()
+            factors = {datacenter: int(copies)}
+            if not self._world.keyspaces[keyspace].is_system:
+                self._world.blame(f"keyspace {keyspace} is the user's, and gets {factors}")
+            self._world.keyspaces[keyspace] = Keyspace(keyspace, "NetworkTopologyStrategy", factors)
+        elif found := re.match(role_statement, statement):
+            role, password = found.groups()
+            self._world.roles[role] = password
+            if "LOGIN = false" in statement:
+                del self._world.roles[role]
+        return ()
