@@ -19,6 +19,7 @@ from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP
 from controller.testkit import ApiServer, new_manager, running, until
 from tests.unit.cassandra.clock import seconds
+from tests.unit.cassandra.talk import WorldMembers
 from tests.unit.cassandra.world import NAMESPACE, World
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterat
     """An operator, until the context is left: then it is gone in the midst of what it does."""
     manager = new_manager(life.server, program=PROGRAM)
     settings = Settings(operator_namespace=NAMESPACE, operator_image=image)
-    kind.register(manager, settings, life.world, clock=seconds)
+    kind.register(manager, settings, WorldMembers(life.world), clock=seconds)
     async with running(manager):
         yield
 

@@ -17,6 +17,7 @@ from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, Wish, WriteRoster
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.daemons import Volume
+from tests.unit.cassandra.talk import WorldMembers
 from tests.unit.cassandra.witness import Witness
 from tests.unit.cassandra.world import NAMESPACE, World
 
@@ -177,7 +178,7 @@ class Rounds:
         return [f"{PREFIX}-{rack}-{ordinal}" for ordinal in range(count)]
 
     def _member(self, name: str) -> Any:
-        return self.world.member(Door(self.world.processes[name].ip, ADMIN))
+        return WorldMembers(self.world).member(Door(self.world.processes[name].ip, ADMIN))
 
     def _objects(self) -> None:
         """What follows from the roster as it is written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from controller.cassandra.access.answers import (
@@ -23,10 +24,10 @@ from controller.cassandra.access.answers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from controller.cassandra.access.answers import Command
-    from controller.cassandra.access.members import Door
+    from controller.cassandra.access.members import Door, Login
     from tests.unit.cassandra.daemons import Process
     from tests.unit.cassandra.world import World
 
@@ -116,3 +117,24 @@ class WorldSession:
             if "LOGIN = false" in statement:
                 del self._world.roles[role]
         return ()
+
+
+class WorldMembers:
+    """The members of a world; see `controller.cassandra.access.members.Members`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def member(self, door: Door) -> WorldMember:
+        return WorldMember(self._world, door)
+
+    @asynccontextmanager
+    async def session(
+        self, host: str, login: Login | None, *, ca: str = "", name: str = ""
+    ) -> AsyncIterator[WorldSession]:
+        process = next((p for p in self._world.processes.values() if p.ip == host), None)
+        if process is None or not process.serves or process.name in self._world.frozen:
+            raise UnansweredError("nobody answers")
+        if login is not None and self._world.roles.get(login.user) != login.password:
+            raise RefusedError("wrong password")
+        yield WorldSession(self._world)

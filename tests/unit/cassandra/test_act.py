@@ -20,6 +20,7 @@ from controller.framework.program import PROGRAM
 from controller.runtime.kube import CONFIG_MAP, PVC, SERVICE, PersistentVolumeClaim
 from controller.testkit import ApiServer, new_manager, virtual_time
 from tests.unit.cassandra.life import CRD, NAME, spec
+from tests.unit.cassandra.talk import WorldMembers
 from tests.unit.cassandra.world import NAMESPACE, World
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Case:
     def acts(self) -> dict[type, Handler]:
         manager = new_manager(self.server, program=PROGRAM)
         seen = Observation(claims={MEMBER: self._claim})
-        world = World(self.server)
-        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), world))
+        members = WorldMembers(World(self.server))
+        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members))
 
     def wipe(self, *, lost: str = "") -> DeleteVolume:
         return DeleteVolume(member=MEMBER, claim=self._claim.metadata.uid, pod="", lost=lost)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from controller.cassandra.access.answers import Job, JobState, Mode, RefusedError, UnansweredError
+from controller.cassandra.access.answers import Job, JobState, Mode
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
 from tests.unit.cassandra.daemons import Daemons, Process, Volume
-from tests.unit.cassandra.talk import WorldMember, WorldSession
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from controller.cassandra.access.answers import Command
-    from controller.cassandra.access.members import Door, Login
     from informers import JsonObject, Resource
 
     class Server(Protocol):
@@ -192,19 +189,3 @@ class World(Daemons):
             self.volumes[uid] = Volume()
             self.holders.pop(process.volume.host_id, None)
         self.kill(name)
-
-    # `controller.cassandra.access.members.Members`.
-
-    def member(self, door: Door) -> WorldMember:
-        return WorldMember(self, door)
-
-    @asynccontextmanager
-    async def session(
-        self, host: str, login: Login | None, *, ca: str = "", name: str = ""
-    ) -> AsyncIterator[WorldSession]:
-        process = next((p for p in self.processes.values() if p.ip == host), None)
-        if process is None or not process.serves or process.name in self.frozen:
-            raise UnansweredError("nobody answers")
-        if login is not None and self.roles.get(login.user) != login.password:
-            raise RefusedError("wrong password")
-        yield WorldSession(self)
