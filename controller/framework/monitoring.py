@@ -3,8 +3,8 @@
 The types are the Prometheus operator's, which may be installed at any time, or never: so no cache holds them, and what
 is there is asked for now and then. https://prometheus-operator.dev/docs/api-reference/api/ Contract:
 
-- A ServiceMonitor, PodMonitor or PrometheusRule is made and mended where its type is served, and deleted when it is
-  wanted no more.
+- A ServiceMonitor or PodMonitor is made and mended where its type is served, and deleted when it is wanted
+  no more.
 - Where it is not served, a Service is annotated. Pods are not: a pod template, and with it a restart, is not to hang on
   what else is installed.
 """
@@ -34,7 +34,6 @@ log = structlog.get_logger(__name__)
 _GROUP = "monitoring.coreos.com"
 SERVICE_MONITOR = Resource(group=_GROUP, version="v1", kind="ServiceMonitor", plural="servicemonitors")
 POD_MONITOR = Resource(group=_GROUP, version="v1", kind="PodMonitor", plural="podmonitors")
-PROMETHEUS_RULE = Resource(group=_GROUP, version="v1", kind="PrometheusRule", plural="prometheusrules")
 
 FRESH = 300.0
 """Seconds for which an answer to what is there holds."""
