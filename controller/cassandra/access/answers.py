@@ -312,6 +312,17 @@ class ClearSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkLoad:
+    """Stream the rows in files to their owners.
+
+    Attributes:
+        directory: On the member's volume, with the files of one table: `.../KEYSPACE/TABLE`.
+    """
+
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResumeBootstrap:
     """Go on with a join that failed."""
 
@@ -326,6 +337,7 @@ type Command = (
     | Repair
     | TakeSnapshot
     | ClearSnapshot
+    | BulkLoad
     | ResumeBootstrap
 )
 """What a member can be told to do."""
