@@ -298,7 +298,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot:
-    """Keep the files of keyspaces (all, where none is named) as they are now, under a tag."""
+    """Keep the files of keyspaces (all, where none is named) as they are now, under a tag.
+
+    What is in memory is written to disk first; what was on its way there already is left out, unless `Flush` came
+    before.
+    """
 
     tag: str
     keyspaces: tuple[str, ...] = ()

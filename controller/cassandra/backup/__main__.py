@@ -20,8 +20,9 @@ from controller.cassandra.access.answers import AccessError
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.backup import load, prepare, seal, upload
-from controller.cassandra.backup.bucket import Bucket, BucketError, HopelessError, Location
+from controller.cassandra.backup.bucket import Bucket, BucketError, HopelessError
 from controller.cassandra.backup.catalog import UnreadableError
+from controller.cassandra.backup.options import ADMIN, HOPELESS, LOGIN, S3, Options
 from controller.cassandra.member.containers import DATA
 
 if TYPE_CHECKING:
@@ -30,63 +31,9 @@ if TYPE_CHECKING:
 
     from controller.cassandra.access.members import Session
 
-HOPELESS = 3
-"""Exit status where somebody has to change something."""
 FAILED = 1
 MESSAGE = Path("/dev/termination-log")
-S3, LOGIN, ADMIN, TRUST = (Path("/etc/rook") / name for name in ("s3", "login", "admin", "ca"))
-"""Where Secrets are mounted: the S3's credentials, the superuser, what the program lets in, the members' authority."""
-S3_CA = Path("/etc/rook/s3-ca/ca.crt")
 MOST_MESSAGE = 2000
-
-
-class Options(msgspec.Struct, frozen=True, rename="camel"):
-    """The arguments of all commands; nothing of it is secret.
-
-    Attributes:
-        bucket: Where it is.
-        backup: The backup's name.
-        operation: The uid of the Operation.
-        cluster: The cluster's name.
-        host: The address of a member's pod.
-        name: The host name in its certificate.
-        tag: Of the snapshot.
-        host_ids: Of members; of a single one where only one is concerned.
-        keyspaces: Those concerned; none: all.
-        overwrite: Those whose rows may be thrown away.
-        number: Which of the shares of a restore, from 0.
-        members: How many members share it.
-    """
-
-    bucket: str
-    backup: str
-    operation: str
-    prefix: str = ""
-    endpoint: str = ""
-    region: str = ""
-    path_style: bool = True
-    cluster: str = ""
-    host: str = ""
-    name: str = ""
-    tag: str = ""
-    host_ids: tuple[str, ...] = ()
-    keyspaces: tuple[str, ...] = ()
-    overwrite: tuple[str, ...] = ()
-    number: int = 0
-    members: int = 1
-
-    @property
-    def location(self) -> Location:
-        """Where the bucket is."""
-        ca = str(S3_CA) if S3_CA.exists() else ""
-        return Location(
-            bucket=self.bucket,
-            prefix=self.prefix,
-            endpoint=self.endpoint,
-            region=self.region,
-            path_style=self.path_style,
-            ca=ca,
-        )
 
 
 def say(text: str) -> None:
@@ -143,7 +90,7 @@ async def run_prepare(options: Options) -> prepare.Restorable:
 async def run_load(options: Options) -> load.Loaded:
     """Brings back a member's share of a backup."""
     bucket = Bucket(options.location, S3)
-    door = Door(options.host, _login(ADMIN), ca=_ca(), name=options.name)
+    door = Door(options.host, _login(ADMIN), ca=options.ca, name=options.name)
     async with HttpMembers() as members:
         return await load.load(
             bucket,
@@ -163,16 +110,11 @@ COMMANDS = {"upload": run_upload, "seal": run_seal, "check": run_check, "prepare
 
 def _session(members: HttpMembers, options: Options) -> AbstractAsyncContextManager[Session]:
     login = _login(LOGIN) if LOGIN.is_dir() else None
-    return members.session(options.host, login, ca=_ca(), name=options.name)
+    return members.session(options.host, login, ca=options.ca, name=options.name)
 
 
 def _login(directory: Path) -> Login:
     return Login(*((directory / key).read_text().strip() for key in ("username", "password")))
-
-
-def _ca() -> str:
-    path = TRUST / "ca.crt"
-    return path.read_text() if path.exists() else ""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -89,6 +89,9 @@ async def load(
     share = dealt(tables, members)[number]
     scratch = volume / SCRATCH / operation
     scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.parent.iterdir():
+        if left != scratch:  # of an operation that is no more: a cluster has one at a time
+            await anyio.to_thread.run_sync(shutil.rmtree, left)
     _check_space(scratch, whole, tables, share, members)
     done = Loaded()
     for (keyspace, table), group in groupby(share, key=lambda part: part.table):
