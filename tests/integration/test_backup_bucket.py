@@ -121,7 +121,13 @@ def test_files_that_did_not_change_are_not_read_again(server: Minio, tmp_path: P
 def test_a_killed_upload_goes_on(server: Minio, tmp_path: Path) -> None:
     files = {f"nb-{number}-big-Data.db": os.urandom(20_000) for number in range(300)}
     data = snapshot(tmp_path, files)
-    arguments = [msgspec.json.encode(server.location()).decode(), server.credentials, data, TAG, HOST_ID]
+    arguments: list[str | Path] = [
+        msgspec.json.encode(server.location()).decode(),
+        server.credentials,
+        data,
+        TAG,
+        HOST_ID,
+    ]
     process = subprocess.Popen([sys.executable, "-u", "-c", UPLOAD, *arguments], stdout=subprocess.PIPE)
     assert process.stdout is not None
     with process.stdout as lines:
@@ -140,19 +146,19 @@ def test_a_killed_upload_goes_on(server: Minio, tmp_path: Path) -> None:
 def test_what_is_damaged_or_gone_is_not_brought_back(server: Minio, tmp_path: Path) -> None:
     bucket = server.bucket()
     bucket.put("good", b"content")
-    right = {"size": 7, "sha256": hashlib.sha256(b"content").hexdigest()}
+    digest = hashlib.sha256(b"content").hexdigest()
     path = tmp_path / "file"
-    bucket.download("good", path, **right)
+    bucket.download("good", path, size=7, sha256=digest)
     assert path.read_bytes() == b"content"
     path.unlink()
     bucket.put("good", b"c0ntent")
     with pytest.raises(CorruptError, match=r"s3://backups/good is damaged"):
-        bucket.download("good", path, **right)
+        bucket.download("good", path, size=7, sha256=digest)
     bucket.put("good", b"cont")
     with pytest.raises(CorruptError, match="shorter than it was"):
-        bucket.download("good", path, **right)
+        bucket.download("good", path, size=7, sha256=digest)
     with pytest.raises(CorruptError, match=r"s3://backups/none is not there"):
-        bucket.download("none", path, **right)
+        bucket.download("none", path, size=7, sha256=digest)
     assert not path.exists()
 
 

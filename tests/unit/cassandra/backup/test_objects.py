@@ -34,7 +34,7 @@ def made(task: Task, *, authentication: bool = True, s3: S3Spec = S3) -> dict[st
     own = cluster()
     owner = Owner(CASSANDRA_OPERATION, "db", "nightly", "op-uid")
     (rack,) = own.spec.datacenter.racks
-    at_member = {"member": MEMBER, "rack": rack} if task in (Task.UPLOAD, Task.LOAD) else {}
+    at_member: dict[str, Any] = {"member": MEMBER, "rack": rack} if task in (Task.UPLOAD, Task.LOAD) else {}
     found: dict[str, Any] = job(
         own, owner, "nightly", task, OPTIONS, s3, image="rook:1", authentication=authentication, **at_member
     )
