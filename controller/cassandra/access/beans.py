@@ -25,6 +25,8 @@ from controller.cassandra.access.answers import (
     ResumeBootstrap,
     Ring,
     State,
+    StopCleanups,
+    StopRepairs,
     Stream,
     TakeSnapshot,
     UnansweredError,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 STORAGE = "org.apache.cassandra.db:type=StorageService"
+COMPACTIONS = "org.apache.cassandra.db:type=CompactionManager"
 _STRINGS = "[Ljava.lang.String;"
 
 
@@ -254,10 +257,19 @@ def order(command: Command) -> JsonObject:
             return _order(f"takeSnapshot(java.lang.String,java.util.Map,{_STRINGS})", tag, {}, list(names))
         case ClearSnapshot(tag):
             return _order(f"clearSnapshot(java.lang.String,{_STRINGS})", tag, [])
-        case Repair(name, primary):
-            options = {"primaryRange": str(primary).lower(), "incremental": "false", "parallelism": "parallel"}
+        case StopRepairs() | StopCleanups():
+            return _stop(command)
+        case Repair(name, primary, incremental):
+            choices = {"primaryRange": primary, "incremental": incremental}
+            options = {key: str(value).lower() for key, value in choices.items()} | {"parallelism": "parallel"}
             follow = {"follow": "getParentRepairStatus(int)"}
             return {**_order("repairAsync(java.lang.String,java.util.Map)", name, options), **follow}
+
+
+def _stop(command: StopRepairs | StopCleanups) -> JsonObject:
+    if isinstance(command, StopRepairs):
+        return _order("forceTerminateAllRepairSessions()")
+    return {"mbean": COMPACTIONS, **_order("stopCompaction(java.lang.String)", "CLEANUP")}
 
 
 def _order(operation: str, *arguments: Any) -> JsonObject:
