@@ -204,12 +204,12 @@ def decide(
     late = due is not None and now >= due
     if due is not None and late and (not at_work or now >= due + GRACE):
         why = f"not done within spec.deadlineSeconds, {order.deadline:g}{_still(at_work)}"
-        return _ended(ledger, Phase.FAILED, why, now, total)
+        return ended(ledger, Phase.FAILED, why, now, total)
     lost = [f"{name}: {row.message}" for name, row in sorted(ledger.rows.items()) if row.state == FAILED]
     if lost and not at_work:
-        return _ended(ledger, Phase.FAILED, f"failed {TRIES} times: {some(lost, MAX_NAMED)}", now, total)
+        return ended(ledger, Phase.FAILED, f"failed {TRIES} times: {some(lost, MAX_NAMED)}", now, total)
     if pieces and not ledger.rows and {piece.name for piece in pieces} <= set(ledger.finished):
-        return _ended(ledger, Phase.SUCCEEDED, f"all {total} are done", now, total)
+        return ended(ledger, Phase.SUCCEEDED, f"all {total} are done", now, total)
     stopped = late or order.deleting or order.paused or bool(lost)
     begin: tuple[Task, ...] = ()
     waits = hold
@@ -236,9 +236,9 @@ def conditions(decision: Decision) -> tuple[Condition, ...]:
     """The conditions of an operation: Progressing, Complete and Failed, which mean what they mean of a Job."""
     phase, message = decision.ledger.phase, decision.message
     busy, reason = phase == Phase.RUNNING, phase or Phase.PENDING
-    ended = phase in ENDED
+    over = phase in ENDED
     return (
-        Condition(type="Progressing", status=str(busy), reason=reason, message="" if ended else message),
+        Condition(type="Progressing", status=str(busy), reason=reason, message="" if over else message),
         Condition(
             type="Complete",
             status=str(phase == Phase.SUCCEEDED),
@@ -318,9 +318,10 @@ def _message(
     return cut(f"waits for {waits}", 2 * MAX_TEXT) if waits else "it is to be begun"
 
 
-def _ended(ledger: Ledger, phase: Phase, message: str, now: float, total: int) -> Decision:
-    ended = replace(ledger, phase=phase, completed=timestamp(now))
-    return Decision(ledger=ended, message=cut(message, 2 * MAX_TEXT), total=total)
+def ended(ledger: Ledger, phase: Phase, message: str, now: float, total: int = 0) -> Decision:
+    """That an operation has succeeded or failed now, with a message that says why; `total`: its pieces."""
+    over = replace(ledger, phase=phase, completed=timestamp(now))
+    return Decision(ledger=over, message=cut(message, 2 * MAX_TEXT), total=total)
 
 
 def _still(at_work: Sequence[Task]) -> str:

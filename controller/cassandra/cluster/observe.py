@@ -300,7 +300,7 @@ class Observer:
         return found[0] if found else None
 
     async def jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
-        """What members say of jobs, by member and ID; None: the member knows of none. Who does not answer is missing."""
+        """What members say of jobs, by member and ID: None where they know of none. Who does not answer is missing."""
         jobs: dict[tuple[str, str], Job | None] = {}
 
         async def ask(name: str, member: Member) -> None:

@@ -100,7 +100,11 @@ def test_it_has_succeeded_when_all_pieces_are_done() -> None:
     assert found.ledger.phase == Phase.SUCCEEDED
     assert found.ledger.completed == timestamp(NOW)
     assert progress(found, "Members").done == 2
-    assert {c.type: c.status for c in conditions(found)} == {"Progressing": "False", "Complete": "True", "Failed": "False"}
+    assert {c.type: c.status for c in conditions(found)} == {
+        "Progressing": "False",
+        "Complete": "True",
+        "Failed": "False",
+    }
 
 
 @pytest.mark.parametrize("word", [RUNS, DONE, Word(Said.FAILED, "no")], ids=lambda word: word.said)
@@ -126,7 +130,9 @@ def test_what_failed_is_tried_again_after_a_while_and_others_go_on(ledger: Ledge
     again = {Task("a", "x", 1): NEW}
     assert decided(running(finished=("b",), a=at("Retrying", attempts=1, ago=59)), again).begin == ()
     assert decided(running(finished=("b",), a=at("Retrying", attempts=1, ago=60)), again).begin == (Task("a", "x", 1),)
-    assert decided(running(finished=("b",), a=at("Retrying", attempts=2, ago=119)), {Task("a", "x", 2): NEW}).begin == ()
+    assert (
+        decided(running(finished=("b",), a=at("Retrying", attempts=2, ago=119)), {Task("a", "x", 2): NEW}).begin == ()
+    )
 
 
 def test_an_answer_that_did_not_come_says_nothing() -> None:
