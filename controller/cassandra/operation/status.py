@@ -37,7 +37,6 @@ def show(look: Look[CassandraOperation], seen: Observation, outcome: Outcome) ->
         honoured.condition(honoured.unhonoured(look.spec, OPERATION, OperationSpec), (), generation),
     ]
     found = [replace(condition, observed_generation=generation) for condition in found]
-    known = decision.total or ledger.phase == Phase.SUCCEEDED
     return replace(
         present,
         observed_generation=generation,
@@ -46,7 +45,7 @@ def show(look: Look[CassandraOperation], seen: Observation, outcome: Outcome) ->
         act=name_of(operation.spec),
         started=ledger.started,
         completed=ledger.completed,
-        progress=progress(decision, UNIT) if known else present.progress,
+        progress=progress(decision, UNIT) if decision.total else present.progress,
         # What it was needed for is over, and the number of members is in the progress.
         finished=() if ledger.phase == Phase.SUCCEEDED else ledger.finished,
         members=dict(ledger.rows),
