@@ -26,6 +26,8 @@ from controller.cassandra.access.answers import (
     ResumeBootstrap,
     Ring,
     State,
+    StopCleanups,
+    StopRepairs,
     Stream,
     TakeSnapshot,
     UnansweredError,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 STORAGE = "org.apache.cassandra.db:type=StorageService"
+COMPACTIONS = "org.apache.cassandra.db:type=CompactionManager"
 _STRINGS = "[Ljava.lang.String;"
 
 
@@ -257,10 +260,19 @@ def order(command: Command) -> JsonObject:
             return _order(f"clearSnapshot(java.lang.String,{_STRINGS})", tag, [])
         case BulkLoad(directory):
             return _order("bulkLoad(java.lang.String)", directory)
-        case Repair(name, primary):
-            options = {"primaryRange": str(primary).lower(), "incremental": "false", "parallelism": "parallel"}
+        case StopRepairs() | StopCleanups():
+            return _stop(command)
+        case Repair(name, primary, incremental):
+            choices = {"primaryRange": primary, "incremental": incremental}
+            options = {key: str(value).lower() for key, value in choices.items()} | {"parallelism": "parallel"}
             follow = {"follow": "getParentRepairStatus(int)"}
             return {**_order("repairAsync(java.lang.String,java.util.Map)", name, options), **follow}
+
+
+def _stop(command: StopRepairs | StopCleanups) -> JsonObject:
+    if isinstance(command, StopRepairs):
+        return _order("forceTerminateAllRepairSessions()")
+    return {"mbean": COMPACTIONS, **_order("stopCompaction(java.lang.String)", "CLEANUP")}
 
 
 def _order(operation: str, *arguments: Any) -> JsonObject:

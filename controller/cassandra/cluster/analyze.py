@@ -17,6 +17,7 @@ from controller.cassandra.cluster.objects import (
     service_account,
 )
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
+from controller.cassandra.cluster.turns import abandoned, after_operation
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.joining import found
@@ -111,14 +112,15 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     yield from told
     restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
     decided = rollout.decide(roster, seen.scene, restarts)
-    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
+    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for and seen.turn is None}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
         if not told:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
+    yield from abandoned(seen)
     if roster.seats:
-        yield from _ring(cluster, wish, roster, seen, upgrade)
-    yield from rollout.steps(decided, roster, seen.scene, restarts)
+        yield from after_operation(_ring(cluster, wish, roster, seen, upgrade), seen)
+    yield from after_operation(rollout.steps(decided, roster, seen.scene, restarts), seen)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
 
 
