@@ -240,14 +240,12 @@ def keyspace(name: str, answer: Answer) -> Keyspace:
 def order(command: Command) -> JsonObject:
     """What the program in the pod is told for a command."""
     match command:
-        case Drain():
-            return _order("drain()")
+        case Drain() | ResumeBootstrap():
+            return _order("drain()" if isinstance(command, Drain) else "resumeBootstrap()")
         case Decommission(force):
             return _order("decommission(boolean)", force)
         case RemoveNode(host_id):
             return _order("removeNode(java.lang.String)", host_id)
-        case ResumeBootstrap():
-            return _order("resumeBootstrap()")
         case Cleanup(name):
             return _order(f"forceKeyspaceCleanup(java.lang.String,{_STRINGS})", name, [])
         case UpgradeSSTables(name):
