@@ -84,7 +84,8 @@ def decision_of(operation: CassandraOperation, seen: Observation) -> Decision:
 def _steps(operation: CassandraOperation, seen: Observation, decision: Decision) -> Iterator[Step]:
     act, mine = act_of(operation.spec), holder_of(operation.metadata)
     has_turn, deleted = seen.turn == mine, operation.metadata.deletion_timestamp
-    working = tuple(task for task in decision.at_work if _answers(task.piece, seen))
+    maybe = (*decision.at_work, *decision.unsure)
+    working = tuple(task for task in maybe if _answers(task.piece, seen))
     if deleted is not None and (not working or seen.now >= datetime.fromisoformat(deleted).timestamp() + GRACE):
         if has_turn:
             yield _give_back(mine, "it is being deleted")
