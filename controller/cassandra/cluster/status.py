@@ -16,9 +16,10 @@ from controller.apis.cassandra.served import CLUSTER
 from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
-from controller.cassandra.cluster.spec import hindrances, immutable, minor
+from controller.cassandra.cluster.spec import hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
+from controller.cassandra.releases import CassandraVersion
 from controller.framework import honoured
 from controller.framework.status import (
     FAILED,
@@ -73,8 +74,10 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         return previous
     roster = seen.roster
     found = findings(roster, seen.scene) if roster is not None else ()
+    run = releases(roster, seen.scene) if roster is not None else ()
     members = _members(cluster, seen, found, now)
-    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
+    upgrade = upgrade_of(cluster, roster, seen.pods)
+    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, upgrade))
     words = replace(WORDS, progressing=_operation(seen))
     degraded = _degraded(found, wrong, outcome, seen)
     stage = stage_of(look, outcome, words)
@@ -91,17 +94,13 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         **fields(previous, look, outcome, stage, told_of),
         message=stage.message,
         founded=previous.founded or (roster is not None and roster.founded),
-        version=" to ".join(sorted(releases(roster, seen.scene), key=_order)) if roster is not None else "",
+        version=" to ".join(sorted(run, key=CassandraVersion.parse)),
         member_count=len(roster.members) if roster is not None else 0,
         ready_members=len([member for member in members.values() if member.state == "Normal"]),
         racks=_racks(cluster, seen),
         members=members,
         timers=advance(previous.timers, _facts(seen), now),
     )
-
-
-def _order(version: str) -> tuple[str, str]:
-    return minor(version), version
 
 
 def _facts(seen: Observation) -> Facts:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from controller.cassandra.access.answers import JobState, TakeSnapshot
 from controller.cassandra.member.objects import TEMPLATE_ANNOTATION, VERSION_LABEL
 from controller.cassandra.member.ring import Problem, blind, findings
+from controller.cassandra.member.roster import COMING
 from controller.cassandra.member.steps import Restart, Tell, fresh
 from controller.framework import rollout
 from controller.framework.plan import Step
@@ -53,18 +54,6 @@ class Restarts:
     hold: str = ""
 
 
-def outdated(roster: Roster, restarts: Restarts) -> list[str]:
-    """The members whose pods were made from another template than is wanted, in the order of their restarts."""
-    return [member.name for member in _members(roster, None, restarts) if member.outdated]
-
-
-def upgrading(roster: Roster, restarts: Restarts) -> bool:
-    """Whether members have another version than the one that is wanted."""
-    pods = (restarts.pods.get(name) for name in roster.members)
-    versions = {pod.metadata.labels.get(VERSION_LABEL, "") for pod in pods if pod is not None}
-    return bool(versions - {restarts.version})
-
-
 def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
     """What each member that is out of date waits for; empty: it may be restarted now."""
     members, how = _members(roster, scene, restarts), restarts.policy
@@ -75,10 +64,27 @@ def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str
         canary_ends="spec.upgrade.canary to be 0",
         paused="spec.upgrade.paused to be false" if how.paused else "",
     )
+    moving = roster.moving
+    changing = f"the ring to have changed: {moving[0]} is {moving[1].standing}" if moving is not None else ""
     batch = rollout.next_batch(members, policy)
     held = [f.text for f in findings(roster, scene) if f.problem is not Problem.VERSION_MIXED] if batch else []
     leave = rollout.Leave((), some(held, 3)) if held else rollout.Leave(batch)
-    return rollout.decide(members, policy, hold=restarts.hold, leave=leave)
+    decided = rollout.decide(members, policy, hold=restarts.hold or changing, leave=leave)
+    return {**decided, **dict.fromkeys(_stuck(roster, scene, restarts), restarts.hold)}
+
+
+def _stuck(roster: Roster, scene: Scene, restarts: Restarts) -> list[str]:
+    """Who comes, and runs no Cassandra yet by what is not wanted any more: nothing is lost by a restart."""
+    moving = roster.moving
+    if moving is None or moving[1].standing not in COMING or scene.of(moving[0]).state is not None:
+        return []
+    name, seat = moving
+    return [name] if _is_outdated(restarts.pods.get(name), seat.rack, restarts) else []
+
+
+def _is_outdated(pod: Pod | None, rack: str, restarts: Restarts) -> bool:
+    template = pod.metadata.annotations.get(TEMPLATE_ANNOTATION, "") if pod is not None else ""
+    return pod is not None and template != restarts.templates.get(rack, template)
 
 
 def steps(waits: Mapping[str, str], roster: Roster, scene: Scene, restarts: Restarts) -> Iterator[Step]:
@@ -119,7 +125,7 @@ def _snapshot_job(seat: Seat, version: str) -> str:
     return f"snapshot-{version}-{seat.host_id}"
 
 
-def _members(roster: Roster, scene: Scene | None, restarts: Restarts) -> list[rollout.Member]:
+def _members(roster: Roster, scene: Scene, restarts: Restarts) -> list[rollout.Member]:
     """The members in the order in which they are restarted: rack by rack, the last first."""
     found = []
     for rack in restarts.racks:
@@ -127,17 +133,14 @@ def _members(roster: Roster, scene: Scene | None, restarts: Restarts) -> list[ro
             pod = restarts.pods.get(name)
             if name not in roster.members or pod is None:
                 continue
-            template = pod.metadata.annotations.get(TEMPLATE_ANNOTATION, "")
-            is_outdated = template != restarts.templates.get(rack, template)
+            is_outdated = _is_outdated(pod, rack, restarts)
             found.append(_member(name, rack, roster, scene, restarts, is_outdated=is_outdated))
     return found
 
 
 def _member(
-    name: str, rack: str, roster: Roster, scene: Scene | None, restarts: Restarts, *, is_outdated: bool
+    name: str, rack: str, roster: Roster, scene: Scene, restarts: Restarts, *, is_outdated: bool
 ) -> rollout.Member:
-    if scene is None:
-        return rollout.Member(name=name, domain=rack, outdated=is_outdated)
     seen = scene.of(name)
     # Of one that does not answer and that the kubelet finds well nothing is known.
     serves = seen.serves or (seen.look is None and restarts.pods[name].ready)
