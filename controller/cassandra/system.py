@@ -9,6 +9,7 @@ import anyio
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.cluster import kind as cluster
 from controller.cassandra.operation import kind as operation
+from controller.cassandra.operation import schedule
 
 if TYPE_CHECKING:
     from controller.framework.settings import Settings
@@ -20,6 +21,7 @@ def register(manager: Manager, settings: Settings) -> None:
     members = HttpMembers()
     cluster.register(manager, settings, members)
     operation.register(manager, settings, members)
+    schedule.register(manager, settings)
 
     async def keep_connections() -> None:
         async with members:

@@ -139,6 +139,7 @@ class Decision:
         message: What it is at, what it waits for, or why it failed.
         begin: What is to be begun.
         at_work: What was begun and has not ended, as far as is known.
+        unsure: What may have been begun by an operator that died before it wrote that down: nothing is heard of it.
         break_off: Whether what is at work is to be broken off.
         total: Pieces in all; 0: not known.
     """
@@ -147,6 +148,7 @@ class Decision:
     message: str = ""
     begin: tuple[Task, ...] = ()
     at_work: tuple[Task, ...] = ()
+    unsure: tuple[Task, ...] = ()
     break_off: bool = False
     total: int = 0
 
@@ -202,7 +204,8 @@ def decide(
     at_work = tuple(task_of(name, row) for name, row in sorted(ledger.rows.items()) if row.state == RUNNING)
     due = _due(order, ledger)
     late = due is not None and now >= due
-    if due is not None and late and (not at_work or now >= due + GRACE):
+    unsure = _unsure(order, ledger, pieces or (), heard, now)
+    if due is not None and late and (not (at_work or unsure) or now >= due + GRACE):
         why = f"not done within spec.deadlineSeconds, {order.deadline:g}{_still(at_work)}"
         return ended(ledger, Phase.FAILED, why, now, total)
     lost = {name: row for name, row in sorted(ledger.rows.items()) if row.state == FAILED}
@@ -223,6 +226,7 @@ def decide(
         message=_message(order, begin, at_work, ledger, waits=waits, late=late),
         begin=begin,
         at_work=at_work,
+        unsure=unsure,
         break_off=bool(at_work) and (late or order.deleting),
         total=total,
     )
@@ -289,8 +293,20 @@ def _next(
         if heard.get(task, Word()).said is Said.UNKNOWN:
             found.append(task)
         else:
+            # It may be at work.
+            places -= 1
             waits.append(f"{task.piece} to answer")
     return tuple(found), "" if found or not waits else waits[0]
+
+
+def _unsure(
+    order: Order, ledger: Ledger, pieces: Sequence[Piece], heard: Mapping[Task, Word], now: float
+) -> tuple[Task, ...]:
+    """What might be begun now, and perhaps was, as nothing is heard of it."""
+    touched = {*ledger.rows, *ledger.finished}
+    untouched = [piece for piece in pieces if piece.name not in touched][: order.at_once]
+    tasks = candidates(ledger.rows, untouched, ledger.finished, now, [])
+    return tuple(task for task in tasks if heard.get(task, Word()).said is Said.NOTHING)
 
 
 def _phase(order: Order, ledger: Ledger, busy: bool) -> Phase:

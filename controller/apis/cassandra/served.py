@@ -27,5 +27,8 @@ OPERATION: Mapping[str, Honoured] = dict.fromkeys(
 )
 """The fields of an Operation's spec that are served."""
 
-SCHEDULE: Mapping[str, Honoured] = {}
-"""The fields of an OperationSchedule's spec that are served: none yet."""
+SCHEDULE: Mapping[str, Honoured] = {
+    **dict.fromkeys(("schedule", "timeZone", "suspend", "concurrency", "startingDeadlineSeconds", "history")),
+    "operation": OPERATION,
+}
+"""The fields of an OperationSchedule's spec that are served."""

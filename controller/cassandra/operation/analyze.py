@@ -96,7 +96,8 @@ def decision_of(operation: CassandraOperation, seen: Observation) -> Decision:
 def _steps(operation: CassandraOperation, seen: Observation, decision: Decision, image: str) -> Iterator[Step]:
     act, mine = act_of(operation), holder_of(operation.metadata)
     has_turn, deleted = seen.turn == mine, operation.metadata.deletion_timestamp
-    working = tuple(task for task in decision.at_work if act is not None and _answers(act, task, seen))
+    maybe = (*decision.at_work, *decision.unsure)
+    working = tuple(task for task in maybe if act is not None and _answers(act, task, seen))
     if deleted is not None and (not working or seen.now >= datetime.fromisoformat(deleted).timestamp() + GRACE):
         if has_turn:
             yield from _tidied(act, seen, "it is being deleted")

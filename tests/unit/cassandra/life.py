@@ -16,6 +16,7 @@ from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.cluster.observe import OPERATIONS
 from controller.cassandra.member.roster import Roster, decoded
 from controller.cassandra.operation import kind as operation
+from controller.cassandra.operation import schedule
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP
@@ -120,6 +121,7 @@ async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterat
     settings = Settings(operator_namespace=NAMESPACE, operator_image=image)
     for kind in (cluster, operation):
         kind.register(manager, settings, WorldMembers(life.world), clock=seconds)
+    schedule.register(manager, settings, clock=seconds)
     async with running(manager):
         yield
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,6 +25,9 @@ from controller.framework.operations import (
 from controller.framework.pieces import MOST_RETRYING, Piece, Said, Task, Word
 from controller.framework.status import timestamp
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 NOW = 1_000_000.0
 PIECES = (Piece("a", ("x", "y")), Piece("b", ("x", "y")))
 A_X, A_Y, B_X = Task("a", "x", 0), Task("a", "y", 0), Task("b", "x", 0)
@@ -36,6 +40,10 @@ def at(state: str = "Running", part: str = "x", attempts: int = 0, ago: float = 
 
 def running(ago: float = 10.0, finished: tuple[str, ...] = (), **rows: PieceStatus) -> Ledger:
     """An operation that was begun so many seconds ago."""
+    return underway(rows, ago, finished)
+
+
+def underway(rows: Mapping[str, PieceStatus], ago: float = 10.0, finished: tuple[str, ...] = ()) -> Ledger:
     return Ledger(phase=Phase.RUNNING, started=timestamp(NOW - ago), finished=finished, rows=rows)
 
 
@@ -152,7 +160,7 @@ def test_it_has_failed_with_who_and_why_when_a_piece_failed_too_often() -> None:
 
 def test_what_else_is_at_work_ends_before_it_has_failed() -> None:
     rows = {"a": at("Failed", attempts=3, message="x: no room"), "b": at()}
-    found = decided(running(**rows), {B_X: RUNS}, order=Order(at_once=2))
+    found = decided(underway(rows), {B_X: RUNS}, order=Order(at_once=2))
 
     assert (found.ledger.phase, found.begin, found.at_work) == (Phase.RUNNING, (), (B_X,))
     assert found.message == "b: x is the last one, since another one failed"
@@ -193,9 +201,9 @@ def test_few_pieces_are_begun_while_many_fail() -> None:
     rows = {name: at("Retrying", attempts=1) for name in names[:MOST_RETRYING]}
     heard = {Task(name, "x", 0): NEW for name in names}
 
-    assert decided(running(**rows), heard, pieces=pieces).begin == ()
+    assert decided(underway(rows), heard, pieces=pieces).begin == ()
     rows.pop("m0")
-    assert decided(running(**rows), heard, pieces=pieces).begin == (Task("m0", "x", 0),)
+    assert decided(underway(rows), heard, pieces=pieces).begin == (Task("m0", "x", 0),)
 
 
 def test_a_pause_lets_what_runs_end_and_begins_nothing() -> None:

@@ -20,7 +20,7 @@ ALL = ("a-0", "a-1", "b-0", "b-1")
 KEYSPACES = ("shop", "system_auth", "system_distributed", "system_traces")
 
 
-def told(life: Life, kind: type = Repair) -> list[tuple[str, str]]:
+def told(life: Life, kind: type[Repair | Cleanup] = Repair) -> list[tuple[str, str]]:
     """Who was told to do what of a kind with which keyspace, in order, since the ring is at rest."""
     return [(name.removeprefix("store-dc1-"), c.keyspace) for name, c in life.world.told if isinstance(c, kind)]
 
@@ -31,9 +31,9 @@ def turn(life: Life) -> str:
     return str(found.get(ANNOTATION, "")).partition("/")[0]
 
 
-async def at_rest(life: Life, **racks: int) -> None:
+async def at_rest(life: Life) -> None:
     """A ring in which nothing is left to do."""
-    life.create(spec(**(racks or {"a": 2, "b": 2})))
+    life.create(spec(a=2, b=2))
     await life.ready()
     life.world.told.clear()
 
