@@ -6,7 +6,7 @@ A piece is done by a member, which is told to, or by a Job.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from controller.apis.cassandra import CassandraCluster
     from controller.apis.cassandra.operation import BackupSpec, RestoreSpec, S3Spec
     from controller.cassandra.access.answers import Command, Keyspace
-    from controller.cassandra.access.members import Door
     from controller.cassandra.member.roster import Roster
     from controller.framework.pieces import Task
     from controller.framework.workload import Owner
@@ -54,6 +53,22 @@ class PrepareRestore:
     overwrite: tuple[str, ...] = ()
 
 
+class Place(Protocol):
+    """Where a member answers: see `controller.cassandra.access.members.Door`."""
+
+    @property
+    def host(self) -> str:
+        """The pod's IP address."""
+
+    @property
+    def ca(self) -> str:
+        """PEM of the authority that signed its certificate; empty: it speaks no TLS."""
+
+    @property
+    def name(self) -> str:
+        """The host name in its certificate."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
     """What Jobs are made of.
@@ -68,8 +83,8 @@ class Ground:
 
     cluster: CassandraCluster
     roster: Roster
-    door: Callable[[str], Door | None]
-    query: Door | None
+    door: Callable[[str], Place | None]
+    query: Place | None
     image: str
 
 
@@ -269,8 +284,8 @@ def _options(owner: Owner, s3: S3Spec, ground: Ground, backup: str) -> Options:
     )
 
 
-def _at(options: Options, door: Door) -> Options:
-    return replace(options, host=door.host, ca=door.ca, name=door.name)
+def _at(options: Options, place: Place) -> Options:
+    return replace(options, host=place.host, ca=place.ca, name=place.name)
 
 
 def _job(owner: Owner, s3: S3Spec, task: Task, member: str, options: Options, ground: Ground) -> JsonObject:

@@ -61,7 +61,7 @@ class Jobs:
         message = SEALED if not left else "there is no bucket backups"
         name, uid = job["metadata"]["name"], job["metadata"]["uid"]
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": uid}
-        meta = {
+        meta: dict[str, Any] = {
             "name": f"{name}-x",
             "namespace": NAMESPACE,
             "labels": {"app": APP},

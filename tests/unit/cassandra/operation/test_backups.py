@@ -39,7 +39,8 @@ async def ring(*, operated: bool = True, seed: int = 0, **racks: int) -> AsyncIt
                 jobs.tick()
 
         tasks.start_soon(go_on)
-        life.create(spec(**(racks or {"a": 2})))
+        wanted: dict[str, Any] = racks or {"a": 2}
+        life.create(spec(**wanted))
         if operated:
             await life.ready()
             life.world.told.clear()
