@@ -208,6 +208,11 @@ def stateful_set(
     return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": spec}
 
 
+def no_rights() -> JsonObject:
+    """The securityContext of a container that needs no right on its node and writes to its volumes alone."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
 class ProbeChoice(Protocol):
     """What a spec says of one probe."""
 
