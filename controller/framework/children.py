@@ -45,9 +45,7 @@ class Delete:
     uid: str
 
 
-def ensure(
-    live: Live, desired: JsonObject, *, subject: str, reason: str = "", lane: str = "", waits_for: str = ""
-) -> tuple[Step, ...]:
+def ensure(live: Live, desired: JsonObject, *, subject: str, reason: str = "", lane: str = "") -> tuple[Step, ...]:
     """The step that makes `desired` so, or none where it is.
 
     Args:
@@ -56,15 +54,12 @@ def ensure(
         subject: What the child is for, as `Step.subject`.
         reason: Why it is wanted, where the difference itself does not say it.
         lane: As `Step.lane`.
-        waits_for: As `Step.waits_for`.
     """
     found = live.get((desired["kind"], desired["metadata"]["name"]))
     why = explain(desired, found)
     if not why:
         return ()
-    return (
-        Step(subject=subject, action=Apply(desired), reason=reason or why, lane=lane or subject, waits_for=waits_for),
-    )
+    return (Step(subject=subject, action=Apply(desired), reason=reason or why, lane=lane or subject),)
 
 
 def explain(desired: JsonObject, live: JsonObject | None) -> str:

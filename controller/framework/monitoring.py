@@ -166,9 +166,9 @@ def _shortfall(wanted: JsonObject, found: JsonObject | None) -> str:
     return f"{name}: {differs}" if differs else ""
 
 
-def scrape_annotations(port: int, *, path: str = "/metrics") -> dict[str, str]:
+def scrape_annotations(port: int) -> dict[str, str]:
     """The annotations of a Service by which Prometheus finds the metrics of the pods behind it."""
-    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": path}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
 
 
 def monitor(
