@@ -81,7 +81,7 @@ def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, l
 class Snapshot(Mapping[tuple[str, str], JsonObject]):
     """The objects of a namespace as the caches had them at one moment; each is decoded when it is asked for, each time.
 
-    Where there are thousands, a look at rest needs few of them whole, and one that needs all needs them one by one.
+    If there are thousands, a look at rest needs few of them whole, and a look that needs all needs them one by one.
 
     Attributes:
         held: Those that are not to be applied again yet.
@@ -114,7 +114,7 @@ class Snapshot(Mapping[tuple[str, str], JsonObject]):
 
 
 async def snapshot(informers: Iterable[Informer[Any]], namespace: str, applier: Applier) -> Snapshot:
-    """What the caches have of `namespace`, for an observation; in it, what `applier` lets be for now is `Held`."""
+    """The objects of `namespace` in the caches, for an observation; those that `applier` lets be are held."""
     found = Snapshot()
     turns = Turns()
     for informer in informers:

@@ -1,6 +1,6 @@
 """Programs of ours in pods of other images: an init container copies them out of the operator's image.
 
-What such a pod runs comes from where only who builds images can write, and the other image needs nothing but Python.
+Only those who build images can write to the place that the program comes from. The other image needs only Python.
 """
 
 from __future__ import annotations

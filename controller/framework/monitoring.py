@@ -1,11 +1,11 @@
 """How Prometheus finds a system's metrics: by monitors where the cluster has those types, by annotations where not.
 
-The types are the Prometheus operator's, which may be installed at any time, or never: so no cache holds them, and what
-is there is asked for now and then. https://prometheus-operator.dev/docs/api-reference/api/ Contract:
+The types are the Prometheus operator's, which may be installed at any time, or never: so no cache holds them, and the
+API server is asked for them now and then. https://prometheus-operator.dev/docs/api-reference/api/ Contract:
 
 - A ServiceMonitor or PodMonitor is made and mended where its type is served, and deleted when it is wanted
   no more.
-- Where it is not served, a Service is annotated. Pods are not: a pod template, and with it a restart, is not to hang on
+- Where it is not served, a Service is annotated. Pods are not: a pod template, and so a restart, must not depend on
   what else is installed.
 """
 
