@@ -121,7 +121,9 @@ class _Acts:
 
     async def new_address(self, action: NewAddress) -> None:
         if not _is_lost(await self._fresh(), action.member, action.lost):
-            raise NoConsentError(f"spec.lostMembers does not give up host ID {action.lost} any more: it stays")
+            raise NoConsentError(
+                f"spec.lostMembers does not give up {action.lost} any more: {action.member} keeps its address"
+            )
         await self._delete(SERVICE, action.member, action.service)
 
     async def delete_claim(self, action: DeleteClaim) -> None:

@@ -84,14 +84,14 @@ def replacing(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[S
     """The steps until all others see that a member has taken the place of the lost one."""
     seat, seen = roster.seats[name], scene.of(name)
     reason, state = f"it takes the place of host ID {seat.host_id}", seen.state
+    # The successor's own volume may be lost, too, before it has taken the place: then the spec names that.
+    lost = seen.claim if seen.claim and wish.lost.get(name) == seen.claim else seat.host_id
     if seat.volume and seen.claim == seat.volume:
-        # The successor's own volume may be lost, too, before it has taken the place.
-        lost = seat.volume if wish.lost.get(name) == seat.volume else seat.host_id
         wipe = DeleteVolume(member=name, claim=seat.volume, pod=seen.pod, lost=lost)
         yield Step(subject=name, reason=f"{reason}, on a new volume", action=wipe, lane=LANE)
         return
     if seat.replaces and seen.address == seat.replaces:
-        move = NewAddress(member=name, service=seen.service, lost=seat.host_id)
+        move = NewAddress(member=name, service=seen.service, lost=lost)
         yield Step(subject=name, reason=f"{reason}, at another address", action=move, lane=LANE)
         return
     if seat.replaces and _is_forgotten(name, roster, scene):

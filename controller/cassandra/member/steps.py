@@ -95,6 +95,8 @@ class DeleteVolume:
 class NewAddress:
     """Delete the Service of a member that is lost, by its uid: its successor gets another one with another address.
 
+    `lost`: the host ID that was given up, or the uid of its successor's claim, where that is lost, too.
+
     At the old address it would get the old host ID too, so that nobody could tell the two apart; and nobody would send
     it what is written while it copies the data.
     """

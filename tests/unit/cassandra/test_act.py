@@ -186,7 +186,7 @@ async def test_a_volume_stays_where_no_member_answers_at_the_moment_of_the_act()
 @virtual_time
 async def test_a_member_that_is_not_given_up_any_more_keeps_its_address() -> None:
     kept = Case({})
-    with pytest.raises(NoConsentError, match="it stays"):
+    with pytest.raises(NoConsentError, match="keeps its address"):
         await kept.acts()[NewAddress](kept.move())
     assert kept.server.find(SERVICE, NAMESPACE, MEMBER) is not None
 
