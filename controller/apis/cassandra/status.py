@@ -71,7 +71,9 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     racks: dict[str, RackStatus] = field(default_factory=dict)
     """By rack; as in 2018."""
     members: dict[str, MemberStatus] = field(default_factory=dict)
-    """By member."""
+    """By member: those that are not Normal first, and up to 100 in all."""
+    members_omitted: Int32 = 0
+    """Members that `members` does not list."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
     """Ready, Progressing, Degraded, FieldsHonoured, and Deleting while it is deleted."""
     timers: dict[str, str] = field(default_factory=dict)

@@ -44,6 +44,7 @@ from controller.cassandra.pods import (
     admin_secret,
     prefix,
     rack_name,
+    roster_name,
     superuser_secret,
 )
 from controller.framework.children import delete, ensure
@@ -95,6 +96,14 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
+    if roster is None and cluster.status.members_omitted:
+        listed, missing = len(cluster.status.members), cluster.status.members_omitted
+        waits_for = f"ConfigMap {roster_name(cluster)} to be restored from a backup"
+        text = (
+            f"the ring was made, and its roster is gone; the status lists {listed} members, and {missing} are missing"
+        )
+        yield Step(subject="ring", reason=text, waits_for=waits_for)
+        return
     if roster is None and cluster.status.founded:
         text = "the ring was made, and its roster is gone: it is written anew from the status"
         yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt_roster(cluster)), lane=LANE)

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from controller.framework.timers import Facts
 
 MAX_NAMED = 3
+MOST_MEMBERS = 100
+"""Members that a status lists, so that it stays small whatever their number."""
 _COMING = {
     Standing.FOUNDING: "Joining",
     Standing.JOINING: "Joining",
@@ -82,7 +84,8 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         member_count=len(roster.members) if roster is not None else 0,
         ready_members=len(normal),
         racks=_racks(cluster, seen),
-        members=members,
+        members=listed(members),
+        members_omitted=max(len(members) - MOST_MEMBERS, 0),
         conditions=set_conditions(conditions, told, now),
         timers=advance(previous.timers, _facts(seen), now),
         plan=PlanStatus(
@@ -138,6 +141,12 @@ def _members(
             version=own.state.release if own.state is not None else (before.version if before is not None else ""),
         )
     return members
+
+
+def listed(members: Mapping[str, MemberStatus]) -> dict[str, MemberStatus]:
+    """The members that a status lists: first those that are not well."""
+    order = sorted(members, key=lambda name: (members[name].state == "Normal", name))
+    return {name: members[name] for name in sorted(order[:MOST_MEMBERS])}
 
 
 def _state(name: str, standing: Standing, seen: Observation, found: tuple[Finding, ...]) -> tuple[str, str]:

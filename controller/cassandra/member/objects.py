@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 TEMPLATE_ANNOTATION = "cassandra.rook.io/template"
 """On a pod: which pod template it was made from. One with another is out of date."""
 VERSION_LABEL = "cassandra.rook.io/version"
+MADE_ANNOTATION = "cassandra.rook.io/made"
+"""On a pod: which operators make it in this way."""
 CONFIG_ANNOTATION = "cassandra.rook.io/configuration"
 """On a pod: the ConfigMap with its configuration."""
 CONFIG_LABEL = "cassandra.rook.io/configuration"
@@ -149,7 +151,20 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
     annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
     annotations[CONFIG_ANNOTATION] = config
     annotations[PROGRAM_DIGEST] = program_digest()
+    annotations[MADE_ANNOTATION] = _digest(_without_image(template, installer))
     return template
+
+
+def made_of(template: JsonObject) -> str:
+    """What tells a pod template, or a pod, from one that another operator makes for the same spec."""
+    return str(template["metadata"]["annotations"].get(MADE_ANNOTATION, ""))
+
+
+def _without_image(template: JsonObject, installer: str) -> JsonObject:
+    """A pod template but for the image of the operator: of another one that does the same, nothing is new."""
+    containers = template["spec"]["initContainers"]
+    kept = [{k: v for k, v in c.items() if k != "image" or v != installer} for c in containers]
+    return {**template, "spec": {**template["spec"], "initContainers": kept}}
 
 
 def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:

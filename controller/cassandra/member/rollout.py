@@ -66,16 +66,26 @@ def upgrading(roster: Roster, restarts: Restarts) -> bool:
     return bool(versions - {restarts.version})
 
 
-def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
-    """What each member that is out of date waits for; empty: it may be restarted now."""
-    members, how = _members(roster, scene, restarts), restarts.policy
-    policy = rollout.Policy(
+def stopped(roster: Roster, scene: Scene, restarts: Restarts) -> str:
+    """Who has to come back before anybody else is restarted, and why it does not; empty: the rollout goes on."""
+    members = _members(roster, scene, restarts)
+    return rollout.given_up(members, _policy(restarts)) if any(member.outdated for member in members) else ""
+
+
+def _policy(restarts: Restarts) -> rollout.Policy:
+    how = restarts.policy
+    return rollout.Policy(
         soak=float(how.soak_seconds),
         patience=PATIENCE,
         canary=how.canary,
         canary_ends="spec.upgrade.canary to be 0",
         paused="spec.upgrade.paused to be false" if how.paused else "",
     )
+
+
+def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
+    """What each member that is out of date waits for; empty: it may be restarted now."""
+    members, policy = _members(roster, scene, restarts), _policy(restarts)
     moving = roster.moving
     changing = f"the ring to have changed: {moving[0]} is {moving[1].standing}" if moving is not None else ""
     batch = rollout.next_batch(members, policy)
