@@ -85,7 +85,8 @@ def replacing(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[S
     seat, seen = roster.seats[name], scene.of(name)
     reason, state = f"it takes the place of host ID {seat.host_id}", seen.state
     # The successor's own volume may be lost, too, before it has taken the place: then the spec names that.
-    lost = seen.claim if seen.claim and wish.lost.get(name) == seen.claim else seat.host_id
+    given_up = wish.lost.get(name, "")
+    lost = given_up if given_up and given_up in (seat.volume, seen.claim) else seat.host_id
     if seat.volume and seen.claim == seat.volume:
         wipe = DeleteVolume(member=name, claim=seat.volume, pod=seen.pod, lost=lost)
         yield Step(subject=name, reason=f"{reason}, on a new volume", action=wipe, lane=LANE)

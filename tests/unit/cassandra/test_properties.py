@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from controller.cassandra.access.answers import Mode
 from controller.cassandra.member.roster import Standing
 from tests.unit.cassandra.rounds import PREFIX, Rounds
 from tests.unit.cassandra.world import World
@@ -37,7 +38,10 @@ EVENTS = ("pass", "pass", "operate", "thaw", "lose", "lose the newcomer", "take 
 def take_out(rounds: Rounds) -> None:
     """Somebody takes the member that is replaced out of the ring by hand, while all others are up."""
     moving, down = rounds.roster.moving if rounds.roster is not None else None, rounds.world.down
-    if moving is not None and moving[1].standing is Standing.REPLACING and down == [moving[1].host_id]:
+    if moving is None or moving[1].standing is not Standing.REPLACING or down != [moving[1].host_id]:
+        return
+    process = rounds.world.processes.get(moving[0])
+    if process is None or process.mode is not Mode.JOINING:
         rounds.world.take_out(moving[1].host_id)
 
 
