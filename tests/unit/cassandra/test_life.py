@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from controller.cassandra.access.answers import (
     Decommission,
     Keyspace,
@@ -13,6 +15,7 @@ from controller.cassandra.access.answers import (
     UpgradeSSTables,
 )
 from controller.cassandra.cluster.act import CLUSTERS
+from controller.cassandra.member import objects
 from controller.cassandra.member.roster import Roster
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, STATEFULSET, STORAGE_CLASS
 from controller.testkit import virtual_time
@@ -274,13 +277,19 @@ async def test_a_member_that_is_lost_before_it_joined_is_given_up_by_its_claim()
         life.world.blocked.add("store-dc1-a-2")
         life.scale(a=3)
         await life.until(lambda: "claimUID: " in life.cluster.status.message)
-        uid = life.server.get(PVC, NAMESPACE, "data-store-dc1-a-2")["metadata"]["uid"]
+
+        def claim() -> str:
+            """The uid of its claim."""
+            found = life.server.find(PVC, NAMESPACE, "data-store-dc1-a-2")
+            return str(found["metadata"]["uid"]) if found is not None else ""
+
+        uid = claim()
         assert f"{{member: store-dc1-a-2, claimUID: {uid}}}" in life.cluster.status.message
         life.edit(lostMembers=[{"member": "store-dc1-a-2", "claimUID": uid}])
-        await life.until(lambda: life.server.find(PVC, NAMESPACE, "data-store-dc1-a-2") is None)
+        await life.until(lambda: claim() not in ("", uid))
         life.world.blocked.clear()
+        life.world.kill("store-dc1-a-2")
         await life.ready("a-0", "a-1", "a-2")
-        assert life.server.get(PVC, NAMESPACE, "data-store-dc1-a-2")["metadata"]["uid"] != uid
 
 
 @virtual_time
@@ -372,6 +381,52 @@ async def test_a_newer_operator_restarts_nobody() -> None:
             life.scale(a=3)
             await life.ready("a-0", "a-1", "a-2")
         assert {name: count for name, count in life.world.started.items() if name in before} == before
+
+
+@virtual_time
+async def test_what_another_operator_would_make_is_told_and_waits_for_somebody_to_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with living(operated=False) as life:
+        async with operator(life):
+            life.create(spec(a=2))
+            await life.ready("a-0", "a-1")
+            assert life.condition("UpdateAvailable")[:2] == ("False", "UpToDate")
+        before = dict(life.world.started)
+        async with operator(life, image="rook/operator:2"):  # which makes the same
+            await asyncio.sleep(120)
+            assert life.condition("UpdateAvailable")[0] == "False"
+        monkeypatch.setattr(objects, "program_digest", lambda: "another")
+        async with operator(life, image="rook/operator:3"):
+            await life.until(lambda: life.condition("UpdateAvailable")[0] == "True")
+            assert (
+                "store-dc1-a-0, store-dc1-a-1 run what an earlier operator made" in life.condition("UpdateAvailable")[2]
+            )
+            await asyncio.sleep(900)
+            assert life.world.started == before
+            assert life.cluster.status.phase == "Ready"
+            life.edit(upgrade={"restart": "operator 3", "soakSeconds": 2})
+            await life.until(lambda: life.world.started == {name: count + 1 for name, count in before.items()})
+            await life.until(lambda: life.condition("UpdateAvailable")[:2] == ("False", "UpToDate"))
+            await life.ready("a-0", "a-1")
+
+
+@virtual_time
+async def test_a_rollout_that_stopped_is_told_and_goes_on_with_a_correction() -> None:
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        life.world.blocked.add("store-dc1-a-2")
+        life.edit(priorityClassName="high")
+        await life.until(lambda: life.condition("RolloutStopped")[0] == "True", within=3600)
+        assert life.condition("RolloutStopped")[1] == "MemberNotBack"
+        told = life.condition("RolloutStopped")[2]
+        assert "the rollout waits for store-dc1-a-2 to come back, down for more than 1800 s" in told
+        assert [name for name, count in life.world.started.items() if count > 1] == []
+        life.world.blocked.clear()
+        life.edit(priorityClassName="higher")
+        await life.ready("a-0", "a-1", "a-2")
+        assert life.condition("RolloutStopped")[:2] == ("False", "NotStopped")
 
 
 @virtual_time

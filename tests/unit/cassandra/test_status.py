@@ -39,7 +39,8 @@ def shown(
     look = Look(obj=cluster, spec=wanted["spec"], mode=APPLY, now=scenes.NOW)
     status = show(look, seen, found)
     assert {condition.observed_generation for condition in status.conditions} == {status.observed_generation} == {2}
-    told = {c.type: (c.status, c.reason, c.message) for c in status.conditions if c.type != "FieldsHonoured"}
+    elsewhere = ("FieldsHonoured", "UpdateAvailable", "RolloutStopped")
+    told = {c.type: (c.status, c.reason, c.message) for c in status.conditions if c.type not in elsewhere}
     return status.phase, status.message, told
 
 
