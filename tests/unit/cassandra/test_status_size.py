@@ -31,7 +31,7 @@ MOST_BYTES = 256 << 10
 
 def cluster(status: ClusterStatus | None = None) -> CassandraCluster:
     meta = {"name": "store", "namespace": "db", "uid": "u1", "generation": 2}
-    made = msgspec.convert({"metadata": meta, "spec": spec(**{RACK: COUNT})}, CassandraCluster)
+    made = msgspec.convert({"metadata": meta, "spec": spec("5.0.3", **{RACK: COUNT})}, CassandraCluster)
     return msgspec.structs.replace(made, status=status if status is not None else ClusterStatus())
 
 
