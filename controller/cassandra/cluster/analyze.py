@@ -16,7 +16,7 @@ from controller.cassandra.cluster.objects import (
     roster_config_map,
     service_account,
 )
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, too_small, wanted_racks
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.joining import found
@@ -47,6 +47,7 @@ from controller.cassandra.pods import (
     roster_name,
     superuser_secret,
 )
+from controller.cassandra.releases import CassandraVersion
 from controller.framework.children import delete, ensure
 from controller.framework.claims import grow, remake
 from controller.framework.plan import Plan, Step
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
     from controller.cassandra.cluster.observe import Observation
+    from controller.cassandra.releases import Upgrade
     from informers import JsonObject
 
 AT_REST, MOVING = 30.0, 5.0
@@ -86,7 +88,8 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         return
     for text in (*immutable(cluster, seen.roster), *shrunk(cluster, seen)):
         yield Step(subject="spec", reason=text, waits_for="the field to be set back")
-    hindered = hindrances(cluster, seen.roster)
+    upgrade = upgrade_of(cluster, seen.roster, seen.pods)
+    hindered = hindrances(cluster, upgrade)
     for text in hindered:
         yield Step(subject="spec", reason=text, waits_for="the spec to be changed")
     if hindered and seen.roster is None:
@@ -123,7 +126,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         if not told:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     if roster.seats:
-        yield from _ring(cluster, wish, roster, seen, restarts)
+        yield from _ring(cluster, wish, roster, seen, upgrade)
     yield from rollout.steps(decided, roster, seen.scene, restarts)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
 
@@ -264,16 +267,14 @@ def _volumes(rack: RackSpec, seen: Observation, roster: Roster) -> Iterator[Step
             yield from grow(claim, size, seen.classes, subject=name)
 
 
-def _ring(
-    cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observation, restarts: Restarts
-) -> Iterator[Step]:
+def _ring(cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observation, upgrade: Upgrade) -> Iterator[Step]:
     """Who joins or leaves, and what is to be written down of versions."""
-    upgraded = _upgraded(roster, seen, restarts)
+    upgraded = _upgraded(roster, seen)
     if upgraded is not None:
         yield upgraded
         return
-    if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
-        wish = dataclasses.replace(wish, hold=f"all members to run {restarts.version}")
+    if roster.moving is None and upgrade.target is not None:
+        wish = dataclasses.replace(wish, hold=upgrade.hold(f"all members to run {upgrade.target.image}"))
     for step in ring.analyze(wish, roster, seen.scene):
         needs_login = isinstance(step.action, Replicate) and roster.authentication
         waits_for = "members to let the superuser in" if needs_login and not seen.auth.superuser else ""
@@ -283,14 +284,15 @@ def _ring(
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
 
 
-def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:
+def _upgraded(roster: Roster, seen: Observation) -> Step | None:
     """The step by which it is written down that all members run another version than before."""
     found = releases(roster, seen.scene)
     members = roster.members
     if len(found) != 1 or len(serving(roster, seen.scene)) != len(members) or not members or roster.version == found[0]:
         return None
     written = replace(roster, version=found[0])
-    if roster.version and minor(roster.version) != minor(found[0]):
+    before, after = CassandraVersion.parse(roster.version), CassandraVersion.parse(found[0])
+    if roster.version and before.release != after.release:
         written = written.with_chores(*(Chore(kind=ChoreKind.UPGRADE, member=name, cause=found[0]) for name in members))
     reason = f"all members run {found[0]}"
     return Step(subject="ring", reason=reason, action=WriteRoster(written), lane=LANE)

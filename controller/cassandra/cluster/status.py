@@ -17,9 +17,10 @@ from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.conditions import of_restarts
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
+from controller.cassandra.releases import CassandraVersion
 from controller.framework import honoured
 from controller.framework.status import (
     FAILED,
@@ -76,8 +77,9 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         return previous
     roster = seen.roster
     found = findings(roster, seen.scene) if roster is not None else ()
+    run = releases(roster, seen.scene) if roster is not None else ()
     members = _members(cluster, seen, found, now)
-    hindered = hindrances(cluster, roster)
+    hindered = hindrances(cluster, upgrade_of(cluster, roster, seen.pods))
     wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindered)
     words = replace(WORDS, progressing=_operation(seen))
     degraded = _degraded(found, wrong, outcome, seen)
@@ -96,7 +98,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         **fields(previous, look, outcome, stage, told_of),
         message=stage.message,
         founded=previous.founded or (roster is not None and roster.founded),
-        version=" to ".join(sorted(releases(roster, seen.scene), key=_order)) if roster is not None else "",
+        version=" to ".join(sorted(run, key=CassandraVersion.parse)),
         member_count=len(roster.members) if roster is not None else 0,
         ready_members=len([member for member in members.values() if member.state == "Normal"]),
         racks=_racks(cluster, seen),
@@ -104,10 +106,6 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         members_omitted=max(len(members) - MOST_MEMBERS, 0) if roster is not None else previous.members_omitted,
         timers=advance(previous.timers, _facts(seen), now),
     )
-
-
-def _order(version: str) -> tuple[str, str]:
-    return minor(version), version
 
 
 def _facts(seen: Observation) -> Facts:

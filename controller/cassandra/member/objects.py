@@ -32,6 +32,7 @@ from controller.cassandra.pods import (
     roster_name,
     selector,
 )
+from controller.cassandra.releases import CassandraVersion
 from controller.framework.placement import keep_apart
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
 from controller.runtime.quantities import quantity
@@ -88,15 +89,14 @@ def image(cluster: CassandraCluster) -> str:
 
 
 def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
-    """What the members of a rack are to be like, of a version that is known."""
+    """What the members of a rack are to be like."""
     spec = cluster.spec
-    major, minor = spec.version.split(".")[:2]
     heap = spec.jvm.heap_size
     return Settings(
         cluster_name=cluster.metadata.name,
         datacenter=spec.datacenter.name,
         rack=rack.name,
-        release=(int(major), int(minor)),
+        release=CassandraVersion.parse(spec.version).release,
         num_tokens=spec.num_tokens,
         authentication=spec.authentication.enabled,
         memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
