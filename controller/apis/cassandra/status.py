@@ -64,6 +64,8 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     """Whether the cluster was made; from then on members only ever join it."""
     version: str = ""
     """The version that all members run, or the oldest and the newest of them."""
+    storage_compatibility: str = ""
+    """How the members write files, or are about to."""
     member_count: Int32 = 0
     """Members in the ring."""
     ready_members: Int32 = 0

@@ -99,6 +99,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         message=stage.message,
         founded=previous.founded or (roster is not None and roster.founded),
         version=" to ".join(sorted(run, key=CassandraVersion.parse)),
+        storage_compatibility=roster.storage_mode if roster is not None else previous.storage_compatibility,
         member_count=len(roster.members) if roster is not None else 0,
         ready_members=len([member for member in members.values() if member.state == "Normal"]),
         racks=_racks(cluster, seen),

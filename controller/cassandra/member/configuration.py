@@ -11,14 +11,13 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.member import java
 from controller.cassandra.member.metrics import exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CASSANDRA_4, UPGRADING, NONE = "CASSANDRA_4", "UPGRADING", "NONE"
-"""Storage modes of 5.0: files that 4.1 can read; new ones, with no way back; the same and TTLs beyond 2038."""
 OPTIONAL, REQUIRED = "Optional", "Required"
 """Whether clients may or must speak TLS; empty: they cannot."""
 KEYSTORE, TRUSTSTORE = "/run/rook/tls/keystore.pem", "/run/rook/tls/truststore.pem"

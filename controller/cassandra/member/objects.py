@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.member.configuration import Settings, files
 from controller.cassandra.member.containers import (
     GRACE_SECONDS,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 TEMPLATE_ANNOTATION = "cassandra.rook.io/template"
 """On a pod: which pod template it was made from. One with another is out of date."""
 VERSION_LABEL = "cassandra.rook.io/version"
+STORAGE_ANNOTATION = "cassandra.rook.io/storage-mode"
+"""On a pod: how it writes files, where it is not in such a way that 4.1 can read them."""
 MADE_ANNOTATION = "cassandra.rook.io/made"
 """On a pod: which operators make it in this way."""
 CONFIG_ANNOTATION = "cassandra.rook.io/configuration"
@@ -98,6 +101,7 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         rack=rack.name,
         release=CassandraVersion.parse(spec.version).release,
         num_tokens=spec.num_tokens,
+        storage_mode=spec.storage_compatibility,
         authentication=spec.authentication.enabled,
         memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
         heap=_bytes(heap),
@@ -150,6 +154,8 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
     annotations = template["metadata"].setdefault("annotations", {})
     annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
     annotations[CONFIG_ANNOTATION] = config
+    if spec.storage_compatibility != CASSANDRA_4:
+        annotations[STORAGE_ANNOTATION] = spec.storage_compatibility
     annotations[PROGRAM_DIGEST] = program_digest()
     annotations[MADE_ANNOTATION] = _digest(_without_image(template, installer))
     return template
@@ -187,6 +193,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
         rack.annotations,
         rack.placement,
         rack.resources,
+        *((spec.storage_compatibility,) if spec.storage_compatibility != CASSANDRA_4 else ()),
     )
     return _digest(asked)
 

@@ -341,6 +341,64 @@ async def test_an_upgrade_may_be_taken_back_while_it_has_not_ended() -> None:
         assert life.cluster.status.version == "4.1.7"
 
 
+@virtual_time
+async def test_files_are_written_in_one_mode_after_the_other_by_all_members() -> None:
+    async with living() as life:
+        life.create(spec("4.1.7", a=2, b=1))
+        await life.ready("a-0", "a-1", "b-0")
+        life.edit(version="5.0.3", storageCompatibility="UPGRADING")
+        await life.until(lambda: "all members to run 5.0" in str(life.cluster.status.plan.steps))
+        await life.until(lambda: life.cluster.status.storage_compatibility == "UPGRADING")
+        assert life.cluster.status.version == "5.0.3"
+        assert [type(command) for _, command in life.world.told].count(UpgradeSSTables) == 12
+        life.scale(b=2)
+        await life.until(lambda: "all members to write files as UPGRADING" in str(life.cluster.status.plan.steps))
+        life.edit(storageCompatibility="NONE")  # before all run with the mode before
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        assert life.roster.storage_mode == "NONE"
+        assert {process.storage for process in life.world.processes.values()} == {"NONE"}
+        life.edit(storageCompatibility="UPGRADING")
+        await life.ready("a-0", "a-1", "b-0", "b-1")
+        assert {process.storage for process in life.world.processes.values()} == {"UPGRADING"}
+        before = dict(life.world.started)
+        life.edit(storageCompatibility="CASSANDRA_4")
+        await life.until(lambda: "there is no way back; set it to UPGRADING" in life.condition("Degraded")[2])
+        life.edit(storageCompatibility="UPGRADING", version="4.1.7")
+        await life.until(lambda: "files of 5.0.3" in life.condition("Degraded")[2])
+        assert life.world.started == before
+
+
+@virtual_time
+async def test_a_new_ring_writes_files_as_the_spec_says() -> None:
+    async with living() as life:
+        life.create(spec(a=2) | {"storageCompatibility": "NONE"})
+        await life.ready("a-0", "a-1")
+        assert {process.storage for process in life.world.processes.values()} == {"NONE"}
+        life.server.delete(CONFIG_MAP, NAMESPACE, f"{NAME}-members")
+        await life.until(lambda: life.roster.seats)
+        await life.ready("a-0", "a-1")
+        assert life.roster.storage_mode == "NONE"
+
+
+@virtual_time
+async def test_a_member_that_is_lost_amid_an_upgrade_is_replaced_after_it() -> None:
+    async with living() as life:
+        life.create(spec("4.1.7", a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        host_id = life.roster.seats["store-dc1-a-1"].host_id
+        life.edit(upgrade={"canary": 1, "soakSeconds": 2}, version="5.0.3")
+        await life.until(lambda: life.cluster.status.version == "4.1.7 to 5.0.3")
+        life.world.lose("store-dc1-a-1")
+        life.edit(upgrade={"canary": 0, "soakSeconds": 2})
+        await life.until(lambda: life.condition("Degraded")[1] == "MemberDown")
+        await asyncio.sleep(60)
+        assert life.cluster.status.version == "4.1.7 to 5.0.3"
+        life.edit(lostMembers=[{"member": "store-dc1-a-1", "hostID": host_id}])
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        assert life.cluster.status.version == "5.0.3"
+        assert life.roster.seats["store-dc1-a-1"].host_id != host_id
+
+
 def sized(life: Life, size: str) -> None:
     """The spec asks for volumes of another size."""
     (rack,) = life.server.get(CLUSTERS, NAMESPACE, NAME)["spec"]["datacenter"]["racks"]
