@@ -133,6 +133,8 @@ def cassandra_yaml(settings: Settings) -> dict[str, Any]:
         "commit_failure_policy": "die",
         # Files that are mapped whole count as memory of the pod.
         "disk_access_mode": "mmap_index_only",
+        # Whoever was away for longer than deleted rows are remembered would bring them back.
+        "startup_checks": {"check_data_resurrection": {"enabled": True}},
         "hinted_handoff_enabled": True,
         "max_hint_window": "3h",
         "auto_snapshot": True,
