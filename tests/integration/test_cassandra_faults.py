@@ -194,7 +194,7 @@ async def test_why_a_running_ring_is_not_told_to_ask_for_roles(lab: Lab, members
     async with session(members, second, None) as cql:
         with pytest.raises(RefusedError, match="PASSWORD"):
             await cql.query("CREATE ROLE shop WITH LOGIN = true AND PASSWORD = 'of-the-shop'")
-        with pytest.raises(RefusedError, match="GRANT"):
+        with pytest.raises(RefusedError, match="not anonymous"):
             await cql.query("GRANT SELECT ON KEYSPACE app TO shop")
 
     # The first member that asks for roles lets the same clients in no more.
