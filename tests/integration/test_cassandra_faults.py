@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from controller.apis.cassandra.cluster import CASSANDRA_4, NONE, UPGRADING
 from controller.cassandra.access import roles
-from controller.cassandra.access.answers import JobState, Mode, Phase, RefusedError, Repair
+from controller.cassandra.access.answers import Flush, JobState, Mode, Phase, RefusedError, Repair
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Login
 from controller.cassandra.member.record import copies
@@ -213,3 +214,49 @@ async def test_why_a_running_ring_is_not_told_to_ask_for_roles(lab: Lab, members
     async with session(members, first, roles.DEFAULT) as cql:
         await cql.query("GRANT SELECT ON KEYSPACE app TO shop")
     await eventually(lambda: read_rows(members, first, shop), lambda rows: rows == set(range(10)), "it may read")
+
+
+async def test_a_setting_that_cassandra_does_not_know_ends_it_with_a_line_that_says_so(
+    lab: Lab, members: HttpMembers
+) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    await asyncio.to_thread(node.start, authentication=False, config={"no_such_setting": 1})
+
+    async def log() -> str:
+        return await asyncio.to_thread(node.log)
+
+    await eventually(log, lambda text: "no_such_setting" in text, "the log names the setting")
+    ended = await asyncio.to_thread(node.status)
+    assert ended == 3
+    await asyncio.to_thread(node.remove)
+    await asyncio.to_thread(node.start, config={})
+    await serving(members, node)
+
+
+async def test_files_of_5_0_are_written_from_the_second_mode_on_and_4_1_does_not_start_with_them(
+    lab: Lab, members: HttpMembers
+) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    formats = []
+    for number, mode in enumerate((CASSANDRA_4, UPGRADING, NONE, UPGRADING)):
+        await asyncio.to_thread(node.start, authentication=False, storage_mode=mode)
+        founder = await serving(members, node)
+        if not number:
+            await write_rows(members, node, None, 1)
+        async with members.session(node.address, None) as cql:
+            await cql.query(f"INSERT INTO app.rows (id) VALUES ({number})")  # noqa: S608  # our own number
+        assert (await done(members, node, f"flush-{number}", Flush("app"))).state is JobState.SUCCEEDED
+        files = sorted(
+            (node.directory / "data/data/app").glob("rows-*/*-Data.db"), key=lambda file: file.stat().st_mtime
+        )
+        formats.append(files[-1].name.partition("-")[0])
+        assert await read_rows(members, node, None) == set(range(number + 1))
+        await asyncio.to_thread(node.stop)
+        node.record(seeds=(node.address,), host_id=founder.host_id)
+    assert formats == ["nb", "oa", "oa", "oa"]
+
+    await asyncio.to_thread(node.start, "cassandra-41")
+    assert await asyncio.to_thread(node.status) != 0
+    assert "unreadable sstables" in await asyncio.to_thread(node.log)

@@ -52,6 +52,8 @@ WORDS = Words(well="The cluster is as the spec has it", leaving="The Cluster is 
 DEGRADED = "Degraded"
 """A type of condition, and the phase of a cluster with nothing left to do that is not well."""
 MAX_NAMED = 3
+AWAY_TOO_LONG = "gc_grace_seconds is older"
+"""In Cassandra's last words where it does not start for that."""
 MOST_MEMBERS = 100
 """Members that a status lists, so that it stays small whatever their number."""
 _COMING = {
@@ -200,7 +202,7 @@ def _remedy(finding: Finding, seen: Observation) -> str:
     if finding.problem is not Problem.MEMBER_DOWN or seen.roster is None or finding.member not in seen.roster.members:
         return ""
     host_id = seen.roster.seats[finding.member].host_id
-    return (
-        "; where its node or volume is lost for good, give it up in spec.lostMembers: "
-        f"{{member: {finding.member}, hostID: {host_id}}}"
-    )
+    why = "where its node or volume is lost for good"
+    if AWAY_TOO_LONG in finding.text:
+        why = "it was away for longer than deleted rows are remembered, and would bring them back"
+    return f"; {why}: give it up in spec.lostMembers: {{member: {finding.member}, hostID: {host_id}}}"
