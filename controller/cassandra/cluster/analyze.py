@@ -39,10 +39,10 @@ from controller.cassandra.member.rollout import Restarts
 from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster, wait
 from controller.cassandra.pods import (
-    CLUSTER_LABEL,
     MEMBER_LABEL,
     RACK_LABEL,
     admin_secret,
+    is_ours,
     prefix,
     rack_name,
     roster_name,
@@ -326,7 +326,7 @@ def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hind
     used |= {config_map(cluster, rack)["metadata"]["name"] for rack in racks}
     for (kind, name), obj in seen.live.items():
         labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
-        if labels.get(CLUSTER_LABEL) != cluster.metadata.name:
+        if not is_ours(labels, cluster.metadata.name):
             continue
         if kind == SERVICE.kind and MEMBER_LABEL in labels and name not in expected and name not in seen.pods:
             yield delete(SERVICE, obj, subject=f"Service {name}", reason="its member is gone")
