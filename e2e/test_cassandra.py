@@ -132,7 +132,13 @@ def test_rows_that_were_deleted_come_back_from_a_backup(cluster: Environment) ->
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [({"numTokens": 8}, "numTokens is fixed"), ({"datacenter": {"name": "dc2"}}, "the name of a datacenter")],
+    [
+        ({"numTokens": 8}, "numTokens is fixed"),
+        ({"datacenter": {"name": "dc2"}}, "the name of a datacenter"),
+        ({"authentication": {"enabled": False}}, "authentication is decided"),
+        ({"storageCompatibility": "NONE"}, "set UPGRADING first"),
+        ({"lostMembers": [{"member": member("a", 0)}]}, "with its hostID, or with its claimUID"),
+    ],
 )
 def test_what_cannot_be_changed_is_refused(cluster: Environment, spec: dict[str, object], message: str) -> None:
     with pytest.raises(ApiError, match=message):

@@ -240,18 +240,16 @@ def keyspace(name: str, answer: Answer) -> Keyspace:
 def order(command: Command) -> JsonObject:
     """What the program in the pod is told for a command."""
     match command:
-        case Drain() | ResumeBootstrap():
-            return _order("drain()" if isinstance(command, Drain) else "resumeBootstrap()")
+        case Drain():
+            return _order("drain()")
         case Decommission(force):
             return _order("decommission(boolean)", force)
         case RemoveNode(host_id):
             return _order("removeNode(java.lang.String)", host_id)
-        case Cleanup(name):
-            return _order(f"forceKeyspaceCleanup(java.lang.String,{_STRINGS})", name, [])
-        case UpgradeSSTables(name):
-            return _order(f"upgradeSSTables(java.lang.String,boolean,{_STRINGS})", name, True, [])
-        case Flush(name):
-            return _order(f"forceKeyspaceFlush(java.lang.String,{_STRINGS})", name, [])
+        case ResumeBootstrap():
+            return _order("resumeBootstrap()")
+        case Cleanup() | UpgradeSSTables() | Flush():
+            return _write(command)
         case TakeSnapshot(tag, names):
             return _order(f"takeSnapshot(java.lang.String,java.util.Map,{_STRINGS})", tag, {}, list(names))
         case ClearSnapshot(tag):
@@ -260,11 +258,26 @@ def order(command: Command) -> JsonObject:
             return _order("bulkLoad(java.lang.String)", directory)
         case StopRepairs() | StopCleanups():
             return _stop(command)
-        case Repair(name, primary, incremental):
-            choices = {"primaryRange": primary, "incremental": incremental}
-            options = {key: str(value).lower() for key, value in choices.items()} | {"parallelism": "parallel"}
-            follow = {"follow": "getParentRepairStatus(int)"}
-            return {**_order("repairAsync(java.lang.String,java.util.Map)", name, options), **follow}
+        case Repair():
+            return _repair(command)
+
+
+def _write(command: Cleanup | UpgradeSSTables | Flush) -> JsonObject:
+    """What writes the files of a keyspace."""
+    match command:
+        case Cleanup(name):
+            return _order(f"forceKeyspaceCleanup(java.lang.String,{_STRINGS})", name, [])
+        case UpgradeSSTables(name):
+            return _order(f"upgradeSSTables(java.lang.String,boolean,{_STRINGS})", name, True, [])
+        case Flush(name):
+            return _order(f"forceKeyspaceFlush(java.lang.String,{_STRINGS})", name, [])
+
+
+def _repair(command: Repair) -> JsonObject:
+    choices = {"primaryRange": command.primary, "incremental": command.incremental}
+    options = {key: str(value).lower() for key, value in choices.items()} | {"parallelism": "parallel"}
+    order = _order("repairAsync(java.lang.String,java.util.Map)", command.keyspace, options)
+    return {**order, "follow": "getParentRepairStatus(int)"}
 
 
 def _stop(command: StopRepairs | StopCleanups) -> JsonObject:
