@@ -8,7 +8,7 @@ somebody to ask: a flag that skips the question skips nothing else. What holds f
 - The next batch waits until the one before is back, and has served for as long as `Policy.soak` says. A member that
   does not come back stops the rest; after `Policy.patience` it is given up, and nobody else gets what broke that one.
 - A member that serves nothing may be restarted whoever else is awaited: nothing is lost by it, and it may be the cure.
-  What somebody said holds it, too: the system's own `hold`, a pause, the number of canaries.
+  It is held, too, by the system's own `hold`, by a pause, and by the number of canaries.
 
 Terms: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#partitions (canary, staged rollout).
 """
@@ -38,9 +38,9 @@ class Member:
         name: As messages name it: "mon a", "osd.3". No two have the same.
         domain: Its failure domain: a node, a rack. Where all may be in one, leave it empty.
         outdated: Whether a restart would change what it runs.
-        serves: Whether something is taken away while it restarts. Where that is not known, say that it does.
-        awaited: What has to become of it before another that serves is restarted, as the end of a sentence about it:
-            "to be restarted", "to be in quorum". Empty: nothing, it is well or nobody waits for it.
+        serves: Whether its restart takes something away for a while. If that is not known, say that it does.
+        awaited: What has to happen to it before another that serves is restarted, as the end of a sentence about it:
+            "to be restarted", "to be in quorum". Empty: nothing; it is well, or nobody waits for it.
         seconds: For how long it has been serving, or not, whichever it does now; None: for long enough, or not known.
         trouble: What keeps it from serving, in words.
     """
@@ -59,10 +59,10 @@ class Policy:
     """How a rollout goes.
 
     Attributes:
-        batch: So many members are restarted at once at most.
+        batch: The most members that are restarted at once.
         soak: Seconds that all who have been restarted serve before the next batch.
         patience: Seconds after which a member that does not come back has failed; None: it is waited for without end.
-        canary: Only so many are restarted, the first in the order; 0: all.
+        canary: The number of members that are restarted, the first in the order; 0: all.
         canary_ends: What lets the others be restarted, too, in words.
         paused: What ends a pause, in words; empty: there is none.
     """

@@ -17,6 +17,7 @@ from controller.cassandra.cluster.objects import (
     service_account,
 )
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
+from controller.cassandra.cluster.turns import abandoned, after_operation
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.joining import found
@@ -39,10 +40,10 @@ from controller.cassandra.member.rollout import Restarts
 from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
 from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster, wait
 from controller.cassandra.pods import (
-    CLUSTER_LABEL,
     MEMBER_LABEL,
     RACK_LABEL,
     admin_secret,
+    is_ours,
     prefix,
     rack_name,
     roster_name,
@@ -108,17 +109,18 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     yield from told
     restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
     decided = rollout.decide(roster, seen.scene, restarts)
-    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
+    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for and seen.turn is None}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
         if not told:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
+    yield from abandoned(seen)
     if roster.seats:
         moded = storage.change(mode, roster, seen.scene, restarts, outdated=decided)
         if moded is None or moded.action is None:
-            yield from _ring(cluster, wish, roster, seen, upgrade)
-        yield from (moded,) if moded is not None else ()
-    yield from rollout.steps(decided, roster, seen.scene, restarts)
+            yield from after_operation(_ring(cluster, wish, roster, seen, upgrade), seen)
+        yield from after_operation((moded,) if moded is not None else (), seen)
+    yield from after_operation(rollout.steps(decided, roster, seen.scene, restarts), seen)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
 
 
@@ -326,7 +328,7 @@ def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hind
     used |= {config_map(cluster, rack)["metadata"]["name"] for rack in racks}
     for (kind, name), obj in seen.live.items():
         labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
-        if labels.get(CLUSTER_LABEL) != cluster.metadata.name:
+        if not is_ours(labels, cluster.metadata.name):
             continue
         if kind == SERVICE.kind and MEMBER_LABEL in labels and name not in expected and name not in seen.pods:
             yield delete(SERVICE, obj, subject=f"Service {name}", reason="its member is gone")

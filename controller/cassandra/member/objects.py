@@ -35,6 +35,7 @@ from controller.cassandra.pods import (
 )
 from controller.cassandra.releases import CassandraVersion
 from controller.framework.placement import keep_apart
+from controller.framework.resources import memory_bytes
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
 from controller.runtime.quantities import quantity
 
@@ -94,7 +95,7 @@ def image(cluster: CassandraCluster) -> str:
 def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
     """What the members of a rack are to be like."""
     spec = cluster.spec
-    heap = spec.jvm.heap_size
+    heap = quantity(spec.jvm.heap_size) if spec.jvm.heap_size is not None else None
     return Settings(
         cluster_name=cluster.metadata.name,
         datacenter=spec.datacenter.name,
@@ -103,8 +104,8 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         num_tokens=spec.num_tokens,
         storage_mode=spec.storage_compatibility,
         authentication=spec.authentication.enabled,
-        memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
-        heap=_bytes(heap),
+        memory=memory_bytes(resources(rack)),
+        heap=int(heap) if heap is not None else None,
         config=spec.config,
         options=tuple(spec.jvm.options),
     )
@@ -228,11 +229,6 @@ def storage_request(rack: RackSpec) -> int | str:
 def _template_name(rack: RackSpec) -> str:
     template = rack.storage.volume_claim_templates[0] if rack.storage.volume_claim_templates else {}
     return str((template.get("metadata") or {}).get("name") or "data")
-
-
-def _bytes(amount: Any) -> int | None:
-    number = quantity(amount) if amount is not None else None
-    return int(number) if number is not None else None
 
 
 def _digest(content: object) -> str:

@@ -107,6 +107,10 @@ class Daemons:
         """They do not answer the operator."""
         self.deaf: set[str] = set()
         """They hear nothing new of the others."""
+        self.stuck: set[str] = set()
+        """What they are told to repair or clean up never ends."""
+        self.failing: dict[str, int] = {}
+        """So many of the next repairs and cleanups of a member fail."""
         self.split = ""
         """The address of one that has another schema; empty: there is none."""
         self.violations: list[str] = []
@@ -170,6 +174,11 @@ class Daemons:
         """A job ends."""
         process.jobs[job_id] = replace(process.jobs[job_id], state=state, message=message, ended=self.clock())
 
+    def at_work(self, process: Process) -> list[str]:
+        """The repairs and cleanups of a member that have not ended."""
+        running = (job_id for job_id, job in process.jobs.items() if job.state is JobState.RUNNING)
+        return [job_id for job_id in running if job_id.startswith(("repair-", "cleanup-")) and "-stop" not in job_id]
+
     def leave(self, process: Process, job_id: str, *, force: bool) -> None:
         """A member is told to leave."""
         volume, ring = process.volume, self.ring
@@ -223,6 +232,9 @@ class Daemons:
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.blame(f"{moving} move at once")
+        working = [(p.name, job) for p in self.processes.values() for job in self.at_work(p)]
+        if moving and working:
+            self.blame(f"{moving} move while {working} are at work")
         modes = {p.storage for p in self.processes.values() if p.phase is Phase.RUNNING}
         if modes >= {CASSANDRA_4, NONE}:
             self.blame("a mode of files is left out")
