@@ -90,7 +90,7 @@ def next_batch(members: Sequence[Member], policy: Policy) -> tuple[str, ...]:
         members: All, in the order in which they are restarted.
         policy: How.
     """
-    held = policy.paused or _given_up(members, policy)
+    held = policy.paused or given_up(members, policy)
     batch = () if held else _batch(members, policy)
     return () if _soaking(members, policy, batch) else tuple(member.name for member in batch)
 
@@ -114,7 +114,7 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
         hold: What has to happen before any is restarted, in words; empty: nothing.
         leave: What came of asking about `next_batch`; None: nobody is to be asked.
     """
-    given_up = _given_up(members, policy)
+    failed = given_up(members, policy)
     soaking = _soaking(members, policy, _batch(members, policy))
     soaked = f"{some(soaking, MAX_NAMED)} to have served for {policy.soak:.0f} s" if soaking else ""
     batch = next_batch(members, policy)
@@ -126,7 +126,7 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
 
     def waits_for(index: int, member: Member) -> str:
         canary = policy.canary_ends if 0 < policy.canary <= index else ""
-        said = hold or policy.paused or canary or given_up
+        said = hold or policy.paused or canary or failed
         if said or not member.serves or member.name in may:
             return said
         named = member in awaited[:MAX_NAMED]
@@ -160,8 +160,13 @@ def _soaking(members: Sequence[Member], policy: Policy, batch: Sequence[Member])
     return [member.name for member in restarted if (member.seconds or 0.0) < policy.soak]
 
 
-def _given_up(members: Sequence[Member], policy: Policy) -> str:
-    """Why nobody else gets what is wanted, in words: those that have it do not come back. Empty: they do."""
+def given_up(members: Sequence[Member], policy: Policy) -> str:
+    """Why nobody else gets what is wanted, in words: those that have it do not come back. Empty: they do.
+
+    Args:
+        members: All, in the order in which they are restarted.
+        policy: How.
+    """
     if policy.patience is None:
         return ""
     down = (member for member in members if member.awaited and not member.outdated and not member.serves)

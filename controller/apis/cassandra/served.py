@@ -17,13 +17,27 @@ CLUSTER: Mapping[str, Honoured] = {
         },
     },
     "sidecarImage": Moot("there is no sidecar: the operator speaks with the members itself"),
-    **dict.fromkeys(("numTokens", "config", "jvm", "authentication", "claimRetention", "lostMembers", "loseCopies")),
+    **dict.fromkeys(
+        (
+            "numTokens",
+            "storageCompatibility",
+            "config",
+            "jvm",
+            "authentication",
+            "claimRetention",
+            "lostMembers",
+            "loseCopies",
+        )
+    ),
     "upgrade": None,
 }
 """The fields of a Cluster's spec that are served."""
 
-OPERATION: Mapping[str, Honoured] = {}
-"""The fields of an Operation's spec that are served: none yet."""
+OPERATION: Mapping[str, Honoured] = dict.fromkeys(("cluster", "deadlineSeconds", "paused", "repair", "cleanup"))
+"""The fields of an Operation's spec that are served."""
 
-SCHEDULE: Mapping[str, Honoured] = {}
-"""The fields of an OperationSchedule's spec that are served: none yet."""
+SCHEDULE: Mapping[str, Honoured] = {
+    **dict.fromkeys(("schedule", "timeZone", "suspend", "concurrency", "startingDeadlineSeconds", "history")),
+    "operation": OPERATION,
+}
+"""The fields of an OperationSchedule's spec that are served."""

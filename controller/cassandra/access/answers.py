@@ -290,10 +290,22 @@ class Repair:
 
     Attributes:
         primary: Only those ranges of which this member has the first copy: enough when each member is told to.
+        incremental: Compare only what was written since the last incremental repair.
     """
 
     keyspace: str
     primary: bool = True
+    incremental: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopRepairs:
+    """Break off all repairs that this member takes part in. Those that it was told to do fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopCleanups:
+    """Break off all cleanups of this member. Those that it was told to do fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +351,8 @@ type Command = (
     | UpgradeSSTables
     | Flush
     | Repair
+    | StopRepairs
+    | StopCleanups
     | TakeSnapshot
     | ClearSnapshot
     | BulkLoad

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from controller.apis.cassandra import CASSANDRA_OPERATION, CassandraOperation
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
@@ -16,6 +17,7 @@ from controller.cassandra.member.objects import claim_name
 from controller.cassandra.member.ring import Scene, Seen, releases
 from controller.cassandra.member.rollout import snapshot_jobs
 from controller.cassandra.member.roster import KEY, Roster, decoded
+from controller.cassandra.member.turn import ANNOTATION
 from controller.cassandra.pods import (
     CLUSTER_LABEL,
     RACK_LABEL,
@@ -29,7 +31,8 @@ from controller.cassandra.releases import CassandraVersion
 from controller.framework.caches import ClusterCaches
 from controller.framework.children import Live, snapshot
 from controller.framework.pods import trouble, warnings, with_warnings
-from controller.runtime import Request
+from controller.framework.turns import Holder, holder
+from controller.runtime import Request, resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
     SERVICE_ACCOUNT,
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolumeClaim, Pod, Service, StorageClass
     from informers import Informer, InformerFactory
 
+OPERATIONS = resource_of(CASSANDRA_OPERATION)
 ASK_SECONDS = 10.0
 """Seconds that members have to answer; all are asked at the same time."""
 AUTH_SECONDS = 300.0
@@ -65,6 +69,8 @@ class Caches(ClusterCaches):
         self.sets: Informer[StatefulSet] = self.ours(STATEFULSET, StatefulSet)
         self.accounts: Informer[ServiceAccount] = self.ours(SERVICE_ACCOUNT, ServiceAccount)
         self.config_maps: Informer[ConfigMap] = self.ours(CONFIG_MAP, ConfigMap)
+        # Whoever has not this kind in their API server still has Clusters.
+        self.operations: Informer[CassandraOperation] = factory.informer(OPERATIONS, CassandraOperation, optional=True)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -80,6 +86,8 @@ class Observation:
         live: The objects of its namespace.
         roster: Who belongs to the ring; None: nobody ever did.
         roster_problem: Why the roster cannot be read; empty: it can, or there is none.
+        turn: The Operation that has the turn to act on the ring; None: there is none.
+        operations: The Operations on the cluster.
         scene: What was found of its members.
         pods: Those of members, by name.
         claims: Those of members, by the member's name.
@@ -93,6 +101,8 @@ class Observation:
     live: Live = field(default_factory=dict, repr=False)
     roster: Roster | None = None
     roster_problem: str = ""
+    turn: Holder | None = None
+    operations: tuple[CassandraOperation, ...] = ()
     scene: Scene = field(default_factory=lambda: Scene(now=0.0))
     pods: Mapping[str, Pod] = field(default_factory=dict)
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
@@ -136,18 +146,27 @@ class Observer:
 
     async def observe(self, cluster: CassandraCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
+        live = await snapshot(self._caches.children, cluster.metadata.namespace, self._applier)
+        seen = replace(await self.ring(cluster, now), live=live)
+        if seen.roster is not None and seen.roster.authentication and seen.roster.founded:
+            request = Request(cluster.metadata.namespace, cluster.metadata.name)
+            seen = replace(seen, auth=await self._let_in(request, seen, now))
+        return seen
+
+    async def ring(self, cluster: CassandraCluster, now: float) -> Observation:
+        """What there is of the ring alone: who belongs to it, and what members answer."""
         namespace, name = cluster.metadata.namespace, cluster.metadata.name
-        live = await snapshot(self._caches.children, namespace, self._applier)
-        roster, problem = self._roster(cluster)
+        roster, problem, turn = self._roster(cluster)
         warned = warnings([event async for event in self._caches.events.walk(namespace)])
         ours = [pod for pod in self._caches.pods.list(namespace) if is_ours(pod.metadata.labels, name)]
         pods = {pod.metadata.name: pod for pod in with_warnings(ours, warned)}
         claims = self._claims(cluster)
         services = {service.metadata.name: service for service in self._caches.services.list(namespace)}
         seen = Observation(
-            live=live,
             roster=roster,
             roster_problem=problem,
+            turn=turn,
+            operations=tuple(o for o in self._caches.operations.list(namespace) if o.spec.cluster == name),
             pods=pods,
             claims=claims,
             classes={found.metadata.name: found for found in self._caches.classes.list()},
@@ -155,10 +174,7 @@ class Observer:
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),
         )
-        seen = await self._asked(seen, cluster.spec.version, now)
-        if roster is not None and roster.authentication and roster.founded:
-            seen = replace(seen, auth=await self._let_in(Request(namespace, name), seen, now))
-        return seen
+        return await self._asked(seen, cluster.spec.version, now)
 
     async def _let_in(self, request: Request, seen: Observation, now: float) -> Auth:
         """Whom members let in; asked again now and then, and as long as not all is as it should be."""
@@ -206,18 +222,20 @@ class Observer:
             run = {CassandraVersion.parse(found) for found in releases(roster, scene)}
             if run - {CassandraVersion.parse(version)}:
                 wanted |= snapshot_jobs(roster, version)
-            jobs = await self._jobs(seen, wanted)
+            jobs = await self.jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)
         return replace(seen, scene=scene)
 
-    def _roster(self, cluster: CassandraCluster) -> tuple[Roster | None, str]:
+    def _roster(self, cluster: CassandraCluster) -> tuple[Roster | None, str, Holder | None]:
+        """The roster, or why it cannot be read, and who has the turn to act on the ring."""
         found = self._caches.config_maps.get(cluster.metadata.namespace, roster_name(cluster))
         if found is None:
-            return None, ""
+            return None, "", None
+        turn = holder(found.metadata.annotations, ANNOTATION)
         try:
-            return decoded(found.data.get(KEY, "")), ""
+            return decoded(found.data.get(KEY, "")), "", turn
         except ValueError as error:
-            return None, f"ConfigMap {found.metadata.name}: {error}"
+            return None, f"ConfigMap {found.metadata.name}: {error}", turn
 
     def _claims(self, cluster: CassandraCluster) -> dict[str, PersistentVolumeClaim]:
         """The claims of members by the member's name, which theirs ends in."""
@@ -259,7 +277,8 @@ class Observer:
             await self._each(seen, [serving], ask)
         return found[0] if found else None
 
-    async def _jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
+    async def jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
+        """What members say of jobs, by member and ID: None where they know of none. Who does not answer is missing."""
         jobs: dict[tuple[str, str], Job | None] = {}
 
         async def ask(name: str, member: Member) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.member.configuration import Settings, files
 from controller.cassandra.member.containers import (
     GRACE_SECONDS,
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 TEMPLATE_ANNOTATION = "cassandra.rook.io/template"
 """On a pod: which pod template it was made from. One with another is out of date."""
 VERSION_LABEL = "cassandra.rook.io/version"
+STORAGE_ANNOTATION = "cassandra.rook.io/storage-mode"
+"""On a pod: how it writes files, where it is not in such a way that 4.1 can read them."""
+MADE_ANNOTATION = "cassandra.rook.io/made"
+"""On a pod: which operators make it in this way."""
 CONFIG_ANNOTATION = "cassandra.rook.io/configuration"
 """On a pod: the ConfigMap with its configuration."""
 CONFIG_LABEL = "cassandra.rook.io/configuration"
@@ -97,6 +102,7 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         rack=rack.name,
         release=CassandraVersion.parse(spec.version).release,
         num_tokens=spec.num_tokens,
+        storage_mode=spec.storage_compatibility,
         authentication=spec.authentication.enabled,
         memory=memory_bytes(resources(rack)),
         heap=int(heap) if heap is not None else None,
@@ -149,8 +155,23 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
     annotations = template["metadata"].setdefault("annotations", {})
     annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
     annotations[CONFIG_ANNOTATION] = config
+    if spec.storage_compatibility != CASSANDRA_4:
+        annotations[STORAGE_ANNOTATION] = spec.storage_compatibility
     annotations[PROGRAM_DIGEST] = program_digest()
+    annotations[MADE_ANNOTATION] = _digest(_without_image(template, installer))
     return template
+
+
+def made_of(template: JsonObject) -> str:
+    """What tells a pod template, or a pod, from one that another operator makes for the same spec."""
+    return str(template["metadata"]["annotations"].get(MADE_ANNOTATION, ""))
+
+
+def _without_image(template: JsonObject, installer: str) -> JsonObject:
+    """A pod template but for the image of the operator: of another one that does the same, nothing is new."""
+    containers = template["spec"]["initContainers"]
+    kept = [{k: v for k, v in c.items() if k != "image" or v != installer} for c in containers]
+    return {**template, "spec": {**template["spec"], "initContainers": kept}}
 
 
 def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
@@ -173,6 +194,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
         rack.annotations,
         rack.placement,
         rack.resources,
+        *((spec.storage_compatibility,) if spec.storage_compatibility != CASSANDRA_4 else ()),
     )
     return _digest(asked)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from controller.apis.cassandra.cluster import CASSANDRA_4, NONE
 from controller.cassandra.access.answers import Job, JobState, Keyspace, Mode, Phase, Ring
 from controller.cassandra.member.pod.start import LeftError, judge
 from controller.cassandra.member.pod.start import RefusedError as NotStartedError
@@ -32,6 +33,8 @@ class Volume:
     left: bool = False
     cluster: str = ""
     written: bool = False
+    storage: str = CASSANDRA_4
+    """How files were written last."""
 
     @property
     def mark(self) -> dict[str, Any]:
@@ -49,6 +52,7 @@ class Process:
     ip: str
     volume: Volume
     version: str
+    storage: str = CASSANDRA_4
     address: str = ""
     phase: Phase = Phase.WAITING
     message: str = ""
@@ -103,6 +107,10 @@ class Daemons:
         """They do not answer the operator."""
         self.deaf: set[str] = set()
         """They hear nothing new of the others."""
+        self.stuck: set[str] = set()
+        """What they are told to repair or clean up never ends."""
+        self.failing: dict[str, int] = {}
+        """So many of the next repairs and cleanups of a member fail."""
         self.split = ""
         """The address of one that has another schema; empty: there is none."""
         self.violations: list[str] = []
@@ -166,6 +174,11 @@ class Daemons:
         """A job ends."""
         process.jobs[job_id] = replace(process.jobs[job_id], state=state, message=message, ended=self.clock())
 
+    def at_work(self, process: Process) -> list[str]:
+        """The repairs and cleanups of a member that have not ended."""
+        running = (job_id for job_id, job in process.jobs.items() if job.state is JobState.RUNNING)
+        return [job_id for job_id in running if job_id.startswith(("repair-", "cleanup-")) and "-stop" not in job_id]
+
     def leave(self, process: Process, job_id: str, *, force: bool) -> None:
         """A member is told to leave."""
         volume, ring = process.volume, self.ring
@@ -219,6 +232,14 @@ class Daemons:
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.blame(f"{moving} move at once")
+        working = [(p.name, job) for p in self.processes.values() for job in self.at_work(p)]
+        if moving and working:
+            self.blame(f"{moving} move while {working} are at work")
+        modes = {p.storage for p in self.processes.values() if p.phase is Phase.RUNNING}
+        if modes >= {CASSANDRA_4, NONE}:
+            self.blame("a mode of files is left out")
+        if moving and len(modes) > 1:
+            self.blame(f"{moving} moves while files are written in {len(modes)} ways")
         for key in KEYS if self.ring else ():
             if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
                 self.blame(f"row {key} is lost")
@@ -251,6 +272,9 @@ class Daemons:
             # Cassandra gives the host ID along with the address.
             volume.host_id = next(host_id for host_id, address in self.ring.items() if address == replaces)
         volume.written, volume.cluster = True, "store"
+        if volume.storage != CASSANDRA_4 and (process.storage == CASSANDRA_4 or process.version < "5"):
+            self.blame(f"{process.name} runs {process.version} as {process.storage}: it cannot read its files")
+        volume.storage = process.storage
 
     def _join(self, process: Process) -> bool:
         """A member begins to join, or ends because it cannot."""

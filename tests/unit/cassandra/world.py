@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.access.answers import Job, JobState, Mode
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
@@ -146,7 +147,8 @@ class World(Daemons):
         version = meta["labels"]["cassandra.rook.io/version"]
         volume = self.volumes.setdefault(claim, Volume())
         self.starts.append((pod, version))
-        self.processes[pod] = Process(pod, made["metadata"]["uid"], ip, volume, version)
+        storage = meta.get("annotations", {}).get("cassandra.rook.io/storage-mode", CASSANDRA_4)
+        self.processes[pod] = Process(pod, made["metadata"]["uid"], ip, volume, version, storage)
 
     def _show(self, process: Process) -> None:
         status = {
