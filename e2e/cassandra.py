@@ -116,16 +116,21 @@ def operation(name: str, **act: object) -> Manifest:
     }
 
 
-def done(environment: Environment, name: str, *, deadline: float) -> Manifest:
-    """Wait until an Operation has succeeded; its status."""
+def operate(environment: Environment, name: str, act: Manifest, *, deadline: float) -> Manifest:
+    """Carry out an Operation on the cluster; its status when it has ended."""
+    environment.api.delete(OPERATION, name, env.NAMESPACE)
+    env.gone(environment, OPERATION, name, env.NAMESPACE)
+    environment.api.apply(operation(name, **act), kind=OPERATION)
+    return ended(environment, name, deadline=deadline)
+
+
+def ended(environment: Environment, name: str, *, deadline: float) -> Manifest:
+    """Wait until an Operation has ended; its status."""
 
     def look() -> Manifest:
-        found = environment.api.find(OPERATION, name, env.NAMESPACE) or {}
-        status: Manifest = found.get("status", {})
-        if status.get("phase") == "Failed":
-            raise AssertionError(f"Operation {name}: {status}")
-        if status.get("phase") != "Succeeded":
-            raise NotYetError(f"{status.get('phase', 'nothing')}: {status.get('message', '')}")
+        status: Manifest = environment.api.get(OPERATION, name, env.NAMESPACE).get("status", {})
+        if status.get("phase") not in ("Succeeded", "Failed"):
+            raise NotYetError(f"{status.get('phase', 'the operator to see it')}: {status.get('message', '')}")
         return status
 
     return eventually(f"Operation {name}", look, deadline=deadline)
