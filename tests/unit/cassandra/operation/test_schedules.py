@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from controller.apis.cassandra import CassandraOperationSchedule
-from controller.cassandra.cluster.observe import OPERATIONS
-from controller.cassandra.operation.schedule import DUE_ANNOTATION, SCHEDULES
+from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
+from controller.cassandra.operation.schedule import DUE_ANNOTATION
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
