@@ -17,6 +17,7 @@ from controller.cassandra.access.answers import (
     Drain,
     Flush,
     JobState,
+    Look,
     Mode,
     Phase,
     RefusedError,
@@ -27,7 +28,9 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Login
+from controller.cassandra.member.encryption import PLAIN, ClientTls, Internode, toward
 from tests.integration.cassandra import (
+    ENCRYPTED,
     Lab,
     done,
     eventually,
@@ -190,3 +193,58 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
     assert (await serving(members, node)).release[:3] == "4.1"
     async with members.session(node.address, None) as cql:
         assert {row["id"] for row in await cql.query("SELECT id FROM app.rows")} == {1, 2}
+
+
+@pytest.mark.parametrize("image", ["cassandra-50", pytest.param("cassandra-41", marks=pytest.mark.long)])
+@pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
+async def test_a_running_ring_is_encrypted_step_by_step(lab: Lab, members: HttpMembers, image: str) -> None:
+    """Two members with two copies of each row: a write at quorum needs both, whatever step each of them is at."""
+    first, second = lab.node(0), lab.node(1)
+    for node in (first, second):
+        node.record(seeds=(first.address,), founder=node is first)
+        await asyncio.to_thread(node.start, image, authentication=False, encryption=PLAIN)
+        await serving(members, node)
+    async with members.session(first.address, None) as cql:
+        replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"
+        await cql.query(f"CREATE KEYSPACE app WITH replication = {replication}")
+        await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
+    hosts = {node: (await serving(members, node)).host_id for node in (first, second)}
+
+    step, written = PLAIN, 0
+    while step != ENCRYPTED:
+        step = toward(step, ENCRYPTED)
+        for node in (first, second):
+            node.record(seeds=(first.address, second.address), host_id=hosts[node])
+            await asyncio.to_thread(node.stop)
+            await asyncio.to_thread(node.start, image, encryption=step)
+            for other in (first, second):
+                await eventually(members.member(other.door).look, sees_two, f"{other.name} sees both at {step}")
+            for writer in (first, second):
+                plain = writer is second and node is first and step.client is ClientTls.OPTIONAL
+                reach = {} if plain else {"ca": lab.ca, "name": writer.name}
+                async with members.session(writer.address, None, **reach) as cql:
+                    await cql.query(f"INSERT INTO app.rows (id) VALUES ({written})", quorum=True)  # noqa: S608
+                    written += 1
+                    found = await cql.query("SELECT id FROM app.rows", quorum=True)
+                    assert {row["id"] for row in found} == set(range(written))
+        assert await refuses_plain(first.address) == (step.internode is Internode.REQUIRED)
+    with pytest.raises(UnansweredError):
+        async with members.session(first.address, None):
+            pass
+
+
+def sees_two(look: Look) -> bool:
+    return look.state is not None and look.state.is_serving and len(look.state.ring.live) == 2
+
+
+async def refuses_plain(host: str) -> bool:
+    """Whether a member ends a connection from another one that does not speak TLS."""
+    reader, writer = await asyncio.open_connection(host, 7000)
+    try:
+        writer.write(bytes.fromhex("ca552dfa") + bytes(8))
+        async with asyncio.timeout(5):
+            return await reader.read(1) == b""
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()

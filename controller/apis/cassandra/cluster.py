@@ -194,7 +194,8 @@ class MonitoringSpec(SpecStruct, frozen=True, kw_only=True):
     """Metrics of the members for Prometheus."""
 
     enabled: bool = False
-    """Make a PodMonitor where that type exists, and annotations where not."""
+    """Serve metrics at port 9500 of each member, with a PodMonitor where that type exists, and annotations of the
+    Service `<name>-members` where not."""
 
 
 class ClusterSpec(SpecStruct, frozen=True, kw_only=True):

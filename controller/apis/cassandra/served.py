@@ -19,5 +19,7 @@ CLUSTER: Mapping[str, Honoured] = {
     "sidecarImage": Moot("there is no sidecar: the operator speaks with the members itself"),
     **dict.fromkeys(("numTokens", "config", "jvm", "authentication", "claimRetention", "lostMembers", "loseCopies")),
     "upgrade": None,
+    "encryption": None,
+    "monitoring": None,
 }
 """The fields of a Cluster's spec that are served."""

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import DELETE
-from controller.cassandra.cluster import deletion, users
+from controller.cassandra.cluster import certificates, deletion, users
 from controller.cassandra.cluster.objects import (
     budget,
     client_service,
     members_service,
+    pod_monitor,
     roster_config_map,
     service_account,
 )
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, too_small, wanted_racks
 from controller.cassandra.member import analyze as ring
-from controller.cassandra.member import rollout
+from controller.cassandra.member import encryption, rollout
 from controller.cassandra.member.joining import found
 from controller.cassandra.member.objects import (
     CONFIG_ANNOTATION,
@@ -46,9 +47,12 @@ from controller.cassandra.pods import (
     rack_name,
     superuser_secret,
 )
+from controller.framework import monitoring
 from controller.framework.children import delete, ensure
 from controller.framework.claims import grow, remake
+from controller.framework.monitoring import POD_MONITOR
 from controller.framework.plan import Plan, Step
+from controller.framework.text import some
 from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
 
@@ -56,11 +60,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
+    from controller.cassandra.cluster.certificates import Certificates
     from controller.cassandra.cluster.observe import Observation
+    from controller.cassandra.member.encryption import Encryption
     from informers import JsonObject
 
 AT_REST, MOVING = 30.0, 5.0
 """Seconds between two looks at a cluster at rest, and at one where something is to come."""
+MAX_NAMED = 3
 UP, DOWN = "MemberUp", "MemberDown"
 """Topics of timers: since when members have been serving, or not."""
 
@@ -95,9 +102,12 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
+    certified = certificates.certificates_of(cluster, seen)
+    yield from certificates.analyze(cluster, seen, certified)
     if roster is None and cluster.status.founded:
         text = "the ring was made, and its roster is gone: it is written anew from the status"
-        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt_roster(cluster)), lane=LANE)
+        rebuilt = replace(rebuilt_roster(cluster), encryption=found_encryption(cluster, seen))
+        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt), lane=LANE)
         return
     if roster is None:
         if seen.admin is not None:
@@ -106,15 +116,16 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     records = orders(roster, seen.addresses, {name: claim.metadata.uid for name, claim in seen.claims.items()})
     told = tuple(ensure(seen.live, roster_config_map(cluster, roster, records), subject="ring", lane="roster"))
     yield from told
-    restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
+    uncertified = certified.hold if roster.encryption.is_on else ""
+    restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else uncertified)
     decided = rollout.decide(roster, seen.scene, restarts)
     turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
-        if not told:
+        if not told and not uncertified:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     if roster.seats:
-        yield from _ring(cluster, wish, roster, seen, restarts)
+        yield from _ring(cluster, wish, roster, seen, restarts, certified)
     yield from rollout.steps(decided, roster, seen.scene, restarts)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
 
@@ -126,7 +137,15 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         datacenter=cluster.spec.datacenter.name,
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
+        encryption=encryption.wanted(cluster.spec.encryption),
     )
+
+
+def found_encryption(cluster: CassandraCluster, seen: Observation) -> Encryption:
+    """The step that a ring is at, or is restarted for, by what its pods are made from."""
+    present = certificates.present(cluster, seen)
+    goal = encryption.wanted(cluster.spec.encryption)
+    return min(present, key=lambda one: encryption.distance(one, goal), default=encryption.PLAIN)
 
 
 def rebuilt_roster(cluster: CassandraCluster) -> Roster:
@@ -171,7 +190,9 @@ def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *,
     if moving is not None:
         hold = hold or f"the ring to have changed: {moving[0]} is {moving[1].standing}"
     return Restarts(
-        templates={rack.name: template_hash(cluster, rack) for rack in cluster.spec.datacenter.racks},
+        templates={
+            rack.name: template_hash(cluster, rack, roster.encryption) for rack in cluster.spec.datacenter.racks
+        },
         racks=[rack.name for rack in cluster.spec.datacenter.racks],
         version=cluster.spec.version,
         pods=seen.pods,
@@ -187,11 +208,13 @@ def _common(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
     moving = seen.roster is not None and seen.roster.moving is not None
     for child in (
         service_account(cluster),
-        members_service(cluster),
+        members_service(cluster, annotated=cluster.spec.monitoring.enabled and not seen.monitors.served),
         client_service(cluster),
         budget(cluster, allowed=0 if moving else 1),
     ):
         yield from ensure(seen.live, child, subject=f"{child['kind']} {child['metadata']['name']}")
+    monitors = (pod_monitor(cluster),) if cluster.spec.monitoring.enabled else ()
+    yield from monitoring.analyze(POD_MONITOR, monitors, seen.monitors, subject="members")
     if seen.admin is None:
         make = users.MakeLogin(admin_secret(cluster), "rook", owned=True)
         yield Step(subject=f"Secret {make.secret}", reason="members let nobody else in", action=make)
@@ -229,7 +252,9 @@ def _rack(
     live = seen.live.get((STATEFULSET.kind, name))
     subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
     present = any(pod.metadata.labels.get(RACK_LABEL) == rack.name for pod in seen.pods.values())
-    fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
+    fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(
+        cluster, rack, roster.encryption
+    )
     wanted_claim = claim_template(cluster, rack)
     if live is not None and not too_small(0, rack, live):
         remade = remake(live, [wanted_claim], subject=subject, lane=name)
@@ -237,9 +262,12 @@ def _rack(
         if remade:
             return
     if not hindered and (live is None or fits or turn or not present):
-        config = config_map(cluster, rack)
+        config = config_map(cluster, rack, roster.encryption)
         yield from ensure(seen.live, config, subject=subject, lane=name)
-        template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
+        name_of_config = config["metadata"]["name"]
+        template = rack_template(
+            cluster, rack, installer=installer, config=name_of_config, encryption=roster.encryption
+        )
     elif live is not None and live["spec"].get("replicas") != replicas:
         template = live["spec"]["template"]
     else:
@@ -259,13 +287,23 @@ def _volumes(rack: RackSpec, seen: Observation, roster: Roster) -> Iterator[Step
 
 
 def _ring(
-    cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observation, restarts: Restarts
+    cluster: CassandraCluster,
+    wish: Wish,
+    roster: Roster,
+    seen: Observation,
+    restarts: Restarts,
+    certified: Certificates,
 ) -> Iterator[Step]:
-    """Who joins or leaves, and what is to be written down of versions."""
+    """Who joins or leaves, and what is to be written down of versions and of encryption."""
     upgraded = _upgraded(roster, seen, restarts)
     if upgraded is not None:
         yield upgraded
         return
+    encrypted = _encryption(cluster, seen, roster, restarts, certified)
+    if encrypted is not None:
+        yield encrypted
+        if not encrypted.waits_for:
+            return
     if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
         wish = dataclasses.replace(wish, hold=f"all members to run {restarts.version}")
     for step in ring.analyze(wish, roster, seen.scene):
@@ -275,6 +313,27 @@ def _ring(
     if roster.authentication and roster.founded:
         via = next(iter(serving(roster, seen.scene)), "")
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
+
+
+def _encryption(
+    cluster: CassandraCluster, seen: Observation, roster: Roster, restarts: Restarts, certified: Certificates
+) -> Step | None:
+    """The step by which it is written down how members speak with each other and with clients from now on."""
+    goal = encryption.wanted(cluster.spec.encryption)
+    then = encryption.toward(roster.encryption, goal)
+    if then == roster.encryption:
+        return None
+    held = certified.hold if then.is_on else ""
+    missing = sorted(roster.seats.keys() - seen.pods.keys())
+    if missing:
+        held = f"pods of {some(missing, MAX_NAMED)}"
+    elif rollout.upgrading(roster, restarts):
+        held = f"all members to run {restarts.version}"
+    elif not encryption.hear_each_other((*certificates.present(cluster, seen), then)):
+        held = f"all members to be restarted for {roster.encryption}"
+    reason = f"it becomes {then}, from {roster.encryption}"
+    action = WriteRoster(replace(roster, encryption=then))
+    return Step(subject="encryption", reason=reason, action=action, lane="encryption" if held else LANE, waits_for=held)
 
 
 def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:
@@ -298,7 +357,7 @@ def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hind
     used = {pod.metadata.annotations.get(CONFIG_ANNOTATION, "") for pod in seen.pods.values()}
     used |= {_annotation(obj, CONFIG_ANNOTATION) for (kind, _), obj in seen.live.items() if kind == STATEFULSET.kind}
     racks = () if hindered else cluster.spec.datacenter.racks
-    used |= {config_map(cluster, rack)["metadata"]["name"] for rack in racks}
+    used |= {config_map(cluster, rack, roster.encryption)["metadata"]["name"] for rack in racks}
     for (kind, name), obj in seen.live.items():
         labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
         if labels.get(CLUSTER_LABEL) != cluster.metadata.name:

@@ -15,6 +15,7 @@ from controller.apis.cassandra.served import CLUSTER
 from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
+from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.spec import hindrances, immutable, minor
 from controller.cassandra.member.ring import Problem, findings, releases
@@ -62,13 +63,21 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
     phase, message = _phase(cluster, outcome, look.mode)
     degraded = _degraded(found, wrong, outcome, seen)
-    if phase == "Ready" and (found or wrong):
+    certified = certificates.condition(cluster, seen, outcome, look.now)
+    renewal_failed = certified is not None and certified.reason == certificates.FAILED
+    if certified is not None and renewal_failed and degraded.status == "False":
+        degraded = replace(certified, type="Degraded", status="True")
+    if phase == "Ready" and (found or wrong or renewal_failed):
         phase, message = "Degraded", cut(degraded.message, MOST)
     conditions = previous.conditions
     if cluster.metadata.deletion_timestamp is None:
         conditions = remove_condition(conditions, "Deleting")
+    if certified is None:
+        conditions = remove_condition(conditions, certificates.CONDITION)
     served = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
     told = [*_conditions(cluster, phase, message, seen, degraded)]
+    if certified is not None:
+        told.append(certified)
     told = [replace(condition, observed_generation=generation) for condition in told]
     told.append(honoured.condition(served, (), generation, invalid=wrong))
     normal = [member for member in members.values() if member.state == "Normal"]
@@ -84,7 +93,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         racks=_racks(cluster, seen),
         members=members,
         conditions=set_conditions(conditions, told, now),
-        timers=advance(previous.timers, _facts(seen), now),
+        timers=advance(previous.timers, _facts(cluster, seen), now),
         plan=PlanStatus(
             mode=look.mode, observed_generation=generation, steps=plan_status(outcome, previous.plan.steps, now)
         ),
@@ -95,11 +104,11 @@ def _order(version: str) -> tuple[str, str]:
     return minor(version), version
 
 
-def _facts(seen: Observation) -> Facts:
-    """What the timers measure: since when members have been serving, or not."""
+def _facts(cluster: CassandraCluster, seen: Observation) -> Facts:
+    """What the timers measure: since when members have been serving, or not, or have an old certificate."""
     names = seen.roster.members if seen.roster is not None else {}
     up = {name for name in names if seen.scene.of(name).serves}
-    return {UP: up, DOWN: names.keys() - up}
+    return {UP: up, DOWN: names.keys() - up, certificates.STALE: certificates.stale(cluster, seen)}
 
 
 def _racks(cluster: CassandraCluster, seen: Observation) -> dict[str, RackStatus]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from controller.apis.cassandra.cluster import EncryptionSpec
 from controller.cassandra.member.configuration import Settings, files
 from controller.cassandra.member.containers import (
     GRACE_SECONDS,
@@ -17,6 +18,7 @@ from controller.cassandra.member.containers import (
     program_digest,
     volumes,
 )
+from controller.cassandra.member.encryption import PLAIN, Encryption, as_annotations
 from controller.cassandra.pods import (
     CQL_PORT,
     MEMBER_LABEL,
@@ -31,6 +33,7 @@ from controller.cassandra.pods import (
     rack_name,
     roster_name,
     selector,
+    tls_secret,
 )
 from controller.framework.placement import keep_apart
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
@@ -85,7 +88,7 @@ def image(cluster: CassandraCluster) -> str:
     return f"{cluster.spec.repository or DEFAULT_REPOSITORY}:{cluster.spec.version}"
 
 
-def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
+def settings(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> Settings:
     """What the members of a rack are to be like, of a version that is known."""
     spec = cluster.spec
     major, minor = spec.version.split(".")[:2]
@@ -97,16 +100,18 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         release=(int(major), int(minor)),
         num_tokens=spec.num_tokens,
         authentication=spec.authentication.enabled,
+        encryption=encryption,
         memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
         heap=_bytes(heap),
         config=spec.config,
         options=tuple(spec.jvm.options),
+        metrics=spec.monitoring.enabled,
     )
 
 
-def config_map(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
+def config_map(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> JsonObject:
     """The configuration of a rack's members. Its name tells it from others, so that a pod keeps the one it has."""
-    data = files(settings(cluster, rack))
+    data = files(settings(cluster, rack, encryption))
     name = f"{rack_name(cluster, rack.name)}-config-{_digest(data)[:8]}"
     return {
         "apiVersion": "v1",
@@ -116,7 +121,9 @@ def config_map(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
     }
 
 
-def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, config: str) -> JsonObject:
+def rack_template(
+    cluster: CassandraCluster, rack: RackSpec, *, installer: str, config: str, encryption: Encryption = PLAIN
+) -> JsonObject:
     """The pod template of a rack's members.
 
     Args:
@@ -124,17 +131,18 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
         rack: The rack.
         installer: The operator's image, out of which comes the program that starts Cassandra.
         config: The ConfigMap with the rack's configuration.
+        encryption: How the members speak with each other and with clients.
     """
     spec, own = cluster.spec, resources(rack)
-    claim = _template_name(rack)
+    claim, tls = _template_name(rack), tls_secret(cluster, rack.name) if encryption.is_on else ""
     pod_spec: JsonObject = {
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "initContainers": [install_container(installer, own)],
         "containers": [
-            member_container(image(cluster), own, claim=claim, tls=False, pull_policy=spec.image_pull_policy)
+            member_container(image(cluster), own, claim=claim, tls=bool(tls), pull_policy=spec.image_pull_policy)
         ],
-        "volumes": volumes(configuration=config, members=roster_name(cluster), admin=admin_secret(cluster)),
+        "volumes": volumes(configuration=config, members=roster_name(cluster), admin=admin_secret(cluster), tls=tls),
     }
     pods = PodSettings(
         placement={ALL: rack.placement},
@@ -146,19 +154,21 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
     template = pod_template(pods, rack.name, pod_spec, labels=own_labels, account=account(cluster))
     keep_apart(template["spec"], selector(cluster), strictly=False)
     annotations = template["metadata"].setdefault("annotations", {})
-    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
+    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack, encryption)
     annotations[CONFIG_ANNOTATION] = config
     annotations[PROGRAM_DIGEST] = program_digest()
+    annotations |= as_annotations(encryption)
     return template
 
 
-def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
+def template_hash(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> str:
     """What tells a pod template from others: all that the user asks for which needs a restart.
 
-    What another release of the operator does otherwise is no part of it, so that none restarts a database.
+    What another release of the operator does otherwise is no part of it, so that none restarts a database. Of
+    encryption, the step that the ring is at counts, and not what the spec asks for in the end.
     """
     spec = cluster.spec
-    asked = (
+    asked: tuple[object, ...] = (
         image(cluster),
         spec.image_pull_policy,
         spec.annotations,
@@ -166,14 +176,14 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
         spec.priority_class_name,
         spec.config,
         spec.jvm,
-        spec.encryption,
+        EncryptionSpec(),
         spec.monitoring,
         spec.upgrade.restart,
         rack.annotations,
         rack.placement,
         rack.resources,
     )
-    return _digest(asked)
+    return _digest((*asked, encryption) if encryption.is_on else asked)
 
 
 def rack_stateful_set(

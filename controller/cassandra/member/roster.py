@@ -14,6 +14,7 @@ from msgspec import field
 from msgspec.structs import replace
 
 from controller.apis.meta import ApiStruct
+from controller.cassandra.member.encryption import Encryption
 
 
 class Standing(StrEnum):
@@ -104,6 +105,7 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
         authentication: Whether clients need a role.
         founded: Whether the ring was made. It never becomes false again.
         version: The version that all members have run last.
+        encryption: The step that members are at, or are being restarted for.
         seats: Who belongs to it, by name.
         chores: What is left to do.
     """
@@ -114,6 +116,7 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
     authentication: bool = False
     founded: bool = False
     version: str = ""
+    encryption: Encryption = Encryption()
     seats: dict[str, Seat] = field(default_factory=dict)
     chores: tuple[Chore, ...] = ()
 

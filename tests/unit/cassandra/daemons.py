@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from controller.cassandra.access.answers import Job, JobState, Keyspace, Mode, Phase, Ring
 from controller.cassandra.member.pod.start import LeftError, judge
 from controller.cassandra.member.pod.start import RefusedError as NotStartedError
+from tests.unit.cassandra.wire import Shown, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +63,8 @@ class Process:
     streams: set[int] = field(default_factory=set)
     """The rows that it gets while it joins."""
     view: Ring = field(default_factory=lambda: Ring({}))
+    wire: Wire = field(default_factory=Wire)
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def serves(self) -> bool:
@@ -214,6 +218,10 @@ class Daemons:
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.blame(f"{moving} move at once")
+        running = [p for p in self.processes.values() if p.phase is Phase.RUNNING and p.mode is not Mode.DECOMMISSIONED]
+        for one, other in combinations(running, 2):
+            if not one.wire.hears(other.wire):
+                self.blame(f"{one.name} and {other.name} do not hear each other: {one.wire}, {other.wire}")
         for key in KEYS if self.ring else ():
             if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
                 self.blame(f"row {key} is lost")

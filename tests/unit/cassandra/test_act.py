@@ -16,6 +16,7 @@ from controller.cassandra.cluster.observe import Caches, Observation
 from controller.cassandra.member.roster import Roster, Seat, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Tell
 from controller.framework.consent import NoConsentError
+from controller.framework.monitoring import POD_MONITOR, Monitors
 from controller.framework.program import PROGRAM
 from controller.runtime.kube import CONFIG_MAP, PVC, SERVICE, PersistentVolumeClaim
 from controller.testkit import ApiServer, new_manager, virtual_time
@@ -52,7 +53,8 @@ class Case:
         manager = new_manager(self.server, program=PROGRAM)
         seen = Observation(claims={MEMBER: self._claim})
         members = WorldMembers(World(self.server))
-        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members))
+        monitors = Monitors(manager.client, POD_MONITOR, PROGRAM.name)
+        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members, monitors))
 
     def wipe(self, *, lost: str = "") -> DeleteVolume:
         return DeleteVolume(member=MEMBER, claim=self._claim.metadata.uid, pod="", lost=lost)
