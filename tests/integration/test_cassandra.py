@@ -208,13 +208,13 @@ async def test_a_running_ring_is_encrypted_step_by_step(lab: Lab, members: HttpM
         replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"
         await cql.query(f"CREATE KEYSPACE app WITH replication = {replication}")
         await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
-    hosts = {node: (await serving(members, node)).host_id for node in (first, second)}
+    hosts = {node.name: (await serving(members, node)).host_id for node in (first, second)}
 
     step, written = PLAIN, 0
     while step != ENCRYPTED:
         step = toward(step, ENCRYPTED)
         for node in (first, second):
-            node.record(seeds=(first.address, second.address), host_id=hosts[node])
+            node.record(seeds=(first.address, second.address), host_id=hosts[node.name])
             await asyncio.to_thread(node.stop)
             await asyncio.to_thread(node.start, image, encryption=step)
             for other in (first, second):

@@ -138,12 +138,12 @@ class AuthenticationSpec(SpecStruct, frozen=True, kw_only=True):
 
 
 class EncryptionSpec(SpecStruct, frozen=True, kw_only=True):
-    """TLS, with certificates that the operator makes and renews."""
+    """TLS, with certificates that the operator makes and renews. A change restarts members several times, one by one."""
 
     internode: bool = False
-    """Members speak TLS with each other, and show certificates."""
+    """Members speak TLS with each other, and nothing else, and show certificates."""
     client: Annotated[str, Schema(enum=("", "Optional", "Required"))] = ""
-    """Clients may or must speak TLS; not set: they cannot."""
+    """Clients may or must speak TLS; not set: they cannot. They trust the authorities in ConfigMap `<name>-ca`."""
 
 
 class ClaimRetentionSpec(SpecStruct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from zlib import crc32
 from controller.cassandra.access.answers import Job, JobState, Keyspace, Mode, Phase, Ring
 from controller.cassandra.member.pod.start import LeftError, judge
 from controller.cassandra.member.pod.start import RefusedError as NotStartedError
-from tests.unit.cassandra.wire import Shown, Wire
+from tests.unit.cassandra.wire import TLS, Shown, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,6 +222,9 @@ class Daemons:
         for one, other in combinations(running, 2):
             if not one.wire.hears(other.wire):
                 self.blame(f"{one.name} and {other.name} do not hear each other: {one.wire}, {other.wire}")
+            by_tls = TLS in (one.wire.begins, other.wire.begins)
+            if by_tls and not (one.shown.trusts(other.shown) and other.shown.trusts(one.shown)):
+                self.blame(f"{one.name} and {other.name} do not trust each other")
         for key in KEYS if self.ring else ():
             if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
                 self.blame(f"row {key} is lost")

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from controller.cassandra.cluster.certificates import PATIENCE
+from controller.cassandra.cluster.certificates import PATIENCE, authority, fingerprint
 from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption, Internode, toward
+from controller.cassandra.member.pod.files import Certificates
 from controller.framework import tls
-from controller.framework.certificates import DAY, Request
-from controller.framework.issuing import issue, secret
+from controller.framework.certificates import DAY, TRUSTED_SINCE, Request
+from controller.framework.issuing import issue, make_authority, secret, with_successor
+from controller.framework.status import timestamp
 from controller.runtime.kube import CONFIG_MAP, SECRET
 from controller.testkit import VirtualLoop, virtual_time
 from tests.unit.cassandra.clock import seconds
@@ -162,6 +164,45 @@ async def test_an_authority_that_cannot_be_read_is_for_a_person_and_members_run_
         assert set(life.world.started.values()) == {1}
 
 
+async def succession(life: Life) -> None:
+    """The authority is old, and all have had its successor among those that they trust for more than a week."""
+    made = authority(life.cluster)
+    old = make_authority(made, seconds() - 1300 * DAY)
+    prepared = with_successor(old, made, seconds() - 8 * DAY)
+    data = secrets(life)[RACK_SECRET]
+    usages = frozenset({tls.SERVER, tls.CLIENT})
+    request = Request(meta={}, common_name="rack a", names=tuple(sorted(names(data))), usages=usages)
+    since = {"annotations": {TRUSTED_SINCE: timestamp(seconds() - 8 * DAY)}}
+    content = secret({}, issue(prepared, request, seconds()))["data"]
+    life.server.patch(SECRET, NAMESPACE, RACK_SECRET, {"metadata": since, "data": content})
+    life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": secret({}, prepared)["data"]})
+    for process in life.world.processes.values():
+        process.shown.data = secrets(life)[RACK_SECRET]
+
+
+@virtual_time
+async def test_a_successor_of_the_authority_signs_when_all_members_say_that_they_trust_it() -> None:
+    async with living(operated=False) as life:
+        life.create({**spec(a=2), "encryption": FULL})
+        async with operator(life):
+            await life.ready("a-0", "a-1")
+        await succession(life)
+        late = life.world.processes[f"{NAME}-dc1-a-1"]
+        late.shown.data = {**late.shown.data, tls.TRUSTED: secrets(life)[f"{NAME}-ca"][tls.CERTIFICATE]}
+        life.world.unwilling.add(late.name)
+        async with operator(life):
+            await asyncio.sleep(300)
+            assert tls.NEXT_CERTIFICATE in secrets(life)[f"{NAME}-ca"]
+            assert life.is_ready()
+            life.world.unwilling.clear()
+            await life.until(lambda: tls.NEXT_CERTIFICATE not in secrets(life)[f"{NAME}-ca"])
+            await life.ready("a-0", "a-1")
+        signer = tls.read_pair(secrets(life)[f"{NAME}-ca"])
+        assert tls.is_signed_by(tls.read_pair(secrets(life)[RACK_SECRET]), signer)
+        assert len(tls.read_all(life.server.get(CONFIG_MAP, NAMESPACE, f"{NAME}-ca")["data"]["ca.crt"].encode())) == 2
+        assert set(life.world.started.values()) == {1}
+
+
 CHOICES = [{"internode": internode, "client": client} for internode in (True, False) for client in ClientTls]
 
 
@@ -195,3 +236,12 @@ def test_whatever_is_asked_for_and_whoever_dies_members_hear_each_other(seed: in
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(history())
+
+
+def test_the_program_in_the_pod_and_the_operator_call_a_certificate_the_same() -> None:
+    data = {tls.CERTIFICATE: b"certificate\n", tls.KEY: b"key", tls.TRUSTED: b"authority\n"}
+    told = Certificates(*(data[key].decode() for key in (tls.CERTIFICATE, tls.KEY, tls.TRUSTED))).fingerprint
+
+    assert told == fingerprint(data)
+    assert told != fingerprint({**data, tls.TRUSTED: b"authority\nanother\n"})
+    assert Certificates().fingerprint == ""

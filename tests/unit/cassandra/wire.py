@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from cryptography.x509 import load_pem_x509_certificate
 
 from controller.cassandra.cluster.certificates import fingerprint
 from controller.framework import tls
@@ -63,6 +66,15 @@ class Shown:
 
     def is_accepted(self, trusted: str, name: str) -> bool:
         """Whether who trusts these authorities believes that it speaks with `name`."""
-        certificate = tls.read_pair(self.data)
-        signed = any(tls.is_signed_by(certificate, one) for one in tls.read_all(trusted.encode()))
-        return signed and name in tls.names(certificate)
+        return is_signed(self.data[tls.CERTIFICATE], trusted.encode()) and name in tls.names(tls.read_pair(self.data))
+
+    def trusts(self, other: Shown) -> bool:
+        """Whether it believes that another is a member."""
+        return is_signed(other.data[tls.CERTIFICATE], self.data[tls.TRUSTED])
+
+
+@cache
+def is_signed(certificate: bytes, authorities: bytes) -> bool:
+    """Whether one of these authorities has made a certificate."""
+    shown = load_pem_x509_certificate(certificate)
+    return any(tls.is_signed_by(shown, one) for one in tls.read_all(authorities))
