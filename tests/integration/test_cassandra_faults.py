@@ -17,6 +17,8 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="containers with addresses of their own need root"),
 ]
 ROWS = set(range(200))
+PORTS = 8778, 9042, 7000
+"""Where a member shows its certificate."""
 
 
 async def test_members_are_killed_replaced_and_come_back(lab: Lab, members: HttpMembers) -> None:
@@ -114,13 +116,13 @@ async def test_certificates_are_renewed_without_a_restart(lab: Lab, members: Htt
     node.record(seeds=(node.address,), founder=True)
     await asyncio.to_thread(node.start, authentication=False)
     await serving(members, node)
-    before = [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+    before = [await presented(node.address, port, lab, node.name) for port in PORTS]
     await asyncio.to_thread(lab.certify, node.name, node.directory / "tls")
 
     async def now() -> list[bytes]:
-        return [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+        return [await presented(node.address, port, lab, node.name) for port in PORTS]
 
-    after = await eventually(now, lambda found: not set(found) & set(before), "both ports show the new certificate")
+    after = await eventually(now, lambda found: not set(found) & set(before), "all ports show the new certificate")
     assert len(set(after)) == 1
     assert (await serving(members, node)).mode is Mode.NORMAL
 

@@ -138,7 +138,8 @@ class AuthenticationSpec(SpecStruct, frozen=True, kw_only=True):
 
 
 class EncryptionSpec(SpecStruct, frozen=True, kw_only=True):
-    """TLS, with certificates that the operator makes and renews. A change restarts members several times, one by one."""
+    """TLS, with certificates that the operator makes and renews. A change restarts members, one by one and in several
+    rounds."""
 
     internode: bool = False
     """Members speak TLS with each other, and nothing else, and show certificates."""

@@ -126,8 +126,8 @@ def analyze(cluster: CassandraCluster, seen: Observation, wanted: Certificates) 
 
 
 def authority(cluster: CassandraCluster) -> Authority:
-    """The cluster's own certificate authority."""
-    meta = owner(cluster).metadata(authority_name(cluster), {**labels(cluster), LABEL: "true"})
+    """The cluster's own certificate authority. It stays with the volumes when the Cluster goes: clients trust it."""
+    meta = owner(cluster).metadata(authority_name(cluster), {**labels(cluster), LABEL: "true"}, owned=False)
     return Authority(meta=meta, common_name=cluster.metadata.name[:64], spread=SPREAD)
 
 

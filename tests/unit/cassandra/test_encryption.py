@@ -11,6 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.cluster.certificates import PATIENCE, authority, fingerprint
 from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption, Internode, toward
 from controller.cassandra.member.pod.files import Certificates
@@ -162,6 +163,31 @@ async def test_an_authority_that_cannot_be_read_is_for_a_person_and_members_run_
         life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": {"tls.key": whole}})
         await life.ready("a-0", "a-1")
         assert set(life.world.started.values()) == {1}
+
+
+@virtual_time
+async def test_an_authority_outlives_the_cluster_where_the_volumes_do() -> None:
+    async with living() as life:
+        wanted = {**spec(a=1), "encryption": FULL}
+        for wiped in (False, True):
+            life.create({**wanted, "claimRetention": {"whenDeleted": "Delete" if wiped else "Retain"}})
+            await life.ready("a-0")
+            before = secrets(life)[f"{NAME}-ca"]
+            life.server.delete(CLUSTERS, NAMESPACE, NAME)
+            await life.until(lambda: life.server.find(CLUSTERS, NAMESPACE, NAME) is None)
+            await life.until(lambda: secrets(life).keys() <= {f"{NAME}-ca"})
+            assert secrets(life) == ({} if wiped else {f"{NAME}-ca": before})
+
+
+@virtual_time
+async def test_an_idle_operator_writes_nothing_of_certificates() -> None:
+    async with living() as life:
+        life.create({**spec(a=2), "encryption": FULL, "monitoring": {"enabled": True}})
+        await life.ready("a-0", "a-1")
+        await asyncio.sleep(120)
+        version = life.server.storage.version
+        await asyncio.sleep(900)
+        assert life.server.storage.version == version
 
 
 async def succession(life: Life) -> None:
