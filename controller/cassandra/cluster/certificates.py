@@ -76,7 +76,7 @@ class Certificates:
 
 def present(cluster: CassandraCluster, seen: Observation) -> tuple[Encryption, ...]:
     """The encryption of all pods that there are, and of those that StatefulSets may make at any time."""
-    sets = (obj for (kind, _), obj in seen.live.items() if kind == STATEFULSET.kind)
+    sets = [seen.live[key] for key in seen.live if key[0] == STATEFULSET.kind]
     ours = [obj for obj in sets if _labels(obj).get(CLUSTER_LABEL) == cluster.metadata.name]
     annotated = [
         *(pod.metadata.annotations for pod in seen.pods.values()),
@@ -119,10 +119,10 @@ def analyze(cluster: CassandraCluster, seen: Observation, wanted: Certificates) 
         kept |= {tls_secret(cluster, pod.metadata.labels.get(RACK_LABEL, "")) for pod in seen.pods.values()}
     else:
         kept = set()
-    for (kind, name), obj in seen.live.items():
-        if kind in (SECRET.kind, CONFIG_MAP.kind) and name not in kept and _is_ours(obj, cluster):
-            resource = SECRET if kind == SECRET.kind else CONFIG_MAP
-            yield delete(resource, obj, subject=f"{kind} {name}", reason="no member needs it")
+    resources = {resource.kind: resource for resource in (SECRET, CONFIG_MAP)}
+    for kind, name in seen.live:
+        if kind in resources and name not in kept and _is_ours(obj := seen.live[kind, name], cluster):
+            yield delete(resources[kind], obj, subject=f"{kind} {name}", reason="no member needs it")
 
 
 def authority(cluster: CassandraCluster) -> Authority:

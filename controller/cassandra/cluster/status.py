@@ -17,7 +17,7 @@ from controller.apis.meta import Condition
 from controller.apis.plan import PlanStatus
 from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
-from controller.cassandra.cluster.spec import hindrances, immutable, minor
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
 from controller.framework import honoured
@@ -63,7 +63,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
     phase, message = _phase(cluster, outcome, look.mode)
     degraded = _degraded(found, wrong, outcome, seen)
-    certified = certificates.condition(cluster, seen, outcome, look.now)
+    certified = certificates.condition(effective(cluster, roster), seen, outcome, look.now)
     renewal_failed = certified is not None and certified.reason == certificates.FAILED
     if certified is not None and renewal_failed and degraded.status == "False":
         degraded = replace(certified, type="Degraded", status="True")
@@ -108,7 +108,11 @@ def _facts(cluster: CassandraCluster, seen: Observation) -> Facts:
     """What the timers measure: since when members have been serving, or not, or have an old certificate."""
     names = seen.roster.members if seen.roster is not None else {}
     up = {name for name in names if seen.scene.of(name).serves}
-    return {UP: up, DOWN: names.keys() - up, certificates.STALE: certificates.stale(cluster, seen)}
+    return {
+        UP: up,
+        DOWN: names.keys() - up,
+        certificates.STALE: certificates.stale(effective(cluster, seen.roster), seen),
+    }
 
 
 def _racks(cluster: CassandraCluster, seen: Observation) -> dict[str, RackStatus]:
