@@ -5,7 +5,14 @@ from types import MappingProxyType
 
 import msgspec
 
-from controller.apis.cassandra import CASSANDRA_CLUSTER, CassandraCluster
+from controller.apis.cassandra import (
+    CASSANDRA_CLUSTER,
+    CASSANDRA_OPERATION,
+    CASSANDRA_OPERATION_SCHEDULE,
+    CassandraCluster,
+    CassandraOperation,
+    CassandraOperationSchedule,
+)
 from controller.apis.cassandra import served as cassandra
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
@@ -20,10 +27,18 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_V1BETA1_CLUSTER: Cluster,
         NODE_REPORT: NodeReport,
         CASSANDRA_CLUSTER: CassandraCluster,
+        CASSANDRA_OPERATION: CassandraOperation,
+        CASSANDRA_OPERATION_SCHEDULE: CassandraOperationSchedule,
     }
 )
 
 SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
-    {CEPH_CLUSTER: served.CLUSTER, CEPH_BLOCK_POOL: served.POOL, CASSANDRA_CLUSTER: cassandra.CLUSTER},
+    {
+        CEPH_CLUSTER: served.CLUSTER,
+        CEPH_BLOCK_POOL: served.POOL,
+        CASSANDRA_CLUSTER: cassandra.CLUSTER,
+        CASSANDRA_OPERATION: cassandra.OPERATION,
+        CASSANDRA_OPERATION_SCHEDULE: cassandra.SCHEDULE,
+    },
 )
 """The fields of a kind's spec that are served; of a kind that is not here, all."""

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 
-from controller.apis.cassandra import CASSANDRA_CLUSTER
+from controller.apis.cassandra import CASSANDRA_CLUSTER, CASSANDRA_OPERATION, CASSANDRA_OPERATION_SCHEDULE
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
@@ -320,6 +320,59 @@ async def test_accepts_changes_of_cassandra_that_can_be_made(client: Client) -> 
     assert last["metadata"]["generation"] == len(steps)
     assert last["spec"]["numTokens"] == 16
     assert last["spec"]["authentication"] == {"enabled": True}
+
+
+OPERATION: JsonObject = {"cluster": "ring", "deadlineSeconds": 60, "repair": {"keyspaces": ["shop"]}}
+REFUSED_OPERATIONS: list[tuple[JsonObject, str]] = [
+    ({"cluster": "ring"}, "set exactly one of repair, cleanup, backup and restore"),
+    (OPERATION | {"cleanup": {}}, "set exactly one of repair, cleanup, backup and restore"),
+    ({"repair": {}}, "spec.cluster"),
+    ({"cluster": "ring", "repair": {"keyspaces": ["a; b"]}}, "spec.repair.keyspaces[0]"),
+    ({"cluster": "ring", "backup": {}}, "spec.backup.destination"),
+    (OPERATION | {"deadlineSeconds": 0}, "spec.deadlineSeconds"),
+]
+
+
+@pytest.mark.parametrize(("spec", "message"), REFUSED_OPERATIONS, ids=[str(spec) for spec, _ in REFUSED_OPERATIONS])
+async def test_refuses_an_operation_that_cannot_be(client: Client, spec: JsonObject, message: str) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await try_out(client, CASSANDRA_OPERATION, "wrong", spec)
+    assert message in refusal.value.message
+
+    with pytest.raises(ApiError) as refusal:
+        await try_out(client, CASSANDRA_OPERATION_SCHEDULE, "wrong", {"schedule": "0 3 * * *", "operation": spec})
+    assert message.replace("spec.", "spec.operation.") in refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        OPERATION | {"cluster": "other"},
+        OPERATION | {"deadlineSeconds": 61},
+        {name: value for name, value in OPERATION.items() if name != "deadlineSeconds"},
+        OPERATION | {"repair": {"keyspaces": ["shop"], "incremental": True}},
+        {"cluster": "ring", "deadlineSeconds": 60, "cleanup": {}},
+    ],
+    ids=str,
+)
+async def test_nothing_of_an_operation_can_be_changed_but_paused(client: Client, after: JsonObject) -> None:
+    await store(client, CASSANDRA_OPERATION, "once", OPERATION)
+
+    paused = await store(client, CASSANDRA_OPERATION, "once", OPERATION | {"paused": True})
+    with pytest.raises(ApiError) as refusal:
+        await client.replace(resource(CASSANDRA_OPERATION), paused | {"spec": after})
+
+    assert paused["spec"]["paused"] is True
+    assert "only paused can be changed" in refusal.value.message
+
+
+async def test_the_operation_of_a_schedule_can_be_changed(client: Client) -> None:
+    await store(client, CASSANDRA_OPERATION_SCHEDULE, "weekly", {"schedule": "0 3 * * 6", "operation": OPERATION})
+
+    changed = {"schedule": "0 4 * * 6", "operation": {"cluster": "other", "cleanup": {}}}
+    stored = await store(client, CASSANDRA_OPERATION_SCHEDULE, "weekly", changed)
+
+    assert stored["spec"] == changed | {"history": {"succeeded": 3, "failed": 1}}
 
 
 async def test_fills_in_upstreams_defaults_and_no_others(client: Client) -> None:

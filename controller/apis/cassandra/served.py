@@ -23,3 +23,9 @@ CLUSTER: Mapping[str, Honoured] = {
     "monitoring": None,
 }
 """The fields of a Cluster's spec that are served."""
+
+OPERATION: Mapping[str, Honoured] = {}
+"""The fields of an Operation's spec that are served: none yet."""
+
+SCHEDULE: Mapping[str, Honoured] = {}
+"""The fields of an OperationSchedule's spec that are served: none yet."""

@@ -73,8 +73,8 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     members: dict[str, MemberStatus] = field(default_factory=dict)
     """By member."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
-    """Ready, Progressing, Degraded, FieldsHonoured, CertificatesCurrent where members have certificates, and Deleting
-    while it is deleted."""
+    """Ready, Progressing, Degraded and FieldsHonoured; CertificatesCurrent where members have certificates; Failure
+    while a step fails; Deleting while it is deleted."""
     timers: dict[str, str] = field(default_factory=dict)
     """Since when what is waited for has been so."""
     plan: PlanStatus = PlanStatus()

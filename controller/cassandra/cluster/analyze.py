@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import DELETE
-from controller.cassandra.cluster import certificates, deletion, users
+from controller.cassandra.cluster import certificates, deletion, encryption, users
 from controller.cassandra.cluster.objects import (
     budget,
     client_service,
@@ -17,9 +17,10 @@ from controller.cassandra.cluster.objects import (
     roster_config_map,
     service_account,
 )
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, too_small, wanted_racks
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
 from controller.cassandra.member import analyze as ring
-from controller.cassandra.member import encryption, rollout
+from controller.cassandra.member import rollout
+from controller.cassandra.member.encryption import wanted
 from controller.cassandra.member.joining import found
 from controller.cassandra.member.objects import (
     CONFIG_ANNOTATION,
@@ -47,12 +48,12 @@ from controller.cassandra.pods import (
     rack_name,
     superuser_secret,
 )
+from controller.cassandra.releases import CassandraVersion
 from controller.framework import monitoring
 from controller.framework.children import delete, ensure
 from controller.framework.claims import grow, remake
 from controller.framework.monitoring import POD_MONITOR
 from controller.framework.plan import Plan, Step
-from controller.framework.text import some
 from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
 
@@ -60,14 +61,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
-    from controller.cassandra.cluster.certificates import Certificates
     from controller.cassandra.cluster.observe import Observation
-    from controller.cassandra.member.encryption import Encryption
+    from controller.cassandra.releases import Upgrade
     from informers import JsonObject
 
 AT_REST, MOVING = 30.0, 5.0
 """Seconds between two looks at a cluster at rest, and at one where something is to come."""
-MAX_NAMED = 3
 UP, DOWN = "MemberUp", "MemberDown"
 """Topics of timers: since when members have been serving, or not."""
 
@@ -92,7 +91,8 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         return
     for text in (*immutable(cluster, seen.roster), *shrunk(cluster, seen)):
         yield Step(subject="spec", reason=text, waits_for="the field to be set back")
-    hindered = hindrances(cluster, seen.roster)
+    upgrade = upgrade_of(cluster, seen.roster, seen.pods)
+    hindered = hindrances(cluster, upgrade)
     for text in hindered:
         yield Step(subject="spec", reason=text, waits_for="the spec to be changed")
     if hindered and seen.roster is None:
@@ -106,7 +106,7 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     yield from certificates.analyze(cluster, seen, certified)
     if roster is None and cluster.status.founded:
         text = "the ring was made, and its roster is gone: it is written anew from the status"
-        rebuilt = replace(rebuilt_roster(cluster), encryption=found_encryption(cluster, seen))
+        rebuilt = replace(rebuilt_roster(cluster), encryption=encryption.found(cluster, seen))
         yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt), lane=LANE)
         return
     if roster is None:
@@ -124,8 +124,12 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         yield from _volumes(rack, seen, roster)
         if not told and not uncertified:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
-    if roster.seats:
-        yield from _ring(cluster, wish, roster, seen, restarts, certified)
+    encrypted = encryption.next_step(cluster, seen, roster, upgrade, certified) if roster.seats else None
+    if encrypted is not None:
+        yield encrypted
+    # Both write the roster.
+    if roster.seats and (encrypted is None or encrypted.waits_for):
+        yield from _ring(cluster, wish, roster, seen, upgrade)
     yield from rollout.steps(decided, roster, seen.scene, restarts)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
 
@@ -137,15 +141,8 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         datacenter=cluster.spec.datacenter.name,
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
-        encryption=encryption.wanted(cluster.spec.encryption),
+        encryption=wanted(cluster.spec.encryption),
     )
-
-
-def found_encryption(cluster: CassandraCluster, seen: Observation) -> Encryption:
-    """The step that a ring is at, or is restarted for, by what its pods are made from."""
-    present = certificates.present(cluster, seen)
-    goal = encryption.wanted(cluster.spec.encryption)
-    return min(present, key=lambda one: encryption.distance(one, goal), default=encryption.PLAIN)
 
 
 def rebuilt_roster(cluster: CassandraCluster) -> Roster:
@@ -286,26 +283,14 @@ def _volumes(rack: RackSpec, seen: Observation, roster: Roster) -> Iterator[Step
             yield from grow(claim, size, seen.classes, subject=name)
 
 
-def _ring(
-    cluster: CassandraCluster,
-    wish: Wish,
-    roster: Roster,
-    seen: Observation,
-    restarts: Restarts,
-    certified: Certificates,
-) -> Iterator[Step]:
-    """Who joins or leaves, and what is to be written down of versions and of encryption."""
-    upgraded = _upgraded(roster, seen, restarts)
+def _ring(cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observation, upgrade: Upgrade) -> Iterator[Step]:
+    """Who joins or leaves, and what is to be written down of versions."""
+    upgraded = _upgraded(roster, seen)
     if upgraded is not None:
         yield upgraded
         return
-    encrypted = _encryption(cluster, seen, roster, restarts, certified)
-    if encrypted is not None:
-        yield encrypted
-        if not encrypted.waits_for:
-            return
-    if roster.moving is None and rollout.outdated(roster, restarts) and rollout.upgrading(roster, restarts):
-        wish = dataclasses.replace(wish, hold=f"all members to run {restarts.version}")
+    if roster.moving is None and upgrade.target is not None:
+        wish = dataclasses.replace(wish, hold=upgrade.hold(f"all members to run {upgrade.target.image}"))
     for step in ring.analyze(wish, roster, seen.scene):
         needs_login = isinstance(step.action, Replicate) and roster.authentication
         waits_for = "members to let the superuser in" if needs_login and not seen.auth.superuser else ""
@@ -315,35 +300,15 @@ def _ring(
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
 
 
-def _encryption(
-    cluster: CassandraCluster, seen: Observation, roster: Roster, restarts: Restarts, certified: Certificates
-) -> Step | None:
-    """The step by which it is written down how members speak with each other and with clients from now on."""
-    goal = encryption.wanted(cluster.spec.encryption)
-    then = encryption.toward(roster.encryption, goal)
-    if then == roster.encryption:
-        return None
-    held = certified.hold if then.is_on else ""
-    missing = sorted(roster.seats.keys() - seen.pods.keys())
-    if missing:
-        held = f"pods of {some(missing, MAX_NAMED)}"
-    elif rollout.upgrading(roster, restarts):
-        held = f"all members to run {restarts.version}"
-    elif not encryption.hear_each_other((*certificates.present(cluster, seen), then)):
-        held = f"all members to be restarted for {roster.encryption}"
-    reason = f"it becomes {then}, from {roster.encryption}"
-    action = WriteRoster(replace(roster, encryption=then))
-    return Step(subject="encryption", reason=reason, action=action, lane="encryption" if held else LANE, waits_for=held)
-
-
-def _upgraded(roster: Roster, seen: Observation, restarts: Restarts) -> Step | None:
+def _upgraded(roster: Roster, seen: Observation) -> Step | None:
     """The step by which it is written down that all members run another version than before."""
     found = releases(roster, seen.scene)
     members = roster.members
     if len(found) != 1 or len(serving(roster, seen.scene)) != len(members) or not members or roster.version == found[0]:
         return None
     written = replace(roster, version=found[0])
-    if roster.version and minor(roster.version) != minor(found[0]):
+    before, after = CassandraVersion.parse(roster.version), CassandraVersion.parse(found[0])
+    if roster.version and before.release != after.release:
         written = written.with_chores(*(Chore(kind=ChoreKind.UPGRADE, member=name, cause=found[0]) for name in members))
     reason = f"all members run {found[0]}"
     return Step(subject="ring", reason=reason, action=WriteRoster(written), lane=LANE)

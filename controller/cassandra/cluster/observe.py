@@ -10,7 +10,6 @@ import anyio
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
-from controller.cassandra.cluster.spec import release
 from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.asked import asked_jobs
 from controller.cassandra.member.encryption import ClientTls, encryption_of
@@ -29,6 +28,7 @@ from controller.cassandra.pods import (
     roster_name,
     superuser_secret,
 )
+from controller.cassandra.releases import CassandraVersion
 from controller.framework.children import Live, snapshot
 from controller.framework.monitoring import Monitored
 from controller.framework.pods import trouble, warnings, with_warnings
@@ -265,7 +265,8 @@ class Observer:
             keyspaces = await self._keyspaces(seen, scene)
             uids = {name: pod.metadata.uid for name, pod in seen.pods.items()}
             wanted = asked_jobs(roster, uids, keyspaces or ())
-            if set(releases(roster, scene)) - {release(version)}:
+            run = {CassandraVersion.parse(found) for found in releases(roster, scene)}
+            if run - {CassandraVersion.parse(version)}:
                 wanted |= snapshot_jobs(roster, version)
             jobs = await self._jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)

@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import SCYLLA
 from controller.cassandra.member.configuration import refusals
-from controller.cassandra.member.objects import settings, storage_request
+from controller.cassandra.member.objects import VERSION_LABEL, settings, storage_request
 from controller.cassandra.pods import rack_name
+from controller.cassandra.releases import CassandraVersion, Release, Running, Upgrade, refusal
+from controller.framework.upgrade import judge
 from controller.runtime.quantities import quantity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
     from controller.cassandra.member.roster import Roster
+    from controller.runtime.kube import Pod
     from informers import JsonObject
 
-SUPPORTED = ("4.1", "5.0")
-"""Minor versions that this operator runs, oldest first."""
 LONGEST_NAME = 52
 """Characters of a StatefulSet's name: its pods have a label with it and a digest."""
 
 
-def minor(version: str) -> str:
-    """The minor version, such as "5.0" of "5.0.3"; empty: it is none."""
-    found = re.match(r"\d+\.\d+(?=$|[.-])", version)
-    return found.group() if found is not None else ""
+def upgrade_of(cluster: CassandraCluster, roster: Roster | None, pods: Mapping[str, Pod]) -> Upgrade:
+    """What members should run.
+
+    Args:
+        cluster: What is wanted.
+        roster: Who belongs to the ring; it has the version that all of them have run last.
+        pods: Those of members, by name.
+    """
+    tag, tags = cluster.spec.version, set[str]()
+    if roster is not None:
+        tags = {pod.metadata.labels.get(VERSION_LABEL, "") for name, pod in pods.items() if name in roster.members}
+    declared = [Release(found, CassandraVersion.parse(found)) for found in tags]
+    run = [CassandraVersion.parse(roster.version)] if roster is not None and roster.version else []
+    running = Running.of((), [*run, *(release.version for release in declared)])
+    return judge(Release(tag, CassandraVersion.parse(tag)), running, declared, refusal)
 
 
-def release(version: str) -> str:
-    """The release that a tag stands for, such as "5.0.3" of "5.0.3-rhel"."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    return found.group() if found is not None else version
-
-
-def hindrances(cluster: CassandraCluster, roster: Roster | None) -> tuple[str, ...]:
+def hindrances(cluster: CassandraCluster, upgrade: Upgrade) -> tuple[str, ...]:
     """Why members are neither made nor restarted as the spec has it: the field, what is found, and what is right."""
-    return tuple(_hindrances(cluster, roster))
+    return tuple(_hindrances(cluster, upgrade))
 
 
-def _hindrances(cluster: CassandraCluster, roster: Roster | None) -> Iterator[str]:
+def _hindrances(cluster: CassandraCluster, upgrade: Upgrade) -> Iterator[str]:
     spec = cluster.spec
     if spec.mode == SCYLLA:
         yield "spec.mode is scylla, and this operator runs Apache Cassandra only: set it to cassandra"
-    found = minor(spec.version)
-    if found not in SUPPORTED:
-        yield f"spec.version is {spec.version}, and this operator runs {' and '.join(SUPPORTED)}: set one of those"
-    elif roster is not None and roster.version and SUPPORTED.index(found) < _index(roster.version):
-        yield (
-            f"spec.version is {spec.version}, and the members have written files of {roster.version}, which an earlier "
-            f"minor version cannot read: set {roster.version} or a later version"
-        )
+    if upgrade.refusal:
+        yield f"spec.version is {spec.version}, and {upgrade.refusal}"
     for index, rack in enumerate(spec.datacenter.racks):
         path, name = f"spec.datacenter.racks[{index}]", rack_name(cluster, rack.name)
         if len(name) > LONGEST_NAME:
             yield f"{path}.name makes the name {name} of {len(name)} characters: at most {LONGEST_NAME} are possible"
         if not rack.storage.volume_claim_templates:
             yield f"{path}.storage.volumeClaimTemplates is empty: a member needs a volume"
-        if found in SUPPORTED:
-            yield from (f"{path}: {refusal}" for refusal in refusals(settings(cluster, rack)))
+        yield from (f"{path}: {refused}" for refused in refusals(settings(cluster, rack)))
 
 
 def immutable(cluster: CassandraCluster, roster: Roster | None) -> tuple[str, ...]:
@@ -121,11 +119,6 @@ def wanted_racks(cluster: CassandraCluster, roster: Roster | None) -> dict[str, 
     seats = roster.seats.values() if roster is not None else ()
     missing = {seat.rack for seat in seats} - wanted.keys()
     return wanted | {rack: len(roster.rack(rack)) for rack in sorted(missing) if roster is not None}
-
-
-def _index(version: str) -> int:
-    found = minor(version)
-    return SUPPORTED.index(found) if found in SUPPORTED else 0
 
 
 def _told(value: object) -> str:

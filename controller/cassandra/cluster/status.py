@@ -1,31 +1,43 @@
-"""`status` of a Cluster: conditions, racks and members, from the plan and what members say. Pure.
+"""`status` of a Cluster: what all kinds show, and racks and members, by what members say. Pure.
 
-Ready is true exactly when nothing is left to do or to wait for. What is broken is Degraded beside it, with the reason
-of what weighs most.
+What is broken is Degraded beside Ready, with the reason of what weighs most; a cluster with nothing left to do that is
+degraded is not ready.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+import msgspec
 
 from controller.apis.cassandra import ClusterSpec, MemberStatus, RackStatus
 from controller.apis.cassandra.served import CLUSTER
 from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
-from controller.apis.plan import PlanStatus
 from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
+from controller.cassandra.releases import CassandraVersion
 from controller.framework import honoured
-from controller.framework.plan import PLAN_ONLY, StepState, plan_status
-from controller.framework.status import timestamp
+from controller.framework.status import (
+    FAILED,
+    INVALID,
+    READY,
+    Stage,
+    Words,
+    conditions,
+    fields,
+    is_settled,
+    stage_of,
+    timestamp,
+    told,
+)
 from controller.framework.text import MOST, cut, some
 from controller.framework.timers import advance
-from controller.runtime.conditions import remove_condition, set_conditions
+from controller.runtime.conditions import remove_condition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,9 +46,12 @@ if TYPE_CHECKING:
     from controller.cassandra.cluster.observe import Observation
     from controller.cassandra.member.ring import Finding
     from controller.framework.kind import Look
-    from controller.framework.plan import Outcome, StepResult
+    from controller.framework.plan import Outcome
     from controller.framework.timers import Facts
 
+WORDS = Words(well="The cluster is as the spec has it", leaving="The Cluster is being deleted")
+DEGRADED = "Degraded"
+"""A type of condition, and the phase of a cluster with nothing left to do that is not well."""
 MAX_NAMED = 3
 _COMING = {
     Standing.FOUNDING: "Joining",
@@ -56,52 +71,46 @@ _BROKEN = {
 
 def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> ClusterStatus:
     """See `controller.framework.kind.ControlLoop`."""
-    cluster, now = look.obj, timestamp(look.now)
-    previous, generation, roster = cluster.status, cluster.metadata.generation, seen.roster
+    cluster, previous, now = look.obj, look.obj.status, timestamp(look.now)
+    if is_settled(previous, look, outcome):
+        return previous
+    roster = seen.roster
     found = findings(roster, seen.scene) if roster is not None else ()
+    run = releases(roster, seen.scene) if roster is not None else ()
     members = _members(cluster, seen, found, now)
-    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, roster))
-    phase, message = _phase(cluster, outcome, look.mode)
+    upgrade = upgrade_of(cluster, roster, seen.pods)
+    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, upgrade))
+    words = replace(WORDS, progressing=_operation(seen))
     degraded = _degraded(found, wrong, outcome, seen)
     certified = certificates.condition(effective(cluster, roster), seen, outcome, look.now)
     renewal_failed = certified is not None and certified.reason == certificates.FAILED
-    if certified is not None and renewal_failed and degraded.status == "False":
-        degraded = replace(certified, type="Degraded", status="True")
-    if phase == "Ready" and (found or wrong or renewal_failed):
-        phase, message = "Degraded", cut(degraded.message, MOST)
-    conditions = previous.conditions
-    if cluster.metadata.deletion_timestamp is None:
-        conditions = remove_condition(conditions, "Deleting")
     if certified is None:
-        conditions = remove_condition(conditions, certificates.CONDITION)
-    served = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
-    told = [*_conditions(cluster, phase, message, seen, degraded)]
-    if certified is not None:
-        told.append(certified)
-    told = [replace(condition, observed_generation=generation) for condition in told]
-    told.append(honoured.condition(served, (), generation, invalid=wrong))
-    normal = [member for member in members.values() if member.state == "Normal"]
-    return replace(
+        kept = remove_condition(previous.conditions, certificates.CONDITION)
+        previous = msgspec.structs.replace(previous, conditions=kept)
+    elif renewal_failed and degraded.status == "False":
+        degraded = msgspec.structs.replace(certified, type=DEGRADED, status="True")
+    stage = stage_of(look, outcome, words)
+    if stage.phase == READY and (found or wrong or renewal_failed):
+        stage = Stage(DEGRADED, degraded.reason, cut(degraded.message, MOST), "")
+    unserved = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
+    told_of = (
+        *conditions(stage, words),
+        degraded,
+        *((certified,) if certified is not None else ()),
+        honoured.condition(unserved, (), cluster.metadata.generation, invalid=wrong),
+    )
+    return msgspec.structs.replace(
         previous,
-        observed_generation=generation,
-        phase=phase,
-        message=message,
+        **fields(previous, look, outcome, stage, told_of),
+        message=stage.message,
         founded=previous.founded or (roster is not None and roster.founded),
-        version=" to ".join(sorted(releases(roster, seen.scene), key=_order)) if roster is not None else "",
+        version=" to ".join(sorted(run, key=CassandraVersion.parse)),
         member_count=len(roster.members) if roster is not None else 0,
-        ready_members=len(normal),
+        ready_members=len([member for member in members.values() if member.state == "Normal"]),
         racks=_racks(cluster, seen),
         members=members,
-        conditions=set_conditions(conditions, told, now),
         timers=advance(previous.timers, _facts(cluster, seen), now),
-        plan=PlanStatus(
-            mode=look.mode, observed_generation=generation, steps=plan_status(outcome, previous.plan.steps, now)
-        ),
     )
-
-
-def _order(version: str) -> tuple[str, str]:
-    return minor(version), version
 
 
 def _facts(cluster: CassandraCluster, seen: Observation) -> Facts:
@@ -168,73 +177,24 @@ def _state(name: str, standing: Standing, seen: Observation, found: tuple[Findin
     return ("Unseen", unseen[0].text) if unseen else ("Normal", "")
 
 
-def _phase(cluster: CassandraCluster, outcome: Outcome, mode: str) -> tuple[str, str]:
-    left = [result for result in outcome.results if result.state is not StepState.DONE]
-    if cluster.metadata.deletion_timestamp is not None:
-        return "Deleting", _told(left[0], mode) if left else "The Cluster is being deleted"
-    if outcome.failures:
-        failure = outcome.failures[0]
-        return "Failure", cut(f"{failure.step.title} {failure.step.subject}: {failure.error}", MOST)
-    if left:
-        return "Progressing", cut(_told(left[0], mode), MOST)
-    if outcome.changed:
-        return "Progressing", "The cluster is being brought to what the spec asks for"
-    return "Ready", "The cluster is as the spec has it"
-
-
-def _told(result: StepResult, mode: str) -> str:
-    step = result.step
-    planned = "Only planned, not carried out: " if mode == PLAN_ONLY else ""
-    waits = f"; waits for {step.waits_for}" if step.waits_for else ""
-    consent = f"; needs {step.consent}" if step.consent else ""
-    return f"{planned}{step.subject}: {step.reason}{waits}{consent}"
-
-
-def _conditions(
-    cluster: CassandraCluster,
-    phase: str,
-    message: str,
-    seen: Observation,
-    degraded: Condition,
-) -> tuple[Condition, ...]:
-    progressing = phase == "Progressing"
-    reasons = {"Ready": "AsSpecified", "Failure": "StepFailed", "Deleting": "Deleting", "Degraded": degraded.reason}
-    reason = reasons.get(phase, "Changing")
-    conditions = [
-        Condition(type="Ready", status=str(phase == "Ready"), reason=reason, message=message),
-        Condition(
-            type="Progressing",
-            status=str(progressing),
-            reason=_operation(seen) if progressing else "NothingToDo",
-            message=message if progressing else "",
-        ),
-        degraded,
-    ]
-    if cluster.metadata.deletion_timestamp is not None:
-        conditions.append(Condition(type="Deleting", status="True", reason="DeletionRequested", message=message))
-    return tuple(conditions)
-
-
 def _operation(seen: Observation) -> str:
-    """What is under way, in one word."""
+    """What is under way, as the reason of a condition."""
     moving = seen.roster.moving if seen.roster is not None else None
-    return f"Member{moving[1].standing}" if moving is not None else "Changing"
+    return f"Member{moving[1].standing}" if moving is not None else WORDS.progressing
 
 
 def _degraded(found: tuple[Finding, ...], wrong: tuple[str, ...], outcome: Outcome, seen: Observation) -> Condition:
     if found:
         message = some([finding.text for finding in found], MAX_NAMED) + _remedy(found[0], seen)
-        return Condition(type="Degraded", status="True", reason=found[0].problem, message=cut(message, 2 * MOST))
+        return Condition(type=DEGRADED, status="True", reason=found[0].problem, message=cut(message, 2 * MOST))
     if wrong:
-        return Condition(type="Degraded", status="True", reason="InvalidSpec", message=some(wrong, MAX_NAMED))
+        return Condition(type=DEGRADED, status="True", reason=INVALID, message=some(wrong, MAX_NAMED))
     if outcome.failures:
-        failure = outcome.failures[0]
-        message = cut(f"{failure.step.title} {failure.step.subject}: {failure.error}", MOST)
-        return Condition(type="Degraded", status="True", reason="StepFailed", message=message)
+        return Condition(type=DEGRADED, status="True", reason=FAILED, message=told(outcome.failures[0]))
     if seen.auth.default:
         message = "role cassandra, whose password everybody knows, is not locked yet"
-        return Condition(type="Degraded", status="True", reason="AuthUnsafe", message=message)
-    return Condition(type="Degraded", status="False", reason="AllWell")
+        return Condition(type=DEGRADED, status="True", reason="AuthUnsafe", message=message)
+    return Condition(type=DEGRADED, status="False", reason="AllWell")
 
 
 def _remedy(finding: Finding, seen: Observation) -> str:

@@ -35,6 +35,7 @@ from controller.cassandra.pods import (
     selector,
     tls_secret,
 )
+from controller.cassandra.releases import CassandraVersion
 from controller.framework.placement import keep_apart
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
 from controller.runtime.quantities import quantity
@@ -89,15 +90,14 @@ def image(cluster: CassandraCluster) -> str:
 
 
 def settings(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> Settings:
-    """What the members of a rack are to be like, of a version that is known."""
+    """What the members of a rack are to be like."""
     spec = cluster.spec
-    major, minor = spec.version.split(".")[:2]
     heap = spec.jvm.heap_size
     return Settings(
         cluster_name=cluster.metadata.name,
         datacenter=spec.datacenter.name,
         rack=rack.name,
-        release=(int(major), int(minor)),
+        release=CassandraVersion.parse(spec.version).release,
         num_tokens=spec.num_tokens,
         authentication=spec.authentication.enabled,
         encryption=encryption,

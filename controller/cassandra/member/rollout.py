@@ -53,18 +53,6 @@ class Restarts:
     hold: str = ""
 
 
-def outdated(roster: Roster, restarts: Restarts) -> list[str]:
-    """The members whose pods were made from another template than is wanted, in the order of their restarts."""
-    return [member.name for member in _members(roster, None, restarts) if member.outdated]
-
-
-def upgrading(roster: Roster, restarts: Restarts) -> bool:
-    """Whether members have another version than the one that is wanted."""
-    pods = (restarts.pods.get(name) for name in roster.members)
-    versions = {pod.metadata.labels.get(VERSION_LABEL, "") for pod in pods if pod is not None}
-    return bool(versions - {restarts.version})
-
-
 def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
     """What each member that is out of date waits for; empty: it may be restarted now."""
     members, how = _members(roster, scene, restarts), restarts.policy
@@ -119,7 +107,7 @@ def _snapshot_job(seat: Seat, version: str) -> str:
     return f"snapshot-{version}-{seat.host_id}"
 
 
-def _members(roster: Roster, scene: Scene | None, restarts: Restarts) -> list[rollout.Member]:
+def _members(roster: Roster, scene: Scene, restarts: Restarts) -> list[rollout.Member]:
     """The members in the order in which they are restarted: rack by rack, the last first."""
     found = []
     for rack in restarts.racks:
@@ -134,10 +122,8 @@ def _members(roster: Roster, scene: Scene | None, restarts: Restarts) -> list[ro
 
 
 def _member(
-    name: str, rack: str, roster: Roster, scene: Scene | None, restarts: Restarts, *, is_outdated: bool
+    name: str, rack: str, roster: Roster, scene: Scene, restarts: Restarts, *, is_outdated: bool
 ) -> rollout.Member:
-    if scene is None:
-        return rollout.Member(name=name, domain=rack, outdated=is_outdated)
     seen = scene.of(name)
     # Of one that does not answer and that the kubelet finds well nothing is known.
     serves = seen.serves or (seen.look is None and restarts.pods[name].ready)

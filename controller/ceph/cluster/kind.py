@@ -24,6 +24,7 @@ from controller.ceph.cluster.served import unmendable_intents, unserved, unserve
 from controller.ceph.mgr import part as mgrs
 from controller.ceph.mon import part as mons
 from controller.ceph.osd import part as osds
+from controller.ceph.osd.reservations import Reservations
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, context_of, owner_of
 from controller.ceph.rbd import users
 from controller.framework import children, jobs
@@ -34,7 +35,6 @@ from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.monitoring import SERVICE_MONITOR, Monitors
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
-from controller.framework.reservations import Reservations
 from controller.framework.status import is_settled
 from controller.runtime import Request
 

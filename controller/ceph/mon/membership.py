@@ -1,6 +1,6 @@
 """How the number of mons changes, and who takes the place of whom, without ever losing the quorum.
 
-Which member comes or goes next, `controller.framework.membership` says. Here is what that takes: a node, an address and
+Which member comes or goes next, `controller.ceph.mon.majority` says. Here is what that takes: a node, an address and
 a claim for one that comes; for one that goes, to be out of the list of members, then of the monmap, then its objects.
 """
 
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from controller.ceph.access.identity import PROTECTION
 from controller.ceph.access.mons import Endpoints, Mon, id_name, id_number
 from controller.ceph.mon.act import DropClaim, RemoveFromMonmap, RetireMon, StartMon
+from controller.ceph.mon.majority import Add, Members, Remove, next_change
 from controller.ceph.mon.nodes import address_for, choose_node, surplus
 from controller.ceph.mon.objects import claim, config_secret, endpoints_config_map, mon_deployment, service
 from controller.ceph.mon.observe import claimed, joined
 from controller.ceph.pods import Daemon, is_kept
 from controller.framework.children import delete, ensure
 from controller.framework.duration import duration_or
-from controller.framework.membership import Add, Members, Remove, next_change
 from controller.framework.placement import hostname
 from controller.framework.plan import Step
 from controller.framework.rollout import Leave

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
     from controller.ceph.osd.objects import Osd
+    from controller.ceph.osd.reservations import Reservations
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler
-    from controller.framework.reservations import Reservations
     from controller.runtime.apply import Applier
     from informers import Client, JsonObject
 

@@ -11,10 +11,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from controller.ceph.osd.patterns import PatternError
 from controller.ceph.osd.selection import Entries, Match, names, resolve, spelled
 from controller.ceph.osd.sharing import unless_reserved, without_shared
 from controller.ceph.osd.verdicts import ALL_DEVICES, DeviceVerdict, KnownOsd, NodeDevices, Occupancy, Verdict
-from controller.framework.patterns import PatternError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

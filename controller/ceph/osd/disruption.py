@@ -18,10 +18,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
+from controller.ceph.osd.patterns import PatternError, matches
 from controller.ceph.pods import cluster_labels
 from controller.framework.children import ensure
 from controller.framework.disruption import budget, keep
-from controller.framework.patterns import PatternError, matches
 from controller.framework.plan import Step
 from controller.framework.status import timestamp
 

@@ -14,6 +14,7 @@ from controller.ceph.osd.assess import judged, labelled
 from controller.ceph.osd.memory import Comparisons
 from controller.ceph.osd.objects import APP, read_osd
 from controller.ceph.osd.observation import OsdObservation
+from controller.ceph.osd.patterns import pattern_problem
 from controller.ceph.osd.selection import ignored_fields
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.osd.status import degraded, device_status, storage_status
@@ -21,7 +22,6 @@ from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.part import Part, Report
 from controller.ceph.pods import context_of, pod_settings
 from controller.framework.aside import aside
-from controller.framework.patterns import pattern_problem
 from controller.runtime.kube import DEPLOYMENT, Deployment
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephClusterSpec
     from controller.apis.ceph.storage import Node, StorageScopeSpec
+    from controller.ceph.osd.reservations import Reservations
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler, Step
-    from controller.framework.reservations import Reservations
     from controller.framework.settings import Settings
     from controller.runtime.apply import Applier
     from informers import Client

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from controller.framework.patterns import matches
+from controller.ceph.osd.patterns import matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,12 @@ import msgspec
 import pytest
 
 from controller.apis.cassandra import CassandraCluster
-from controller.cassandra.cluster.spec import effective, hindrances, immutable, minor, release, too_small, wanted_racks
+from controller.apis.meta import ObjectMeta
+from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
+from controller.cassandra.member.objects import VERSION_LABEL
 from controller.cassandra.member.roster import Roster, Seat
+from controller.cassandra.releases import CassandraVersion
+from controller.runtime.kube import Pod
 from tests.unit.cassandra.life import spec
 
 
@@ -51,16 +55,17 @@ HINDRANCES: list[tuple[dict[str, Any], Roster | None, str]] = [
 
 @pytest.mark.parametrize(("changes", "known", "told"), HINDRANCES)
 def test_what_keeps_members_from_being_made(changes: dict[str, Any], known: Roster | None, told: str) -> None:
-    found = " ".join(hindrances(cluster(**changes), known))
+    changed = cluster(**changes)
+    found = " ".join(hindrances(changed, upgrade_of(changed, known, {})))
 
     assert told in found
     assert bool(found) == bool(told)
 
 
 def test_a_name_that_is_too_long_is_told_with_what_is_possible() -> None:
-    long = spec("5.0.3", **{"r" * 48: 1})
+    long = cluster(datacenter=spec("5.0.3", **{"r" * 48: 1})["datacenter"])
 
-    assert "at most 52 are possible" in " ".join(hindrances(cluster(datacenter=long["datacenter"]), None))
+    assert "at most 52 are possible" in " ".join(hindrances(long, upgrade_of(long, None, {})))
 
 
 IMMUTABLE: list[tuple[dict[str, Any], str]] = [
@@ -110,9 +115,39 @@ def test_volumes_never_shrink(has: str, told: bool) -> None:
         assert "is 1Gi, and volumes have 2Gi" in found
 
 
+MEMBER, OTHER = "store-dc1-a-0", "store-dc1-b-0"
+
+
 @pytest.mark.parametrize(
-    ("tag", "first", "whole"),
-    [("5.0.3", "5.0", "5.0.3"), ("4.1", "4.1", "4.1"), ("5.0.3-rhel", "5.0", "5.0.3"), ("latest", "", "latest")],
+    ("wanted", "recorded", "tags", "target", "under_way", "refused"),
+    [
+        pytest.param("5.0.3", "5.0.3", ("5.0.3", "5.0.3"), "5.0.3", False, False, id="at rest"),
+        pytest.param("5.0.3", "", (), "5.0.3", False, False, id="nobody is there"),
+        pytest.param("5.0.4", "5.0.3", ("5.0.4", "5.0.3"), "5.0.4", True, False, id="an upgrade"),
+        pytest.param("5.0.3", "4.1.7", ("4.1.7", "4.1.7"), "5.0.3", True, False, id="to the next release"),
+        pytest.param("5.0.3-rhel", "5.0.3", ("5.0.3", "5.0.3"), "5.0.3-rhel", True, False, id="another image of it"),
+        pytest.param("5.0.2", "5.0.3", ("5.0.3", "5.0.3"), "5.0.2", True, False, id="back within the release"),
+        pytest.param("4.1.7", "4.1.7", ("4.1.7", "5.0.3"), "4.1.7", True, False, id="back before all have gone on"),
+        pytest.param("4.1.7", "5.0.3", ("5.0.3", "5.0.3"), "5.0.3", False, True, id="back when all have gone on"),
+        pytest.param("4.1.7", "", ("5.0.3",), "5.0.3", False, True, id="back when the first has been made"),
+        pytest.param("3.11.6", "5.0.3", ("5.0.2", "5.0.3"), "5.0.3", True, True, id="what is under way goes on"),
+    ],
 )
-def test_versions_of_tags(tag: str, first: str, whole: str) -> None:
-    assert (minor(tag), release(tag)) == (first, whole)
+def test_what_members_should_run(
+    wanted: str, recorded: str, tags: tuple[str, ...], target: str, under_way: bool, refused: bool
+) -> None:
+    pods = {
+        name: Pod(metadata=ObjectMeta(name=name, labels={VERSION_LABEL: tag}))
+        for name, tag in zip((MEMBER, OTHER), tags, strict=False)
+    }
+    found = upgrade_of(cluster(version=wanted), roster(version=recorded), pods)
+
+    assert found.target is not None
+    assert (found.target.image, found.under_way, bool(found.refusal)) == (target, under_way, refused)
+
+
+def test_versions_are_ordered_by_number_and_not_by_letter() -> None:
+    tags = ["5.0.10-rhel", "5.0.9", "4.1.7", "4.1", "latest"]
+
+    assert sorted(tags, key=CassandraVersion.parse) == ["latest", "4.1", "4.1.7", "5.0.9", "5.0.10-rhel"]
+    assert [CassandraVersion.parse(tag).release for tag in tags] == [(5, 0), (5, 0), (4, 1), (4, 1), (0, 0)]

@@ -53,8 +53,16 @@ def a_job_pod(message: str | None = None, waiting: str = "", job: str = "uid-roo
     )
 
 
-def test_a_new_image_is_looked_into_by_a_job() -> None:
-    assert told(steps_of(a_cluster(), {}, ())) == ["Ceph version: RunJob"]
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param({}, id="nothing is known"),
+        pytest.param({"image": "ceph:v17", "version": "17.2.9-0"}, id="another image is known"),
+        pytest.param({"image": RELEASE.image}, id="the image is known, its version is not"),
+    ],
+)
+def test_a_new_image_is_looked_into_by_a_job(known: dict[str, str]) -> None:
+    assert told(steps_of(a_cluster(status={"version": known}), {}, ())) == ["Ceph version: RunJob"]
 
 
 def test_a_known_image_needs_no_job() -> None:
@@ -65,6 +73,9 @@ def test_a_known_image_needs_no_job() -> None:
 def test_the_job_goes_once_the_version_is_in_the_status() -> None:
     live = live_objects(detection_job(a_cluster()))
     assert told(steps_of(a_cluster(status=KNOWN), live, ())) == ["Ceph version: Delete"]
+    for job in live.values():
+        job["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+    assert steps_of(a_cluster(status=KNOWN), live, ()) == ()
 
 
 def test_the_jobs_answer_is_used_before_it_is_in_the_status() -> None:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from controller.ceph.access.mons import MonState, id_number, parse_endpoints
 from controller.ceph.mon.act import RemoveFromMonmap, RetireMon, StartMon
 from controller.ceph.mon.analyze import analyze
+from controller.ceph.mon.majority import Add, Members, Remove, next_change
 from controller.ceph.mon.observe import MonObservation
 from controller.ceph.pods import SKIP_LABEL, Daemon, Release
 from controller.framework.children import Apply, Create, Delete
-from controller.framework.membership import Add, Members, Remove, next_change
 from tests.unit.ceph.cases import RELEASE, a_cluster, a_context, a_node, deployment_view, live_object
 
 if TYPE_CHECKING:

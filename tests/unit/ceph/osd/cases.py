@@ -24,12 +24,12 @@ from controller.ceph.osd.prepare_job import (
     Target,
     prepare_job,
 )
+from controller.ceph.osd.reservations import Reservations
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.pods import Context, Release, context_of
 from controller.ceph.releases import CephVersion
 from controller.framework.jobs import Run, read
 from controller.framework.plan import Step
-from controller.framework.reservations import Reservations
 from controller.runtime.kube import Deployment, Job, Node, Pod
 from informers import Client
 from tests.unit.framework.applied import as_applied

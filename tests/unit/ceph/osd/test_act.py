@@ -15,9 +15,9 @@ from controller.ceph.osd.prepare_job import (
     PrepareDevices,
     prepare_job,
 )
+from controller.ceph.osd.reservations import Reservations, ReservedError
 from controller.framework.consent import NoConsentError
 from controller.framework.plan import Step
-from controller.framework.reservations import Reservations, ReservedError
 from informers import Client
 from tests.unit.ceph.osd.cases import (
     IMAGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller.framework.patterns import PatternError, matches, pattern_problem
+from controller.ceph.osd.patterns import PatternError, matches, pattern_problem
 
 
 @pytest.mark.parametrize(
