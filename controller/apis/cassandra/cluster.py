@@ -162,8 +162,20 @@ class LostMemberSpec(SpecStruct, frozen=True, kw_only=True):
 
     member: Annotated[str, Schema(required=True, min_length=1)] = ""
     """The member's name, which is that of its pod."""
-    host_id: Annotated[str, Schema(required=True, min_length=1)] = field(name="hostID", default="")
+    host_id: str = field(name="hostID", default="")
     """The host ID that is given up, as status.members has it: consent for one loss is none for the next."""
+    claim_uid: str = field(name="claimUID", default="")
+    """Of a member that has no host ID yet, since it was lost before it had joined: the uid of its claim."""
+
+
+LOST = Schema(
+    rules=(
+        Rule(
+            "(has(self.hostID) && size(self.hostID) > 0) != (has(self.claimUID) && size(self.claimUID) > 0)",
+            "a lost member is named with its hostID, or with its claimUID where it has not joined yet",
+        ),
+    )
+)
 
 
 class UpgradeSpec(SpecStruct, frozen=True, kw_only=True):
@@ -242,7 +254,7 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
     claim_retention: ClaimRetentionSpec = ClaimRetentionSpec()
     """What becomes of claims that nobody uses any more."""
     lost_members: Annotated[
-        tuple[LostMemberSpec, ...], Schema(max_items=64, list_type="map", list_map_keys=("member",))
+        tuple[Annotated[LostMemberSpec, LOST], ...], Schema(max_items=64, list_type="map", list_map_keys=("member",))
     ] = ()
     """Members that are lost for good. Each is replaced by an empty one of its name, which gets the data from others, or
     taken out of the ring where its rack is to have fewer members."""

@@ -5,21 +5,31 @@ from __future__ import annotations
 import secrets
 import time
 from base64 import b64encode
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
 
 from controller.apis.cassandra import CASSANDRA_CLUSTER, CassandraCluster
 from controller.apis.cassandra.cluster import DELETE
 from controller.cassandra.access import roles
-from controller.cassandra.access.answers import Decommission, JobState, RefusedError, RemoveNode, UnansweredError
+from controller.cassandra.access.answers import (
+    AccessError,
+    Decommission,
+    JobState,
+    RefusedError,
+    RemoveNode,
+    UnansweredError,
+)
 from controller.cassandra.cluster.deletion import DeleteClaim
 from controller.cassandra.cluster.objects import roster_config_map
 from controller.cassandra.cluster.users import CreateSuperuser, LockDefault, MakeLogin
 from controller.cassandra.member.orders import orders
-from controller.cassandra.member.roster import KEY, Standing, decoded
+from controller.cassandra.member.roster import KEY, decoded
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, WriteRoster
+from controller.cassandra.member.volumes import objection
 from controller.cassandra.pods import labels, owner, roster_name
 from controller.framework import children, claims, issuing
 from controller.framework.consent import NoConsentError, read_deleted, read_same
@@ -31,8 +41,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from controller.cassandra.access.members import Login, Members, Session
+    from controller.cassandra.access.members import Door, Login, Members, Session
     from controller.cassandra.cluster.observe import Caches, Observation
+    from controller.cassandra.member.ring import Scene
     from controller.cassandra.member.roster import Roster
     from controller.framework.monitoring import Monitors
     from controller.framework.plan import Handler
@@ -41,6 +52,8 @@ if TYPE_CHECKING:
 
 CLUSTERS = resource_of(CASSANDRA_CLUSTER)
 PASSWORD_BYTES = 24
+ASK_SECONDS = 10.0
+"""Seconds that members have to answer before a volume is deleted."""
 
 
 def handlers(
@@ -102,17 +115,16 @@ class _Acts:
             await roles.set_replication(session, action.keyspace, {action.datacenter: action.copies})
 
     async def delete_volume(self, action: DeleteVolume) -> None:
+        # What destroys data is asked for last, and all of it: the consent, the roster, and the members themselves.
+        roster = await self._roster()
+        why = objection(action, roster, await self._asked_again(roster))
+        if why:
+            raise NoConsentError(why)
         fresh = await self._fresh()
         if action.lost and not _is_lost(fresh, action.member, action.lost):
-            raise NoConsentError(f"spec.lostMembers does not give up host ID {action.lost} any more: its volume stays")
+            raise NoConsentError(f"spec.lostMembers does not give up {action.lost} any more: its volume stays")
         if not action.lost and fresh.spec.claim_retention.when_scaled != DELETE:
             raise NoConsentError(f"spec.claimRetention.whenScaled is not {DELETE} any more: the volume stays")
-        roster = await self._roster()
-        seat = roster.seats.get(action.member)
-        given_up = seat is None or seat.standing is Standing.STOPPING
-        replaced = seat is not None and seat.standing is Standing.REPLACING and seat.volume == action.claim
-        if not (replaced if action.lost else given_up):
-            raise NoConsentError(f"{action.member} is in the ring: its volume stays")
         claim = self.seen.claims[action.member].metadata
         await self._delete(PVC, claim.name, action.claim)
         if action.pod:
@@ -120,7 +132,9 @@ class _Acts:
 
     async def new_address(self, action: NewAddress) -> None:
         if not _is_lost(await self._fresh(), action.member, action.lost):
-            raise NoConsentError(f"spec.lostMembers does not give up host ID {action.lost} any more: it stays")
+            raise NoConsentError(
+                f"spec.lostMembers does not give up {action.lost} any more: {action.member} keeps its address"
+            )
         await self._delete(SERVICE, action.member, action.service)
 
     async def delete_claim(self, action: DeleteClaim) -> None:
@@ -164,6 +178,22 @@ class _Acts:
             if all(lost.host_id != action.command.host_id for lost in fresh.spec.lost_members):
                 raise NoConsentError(f"spec.lostMembers does not give up host ID {action.command.host_id} any more")
 
+    async def _asked_again(self, roster: Roster) -> Scene:
+        """What members say now; those that do not answer say nothing."""
+        found = dict(self.seen.scene.seen)
+
+        async def ask(name: str, door: Door) -> None:
+            found[name] = replace(self.seen.scene.of(name), look=None)
+            with anyio.move_on_after(ASK_SECONDS), suppress(AccessError):
+                found[name] = replace(found[name], look=await self.members.member(door).look())
+
+        async with anyio.create_task_group() as tasks:
+            for name in roster.members:
+                door = self.seen.door(name)
+                if door is not None:
+                    tasks.start_soon(ask, name, door)
+        return replace(self.seen.scene, seen=found)
+
     async def _fresh(self) -> CassandraCluster:
         fresh = await read_same(self.manager.client, CLUSTERS, self.cluster)
         return msgspec.convert(fresh, CassandraCluster)
@@ -193,5 +223,7 @@ class _Acts:
         await self.manager.client.delete(resource, self.cluster.metadata.namespace, name, uid=uid)
 
 
-def _is_lost(cluster: CassandraCluster, member: str, host_id: str) -> bool:
-    return any(lost.member == member and lost.host_id == host_id for lost in cluster.spec.lost_members)
+def _is_lost(cluster: CassandraCluster, member: str, given_up: str) -> bool:
+    return any(
+        lost.member == member and given_up in (lost.host_id, lost.claim_uid) for lost in cluster.spec.lost_members
+    )

@@ -175,7 +175,7 @@ def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
     return Wish(
         prefix=prefix(cluster),
         racks=wanted_racks(cluster, seen.roster),
-        lost={lost.member: lost.host_id for lost in spec.lost_members},
+        lost={lost.member: lost.host_id or lost.claim_uid for lost in spec.lost_members},
         lose_copies=frozenset(spec.lose_copies),
         wipe=spec.claim_retention.when_scaled == DELETE,
     )
@@ -183,9 +183,6 @@ def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
 
 def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hold: str = "") -> Restarts:
     """What is to be restarted, and how."""
-    moving = roster.moving
-    if moving is not None:
-        hold = hold or f"the ring to have changed: {moving[0]} is {moving[1].standing}"
     return Restarts(
         templates={
             rack.name: template_hash(cluster, rack, roster.encryption) for rack in cluster.spec.datacenter.racks

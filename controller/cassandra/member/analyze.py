@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from controller.cassandra.member import chores
 from controller.cassandra.member.joining import founding, join, joining
 from controller.cassandra.member.leaving import leave, leaving, left, stopping
-from controller.cassandra.member.replacing import give_up, given_up, replacing
+from controller.cassandra.member.replacing import answers, give_up, replacing
 from controller.cassandra.member.replication import replication
 from controller.cassandra.member.roster import ChoreKind, Roster, Standing
 
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 
 def analyze(wish: Wish, roster: Roster, scene: Scene) -> tuple[Step, ...]:
     """The next steps towards the members that are wanted. What comes after them is found out at another look."""
-    moving, lost = roster.moving, given_up(wish, roster)
+    moving = roster.moving
     if moving is not None:
         return tuple(_MOVES[moving[1].standing](moving[0], wish, roster, scene))
-    if lost is not None:
-        return tuple(give_up(lost, wish, roster, scene))
+    given_up = give_up(wish, roster, scene)
+    # Whoever answers is not lost: that somebody gave it up holds up nothing else.
+    if any(not answers(name, roster, scene) for name in wish.given_up(roster)):
+        return given_up
+    return (*given_up, *_unmoved(wish, roster, scene))
+
+
+def _unmoved(wish: Wish, roster: Roster, scene: Scene) -> tuple[Step, ...]:
+    """The next steps where nobody moves or is lost."""
     change = next_change(wish, roster)
     shrinks = change is not None and not change[0]
     steps = tuple(replication(roster, scene, leaving=int(shrinks)))

@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Mode, Phase, ResumeBootstrap
-from controller.cassandra.member.ring import Scene, blind, busy, keepers, unrest
-from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
-from controller.cassandra.member.steps import LANE, DeleteVolume, Wish, after, coming, told, wait, write
+from controller.cassandra.member.ring import Scene, blind, busy, joined_unseen, keepers, unrest
+from controller.cassandra.member.roster import Roster, Seat, Standing
+from controller.cassandra.member.steps import (
+    LANE,
+    DeleteVolume,
+    Wish,
+    after,
+    coming,
+    coming_or_lost,
+    told,
+    wait,
+    write,
+)
 from controller.framework.plan import Step
 from controller.framework.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FULL = 0.85
 """Part of a volume in use from which on its member takes part in no join."""
@@ -92,14 +102,17 @@ def joining(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     if state is not None and state.mode is Mode.JOINING_FAILED:
         yield from told(name, resumption(seen.pod), ResumeBootstrap(), "the join failed, and goes on", scene)
         return
+    lost = wish.given_up(roster)
     if state is not None and seen.serves:
-        unseen = blind(name, state.host_id, roster, scene)
+        unseen = blind(name, state.host_id, roster, scene, but=lost)
         if unseen:
             yield wait(name, reason, f"{some(unseen, 3)} to see it up")
             return
-        joined = roster.seated(name, replace(seat, standing=Standing.MEMBER, host_id=state.host_id))
-        cleanups = [Chore(kind=ChoreKind.CLEANUP, member=old, cause=state.host_id) for old in roster.members]
-        yield write(joined.with_chores(*cleanups), name, "it has joined the ring")
+        yield write(roster.joined(name, state.host_id), name, "it has joined the ring")
+        return
+    unseen_id = joined_unseen(name, roster, scene, but=lost) if state is None else ""
+    if unseen_id:
+        yield write(roster.joined(name, unseen_id), name, "it has joined the ring, by the word of all others")
         return
     superfluous = seat.ordinal >= wish.racks.get(seat.rack, 0)
     untouched = seen.look is None or seen.look.report.phase is Phase.WAITING
@@ -107,7 +120,26 @@ def joining(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
         gone = replace(seat, standing=Standing.STOPPING)
         yield write(roster.seated(name, gone), name, "it is not wanted any more, and has not begun to join")
         return
+    if state is None and seen.claim:
+        yield _given_up(name, lost, wish, roster, scene)
+        return
     yield wait(name, reason, coming(name, scene))
+
+
+def _given_up(name: str, lost: Sequence[str], wish: Wish, roster: Roster, scene: Scene) -> Step:
+    """The step by which one that cannot join is given up, or what it waits for: nothing is lost with its volume."""
+    seat, seen = roster.seats[name], scene.of(name)
+    if wish.lost.get(name) != seen.claim:
+        return wait(name, "it joins the ring", coming_or_lost(name, scene))
+    reason = f"spec.lostMembers gives up the claim of uid {seen.claim}"
+    held = unrest(roster, scene, but=(name, *lost))
+    seeing = keepers(seen.host_id, seen.address, roster, scene)
+    if held:
+        return wait(name, reason, after(held))
+    if seeing is None or seeing:
+        return wait(name, reason, f"{some(seeing or ['the others'], 3)} to see that it does not join")
+    gone = replace(seat, standing=Standing.STOPPING, volume=seen.claim)
+    return write(roster.seated(name, gone), name, f"{reason}, and no member counts it")
 
 
 def _full(roster: Roster, scene: Scene) -> str:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
 from controller.cassandra.member.replication import short_of_copies
-from controller.cassandra.member.ring import Scene, busy, keepers, unrest
+from controller.cassandra.member.ring import Scene, busy, joined_unseen, keepers, unrest
 from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import (
     LANE,
@@ -60,7 +60,7 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     """The steps until a member has left, by what it has written on its own volume."""
     seat, seen = roster.seats[name], scene.of(name)
     if seat.lost:
-        yield from _removing(name, roster, scene)
+        yield from _removing(name, wish, roster, scene)
         return
     reason, state = "it hands on its data and leaves the ring", seen.state
     if seen.host_id and seen.host_id != seat.host_id:
@@ -73,12 +73,15 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
             "it has handed on its data and left, by its own word",
         )
         return
+    if state is None and wish.lost.get(name) == seat.host_id:
+        found = replace(seat, standing=Standing.MEMBER)
+        yield write(roster.seated(name, found), name, "it is lost, and cannot hand on its data")
+        return
     if state is None:
         yield wait(name, reason, coming(name, scene))
         return
-    job_id = decommission(seat)
-    job = scene.jobs.get((name, job_id))
     if state.mode is Mode.LEAVING:
+        job = scene.jobs.get((name, decommission(seat)))
         if job is not None and job.state is JobState.FAILED and seen.pod:
             # Told once more, it would leave without a check of who keeps its data.
             halted = f"it stopped leaving: {job.message}; a restart takes that back"
@@ -89,11 +92,24 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     if not seen.serves:
         yield wait(name, reason, coming(name, scene))
         return
+    yield from _begin(name, wish, roster, scene, reason)
+
+
+def _begin(name: str, wish: Wish, roster: Roster, scene: Scene, reason: str) -> Iterator[Step]:
+    """The steps by which a member that serves is told to leave."""
+    seat, job_id = roster.seats[name], decommission(roster.seats[name])
+    job = scene.jobs.get((name, job_id))
     if (job is not None and job.state is not JobState.FAILED) or (name, job_id) not in scene.jobs:
         yield wait(name, reason, "it to begin")
         return
     held = unrest(roster, scene, but=(name,))
     held = after(held) if held else _cannot_leave(name, wish, roster, scene)
+    if held and wish.given_up(roster):
+        stays = replace(seat, standing=Standing.MEMBER)
+        yield write(
+            roster.seated(name, stays), name, "it has not begun to leave, and another is lost: that one is first"
+        )
+        return
     if held:
         yield wait(name, reason, held)
         return
@@ -109,7 +125,7 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     yield Step(subject=name, reason=reason, action=action, lane=LANE)
 
 
-def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
+def _removing(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps by which a lost member is taken out of the ring."""
     seat = roster.seats[name]
     reason = f"host ID {seat.host_id} is lost: the others make its copies anew"
@@ -121,7 +137,7 @@ def _removing(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
     if kept is None:
         yield wait(name, reason, "another member to serve")
         return
-    held = unrest(roster, scene, but=(name,))
+    held = unrest(roster, scene, but=(name, *wish.given_up(roster)))
     if held:
         yield wait(name, reason, after(held))
         return
@@ -142,8 +158,22 @@ def left(name: str, _: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
 def stopping(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:
     """The steps until nothing is left of a member but, unless the spec says otherwise, its volume."""
     seat, seen = roster.seats[name], scene.of(name)
-    if seen.pod:
+    joined = "" if seat.host_id else joined_unseen(name, roster, scene, but=wish.given_up(roster))
+    if joined:
+        yield write(roster.joined(name, joined), name, "all others count it: it joined before it was stopped")
+        return
+    given_up = bool(seat.volume) and seen.claim == seat.volume
+    if seen.pod and not given_up:
         yield wait(name, "it has left the ring", "its pod to end")
+        return
+    counting = keepers(seat.host_id, seen.address, roster, scene)
+    if counting is None or counting:
+        yield wait(name, "it has left the ring", f"{some(counting or ['the others'], 3)} to see that")
+        return
+    if given_up:
+        wipe = DeleteVolume(member=name, claim=seat.volume, pod=seen.pod, lost=seat.volume)
+        reason = f"spec.lostMembers gives up the claim of uid {seat.volume}, and it has not joined"
+        yield Step(subject=name, reason=reason, action=wipe, lane=LANE)
         return
     if seen.claim and wish.wipe:
         wipe = DeleteVolume(member=name, claim=seen.claim, pod="")

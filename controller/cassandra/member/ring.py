@@ -223,12 +223,20 @@ def releases(roster: Roster, scene: Scene) -> tuple[str, ...]:
     return tuple(sorted({state.release for state in states if state is not None and state.release}))
 
 
-def blind(name: str, host_id: str, roster: Roster, scene: Scene) -> list[str]:
-    """The members that do not see `name` up with this host ID; such as did not answer do not either."""
+def blind(name: str, host_id: str, roster: Roster, scene: Scene, *, but: Collection[str] = ()) -> list[str]:
+    """The members that do not see `name` up with this host ID; such as did not answer do not either.
+
+    Args:
+        name: Who is to be seen.
+        host_id: Its host ID.
+        roster: Who belongs to the ring.
+        scene: What they tell.
+        but: Members that are lost: nobody waits for their word.
+    """
     found = []
     for viewer in roster.members:
         state = scene.of(viewer).state
-        if viewer == name:
+        if viewer == name or viewer in but:
             continue
         if state is None or not scene.of(viewer).serves or not _is_live(state.ring, host_id):
             found.append(viewer)
@@ -251,6 +259,25 @@ def keepers(host_id: str, address: str, roster: Roster, scene: Scene) -> list[st
     return found if answered else None
 
 
+def joined_unseen(name: str, roster: Roster, scene: Scene, *, but: Collection[str] = ()) -> str:
+    """The host ID of a member that all others count, though nobody wrote down that it joined; empty: they do not.
+
+    Args:
+        name: Who was to join.
+        roster: Who belongs to the ring.
+        scene: What they tell.
+        but: Members that are lost: nobody waits for their word.
+    """
+    address, found = scene.of(name).address, set()
+    for viewer in roster.members.keys() - set(but):
+        state = scene.of(viewer).state
+        if state is None or not scene.of(viewer).serves or address in state.ring.joining | state.ring.leaving:
+            return ""
+        found.add(state.ring.host_ids.get(address, ""))
+    known = {seat.host_id for seat in roster.seats.values()}
+    return found.pop() if address and len(found) == 1 and not found & known else ""
+
+
 def believers(host_id: str, roster: Roster, scene: Scene) -> list[str]:
     """The members that take a host ID for one that is up."""
     found = []
@@ -262,12 +289,12 @@ def believers(host_id: str, roster: Roster, scene: Scene) -> list[str]:
 
 
 def address_of(host_id: str, roster: Roster, scene: Scene) -> str:
-    """The address by which members know a host ID; empty where they do not agree on one."""
+    """The address by which members know a host ID; empty where they do not all know it by one."""
     found = set()
     for viewer in serving(roster, scene):
         state = scene.of(viewer).state
-        if state is not None:
-            found |= {address for address, known in state.ring.host_ids.items() if known == host_id}
+        known = state.ring.host_ids.items() if state is not None else ()
+        found |= {address for address, known_id in known if known_id == host_id} or {""}
     return found.pop() if len(found) == 1 else ""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from controller.cassandra.access.answers import JobState, TakeSnapshot
 from controller.cassandra.member.objects import TEMPLATE_ANNOTATION, VERSION_LABEL
 from controller.cassandra.member.ring import Problem, blind, findings
+from controller.cassandra.member.roster import COMING
 from controller.cassandra.member.steps import Restart, Tell, fresh
 from controller.framework import rollout
 from controller.framework.plan import Step
@@ -63,10 +64,27 @@ def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str
         canary_ends="spec.upgrade.canary to be 0",
         paused="spec.upgrade.paused to be false" if how.paused else "",
     )
+    moving = roster.moving
+    changing = f"the ring to have changed: {moving[0]} is {moving[1].standing}" if moving is not None else ""
     batch = rollout.next_batch(members, policy)
     held = [f.text for f in findings(roster, scene) if f.problem is not Problem.VERSION_MIXED] if batch else []
     leave = rollout.Leave((), some(held, 3)) if held else rollout.Leave(batch)
-    return rollout.decide(members, policy, hold=restarts.hold, leave=leave)
+    decided = rollout.decide(members, policy, hold=restarts.hold or changing, leave=leave)
+    return {**decided, **dict.fromkeys(_stuck(roster, scene, restarts), restarts.hold)}
+
+
+def _stuck(roster: Roster, scene: Scene, restarts: Restarts) -> list[str]:
+    """Who comes, and runs no Cassandra yet by what is not wanted any more: nothing is lost by a restart."""
+    moving = roster.moving
+    if moving is None or moving[1].standing not in COMING or scene.of(moving[0]).state is not None:
+        return []
+    name, seat = moving
+    return [name] if _is_outdated(restarts.pods.get(name), seat.rack, restarts) else []
+
+
+def _is_outdated(pod: Pod | None, rack: str, restarts: Restarts) -> bool:
+    template = pod.metadata.annotations.get(TEMPLATE_ANNOTATION, "") if pod is not None else ""
+    return pod is not None and template != restarts.templates.get(rack, template)
 
 
 def steps(waits: Mapping[str, str], roster: Roster, scene: Scene, restarts: Restarts) -> Iterator[Step]:
@@ -115,8 +133,7 @@ def _members(roster: Roster, scene: Scene, restarts: Restarts) -> list[rollout.M
             pod = restarts.pods.get(name)
             if name not in roster.members or pod is None:
                 continue
-            template = pod.metadata.annotations.get(TEMPLATE_ANNOTATION, "")
-            is_outdated = template != restarts.templates.get(rack, template)
+            is_outdated = _is_outdated(pod, rack, restarts)
             found.append(_member(name, rack, roster, scene, restarts, is_outdated=is_outdated))
     return found
 

@@ -38,6 +38,8 @@ class Standing(StrEnum):
 
 MOVES = frozenset(Standing) - {Standing.MEMBER}
 """Standings of which a ring bears one at a time."""
+COMING = frozenset({Standing.FOUNDING, Standing.JOINING, Standing.REPLACING})
+"""Standings of who has no place in the ring yet."""
 RUNNING = frozenset(Standing) - {Standing.STOPPING}
 """Standings with which a member has a pod."""
 
@@ -82,7 +84,8 @@ class Seat(ApiStruct, frozen=True, kw_only=True):
         attempt: How often it was told to leave before, in vain.
         lost: Of one that leaves: it cannot hand on its data itself.
         replaces: Of one that is replaced: the address by which the others know the member that is lost.
-        volume: Of one that is replaced: the uid of the claim that is given up; empty: there is none.
+        volume: Of one that is replaced, or stops before it has joined: the uid of the claim that is given up; empty:
+            there is none.
     """
 
     rack: str = ""
@@ -148,6 +151,12 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
         else:
             chores = tuple(chore for chore in chores if chore.member != name)
         return replace(self, seats=dict(sorted(seats.items())), chores=chores)
+
+    def joined(self, name: str, host_id: str) -> Roster:
+        """The roster with a member that has joined: rows which belong to it now are to be deleted on the others."""
+        cleanups = [Chore(kind=ChoreKind.CLEANUP, member=old, cause=host_id) for old in self.members]
+        placed = replace(self.seats[name], standing=Standing.MEMBER, host_id=host_id, volume="")
+        return self.seated(name, placed).with_chores(*cleanups)
 
     def with_chores(self, *chores: Chore) -> Roster:
         """The roster with more to do; the same work for an earlier cause is done with it."""

@@ -28,7 +28,7 @@ class Wish:
     Attributes:
         prefix: With which names of members begin.
         racks: Members by rack, in the spec's order.
-        lost: Host IDs that may be given up, by member.
+        lost: What may be given up, by member: its host ID, or the uid of its claim where it has not joined yet.
         lose_copies: Keyspaces that may have fewer copies than they ask for.
         wipe: Whether volumes of members that left are deleted.
         hold: Why nobody may join or leave now, though the ring is well; empty: nothing.
@@ -40,6 +40,10 @@ class Wish:
     lose_copies: frozenset[str] = frozenset()
     wipe: bool = False
     hold: str = ""
+
+    def given_up(self, roster: Roster) -> list[str]:
+        """The members that may be given up; one that was replaced since has another host ID."""
+        return [name for name, seat in roster.members.items() if seat.host_id and self.lost.get(name) == seat.host_id]
 
     def name(self, rack: str, ordinal: int) -> str:
         """The name of a member, which is that of its pod."""
@@ -77,7 +81,8 @@ class Replicate:
 class DeleteVolume:
     """Delete the claim of a member that left or is lost, by its uid, and its pod, which holds it.
 
-    `lost`: the host ID that was given up; empty: the member left, and its volumes go by the spec's retention.
+    `lost`: the host ID that was given up, or this uid where the member has not joined; empty: the member left, and its
+    volumes go by the spec's retention.
     """
 
     member: str
@@ -89,6 +94,8 @@ class DeleteVolume:
 @dataclass(frozen=True, slots=True)
 class NewAddress:
     """Delete the Service of a member that is lost, by its uid: its successor gets another one with another address.
+
+    `lost`: the host ID that was given up, or the uid of its successor's claim, where that is lost, too.
 
     At the old address it would get the old host ID too, so that nobody could tell the two apart; and nobody would send
     it what is written while it copies the data.
@@ -135,6 +142,15 @@ def coming(name: str, scene: Scene) -> str:
     received, expected = sum(s.received for s in state.streams), sum(s.to_receive for s in state.streams)
     streams = f", with {received} of {expected} bytes" if expected else ""
     return f"it to serve clients: it is {state.mode}{streams}"
+
+
+def coming_or_lost(name: str, scene: Scene) -> str:
+    """What a member that comes waits for, in words, and what a person can do where it never will."""
+    seen = scene.of(name)
+    if seen.state is not None or not seen.claim:
+        return coming(name, scene)
+    remedy = f"give it up in spec.lostMembers: {{member: {name}, claimUID: {seen.claim}}}"
+    return f"{coming(name, scene)}; where its node or volume is lost for good, {remedy}"
 
 
 def after(held: str) -> str:

@@ -205,11 +205,16 @@ class Daemons:
         if self.up(host_id) is not None:
             self.end(process, job_id, JobState.FAILED, "it is alive")
             return
+        self.take_out(host_id)
+
+    def take_out(self, host_id: str) -> None:
+        """Who is down is no member any more: those that are up make its copies anew."""
         self.ring.pop(host_id, None)
         for key in KEYS:
             if any(key in self.holders.get(h, set()) for h in self.ring):
                 for owner in self._owners(key, set(self.ring)):
-                    self.holders.setdefault(owner, set()).add(key)
+                    if self.up(owner) is not None:
+                        self.holders.setdefault(owner, set()).add(key)
 
     def check(self) -> None:
         """What no history may come to."""

@@ -15,6 +15,7 @@ from controller.cassandra.member.record import key, text
 from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, Wish, WriteRoster
+from controller.cassandra.member.volumes import objection
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
 from tests.unit.cassandra.daemons import Volume
 from tests.unit.cassandra.talk import WorldMembers
@@ -69,11 +70,12 @@ class Rounds:
     Args:
         racks: Members by rack.
         seed: Of what happens by chance.
+        copies: Of the user's keyspace.
     """
 
-    def __init__(self, racks: Mapping[str, int], *, seed: int = 0) -> None:
+    def __init__(self, racks: Mapping[str, int], *, seed: int = 0, copies: int = 2) -> None:
         self.server, self.now = Plain(), 1_000_000.0
-        self.world = World(self.server, seed=seed, clock=lambda: self.now)
+        self.world = World(self.server, seed=seed, copies=copies, clock=lambda: self.now)
         self.wish = Wish(prefix=PREFIX, racks=dict(racks), wipe=True)
         self.roster: Roster | None = None
         self.by_hand: dict[str, str] = {}
@@ -94,6 +96,18 @@ class Rounds:
         if self.roster is not None and name in self.roster.members:
             self.wish = replace(self.wish, lost={**self.wish.lost, name: self.roster.seats[name].host_id})
             self.world.lose(name)
+
+    def give_up_newcomer(self) -> None:
+        """Who comes is lost before it has a place in the ring, and the spec says so."""
+        moving = self.roster.moving if self.roster is not None else None
+        if moving is None or moving[1].standing not in (Standing.JOINING, Standing.REPLACING):
+            return
+        name = moving[0]
+        claim = self.server.find(PVC, NAMESPACE, f"data-{name}")
+        process = self.world.processes.get(name)
+        if claim is not None and process is not None and not process.volume.bootstrapped:
+            self.world.lose_node(name)
+            self.wish = replace(self.wish, lost={**self.wish.lost, name: claim["metadata"]["uid"]})
 
     def tell_by_hand(self, name: str, *, alone: bool) -> None:
         """Somebody has a member leave: the one that is to leave anyhow, or, where nothing else moves, another."""
@@ -204,8 +218,8 @@ class Rounds:
 
     def _carry_out(self, action: object) -> None:
         roster = self.roster if self.roster is not None else new_roster()
-        for objection in Witness(self.world, self.wish, roster).objections(action):
-            self.world.blame(objection)
+        for violation in Witness(self.world, self.wish, roster).objections(action):
+            self.world.blame(violation)
         match action:
             case WriteRoster(roster):
                 self.roster = roster
@@ -226,7 +240,11 @@ class Rounds:
                 raise AssertionError(action)
 
     def _delete(self, action: DeleteVolume) -> None:
-        """The claim goes, and its data."""
+        """The claim goes, and its data, if members say at this moment, too, that they are nobody's."""
+        why = objection(action, self.roster if self.roster is not None else new_roster(), self.scene())
+        if why:
+            raise RefusedError(why)
+        self.world.blocked.discard(action.member)
         volume = self.world.volumes.get(action.claim, Volume())
         claim = self.server.find(PVC, NAMESPACE, f"data-{action.member}")
         if claim is not None and claim["metadata"]["uid"] == action.claim:

@@ -9,17 +9,20 @@ import pytest
 import yaml
 
 from controller.apis.cassandra import CassandraCluster
-from controller.cassandra.access.answers import Decommission, RemoveNode, UnansweredError
+from controller.cassandra.access.answers import Decommission, Mode, Phase, RemoveNode, Ring, UnansweredError
+from controller.cassandra.access.members import Login
 from controller.cassandra.cluster.act import CLUSTERS, handlers
 from controller.cassandra.cluster.objects import roster_config_map
 from controller.cassandra.cluster.observe import Caches, Observation
+from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.member.roster import Roster, Seat, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Tell
 from controller.framework.consent import NoConsentError
 from controller.framework.monitoring import POD_MONITOR, Monitors
 from controller.framework.program import PROGRAM
-from controller.runtime.kube import CONFIG_MAP, PVC, SERVICE, PersistentVolumeClaim
+from controller.runtime.kube import CONFIG_MAP, PVC, SERVICE, PersistentVolumeClaim, Pod, PodStatus
 from controller.testkit import ApiServer, new_manager, virtual_time
+from tests.unit.cassandra.daemons import Process, Volume
 from tests.unit.cassandra.life import CRD, NAME, spec
 from tests.unit.cassandra.talk import WorldMembers
 from tests.unit.cassandra.world import NAMESPACE, World
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from informers import JsonObject
 
-MEMBER, HOST = "store-dc1-a-1", "host-1"
+OTHER, MEMBER, HOST, ADDRESS = "store-dc1-a-0", "store-dc1-a-1", "host-1", "10.1.0.2"
 WIPE = {"claimRetention": {"whenScaled": "Delete"}}
 LOST = {"lostMembers": [{"member": MEMBER, "hostID": HOST}]}
 
@@ -42,17 +45,23 @@ class Case:
         meta = {"name": NAME, "namespace": NAMESPACE}
         made = self.server.create(CLUSTERS, {"metadata": meta, "spec": {"numTokens": 16, **spec(a=2), **then}})
         self._cluster = msgspec.convert(made, CassandraCluster)
-        seats = {MEMBER: seat} if seat is not None else {}
+        seats = {OTHER: Seat(rack="a", host_id="host-0"), **({MEMBER: seat} if seat is not None else {})}
         self.server.create(CONFIG_MAP, roster_config_map(self._cluster, Roster(cluster=NAME, seats=seats), {}))
         claim = {"metadata": {"name": f"data-{MEMBER}", "namespace": NAMESPACE}, "spec": {}}
         self._claim = msgspec.convert(self.server.create(PVC, claim), PersistentVolumeClaim)
         service = {"metadata": {"name": MEMBER, "namespace": NAMESPACE}, "spec": {"ports": [{"port": 1}]}}
         self._service: JsonObject = self.server.create(SERVICE, service)
+        self.world = World(self.server)
+        self.peer = Process(OTHER, "uid", "10.0.0.1", Volume("host-0", bootstrapped=True), "5.0.3", phase=Phase.RUNNING)
+        self.peer.mode, self.peer.view = Mode.NORMAL, Ring({"10.1.0.1": "host-0"})
+        self.world.processes[OTHER] = self.peer
 
     def acts(self) -> dict[type, Handler]:
         manager = new_manager(self.server, program=PROGRAM)
-        seen = Observation(claims={MEMBER: self._claim})
-        members = WorldMembers(World(self.server))
+        pods = {OTHER: Pod(status=PodStatus(pod_ip=self.peer.ip))}
+        scene = Scene(now=0.0, seen={MEMBER: Seen(address=ADDRESS)})
+        seen = Observation(claims={MEMBER: self._claim}, pods=pods, admin=Login("rook", "secret"), scene=scene)
+        members = WorldMembers(self.world)
         monitors = Monitors(manager.client, POD_MONITOR, PROGRAM.name)
         return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members, monitors))
 
@@ -62,10 +71,16 @@ class Case:
     def move(self) -> NewAddress:
         return NewAddress(member=MEMBER, service=self._service["metadata"]["uid"], lost=HOST)
 
-    def replacing(self) -> Case:
-        """The member's place is taken over, and just this volume is given up."""
-        seat = Seat(rack="a", ordinal=1, standing=Standing.REPLACING, host_id=HOST, volume=self._claim.metadata.uid)
-        found = roster_config_map(self._cluster, Roster(cluster=NAME, seats={MEMBER: seat}), {})
+    @property
+    def claim(self) -> str:
+        """The uid of the member's claim."""
+        return self._claim.metadata.uid
+
+    def replacing(self, standing: Standing = Standing.REPLACING, host_id: str = HOST) -> Case:
+        """The member's place is taken over, or it has not joined, and just this volume is given up."""
+        seat = Seat(rack="a", ordinal=1, standing=standing, host_id=host_id, volume=self.claim)
+        other = Seat(rack="a", host_id="host-0")
+        found = roster_config_map(self._cluster, Roster(cluster=NAME, seats={OTHER: other, MEMBER: seat}), {})
         self.server.patch(CONFIG_MAP, NAMESPACE, found["metadata"]["name"], {"data": found["data"]})
         return self
 
@@ -110,7 +125,7 @@ async def test_the_volume_of_a_lost_member_goes_by_its_host_id_alone() -> None:
     assert not given_up.has_volume
 
     for kept in (Case(WIPE).replacing(), Case({"lostMembers": [{"member": MEMBER, "hostID": "else"}]}).replacing()):
-        with pytest.raises(NoConsentError, match=f"does not give up host ID {HOST} any more"):
+        with pytest.raises(NoConsentError, match=f"does not give up {HOST} any more"):
             await kept.acts()[DeleteVolume](kept.wipe(lost=HOST))
         assert kept.has_volume
     for standing in Standing:  # the roster gives up no such volume
@@ -121,9 +136,59 @@ async def test_the_volume_of_a_lost_member_goes_by_its_host_id_alone() -> None:
 
 
 @virtual_time
+async def test_the_volume_of_one_that_has_not_joined_goes_by_its_claim_alone() -> None:
+    case = Case({})
+    lost = {"lostMembers": [{"member": MEMBER, "claimUID": case.claim}]}
+    kept = case.replacing(Standing.STOPPING, "")
+    with pytest.raises(NoConsentError, match=f"does not give up {case.claim} any more"):
+        await kept.acts()[DeleteVolume](kept.wipe(lost=case.claim))
+    assert kept.has_volume
+
+    kept.server.patch(CLUSTERS, NAMESPACE, NAME, {"spec": lost})
+    await kept.acts()[DeleteVolume](kept.wipe(lost=case.claim))
+    assert not kept.has_volume
+
+
+SEEN = Ring({"10.1.0.1": "host-0", ADDRESS: HOST}, live=frozenset({ADDRESS}))
+
+
+@pytest.mark.parametrize(
+    ("standing", "lost", "view"),
+    [
+        pytest.param(Standing.STOPPING, "", SEEN, id="it left, and is still counted"),
+        pytest.param(Standing.STOPPING, "", Ring({"10.1.0.1": "host-0", "10.2.0.1": HOST}), id="at another address"),
+        pytest.param(Standing.STOPPING, "", Ring({"10.1.0.1": "h"}, joining=frozenset({ADDRESS})), id="it joins"),
+        pytest.param(Standing.STOPPING, "", Ring({}), id="nobody says whom they see"),
+        pytest.param(Standing.REPLACING, HOST, SEEN, id="it is lost, and up again"),
+        pytest.param(None, "", SEEN, id="nothing is written of it, and somebody unknown is in the ring"),
+    ],
+)
+@virtual_time
+async def test_a_volume_stays_while_members_count_it_at_the_moment_of_the_act(
+    standing: Standing | None, lost: str, view: Ring
+) -> None:
+    case = Case({**WIPE, **LOST})
+    if standing is not None:
+        case.replacing(standing)
+    case.peer.view = view
+    with pytest.raises(NoConsentError, match="stay"):
+        await case.acts()[DeleteVolume](case.wipe(lost=lost))
+    assert case.has_volume
+
+
+@virtual_time
+async def test_a_volume_stays_where_no_member_answers_at_the_moment_of_the_act() -> None:
+    case = Case(WIPE, stands(Standing.STOPPING))
+    case.world.silent.add(OTHER)
+    with pytest.raises(NoConsentError, match="no member says"):
+        await case.acts()[DeleteVolume](case.wipe())
+    assert case.has_volume
+
+
+@virtual_time
 async def test_a_member_that_is_not_given_up_any_more_keeps_its_address() -> None:
     kept = Case({})
-    with pytest.raises(NoConsentError, match="it stays"):
+    with pytest.raises(NoConsentError, match="keeps its address"):
         await kept.acts()[NewAddress](kept.move())
     assert kept.server.find(SERVICE, NAMESPACE, MEMBER) is not None
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from controller.cassandra.access.answers import Decommission, Mode
 from controller.cassandra.member.roster import Standing
+from controller.cassandra.member.steps import DeleteVolume
+from controller.cassandra.member.volumes import objection
 from tests.unit.cassandra.daemons import KEYS
 from tests.unit.cassandra.rounds import PREFIX, Rounds
 
@@ -164,8 +167,133 @@ def test_who_joined_unseen_and_died_at_once_keeps_its_volume_though_it_is_not_wa
     for _ in range(10):
         rounds.operate()
         rounds.tick()
-    assert stands(rounds, LAST) is Standing.JOINING
+    assert stands(rounds, LAST) is Standing.MEMBER
     rounds.world.frozen.clear()
 
     go_on(rounds, rounds.settled)
     assert told(rounds) == [LAST]
+
+
+def host(rounds: Rounds, name: str) -> str:
+    """The host ID that is written of a member."""
+    assert rounds.roster is not None
+    return rounds.roster.seats[name].host_id
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_takes_a_place_that_nobody_knows_any_more_joins(seed: int) -> None:
+    rounds = Rounds({"a": 3}, seed=seed)
+    go_on(rounds, rounds.settled)
+    lost = host(rounds, SECOND)
+    rounds.world.blocked.add(SECOND)
+    rounds.give_up(SECOND)
+    go_on(rounds, lambda: stands(rounds, SECOND) is Standing.REPLACING)
+    rounds.world.take_out(lost)  # by hand
+
+    go_on(rounds, rounds.settled)
+    assert host(rounds, SECOND) != lost
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_of_two_that_are_lost_one_is_replaced_after_the_other(known: bool) -> None:
+    """Whoever is not known to the others any more joins, and can only do so when all of them are up: it comes last."""
+    rounds = Rounds({"a": 4}, copies=3)
+    go_on(rounds, rounds.settled)
+    before = {name: host(rounds, name) for name in (FIRST, LAST)}
+    rounds.give_up(FIRST)
+    rounds.give_up(LAST)
+    if not known:
+        rounds.world.take_out(before[FIRST])
+
+    go_on(rounds, rounds.settled)
+    assert all(host(rounds, name) != gone for name, gone in before.items())
+    assert len(rounds.world.ring) == 4
+
+
+def test_two_that_are_lost_and_not_wanted_are_taken_out_one_after_the_other() -> None:
+    rounds = Rounds({"a": 5}, copies=3)
+    go_on(rounds, rounds.settled)
+    rounds.scale("a", 3)
+    for name in (NEXT, f"{PREFIX}-a-4"):
+        rounds.world.blocked.add(name)
+        rounds.give_up(name)
+
+    go_on(rounds, rounds.settled)
+    assert told(rounds) == []
+    assert len(rounds.world.ring) == 3
+
+
+def test_who_has_not_begun_to_leave_stays_where_another_is_lost() -> None:
+    rounds = settled(4)
+    rounds.scale("a", 3)
+    go_on(rounds, lambda: stands(rounds, NEXT) is Standing.LEAVING)
+    rounds.give_up(SECOND)
+
+    go_on(rounds, rounds.settled)
+    assert told(rounds) == [NEXT]
+
+
+def test_who_is_lost_while_it_leaves_is_taken_out() -> None:
+    rounds = settled(4)
+    rounds.world.slow = 50
+    rounds.scale("a", 3)
+    go_on(rounds, lambda: told(rounds))
+    lost = host(rounds, NEXT)
+    rounds.world.lose_node(NEXT)
+    rounds.wish = replace(rounds.wish, lost={NEXT: lost})
+
+    go_on(rounds, rounds.settled)
+    assert told(rounds) == [NEXT]
+    assert len(rounds.world.ring) == 3
+
+
+def test_who_joined_counts_though_another_was_lost_meanwhile() -> None:
+    rounds = settled(3)
+    rounds.scale("a", 4)
+    go_on(rounds, lambda: NEXT in rounds.world.processes and rounds.world.processes[NEXT].volume.bootstrapped)
+    rounds.give_up(SECOND)
+
+    go_on(rounds, rounds.settled)
+    assert len(rounds.world.ring) == 4
+
+
+@pytest.mark.parametrize("another", [True, False])
+def test_who_is_lost_before_it_joined_is_given_up_and_joins_anew(another: bool) -> None:
+    rounds = settled(3)
+    rounds.world.slow = 60
+    rounds.scale("a", 4)
+    go_on(rounds, lambda: NEXT in rounds.world.processes and rounds.world.processes[NEXT].mode is Mode.JOINING)
+    rounds.give_up_newcomer()
+    if another:  # which is not to wait for a join that cannot end
+        rounds.give_up(SECOND)
+    rounds.world.slow = 3
+
+    go_on(rounds, rounds.settled)
+    assert len(rounds.world.ring) == 4
+
+
+def test_a_successor_that_is_lost_before_it_took_the_place_is_given_up_too() -> None:
+    rounds = settled(3)
+    rounds.world.slow = 60
+    rounds.give_up(SECOND)
+    go_on(rounds, lambda: SECOND in rounds.world.processes and rounds.world.processes[SECOND].mode is Mode.JOINING)
+    rounds.give_up_newcomer()
+    rounds.world.slow = 3
+
+    go_on(rounds, rounds.settled)
+    assert len(rounds.world.ring) == 3
+
+
+def test_a_volume_stays_where_a_member_counts_its_data_at_the_moment_of_the_act() -> None:
+    rounds = settled()
+    rounds.scale("a", 2)
+    go_on(rounds, lambda: stands(rounds, LAST) is Standing.STOPPING and LAST not in rounds.world.processes)
+    (wipe,) = (step.action for step in rounds.operate(0))
+    process = rounds.world.processes[FIRST]
+    process.view = replace(process.view, host_ids={**process.view.host_ids, "10.9.9.9": host(rounds, LAST)})
+
+    assert isinstance(wipe, DeleteVolume)
+    assert rounds.roster is not None
+    assert FIRST in objection(wipe, rounds.roster, rounds.scene())
+    (waits,) = rounds.operate()
+    assert waits.waits_for == f"{FIRST} to see that"

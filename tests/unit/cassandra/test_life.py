@@ -14,7 +14,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.member.roster import Roster
-from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET, STORAGE_CLASS
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, STATEFULSET, STORAGE_CLASS
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
@@ -241,6 +241,52 @@ async def test_a_join_that_found_no_node_is_taken_back() -> None:
         await life.until(lambda: life.roster.moving is not None)
         life.scale(a=2)
         await life.ready("a-0", "a-1")
+
+
+@virtual_time
+async def test_a_correction_of_the_spec_reaches_who_cannot_join() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        life.world.blocked.add("store-dc1-a-2")
+        life.scale(a=3)
+
+        def newcomer() -> str:
+            """The uid of its pod."""
+            found = life.server.find(POD, NAMESPACE, "store-dc1-a-2")
+            return str(found["metadata"]["uid"]) if found is not None else ""
+
+        await life.until(newcomer)
+        before, started = newcomer(), life.world.started
+        life.edit(priorityClassName="high")
+        await life.until(lambda: newcomer() not in ("", before))
+        assert life.world.started == started
+        life.world.blocked.clear()
+        life.world.kill("store-dc1-a-2")
+        await life.ready("a-0", "a-1", "a-2")
+
+
+@virtual_time
+async def test_a_member_that_is_lost_before_it_joined_is_given_up_by_its_claim() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready("a-0", "a-1")
+        life.world.blocked.add("store-dc1-a-2")
+        life.scale(a=3)
+        await life.until(lambda: "claimUID: " in life.cluster.status.message)
+
+        def claim() -> str:
+            """The uid of its claim."""
+            found = life.server.find(PVC, NAMESPACE, "data-store-dc1-a-2")
+            return str(found["metadata"]["uid"]) if found is not None else ""
+
+        uid = claim()
+        assert f"{{member: store-dc1-a-2, claimUID: {uid}}}" in life.cluster.status.message
+        life.edit(lostMembers=[{"member": "store-dc1-a-2", "claimUID": uid}])
+        await life.until(lambda: claim() not in ("", uid))
+        life.world.blocked.clear()
+        life.world.kill("store-dc1-a-2")
+        await life.ready("a-0", "a-1", "a-2")
 
 
 @virtual_time

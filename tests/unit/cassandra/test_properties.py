@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from controller.cassandra.access.answers import Mode
+from controller.cassandra.member.roster import Standing
 from tests.unit.cassandra.rounds import PREFIX, Rounds
 from tests.unit.cassandra.world import World
 
@@ -30,6 +32,19 @@ FAULTS: dict[str, Callable[[World, str], object]] = {
 }
 
 
+EVENTS = ("pass", "pass", "operate", "thaw", "lose", "lose the newcomer", "take out by hand", "tell by hand", *FAULTS)
+
+
+def take_out(rounds: Rounds) -> None:
+    """Somebody takes the member that is replaced out of the ring by hand, while all others are up."""
+    moving, down = rounds.roster.moving if rounds.roster is not None else None, rounds.world.down
+    if moving is None or moving[1].standing is not Standing.REPLACING or down != [moving[1].host_id]:
+        return
+    process = rounds.world.processes.get(moving[0])
+    if process is None or process.mode is not Mode.JOINING:
+        rounds.world.take_out(moving[1].host_id)
+
+
 def thaw(world: World) -> None:
     """What went wrong goes on no more."""
     for away in (world.frozen, world.silent, world.deaf):
@@ -40,7 +55,7 @@ def thaw(world: World) -> None:
 def happen(rounds: Rounds, chance: random.Random) -> str:
     """Something goes wrong, or the operator dies after some steps, or some seconds pass."""
     world, name = rounds.world, chance.choice(NAMES)
-    event = chance.choice(("pass", "pass", "operate", "thaw", "lose", "tell by hand", *FAULTS))
+    event = chance.choice(EVENTS)
     # Of two copies one is left: nobody else is lost before there are two again.
     may_lose = not world.frozen and rounds.settled() and len(world.ring) > 2
     match event:
@@ -54,6 +69,10 @@ def happen(rounds: Rounds, chance: random.Random) -> str:
             thaw(world)
         case "lose" if may_lose:
             rounds.give_up(name)
+        case "lose the newcomer":
+            rounds.give_up_newcomer()
+        case "take out by hand":
+            take_out(rounds)
         case "tell by hand":
             rounds.tell_by_hand(name, alone=may_lose)
         case fault if fault in FAULTS:

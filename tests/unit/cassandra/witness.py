@@ -78,6 +78,7 @@ class Witness:
             before, after = self._roster.seats.get(name), roster.seats.get(name)
             change = before.standing if before else None, after.standing if after else None
             if change[0] == change[1]:
+                yield from self._forgotten(name, before or Seat(), after or Seat())
                 continue
             judge = _CHANGES.get(change)
             if judge is None:
@@ -97,15 +98,40 @@ class Witness:
     def _joins(self, name: str, _: Seat, __: Seat) -> Iterator[str]:
         yield from (f"{name} is to join, and {why}" for why in self._unwell())
 
+    def _forgotten(self, name: str, before: Seat, after: Seat) -> Iterator[str]:
+        """Whether somebody still counts one whose place is not to be taken any more."""
+        counting = [peer.name for peer in self._peers(name) if before.host_id in peer.view.host_ids.values()]
+        if before.replaces and not after.replaces and counting:
+            yield f"{name} is to join, and {counting} count the one that it replaces"
+
     def _joined(self, name: str, _: Seat, after: Seat) -> Iterator[str]:
-        blind = [peer.name for peer in self._peers(name) if not self._sees_up(peer, after.host_id)]
-        if blind:
+        host_id, address = after.host_id, self._world.ring.get(after.host_id, "")
+        if not address:
+            yield f"{name} is to be a member, and has no place in the ring"
+        peers = self._peers(name)
+        unaware = [p.name for p in peers if p.view.host_ids.get(address) != host_id or address in p.view.joining]
+        if unaware or (not peers and len(self._roster.seats) > 1):
+            yield f"{name} is to be a member, and {unaware or 'nobody'} counts it"
+        process = self._answering(name)
+        blind = [peer.name for peer in peers if not self._sees_up(peer, host_id)]
+        if process is not None and process.serves and blind:
             yield f"{name} is to be a member, and {blind} do not see it up"
 
-    def _taken_back(self, name: str, _: Seat, __: Seat) -> Iterator[str]:
+    def _taken_back(self, name: str, _: Seat, after: Seat) -> Iterator[str]:
         process = self._world.processes.get(name)
-        if process is not None and process.phase is not Phase.WAITING:
+        given_up = bool(after.volume) and self._wish.lost.get(name) == after.volume
+        if process is not None and process.phase is not Phase.WAITING and not given_up:
             yield f"{name} is to be stopped while it joins"
+        if process is not None and process.volume.bootstrapped:
+            yield f"{name} is to be stopped as one that has not joined, and it has"
+
+    def _stays(self, name: str, _: Seat, __: Seat) -> Iterator[str]:
+        process = self._world.processes.get(name)
+        lost = process is None or not process.serves
+        if process is not None and (process.mode is Mode.LEAVING or process.volume.left or leaving_jobs(process)):
+            yield f"{name} is to stay, and it leaves"
+        if lost and name not in self._wish.lost:
+            yield f"{name} is to be lost, and nobody has said so"
 
     def _leaves(self, name: str, before: Seat, after: Seat) -> Iterator[str]:
         if after.lost:
@@ -147,7 +173,8 @@ class Witness:
         volume = world.volumes.get(claim)
         if volume is not None and volume.host_id in world.ring and volume.bootstrapped and volume.host_id != lost:
             yield f"the volume of {member} is deleted, with data of the ring"
-        if seat is not None and seat.standing is not (Standing.REPLACING if lost else Standing.STOPPING):
+        allowed = (Standing.REPLACING, Standing.STOPPING) if lost else (Standing.STOPPING,)
+        if seat is not None and seat.standing not in allowed:
             yield f"the volume of {member} is deleted while it is {seat.standing}"
         if self._wish.lost.get(member) != lost if lost else not self._wish.wipe:
             yield f"the volume of {member} is deleted, and nobody has agreed to that"
@@ -197,6 +224,8 @@ _CHANGES: dict[tuple[Standing | None, Standing | None], Callable[[Witness, str, 
     (None, Standing.JOINING): Witness._joins,
     (Standing.JOINING, Standing.MEMBER): Witness._joined,
     (Standing.JOINING, Standing.STOPPING): Witness._taken_back,
+    (Standing.STOPPING, Standing.MEMBER): Witness._joined,
+    (Standing.LEAVING, Standing.MEMBER): Witness._stays,
     (Standing.MEMBER, Standing.REPLACING): Witness._given_up,
     (Standing.REPLACING, Standing.MEMBER): Witness._joined,
     (Standing.MEMBER, Standing.LEAVING): Witness._leaves,

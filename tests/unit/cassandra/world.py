@@ -210,6 +210,11 @@ class World(Daemons):
         process.mode, process.busy = Mode.LEAVING, 1
         self.hear(process)
 
+    def lose_node(self, name: str) -> None:
+        """A pod ends, and its volume is on a node that is gone: none runs before it has another volume."""
+        self.blocked.add(name)
+        self.lose(name)
+
     def lose(self, name: str) -> None:
         """A pod ends, and its volume is lost with all that was on it."""
         process = self.processes.get(name)

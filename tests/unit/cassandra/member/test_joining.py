@@ -13,7 +13,7 @@ from controller.cassandra.member.joining import found
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.member.roster import ChoreKind, Roster, Seat, Standing
-from controller.cassandra.member.steps import Tell, WriteRoster
+from controller.cassandra.member.steps import DeleteVolume, Tell, WriteRoster
 from tests.unit.cassandra.member import scenes
 from tests.unit.cassandra.member.scenes import (
     ALL,
@@ -181,9 +181,60 @@ def test_a_join_is_taken_back_only_before_it_has_begun(newcomer: Seen, stops: bo
         assert only.action.roster.seats[NEXT].standing is Standing.STOPPING
 
 
-@pytest.mark.parametrize("ring", [COMES, FOUR, replace(FOUR, live=ALL)], ids=["it joins", "it is up", "it is down"])
-def test_a_join_is_not_taken_back_while_others_see_it(ring: Ring) -> None:
-    """Also of one that does not answer: it may have joined since, and has data."""
-    only = scenes.step(scenes.wish(3), JOINS, scene((NEXT, Seen(address=f"ip-{NEXT}", pod="p", claim="c")), ring=ring))
+UNANSWERED = (NEXT, Seen(address=f"ip-{NEXT}", pod="p", claim="c"))
+
+
+def test_a_join_is_not_taken_back_while_others_see_it() -> None:
+    only = scenes.step(scenes.wish(3), JOINS, scene(UNANSWERED, ring=COMES))
 
     assert only.action is None
+
+
+@pytest.mark.parametrize("ring", [FOUR, replace(FOUR, live=ALL)], ids=["it is up", "it is down"])
+@pytest.mark.parametrize("standing", [Standing.JOINING, Standing.STOPPING])
+def test_who_joined_unseen_is_a_member_whether_or_not_it_answers(ring: Ring, standing: Standing) -> None:
+    known = scenes.roster(a3=Seat(rack="a", ordinal=3, standing=standing, volume="c"))
+    only = scenes.step(scenes.wish(3, lost={NEXT: "c"}), known, scene(UNANSWERED, ring=ring))
+
+    assert isinstance(only.action, WriteRoster)
+    assert only.action.roster.seats[NEXT] == Seat(rack="a", ordinal=3, host_id=f"host-{NEXT}")
+    assert [(c.kind, c.member) for c in only.action.roster.chores] == [(ChoreKind.CLEANUP, name) for name in NAMES]
+
+
+ELSE = replace(FOUR, host_ids={**HOSTS, f"ip-{NEXT}": "host-else"})
+UNSURE = [
+    pytest.param(joined(FOUR, FOUR, RING), id="one does not count it"),
+    pytest.param(joined(FOUR, FOUR, COMES), id="one sees it join"),
+    pytest.param(joined(FOUR, FOUR, ELSE), id="one knows another host ID"),
+    pytest.param(joined(*[replace(FOUR, host_ids={**HOSTS, f"ip-{NEXT}": f"host-{LAST}"})] * 3), id="it is another's"),
+    pytest.param(scene((LAST, scenes.unanswered(LAST)), ring=FOUR), id="one does not answer"),
+]
+
+
+@pytest.mark.parametrize("found", UNSURE)
+def test_who_does_not_answer_is_no_member_before_all_others_count_it(found: Scene) -> None:
+    only = scenes.step(scenes.wish(4), JOINS, replace(found, seen={**found.seen, NEXT: UNANSWERED[1]}))
+
+    assert only.action is None
+
+
+@pytest.mark.parametrize(
+    ("lost", "ring", "stops"),
+    [
+        pytest.param({}, RING, False, id="nobody has said so"),
+        pytest.param({NEXT: "claim-before"}, RING, False, id="another claim is given up"),
+        pytest.param({NEXT: "c"}, COMES, False, id="others see it join"),
+        pytest.param({NEXT: "c"}, Ring({}), False, id="nobody says whom they see"),
+        pytest.param({NEXT: "c"}, RING, True, id="it is lost"),
+    ],
+)
+def test_who_cannot_join_is_given_up_by_its_claim(lost: dict[str, str], ring: Ring, stops: bool) -> None:
+    only = scenes.step(scenes.wish(4, lost=lost), JOINS, scene(UNANSWERED, ring=ring))
+
+    assert isinstance(only.action, WriteRoster) == stops
+    if isinstance(only.action, WriteRoster):
+        assert only.action.roster.seats[NEXT] == Seat(rack="a", ordinal=3, standing=Standing.STOPPING, volume="c")
+        told = scenes.step(scenes.wish(4, lost=lost), only.action.roster, scene(UNANSWERED))
+        assert told.action == DeleteVolume(NEXT, "c", "p", lost="c")
+    elif not lost:
+        assert only.waits_for.endswith(f"give it up in spec.lostMembers: {{member: {NEXT}, claimUID: c}}")

@@ -156,9 +156,11 @@ def test_a_volume_outlives_the_pod_and_goes_with_consent_only(wipe: bool) -> Non
     runs = next_step(views(WITHOUT, WITHOUT), Standing.STOPPING, wipe=wipe)
     assert (runs.action, runs.waits_for) == (None, "its pod to end")
 
-    ends = next_step(
-        replace(views(WITHOUT, WITHOUT), seen={**scene().seen, LAST: GONE[1]}), Standing.STOPPING, wipe=wipe
-    )
+    counted = next_step(replace(scene(), seen={**scene().seen, LAST: GONE[1]}), Standing.STOPPING, wipe=wipe)
+    assert (counted.action, counted.waits_for) == (None, f"{FIRST}, {SECOND} to see that")
+
+    left = views(WITHOUT, WITHOUT)
+    ends = next_step(replace(left, seen={**left.seen, LAST: GONE[1]}), Standing.STOPPING, wipe=wipe)
     if wipe:
         assert ends.action == DeleteVolume(member=LAST, claim=f"claim-{LAST}", pod="")
     else:

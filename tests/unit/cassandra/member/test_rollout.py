@@ -9,16 +9,17 @@ import pytest
 
 from controller.apis.cassandra.cluster import UpgradeSpec
 from controller.apis.meta import ObjectMeta
-from controller.cassandra.access.answers import Job, JobState, TakeSnapshot
+from controller.cassandra.access.answers import Job, JobState, Mode, Phase, Report, TakeSnapshot
 from controller.cassandra.member.objects import TEMPLATE_ANNOTATION, VERSION_LABEL
 from controller.cassandra.member.rollout import Restarts, decide, steps
+from controller.cassandra.member.roster import Standing
 from controller.cassandra.member.steps import Restart, Tell
 from controller.runtime.kube import Pod
 from tests.unit.cassandra.member import scenes
 from tests.unit.cassandra.member.scenes import ALL, FIRST, LAST, NAMES, RING, SECOND, scene, seen, state
 
 if TYPE_CHECKING:
-    from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.ring import Scene, Seen
 
 ROSTER = scenes.roster()
 
@@ -138,3 +139,27 @@ def test_a_configuration_needs_no_snapshot_and_another_version_none_where_that_i
     assert configured.action == Restart(LAST, f"pod-{LAST}")
     (said,) = steps({LAST: ""}, ROSTER, scene(), restarts(version="5.0.4", policy=UpgradeSpec(snapshot=False)))
     assert said.action == Restart(LAST, f"pod-{LAST}")
+
+
+COMES = scenes.roster(a2=scenes.seat(2, standing=Standing.JOINING, host_id=""))
+RUNS = seen(LAST, state(LAST, mode=Mode.JOINING, native_running=False))
+
+
+@pytest.mark.parametrize(
+    ("newcomer", "hold", "wanted"),
+    [
+        pytest.param(scenes.unanswered(LAST), "", {LAST: ""}, id="its pod does not start"),
+        pytest.param(seen(LAST, report=Report(Phase.RUNNING)), "", {LAST: ""}, id="Cassandra ends at once"),
+        pytest.param(scenes.unanswered(LAST), "the spec", {LAST: "the spec"}, id="the spec cannot be done"),
+        pytest.param(RUNS, "", {}, id="it joins"),
+    ],
+)
+def test_who_comes_and_does_not_start_gets_what_is_wanted_now(
+    newcomer: Seen, hold: str, wanted: dict[str, str]
+) -> None:
+    """A correction of the spec reaches it, though nobody else is restarted while the ring changes."""
+    found = decide(COMES, scene((LAST, newcomer)), restarts(hold=hold))
+
+    assert {name: text for name, text in found.items() if name == LAST} == wanted
+    assert all(found[name] for name in (FIRST, SECOND))
+    assert not [name for name in decide(COMES, scene((LAST, newcomer)), restarts(LAST)) if name == LAST]
