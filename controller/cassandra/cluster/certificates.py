@@ -75,9 +75,13 @@ class Certificates:
 
 
 def present(cluster: CassandraCluster, seen: Observation) -> tuple[Encryption, ...]:
-    """The encryption of all pods that there are, and of those that StatefulSets may make at any time."""
+    """The encryption of all pods that there are, and of those that StatefulSets may make at any time.
+
+    A StatefulSet without replicas, such as that of a rack that was removed, makes none before it has a new template.
+    """
     sets = [seen.live[key] for key in seen.live if key[0] == STATEFULSET.kind]
-    ours = [obj for obj in sets if _labels(obj).get(CLUSTER_LABEL) == cluster.metadata.name]
+    named = [obj for obj in sets if _labels(obj).get(CLUSTER_LABEL) == cluster.metadata.name]
+    ours = [obj for obj in named if obj["spec"].get("replicas", 1)]
     annotated = [
         *(pod.metadata.annotations for pod in seen.pods.values()),
         *(obj["spec"]["template"]["metadata"].get("annotations") or {} for obj in ours),

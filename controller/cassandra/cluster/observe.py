@@ -32,7 +32,7 @@ from controller.cassandra.releases import CassandraVersion
 from controller.framework.children import Live, snapshot
 from controller.framework.monitoring import Monitored
 from controller.framework.pods import trouble, warnings, with_warnings
-from controller.framework.tls import TRUSTED
+from controller.framework.tls import TRUSTED, read_all
 from controller.runtime import Request
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -299,8 +299,13 @@ class Observer:
         return Login(found.data["username"].decode(), found.data["password"].decode())
 
     def _trusted(self, namespace: str, name: str) -> str:
+        """The authorities of a Secret; none where one cannot be read."""
         found = self._caches.secrets.get(namespace, name)
-        return found.data.get(TRUSTED, b"").decode("ascii", "replace") if found is not None else ""
+        pem = found.data.get(TRUSTED, b"") if found is not None else b""
+        try:
+            return pem.decode("ascii") if read_all(pem) else ""
+        except ValueError:
+            return ""
 
     async def _looks(self, seen: Observation) -> tuple[dict[str, Look], dict[str, str]]:
         looks: dict[str, Look] = {}

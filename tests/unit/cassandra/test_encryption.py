@@ -150,17 +150,18 @@ async def test_a_member_that_does_not_take_a_new_certificate_is_named() -> None:
         await life.ready("a-0", "a-1")
 
 
+@pytest.mark.parametrize("key", [tls.KEY, tls.TRUSTED, tls.CERTIFICATE])
 @virtual_time
-async def test_an_authority_that_cannot_be_read_is_for_a_person_and_members_run_on() -> None:
+async def test_an_authority_that_cannot_be_read_is_for_a_person_and_members_run_on(key: str) -> None:
     async with living() as life:
         life.create({**spec(a=2), "encryption": FULL})
         await life.ready("a-0", "a-1")
-        whole = life.server.get(SECRET, NAMESPACE, f"{NAME}-ca")["data"]["tls.key"]
-        assert b64decode(whole).startswith(b"-----BEGIN PRIVATE KEY")
-        life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": {"tls.key": "aHVudGVyMg=="}})
+        whole = life.server.get(SECRET, NAMESPACE, f"{NAME}-ca")["data"][key]
+        assert b64decode(whole).startswith(b"-----BEGIN ")
+        life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": {key: "aHVudGVyMg=="}})
         await life.until(lambda: life.condition("CertificatesCurrent")[1] == "CertificateRenewalFailed")
         assert "hunter2" not in str(life.cluster.status)
-        life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": {"tls.key": whole}})
+        life.server.patch(SECRET, NAMESPACE, f"{NAME}-ca", {"data": {key: whole}})
         await life.ready("a-0", "a-1")
         assert set(life.world.started.values()) == {1}
 
@@ -177,6 +178,20 @@ async def test_an_authority_outlives_the_cluster_where_the_volumes_do() -> None:
             await life.until(lambda: life.server.find(CLUSTERS, NAMESPACE, NAME) is None)
             await life.until(lambda: secrets(life).keys() <= {f"{NAME}-ca"})
             assert secrets(life) == ({} if wiped else {f"{NAME}-ca": before})
+
+
+@virtual_time
+async def test_a_rack_that_was_removed_keeps_nobody_from_a_change() -> None:
+    async with living() as life:
+        life.create({**spec(a=2, b=1), "encryption": FULL})
+        await life.ready("a-0", "a-1", "b-0")
+        life.scale(b=0)
+        await life.ready("a-0", "a-1")
+        racks = life.server.get(CLUSTERS, NAMESPACE, NAME)["spec"]["datacenter"]["racks"]
+        life.edit(datacenter={"name": "dc1", "racks": racks[:1]}, encryption={"internode": False, "client": ""})
+        await life.ready("a-0", "a-1", within=1800)
+        await life.until(lambda: not secrets(life))
+        assert {p.wire.accepts for p in life.world.processes.values()} == {frozenset({WITHOUT})}
 
 
 @virtual_time
