@@ -89,6 +89,8 @@ RECIPES = (
         versioned_by="helm.sh/helm/v3",
         version_flags="-X helm.sh/helm/v3/internal/version.version=v{version}",
     ),
+    # A test engine only: its licence is the AGPL, and no image of it is published.
+    Recipe("minio", {"minio": "github.com/minio/minio"}),
     Recipe("node", {"pause": "rook.example/e2e/node/pause", "podnet": "rook.example/e2e/node/podnet"}),
 )
 

@@ -16,6 +16,7 @@ import msgspec
 
 from e2e import binaries, host, images, loops
 from e2e import cache as store
+from e2e.image_recipe import Image
 from e2e.progress import say, step
 
 NAME = "rook"
@@ -105,7 +106,7 @@ def up(
     *,
     workers: int = WORKERS,
     disks_per_worker: int = DISKS_PER_WORKER,
-    loaded: Collection[images.Image] = (),
+    loaded: Collection[Image] = (),
 ) -> Cluster:
     """A cluster whose nodes are all Ready: the one that is there if it is of this shape and healthy, else a new one.
 
@@ -136,7 +137,7 @@ def up(
         return cluster
 
 
-def _load_early(cluster: Cluster, wanted: Collection[images.Image]) -> None:
+def _load_early(cluster: Cluster, wanted: Collection[Image]) -> None:
     """Load the images as soon as every worker has a container runtime, which is long before it is a node."""
     for image in wanted:
         images.archive(image)
@@ -289,7 +290,7 @@ def client_command(program: str, cluster: Cluster, arguments: Sequence[str]) -> 
     return [str(binaries.ensure(program) / program), f"--kubeconfig={cluster.kubeconfig}", *arguments]
 
 
-def load(cluster: Cluster, wanted: Collection[images.Image]) -> None:
+def load(cluster: Cluster, wanted: Collection[Image]) -> None:
     """Make every worker have the images, all workers at once; an image that a worker has already costs nothing."""
     todo = {node: _absent(node, wanted) for node in cluster.workers}
     if not any(todo.values()):
@@ -300,7 +301,7 @@ def load(cluster: Cluster, wanted: Collection[images.Image]) -> None:
         list(pool.map(lambda node: _import(node, [archives[image] for image in todo[node]]), todo))
 
 
-def _absent(node: str, wanted: Collection[images.Image]) -> list[images.Image]:
+def _absent(node: str, wanted: Collection[Image]) -> list[Image]:
     listed = host.engine().run("exec", node, "ctr", "--namespace", "k8s.io", "images", "list", "--quiet").stdout
     present = set(listed.split())
     return [image for image in wanted if image.reference not in present]

@@ -9,7 +9,6 @@ from e2e.environment import EXAMPLES, STORAGE_CLASS, Environment, gone, running
 from e2e.eventually import NotYetError, eventually
 
 POD = "postgres-0"
-CLAIM = "data-postgres-0"
 
 COMMITS = r"""
 rm -f /tmp/stop

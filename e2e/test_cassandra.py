@@ -161,7 +161,13 @@ def test_a_member_that_is_lost_with_its_volume_is_replaced_by_consent(cluster: E
 
 @pytest.mark.parametrize(
     ("spec", "message"),
-    [({"numTokens": 8}, "numTokens is fixed"), ({"datacenter": {"name": "dc2"}}, "the name of a datacenter")],
+    [
+        ({"numTokens": 8}, "numTokens is fixed"),
+        ({"datacenter": {"name": "dc2"}}, "the name of a datacenter"),
+        ({"authentication": {"enabled": False}}, "authentication is decided"),
+        ({"storageCompatibility": "NONE"}, "set UPGRADING first"),
+        ({"lostMembers": [{"member": member("a", 0)}]}, "with its hostID, or with its claimUID"),
+    ],
 )
 def test_what_cannot_be_changed_is_refused(cluster: Environment, spec: dict[str, object], message: str) -> None:
     with pytest.raises(ApiError, match=message):

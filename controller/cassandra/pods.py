@@ -9,6 +9,8 @@ from controller.framework.labels import recommended
 from controller.framework.workload import Owner
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.apis.cassandra import CassandraCluster
 
 APP = "rook-cassandra"
@@ -81,6 +83,11 @@ def selector(cluster: CassandraCluster, rack: str = "") -> dict[str, str]:
         DATACENTER_LABEL: cluster.spec.datacenter.name,
     }
     return {**found, RACK_LABEL: rack} if rack else found
+
+
+def is_ours(labels: Mapping[str, str], cluster: str) -> bool:
+    """Whether an object with these labels is of the cluster of this name."""
+    return labels.get("app") == APP and labels.get(CLUSTER_LABEL) == cluster
 
 
 def labels(cluster: CassandraCluster, rack: str = "") -> dict[str, str]:

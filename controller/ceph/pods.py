@@ -20,7 +20,9 @@ from controller.framework.workload import Owner, PodSettings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from controller.apis.ceph.cluster import CephClusterHealthCheckSpec, MonitoringSpec, NetworkSpec
+    from controller.apis.ceph.cluster import MonitoringSpec
+    from controller.apis.ceph.health import CephClusterHealthCheckSpec
+    from controller.apis.ceph.network import NetworkSpec
     from controller.runtime.kube import Deployment
     from informers import JsonObject
 

@@ -1,8 +1,7 @@
 """Long computations beside the event loop, on which leases, probes and streams live.
 
-What is worked out of an observation is pure, and takes the longer the larger the system is. In a worker thread it
-shares the processor with the event loop instead of keeping it: the interpreter switches between threads every few
-milliseconds.
+An analysis is pure, and takes longer for a larger system. In a worker thread it shares the processor with the event
+loop instead of blocking it: the interpreter switches between threads every few milliseconds.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def aside[**P, T](function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a pure function returns, which is called in a worker thread.
+    """Calls a pure function in a worker thread, and returns what it returns.
 
     Args:
         function: Must not wait, nor touch anything that others change meanwhile.

@@ -93,7 +93,7 @@ class LaneBackoff:
 
 
 class Backoffs:
-    """What is remembered of lanes, for every object of a reconciler that there is anything to remember of.
+    """The lanes of all objects of a reconciler that failed, or were changed in the last look.
 
     Args:
         clock: Seconds that only move forward; the event loop's by default.

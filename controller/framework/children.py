@@ -45,9 +45,7 @@ class Delete:
     uid: str
 
 
-def ensure(
-    live: Live, desired: JsonObject, *, subject: str, reason: str = "", lane: str = "", waits_for: str = ""
-) -> tuple[Step, ...]:
+def ensure(live: Live, desired: JsonObject, *, subject: str, reason: str = "", lane: str = "") -> tuple[Step, ...]:
     """The step that makes `desired` so, or none where it is.
 
     Args:
@@ -56,15 +54,12 @@ def ensure(
         subject: What the child is for, as `Step.subject`.
         reason: Why it is wanted, where the difference itself does not say it.
         lane: As `Step.lane`.
-        waits_for: As `Step.waits_for`.
     """
     found = live.get((desired["kind"], desired["metadata"]["name"]))
     why = explain(desired, found)
     if not why:
         return ()
-    return (
-        Step(subject=subject, action=Apply(desired), reason=reason or why, lane=lane or subject, waits_for=waits_for),
-    )
+    return (Step(subject=subject, action=Apply(desired), reason=reason or why, lane=lane or subject),)
 
 
 def explain(desired: JsonObject, live: JsonObject | None) -> str:
@@ -86,7 +81,7 @@ def delete(resource: Resource, live: JsonObject, *, subject: str, reason: str, l
 class Snapshot(Mapping[tuple[str, str], JsonObject]):
     """The objects of a namespace as the caches had them at one moment; each is decoded when it is asked for, each time.
 
-    Where there are thousands, a look at rest needs few of them whole, and one that needs all needs them one by one.
+    If there are thousands, a look at rest needs few of them whole, and a look that needs all needs them one by one.
 
     Attributes:
         held: Those that are not to be applied again yet.
@@ -119,7 +114,7 @@ class Snapshot(Mapping[tuple[str, str], JsonObject]):
 
 
 async def snapshot(informers: Iterable[Informer[Any]], namespace: str, applier: Applier) -> Snapshot:
-    """What the caches have of `namespace`, for an observation; in it, what `applier` lets be for now is `Held`."""
+    """The objects of `namespace` in the caches, for an observation; those that `applier` lets be are held."""
     found = Snapshot()
     turns = Turns()
     for informer in informers:

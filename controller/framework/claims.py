@@ -7,8 +7,8 @@ Contract:
 - A claim never shrinks: `too_large` is what a status tells of one that has more than the spec wants.
 - The template of a StatefulSet cannot be changed. So the StatefulSet is deleted without its pods and claims, and made
   anew by whoever applies it; both are its own again then, and no pod restarts, as its pod template is the same.
-  Whoever applies it must know the number of its members from elsewhere.
-- Whether a claim is kept when its member is gone is the system's to say, which knows what is in it.
+  The one who applies it must know the number of its members from elsewhere.
+- The system decides whether a claim is kept when its member is gone, as it knows what is in it.
 """
 
 from __future__ import annotations

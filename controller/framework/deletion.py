@@ -62,7 +62,7 @@ def of_namespace(objects: Informer[Any]) -> Dependent[HasMetadata]:
 
 @dataclass(frozen=True, slots=True)
 class Dependents[T: HasMetadata]:
-    """The kinds whose objects use those of a kind. What is said is in words, such as "CephBlockPool p"."""
+    """The kinds whose objects use those of a kind. Users are named in words, such as "CephBlockPool p"."""
 
     kinds: Sequence[Dependent[T]]
 
@@ -75,8 +75,8 @@ class Dependents[T: HasMetadata]:
     def asking(self, client: Client, obj: T) -> Callable[[], Awaitable[tuple[str, ...]]]:
         """Asks the API server what uses an object, of which the caches may not know yet.
 
-        There may be very many, and as many acts that ask: an answer holds for `FRESH` seconds, so that those of one
-        look share one.
+        There may be very many users, and as many acts that ask: an answer holds for `FRESH` seconds, so that the acts
+        of one look share it.
         """
         asking, until, answer = anyio.Lock(), -math.inf, tuple[str, ...]()
 

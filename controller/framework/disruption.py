@@ -1,9 +1,9 @@
 """Disruption budgets: how many pods of a group a drain of nodes may take away at once.
 
-How many that is, the system knows: of a group that decides by majority `spare`; of two that stand by for each other,
-one; of a group that spreads copies over failure domains, all of one domain, by a budget of none for each other domain
-(a pod may have one budget only: else it is not evicted at all). What a budget allows may change with the system's
-state: none where copies are missing, or while members come or go.
+The system knows how many: `spare` of a group that decides by majority; one of two that stand by for each other; all of
+one failure domain, of a group that spreads copies over failure domains, by a budget of none for each other domain (a
+pod may have one budget only: else it is not evicted at all). A budget may change with the system's state: it allows
+none while copies are missing, or while members come or go.
 
 A system's own way to be patient with what is drained (Ceph's `noout`) is a step of that system.
 Rules: https://kubernetes.io/docs/tasks/run-application/configure-pdb/

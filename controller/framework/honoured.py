@@ -1,7 +1,7 @@
 """Which fields of a spec are set but not served: nothing that a user writes is dropped in silence.
 
 A field that is set to what it would be anyway asks for nothing, and is not named: a condition that names it would not
-be worth an alert. What a field would be anyway is the default that its type declares.
+be worth an alert. The default that its type declares is what a field would be anyway.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def unhonoured(
         spec: What the user wrote, as JSON.
         honoured: What is served of it.
         struct: The type of `spec`, for its fields' defaults. A field that has the default's value is not named, and
-            nothing below a field `enabled` that is off by default and not set. Of a field without a default in the
-            type, only null and what is empty count as not set: `false` may mean something.
+            nothing below a field `enabled` that is off by default and not set. A field without a default in the
+            type counts as not set only if it is null or empty: `false` may mean something.
     """
     return tuple(_walk(spec, honoured, _type_info(struct), ""))
 

@@ -6,7 +6,7 @@
   a node that is gone, and never ends.
 - Within a Job, Kubernetes tries again. One that failed is made anew after a pause that doubles with each failure.
 - Its result is what its pod leaves as termination message.
-- Why it does not get on is said in words, whatever it is: a wrong image, a quota, admission, scheduling, a volume, or
+- A message says why it does not get on, whatever the cause: a wrong image, a quota, admission, scheduling, a volume, or
   the program's last line.
 
 `ensure` is the plan of a Job that nobody has to agree to. Where data is at stake, the caller's own action asks for

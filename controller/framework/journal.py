@@ -1,4 +1,4 @@
-"""What is told of steps as they are carried out: an event on the object, and a log entry."""
+"""How people learn of steps as they are carried out: by an event on the object and a log entry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 def journal(events: EventRecorder, resource: Resource, metadata: ObjectMeta) -> Callable[[StepResult], None]:
-    """What `execute` should call with each step of the plan for an object.
+    """Returns the function that `execute` should call with each step of the plan for an object.
 
     Args:
         events: Where events go.

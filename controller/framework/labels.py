@@ -11,13 +11,13 @@ INSTANCE = "app.kubernetes.io/instance"
 """The label of an installation. Argo CD tracks its own objects by it, and may delete others that have it."""
 
 
-def recommended(*, name: str, instance: str, component: str, part_of: str, manager: str = MANAGER) -> dict[str, str]:
+def recommended(*, name: str, instance: str, component: str, part_of: str) -> dict[str, str]:
     """The labels that Kubernetes recommends for every object: what it is, of which installation, made by whom."""
     return {
         "app.kubernetes.io/name": name,
         INSTANCE: label_value(instance),
         "app.kubernetes.io/component": component,
         "app.kubernetes.io/part-of": label_value(part_of),
-        "app.kubernetes.io/managed-by": manager,
-        "app.kubernetes.io/created-by": manager,
+        "app.kubernetes.io/managed-by": MANAGER,
+        "app.kubernetes.io/created-by": MANAGER,
     }

@@ -1,11 +1,11 @@
 """How Prometheus finds a system's metrics: by monitors where the cluster has those types, by annotations where not.
 
-The types are the Prometheus operator's, which may be installed at any time, or never: so no cache holds them, and what
-is there is asked for now and then. https://prometheus-operator.dev/docs/api-reference/api/ Contract:
+The types are the Prometheus operator's, which may be installed at any time, or never: so no cache holds them, and the
+API server is asked for them now and then. https://prometheus-operator.dev/docs/api-reference/api/ Contract:
 
 - A ServiceMonitor or PodMonitor is made and mended where its type is served, and deleted when it is wanted
   no more.
-- Where it is not served, a Service is annotated. Pods are not: a pod template, and with it a restart, is not to hang on
+- Where it is not served, a Service is annotated. Pods are not: a pod template, and so a restart, must not depend on
   what else is installed.
 """
 
@@ -166,9 +166,9 @@ def _shortfall(wanted: JsonObject, found: JsonObject | None) -> str:
     return f"{name}: {differs}" if differs else ""
 
 
-def scrape_annotations(port: int, *, path: str = "/metrics") -> dict[str, str]:
+def scrape_annotations(port: int) -> dict[str, str]:
     """The annotations of a Service by which Prometheus finds the metrics of the pods behind it."""
-    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": path}
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
 
 
 def monitor(

@@ -1,7 +1,7 @@
 """Settings in a system that are ours: what was asked, what the system stored and what it has now -> set, unset, leave.
 
 A system may store another spelling than what was asked ("1G" becomes "1073741824"), and users set things beside the
-operator. So with each setting that is set, a record is kept, in the system itself or in a status. Contract:
+operator. So each setting that is set has a record, in the system itself or in a status. Contract:
 
 - A setting is left alone while its record has what is asked now, and what was stored is what the system has: nothing is
   set again and again for the sake of spelling.
@@ -9,7 +9,7 @@ operator. So with each setting that is set, a record is kept, in the system itse
 - A setting with a record that left the spec is unset.
 - What somebody else set, and the spec does not ask for, is left alone.
 
-Whoever sets one writes its record after, and whoever unsets one removes it after: what was cut off is done again.
+A record is written after its setting is set, and removed after it is unset: an interrupted change is done again.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def pod_fields(placement: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hostname(node: Node) -> str:
-    """What pods are bound to a node by: its label `kubernetes.io/hostname`, which need not be its name."""
+    """The value that binds pods to a node: its label `kubernetes.io/hostname`, which need not be its name."""
     return node.metadata.labels.get(HOSTNAME_LABEL, node.metadata.name)
 
 

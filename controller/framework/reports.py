@@ -1,4 +1,4 @@
-"""What the agents report of their nodes, for whoever chooses devices or asks who uses a volume.
+"""The agents' reports of their nodes, for those who choose devices or ask who uses a volume.
 
 A report lives as long as its node: one that stayed would count the devices of a machine that is gone. It stays a while
 longer if it names clients of volumes that are attached there still: by it they are fenced.

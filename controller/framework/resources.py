@@ -18,8 +18,8 @@ def requirements(resources: Mapping[str, Mapping[str, Any]], *keys: str) -> dict
     return {}
 
 
-def memory_bytes(container_resources: Mapping[str, Any], kind: str = "limits") -> int | None:
-    """The memory limit (or, by `kind`, request) in bytes, or None when there is none."""
-    amount = container_resources.get(kind, {}).get("memory")
+def memory_bytes(container_resources: Mapping[str, Any]) -> int | None:
+    """The memory limit in bytes; None where there is none."""
+    amount = (container_resources.get("limits") or {}).get("memory")
     number = None if amount is None else quantity(amount)
     return None if number is None else int(number)

@@ -8,7 +8,7 @@ somebody to ask: a flag that skips the question skips nothing else. What holds f
 - The next batch waits until the one before is back, and has served for as long as `Policy.soak` says. A member that
   does not come back stops the rest; after `Policy.patience` it is given up, and nobody else gets what broke that one.
 - A member that serves nothing may be restarted whoever else is awaited: nothing is lost by it, and it may be the cure.
-  What somebody said holds it, too: the system's own `hold`, a pause, the number of canaries.
+  It is held, too, by the system's own `hold`, by a pause, and by the number of canaries.
 
 Terms: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#partitions (canary, staged rollout).
 """
@@ -38,9 +38,9 @@ class Member:
         name: As messages name it: "mon a", "osd.3". No two have the same.
         domain: Its failure domain: a node, a rack. Where all may be in one, leave it empty.
         outdated: Whether a restart would change what it runs.
-        serves: Whether something is taken away while it restarts. Where that is not known, say that it does.
-        awaited: What has to become of it before another that serves is restarted, as the end of a sentence about it:
-            "to be restarted", "to be in quorum". Empty: nothing, it is well or nobody waits for it.
+        serves: Whether its restart takes something away for a while. If that is not known, say that it does.
+        awaited: What has to happen to it before another that serves is restarted, as the end of a sentence about it:
+            "to be restarted", "to be in quorum". Empty: nothing; it is well, or nobody waits for it.
         seconds: For how long it has been serving, or not, whichever it does now; None: for long enough, or not known.
         trouble: What keeps it from serving, in words.
     """
@@ -59,10 +59,10 @@ class Policy:
     """How a rollout goes.
 
     Attributes:
-        batch: So many members are restarted at once at most.
+        batch: The most members that are restarted at once.
         soak: Seconds that all who have been restarted serve before the next batch.
         patience: Seconds after which a member that does not come back has failed; None: it is waited for without end.
-        canary: Only so many are restarted, the first in the order; 0: all.
+        canary: The number of members that are restarted, the first in the order; 0: all.
         canary_ends: What lets the others be restarted, too, in words.
         paused: What ends a pause, in words; empty: there is none.
     """
@@ -90,7 +90,7 @@ def next_batch(members: Sequence[Member], policy: Policy) -> tuple[str, ...]:
         members: All, in the order in which they are restarted.
         policy: How.
     """
-    held = policy.paused or _given_up(members, policy)
+    held = policy.paused or given_up(members, policy)
     batch = () if held else _batch(members, policy)
     return () if _soaking(members, policy, batch) else tuple(member.name for member in batch)
 
@@ -114,7 +114,7 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
         hold: What has to happen before any is restarted, in words; empty: nothing.
         leave: What came of asking about `next_batch`; None: nobody is to be asked.
     """
-    given_up = _given_up(members, policy)
+    failed = given_up(members, policy)
     soaking = _soaking(members, policy, _batch(members, policy))
     soaked = f"{some(soaking, MAX_NAMED)} to have served for {policy.soak:.0f} s" if soaking else ""
     batch = next_batch(members, policy)
@@ -126,7 +126,7 @@ def decide(members: Sequence[Member], policy: Policy, *, hold: str = "", leave: 
 
     def waits_for(index: int, member: Member) -> str:
         canary = policy.canary_ends if 0 < policy.canary <= index else ""
-        said = hold or policy.paused or canary or given_up
+        said = hold or policy.paused or canary or failed
         if said or not member.serves or member.name in may:
             return said
         named = member in awaited[:MAX_NAMED]
@@ -160,8 +160,13 @@ def _soaking(members: Sequence[Member], policy: Policy, batch: Sequence[Member])
     return [member.name for member in restarted if (member.seconds or 0.0) < policy.soak]
 
 
-def _given_up(members: Sequence[Member], policy: Policy) -> str:
-    """Why nobody else gets what is wanted, in words: those that have it do not come back. Empty: they do."""
+def given_up(members: Sequence[Member], policy: Policy) -> str:
+    """Why nobody else gets what is wanted, in words: those that have it do not come back. Empty: they do.
+
+    Args:
+        members: All, in the order in which they are restarted.
+        policy: How.
+    """
     if policy.patience is None:
         return ""
     down = (member for member in members if member.awaited and not member.outdated and not member.serves)

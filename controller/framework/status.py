@@ -2,9 +2,9 @@
 
 Conditions mean what the API's conventions say, so that tools wait for them unaided. Ready is true exactly when nothing
 is left to do or to wait for, by a look that did nothing. Progressing is true while something is; Failure is there only
-while a step fails; Deleting and DeletionIsBlocked only while the object is being deleted. What is broken and waits for
-a person, as a dead disk does for weeks, is a kind's own condition Degraded beside them. Equal in, equal out: what says
-the same keeps its time, and is not written again (`controller.framework.kind`).
+while a step fails; Deleting and DeletionIsBlocked only while the object is being deleted. A kind shows what is broken
+and waits for a person, such as a dead disk, in its own condition Degraded beside them. Equal in, equal out: a condition
+that says the same keeps its time, and a status that is the same is not written again (`controller.framework.kind`).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def conditions(stage: Stage, words: Words, *, blocked: str = "", beside: str = "
         stage: Where the object stands.
         words: Its kind's.
         blocked: What its deletion is held back by, in words; empty: by nothing that uses it.
-        beside: What Ready tells besides, whatever the stage is; begins with how it is joined, as "; ".
+        beside: What the message of Ready adds, whatever the stage is; begins with what joins it, such as "; ".
     """
     deleting, failing = stage.phase == DELETING, stage.phase == FAILURE
     message = words.leaving if deleting else stage.message

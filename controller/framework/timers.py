@@ -2,7 +2,7 @@
 
 A plan's public form is cut to what a person reads, and its rows come and go with their words; a clock must not. Facts
 belong to topics ("MonOutOfQuorum/b" is fact b of a topic): a fact whose subject is gone is forgotten, and one of which
-nothing is known now goes on. There are as many timers as things that can be named: none is ever cut.
+nothing is known now goes on. The number of timers is that of things that can be named: none is ever cut.
 """
 
 from __future__ import annotations

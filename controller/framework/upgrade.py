@@ -1,12 +1,12 @@
 """Upgrades: from the versions that run to the one that is wanted, by steps that the system allows. Pure.
 
-- What runs is told by the daemons, and by their workloads for those that are down. What was wanted before does not
-  count: it may have been accepted and never have run.
-- Which steps are allowed, the system says by a function. A version that it refuses is not run: daemons go on to the
+- The daemons tell what runs, and their workloads do for daemons that are down. A version that was wanted before does
+  not count: it may have been accepted and never have run.
+- The system's function says which steps are allowed. A version that it refuses is not run: daemons go on to the
   newest that any workload asks for, as data does not go back.
 - One reason holds every daemon that is still to be restarted, of whichever component, until the last one has been
   (`Upgrade.hold`). Components go in the system's order: where nothing holds all, those of an earlier component that are
-  not done hold the later ones. Who of a component is next, `controller.framework.rollout` says.
+  not done hold the later ones. `controller.framework.rollout` says which member of a component is next.
 """
 
 from __future__ import annotations

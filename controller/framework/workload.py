@@ -173,7 +173,6 @@ def stateful_set(
     service: str,
     claims: Sequence[JsonObject] = (),
     partition: int | None = None,
-    in_order: bool = False,
 ) -> JsonObject:
     """The StatefulSet of alike daemons, each with a name and a volume of its own.
 
@@ -188,7 +187,6 @@ def stateful_set(
         claims: Templates of their claims; they can never change while the StatefulSet lives.
         partition: Pods of this ordinal and above may be restarted by the StatefulSet's controller where the template
             has changed; None: no pod is, until it is deleted.
-        in_order: A pod starts only when those before it are ready. A set where one is broken is stuck then.
     """
     strategy: JsonObject = {"type": "OnDelete"}
     if partition is not None:
@@ -197,7 +195,8 @@ def stateful_set(
         "replicas": replicas,
         "revisionHistoryLimit": REVISION_HISTORY,
         "serviceName": service,
-        "podManagementPolicy": "OrderedReady" if in_order else "Parallel",
+        # In order, a set where one pod is broken would be stuck.
+        "podManagementPolicy": "Parallel",
         "updateStrategy": strategy,
         "selector": {"matchLabels": dict(selector)},
         "template": template,
@@ -206,6 +205,11 @@ def stateful_set(
         spec["volumeClaimTemplates"] = list(claims)
         spec["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Retain", "whenScaled": "Retain"}
     return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": meta, "spec": spec}
+
+
+def no_rights() -> JsonObject:
+    """The securityContext of a container that needs no right on its node and writes to its volumes alone."""
+    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 class ProbeChoice(Protocol):

@@ -18,7 +18,8 @@ from controller.runtime.difference import difference
 from controller.runtime.events import EventRecorder
 from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import resource_of
-from controller.runtime.leader import LeaderElection, LeadershipLostError, NotLeaderError
+from controller.runtime.leader import LeadershipLostError, NotLeaderError
+from controller.runtime.lease import LeaderElection
 from controller.runtime.log import configure_logging
 from controller.runtime.main import connect, run
 from controller.runtime.manager import Manager

@@ -240,7 +240,7 @@ def _seen(write: Write, cache: Cache, scope: Scope) -> bool:
 def _contradicts(cache: Cache, write: Write) -> bool:
     """Whether the cache is past the version that was answered, and does not show it.
 
-    So it is where others have changed or deleted the object since, and where the server has gone back.
+    This is so if others have changed or deleted the object since, or if the server has gone back.
     """
     scope = cache.scope(write.namespace)
     if scope is None or not scope.synced or scope.version < write.answered:

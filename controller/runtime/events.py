@@ -2,8 +2,8 @@
 
 `EventRecorder.event` only puts a note into a bounded buffer. Its own task writes: the first occurrence at once, further
 ones of the same kind as a series on the same Event object, at most once a minute. Each object has a token bucket for
-warnings and one for the rest, so that a reconciler in trouble cannot flood the API server. What is left out is counted,
-and missed by nobody who looks at the metrics.
+warnings and one for the rest, so that a reconciler in trouble cannot flood the API server. The metrics
+count what is left out.
 
 Source: https://github.com/kubernetes/enhancements/tree/master/keps/sig-instrumentation/383-new-event-api-ga-graduation
 """

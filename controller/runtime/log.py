@@ -49,7 +49,7 @@ MAX_DEPTH = 6
 
 
 def looks_secret(name: str) -> bool:
-    """Whether what goes by such a name is a secret, and not where one is to be found."""
+    """Whether a value of such a name is a secret, and not only the place of one."""
     return bool(_SECRET_KEY.search(name)) and not _NOT_SECRET_KEY.search(name)
 
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 import uuid
-from collections import deque
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Required, TypedDict
@@ -26,17 +24,18 @@ from controller.runtime.apply import Applier
 from controller.runtime.consistency import Consistency
 from controller.runtime.debug import debug_pages
 from controller.runtime.events import EventRecorder
+from controller.runtime.health import Health
 from controller.runtime.kube import LEASE, Lease
-from controller.runtime.leader import Elector, KubeLease, LeadershipLostError
+from controller.runtime.leader import Elector, LeadershipLostError
+from controller.runtime.lease import KubeLease
 from controller.runtime.log import hide
 from controller.runtime.metrics import new_registry
-from controller.runtime.probes import OK, Probes
+from controller.runtime.probes import Probes
 from controller.runtime.tracing import traced
 from informers import InformerFactory
-from workqueue import loop_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from anyio.abc import TaskGroup
     from opentelemetry.trace import Tracer
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from controller.runtime.consistency import ConsistencyStats
     from controller.runtime.controller import Controller
     from controller.runtime.events import EventStats
-    from controller.runtime.leader import LeaderElection
+    from controller.runtime.lease import LeaderElection
     from controller.runtime.probes import Address
     from controller.runtime.program import Program
     from informers import Client, Delta
@@ -55,17 +54,6 @@ log = structlog.get_logger(__name__)
 
 type Runnable = Callable[[], Coroutine[Any, Any, None]]
 """Runs until it is cancelled, or returns when it has done its work. What it raises ends the manager."""
-
-HEARTBEAT = 1.0
-"""Seconds between measurements of the event loop's lag."""
-
-HEARTBEATS_KEPT = 10
-
-MAX_LOOP_LAG = 5.0
-"""Seconds of lag from which the process counts as not alive: leases and streams suffer from here on."""
-
-TROUBLE_GRACE = 120.0
-"""Seconds of errors after which a synced cache makes the process not ready: all replicas share a server's blip."""
 
 EVENTS_DEADLINE = 3.0
 """Seconds for writing the events that are left at the end."""
@@ -119,6 +107,7 @@ class Manager:
         events: Records events.
         controllers: The controllers that it runs.
         elector: Takes part in the leader election; None without one.
+        health: What its probes tell.
         addresses: Where metrics and debug endpoints are served, once they are.
     """
 
@@ -156,13 +145,11 @@ class Manager:
         self._drain_deadline = drain_deadline
         self._sync_timeout = sync_timeout
         self._abort = abort
-        self._clock = loop_clock()
         self._context = copy_context()
         self._background: TaskGroup | None = None
         self._acting: TaskGroup | None = None
         self._working: TaskGroup | None = None
         self._stopping = anyio.Event()
-        self._lags: deque[float] = deque(maxlen=HEARTBEATS_KEPT)
         self._tracer = tracer
         self._last_resort: threading.Timer | None = None
         client.transport.tracer = tracer
@@ -171,6 +158,7 @@ class Manager:
                 raise ValueError("leader_election needs a lease_client: its writes may not wait for others'")
             self._clients.append(lease_client)
             self._stand_for(leader_election, lease_client)
+        self.health = Health(self.informers, self.controllers, self.elector, self._stopping.is_set)
 
     def _stand_for(self, election: LeaderElection, lease_client: Client) -> None:
         elector = self.elector = Elector(KubeLease(lease_client, election), election, self.identity)
@@ -234,7 +222,10 @@ class Manager:
             Exception: A runnable or a cache failed for good.
         """
         probes = Probes(
-            new_registry(self), live=self.live, ready=self.ready, debug=debug_pages(self.controllers, self.informers)
+            new_registry(self),
+            live=self.health.live,
+            ready=self.health.ready,
+            debug=debug_pages(self.controllers, self.informers),
         )
         async with probes.serve(self._metrics_address, self._debug_address) as self.addresses:
             log.info("Started", identity=self.identity, addresses=[f"{h}:{p}" for h, p in self.addresses])
@@ -254,7 +245,7 @@ class Manager:
         async with anyio.create_task_group() as background:
             if signals:
                 background.start_soon(self._obey_signals)
-            background.start_soon(self._measure_lag)
+            background.start_soon(self.health.measure)
             background.start_soon(self.informers.run)
             background.start_soon(self._consistency.run)
             for runnable, needs_leader in self._runnables:
@@ -383,13 +374,7 @@ class Manager:
         log.error("Ended by force: something goes on though it was cancelled", reconciles=hanging)
         self._abort(1)
 
-    async def _measure_lag(self) -> None:
-        while True:
-            due = time.monotonic() + HEARTBEAT
-            await anyio.sleep(HEARTBEAT)
-            self._lags.append(max(0.0, time.monotonic() - due))
-
-    # What probes and metrics show.
+    # What metrics show.
 
     @property
     def clients(self) -> Sequence[Client]:
@@ -414,39 +399,7 @@ class Manager:
     @property
     def loop_lag(self) -> float:
         """Seconds of the event loop's longest delay of late."""
-        return max(self._lags, default=0.0)
-
-    def live(self) -> Mapping[str, str]:
-        """Checks for `/healthz`."""
-        lag = self.loop_lag
-        checks = {"event-loop": OK if lag < MAX_LOOP_LAG else f"was blocked for {lag:.1f} s"}
-        stuck = [
-            f"{controller.name} {request} goes on after {seconds:.0f} s though it was cancelled"
-            for controller in self.controllers
-            for request, seconds in controller.stuck
-        ]
-        checks["workers"] = stuck[0] if stuck else OK
-        if self.elector is not None:
-            overdue = self.elector.overdue
-            checks["leader-election"] = OK if overdue == 0 else f"lease not renewed, {overdue:.0f} s past the deadline"
-        return checks
-
-    def ready(self) -> Mapping[str, str]:
-        """Checks for `/readyz`. A standby with synced caches is ready; so is one that lost the server just now."""
-        checks = {"shutdown": "told to stop" if self._stopping.is_set() else OK}
-        for cache, _ in self.informers.caches():
-            name = f"informer-{cache.resource}"  # several with selectors share it: the one in trouble shows
-            state = self._state(cache)
-            if state != OK or name not in checks:
-                checks[name] = state
-        return checks
-
-    def _state(self, cache: Cache) -> str:
-        if cache.optional:
-            return OK
-        if not cache.synced:
-            return cache.trouble or "not synced yet"
-        return cache.trouble if self._clock() - cache.troubled_since >= TROUBLE_GRACE else OK
+        return self.health.loop_lag
 
 
 def _innermost(error: BaseException) -> BaseException:

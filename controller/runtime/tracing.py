@@ -1,6 +1,6 @@
 """OpenTelemetry spans of reconciles: each is a span, and the requests that it sends are spans within it.
 
-Where there is no tracer nothing of this runs, and the library, which is optional, is not imported.
+Without a tracer, nothing of this runs, and the optional library is not imported.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Volume:
 
     @property
     def is_static(self) -> bool:
-        """Whether it was made by hand, as its attributes say in the way of Ceph's CSI driver: then it is kept."""
+        """Whether it was made by hand, by an attribute of Ceph's CSI driver: then it is kept."""
         return self.attributes.get("staticVolume", "").lower() == "true"
 
 
@@ -227,7 +227,7 @@ class VolumeBackend(Protocol):
 
         Args:
             volume: The volume.
-            told: What a node that has it attached was told; empty for one that has not. What cannot have changed since
-                is not asked for again.
+            told: What a node that has it attached was told; empty for one that has not. Values that cannot have
+                changed since are not asked for again.
         """
         ...

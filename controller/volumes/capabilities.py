@@ -1,6 +1,6 @@
 """What a storage system's volumes can be, and what can be done with them: what the controllers of volumes go by.
 
-They know no storage system. What one cannot do is refused in words on the claim.
+The controllers know no storage system. A claim that asks for what its system cannot do is refused in words.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Each agent reports the clients by which its node uses volumes, by the address and nonce that the storage system has for
 them: no two clients ever have the same. Addresses alone tell less. They may be translated on the way, and what a host
 sends to a pod elsewhere has the address of a tunnel, which may lie in the range of pod addresses of any node
-(`spec.podCIDRs` is no help: what hands out the addresses of pods need not follow it). So an address counts only where
-it is one that exactly one node says is its own, as with the host network.
+(`spec.podCIDRs` is no help: what hands out the addresses of pods need not follow it). So an address counts only if
+exactly one node says that it is its own, as with the host network.
 """
 
 from __future__ import annotations

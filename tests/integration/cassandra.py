@@ -123,6 +123,14 @@ class Node:
         """Empty its volume."""
         shutil.rmtree(self.directory / "data")
 
+    def status(self) -> int:
+        """With which status its pod ended, as soon as it has."""
+        command = [host.engine().name, "wait", self.container]
+        ended = subprocess.run(
+            command, env=host.engine().environ(), stdout=subprocess.PIPE, text=True, check=True, timeout=START_SECONDS
+        )
+        return int(ended.stdout)
+
     def log(self) -> str:
         """What its pod has written to its log."""
         command = [host.engine().name, "logs", self.container]

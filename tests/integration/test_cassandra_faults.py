@@ -1,13 +1,18 @@
 """Real Cassandra members that are killed, lose their volumes, get others', and all go down."""
 
 import asyncio
+import json
 import os
 import ssl
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controller.cassandra.access.answers import JobState, Mode, Phase, Repair
+from controller.apis.cassandra.cluster import CASSANDRA_4, NONE, UPGRADING
+from controller.cassandra.access import roles
+from controller.cassandra.access.answers import Flush, JobState, Mode, Phase, RefusedError, Repair
 from controller.cassandra.access.http import HttpMembers
+from controller.cassandra.access.members import Login
 from controller.cassandra.cluster.certificates import fingerprint
 from controller.cassandra.member.encryption import ClientTls, Encryption, Internode
 from controller.cassandra.member.record import copies
@@ -188,3 +193,123 @@ async def presented(host: str, port: int, lab: Lab, name: str) -> bytes:
         return shown
     finally:
         writer.close()
+
+
+@pytest.mark.parametrize("image", ["cassandra-41", "cassandra-50"])
+async def test_who_was_away_for_longer_than_deleted_rows_are_remembered_does_not_start(
+    lab: Lab, members: HttpMembers, image: str
+) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    await asyncio.to_thread(node.start, image, authentication=False)
+    founder = await serving(members, node)
+    async with members.session(node.address, None) as cql:
+        await cql.query("CREATE KEYSPACE app WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
+        await cql.query("CREATE TABLE app.kept (id int PRIMARY KEY) WITH gc_grace_seconds = 0")
+        await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
+    heartbeat = node.directory / "data/data/cassandra-heartbeat"
+    assert "last_heartbeat" in heartbeat.read_text()
+    await asyncio.to_thread(node.stop)
+    old = datetime.now(UTC) - timedelta(days=11)
+    heartbeat.write_text(json.dumps({"last_heartbeat": old.isoformat()}))
+    node.record(seeds=(node.address,), host_id=founder.host_id)
+    await asyncio.to_thread(node.start, image)
+
+    async def log() -> str:
+        return await asyncio.to_thread(node.log)
+
+    told = await eventually(log, lambda text: "Invalid tables" in text, "it does not start")
+    assert "gc_grace_seconds is older than the lastly known time" in told
+    (line,) = [line for line in told.splitlines() if "Invalid tables: " in line][:1]
+    assert "app.rows" in line
+    assert "app.kept" not in line  # nothing is remembered there anyhow
+
+    # Whoever knows that nothing was deleted meanwhile says so.
+    await asyncio.to_thread(node.kill)
+    heartbeat.unlink()
+    await asyncio.to_thread(node.start, image)
+    assert (await serving(members, node)).host_id == founder.host_id
+
+
+async def test_why_a_running_ring_is_not_told_to_ask_for_roles(lab: Lab, members: HttpMembers) -> None:
+    """Roles with passwords can be made only where they are asked for; until then, nobody is let in there."""
+    first, second = lab.node(0), lab.node(1)
+    first.record(seeds=(first.address,), founder=True)
+    await asyncio.to_thread(first.start, authentication=False)
+    founder = await serving(members, first)
+    await write_rows(members, first, None, 10, copies=2)
+    second.record(seeds=(first.address,))
+    await asyncio.to_thread(second.start)
+    await serving(members, second)
+
+    # Clients that send a name and a password already are let in, whatever they are.
+    shop = Login("shop", "of-the-shop")
+    assert await read_rows(members, second, shop) == set(range(10))
+    async with session(members, second, None) as cql:
+        with pytest.raises(RefusedError, match="PASSWORD"):
+            await cql.query("CREATE ROLE shop WITH LOGIN = true AND PASSWORD = 'of-the-shop'")
+        with pytest.raises(RefusedError, match="not anonymous"):
+            await cql.query("GRANT SELECT ON KEYSPACE app TO shop")
+
+    # The first member that asks for roles lets the same clients in no more.
+    await asyncio.to_thread(first.stop)
+    first.record(seeds=(first.address,), host_id=founder.host_id)
+    await asyncio.to_thread(first.start, authentication=True)
+    await serving(members, first)
+    await eventually(
+        lambda: roles.is_let_in(members, first.address, roles.DEFAULT), lambda let: let, "Cassandra's own role is made"
+    )
+    assert not await roles.is_let_in(members, first.address, shop)
+    async with session(members, first, roles.DEFAULT) as cql:
+        await cql.query("CREATE ROLE shop WITH LOGIN = true AND PASSWORD = 'of-the-shop'")
+    with pytest.raises(RefusedError, match="no SELECT permission"):
+        await read_rows(members, first, shop)
+    async with session(members, first, roles.DEFAULT) as cql:
+        await cql.query("GRANT SELECT ON KEYSPACE app TO shop")
+    await eventually(lambda: read_rows(members, first, shop), lambda rows: rows == set(range(10)), "it may read")
+
+
+async def test_a_setting_that_cassandra_does_not_know_ends_it_with_a_line_that_says_so(
+    lab: Lab, members: HttpMembers
+) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    await asyncio.to_thread(node.start, authentication=False, config={"no_such_setting": 1})
+
+    async def log() -> str:
+        return await asyncio.to_thread(node.log)
+
+    await eventually(log, lambda text: "no_such_setting" in text, "the log names the setting")
+    ended = await asyncio.to_thread(node.status)
+    assert ended == 3
+    await asyncio.to_thread(node.remove)
+    await asyncio.to_thread(node.start, config={})
+    await serving(members, node)
+
+
+async def test_files_of_5_0_are_written_from_the_second_mode_on_and_4_1_does_not_start_with_them(
+    lab: Lab, members: HttpMembers
+) -> None:
+    node = lab.node(0)
+    node.record(seeds=(node.address,), founder=True)
+    formats = []
+    for number, mode in enumerate((CASSANDRA_4, UPGRADING, NONE, UPGRADING)):
+        await asyncio.to_thread(node.start, authentication=False, storage_mode=mode)
+        founder = await serving(members, node)
+        if not number:
+            await write_rows(members, node, None, 1)
+        async with members.session(node.address, None) as cql:
+            await cql.query(f"INSERT INTO app.rows (id) VALUES ({number})")  # noqa: S608  # our own number
+        assert (await done(members, node, f"flush-{number}", Flush("app"))).state is JobState.SUCCEEDED
+        files = sorted(
+            (node.directory / "data/data/app").glob("rows-*/*-Data.db"), key=lambda file: file.stat().st_mtime
+        )
+        formats.append(files[-1].name.partition("-")[0])
+        assert await read_rows(members, node, None) == set(range(number + 1))
+        await asyncio.to_thread(node.stop)
+        node.record(seeds=(node.address,), host_id=founder.host_id)
+    assert formats == ["nb", "oa", "oa", "oa"]
+
+    await asyncio.to_thread(node.start, "cassandra-41")
+    assert await asyncio.to_thread(node.status) != 0
+    assert "unreadable sstables" in await asyncio.to_thread(node.log)

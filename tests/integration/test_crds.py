@@ -295,6 +295,14 @@ REFUSED_CHANGES_OF_CASSANDRA: list[tuple[str, JsonObject, str]] = [
     ("rack", racks(("c", 2), ("b", 0)), "can be neither renamed nor removed"),
     ("tokens", racks(("a", 2), ("b", 0), numTokens=32), "numTokens is fixed when members are made"),
     ("auth", racks(("a", 2), ("b", 0), authentication={"enabled": False}), "decided when the cluster is made"),
+    ("mode", racks(("a", 2), ("b", 0), storageCompatibility="NONE"), "set UPGRADING first"),
+    ("no-id", racks(("a", 2), ("b", 0), lostMembers=[{"member": "m"}]), "with its hostID, or with its claimUID"),
+    ("empty-id", racks(("a", 2), ("b", 0), lostMembers=[{"member": "m", "hostID": ""}]), "with its hostID, or with"),
+    (
+        "two-ids",
+        racks(("a", 2), ("b", 0), lostMembers=[{"member": "m", "hostID": "h", "claimUID": "c"}]),
+        "with its hostID, or with its claimUID",
+    ),
 ]
 
 
@@ -320,6 +328,22 @@ async def test_accepts_changes_of_cassandra_that_can_be_made(client: Client) -> 
     assert last["metadata"]["generation"] == len(steps)
     assert last["spec"]["numTokens"] == 16
     assert last["spec"]["authentication"] == {"enabled": True}
+
+
+async def test_modes_of_files_follow_each_other(client: Client) -> None:
+    for mode in ("CASSANDRA_4", "UPGRADING", "NONE", "UPGRADING"):
+        await store(client, CASSANDRA_CLUSTER, "modes", racks(("a", 2), storageCompatibility=mode))
+    for changes in ({"storageCompatibility": "CASSANDRA_4"}, {}):
+        with pytest.raises(ApiError) as refusal:
+            await store(client, CASSANDRA_CLUSTER, "modes", racks(("a", 2), **changes))
+        assert "there is no way back to CASSANDRA_4" in refusal.value.message
+
+
+async def test_accepts_lost_members_by_either_id(client: Client) -> None:
+    lost = [{"member": "a", "hostID": "h"}, {"member": "b", "claimUID": "c"}]
+    stored = await store(client, CASSANDRA_CLUSTER, "lost", racks(("a", 2), lostMembers=lost))
+
+    assert stored["spec"]["lostMembers"] == lost
 
 
 OPERATION: JsonObject = {"cluster": "ring", "deadlineSeconds": 60, "repair": {"keyspaces": ["shop"]}}

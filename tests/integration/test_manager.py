@@ -558,7 +558,7 @@ class TestObserving:
             tasks.start_soon(lambda: manager.run(signals=False))
             await until(lambda: bool(manager.addresses))
             (host, port), (debug_host, debug_port) = manager.addresses
-            await until(lambda: manager.ready()["informer-configmaps"] == "ok")
+            await until(lambda: manager.health.ready()["informer-configmaps"] == "ok")
 
             status, body = await text(f"http://{host}:{port}/readyz")
             assert status == 500

@@ -81,7 +81,7 @@ def test_what_a_page_names_exists(page: Path) -> None:
 
 def test_the_architecture_names_every_module_of_the_framework() -> None:
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    table = text.partition("The framework, by what a system does not write itself:")[2].partition("\n\n[Adding")[0]
+    table = text.partition("The framework, by what a system does not write itself.")[2].partition("\n\n[Adding")[0]
     named = [name for row in table.splitlines() for name in SPAN.findall(row.split("|")[1] if "|" in row else "")]
     assert sorted(named) == sorted(framework())
 

@@ -24,6 +24,7 @@ import structlog
 from controller.agent.devices import bluestore
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError
+from controller.agent.system.files import read_attribute
 from controller.apis.rook.node_report import BlockDevice
 
 if TYPE_CHECKING:
@@ -202,8 +203,14 @@ class Discovery:
             if _IGNORED_NAMES.fullmatch(path.name) or self._is_hidden(path.name):
                 continue
             for part in (path, *sorted(path.glob(f"{glob.escape(path.name)}*"))):
-                writes = () if part.name in osds else _read(part / "stat").split()[4:5]
-                facts = (part.name, _read(part / "size"), _read(part / "ro"), *writes, *_names(part / "holders"))
+                writes = () if part.name in osds else read_attribute(part / "stat").split()[4:5]
+                facts = (
+                    part.name,
+                    read_attribute(part / "size"),
+                    read_attribute(part / "ro"),
+                    *writes,
+                    *_names(part / "holders"),
+                )
                 digest.update("\0".join(facts).encode())
         for path_of_osd, head in sorted(heads.items()):
             digest.update(path_of_osd.encode() + head)
@@ -225,7 +232,7 @@ class Discovery:
         return not self._is_hidden(name.replace("/", "!"))
 
     def _is_hidden(self, sysfs_name: str) -> bool:
-        file = _read(self._block / sysfs_name / "loop/backing_file")
+        file = read_attribute(self._block / sysfs_name / "loop/backing_file")
         # "/" is the file of a mounter that has ended: the kernel no longer knows its path.
         return file == "/" or file.startswith(self._hidden)
 
@@ -242,10 +249,10 @@ class Discovery:
             for part in (disk, *(p for p in parts if (p / "dev").exists())):
                 name = part.name.replace("!", "/")
                 holders[name] = tuple(holder.replace("!", "/") for holder in _names(part / "holders"))
-                numbers[_read(part / "dev")] = name
-            if uuid := _read(disk / "dm/uuid"):
+                numbers[read_attribute(part / "dev")] = name
+            if uuid := read_attribute(disk / "dm/uuid"):
                 dm_uuids[disk.name] = uuid
-            volume = self._dev / _logical_volume(_read(disk / "dm/name"))
+            volume = self._dev / _logical_volume(read_attribute(disk / "dm/name"))
             if uuid.startswith("LVM-") and volume.is_symlink() and self._below_dev(volume.resolve()) == disk.name:
                 links[disk.name].append(str(volume))
         mounted: dict[str, list[str]] = defaultdict(list)
@@ -374,13 +381,6 @@ def _head(path: str) -> bytes:
         return os.pread(descriptor, bluestore.LABEL_SIZE, 0)
     finally:
         os.close(descriptor)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _names(directory: Path) -> Sequence[str]:

@@ -31,7 +31,7 @@ from controller.agent.rbd.protocol import (
     send,
 )
 from controller.agent.system.command import CommandError
-from controller.agent.system.files import file_name, write_durably
+from controller.agent.system.files import file_name, read_attribute, write_durably
 from controller.agent.system.loop import is_busy, size_of
 from controller.framework.text import brief
 
@@ -286,7 +286,7 @@ class KernelMapper:
         image = record.image
         for device in sorted((self._bus / "devices").glob("*")):
             # An image of the same name may be another cluster's. Old kernels do not say whose it is.
-            fsid = _read(device / "cluster_fsid")
+            fsid = read_attribute(device / "cluster_fsid")
             same_cluster = not fsid or not image.fsid or fsid == image.fsid
             if same_cluster and _attributes(device) == (image.pool, image.namespace, image.name, "-"):
                 return Mapped(
@@ -294,7 +294,7 @@ class KernelMapper:
                     image=str(image),
                     device=f"{self._dev}/rbd{device.name}",
                     read_only=record.read_only,
-                    address=_read(device / "client_addr"),
+                    address=read_attribute(device / "client_addr"),
                 )
         return None
 
@@ -366,15 +366,8 @@ def kernel_options(map_options: str) -> str:
 
 def _attributes(device: Path) -> tuple[str, str, str, str]:
     names = ("pool", "pool_ns", "name", "current_snap")
-    pool, namespace, image, snapshot = (_read(device / name) for name in names)
+    pool, namespace, image, snapshot = (read_attribute(device / name) for name in names)
     return pool, namespace, image, snapshot
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _version(release: str) -> tuple[int, ...]:

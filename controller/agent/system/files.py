@@ -1,4 +1,4 @@
-"""Small files that must outlive this process, or not be there at all."""
+"""Small files: those of the kernel, and those that must outlive this process or not be there at all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 def file_name(volume: str) -> str:
     """A file name for a volume id: these are up to 128 bytes of any kind, and a socket's path is at most 107."""
     return hashlib.sha256(volume.encode()).hexdigest()[:32]
+
+
+def read_attribute(path: Path) -> str:
+    """What the kernel says of something in a file of sysfs; empty where it does not. Blocking."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 def write_durably(path: Path, content: bytes) -> None:

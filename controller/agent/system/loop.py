@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from controller.agent.system.files import read_attribute
+
 if TYPE_CHECKING:
     from controller.agent.system.command import Runner
 
@@ -86,10 +88,7 @@ def devices_on(file: Path) -> list[str]:
 
 def backing_file(device: str) -> str:
     """The file under a loop device; empty when there is none. Blocking."""
-    try:
-        return Path("/sys/block", Path(device).name, "loop/backing_file").read_text().strip()
-    except OSError:
-        return ""
+    return read_attribute(Path("/sys/block", Path(device).name, "loop/backing_file"))
 
 
 def is_dead(device: str) -> bool:

@@ -28,6 +28,9 @@ type AnyObject = Annotated[JsonObject, PRESERVE]
 
 CASSANDRA, SCYLLA = "cassandra", "scylla"
 """Values of `spec.mode`."""
+CASSANDRA_4, UPGRADING, NONE = "CASSANDRA_4", "UPGRADING", "NONE"
+"""Values of `spec.storageCompatibility`: files that 4.1 can read; new ones, with no way back; the same and rows that
+expire after 2038."""
 RETAIN, DELETE = "Retain", "Delete"
 """Values of `spec.claimRetention`."""
 
@@ -243,6 +246,25 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
         ),
     ] = 16
     """Tokens of each member."""
+    storage_compatibility: Annotated[
+        str,
+        Schema(
+            enum=(CASSANDRA_4, UPGRADING, NONE),
+            default=CASSANDRA_4,
+            rules=(
+                Rule(
+                    f"oldSelf == '{CASSANDRA_4}' || self != '{CASSANDRA_4}'",
+                    f"there is no way back to {CASSANDRA_4}: members have written files that 4.1 cannot read",
+                ),
+                Rule(
+                    f"oldSelf != '{CASSANDRA_4}' || self != '{NONE}'",
+                    f"set {UPGRADING} first, and {NONE} when all members run with that",
+                ),
+            ),
+        ),
+    ] = CASSANDRA_4
+    """From 5.0 on, how members write files (`storage_compatibility_mode`): CASSANDRA_4, so that 4.1 can read them; then
+    UPGRADING, from which there is no way back; then NONE. Each step restarts all members, one by one."""
     config: Nullable[Annotated[dict[str, Any], PRESERVE]] = field(default_factory=dict)
     """Settings of cassandra.yaml by their names there. What the operator itself sets cannot be set."""
     jvm: JvmSpec = JvmSpec()

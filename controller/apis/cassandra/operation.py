@@ -47,8 +47,8 @@ class S3Spec(SpecStruct, frozen=True, kw_only=True):
     ca_secret_name: Annotated[str, Schema(max_length=253)] = ""
     """Secret of this namespace with the authority of the object store's certificate under the key `ca.crt`; those that
     everybody trusts when not set."""
-    path_style: bool = False
-    """The bucket is part of the URL's path, not of its host."""
+    path_style: bool | None = None
+    """Whether the bucket is part of the URL's path, and not of its host. When not set, it is where `endpoint` is."""
 
 
 class BackupDestinationSpec(SpecStruct, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class RestoreSpec(SpecStruct, frozen=True, kw_only=True):
     keyspaces: Keyspaces = ()
     """The keyspaces; all of the backup when not set."""
     overwrite: Keyspaces = ()
-    """Consent: keyspaces whose rows are thrown away first. Tables that have rows are not restored without it."""
+    """Consent: keyspaces of which tables that exist lose their rows first. Without it, a restore of such is refused."""
 
 
 class OperationSpec(SpecStruct, frozen=True, kw_only=True):

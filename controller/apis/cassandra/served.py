@@ -17,7 +17,18 @@ CLUSTER: Mapping[str, Honoured] = {
         },
     },
     "sidecarImage": Moot("there is no sidecar: the operator speaks with the members itself"),
-    **dict.fromkeys(("numTokens", "config", "jvm", "authentication", "claimRetention", "lostMembers", "loseCopies")),
+    **dict.fromkeys(
+        (
+            "numTokens",
+            "storageCompatibility",
+            "config",
+            "jvm",
+            "authentication",
+            "claimRetention",
+            "lostMembers",
+            "loseCopies",
+        )
+    ),
     "upgrade": None,
     "encryption": None,
     "monitoring": None,

@@ -64,6 +64,8 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     """Whether the cluster was made; from then on members only ever join it."""
     version: str = ""
     """The version that all members run, or the oldest and the newest of them."""
+    storage_compatibility: str = ""
+    """How the members write files, or are about to."""
     member_count: Int32 = 0
     """Members in the ring."""
     ready_members: Int32 = 0
@@ -71,7 +73,9 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     racks: dict[str, RackStatus] = field(default_factory=dict)
     """By rack; as in 2018."""
     members: dict[str, MemberStatus] = field(default_factory=dict)
-    """By member."""
+    """By member: those that are not Normal first, and up to 100 in all."""
+    members_omitted: Int32 = 0
+    """Members that `members` does not list."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
     """Ready, Progressing, Degraded and FieldsHonoured; CertificatesCurrent where members have certificates; Failure
     while a step fails; Deleting while it is deleted."""

@@ -4,6 +4,10 @@ from typing import Annotated
 
 from msgspec import field
 
+from controller.apis.ceph.health import CephClusterHealthCheckSpec
+from controller.apis.ceph.mon import MON_RULES, MonSpec
+from controller.apis.ceph.network import NETWORK_RULES, NetworkSpec
+from controller.apis.ceph.security import ClusterSecuritySpec
 from controller.apis.ceph.status import CephClusterStatus
 from controller.apis.ceph.storage import PRESERVE, AnyObject, StorageScopeSpec
 from controller.apis.meta import (
@@ -38,74 +42,6 @@ class CephVersionSpec(SpecStruct, frozen=True, kw_only=True):
     """When the kubelet pulls the image."""
 
 
-class VolumeClaimTemplateZone(SpecStruct, frozen=True, kw_only=True):
-    """A zone that holds mons."""
-
-    name: str = ""
-    """The zone's name, the value of the failure domain's node label."""
-    arbiter: bool = False
-    """The zone holds only a mon that decides which side goes on, and no data."""
-    volume_claim_template: AnyObject | None = None
-    """Claim of each of the zone's mons; that of the mons in general when not set."""
-
-
-class StretchClusterSpec(SpecStruct, frozen=True, kw_only=True):
-    """A cluster over two sites with data and a third that only decides."""
-
-    failure_domain_label: str = "topology.kubernetes.io/zone"
-    """Node label whose values are the zones."""
-    sub_failure_domain: str = "host"
-    """CRUSH level over which the copies within a zone are spread."""
-    zones: Nullable[tuple[VolumeClaimTemplateZone, ...]] = ()
-    """The three zones, one of them the arbiter."""
-
-
-class FloatingMonSpec(SpecStruct, frozen=True, kw_only=True):
-    """A mon that follows its storage between two nodes."""
-
-    name: Annotated[str, Schema(required=True, min_length=1, max_length=1, pattern="^[a-z]$")] = ""
-    """The mon's letter."""
-    configmap_name: Annotated[str, Schema(required=True, min_length=1, max_length=253)] = ""
-    """ConfigMap that tells where it is."""
-
-
-class MonSpec(SpecStruct, frozen=True, kw_only=True):
-    """The monitors, which keep the cluster's maps and decide by majority."""
-
-    count: Annotated[int, Schema(minimum=0, maximum=9)] = 3
-    """Mons to run; an odd number, for a majority."""
-    allow_multiple_per_node: bool = False
-    """Let mons share a node; then losing one node can lose the majority."""
-    failure_domain_label: str = ""
-    """Node label over whose values mons are spread."""
-    volume_claim_template: AnyObject | None = None
-    """Claim of each mon; without it a mon keeps its data below dataDirHostPath."""
-    zones: tuple[VolumeClaimTemplateZone, ...] = ()
-    """Zones over which mons are spread, no more than there are mons."""
-    stretch_cluster: StretchClusterSpec | None = None
-    """Stretch the cluster over two sites and an arbiter."""
-    external_mon_ids: tuple[str, ...] = field(name="externalMonIDs", default=())
-    """Mons run by others, which are left in the quorum."""
-    floating_mon: FloatingMonSpec | None = None
-    """A mon that follows its storage between two nodes."""
-
-
-MON_RULES = Schema(
-    rules=(
-        Rule("!has(self.count) || self.count > 0", "mon.count must be at least 1; 3 mons run where it is not set"),
-        Rule(
-            "!has(self.zones) || (has(self.zones) && (size(self.zones) <= self.count))",
-            "mon.zones cannot name more zones than mon.count has mons",
-        ),
-        Rule(
-            "!has(self.stretchCluster) || (has(self.stretchCluster) && (size(self.stretchCluster.zones) > 0) "
-            "&& (size(self.stretchCluster.zones) == 3))",
-            "mon.stretchCluster.zones must name exactly 3 zones",
-        ),
-    )
-)
-
-
 class ModuleSettings(SpecStruct, frozen=True, kw_only=True):
     """Settings of mgr modules that a spec can carry."""
 
@@ -135,101 +71,6 @@ class MgrSpec(SpecStruct, frozen=True, kw_only=True):
     """Run mgrs in the host's network; as the cluster's network has it when not set."""
     modules: Nullable[tuple[Module, ...]] = ()
     """Modules to switch on or off, besides those that are always on."""
-
-
-class AddressRangesSpec(SpecStruct, frozen=True, kw_only=True):
-    """CIDR ranges of Ceph's networks."""
-
-    public: tuple[str, ...] = ()
-    """Ranges in which clients and daemons meet."""
-    cluster: tuple[str, ...] = ()
-    """Ranges in which OSDs copy data among themselves."""
-
-
-class EncryptionSpec(SpecStruct, frozen=True, kw_only=True):
-    """Encryption on the wire."""
-
-    enabled: bool = False
-    """Encrypt all traffic of Ceph; clients in the kernel need version 5.11 for it."""
-
-
-class CompressionSpec(SpecStruct, frozen=True, kw_only=True):
-    """Compression on the wire."""
-
-    enabled: bool = False
-    """Compress traffic between daemons."""
-
-
-class ConnectionsSpec(SpecStruct, frozen=True, kw_only=True):
-    """How Ceph's connections are made."""
-
-    encryption: Nullable[EncryptionSpec] = EncryptionSpec()
-    """Encryption on the wire."""
-    compression: Nullable[CompressionSpec] = CompressionSpec()
-    """Compression on the wire."""
-    require_msgr2: bool = field(name="requireMsgr2", default=False)
-    """Leave port 6789 closed and speak only the second protocol version, on port 3300."""
-
-
-class MultiClusterServiceSpec(SpecStruct, frozen=True, kw_only=True):
-    """Services that other Kubernetes clusters can reach, by the multi-cluster services API."""
-
-    enabled: bool = False
-    """Export the Services of mons and OSDs."""
-    cluster_id: str = field(name="clusterID", default="")
-    """Name of this Kubernetes cluster among the others."""
-
-
-class NetworkSpec(SpecStruct, frozen=True, kw_only=True):
-    """The network of the daemons."""
-
-    provider: Nullable[
-        Annotated[
-            str,
-            Schema(
-                enum=("", "host", "multus"),
-                rules=(
-                    Rule(
-                        "self == '' || oldSelf == '' || self == oldSelf",
-                        "network.provider can change only from or to the empty string: "
-                        "set it to the empty string before naming another provider",
-                    ),
-                ),
-            ),
-        ]
-    ] = ""
-    """Empty: the pod network. host: the host's. multus (not served): networks named by `selectors`. Mons that run keep
-    the network that they have."""
-    host_network: bool = False
-    """Older way to say provider: host."""
-    selectors: Nullable[dict[str, str]] = field(default_factory=dict)
-    """For multus: the NetworkAttachmentDefinition for each of public and cluster."""
-    address_ranges: Nullable[AddressRangesSpec] = AddressRangesSpec()
-    """CIDR ranges of Ceph's networks."""
-    connections: Nullable[ConnectionsSpec] = ConnectionsSpec()
-    """How Ceph's connections are made."""
-    ip_family: Nullable[Annotated[str, Schema(enum=("IPv4", "IPv6"))]] = "IPv4"
-    """IP version that daemons listen on; mons that run keep theirs."""
-    dual_stack: bool = False
-    """Listen on both IP versions."""
-    multi_cluster_service: MultiClusterServiceSpec = MultiClusterServiceSpec()
-    """Services that other Kubernetes clusters can reach."""
-
-
-NETWORK_RULES = Schema(
-    preserve_unknown=True,
-    rules=(
-        Rule(
-            "!has(self.provider) || (self.provider != 'multus' || "
-            "(self.provider == 'multus' && size(self.selectors) > 0))",
-            "network.selectors must name a network for provider multus",
-        ),
-        Rule(
-            '!has(self.hostNetwork) || self.hostNetwork == false || !has(self.provider) || self.provider == ""',
-            "network.hostNetwork and network.provider exclude each other: set only the provider",
-        ),
-    ),
-)
 
 
 class DashboardSpec(SpecStruct, frozen=True, kw_only=True):
@@ -333,68 +174,6 @@ class LogCollectorSpec(SpecStruct, frozen=True, kw_only=True):
     """Size at which a log file is rotated before its time."""
 
 
-class HealthCheckSpec(SpecStruct, frozen=True, kw_only=True):
-    """How often one aspect of health is looked at."""
-
-    disabled: bool = False
-    """Do not look."""
-    interval: str = ""
-    """Time between two looks, such as 60s."""
-    timeout: str = ""
-    """How long a failure may last before it is acted on, such as 600s."""
-
-
-class DaemonHealthSpec(SpecStruct, frozen=True, kw_only=True):
-    """Health checks of the operator."""
-
-    mon: Nullable[HealthCheckSpec] = HealthCheckSpec()
-    """Quorum: every 45s; a mon that is out for 600s is replaced, with timeout 0 never."""
-    osd: Nullable[HealthCheckSpec] = HealthCheckSpec()
-    """OSDs: every 60s."""
-    status: Nullable[HealthCheckSpec] = HealthCheckSpec()
-    """The cluster's health in its status: every 60s."""
-
-
-class ProbeSpec(SpecStruct, frozen=True, kw_only=True):
-    """A probe of one kind of daemon."""
-
-    disabled: bool = False
-    """Do without it."""
-    probe: AnyObject | None = None
-    """Fields of a Kubernetes probe that take the place of the operator's."""
-
-
-class MuteSpec(SpecStruct, frozen=True, kw_only=True):
-    """What becomes of a health warning."""
-
-    policy: Annotated[str, Schema(required=True, enum=("mute", "unmute"))] = ""
-    """Whether it counts."""
-
-
-class CephClusterHealthCheckSpec(SpecStruct, frozen=True, kw_only=True):
-    """Health checks of the operator and the kubelet."""
-
-    daemon_health: Nullable[DaemonHealthSpec] = DaemonHealthSpec()
-    """Health checks of the operator."""
-    liveness_probe: dict[str, ProbeSpec] = field(default_factory=dict)
-    """Liveness probes for each of mon, mgr and osd."""
-    startup_probe: dict[str, ProbeSpec] = field(default_factory=dict)
-    """Startup probes for each of mon, mgr and osd."""
-    mute_health_warning: Annotated[
-        dict[str, MuteSpec],
-        Schema(
-            max_properties=10,
-            rules=(
-                Rule(
-                    "self.all(k, k.matches('^[A-Z]+(_[A-Z]+)+$'))",
-                    "keys of healthCheck.muteHealthWarning must be Ceph's health codes, such as MON_CLOCK_SKEW",
-                ),
-            ),
-        ),
-    ] = field(default_factory=dict)
-    """Health codes of Ceph that are muted or no longer muted."""
-
-
 class DisruptionManagementSpec(SpecStruct, frozen=True, kw_only=True):
     """How drains of nodes are held back."""
 
@@ -441,85 +220,6 @@ class ExternalSpec(SpecStruct, frozen=True, kw_only=True):
 
     enable: bool = False
     """Run no daemons, and use the cluster whose addresses and keys were imported."""
-
-
-class KeyManagementServiceSpec(SpecStruct, frozen=True, kw_only=True):
-    """Where encryption keys are kept."""
-
-    connection_details: Nullable[StringMap] = field(default_factory=dict)
-    """Settings of the key management service, such as KMS_PROVIDER and its address."""
-    token_secret_name: str = ""
-    """Secret with the token for it."""
-
-
-class KeyRotationSpec(SpecStruct, frozen=True, kw_only=True):
-    """Rotation of encryption keys of OSDs on claims."""
-
-    enabled: Annotated[bool, Schema(default=False)] = False
-    """Whether they are rotated."""
-    schedule: str = ""
-    """When, in cron's format; weekly when not set."""
-
-
-class CephxConfig(SpecStruct, frozen=True, kw_only=True):
-    """Rotation of the keys that Ceph's daemons and users prove themselves with."""
-
-    key_rotation_policy: Annotated[str, Schema(enum=("", "Disabled", "KeyGeneration"))] = ""
-    """KeyGeneration: keys are rotated whenever keyGeneration is raised. Otherwise never."""
-    key_generation: Annotated[
-        Int64,
-        Schema(
-            minimum=0,
-            maximum=4294967295,
-            rules=(Rule("self >= oldSelf", "keyGeneration can only be raised"),),
-        ),
-    ] = 0
-    """Keys of an older generation are rotated up to this one."""
-    key_type: Annotated[str, Schema(enum=("aes", "aes256k"), min_length=3, max_length=7)] = ""
-    """Cipher of new keys; Ceph's own choice when not set."""
-
-
-class CephxConfigWithPriorCount(CephxConfig, frozen=True, kw_only=True):
-    """The same for keys of CSI, of which older ones stay valid while nodes still use them."""
-
-    keep_prior_key_count_max: Annotated[int, Schema(minimum=0, maximum=10)] = 0
-    """Older generations of keys that are kept."""
-
-
-KEY_GENERATION_STAYS = Schema(
-    rules=(
-        Rule(
-            "!has(oldSelf.keyGeneration) || has(self.keyGeneration)",
-            "keyGeneration cannot be taken away once it was set",
-        ),
-    )
-)
-
-
-class ClusterCephxConfig(SpecStruct, frozen=True, kw_only=True):
-    """Keys of Ceph's own authentication."""
-
-    allowed_ciphers: Annotated[
-        tuple[Annotated[str, Schema(enum=("aes", "aes256k"))], ...], Schema(min_items=1, max_items=2, list_type="set")
-    ] = ()
-    """Ciphers that keys may have."""
-    daemon: Annotated[CephxConfig, KEY_GENERATION_STAYS] = CephxConfig()
-    """Keys of daemons."""
-    csi: Annotated[CephxConfigWithPriorCount, KEY_GENERATION_STAYS] = CephxConfigWithPriorCount()
-    """Keys of CSI's users."""
-    rbd_mirror_peer: Annotated[CephxConfig, KEY_GENERATION_STAYS] = CephxConfig()
-    """Keys of mirroring peers."""
-
-
-class ClusterSecuritySpec(SpecStruct, frozen=True, kw_only=True):
-    """Keys and encryption."""
-
-    kms: Nullable[KeyManagementServiceSpec] = KeyManagementServiceSpec()
-    """Where encryption keys are kept; in Secrets when not set."""
-    key_rotation: Nullable[KeyRotationSpec] = KeyRotationSpec()
-    """Rotation of encryption keys of OSDs on claims."""
-    cephx: ClusterCephxConfig = ClusterCephxConfig()
-    """Keys of Ceph's own authentication."""
 
 
 class ReadAffinitySpec(SpecStruct, frozen=True, kw_only=True):

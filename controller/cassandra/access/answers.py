@@ -300,7 +300,11 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class TakeSnapshot:
-    """Keep the files of keyspaces (all, where none is named) as they are now, under a tag."""
+    """Keep the files of keyspaces (all, where none is named) as they are now, under a tag.
+
+    What is in memory is written to disk first; what was on its way there already is left out, unless `Flush` came
+    before.
+    """
 
     tag: str
     keyspaces: tuple[str, ...] = ()
@@ -311,6 +315,17 @@ class ClearSnapshot:
     """Delete the snapshot of that tag. It is no error that there is none."""
 
     tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLoad:
+    """Stream the rows in files to their owners.
+
+    Attributes:
+        directory: On the member's volume, with the files of one table: `.../KEYSPACE/TABLE`.
+    """
+
+    directory: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +343,7 @@ type Command = (
     | Repair
     | TakeSnapshot
     | ClearSnapshot
+    | BulkLoad
     | ResumeBootstrap
 )
 """What a member can be told to do."""

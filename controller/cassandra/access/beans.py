@@ -12,6 +12,7 @@ import msgspec
 
 from controller.cassandra.access.answers import (
     Bootstrap,
+    BulkLoad,
     Cleanup,
     ClearSnapshot,
     Command,
@@ -254,6 +255,8 @@ def order(command: Command) -> JsonObject:
             return _order(f"takeSnapshot(java.lang.String,java.util.Map,{_STRINGS})", tag, {}, list(names))
         case ClearSnapshot(tag):
             return _order(f"clearSnapshot(java.lang.String,{_STRINGS})", tag, [])
+        case BulkLoad(directory):
+            return _order("bulkLoad(java.lang.String)", directory)
         case Repair(name, primary):
             options = {"primaryRange": str(primary).lower(), "incremental": "false", "parallelism": "parallel"}
             follow = {"follow": "getParentRepairStatus(int)"}

@@ -35,12 +35,6 @@ async def is_let_in(members: Members, host: str, login: Login, *, ca: str = "", 
         return False
 
 
-async def superusers(session: Session) -> frozenset[str]:
-    """The names of all roles that may do everything, and may log in."""
-    rows = await session.query("SELECT role, is_superuser, can_login FROM system_auth.roles", quorum=True)
-    return frozenset(row["role"] for row in rows if row["is_superuser"] and row["can_login"])
-
-
 async def set_superuser(session: Session, login: Login) -> None:
     """Makes a role with this password that may do everything, or gives it both.
 

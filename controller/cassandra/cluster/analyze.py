@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from controller.apis.cassandra.cluster import DELETE
-from controller.cassandra.cluster import certificates, deletion, encryption, users
+from controller.apis.cassandra.cluster import CASSANDRA_4, DELETE
+from controller.cassandra.cluster import certificates, deletion, encryption, storage, users
 from controller.cassandra.cluster.objects import (
     budget,
     client_service,
@@ -26,6 +26,7 @@ from controller.cassandra.member.objects import (
     CONFIG_ANNOTATION,
     CONFIG_LABEL,
     TEMPLATE_ANNOTATION,
+    VERSION_LABEL,
     claim_template,
     config_map,
     member_service,
@@ -38,14 +39,15 @@ from controller.cassandra.member.orders import orders, seeds
 from controller.cassandra.member.ring import releases, serving
 from controller.cassandra.member.rollout import Restarts
 from controller.cassandra.member.roster import Chore, ChoreKind, Roster, Seat, Standing
-from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster
+from controller.cassandra.member.steps import LANE, Replicate, Wish, WriteRoster, wait
 from controller.cassandra.pods import (
-    CLUSTER_LABEL,
     MEMBER_LABEL,
     RACK_LABEL,
     admin_secret,
+    is_ours,
     prefix,
     rack_name,
+    roster_name,
     superuser_secret,
 )
 from controller.cassandra.releases import CassandraVersion
@@ -97,21 +99,15 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         yield Step(subject="spec", reason=text, waits_for="the spec to be changed")
     if hindered and seen.roster is None:
         return
-    roster = seen.roster
+    roster, mode = seen.roster, cluster.spec.storage_compatibility
     cluster = effective(cluster, roster)
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
     certified = certificates.certificates_of(cluster, seen)
     yield from certificates.analyze(cluster, seen, certified)
-    if roster is None and cluster.status.founded:
-        text = "the ring was made, and its roster is gone: it is written anew from the status"
-        rebuilt = replace(rebuilt_roster(cluster), encryption=encryption.found(cluster, seen))
-        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt), lane=LANE)
-        return
     if roster is None:
-        if seen.admin is not None:
-            yield from found(wish, new_roster(cluster), seen.scene)
+        yield from _unwritten(cluster, wish, seen)
         return
     records = orders(roster, seen.addresses, {name: claim.metadata.uid for name, claim in seen.claims.items()})
     told = tuple(ensure(seen.live, roster_config_map(cluster, roster, records), subject="ring", lane="roster"))
@@ -125,13 +121,32 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
         if not told and not uncertified:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     encrypted = encryption.next_step(cluster, seen, roster, upgrade, certified) if roster.seats else None
-    if encrypted is not None:
-        yield encrypted
-    # Both write the roster.
-    if roster.seats and (encrypted is None or encrypted.waits_for):
+    moded = storage.change(mode, roster, seen.scene, restarts, outdated=decided) if roster.seats else None
+    steps = [step for step in (encrypted, moded) if step is not None]
+    # All of them write the roster, as the ring does: one at a time.
+    writes = [step for step in steps if not step.waits_for][:1]
+    yield from [step for step in steps if step.waits_for or step in writes]
+    if roster.seats and not writes:
         yield from _ring(cluster, wish, roster, seen, upgrade)
     yield from rollout.steps(decided, roster, seen.scene, restarts)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
+
+
+def _unwritten(cluster: CassandraCluster, wish: Wish, seen: Observation) -> Iterator[Step]:
+    """The steps by which there is a roster, where there is none: of a new ring, or of one that was made before."""
+    if cluster.status.members_omitted:
+        listed, missing = len(cluster.status.members), cluster.status.members_omitted
+        waits_for = f"ConfigMap {roster_name(cluster)} to be restored from a backup"
+        text = (
+            f"the ring was made, and its roster is gone; the status lists {listed} members, and {missing} are missing"
+        )
+        yield Step(subject="ring", reason=text, waits_for=waits_for)
+    elif cluster.status.founded:
+        rebuilt = replace(rebuilt_roster(cluster), encryption=encryption.found(cluster, seen))
+        text = "the ring was made, and its roster is gone: it is written anew from the status"
+        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt), lane=LANE)
+    elif seen.admin is not None:
+        yield from found(wish, new_roster(cluster), seen.scene)
 
 
 def new_roster(cluster: CassandraCluster) -> Roster:
@@ -141,6 +156,7 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         datacenter=cluster.spec.datacenter.name,
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
+        storage_mode=storage.first_mode(cluster.spec.version, cluster.spec.storage_compatibility),
         encryption=wanted(cluster.spec.encryption),
     )
 
@@ -157,7 +173,8 @@ def rebuilt_roster(cluster: CassandraCluster) -> Roster:
         for name, member in sorted(cluster.status.members.items())
         if member.host_id and member.state != "Left"
     }
-    return replace(new_roster(cluster), founded=True, seats=seats)
+    mode = cluster.status.storage_compatibility or CASSANDRA_4
+    return replace(new_roster(cluster), founded=True, seats=seats, storage_mode=mode)
 
 
 def shrunk(cluster: CassandraCluster, seen: Observation) -> tuple[str, ...]:
@@ -183,6 +200,9 @@ def wish_of(cluster: CassandraCluster, seen: Observation) -> Wish:
 
 def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hold: str = "") -> Restarts:
     """What is to be restarted, and how."""
+    versions = {seen.pods[name].metadata.labels.get(VERSION_LABEL) for name in roster.members if name in seen.pods}
+    # Nobody is replaced while members run two versions: whoever is lost then holds up no restart.
+    mixes = storage.is_mixed(roster, seen.pods) or bool(versions - {cluster.spec.version})
     return Restarts(
         templates={
             rack.name: template_hash(cluster, rack, roster.encryption) for rack in cluster.spec.datacenter.racks
@@ -191,6 +211,7 @@ def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *,
         version=cluster.spec.version,
         pods=seen.pods,
         policy=cluster.spec.upgrade,
+        lost=wish_of(cluster, seen).given_up(roster) if mixes else (),
         up=elapsed(cluster.status.timers, UP, seen.scene.now),
         down=elapsed(cluster.status.timers, DOWN, seen.scene.now),
         hold=hold,
@@ -288,7 +309,11 @@ def _ring(cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observati
         return
     if roster.moving is None and upgrade.target is not None:
         wish = dataclasses.replace(wish, hold=upgrade.hold(f"all members to run {upgrade.target.image}"))
-    for step in ring.analyze(wish, roster, seen.scene):
+    mixed = roster.moving is None and storage.is_mixed(roster, seen.pods)
+    if mixed:
+        waits_for = f"all members to write files as {roster.storage_mode}"
+        yield wait("ring", "members that write files in two ways do not stream to each other", waits_for)
+    for step in ring.analyze(wish, roster, seen.scene) if not mixed else ():
         needs_login = isinstance(step.action, Replicate) and roster.authentication
         waits_for = "members to let the superuser in" if needs_login and not seen.auth.superuser else ""
         yield dataclasses.replace(step, waits_for=waits_for) if waits_for else step
@@ -322,7 +347,7 @@ def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hind
     used |= {config_map(cluster, rack, roster.encryption)["metadata"]["name"] for rack in racks}
     for (kind, name), obj in seen.live.items():
         labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
-        if labels.get(CLUSTER_LABEL) != cluster.metadata.name:
+        if not is_ours(labels, cluster.metadata.name):
             continue
         if kind == SERVICE.kind and MEMBER_LABEL in labels and name not in expected and name not in seen.pods:
             yield delete(SERVICE, obj, subject=f"Service {name}", reason="its member is gone")

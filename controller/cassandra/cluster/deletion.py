@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.apis.cassandra.cluster import DELETE
-from controller.cassandra.pods import authority_name, roster_name, superuser_secret
+from controller.cassandra.pods import authority_name, is_ours, roster_name, superuser_secret
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.plan import Plan, Step
@@ -41,7 +41,8 @@ def _steps(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
     wiped = cluster.spec.claim_retention.when_deleted == DELETE
     if wiped:
         reason = "the Cluster is being deleted, and spec.claimRetention.whenDeleted is Delete"
-        sets = [obj for (kind, _), obj in seen.live.items() if kind == STATEFULSET.kind and _belongs(obj, name)]
+        ours = {key: obj for key, obj in seen.live.items() if is_ours(obj["metadata"].get("labels") or {}, name)}
+        sets = [obj for (kind, _), obj in ours.items() if kind == STATEFULSET.kind]
         for found in sets:
             yield delete(STATEFULSET, found, subject=f"StatefulSet {found['metadata']['name']}", reason=reason)
         if sets:
@@ -58,16 +59,10 @@ def _steps(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
         secrets = (superuser_secret(cluster), authority_name(cluster))
         kept = ((CONFIG_MAP, roster_name(cluster)), *((SECRET, name) for name in secrets))
         for resource, child in kept:
-            obj = seen.live.get((resource.kind, child))
-            if obj is not None and _belongs(obj, name):
+            obj = ours.get((resource.kind, child))
+            if obj is not None:
                 yield delete(resource, obj, subject=f"{resource.kind} {child}", reason=reason, lane=LANE)
     reason = (
         "nothing is left of it" if wiped else f"{len(seen.claims)} volumes are kept, for a Cluster of the same name"
     )
     yield Step(subject="Cluster", reason=reason, action=LetGo(), lane=LANE)
-
-
-def _belongs(obj: dict[str, object], cluster: str) -> bool:
-    meta = obj.get("metadata")
-    labels = meta.get("labels") if isinstance(meta, dict) else None
-    return isinstance(labels, dict) and labels.get("cassandra.rook.io/cluster") == cluster

@@ -18,17 +18,18 @@ from controller.cassandra.member.ring import Scene, Seen, releases
 from controller.cassandra.member.rollout import snapshot_jobs
 from controller.cassandra.member.roster import KEY, Roster, decoded
 from controller.cassandra.pods import (
-    APP,
     CLUSTER_LABEL,
     RACK_LABEL,
     admin_secret,
     authority_name,
     common_name,
+    is_ours,
     prefix,
     roster_name,
     superuser_secret,
 )
 from controller.cassandra.releases import CassandraVersion
+from controller.framework.caches import ClusterCaches
 from controller.framework.children import Live, snapshot
 from controller.framework.monitoring import Monitored
 from controller.framework.pods import trouble, warnings, with_warnings
@@ -36,25 +37,11 @@ from controller.framework.tls import TRUSTED, read_all
 from controller.runtime import Request
 from controller.runtime.kube import (
     CONFIG_MAP,
-    EVENT,
-    PDB,
-    POD,
-    PVC,
-    SECRET,
-    SERVICE,
     SERVICE_ACCOUNT,
     STATEFULSET,
-    STORAGE_CLASS,
     ConfigMap,
-    Event,
-    PersistentVolumeClaim,
-    Pod,
-    PodDisruptionBudget,
-    Secret,
-    Service,
     ServiceAccount,
     StatefulSet,
-    StorageClass,
 )
 
 if TYPE_CHECKING:
@@ -65,8 +52,8 @@ if TYPE_CHECKING:
     from controller.cassandra.access.members import Member, Members
     from controller.framework.monitoring import Monitors
     from controller.runtime.apply import Applier
-    from informers import Informer, InformerFactory, Resource
-
+    from controller.runtime.kube import PersistentVolumeClaim, Pod, Service, StorageClass
+    from informers import Informer, InformerFactory
 
 ASK_SECONDS = 10.0
 """Seconds that members have to answer; all are asked at the same time."""
@@ -76,24 +63,14 @@ MOST_ASKED = 32
 """Members that are asked at the same time."""
 
 
-class Caches:
+class Caches(ClusterCaches):
     """The informers that Clusters are observed through."""
 
     def __init__(self, factory: InformerFactory) -> None:
-        def ours[T](resource: Resource, view: type[T]) -> Informer[T]:
-            return factory.informer(resource, view, label_selector=CLUSTER_LABEL)
-
-        self.pods: Informer[Pod] = ours(POD, Pod)
-        self.sets: Informer[StatefulSet] = ours(STATEFULSET, StatefulSet)
-        self.services: Informer[Service] = ours(SERVICE, Service)
-        self.claims: Informer[PersistentVolumeClaim] = ours(PVC, PersistentVolumeClaim)
-        self.budgets: Informer[PodDisruptionBudget] = ours(PDB, PodDisruptionBudget)
-        self.accounts: Informer[ServiceAccount] = ours(SERVICE_ACCOUNT, ServiceAccount)
-        self.config_maps: Informer[ConfigMap] = ours(CONFIG_MAP, ConfigMap)
-        # A superuser's Secret may be the user's own.
-        self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
-        self.classes: Informer[StorageClass] = factory.informer(STORAGE_CLASS, StorageClass)
-        self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
+        super().__init__(factory, CLUSTER_LABEL)
+        self.sets: Informer[StatefulSet] = self.ours(STATEFULSET, StatefulSet)
+        self.accounts: Informer[ServiceAccount] = self.ours(SERVICE_ACCOUNT, ServiceAccount)
+        self.config_maps: Informer[ConfigMap] = self.ours(CONFIG_MAP, ConfigMap)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -197,7 +174,7 @@ class Observer:
         live = await snapshot(self._caches.children, namespace, self._applier)
         roster, problem = self._roster(cluster)
         warned = warnings([event async for event in self._caches.events.walk(namespace)])
-        ours = [pod for pod in self._caches.pods.list(namespace) if _is_ours(pod.metadata.labels, name)]
+        ours = [pod for pod in self._caches.pods.list(namespace) if is_ours(pod.metadata.labels, name)]
         pods = {pod.metadata.name: pod for pod in with_warnings(ours, warned)}
         claims = self._claims(cluster)
         services = {service.metadata.name: service for service in self._caches.services.list(namespace)}
@@ -288,7 +265,7 @@ class Observer:
         for claim in self._caches.claims.list(cluster.metadata.namespace):
             meta = claim.metadata
             member = meta.name.removeprefix(templates.get(meta.labels.get(RACK_LABEL, ""), ""))
-            if _is_ours(meta.labels, cluster.metadata.name) and member.startswith(f"{prefix(cluster)}-"):
+            if is_ours(meta.labels, cluster.metadata.name) and member.startswith(f"{prefix(cluster)}-"):
                 found[member] = claim
         return found
 
@@ -364,7 +341,3 @@ class Observer:
                 if door is not None:
                     tasks.start_soon(one, name, door)
         return failed
-
-
-def _is_ours(labels: Mapping[str, str], cluster: str) -> bool:
-    return labels.get("app") == APP and labels.get(CLUSTER_LABEL) == cluster

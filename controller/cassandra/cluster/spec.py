@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import SCYLLA
+from controller.cassandra.cluster import storage
 from controller.cassandra.member.configuration import refusals
 from controller.cassandra.member.objects import VERSION_LABEL, settings, storage_request
 from controller.cassandra.pods import rack_name
@@ -75,6 +76,9 @@ def _immutable(cluster: CassandraCluster, roster: Roster) -> Iterator[str]:
         ("spec.numTokens", spec.num_tokens, roster.num_tokens),
         ("spec.authentication.enabled", spec.authentication.enabled, roster.authentication),
     )
+    mode = storage.refusal(spec.storage_compatibility, roster.storage_mode)
+    if mode:
+        yield f"spec.storageCompatibility is {spec.storage_compatibility}, and {mode}"
     for path, found, right in pairs:
         if found != right:
             yield f"{path} is {_told(found)}, and the members were made with {_told(right)}, which counts: set it back"
@@ -108,6 +112,7 @@ def effective(cluster: CassandraCluster, roster: Roster | None) -> CassandraClus
         spec,
         datacenter=replace(spec.datacenter, name=roster.datacenter),
         num_tokens=roster.num_tokens,
+        storage_compatibility=roster.storage_mode,
         authentication=replace(spec.authentication, enabled=roster.authentication),
     )
     return replace(cluster, spec=kept)

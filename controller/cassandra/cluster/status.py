@@ -17,6 +17,7 @@ from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
+from controller.cassandra.cluster.conditions import of_restarts
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
@@ -53,6 +54,10 @@ WORDS = Words(well="The cluster is as the spec has it", leaving="The Cluster is 
 DEGRADED = "Degraded"
 """A type of condition, and the phase of a cluster with nothing left to do that is not well."""
 MAX_NAMED = 3
+AWAY_TOO_LONG = "gc_grace_seconds is older"
+"""In Cassandra's last words where it does not start for that."""
+MOST_MEMBERS = 100
+"""Members that a status lists, so that it stays small whatever their number."""
 _COMING = {
     Standing.FOUNDING: "Joining",
     Standing.JOINING: "Joining",
@@ -78,8 +83,8 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     found = findings(roster, seen.scene) if roster is not None else ()
     run = releases(roster, seen.scene) if roster is not None else ()
     members = _members(cluster, seen, found, now)
-    upgrade = upgrade_of(cluster, roster, seen.pods)
-    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindrances(cluster, upgrade))
+    hindered = hindrances(cluster, upgrade_of(cluster, roster, seen.pods))
+    wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindered)
     words = replace(WORDS, progressing=_operation(seen))
     degraded = _degraded(found, wrong, outcome, seen)
     certified = certificates.condition(effective(cluster, roster), seen, outcome, look.now)
@@ -96,6 +101,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     told_of = (
         *conditions(stage, words),
         degraded,
+        *(of_restarts(effective(cluster, roster), seen) if not hindered else ()),
         *((certified,) if certified is not None else ()),
         honoured.condition(unserved, (), cluster.metadata.generation, invalid=wrong),
     )
@@ -105,10 +111,12 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         message=stage.message,
         founded=previous.founded or (roster is not None and roster.founded),
         version=" to ".join(sorted(run, key=CassandraVersion.parse)),
+        storage_compatibility=roster.storage_mode if roster is not None else previous.storage_compatibility,
         member_count=len(roster.members) if roster is not None else 0,
         ready_members=len([member for member in members.values() if member.state == "Normal"]),
         racks=_racks(cluster, seen),
-        members=members,
+        members=listed(members) if roster is not None else previous.members,
+        members_omitted=max(len(members) - MOST_MEMBERS, 0) if roster is not None else previous.members_omitted,
         timers=advance(previous.timers, _facts(cluster, seen), now),
     )
 
@@ -162,6 +170,12 @@ def _members(
     return members
 
 
+def listed(members: Mapping[str, MemberStatus]) -> dict[str, MemberStatus]:
+    """The members that a status lists: first those that are not well."""
+    order = sorted(members, key=lambda name: (members[name].state == "Normal", name))
+    return {name: members[name] for name in sorted(order[:MOST_MEMBERS])}
+
+
 def _state(name: str, standing: Standing, seen: Observation, found: tuple[Finding, ...]) -> tuple[str, str]:
     """How a member is, and why it is not well."""
     own = seen.scene.of(name)
@@ -202,7 +216,7 @@ def _remedy(finding: Finding, seen: Observation) -> str:
     if finding.problem is not Problem.MEMBER_DOWN or seen.roster is None or finding.member not in seen.roster.members:
         return ""
     host_id = seen.roster.seats[finding.member].host_id
-    return (
-        "; where its node or volume is lost for good, give it up in spec.lostMembers: "
-        f"{{member: {finding.member}, hostID: {host_id}}}"
-    )
+    why = "where its node or volume is lost for good"
+    if AWAY_TOO_LONG in finding.text:
+        why = "it was away for longer than deleted rows are remembered, and would bring them back"
+    return f"; {why}: give it up in spec.lostMembers: {{member: {finding.member}, hostID: {host_id}}}"

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.member import java
 from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption, Internode
 from controller.cassandra.member.metrics import exporter
@@ -18,8 +19,6 @@ from controller.cassandra.member.metrics import exporter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-CASSANDRA_4, UPGRADING, NONE = "CASSANDRA_4", "UPGRADING", "NONE"
-"""Storage modes of 5.0: files that 4.1 can read; new ones, with no way back; the same and TTLs beyond 2038."""
 KEYSTORE, TRUSTSTORE = "/run/rook/tls/keystore.pem", "/run/rook/tls/truststore.pem"
 """Where the program in the pod puts them."""
 
@@ -131,6 +130,8 @@ def cassandra_yaml(settings: Settings) -> dict[str, Any]:
         "commit_failure_policy": "die",
         # Files that are mapped whole count as memory of the pod.
         "disk_access_mode": "mmap_index_only",
+        # Whoever was away for longer than deleted rows are remembered would bring them back.
+        "startup_checks": {"check_data_resurrection": {"enabled": True}},
         "hinted_handoff_enabled": True,
         "max_hint_window": "3h",
         "auto_snapshot": True,

@@ -1,15 +1,18 @@
 """The containers of a member's pod, and the volumes that they mount.
 
-The init container brings the program out of the operator's image; the other runs it in Cassandra's image, which needs
-nothing of ours. Both have no rights: the user of the well-known image, and a root file system that is read-only.
+The init container brings the program out of the operator's image (`controller.framework.install`); the other runs it in
+Cassandra's image. Both have no rights: the user of the well-known image, and a root file system that is read-only.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
+
+from controller.framework import install
+from controller.framework.install import DIRECTORY
+from controller.framework.workload import no_rights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 CONTAINER = "cassandra"
 INSTALL_CONTAINER = "rook-install"
 """As in 2018."""
+VOLUME = "rook"
+"""Where the program is."""
 USER = 999
 """As which Cassandra runs in the well-known image; the pod's fsGroup, so that its volume can be written to."""
 DATA = "/var/lib/cassandra"
@@ -45,11 +50,7 @@ _MODULE = "rook_member"
 @cache
 def program_digest() -> str:
     """Tells the program of this operator from that of another."""
-    digest = hashlib.sha256()
-    for file in sorted(files(_PACKAGE).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    return install.digest(_PACKAGE, [file for file in files(_PACKAGE).iterdir() if file.name.endswith(".py")])
 
 
 def install_container(image: str, resources: Mapping[str, Any]) -> JsonObject:
@@ -59,15 +60,9 @@ def install_container(image: str, resources: Mapping[str, Any]) -> JsonObject:
         image: The operator's.
         resources: The field `resources` of the other container: it needs no more, and a quota may ask for some.
     """
-    return {
-        "name": INSTALL_CONTAINER,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", _PACKAGE, "install"],
-        "volumeMounts": [{"name": "rook", "mountPath": "/opt/rook"}],
-        "resources": dict(resources),
-        "securityContext": _security(),
-    }
+    command = ["python3", "-m", _PACKAGE, "install"]
+    own = {"resources": dict(resources)}
+    return install.install_container(INSTALL_CONTAINER, image, command, own, volume=VOLUME)
 
 
 def member_container(
@@ -84,7 +79,7 @@ def member_container(
     """
     mounts = [
         {"name": claim, "mountPath": DATA},
-        {"name": "rook", "mountPath": "/opt/rook", "readOnly": True},
+        {"name": VOLUME, "mountPath": DIRECTORY, "readOnly": True},
         {"name": "run", "mountPath": "/run/rook"},
         {"name": "run", "mountPath": "/tmp", "subPath": "tmp"},  # noqa: S108  # the pod's own
         {"name": "configuration", "mountPath": "/etc/rook/cassandra", "readOnly": True},
@@ -98,7 +93,7 @@ def member_container(
         "image": image,
         **({"imagePullPolicy": pull_policy} if pull_policy else {}),
         "command": ["python3", "-m", _MODULE, "run"],
-        "workingDir": "/opt/rook",
+        "workingDir": DIRECTORY,
         "env": [
             {"name": "ROOK_MEMBER", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "ROOK_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -110,7 +105,7 @@ def member_container(
         "readinessProbe": _probe("/readyz", period=5, failures=2),
         # The last lines of the log say why Cassandra did not start.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": _security(),
+        "securityContext": no_rights(),
     }
 
 
@@ -124,7 +119,7 @@ def volumes(*, configuration: str, members: str, admin: str, tls: str = "") -> l
         tls: The Secret with `tls.crt`, `tls.key` (PKCS 8) and `ca.crt`; empty: none.
     """
     wanted: list[JsonObject] = [
-        {"name": "rook", "emptyDir": {}},
+        {"name": VOLUME, "emptyDir": {}},
         {"name": "run", "emptyDir": {}},
         {"name": "configuration", "configMap": {"name": configuration}},
         # A pod may be made before its record: then the program waits.
@@ -146,10 +141,6 @@ def pod_security() -> JsonObject:
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-
-
-def _security() -> JsonObject:
-    return {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> JsonObject:

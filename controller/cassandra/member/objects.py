@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.cassandra.cluster import EncryptionSpec
+from controller.apis.cassandra.cluster import CASSANDRA_4, EncryptionSpec
 from controller.cassandra.member.configuration import Settings, files
 from controller.cassandra.member.containers import (
     GRACE_SECONDS,
@@ -37,6 +37,7 @@ from controller.cassandra.pods import (
 )
 from controller.cassandra.releases import CassandraVersion
 from controller.framework.placement import keep_apart
+from controller.framework.resources import memory_bytes
 from controller.framework.workload import ALL, PodSettings, pod_template, stateful_set
 from controller.runtime.quantities import quantity
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
 TEMPLATE_ANNOTATION = "cassandra.rook.io/template"
 """On a pod: which pod template it was made from. One with another is out of date."""
 VERSION_LABEL = "cassandra.rook.io/version"
+STORAGE_ANNOTATION = "cassandra.rook.io/storage-mode"
+"""On a pod: how it writes files, where it is not in such a way that 4.1 can read them."""
+MADE_ANNOTATION = "cassandra.rook.io/made"
+"""On a pod: which operators make it in this way."""
 CONFIG_ANNOTATION = "cassandra.rook.io/configuration"
 """On a pod: the ConfigMap with its configuration."""
 CONFIG_LABEL = "cassandra.rook.io/configuration"
@@ -92,17 +97,18 @@ def image(cluster: CassandraCluster) -> str:
 def settings(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> Settings:
     """What the members of a rack are to be like."""
     spec = cluster.spec
-    heap = spec.jvm.heap_size
+    heap = quantity(spec.jvm.heap_size) if spec.jvm.heap_size is not None else None
     return Settings(
         cluster_name=cluster.metadata.name,
         datacenter=spec.datacenter.name,
         rack=rack.name,
         release=CassandraVersion.parse(spec.version).release,
         num_tokens=spec.num_tokens,
+        storage_mode=spec.storage_compatibility,
         authentication=spec.authentication.enabled,
         encryption=encryption,
-        memory=_bytes((resources(rack).get("limits") or {}).get("memory")),
-        heap=_bytes(heap),
+        memory=memory_bytes(resources(rack)),
+        heap=int(heap) if heap is not None else None,
         config=spec.config,
         options=tuple(spec.jvm.options),
         metrics=spec.monitoring.enabled,
@@ -156,9 +162,24 @@ def rack_template(
     annotations = template["metadata"].setdefault("annotations", {})
     annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack, encryption)
     annotations[CONFIG_ANNOTATION] = config
+    if spec.storage_compatibility != CASSANDRA_4:
+        annotations[STORAGE_ANNOTATION] = spec.storage_compatibility
     annotations[PROGRAM_DIGEST] = program_digest()
     annotations |= as_annotations(encryption)
+    annotations[MADE_ANNOTATION] = _digest(_without_image(template, installer))
     return template
+
+
+def made_of(template: JsonObject) -> str:
+    """What tells a pod template, or a pod, from one that another operator makes for the same spec."""
+    return str(template["metadata"]["annotations"].get(MADE_ANNOTATION, ""))
+
+
+def _without_image(template: JsonObject, installer: str) -> JsonObject:
+    """A pod template but for the image of the operator: of another one that does the same, nothing is new."""
+    containers = template["spec"]["initContainers"]
+    kept = [{k: v for k, v in c.items() if k != "image" or v != installer} for c in containers]
+    return {**template, "spec": {**template["spec"], "initContainers": kept}}
 
 
 def template_hash(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> str:
@@ -182,6 +203,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec, encryption: Encrypt
         rack.annotations,
         rack.placement,
         rack.resources,
+        *((spec.storage_compatibility,) if spec.storage_compatibility != CASSANDRA_4 else ()),
     )
     return _digest((*asked, encryption) if encryption.is_on else asked)
 
@@ -216,11 +238,6 @@ def storage_request(rack: RackSpec) -> int | str:
 def _template_name(rack: RackSpec) -> str:
     template = rack.storage.volume_claim_templates[0] if rack.storage.volume_claim_templates else {}
     return str((template.get("metadata") or {}).get("name") or "data")
-
-
-def _bytes(amount: Any) -> int | None:
-    number = quantity(amount) if amount is not None else None
-    return int(number) if number is not None else None
 
 
 def _digest(content: object) -> str:

@@ -175,15 +175,17 @@ def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away:
         return
     ring, moving = state.ring, roster.moving
     for name, seat in roster.members.items():
-        if name not in but and name != viewer and name not in away and not _is_live(ring, seat.host_id):
+        if name in but or name == viewer or name in away:
+            continue
+        if not _is_live(ring, seat.host_id, scene.of(name).address):
             yield Finding(Problem.PEERS_DISAGREE, viewer, f"{viewer} does not see {name} up")
     known = {seat.host_id for seat in roster.seats.values()}
     mine = {scene.of(name).host_id for name in (*but, *([moving[0]] if moving else []))}
     addresses = {scene.of(name).address for name in (*but, *([moving[0]] if moving else []))}
-    for address, host_id in sorted(ring.host_ids.items()):
-        if host_id not in known and host_id not in mine:
-            text = f"{viewer} sees a member at {address} with host ID {host_id} that is not the operator's"
-            yield Finding(Problem.UNKNOWN_MEMBER, viewer, text)
+    strangers = [(a, host_id) for a, host_id in ring.host_ids.items() if host_id not in known and host_id not in mine]
+    for address, host_id in sorted(strangers):
+        text = f"{viewer} sees a member at {address} with host ID {host_id} that is not the operator's"
+        yield Finding(Problem.UNKNOWN_MEMBER, viewer, text)
     for what, who in (("joins", ring.joining), ("leaves", ring.leaving), ("moves", ring.moving)):
         for address in sorted(who - addresses):
             yield Finding(Problem.OTHER_MOVE, viewer, f"{viewer} sees that {_name(address, scene)} {what}")
@@ -238,7 +240,7 @@ def blind(name: str, host_id: str, roster: Roster, scene: Scene, *, but: Collect
         state = scene.of(viewer).state
         if viewer == name or viewer in but:
             continue
-        if state is None or not scene.of(viewer).serves or not _is_live(state.ring, host_id):
+        if state is None or not scene.of(viewer).serves or not _is_live(state.ring, host_id, scene.of(name).address):
             found.append(viewer)
     return found
 
@@ -309,8 +311,11 @@ def busy(roster: Roster, scene: Scene) -> str:
     return some([*running, *streams], 3)
 
 
-def _is_live(ring: Ring, host_id: str) -> bool:
+def _is_live(ring: Ring, host_id: str, likely: str = "") -> bool:
+    """Whether a host ID is up, and does not move; `likely`: its address, as far as that is known."""
     moving = ring.joining | ring.leaving | ring.moving
+    if ring.host_ids.get(likely) == host_id and likely in ring.live and likely not in moving:
+        return True  # of a thousand members, each looks at each other one
     return any(known == host_id and a in ring.live and a not in moving for a, known in ring.host_ids.items())
 
 

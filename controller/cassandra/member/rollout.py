@@ -39,6 +39,7 @@ class Restarts:
         racks: The racks in the order in which they are gone through.
         version: The version that is wanted.
         pods: The members' pods, by name.
+        lost: Members that are given up, and cannot be replaced before all others have been restarted.
         up: For how many seconds members have been serving, by name; `down` likewise not.
         policy: What the spec says of it.
         hold: What has to happen before any member is restarted, in words; empty: nothing.
@@ -49,25 +50,40 @@ class Restarts:
     version: str
     pods: Mapping[str, Pod]
     policy: UpgradeSpec
+    lost: Sequence[str] = ()
     up: Mapping[str, float] = field(default_factory=dict)
     down: Mapping[str, float] = field(default_factory=dict)
     hold: str = ""
 
 
-def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
-    """What each member that is out of date waits for; empty: it may be restarted now."""
-    members, how = _members(roster, scene, restarts), restarts.policy
-    policy = rollout.Policy(
+def stopped(roster: Roster, scene: Scene, restarts: Restarts) -> str:
+    """Who has to come back before anybody else is restarted, and why it does not; empty: the rollout goes on."""
+    members = _members(roster, scene, restarts)
+    return rollout.given_up(members, _policy(restarts)) if any(member.outdated for member in members) else ""
+
+
+def _policy(restarts: Restarts) -> rollout.Policy:
+    how = restarts.policy
+    return rollout.Policy(
         soak=float(how.soak_seconds),
         patience=PATIENCE,
         canary=how.canary,
         canary_ends="spec.upgrade.canary to be 0",
         paused="spec.upgrade.paused to be false" if how.paused else "",
     )
+
+
+def decide(roster: Roster, scene: Scene, restarts: Restarts) -> Mapping[str, str]:
+    """What each member that is out of date waits for; empty: it may be restarted now."""
+    members, policy = _members(roster, scene, restarts), _policy(restarts)
     moving = roster.moving
     changing = f"the ring to have changed: {moving[0]} is {moving[1].standing}" if moving is not None else ""
     batch = rollout.next_batch(members, policy)
-    held = [f.text for f in findings(roster, scene) if f.problem is not Problem.VERSION_MIXED] if batch else []
+    held = (
+        [f.text for f in findings(roster, scene, but=restarts.lost) if f.problem is not Problem.VERSION_MIXED]
+        if batch
+        else []
+    )
     leave = rollout.Leave((), some(held, 3)) if held else rollout.Leave(batch)
     decided = rollout.decide(members, policy, hold=restarts.hold or changing, leave=leave)
     return {**decided, **dict.fromkeys(_stuck(roster, scene, restarts), restarts.hold)}
@@ -142,9 +158,11 @@ def _member(
     name: str, rack: str, roster: Roster, scene: Scene, restarts: Restarts, *, is_outdated: bool
 ) -> rollout.Member:
     seen = scene.of(name)
+    if name in restarts.lost and not seen.serves:
+        return rollout.Member(name=name, domain=rack, outdated=is_outdated, serves=False)
     # Of one that does not answer and that the kubelet finds well nothing is known.
     serves = seen.serves or (seen.look is None and restarts.pods[name].ready)
-    unseen = blind(name, roster.seats[name].host_id, roster, scene)
+    unseen = blind(name, roster.seats[name].host_id, roster, scene, but=restarts.lost)
     awaited = f"to be seen up by {some(unseen, 3)}" if unseen else ""
     return rollout.Member(
         name=name,

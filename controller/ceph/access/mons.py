@@ -15,7 +15,7 @@ from controller.ceph.pods import Daemon
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph.cluster import NetworkSpec
+    from controller.apis.ceph.network import NetworkSpec
 
 ENDPOINTS = "rook-ceph-mon-endpoints"
 PORT_V1 = 6789

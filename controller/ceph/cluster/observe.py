@@ -23,33 +23,11 @@ from controller.ceph.cluster.network import Network, kept, network_of
 from controller.ceph.part import Ground, Observation
 from controller.ceph.pods import CLUSTER_LABEL, Release, declared
 from controller.ceph.releases import Running
+from controller.framework.caches import ClusterCaches
 from controller.framework.children import snapshot
 from controller.framework.pods import warnings, with_warnings
 from controller.framework.reports import reports_of
-from controller.runtime.kube import (
-    CONFIG_MAP,
-    DEPLOYMENT,
-    EVENT,
-    JOB,
-    NODE,
-    PDB,
-    POD,
-    PVC,
-    SECRET,
-    SERVICE,
-    STORAGE_CLASS,
-    ConfigMap,
-    Deployment,
-    Event,
-    Job,
-    Node,
-    PersistentVolumeClaim,
-    Pod,
-    PodDisruptionBudget,
-    Secret,
-    Service,
-    StorageClass,
-)
+from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, NODE, ConfigMap, Deployment, Job, Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +38,8 @@ if TYPE_CHECKING:
     from controller.ceph.part import Part
     from controller.framework.deletion import Dependents
     from controller.runtime.apply import Applier
-    from informers import Informer, InformerFactory, Resource
+    from controller.runtime.kube import Pod, Secret
+    from informers import Informer, InformerFactory
     from informers.informer import Known
 
 log = structlog.get_logger(__name__)
@@ -69,26 +48,16 @@ MOST_REMNANTS = 5
 """Of what is left of a cluster, so many things are named."""
 
 
-class Caches:
+class Caches(ClusterCaches):
     """The informers that CephClusters are observed through."""
 
     def __init__(self, factory: InformerFactory, operator_namespace: str) -> None:
-        # Our own objects carry the label; only Secrets and ConfigMaps may be the user's.
-        def ours[T](resource: Resource, view: type[T]) -> Informer[T]:
-            return factory.informer(resource, view, label_selector=CLUSTER_LABEL)
-
-        self.pods: Informer[Pod] = ours(POD, Pod)
-        self.deployments: Informer[Deployment] = ours(DEPLOYMENT, Deployment)
-        self.jobs: Informer[Job] = ours(JOB, Job)
-        self.services: Informer[Service] = ours(SERVICE, Service)
-        self.claims: Informer[PersistentVolumeClaim] = ours(PVC, PersistentVolumeClaim)
-        self.budgets: Informer[PodDisruptionBudget] = ours(PDB, PodDisruptionBudget)
+        super().__init__(factory, CLUSTER_LABEL)
+        self.deployments: Informer[Deployment] = self.ours(DEPLOYMENT, Deployment)
+        self.jobs: Informer[Job] = self.ours(JOB, Job)
+        # `rook-config-override` may be the user's.
         self.config_maps: Informer[ConfigMap] = factory.informer(CONFIG_MAP, ConfigMap)
-        self.secrets: Informer[Secret] = factory.informer(SECRET, Secret)
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
-        # A pod that cannot mount its volume, and a Job that may make no pod, are told of by events alone.
-        self.events: Informer[Event] = factory.informer(EVENT, Event, field_selector="type=Warning")
-        self.classes: Informer[StorageClass] = factory.informer(STORAGE_CLASS, StorageClass)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
 
     @property

@@ -7,13 +7,13 @@ What we set is ours as `framework.owned` has it. The records are in the cluster 
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.records import Records
 from controller.ceph.part import Part
 from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Cluster
+    from controller.ceph.access.records import Name
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
     from controller.framework.plan import Handler
@@ -45,25 +46,21 @@ DEFAULTS: Mapping[tuple[str, str], str] = {
 }
 """What the operator sets unless the spec says otherwise, as upstream does."""
 
-type Name = tuple[str, str]
-"""Section (with mask, as in "osd/class:ssd") and name of a setting."""
-
 
 @dataclass(frozen=True, slots=True)
 class ConfigState:
-    """The settings in the mons' database, and which of them are ours."""
+    """The settings in the mons' database, by section (with mask, as in "osd/class:ssd") and name; which are ours."""
 
     values: Mapping[Name, str] = field(default_factory=dict, repr=False)
     owned: Mapping[Name, Owned] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, dump: Iterable[Mapping[str, Any]], owned: Mapping[str, str]) -> ConfigState:
-        """From the answers to `config dump` and `config-key dump rook/config/`."""
+    def parse(cls, dump: Iterable[Mapping[str, Any]], owned: Mapping[Name, Owned]) -> ConfigState:
+        """From the answer to `config dump`, and the records."""
         values = {
             (f"{o['section']}/{o['mask']}" if o.get("mask") else o["section"], o["name"]): str(o["value"]) for o in dump
         }
-        records = [json.loads(text) for text in owned.values()]
-        return cls(values, {(r["who"], r["name"]): Owned(r["asked"], r["stored"]) for r in records})
+        return cls(values, owned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ def part(secrets: Informer[Secret]) -> Part[SettingsObservation]:
         if ground.ceph is not None:
             with suppress(CephError):  # the mons stopped answering
                 dump = await ground.ceph.mon("config dump")
-                state = ConfigState.parse(dump, await ground.ceph.mon("config-key dump", key=OWNED_PREFIX) or {})
+                state = ConfigState.parse(dump, await Records(ground.ceph, OWNED_PREFIX).read())
         return SettingsObservation(state=state, secret_values=values, missing_secrets=missing)
 
     def steps(ground: Ground, _: Context, seen: SettingsObservation, hold: str) -> Iterable[Step]:
@@ -218,14 +215,14 @@ async def set_config(ceph: Cluster, action: SetConfig) -> None:
         # The mons' own words quote the value.
         raise CephError(error.errno, f"{action.who} {action.name} cannot be set to its Secret's value") from None
     stored = ConfigState.parse(await ceph.mon("config dump"), {}).values.get((action.who, action.name), "")
-    record = {"who": action.who, "name": action.name, "asked": digest(action.value), "stored": digest(stored)}
-    await ceph.mon("config-key set", key=_record_key(action.who, action.name), val=json.dumps(record))
+    record = Owned(digest(action.value), digest(stored))
+    await Records(ceph, OWNED_PREFIX).write((action.who, action.name), record)
 
 
 async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
     """Carries out `UnsetConfig`."""
     await ceph.mon("config rm", who=action.who, name=action.name)
-    await ceph.mon("config-key rm", key=_record_key(action.who, action.name))
+    await Records(ceph, OWNED_PREFIX).remove((action.who, action.name))
 
 
 def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
@@ -251,7 +248,3 @@ def _normal(name: Name) -> Name:
     """A setting's name as Ceph spells it; users may write spaces or dashes."""
     who, option = name
     return who, option.strip().replace(" ", "_").replace("-", "_") if "/" not in option else option.strip()
-
-
-def _record_key(who: str, name: str) -> str:
-    return f"{OWNED_PREFIX}{who}/{name}"

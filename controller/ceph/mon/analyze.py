@@ -42,7 +42,7 @@ from controller.runtime.kube import PVC, PersistentVolumeClaim
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from controller.apis.ceph.cluster import MonSpec
+    from controller.apis.ceph.mon import MonSpec
     from controller.ceph.access.mons import Endpoints, Mon
     from controller.ceph.mon.observe import MonObservation
     from controller.ceph.pods import Context

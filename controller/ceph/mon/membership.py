@@ -27,7 +27,7 @@ from controller.runtime.kube import DEPLOYMENT, PVC, SERVICE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from controller.apis.ceph.cluster import MonSpec
+    from controller.apis.ceph.mon import MonSpec
     from controller.ceph.access.mons import MonState
     from controller.ceph.mon.observe import MonObservation
     from controller.ceph.pods import Context

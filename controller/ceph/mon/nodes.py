@@ -12,7 +12,7 @@ from controller.framework.placement import eligible
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set
 
-    from controller.apis.ceph.cluster import MonSpec
+    from controller.apis.ceph.mon import MonSpec
     from controller.ceph.access.mons import Endpoints
     from controller.ceph.mon.observe import MonObservation
     from controller.ceph.pods import Context

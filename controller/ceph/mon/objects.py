@@ -39,7 +39,7 @@ from controller.framework.placement import HOSTNAME_LABEL, keep_apart, labelled,
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from controller.apis.ceph.cluster import MonSpec
+    from controller.apis.ceph.mon import MonSpec
     from informers import JsonObject
 
 APP = "rook-ceph-mon"

@@ -1,7 +1,8 @@
-"""OSDs that leave, as `framework.scalein` orders it: purged when their data is elsewhere, then their Deployments go.
+"""OSDs that leave: they are purged when their data is elsewhere, and then their Deployments go. Pure.
 
-An OSD that is down is counted out by Ceph, or by a person; Ceph moves its data, and says when it is safe. The store is
-left alone: the verdict on a device that held an OSD says that somebody has to wipe it.
+Ceph, or a person, counts out an OSD that is down; Ceph moves its data, and says when the OSD may go. Each look finds
+out anew how far that is, so an operator that takes over goes on. The store is left alone: the verdict on a device that
+held an OSD says that somebody has to wipe it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 from controller.ceph.osd.act import RemoveOsd
 from controller.framework.children import delete
 from controller.framework.plan import Step
-from controller.framework.scalein import Act, Member, plan
 from controller.runtime.kube import DEPLOYMENT
 
 if TYPE_CHECKING:
@@ -23,32 +23,20 @@ if TYPE_CHECKING:
 
 
 def removals(spec: OsdSpec, seen: OsdObservation, osds: Sequence[Osd]) -> Iterator[Step]:
-    """What is next for each OSD that leaves. Pure.
+    """What is next for each OSD that leaves.
 
     Args:
         spec: What is wanted.
         seen: What is there.
         osds: The cluster's OSDs.
     """
-    numbers = {osd.osd_id for osd in osds}
-    gone = [n for n, d in seen.deployments.items() if n not in numbers and d.metadata.deletion_timestamp is None]
-    out = seen.removable if spec.removes else ()
-    leaving = {
-        **{n: _leaving(n, counted=False) for n in sorted(gone)},
-        **{n: _leaving(n, counted=True) for n in sorted(out)},
-    }
-    by_name = {member.name: number for number, member in leaving.items()}
-    for step in plan(tuple(leaving.values()), len(numbers), at_once=None).steps:
-        name, number = step.member.name, by_name[step.member.name]
-        if step.act is Act.REMOVE:
-            reason = "down, out and safe to remove, and removeOSDsIfOutAndSafeToRemove is set"
-            yield Step(subject=name, action=RemoveOsd(number), reason=reason)
-            continue
-        live = seen.live.get(("Deployment", seen.deployments[number].metadata.name))
-        if live is not None:
-            yield delete(DEPLOYMENT, live, subject=name, reason="the cluster no longer has an OSD with its UUID")
-
-
-def _leaving(number: int, *, counted: bool) -> Member:
-    """An OSD that is down and whose data is elsewhere, by what the cluster says."""
-    return Member(name=f"osd.{number}", begun=True, counted=counted, elsewhere=True, serves=False)
+    out = seen.removable if spec.removes else frozenset()
+    for number in sorted(seen.deployments.keys() - {osd.osd_id for osd in osds} - out):
+        deployment = seen.deployments[number]
+        live = seen.live.get((DEPLOYMENT.kind, deployment.metadata.name))
+        if live is not None and deployment.metadata.deletion_timestamp is None:
+            reason = "the cluster no longer has an OSD with its UUID"
+            yield delete(DEPLOYMENT, live, subject=f"osd.{number}", reason=reason)
+    for number in sorted(out):
+        reason = "down, out and safe to remove, and removeOSDsIfOutAndSafeToRemove is set"
+        yield Step(subject=f"osd.{number}", action=RemoveOsd(number), reason=reason)

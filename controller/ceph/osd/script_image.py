@@ -1,16 +1,17 @@
-"""How `script.py` gets into the pods that run it: an init container copies it out of the operator's image.
+"""How `script.py` gets into the pods that run it, as root with the node's devices: as `framework.install` has it.
 
-What runs there runs as root with the node's devices, so it comes from where only who builds images can write. An
-operator of another image with the same script is no reason to restart an OSD: a Deployment keeps the image that it has,
-until something else about it changes.
+An operator of another image with the same script is no reason to restart an OSD: a Deployment keeps the image that it
+has, until something else about it changes.
 """
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
+
+from controller.framework import install
+from controller.framework.install import DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 CONTAINER = "copy-script"
-DIRECTORY = "/opt/rook"
+VOLUME = "scripts"
 SCRIPT = "osd_script.py"
 """What the copy is called."""
 MODULE = "controller.ceph.osd.script"
@@ -34,8 +35,7 @@ USER = 2016
 @cache
 def digest() -> str:
     """Tells the script of this operator, and where its image has it, from those of another."""
-    content = files("controller.ceph.osd").joinpath("script.py").read_bytes()
-    return hashlib.sha256(MODULE.encode() + content).hexdigest()[:16]
+    return install.digest(MODULE, [files("controller.ceph.osd").joinpath("script.py")])
 
 
 def kept_image(found: Deployment | None, image: str) -> str:
@@ -48,12 +48,12 @@ def kept_image(found: Deployment | None, image: str) -> str:
 
 def script_volume() -> JsonObject:
     """Where the script is copied to."""
-    return {"name": "scripts", "emptyDir": {}}
+    return {"name": VOLUME, "emptyDir": {}}
 
 
 def script_mount() -> JsonObject:
     """Where a container that runs the script sees it."""
-    return {"name": "scripts", "mountPath": DIRECTORY, "readOnly": True}
+    return {"name": VOLUME, "mountPath": DIRECTORY, "readOnly": True}
 
 
 def script_command(what: str) -> list[str]:
@@ -61,37 +61,18 @@ def script_command(what: str) -> list[str]:
     return ["python3", "-I", f"{DIRECTORY}/{SCRIPT}", what]
 
 
-def copy_container(image: str, resources: Mapping[str, object]) -> JsonObject:
-    """The init container.
+def with_script(template: JsonObject, image: str, resources: Mapping[str, object]) -> JsonObject:
+    """A pod template whose containers have the script; changes `template`.
 
     Args:
-        image: The operator's.
-        resources: The field `resources` of the container that runs the script, as a mapping: it needs no more, and a
-            quota may ask for some.
+        template: The pod template.
+        image: The operator's, or that of an operator with the same script.
+        resources: The field `resources` of the container that runs the script, as a mapping.
     """
-    return {
-        "name": CONTAINER,
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-I", "-m", MODULE, "install", f"{DIRECTORY}/{SCRIPT}"],
-        "volumeMounts": [{"name": "scripts", "mountPath": DIRECTORY}],
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **resources,
-    }
-
-
-def with_script(template: JsonObject, image: str, resources: Mapping[str, object]) -> JsonObject:
-    """A pod template to whose containers the script is there; changes `template`."""
     meta, spec = template["metadata"], template["spec"]
+    command = ["python3", "-I", "-m", MODULE, "install", f"{DIRECTORY}/{SCRIPT}"]
+    copy = install.install_container(CONTAINER, image, command, resources, volume=VOLUME, user=USER)
     meta["annotations"] = {**meta.get("annotations", {}), DIGEST: digest()}
-    spec["initContainers"] = [copy_container(image, resources), *spec.get("initContainers", ())]
+    spec["initContainers"] = [copy, *spec.get("initContainers", ())]
     spec["volumes"] = [*spec["volumes"], script_volume()]
     return template

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,10 +9,12 @@ import structlog
 
 from controller.apis.ceph import CEPH_BLOCK_POOL
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.records import Records
 from controller.ceph.pool.crush_rule import is_own
-from controller.ceph.pool.observe import contents_of, read_owned, record_key
+from controller.ceph.pool.observe import OWNED_PREFIX, contents_of, read_owned
 from controller.ceph.pool.spec import QUOTAS, pool_name
 from controller.framework.consent import NoConsentError, read_deleted
+from controller.framework.owned import Owned
 from controller.framework.text import some
 from controller.runtime import resource_of
 
@@ -205,13 +206,13 @@ def _changing(ceph: Cluster) -> dict[type, Handler]:
 
     async def set_value(action: SetValue) -> None:
         await _change(ceph, action.pool, action.name, action.value)
-        record = [action.value, await _stored(ceph, action.pool, action.name)]
-        await ceph.mon("config-key set", key=record_key(action.pool, action.name), val=json.dumps(record))
+        record = Owned(action.value, await _stored(ceph, action.pool, action.name))
+        await Records(ceph, OWNED_PREFIX).write((action.pool, action.name), record)
 
     async def unset_value(action: UnsetValue) -> None:
         if action.default:
             await _change(ceph, action.pool, action.name, action.default)
-        await ceph.mon("config-key rm", key=record_key(action.pool, action.name))
+        await Records(ceph, OWNED_PREFIX).remove((action.pool, action.name))
 
     return {SetSize: set_size, UseRule: use_rule, SetValue: set_value, UnsetValue: unset_value}
 
@@ -241,7 +242,7 @@ def _deleting(ceph: Cluster) -> Handler:
         if action.profile:
             await ceph.mon("osd erasure-code-profile rm", name=action.profile)
         for setting in await read_owned(ceph, pool):
-            await ceph.mon("config-key rm", key=record_key(pool, setting))
+            await Records(ceph, OWNED_PREFIX).remove((pool, setting))
 
     return delete_pool
 

@@ -6,7 +6,6 @@ the mons made of it.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,16 +14,17 @@ import structlog
 
 from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.records import Records
 from controller.ceph.access.threads import Lane
 from controller.ceph.crush import Rule, parse_rule
 from controller.ceph.pool.spec import QUOTAS, is_erasure_coded, pool_name, profile_name
-from controller.framework.owned import Owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from controller.apis.ceph import CephBlockPool, CephCluster
     from controller.ceph.access.rados import Cluster, Connections, RadosCluster
+    from controller.framework.owned import Owned
     from informers import Informer
 
 log = structlog.get_logger(__name__)
@@ -162,16 +162,8 @@ async def _values(ceph: Cluster, detail: Mapping[str, Any]) -> dict[str, Any]:
 
 async def read_owned(ceph: Cluster, name: str) -> dict[str, Owned]:
     """The settings of a pool that are ours. Asked for all pools at once: the answer serves the others' looks too."""
-    prefix = record_key(name, "")
-    records = await ceph.mon("config-key dump", key=OWNED_PREFIX) or {}
-    return {
-        key.removeprefix(prefix): Owned(*json.loads(text)) for key, text in records.items() if key.startswith(prefix)
-    }
-
-
-def record_key(name: str, setting: str) -> str:
-    """One key for each setting, so that settings can be changed side by side. Names of pools have no slash."""
-    return f"{OWNED_PREFIX}{name}/{setting}"
+    records = await Records(ceph, OWNED_PREFIX).read()
+    return {setting: owned for (pool, setting), owned in records.items() if pool == name}
 
 
 async def contents_of(cluster: RadosCluster, name: str) -> tuple[str, ...]:

@@ -136,9 +136,9 @@ class Attachments:
     async def _give(self, volume: PersistentVolume, attachment: VolumeAttachment) -> None:
         """Notes in the PersistentVolume that it is given to this attachment, unless another node's has it.
 
-        Neither the cache nor this operator's being the leader is relied on: another operator may have given the volume
-        away a moment ago, and its write may still be on the way. Whoever gives it away writes the note first, to the
-        version of the PersistentVolume that was read before anything else was looked at: of two, one gets a conflict.
+        This relies neither on the cache nor on this operator's being the leader: another operator may have given the
+        volume away a moment ago, and its write may still be on the way. Each operator writes the note first, to the
+        version of the PersistentVolume that it read before all else: so one of two gets a conflict.
 
         Raises:
             HeldError: Another node's has it.

@@ -1,7 +1,7 @@
 """What there is to know about an attachment: by caches, by the storage system, and by the API server itself.
 
-Caches tell when to look, and what to wait for. What could cost data is decided by what the API server says at that
-moment: whether a node is out of service, and whose clients are fenced. More is asked the more depends on it.
+Caches tell when to look, and what to wait for. A decision that could cost data goes by what the API server says at
+that moment: whether a node is out of service, and whose clients are fenced.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class AttachmentObservation:
         metadata: What the node must know to map the volume.
         age: Seconds since the attachment, or its end, was asked for.
         trouble: Why the storage system cannot be asked; empty when it can.
-        given: Whether the volume was given to it before, whatever became of that: then no other goes first.
+        given: Whether the volume was given to it before, successfully or not: then no other goes first.
         exclusive: Whether only one node may have the volume, by what its storage system can do.
     """
 
@@ -125,7 +125,7 @@ class Observer:
     def backend_of(self, attachment: VolumeAttachment) -> VolumeBackend | None:
         """The storage system that serves an attachment; None: it is not ours.
 
-        Where the volume was given to it here, it ends here, too, though its driver is not served any more.
+        If the volume was given to it here, it also ends here, even if its driver is not served any more.
         """
         driver = attachment.spec.attacher
         backend = self.drivers.serving(driver)
@@ -135,7 +135,7 @@ class Observer:
         return self.drivers.knowing(driver) if volume is not None and _is_given_to(volume, attachment) else None
 
     def by_caches(self, attachment: VolumeAttachment, backend: VolumeBackend) -> AttachmentObservation:
-        """What the caches have of the volume and its other attachments."""
+        """The observation of the caches: the volume and its other attachments."""
         name = attachment.spec.source.persistent_volume_name or ""
         found = self.caches.volumes.get("", name)
         same_volume = [
@@ -152,7 +152,7 @@ class Observer:
     async def ask_system(
         self, attachment: VolumeAttachment, seen: AttachmentObservation, backend: VolumeBackend
     ) -> AttachmentObservation:
-        """With who has the volume open, where that matters, and with what the node has to know."""
+        """Adds who has the volume open, where that matters, and what the node has to know."""
 
         async def ask(volume: Volume) -> AttachmentObservation:
             if attachment.metadata.deletion_timestamp is not None:
@@ -175,13 +175,13 @@ class Observer:
         return await _asked(attachment, seen, ask)
 
     async def ask_for_node(self, attachment: VolumeAttachment, seen: AttachmentObservation) -> AttachmentObservation:
-        """With the attachment's node, as the API server has it now."""
+        """Adds the attachment's node, as the API server has it now."""
         here = attachment.spec.node_name
         reports = self.caches.reports.get(self.namespace, here) is not None
         return replace(seen, node=await self.node(here), reports=reports)
 
     def locate_by_caches(self, attachment: VolumeAttachment, seen: AttachmentObservation) -> AttachmentObservation:
-        """With where clients are, as the caches have it; but the node itself is the one that was asked for.
+        """Adds where clients are, as the caches have it; but the node itself is the one that was asked for.
 
         Raises:
             IncompleteIndexError: A node's report cannot be read.
@@ -198,7 +198,7 @@ class Observer:
     async def locate_by_server(
         self, attachment: VolumeAttachment, seen: AttachmentObservation
     ) -> AttachmentObservation:
-        """With where clients are, and who else has the volume, as the API server has it now."""
+        """Adds where clients are, and who else has the volume, as the API server has it now."""
         here = attachment.spec.node_name
         if not seen.holders and not seen.absent:
             report = await self.client.find(REPORTS, self.namespace, here)
@@ -239,7 +239,7 @@ async def _asked(
     seen: AttachmentObservation,
     ask: Callable[[Volume], Awaitable[AttachmentObservation]],
 ) -> AttachmentObservation:
-    """With what the storage system says, or why it does not: whatever it is, who waits for the volume is told."""
+    """Adds what the storage system says, or why it does not, which those who wait for the volume are told."""
     volume = volume_of(attachment, seen.volume)
     if seen.trouble or volume is None:
         return seen
@@ -264,7 +264,7 @@ def _without(this: VolumeAttachment, attachments: Iterable[VolumeAttachment]) ->
 def _located(
     seen: AttachmentObservation, here: str, nodes: Sequence[Node], reports: Sequence[NodeReport]
 ) -> AttachmentObservation:
-    """With the nodes that the volume's clients are on, and the clients that the node's own report has of it."""
+    """Adds the nodes that the volume's clients are on, and the clients that the node's own report has of it."""
     clients = {c for report in reports if report.metadata.name == here for c in reported_for(seen.volume, report)}
     reported = [Holder(address="", client=client) for client in sorted(clients)]
     return replace(

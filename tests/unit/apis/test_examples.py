@@ -66,6 +66,26 @@ def test_the_storage_class_finds_its_pool_and_cluster_and_postgres_its_class() -
     assert {claim["spec"]["storageClassName"] for claim in claims} == {storage_class["metadata"]["name"]}
 
 
+def test_the_application_on_cassandra_finds_its_cluster() -> None:
+    (cluster,) = yaml.safe_load_all((EVERY / "cassandra/cluster.yaml").read_text(encoding="utf-8"))
+    made = list(yaml.safe_load_all((EVERY / "cassandra/application.yaml").read_text(encoding="utf-8")))
+    pod = made[-1]["spec"]["template"]["spec"]
+    name, datacenter = cluster["metadata"]["name"], cluster["spec"]["datacenter"]
+    read = [
+        {e["name"]: e.get("value") or e["valueFrom"]["secretKeyRef"]["name"] for e in container.get("env", ())}
+        for container in (*pod["initContainers"], *pod["containers"])
+    ]
+
+    assert {document["metadata"]["namespace"] for document in made} == {cluster["metadata"]["namespace"]}
+    for env in read[1:]:
+        assert (env["CASSANDRA"], env["DATACENTER"]) == (f"{name}-client", datacenter["name"])
+        assert env["SHOP_PASSWORD"] == made[0]["metadata"]["name"]
+    assert read[1]["SUPERUSER_PASSWORD"] == f"{name}-superuser"
+    assert "SUPERUSER_PASSWORD" not in read[2], "who works has no right but its own"
+    assert sum(rack["members"] for rack in datacenter["racks"]) >= 3, "there are three copies"
+    compile(made[1]["data"]["shop.py"], "shop.py", "exec")
+
+
 def test_a_pool_loses_no_data_with_one_device() -> None:
     replicated = msgspec.convert(documents("pool.yaml")[0], CephBlockPool).spec
     coded = msgspec.convert(documents("pool-ec.yaml")[0], CephBlockPool).spec

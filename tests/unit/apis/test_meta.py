@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from controller.apis.ceph import CephBlockPool, CephBlockPoolStatus, CephCluster, CephClusterStatus
-from controller.apis.ceph.cluster import CephExporterSpec, MonSpec
+from controller.apis.ceph.cluster import CephExporterSpec
+from controller.apis.ceph.mon import MonSpec
 from controller.apis.meta import Condition, Nullable, ObjectMeta, Schema, SpecStruct
 from controller.apis.schema import fields_of
 

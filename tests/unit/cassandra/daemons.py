@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from controller.apis.cassandra.cluster import CASSANDRA_4, NONE
 from controller.cassandra.access.answers import Job, JobState, Keyspace, Mode, Phase, Ring
 from controller.cassandra.member.pod.start import LeftError, judge
 from controller.cassandra.member.pod.start import RefusedError as NotStartedError
@@ -34,6 +35,8 @@ class Volume:
     left: bool = False
     cluster: str = ""
     written: bool = False
+    storage: str = CASSANDRA_4
+    """How files were written last."""
 
     @property
     def mark(self) -> dict[str, Any]:
@@ -51,6 +54,7 @@ class Process:
     ip: str
     volume: Volume
     version: str
+    storage: str = CASSANDRA_4
     address: str = ""
     phase: Phase = Phase.WAITING
     message: str = ""
@@ -223,6 +227,11 @@ class Daemons:
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.blame(f"{moving} move at once")
+        modes = {p.storage for p in self.processes.values() if p.phase is Phase.RUNNING}
+        if modes >= {CASSANDRA_4, NONE}:
+            self.blame("a mode of files is left out")
+        if moving and len(modes) > 1:
+            self.blame(f"{moving} moves while files are written in {len(modes)} ways")
         running = [p for p in self.processes.values() if p.phase is Phase.RUNNING and p.mode is not Mode.DECOMMISSIONED]
         for one, other in combinations(running, 2):
             if not one.wire.hears(other.wire):
@@ -262,6 +271,9 @@ class Daemons:
             # Cassandra gives the host ID along with the address.
             volume.host_id = next(host_id for host_id, address in self.ring.items() if address == replaces)
         volume.written, volume.cluster = True, "store"
+        if volume.storage != CASSANDRA_4 and (process.storage == CASSANDRA_4 or process.version < "5"):
+            self.blame(f"{process.name} runs {process.version} as {process.storage}: it cannot read its files")
+        volume.storage = process.storage
 
     def _join(self, process: Process) -> bool:
         """A member begins to join, or ends because it cannot."""

@@ -297,3 +297,55 @@ def test_a_volume_stays_where_a_member_counts_its_data_at_the_moment_of_the_act(
     assert FIRST in objection(wipe, rounds.roster, rounds.scene())
     (waits,) = rounds.operate()
     assert waits.waits_for == f"{FIRST} to see that"
+
+
+def test_members_of_a_new_rack_get_their_rows_before_they_serve() -> None:
+    """Whoever is its own seed would take its place without them."""
+    rounds = settled(2)
+    rounds.scale("b", 2)
+    newcomers = [f"{PREFIX}-b-{ordinal}" for ordinal in range(2)]
+    joined = set()
+
+    def done() -> bool:
+        for name in newcomers:
+            process = rounds.world.processes.get(name)
+            if process is not None and process.mode is Mode.JOINING:
+                assert process.address not in process.seeds
+                joined.add(name)
+        return rounds.settled()
+
+    go_on(rounds, done)
+    assert joined == set(newcomers)
+    assert all(rounds.world.holders[host(rounds, name)] for name in newcomers)
+
+
+def test_a_member_that_is_lost_twice_is_replaced_twice_each_time_by_its_host_id_of_then() -> None:
+    rounds = settled(3)
+    before = host(rounds, SECOND)
+    rounds.give_up(SECOND)
+    go_on(rounds, rounds.settled)
+    first = host(rounds, SECOND)
+    rounds.world.lose(SECOND)
+    for _ in range(30):  # consent for one loss is none for the next
+        rounds.operate()
+        rounds.tick()
+        assert stands(rounds, SECOND) is Standing.MEMBER
+    rounds.give_up(SECOND)
+    go_on(rounds, rounds.settled)
+    assert len({before, first, host(rounds, SECOND)}) == 3
+
+
+def test_after_a_full_outage_those_that_start_find_each_other_though_one_never_does() -> None:
+    rounds = settled(3)
+    before = {name: host(rounds, name) for name in (FIRST, SECOND, LAST)}
+    rounds.world.blocked.add(FIRST)
+    for name in reversed(before):
+        rounds.world.kill(name)
+    go_on(rounds, lambda: all(n in rounds.world.processes and rounds.world.processes[n].serves for n in (SECOND, LAST)))
+    for _ in range(60):
+        rounds.operate()
+        rounds.tick()
+        assert rounds.world.violations == []
+    assert rounds.world.rings == 1
+    assert {name: host(rounds, name) for name in before} == before
+    assert set(rounds.world.processes[SECOND].view.host_ids.values()) == set(before.values())

@@ -9,14 +9,12 @@ from controller.cassandra.access.answers import (
     Keyspace,
     RemoveNode,
     Repair,
-    TakeSnapshot,
-    UpgradeSSTables,
 )
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.member.roster import Roster
-from controller.runtime.kube import CONFIG_MAP, POD, PVC, STATEFULSET, STORAGE_CLASS
+from controller.runtime.kube import CONFIG_MAP, PVC, STATEFULSET, STORAGE_CLASS
 from controller.testkit import virtual_time
-from tests.unit.cassandra.life import NAME, Life, living, operator, spec
+from tests.unit.cassandra.life import NAME, Life, living, spec
 from tests.unit.cassandra.world import NAMESPACE
 
 
@@ -244,29 +242,6 @@ async def test_a_join_that_found_no_node_is_taken_back() -> None:
 
 
 @virtual_time
-async def test_a_correction_of_the_spec_reaches_who_cannot_join() -> None:
-    async with living() as life:
-        life.create(spec(a=2))
-        await life.ready("a-0", "a-1")
-        life.world.blocked.add("store-dc1-a-2")
-        life.scale(a=3)
-
-        def newcomer() -> str:
-            """The uid of its pod."""
-            found = life.server.find(POD, NAMESPACE, "store-dc1-a-2")
-            return str(found["metadata"]["uid"]) if found is not None else ""
-
-        await life.until(newcomer)
-        before, started = newcomer(), life.world.started
-        life.edit(priorityClassName="high")
-        await life.until(lambda: newcomer() not in ("", before))
-        assert life.world.started == started
-        life.world.blocked.clear()
-        life.world.kill("store-dc1-a-2")
-        await life.ready("a-0", "a-1", "a-2")
-
-
-@virtual_time
 async def test_a_member_that_is_lost_before_it_joined_is_given_up_by_its_claim() -> None:
     async with living() as life:
         life.create(spec(a=2))
@@ -287,55 +262,6 @@ async def test_a_member_that_is_lost_before_it_joined_is_given_up_by_its_claim()
         life.world.blocked.clear()
         life.world.kill("store-dc1-a-2")
         await life.ready("a-0", "a-1", "a-2")
-
-
-@virtual_time
-async def test_a_configuration_goes_through_the_members_one_at_a_time() -> None:
-    async with living() as life:
-        life.create(spec(a=2, b=1))
-        await life.ready("a-0", "a-1", "b-0")
-        before = dict(life.world.started)
-        life.edit(config={"concurrent_reads": 16})
-        await life.ready("a-0", "a-1", "b-0")
-        order = [name for name, _ in life.world.starts[-3:]]
-        assert order == ["store-dc1-a-1", "store-dc1-a-0", "store-dc1-b-0"]
-        assert {name: count + 1 for name, count in before.items()} == life.world.started
-        assert life.world.most_down == 1
-
-
-@virtual_time
-async def test_an_upgrade_takes_snapshots_goes_rack_by_rack_and_rewrites_files() -> None:
-    async with living() as life:
-        life.create(spec("4.1.7", a=2, b=1))
-        await life.ready("a-0", "a-1", "b-0")
-        life.edit(upgrade={"canary": 1, "soakSeconds": 2}, version="5.0.3")
-        await life.until(lambda: "spec.upgrade.canary to be 0" in str(life.cluster.status.plan.steps))
-        await life.until(lambda: life.cluster.status.version == "4.1.7 to 5.0.3")
-        life.scale(b=2)
-        await life.until(lambda: "members to run 5.0.3" in str(life.cluster.status.plan.steps))
-        assert "store-dc1-b-1" not in life.roster.seats
-        life.edit(upgrade={"canary": 0, "soakSeconds": 2})
-        await life.ready("a-0", "a-1", "b-0", "b-1")
-        told = [(name, type(command)) for name, command in life.world.told]
-        for name in ("store-dc1-a-0", "store-dc1-a-1", "store-dc1-b-0"):
-            assert (name, TakeSnapshot) in told
-            assert (name, UpgradeSSTables) in told
-        assert life.cluster.status.version == "5.0.3"
-        life.edit(version="4.1.7")
-        await life.until(lambda: life.condition("Degraded")[1] == "InvalidSpec")
-        assert "files of 5.0.3" in life.condition("Degraded")[2]
-
-
-@virtual_time
-async def test_an_upgrade_may_be_taken_back_while_it_has_not_ended() -> None:
-    async with living() as life:
-        life.create(spec("4.1.7", a=2))
-        await life.ready("a-0", "a-1")
-        life.edit(upgrade={"canary": 1, "soakSeconds": 2}, version="5.0.3")
-        await life.until(lambda: life.cluster.status.version == "4.1.7 to 5.0.3")
-        life.edit(upgrade={"canary": 0, "soakSeconds": 2}, version="4.1.7")
-        await life.ready("a-0", "a-1")
-        assert life.cluster.status.version == "4.1.7"
 
 
 def sized(life: Life, size: str) -> None:
@@ -365,19 +291,6 @@ async def test_volumes_grow_and_nobody_is_restarted() -> None:
         sized(life, "1Gi")
         await life.until(lambda: "they never shrink; set 2Gi or more" in life.condition("Degraded")[2])
         assert life.world.started == before
-
-
-@virtual_time
-async def test_a_newer_operator_restarts_nobody() -> None:
-    async with living(operated=False) as life:
-        async with operator(life):
-            life.create(spec(a=2))
-            await life.ready("a-0", "a-1")
-        before = dict(life.world.started)
-        async with operator(life, image="rook/operator:2"):
-            life.scale(a=3)
-            await life.ready("a-0", "a-1", "a-2")
-        assert {name: count for name, count in life.world.started.items() if name in before} == before
 
 
 @virtual_time

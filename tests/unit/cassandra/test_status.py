@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -39,7 +40,8 @@ def shown(
     look = Look(obj=cluster, spec=wanted["spec"], mode=APPLY, now=scenes.NOW)
     status = show(look, seen, found)
     assert {condition.observed_generation for condition in status.conditions} == {status.observed_generation} == {2}
-    told = {c.type: (c.status, c.reason, c.message) for c in status.conditions if c.type != "FieldsHonoured"}
+    elsewhere = ("FieldsHonoured", "UpdateAvailable", "RolloutStopped")
+    told = {c.type: (c.status, c.reason, c.message) for c in status.conditions if c.type not in elsewhere}
     return status.phase, status.message, told
 
 
@@ -151,3 +153,13 @@ def test_a_cluster_that_goes_tells_so() -> None:
     assert (phase, message) == ("Deleting", "The Cluster is being deleted")
     assert told["Deleting"] == ("True", "Deleting", "")
     assert told["Ready"] == ("False", "Deleting", message)
+
+
+def test_who_does_not_start_since_it_was_away_for_too_long_is_to_be_given_up() -> None:
+    said = (
+        "ERROR [main] CassandraDaemon.java:887 - There are tables for which gc_grace_seconds is older than the lastly"
+    )
+    _, message, _ = shown(outcome(), ring((LAST, replace(unanswered(LAST), trouble=said))))
+
+    assert "it was away for longer than deleted rows are remembered, and would bring them back: give it up" in message
+    assert f"{{member: {LAST}, hostID: host-{LAST}}}" in message

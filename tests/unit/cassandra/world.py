@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.access.answers import Job, JobState, Mode
 from controller.framework import tls
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE, STATEFULSET
@@ -173,7 +174,8 @@ class World(Daemons):
         version = meta["labels"]["cassandra.rook.io/version"]
         volume = self.volumes.setdefault(claim, Volume())
         self.starts.append((pod, version))
-        process = Process(pod, made["metadata"]["uid"], ip, volume, version, wire=self._wire(pod, template))
+        storage = meta.get("annotations", {}).get("cassandra.rook.io/storage-mode", CASSANDRA_4)
+        process = Process(pod, made["metadata"]["uid"], ip, volume, version, storage, wire=self._wire(pod, template))
         self.processes[pod] = process
         self._certify(process)
 

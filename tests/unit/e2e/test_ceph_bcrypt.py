@@ -5,12 +5,12 @@ from types import ModuleType
 
 import pytest
 
-from e2e import images
+from e2e import image_recipe
 
 
 @pytest.fixture(scope="module")
 def bcrypt() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ceph_bcrypt", images.RECIPES_DIRECTORY / "ceph" / "bcrypt.py")
+    spec = importlib.util.spec_from_file_location("ceph_bcrypt", image_recipe.RECIPES_DIRECTORY / "ceph" / "bcrypt.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.apis.ceph import CEPH_CLUSTER
-from controller.apis.ceph.cluster import ProbeSpec
+from controller.apis.ceph.health import ProbeSpec
 from controller.apis.meta import ObjectMeta
 from controller.framework.labels import INSTANCE
 from controller.framework.workload import Owner, PodSettings, deployment, pod_template, probes, stateful_set

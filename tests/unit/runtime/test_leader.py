@@ -12,7 +12,8 @@ import pytest
 import structlog.testing
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
-from controller.runtime.leader import Elector, KubeLease, LeaderElection, LeadershipLostError, NotLeaderError
+from controller.runtime.leader import Elector, LeadershipLostError, NotLeaderError
+from controller.runtime.lease import KubeLease, LeaderElection
 from controller.testkit import ApiServer, Connection, now, pause, until, virtual_time
 from informers import ApiError, Client, Delta, InformerFactory
 

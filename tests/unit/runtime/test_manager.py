@@ -218,11 +218,11 @@ async def test_a_worker_that_is_lost_makes_the_process_not_alive() -> None:
     async with running(manager):
         controller.queue.add(Request("rook", "x"))
         await asyncio.sleep(150)
-        assert manager.live()["workers"] == "ok"
+        assert manager.health.live()["workers"] == "ok"
         await asyncio.sleep(50)
-        assert manager.live()["workers"] == "test rook/x goes on after 200 s though it was cancelled"
+        assert manager.health.live()["workers"] == "test rook/x goes on after 200 s though it was cancelled"
         await asyncio.sleep(850)
-        assert manager.live()["workers"] == "ok"
+        assert manager.health.live()["workers"] == "ok"
 
 
 TOYS = Resource("example.com", "v1", "Toy", "toys")
@@ -249,7 +249,7 @@ async def test_an_optional_cache_that_cannot_be_filled_holds_up_only_who_watches
         async with running(manager):
             await asyncio.sleep(300)
             assert done == ["pods"]
-            assert set(manager.ready().values()) == {"ok"}
+            assert set(manager.health.ready().values()) == {"ok"}
             server.serve(TOYS)
             await until(lambda: done == ["pods", "toys"], within=100)
     assert not [entry for entry in logs if entry.get("controller") == "pods"]
@@ -273,7 +273,7 @@ async def test_a_cache_that_all_need_holds_up_all_and_is_named() -> None:
         task = asyncio.create_task(manager.run(signals=False))
         await asyncio.sleep(130)
         assert done == []
-        assert "404: 404 page not found" in manager.ready()["informer-toys.example.com"]
+        assert "404: 404 page not found" in manager.health.ready()["informer-toys.example.com"]
         assert any("toys.example.com: 404: 404 page not found" in str(entry.get("caches")) for entry in logs)
         server.serve(TOYS)
         await until(lambda: done == ["pods"], within=100)
@@ -338,11 +338,11 @@ async def test_a_server_that_is_away_for_a_while_leaves_the_replicas_ready() -> 
     async with running(manager):
         server.stop()
         await asyncio.sleep(60)
-        assert manager.ready()["informer-pods"] == "ok"
+        assert manager.health.ready()["informer-pods"] == "ok"
         await asyncio.sleep(90)
-        assert manager.ready()["informer-pods"] != "ok"
+        assert manager.health.ready()["informer-pods"] != "ok"
         server.start()
-        await until(lambda: manager.ready()["informer-pods"] == "ok", within=60)
+        await until(lambda: manager.health.ready()["informer-pods"] == "ok", within=60)
 
 
 @virtual_time

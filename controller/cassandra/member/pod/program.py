@@ -92,7 +92,8 @@ class Program:
             except subprocess.TimeoutExpired:
                 self.look()
                 continue
-            log(f"Cassandra ended with status {status}")
+            if status <= 0:  # otherwise its own last line says why, and is shown to people
+                log(f"Cassandra ended with status {status}")
             return 128 - status if status < 0 else status
 
     def stop(self, *_: object) -> None:

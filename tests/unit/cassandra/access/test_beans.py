@@ -10,6 +10,7 @@ from controller.cassandra.access import beans
 from controller.cassandra.access.answers import (
     UNREACHABLE,
     Bootstrap,
+    BulkLoad,
     Cleanup,
     ClearSnapshot,
     Command,
@@ -185,6 +186,7 @@ def test_a_replication_that_cannot_be_read_is_not_none() -> None:
             ["t", {}, ["app"]],
         ),
         (ClearSnapshot("t"), "clearSnapshot(java.lang.String,[Ljava.lang.String;)", ["t", []]),
+        (BulkLoad("/var/lib/cassandra/x/app/rows"), "bulkLoad(java.lang.String)", ["/var/lib/cassandra/x/app/rows"]),
     ],
 )
 def test_orders(command: Command, operation: str, arguments: list[object]) -> None:

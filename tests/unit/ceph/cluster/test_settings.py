@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.records import parse
 from controller.ceph.cluster.settings import (
     DEFAULTS,
     ConfigState,
@@ -125,7 +126,8 @@ def test_a_state_is_read_from_the_mons_answers() -> None:
         {"section": "osd", "name": "osd_max_backfills", "value": "3", "mask": "class:hdd"},
     ]
     record = {"who": "osd", "name": "osd_memory_target", "asked": digest("1G"), "stored": digest("1073741824")}
-    assert ConfigState.parse(dump, {"rook/config/osd/osd_memory_target": json.dumps(record)}) == ConfigState(
+    keys = {"rook/config/osd/osd_memory_target": json.dumps(record)}
+    assert ConfigState.parse(dump, parse(keys)) == ConfigState(
         {SIZE: "1073741824", ("osd/class:hdd", "osd_max_backfills"): "3"},
         {SIZE: Owned(digest("1G"), digest("1073741824"))},
     )
@@ -140,7 +142,7 @@ async def test_a_setting_that_was_made_needs_no_second_one() -> None:
     ceph.answers["config set"] = spelled_as_mons_do
     await set_config(ceph, SetConfig("osd", "osd_memory_target", "1G"))
     (record,) = [call for call in ceph.asked if call[0] == "config-key set"]
-    found = ConfigState.parse(ceph.answers["config dump"], {record[1]["key"]: record[1]["val"]})
+    found = ConfigState.parse(ceph.answers["config dump"], parse({record[1]["key"]: record[1]["val"]}))
     cluster = a_cluster_with({"osd": {"osd_memory_target": "1G"}})
     defaults = state({}, {})
     both = ConfigState({**defaults.values, **found.values}, {**defaults.owned, **found.owned})

@@ -25,6 +25,7 @@ from controller.ceph.osd.prepare_job import (
     prepare_job,
 )
 from controller.framework.children import Delete
+from controller.framework.install import DIRECTORY
 from tests.unit.ceph.osd.cases import (
     GIB,
     IMAGE,
@@ -73,7 +74,7 @@ class TestScript:
 
     def test_the_file_is_copied_by_the_command_of_the_container(self, tmp_path: Path) -> None:
         (copy,) = running(cluster(), an_osd(0))["spec"]["template"]["spec"]["initContainers"]
-        command = [part.replace(script_image.DIRECTORY, str(tmp_path)) for part in copy["command"]]
+        command = [part.replace(DIRECTORY, str(tmp_path)) for part in copy["command"]]
         subprocess.run([sys.executable, *command[2:]], check=True)  # "-I" would not see this checkout
         copied = (tmp_path / "osd_script.py").read_bytes()
         assert copied == files("controller.ceph.osd").joinpath("script.py").read_bytes()

@@ -40,6 +40,11 @@ class TestRemovals:
         steps = analyze(cluster(), a_context(cluster()), observation(running(cluster(), an_osd(0)), states={}))
         assert [(s.subject, type(s.action)) for s in steps] == [("osd.0", Delete)]
 
+    def test_a_deployment_that_goes_already_is_left_alone(self) -> None:
+        going = running(cluster(), an_osd(0))
+        going["metadata"]["deletionTimestamp"] = "2027-01-15T08:00:00Z"
+        assert analyze(cluster(), a_context(cluster()), observation(going, states={})) == ()
+
     @pytest.mark.parametrize("known_by", ["Deployment rook-ceph-osd-0", "osd.0 on /dev/sdb of node a"])
     def test_mons_that_know_of_no_osd_do_not_decide_that_there_is_none(self, known_by: str) -> None:
         """Their stores were made anew, by the keys that there are. Nobody is told to wipe a device."""

@@ -24,8 +24,9 @@ from controller.ceph.pool.act import (
     with_consent,
 )
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.observe import PoolObservation, PoolState, observe, valuables
+from controller.ceph.pool.observe import PoolObservation, PoolState, observe, read_owned, valuables
 from controller.framework.consent import NoConsentError
+from controller.framework.owned import Owned
 from tests.unit.ceph.pools import HOST, NOW, pool, present, replicated, seen
 
 if TYPE_CHECKING:
@@ -69,13 +70,22 @@ class TestConsent:
         assert len(await self.carry_out(forced=False)) == 1
 
 
+def record(name: str, setting: str) -> str:
+    """The record of a setting that was set to "true"."""
+    return json.dumps({"who": name, "name": setting, "asked": "true", "stored": "True"})
+
+
+OTHERS = {"rook/pool/replicapool-2/bulk": record("replicapool-2", "bulk"), "rook/pool/replicapool/x": "no record"}
+"""What else is among the config-keys."""
+
+
 class FakeCeph:
     """The mons, as far as pools go: one pool, its settings, rules and the config-keys."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {"size": 3, "bulk": False}
         self.quotas = {"quota_max_bytes": 0, "quota_max_objects": 0}
-        self.keys: dict[str, str] = {"rook/pool/replicapool-2/bulk": '["true", "True"]'}
+        self.keys: dict[str, str] = dict(OTHERS)
         self.rules = [{"rule_id": 0, "rule_name": "replicapool", "steps": []}]
         self.commands: list[tuple[str, dict[str, Any]]] = []
 
@@ -156,13 +166,16 @@ class TestCommands:
         ceph, spec = FakeCeph(), pool(replicated(parameters={"target_size_bytes": "1G"}, quotas={"maxBytes": 5}))
         for step in analyze(spec, seen(present())).steps:
             await ceph.do(step.action)
-        assert json.loads(ceph.keys["rook/pool/replicapool/target_size_bytes"]) == ["1G", "1073741824"]
-        assert json.loads(ceph.keys["rook/pool/replicapool/quota_max_bytes"]) == ["5", "5"]
+        assert {"rook/pool/replicapool/target_size_bytes", "rook/pool/replicapool/quota_max_bytes"} <= ceph.keys.keys()
+        assert await read_owned(ceph, "replicapool") == {
+            "target_size_bytes": Owned("1G", "1073741824"),
+            "quota_max_bytes": Owned("5", "5"),
+        }
         observed = await observe(ceph, spec)
         assert analyze(spec, observed_with_rule(observed)).steps == ()
         for step in analyze(pool(), observed_with_rule(observed)).steps:
             await ceph.do(step.action)
-        assert list(ceph.keys) == ["rook/pool/replicapool-2/bulk"]
+        assert list(ceph.keys) == list(OTHERS)
         assert (ceph.values["target_size_bytes"], ceph.quotas["quota_max_bytes"]) == ("0", 0)
 
     async def test_commands_of_a_creation(self) -> None:
@@ -209,11 +222,11 @@ class TestCommands:
 
     async def test_deletion(self) -> None:
         ceph = FakeCeph()
-        ceph.keys["rook/pool/replicapool/bulk"] = '["true", "True"]'
+        ceph.keys["rook/pool/replicapool/bulk"] = record("replicapool", "bulk")
         await ceph.do(DeletePool("replicapool", rule="replicapool", profile="replicapool_ecprofile", forced=True))
         names = [prefix for prefix, _ in ceph.commands]
         assert names == ["osd pool delete", "osd crush rule rm", "osd erasure-code-profile rm", "config-key rm"]
-        assert list(ceph.keys) == ["rook/pool/replicapool-2/bulk"]
+        assert list(ceph.keys) == list(OTHERS)
 
 
 def observed_with_rule(observation: PoolObservation) -> PoolObservation:

@@ -1,0 +1,1 @@
+"""Backups of Cassandra in any S3, and restores from them."""

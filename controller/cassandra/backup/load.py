@@ -1,0 +1,178 @@
+"""A member's part of a restore: files are brought back table by table, verified, and streamed to their owners.
+
+Cassandra's own bulk loading finds the owners, so that the ring may be another one than that of the backup.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import batched, groupby
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+import anyio
+import msgspec
+
+from controller.cassandra.access.answers import BulkLoad, JobState, RefusedError, UnansweredError
+from controller.cassandra.backup.bucket import HopelessError
+from controller.cassandra.backup.catalog import copies, dealt, file_key, renumbered, sstables
+from controller.cassandra.backup.seal import read, read_members
+from controller.cassandra.member.containers import DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from controller.cassandra.access.members import Member
+    from controller.cassandra.backup.bucket import Bucket
+    from controller.cassandra.backup.catalog import Backup, SSTable
+
+SCRATCH = "rook-restore"
+"""Below the volume of a member: what a restore has brought and Cassandra has not yet taken."""
+WORKERS = 4
+BATCH = 64
+SPARE = 0.05
+"""The part of a volume that stays free."""
+POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 120.0
+"""How long a member may not answer before it counts as gone."""
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """What a member has brought back."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+async def load(
+    bucket: Bucket,
+    member: Member,
+    volume: Path,
+    *,
+    backup: str,
+    operation: str,
+    keyspaces: Iterable[str],
+    number: int,
+    members: int,
+    say: Callable[[str], None],
+) -> Loaded:
+    """Brings back this member's share of a backup; what an earlier try has brought is not brought again.
+
+    Args:
+        bucket: Where the backup is.
+        member: Loads what was brought.
+        volume: Its volume, as it is mounted here.
+        backup: The backup's name.
+        operation: The uid of the Operation.
+        keyspaces: Those to restore; none: all.
+        number: Which of the shares, from 0.
+        members: How many shares there are.
+        say: Writes a line about how far it is.
+
+    Raises:
+        HopelessError: A file is damaged, or there is too little space.
+        BucketError: The bucket does not answer now.
+        AccessError: The member does not load it.
+    """
+    whole = await anyio.to_thread.run_sync(read, bucket, backup)
+    names = tuple(keyspaces) or tuple(whole.keyspaces)
+    # Views are made by Cassandra out of their tables.
+    tables = [
+        table
+        for table in sstables(await anyio.to_thread.run_sync(read_members, bucket, whole), names)
+        if table.table[1] in whole.keyspaces[table.table[0]].columns
+    ]
+    share = dealt(tables, members)[number]
+    scratch = volume / SCRATCH / operation
+    scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.parent.iterdir():
+        if left != scratch:  # of an operation that is no more: a cluster has one at a time
+            await anyio.to_thread.run_sync(shutil.rmtree, left)
+    _check_space(scratch, whole, tables, share, members)
+    done = Loaded()
+    for (keyspace, table), group in groupby(share, key=lambda part: part.table):
+        parts = tuple(group)
+        # One process of ours writes here at a time, and its next try goes by these marks.
+        mark = scratch / f"{keyspace}.{table}.loaded"
+        if not mark.exists():
+            directory = scratch / keyspace / table
+            directory.mkdir(parents=True, exist_ok=True)
+            say(f"{keyspace}.{table}: {sum(part.bytes for part in parts)} bytes")
+            await anyio.to_thread.run_sync(_bring, bucket, directory, parts)
+            seen = PurePosixPath(DATA, SCRATCH, operation, keyspace, table)
+            await _load(member, f"load-{operation}-{keyspace}-{table}".replace("_", "."), str(seen))
+            mark.touch()
+            shutil.rmtree(directory)
+        done = Loaded(
+            done.files + sum(len(part.files) for part in parts), done.bytes + sum(part.bytes for part in parts)
+        )
+    shutil.rmtree(scratch)
+    return done
+
+
+def _check_space(
+    scratch: Path, whole: Backup, tables: Sequence[SSTable], share: Sequence[SSTable], members: int
+) -> None:
+    """The largest table of the share is there twice for a while, and what other members stream comes meanwhile."""
+    sizes: dict[tuple[str, str], int] = {}
+    for part in share:
+        sizes[part.table] = sizes.get(part.table, 0) + part.bytes
+    here = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
+    streamed = sum(part.bytes * copies(whole.keyspaces[part.table[0]].factors, members) // members for part in tables)
+    needed = max(sizes.values(), default=0) + streamed - here
+    state = os.statvfs(scratch)
+    free = int(state.f_bavail * state.f_frsize - SPARE * state.f_blocks * state.f_frsize)
+    if needed > free:
+        raise HopelessError(
+            f"the member's volume has room for {max(free, 0)} bytes more, and {needed} are needed: make it larger"
+        )
+
+
+def _bring(bucket: Bucket, directory: Path, parts: Sequence[SSTable]) -> None:
+    """Brings the files of a table, and numbers them anew: members number theirs alike."""
+    wanted = [
+        (file_key(part.host_id, file), directory / renumbered(file, number), file)
+        for number, part in enumerate(parts, 1)
+        for file in part.files
+    ]
+    missing = [item for item in wanted if not item[1].exists()]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for batch in batched(missing, BATCH):
+            tries = [
+                pool.submit(bucket.download, key, path, size=file.size, sha256=file.sha256) for key, path, file in batch
+            ]
+            for one in tries:
+                one.result()
+
+
+async def _load(member: Member, job_id: str, directory: str) -> None:
+    """Has Cassandra stream what is in a directory, and waits for the end of it; that may be an earlier try's."""
+    number = 1
+    while (found := await _patiently(partial(member.job, f"{job_id}-{number}"))) and found.state is JobState.FAILED:
+        number += 1
+    job_id = f"{job_id}-{number}"
+    job = await _patiently(partial(member.start, job_id, BulkLoad(directory)))
+    while job.state is JobState.RUNNING:
+        await anyio.sleep(POLL_SECONDS)
+        found = await _patiently(partial(member.job, job_id))
+        if found is None:
+            raise UnansweredError("the member was restarted while it loaded files")
+        job = found
+    if job.state is JobState.FAILED:
+        raise RefusedError(f"Cassandra did not load {directory}: {job.message}")
+
+
+async def _patiently[T](ask: Callable[[], Awaitable[T]]) -> T:
+    """An answer, though the member may not give it for a while."""
+    end = anyio.current_time() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except UnansweredError:
+            if anyio.current_time() > end:
+                raise
+        await anyio.sleep(POLL_SECONDS)
