@@ -26,6 +26,7 @@ FIELD_MANAGER = "e2e"
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 PATHS = {
     "CassandraCluster": ("/apis/cassandra.rook.io/v1alpha1", "clusters"),
+    "CassandraOperation": ("/apis/cassandra.rook.io/v1alpha1", "operations"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),

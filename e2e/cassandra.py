@@ -12,6 +12,7 @@ from e2e.eventually import NotYetError, eventually
 NAME = "store"
 DATACENTER = "dc1"
 KIND = "CassandraCluster"
+OPERATION = "CassandraOperation"
 CLIENT = "cassandra-client"
 JOIN_SECONDS = 150.0
 """How long a member may take to join, its volume and its image included."""
@@ -106,6 +107,23 @@ def wait(environment: Environment, racks: Mapping[str, int], *, deadline: float)
             raise NotYetError(f"{env.progress(found)} ({states or 'no members'})")
 
     eventually("the Cassandra cluster", look, deadline=deadline)
+
+
+def operate(environment: Environment, name: str, act: Manifest, *, deadline: float) -> Manifest:
+    """Carry out an Operation on the cluster; its status when it has ended."""
+    meta = {"name": name, "namespace": env.NAMESPACE}
+    wanted = {"apiVersion": "cassandra.rook.io/v1alpha1", "kind": "Operation", "metadata": meta}
+    environment.api.delete(OPERATION, name, env.NAMESPACE)
+    env.gone(environment, OPERATION, name, env.NAMESPACE)
+    environment.api.apply({**wanted, "spec": {"cluster": NAME, **act}}, kind=OPERATION)
+
+    def look() -> Manifest:
+        status: Manifest = environment.api.get(OPERATION, name, env.NAMESPACE).get("status", {})
+        if status.get("phase") not in ("Succeeded", "Failed"):
+            raise NotYetError(f"{status.get('phase', 'the operator to see it')}: {status.get('message', '')}")
+        return status
+
+    return eventually(f"Operation {name}", look, deadline=deadline)
 
 
 def deploy_client(environment: Environment) -> None:

@@ -1,4 +1,4 @@
-"""Cassandra: a cluster is made, grows, shrinks, loses a member, is upgraded while clients write, and goes.
+"""Cassandra: a cluster is made, grows, shrinks, loses a member, is restored, is upgraded while clients write, and goes.
 
 The scenarios are told in this order, on one cluster: each begins with what the one before it left.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e import cassandra
+from e2e import cassandra, minio
 from e2e import environment as env
 from e2e.api import ApiError, condition
 from e2e.cassandra import JOIN_SECONDS, client, member
@@ -157,6 +157,32 @@ def test_a_member_that_is_lost_with_its_volume_is_replaced_by_consent(cluster: E
     cassandra.wait(cluster, {"a": 2, "b": 1}, deadline=2 * JOIN_SECONDS)
     assert cassandra.members(cluster)[name]["hostID"] != host_id
     check_rows(cluster)
+
+
+def test_rows_that_were_deleted_come_back_from_a_backup(cluster: Environment) -> None:
+    minio.deploy(cluster)
+    try:
+        backup = {"destination": {"s3": minio.location()}}
+        status = cassandra.operate(cluster, "monday", {"backup": backup}, deadline=600)
+        assert status["phase"] == "Succeeded", status
+        assert status["backup"]["keyspaces"] == ["shop"]
+        assert status["backup"]["files"] > 0
+
+        client(cluster, "delete", "0", "100")
+        assert client(cluster, "count")["missing"]
+        restore = {"source": {"s3": minio.location()}, "backup": "monday"}
+        refused = cassandra.operate(cluster, "refused", {"restore": restore}, deadline=300)
+        assert refused["phase"] == "Failed"
+        assert "table shop.orders exists" in refused["message"]
+        assert client(cluster, "count")["missing"]
+
+        status = cassandra.operate(cluster, "back", {"restore": {**restore, "overwrite": ["shop"]}}, deadline=600)
+        assert status["phase"] == "Succeeded", status
+        check_rows(cluster)
+    finally:
+        for name in ("monday", "refused", "back"):
+            cluster.api.delete(cassandra.OPERATION, name, env.NAMESPACE)
+        minio.remove(cluster)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import anyio
 
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.cluster import kind as cluster
+from controller.cassandra.operation import kind as operation
+from controller.cassandra.operation import schedule
 
 if TYPE_CHECKING:
     from controller.framework.settings import Settings
@@ -18,6 +20,8 @@ def register(manager: Manager, settings: Settings) -> None:
     """Has `manager` serve every kind of Cassandra's; connections to members are closed when it stops."""
     members = HttpMembers()
     cluster.register(manager, settings, members)
+    operation.register(manager, settings, members)
+    schedule.register(manager, settings)
 
     async def keep_connections() -> None:
         async with members:

@@ -100,13 +100,14 @@ class Applier:
         self._statuses: OrderedDict[tuple[str, ...], _Status] = OrderedDict()
         self._turns = Turns()
 
-    async def apply(self, obj: JsonObject, *, informer: Informer[Any] | None = None) -> bool:
+    async def apply(self, obj: JsonObject, *, informer: Informer[Any] | None = None, version: str = "") -> bool:
         """Gives the object in the cluster every field of `obj`; creates the object if there is none.
 
         Args:
             obj: apiVersion, kind, metadata with name (and namespace), and the fields wanted. Fields that an earlier
                 apply set and this one does not are unset. `stringData` of a Secret is taken as `data`.
             informer: Of the object's kind; needed for a custom kind that no cache of the factory holds.
+            version: Write only over this resourceVersion of the object; ApiError 409 for another one.
 
         Returns:
             Whether something was written: False when nothing differs.
@@ -135,6 +136,8 @@ class Applier:
             return False
         try:
             body = _with_digest(wanted, digest, key)
+            if version:
+                body["metadata"]["resourceVersion"] = version
             made = await self._patch(resource, namespace, name, body, self._program.name)
         except ApiError as error:
             fields = immutable_fields(error)

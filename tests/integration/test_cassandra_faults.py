@@ -10,7 +10,16 @@ import pytest
 
 from controller.apis.cassandra.cluster import CASSANDRA_4, NONE, UPGRADING
 from controller.cassandra.access import roles
-from controller.cassandra.access.answers import Flush, JobState, Mode, Phase, RefusedError, Repair
+from controller.cassandra.access.answers import (
+    SYSTEM_KEYSPACES,
+    Flush,
+    JobState,
+    Mode,
+    Phase,
+    RefusedError,
+    RemoveNode,
+    Repair,
+)
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Login
 from controller.cassandra.cluster.certificates import fingerprint
@@ -313,3 +322,50 @@ async def test_files_of_5_0_are_written_from_the_second_mode_on_and_4_1_does_not
     await asyncio.to_thread(node.start, "cassandra-41")
     assert await asyncio.to_thread(node.status) != 0
     assert "unreadable sstables" in await asyncio.to_thread(node.log)
+
+
+async def test_of_two_that_are_lost_one_is_replaced_and_the_other_joins_where_nobody_knows_it(
+    lab: Lab, members: HttpMembers
+) -> None:
+    first, second, third = nodes = [lab.node(number) for number in range(3)]
+    lost = []
+    for number, node in enumerate(nodes):
+        node.record(seeds=(first.address,), founder=not number)
+        await asyncio.to_thread(node.start, authentication=False)
+        lost.append((await serving(members, node)).host_id)
+        if not number:
+            await write_rows(members, first, None, len(ROWS), copies=3)
+    async with session(members, first, None) as cql:
+        for name in sorted(SYSTEM_KEYSPACES):
+            await roles.set_replication(cql, name, {"dc1": 3})
+    addresses = {second.address, third.address}
+    for node in (second, third):
+        await asyncio.to_thread(node.kill)
+        await asyncio.to_thread(node.lose_volume)
+    await eventually(
+        members.member(first.door).look,
+        lambda look: look.state is not None and look.state.ring.unreachable == addresses,
+        "both are seen down",
+    )
+
+    # One is replaced while the other is down.
+    gone, second.address = second.address, f"{SUBNET}.41"
+    second.record(seeds=(first.address,), replace=gone)
+    await asyncio.to_thread(second.start)
+    assert (await serving(members, second)).host_id not in lost
+
+    # The other is taken out by hand: nobody can take its place any more, and an empty member joins.
+    assert (await done(members, first, "remove", RemoveNode(lost[2]))).state is JobState.SUCCEEDED
+    gone, third.address = third.address, f"{SUBNET}.42"
+    third.record(seeds=(first.address,), replace=gone)
+    await asyncio.to_thread(third.start)
+    assert await asyncio.to_thread(third.status) != 0
+    log = await asyncio.to_thread(third.log)
+    assert "Cannot replace_address" in log
+    await asyncio.to_thread(third.remove)
+    third.record(seeds=(first.address,))
+    await asyncio.to_thread(third.start)
+    ring = (await serving(members, third)).ring.host_ids
+    assert len(ring) == 3
+    assert not {lost[1], lost[2]} & set(ring.values())
+    assert await read_rows(members, third, None) == ROWS

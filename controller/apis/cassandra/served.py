@@ -35,8 +35,13 @@ CLUSTER: Mapping[str, Honoured] = {
 }
 """The fields of a Cluster's spec that are served."""
 
-OPERATION: Mapping[str, Honoured] = {}
-"""The fields of an Operation's spec that are served: none yet."""
+OPERATION: Mapping[str, Honoured] = dict.fromkeys(
+    ("cluster", "deadlineSeconds", "paused", "repair", "cleanup", "backup", "restore")
+)
+"""The fields of an Operation's spec that are served."""
 
-SCHEDULE: Mapping[str, Honoured] = {}
-"""The fields of an OperationSchedule's spec that are served: none yet."""
+SCHEDULE: Mapping[str, Honoured] = {
+    **dict.fromkeys(("schedule", "timeZone", "suspend", "concurrency", "startingDeadlineSeconds", "history")),
+    "operation": OPERATION,
+}
+"""The fields of an OperationSchedule's spec that are served."""

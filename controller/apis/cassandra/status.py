@@ -77,8 +77,8 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     members_omitted: Int32 = 0
     """Members that `members` does not list."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
-    """Ready, Progressing, Degraded and FieldsHonoured; CertificatesCurrent where members have certificates; Failure
-    while a step fails; Deleting while it is deleted."""
+    """Ready, Progressing, Degraded, UpdateAvailable, RolloutStopped and FieldsHonoured; CertificatesCurrent where
+    members have certificates; Failure while a step fails; Deleting while it is deleted."""
     timers: dict[str, str] = field(default_factory=dict)
     """Since when what is waited for has been so."""
     plan: PlanStatus = PlanStatus()

@@ -79,7 +79,7 @@ class Report:
         phase: What it is at.
         message: Why, where it does not run Cassandra.
         host_id: That of the ring's member whose data are on the volume; empty where nobody's are.
-        volume_size: Bytes of the volume.
+        volume_size: Bytes of the volume that Cassandra uses or may use; what is reserved for root is not among them.
         volume_free: Bytes of them that Cassandra may still write.
         certificates: Tells the certificate and authorities that Cassandra was given last from others; empty: none.
     """
@@ -292,10 +292,22 @@ class Repair:
 
     Attributes:
         primary: Only those ranges of which this member has the first copy: enough when each member is told to.
+        incremental: Compare only what was written since the last incremental repair.
     """
 
     keyspace: str
     primary: bool = True
+    incremental: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StopRepairs:
+    """Break off all repairs that this member takes part in. Those that it was told to do fail."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopCleanups:
+    """Break off all cleanups of this member. Those that it was told to do fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +353,8 @@ type Command = (
     | UpgradeSSTables
     | Flush
     | Repair
+    | StopRepairs
+    | StopCleanups
     | TakeSnapshot
     | ClearSnapshot
     | BulkLoad

@@ -26,6 +26,8 @@ from controller.cassandra.access.answers import (
     ResumeBootstrap,
     Ring,
     State,
+    StopCleanups,
+    StopRepairs,
     Stream,
     TakeSnapshot,
     UnansweredError,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 STORAGE = "org.apache.cassandra.db:type=StorageService"
+COMPACTIONS = "org.apache.cassandra.db:type=CompactionManager"
 _STRINGS = "[Ljava.lang.String;"
 
 
@@ -245,22 +248,42 @@ def order(command: Command) -> JsonObject:
             return _order("removeNode(java.lang.String)", host_id)
         case ResumeBootstrap():
             return _order("resumeBootstrap()")
-        case Cleanup(name):
-            return _order(f"forceKeyspaceCleanup(java.lang.String,{_STRINGS})", name, [])
-        case UpgradeSSTables(name):
-            return _order(f"upgradeSSTables(java.lang.String,boolean,{_STRINGS})", name, True, [])
-        case Flush(name):
-            return _order(f"forceKeyspaceFlush(java.lang.String,{_STRINGS})", name, [])
+        case Cleanup() | UpgradeSSTables() | Flush():
+            return _write(command)
         case TakeSnapshot(tag, names):
             return _order(f"takeSnapshot(java.lang.String,java.util.Map,{_STRINGS})", tag, {}, list(names))
         case ClearSnapshot(tag):
             return _order(f"clearSnapshot(java.lang.String,{_STRINGS})", tag, [])
         case BulkLoad(directory):
             return _order("bulkLoad(java.lang.String)", directory)
-        case Repair(name, primary):
-            options = {"primaryRange": str(primary).lower(), "incremental": "false", "parallelism": "parallel"}
-            follow = {"follow": "getParentRepairStatus(int)"}
-            return {**_order("repairAsync(java.lang.String,java.util.Map)", name, options), **follow}
+        case StopRepairs() | StopCleanups():
+            return _stop(command)
+        case Repair():
+            return _repair(command)
+
+
+def _write(command: Cleanup | UpgradeSSTables | Flush) -> JsonObject:
+    """What writes the files of a keyspace."""
+    match command:
+        case Cleanup(name):
+            return _order(f"forceKeyspaceCleanup(java.lang.String,{_STRINGS})", name, [])
+        case UpgradeSSTables(name):
+            return _order(f"upgradeSSTables(java.lang.String,boolean,{_STRINGS})", name, True, [])
+        case Flush(name):
+            return _order(f"forceKeyspaceFlush(java.lang.String,{_STRINGS})", name, [])
+
+
+def _repair(command: Repair) -> JsonObject:
+    choices = {"primaryRange": command.primary, "incremental": command.incremental}
+    options = {key: str(value).lower() for key, value in choices.items()} | {"parallelism": "parallel"}
+    order = _order("repairAsync(java.lang.String,java.util.Map)", command.keyspace, options)
+    return {**order, "follow": "getParentRepairStatus(int)"}
+
+
+def _stop(command: StopRepairs | StopCleanups) -> JsonObject:
+    if isinstance(command, StopRepairs):
+        return _order("forceTerminateAllRepairSessions()")
+    return {"mbean": COMPACTIONS, **_order("stopCompaction(java.lang.String)", "CLEANUP")}
 
 
 def _order(operation: str, *arguments: Any) -> JsonObject:

@@ -25,13 +25,16 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.cluster.deletion import DeleteClaim
 from controller.cassandra.cluster.objects import roster_config_map
+from controller.cassandra.cluster.observe import OPERATIONS
+from controller.cassandra.cluster.turns import EndTurn
 from controller.cassandra.cluster.users import CreateSuperuser, LockDefault, MakeLogin
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import KEY, decoded
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, WriteRoster
+from controller.cassandra.member.turn import ANNOTATION, turn_of
 from controller.cassandra.member.volumes import objection
 from controller.cassandra.pods import labels, owner, roster_name
-from controller.framework import children, claims, issuing
+from controller.framework import children, claims, issuing, turns
 from controller.framework.consent import NoConsentError, read_deleted, read_same
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE
@@ -84,6 +87,7 @@ def handlers(
         MakeLogin: acts.make_login,
         CreateSuperuser: acts.create_superuser,
         LockDefault: acts.lock_default,
+        EndTurn: acts.end_turn,
     }
 
 
@@ -99,7 +103,8 @@ class _Acts:
         volumes = {name: claim.metadata.uid for name, claim in self.seen.claims.items()}
         records = orders(action.roster, self.seen.addresses, volumes)
         wanted = roster_config_map(self.cluster, action.roster, records)
-        await self.manager.applier.apply(wanted, informer=self.caches.config_maps)
+        version = await self._no_operation()
+        await self.manager.applier.apply(wanted, informer=self.caches.config_maps, version=version)
 
     async def tell(self, action: Tell) -> None:
         await self._agreed(action)
@@ -144,7 +149,14 @@ class _Acts:
         await self._delete(PVC, action.name, action.uid)
 
     async def restart(self, action: Restart) -> None:
+        await self._no_operation()
         await self._delete(POD, action.member, action.pod)
+
+    async def end_turn(self, action: EndTurn) -> None:
+        namespace = self.cluster.metadata.namespace
+        found = await self.manager.client.find(OPERATIONS, namespace, action.of.name)
+        if found is None or found["metadata"]["uid"] != action.of.uid:
+            await turns.give_back(self.manager.client, turn_of(namespace, roster_name(self.cluster)), action.of)
 
     async def make_login(self, action: MakeLogin) -> None:
         meta = owner(self.cluster).metadata(action.secret, labels(self.cluster), owned=action.owned)
@@ -177,6 +189,21 @@ class _Acts:
             fresh = await self._fresh()
             if all(lost.host_id != action.command.host_id for lost in fresh.spec.lost_members):
                 raise NoConsentError(f"spec.lostMembers does not give up host ID {action.command.host_id} any more")
+
+    async def _no_operation(self) -> str:
+        """The version of the object with the roster, which gives nobody the turn; empty: there is no such object.
+
+        Raises:
+            NotFreeError: An Operation has the turn.
+        """
+        name, namespace = roster_name(self.cluster), self.cluster.metadata.namespace
+        live = await self.manager.client.find(CONFIG_MAP, namespace, name)
+        if live is None:
+            return ""
+        found = turns.holder(live["metadata"].get("annotations") or {}, ANNOTATION)
+        if found is not None:
+            raise turns.NotFreeError(f"Operation {found.name} has the turn to act on the ring")
+        return str(live["metadata"]["resourceVersion"])
 
     async def _asked_again(self, roster: Roster) -> Scene:
         """What members say now; those that do not answer say nothing."""

@@ -18,6 +18,7 @@ from controller.cassandra.cluster.objects import (
     service_account,
 )
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, too_small, upgrade_of, wanted_racks
+from controller.cassandra.cluster.turns import abandoned, after_operation
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
 from controller.cassandra.member.encryption import wanted
@@ -60,7 +61,7 @@ from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
     from controller.cassandra.cluster.observe import Observation
@@ -115,21 +116,29 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     uncertified = certified.hold if roster.encryption.is_on else ""
     restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else uncertified)
     decided = rollout.decide(roster, seen.scene, restarts)
-    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for}
+    turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for and seen.turn is None}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
         if not told and not uncertified:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
-    encrypted = encryption.next_step(cluster, seen, roster, upgrade, certified) if roster.seats else None
-    moded = storage.change(mode, roster, seen.scene, restarts, outdated=decided) if roster.seats else None
-    steps = [step for step in (encrypted, moded) if step is not None]
-    # All of them write the roster, as the ring does: one at a time.
-    writes = [step for step in steps if not step.waits_for][:1]
-    yield from [step for step in steps if step.waits_for or step in writes]
-    if roster.seats and not writes:
-        yield from _ring(cluster, wish, roster, seen, upgrade)
-    yield from rollout.steps(decided, roster, seen.scene, restarts)
+    yield from abandoned(seen)
+    if roster.seats:
+        writes = (
+            encryption.next_step(cluster, seen, roster, upgrade, certified),
+            storage.change(mode, roster, seen.scene, restarts, outdated=decided),
+        )
+        yield from after_operation(_one_write(writes, _ring(cluster, wish, roster, seen, upgrade)), seen)
+    yield from after_operation(rollout.steps(decided, roster, seen.scene, restarts), seen)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
+
+
+def _one_write(writes: Iterable[Step | None], others: Iterator[Step]) -> Iterator[Step]:
+    """The first of `writes` that waits for nothing, and else the others, which write the roster, too."""
+    found = [step for step in writes if step is not None]
+    first = next((step for step in found if not step.waits_for), None)
+    yield from (step for step in found if step.waits_for or step is first)
+    if first is None:
+        yield from others
 
 
 def _unwritten(cluster: CassandraCluster, wish: Wish, seen: Observation) -> Iterator[Step]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from controller.apis.cassandra import CASSANDRA_OPERATION, CassandraOperation
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
@@ -17,6 +18,7 @@ from controller.cassandra.member.objects import claim_name
 from controller.cassandra.member.ring import Scene, Seen, releases
 from controller.cassandra.member.rollout import snapshot_jobs
 from controller.cassandra.member.roster import KEY, Roster, decoded
+from controller.cassandra.member.turn import ANNOTATION
 from controller.cassandra.pods import (
     CLUSTER_LABEL,
     RACK_LABEL,
@@ -34,7 +36,8 @@ from controller.framework.children import Live, snapshot
 from controller.framework.monitoring import Monitored
 from controller.framework.pods import trouble, warnings, with_warnings
 from controller.framework.tls import TRUSTED, read_all
-from controller.runtime import Request
+from controller.framework.turns import Holder, holder
+from controller.runtime import Request, resource_of
 from controller.runtime.kube import (
     CONFIG_MAP,
     SERVICE_ACCOUNT,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolumeClaim, Pod, Service, StorageClass
     from informers import Informer, InformerFactory
 
+OPERATIONS = resource_of(CASSANDRA_OPERATION)
 ASK_SECONDS = 10.0
 """Seconds that members have to answer; all are asked at the same time."""
 AUTH_SECONDS = 300.0
@@ -71,6 +75,8 @@ class Caches(ClusterCaches):
         self.sets: Informer[StatefulSet] = self.ours(STATEFULSET, StatefulSet)
         self.accounts: Informer[ServiceAccount] = self.ours(SERVICE_ACCOUNT, ServiceAccount)
         self.config_maps: Informer[ConfigMap] = self.ours(CONFIG_MAP, ConfigMap)
+        # Whoever has not this kind in their API server still has Clusters.
+        self.operations: Informer[CassandraOperation] = factory.informer(OPERATIONS, CassandraOperation, optional=True)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -95,6 +101,8 @@ class Observation:
         live: The objects of its namespace.
         roster: Who belongs to the ring; None: nobody ever did.
         roster_problem: Why the roster cannot be read; empty: it can, or there is none.
+        turn: The Operation that has the turn to act on the ring; None: there is none.
+        operations: The Operations on the cluster.
         scene: What was found of its members.
         pods: Those of members, by name.
         claims: Those of members, by the member's name.
@@ -111,6 +119,8 @@ class Observation:
     live: Live = field(default_factory=dict, repr=False)
     roster: Roster | None = None
     roster_problem: str = ""
+    turn: Holder | None = None
+    operations: tuple[CassandraOperation, ...] = ()
     scene: Scene = field(default_factory=lambda: Scene(now=0.0))
     pods: Mapping[str, Pod] = field(default_factory=dict)
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
@@ -154,10 +164,10 @@ class Observer:
         caches: What the API server has.
         members: How members are reached.
         applier: Applies what is wanted of the clusters' objects.
-        monitors: What there is of PodMonitors.
+        monitors: What there is of PodMonitors; None: nobody needs to know.
     """
 
-    def __init__(self, caches: Caches, members: Members, applier: Applier, monitors: Monitors) -> None:
+    def __init__(self, caches: Caches, members: Members, applier: Applier, monitors: Monitors | None = None) -> None:
         self._caches = caches
         self._monitors = monitors
         self._members = members
@@ -170,18 +180,27 @@ class Observer:
 
     async def observe(self, cluster: CassandraCluster, now: float) -> Observation:
         """What there is of `cluster` at `now`, in seconds since the epoch."""
+        live = await snapshot(self._caches.children, cluster.metadata.namespace, self._applier)
+        seen = replace(await self.ring(cluster, now), live=live)
+        if seen.roster is not None and seen.roster.authentication and seen.roster.founded:
+            request = Request(cluster.metadata.namespace, cluster.metadata.name)
+            seen = replace(seen, auth=await self._let_in(request, seen, now))
+        return seen
+
+    async def ring(self, cluster: CassandraCluster, now: float) -> Observation:
+        """What there is of the ring alone: who belongs to it, and what members answer."""
         namespace, name = cluster.metadata.namespace, cluster.metadata.name
-        live = await snapshot(self._caches.children, namespace, self._applier)
-        roster, problem = self._roster(cluster)
+        roster, problem, turn = self._roster(cluster)
         warned = warnings([event async for event in self._caches.events.walk(namespace)])
         ours = [pod for pod in self._caches.pods.list(namespace) if is_ours(pod.metadata.labels, name)]
         pods = {pod.metadata.name: pod for pod in with_warnings(ours, warned)}
         claims = self._claims(cluster)
         services = {service.metadata.name: service for service in self._caches.services.list(namespace)}
         seen = Observation(
-            live=live,
             roster=roster,
             roster_problem=problem,
+            turn=turn,
+            operations=tuple(o for o in self._caches.operations.list(namespace) if o.spec.cluster == name),
             pods=pods,
             claims=claims,
             classes={found.metadata.name: found for found in self._caches.classes.list()},
@@ -190,14 +209,9 @@ class Observer:
             superuser=self._login(namespace, superuser_secret(cluster)),
             trusted=self._trusted(namespace, authority_name(cluster)),
             shown=common_name(cluster),
-            monitors=await self._monitors.observe(
-                namespace, f"{CLUSTER_LABEL}={name}", wanted=cluster.spec.monitoring.enabled
-            ),
+            monitors=await self._monitored(cluster),
         )
-        seen = await self._asked(seen, cluster.spec.version, now)
-        if roster is not None and roster.authentication and roster.founded:
-            seen = replace(seen, auth=await self._let_in(Request(namespace, name), seen, now))
-        return seen
+        return await self._asked(seen, cluster.spec.version, now)
 
     async def _let_in(self, request: Request, seen: Observation, now: float) -> Auth:
         """Whom members let in; asked again now and then, and as long as not all is as it should be."""
@@ -245,18 +259,20 @@ class Observer:
             run = {CassandraVersion.parse(found) for found in releases(roster, scene)}
             if run - {CassandraVersion.parse(version)}:
                 wanted |= snapshot_jobs(roster, version)
-            jobs = await self._jobs(seen, wanted)
+            jobs = await self.jobs(seen, wanted)
             scene = replace(scene, keyspaces=keyspaces, jobs=jobs)
         return replace(seen, scene=scene)
 
-    def _roster(self, cluster: CassandraCluster) -> tuple[Roster | None, str]:
+    def _roster(self, cluster: CassandraCluster) -> tuple[Roster | None, str, Holder | None]:
+        """The roster, or why it cannot be read, and who has the turn to act on the ring."""
         found = self._caches.config_maps.get(cluster.metadata.namespace, roster_name(cluster))
         if found is None:
-            return None, ""
+            return None, "", None
+        turn = holder(found.metadata.annotations, ANNOTATION)
         try:
-            return decoded(found.data.get(KEY, "")), ""
+            return decoded(found.data.get(KEY, "")), "", turn
         except ValueError as error:
-            return None, f"ConfigMap {found.metadata.name}: {error}"
+            return None, f"ConfigMap {found.metadata.name}: {error}", turn
 
     def _claims(self, cluster: CassandraCluster) -> dict[str, PersistentVolumeClaim]:
         """The claims of members by the member's name, which theirs ends in."""
@@ -274,6 +290,14 @@ class Observer:
         if found is None or not {"username", "password"} <= found.data.keys():
             return None
         return Login(found.data["username"].decode(), found.data["password"].decode())
+
+    async def _monitored(self, cluster: CassandraCluster) -> Monitored:
+        if self._monitors is None:
+            return Monitored()
+        selector = f"{CLUSTER_LABEL}={cluster.metadata.name}"
+        return await self._monitors.observe(
+            cluster.metadata.namespace, selector, wanted=cluster.spec.monitoring.enabled
+        )
 
     def _trusted(self, namespace: str, name: str) -> str:
         """The authorities of a Secret; none where one cannot be read."""
@@ -307,7 +331,8 @@ class Observer:
             await self._each(seen, [serving], ask)
         return found[0] if found else None
 
-    async def _jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
+    async def jobs(self, seen: Observation, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Job | None]:
+        """What members say of jobs, by member and ID: None where they know of none. Who does not answer is missing."""
         jobs: dict[tuple[str, str], Job | None] = {}
 
         async def ask(name: str, member: Member) -> None:

@@ -111,6 +111,10 @@ class Daemons:
         """They do not answer the operator."""
         self.deaf: set[str] = set()
         """They hear nothing new of the others."""
+        self.stuck: set[str] = set()
+        """What they are told to repair or clean up never ends."""
+        self.failing: dict[str, int] = {}
+        """So many of the next repairs and cleanups of a member fail."""
         self.split = ""
         """The address of one that has another schema; empty: there is none."""
         self.violations: list[str] = []
@@ -174,6 +178,11 @@ class Daemons:
         """A job ends."""
         process.jobs[job_id] = replace(process.jobs[job_id], state=state, message=message, ended=self.clock())
 
+    def at_work(self, process: Process) -> list[str]:
+        """The repairs and cleanups of a member that have not ended."""
+        running = (job_id for job_id, job in process.jobs.items() if job.state is JobState.RUNNING)
+        return [job_id for job_id in running if job_id.startswith(("repair-", "cleanup-")) and "-stop" not in job_id]
+
     def leave(self, process: Process, job_id: str, *, force: bool) -> None:
         """A member is told to leave."""
         volume, ring = process.volume, self.ring
@@ -227,18 +236,15 @@ class Daemons:
         moving = [p.name for p in self.processes.values() if p.mode in (Mode.JOINING, Mode.LEAVING)]
         if len(moving) > 1:
             self.blame(f"{moving} move at once")
+        working = [(p.name, job) for p in self.processes.values() for job in self.at_work(p)]
+        if moving and working:
+            self.blame(f"{moving} move while {working} are at work")
         modes = {p.storage for p in self.processes.values() if p.phase is Phase.RUNNING}
         if modes >= {CASSANDRA_4, NONE}:
             self.blame("a mode of files is left out")
         if moving and len(modes) > 1:
             self.blame(f"{moving} moves while files are written in {len(modes)} ways")
-        running = [p for p in self.processes.values() if p.phase is Phase.RUNNING and p.mode is not Mode.DECOMMISSIONED]
-        for one, other in combinations(running, 2):
-            if not one.wire.hears(other.wire):
-                self.blame(f"{one.name} and {other.name} do not hear each other: {one.wire}, {other.wire}")
-            by_tls = TLS in (one.wire.begins, other.wire.begins)
-            if by_tls and not (one.shown.trusts(other.shown) and other.shown.trusts(one.shown)):
-                self.blame(f"{one.name} and {other.name} do not trust each other")
+        self._check_wires()
         for key in KEYS if self.ring else ():
             if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
                 self.blame(f"row {key} is lost")
@@ -246,6 +252,16 @@ class Daemons:
                 process = self.up(host_id)
                 if process is not None and key not in self.holders.get(host_id, set()):
                     self.blame(f"{process.name} answers for rows that it does not have")
+
+    def _check_wires(self) -> None:
+        """Members hear each other, and trust each other where they speak TLS."""
+        running = [p for p in self.processes.values() if p.phase is Phase.RUNNING and p.mode is not Mode.DECOMMISSIONED]
+        for one, other in combinations(running, 2):
+            if not one.wire.hears(other.wire):
+                self.blame(f"{one.name} and {other.name} do not hear each other: {one.wire}, {other.wire}")
+            by_tls = TLS in (one.wire.begins, other.wire.begins)
+            if by_tls and not (one.shown.trusts(other.shown) and other.shown.trusts(one.shown)):
+                self.blame(f"{one.name} and {other.name} do not trust each other")
 
     def _begin(self, process: Process, record: dict[str, Any] | None) -> None:
         volume = process.volume

@@ -10,10 +10,13 @@ import anyio
 import msgspec
 import yaml
 
-from controller.apis.cassandra import CassandraCluster
-from controller.cassandra.cluster import kind
+from controller.apis.cassandra import CassandraCluster, CassandraOperation
+from controller.cassandra.cluster import kind as cluster
 from controller.cassandra.cluster.act import CLUSTERS
+from controller.cassandra.cluster.observe import OPERATIONS
 from controller.cassandra.member.roster import Roster, decoded
+from controller.cassandra.operation import kind as operation
+from controller.cassandra.operation import schedule
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP
@@ -25,7 +28,8 @@ from tests.unit.cassandra.world import NAMESPACE, World
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-CRD = Path(__file__).parents[3] / "manifests/crds/cassandra.rook.io_clusters.yaml"
+CRDS = Path(__file__).parents[3] / "manifests/crds"
+CRD = CRDS / "cassandra.rook.io_clusters.yaml"
 NAME = "store"
 
 
@@ -57,6 +61,22 @@ class Life:
         found = self.server.get(CLUSTERS, NAMESPACE, NAME)["spec"]["datacenter"]["racks"]
         wanted = [{**rack, "members": racks.get(rack["name"], rack["members"])} for rack in found]
         self.edit(datacenter={"name": "dc1", "racks": wanted})
+
+    def order(self, name: str, **act: Any) -> None:
+        """Makes an Operation on the cluster."""
+        meta = {"name": name, "namespace": NAMESPACE}
+        self.server.create(OPERATIONS, {"metadata": meta, "spec": {"cluster": NAME, **act}})
+
+    def operation(self, name: str) -> CassandraOperation:
+        return msgspec.convert(self.server.get(OPERATIONS, NAMESPACE, name), CassandraOperation)
+
+    async def ended(self, name: str, phase: str = "Succeeded", within: float = 600.0) -> None:
+        """Waits until an Operation has ended so."""
+        try:
+            await self.until(lambda: self.operation(name).status.completed, within)
+        except AssertionError as error:
+            raise AssertionError(f"{self.operation(name).status}; {error}") from None
+        assert self.operation(name).status.phase == phase, self.operation(name).status
 
     @property
     def cluster(self) -> CassandraCluster:
@@ -99,7 +119,9 @@ async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterat
     """An operator, until the context is left: then it is gone in the midst of what it does."""
     manager = new_manager(life.server, program=PROGRAM)
     settings = Settings(operator_namespace=NAMESPACE, operator_image=image)
-    kind.register(manager, settings, WorldMembers(life.world), clock=seconds)
+    for kind in (cluster, operation):
+        kind.register(manager, settings, WorldMembers(life.world), clock=seconds)
+    schedule.register(manager, settings, clock=seconds)
     async with running(manager):
         yield
 
@@ -108,7 +130,8 @@ async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterat
 async def living(*, seed: int = 0, copies: int = 2, operated: bool = True) -> AsyncIterator[Life]:
     """A world that goes on, with an operator in it."""
     server = ApiServer(namespaces=(NAMESPACE,))
-    server.install(yaml.safe_load(CRD.read_text(encoding="utf-8")))
+    for path in sorted(CRDS.glob("cassandra.rook.io_*.yaml")):
+        server.install(yaml.safe_load(path.read_text(encoding="utf-8")))
     world = World(server, seed=seed, copies=copies)
     life = Life(server, world)
 

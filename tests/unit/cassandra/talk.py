@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from controller.cassandra.access.answers import (
     Bootstrap,
+    Cleanup,
     Decommission,
     Job,
     JobState,
@@ -17,9 +18,12 @@ from controller.cassandra.access.answers import (
     Phase,
     RefusedError,
     RemoveNode,
+    Repair,
     Report,
     Snapshot,
     State,
+    StopCleanups,
+    StopRepairs,
     UnansweredError,
 )
 from tests.unit.cassandra.wire import PLAIN, TLS
@@ -31,6 +35,9 @@ if TYPE_CHECKING:
     from controller.cassandra.access.members import Door, Login
     from tests.unit.cassandra.daemons import Process
     from tests.unit.cassandra.world import World
+
+
+FOR_EVER = 10**6
 
 
 def check_wire(process: Process, speaks: str, ca: str, name: str) -> None:
@@ -102,8 +109,20 @@ class WorldMember:
             return process.jobs[job]
         if not process.serves:
             raise RefusedError("no Cassandra")
+        if isinstance(command, StopRepairs | StopCleanups):
+            for running in world.at_work(process):
+                world.end(process, running, JobState.FAILED, "it was broken off")
+        if isinstance(command, Repair | Cleanup):
+            others = [f"{p.name} does {other}" for p in world.processes.values() for other in world.at_work(p)]
+            if others:
+                world.blame(f"{process.name} is told {job} while {others}")
         process.jobs[job] = Job(job, JobState.RUNNING, started=world.clock())
         process.running[job] = world.chance.randrange(0, 3)
+        if isinstance(command, Repair | Cleanup) and process.name in world.stuck:
+            process.running[job] = FOR_EVER
+        if isinstance(command, Repair | Cleanup) and world.failing.get(process.name):
+            world.failing[process.name] -= 1
+            world.end(process, job, JobState.FAILED, "no room")
         if isinstance(command, RemoveNode):
             world.remove(process, job, command.host_id)
         return process.jobs[job]

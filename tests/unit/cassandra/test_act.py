@@ -16,11 +16,13 @@ from controller.cassandra.cluster.objects import roster_config_map
 from controller.cassandra.cluster.observe import Caches, Observation
 from controller.cassandra.member.ring import Scene, Seen
 from controller.cassandra.member.roster import Roster, Seat, Standing
-from controller.cassandra.member.steps import DeleteVolume, NewAddress, Tell
+from controller.cassandra.member.steps import DeleteVolume, NewAddress, Restart, Tell, WriteRoster
+from controller.cassandra.member.turn import ANNOTATION
 from controller.framework.consent import NoConsentError
 from controller.framework.monitoring import POD_MONITOR, Monitors
 from controller.framework.program import PROGRAM
-from controller.runtime.kube import CONFIG_MAP, PVC, SERVICE, PersistentVolumeClaim, Pod, PodStatus
+from controller.framework.turns import NotFreeError
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, PersistentVolumeClaim, Pod, PodStatus
 from controller.testkit import ApiServer, new_manager, virtual_time
 from tests.unit.cassandra.daemons import Process, Volume
 from tests.unit.cassandra.life import CRD, NAME, spec
@@ -206,3 +208,24 @@ async def test_nobody_is_told_what_is_not_agreed_to_any_more(tell: Tell, why: st
         await Case({}).acts()[Tell](tell)
     with pytest.raises(UnansweredError):  # nobody is there
         await Case({"loseCopies": ["shop"], **LOST}).acts()[Tell](tell)
+
+
+@virtual_time
+async def test_the_roster_is_not_written_and_nobody_restarted_while_an_operation_has_the_turn() -> None:
+    case = Case({}, stands(Standing.MEMBER))
+    name = f"{NAME}-members"
+    taken = {"metadata": {"annotations": {ANNOTATION: "weekly/uid"}}}
+    case.server.patch(CONFIG_MAP, NAMESPACE, name, taken)
+    case.server.create(POD, {"metadata": {"name": MEMBER, "namespace": NAMESPACE}, "spec": {"containers": []}})
+    uid = case.server.get(POD, NAMESPACE, MEMBER)["metadata"]["uid"]
+    before = case.server.get(CONFIG_MAP, NAMESPACE, name)["data"]
+    actions = (WriteRoster(Roster(cluster=NAME, founded=True)), Restart(MEMBER, uid))
+    for action in actions:
+        with pytest.raises(NotFreeError, match="Operation weekly has the turn"):
+            await case.acts()[type(action)](action)
+    assert case.server.get(CONFIG_MAP, NAMESPACE, name)["data"] == before
+
+    case.server.patch(CONFIG_MAP, NAMESPACE, name, {"metadata": {"annotations": {ANNOTATION: None}}})
+    for action in actions:
+        await case.acts()[type(action)](action)
+    assert '"founded":true' in case.server.get(CONFIG_MAP, NAMESPACE, name)["data"]["roster"]

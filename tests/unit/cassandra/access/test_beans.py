@@ -22,6 +22,8 @@ from controller.cassandra.access.answers import (
     RemoveNode,
     Repair,
     ResumeBootstrap,
+    StopCleanups,
+    StopRepairs,
     Stream,
     TakeSnapshot,
     UnansweredError,
@@ -198,3 +200,14 @@ def test_a_repair_is_followed() -> None:
     assert order["follow"] == "getParentRepairStatus(int)"
     assert order["arguments"][1]["primaryRange"] == "true"
     assert beans.order(Repair("app", primary=False))["arguments"][1]["primaryRange"] == "false"
+    assert order["arguments"][1]["incremental"] == "false"
+    assert beans.order(Repair("app", incremental=True))["arguments"][1]["incremental"] == "true"
+
+
+def test_cleanups_are_stopped_by_another_bean() -> None:
+    assert beans.order(StopRepairs())["operation"] == "forceTerminateAllRepairSessions()"
+    assert beans.order(StopCleanups()) == {
+        "mbean": "org.apache.cassandra.db:type=CompactionManager",
+        "operation": "stopCompaction(java.lang.String)",
+        "arguments": ["CLEANUP"],
+    }

@@ -1,0 +1,1 @@
+"""Operations of Cassandra: acts on a Cluster that are carried out once, and schedules of them."""
