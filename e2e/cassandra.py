@@ -11,8 +11,7 @@ from e2e.eventually import NotYetError, eventually
 
 NAME = "store"
 DATACENTER = "dc1"
-KIND = "CassandraCluster"
-OPERATION = "CassandraOperation"
+KIND, OPERATION, SCHEDULE = "CassandraCluster", "CassandraOperation", "CassandraOperationSchedule"
 CLIENT = "cassandra-client"
 JOIN_SECONDS = 150.0
 """How long a member may take to join, its volume and its image included."""
@@ -109,13 +108,26 @@ def wait(environment: Environment, racks: Mapping[str, int], *, deadline: float)
     eventually("the Cassandra cluster", look, deadline=deadline)
 
 
+def operation(name: str, **act: object) -> Manifest:
+    """An Operation on the cluster."""
+    return {
+        "apiVersion": "cassandra.rook.io/v1alpha1",
+        "kind": "Operation",
+        "metadata": {"name": name, "namespace": env.NAMESPACE},
+        "spec": {"cluster": NAME, **act},
+    }
+
+
 def operate(environment: Environment, name: str, act: Manifest, *, deadline: float) -> Manifest:
     """Carry out an Operation on the cluster; its status when it has ended."""
-    meta = {"name": name, "namespace": env.NAMESPACE}
-    wanted = {"apiVersion": "cassandra.rook.io/v1alpha1", "kind": "Operation", "metadata": meta}
     environment.api.delete(OPERATION, name, env.NAMESPACE)
     env.gone(environment, OPERATION, name, env.NAMESPACE)
-    environment.api.apply({**wanted, "spec": {"cluster": NAME, **act}}, kind=OPERATION)
+    environment.api.apply(operation(name, **act), kind=OPERATION)
+    return ended(environment, name, deadline=deadline)
+
+
+def ended(environment: Environment, name: str, *, deadline: float) -> Manifest:
+    """Wait until an Operation has ended; its status."""
 
     def look() -> Manifest:
         status: Manifest = environment.api.get(OPERATION, name, env.NAMESPACE).get("status", {})
@@ -188,7 +200,10 @@ def end_load(environment: Environment) -> Manifest:
 
 
 def remove(environment: Environment) -> None:
-    """Delete the cluster with its volumes, and the application."""
+    """Delete the cluster with its volumes, the application, and what was made of operations."""
+    for kind in (SCHEDULE, OPERATION):
+        for found in environment.api.list(kind, env.NAMESPACE):
+            environment.api.delete(kind, found["metadata"]["name"], env.NAMESPACE)
     environment.api.delete("Pod", CLIENT, env.NAMESPACE)
     environment.api.delete("ConfigMap", CLIENT, env.NAMESPACE)
     if environment.api.find(KIND, NAME, env.NAMESPACE) is not None:

@@ -119,6 +119,52 @@ def test_members_serve_metrics_where_prometheus_finds_them(cluster: Environment)
     assert "cassandra_storage_load " in run(cluster, script, url)
 
 
+def test_is_repaired_by_an_operation_that_goes_on_when_the_operator_is_killed(cluster: Environment) -> None:
+    cluster.api.apply(cassandra.operation("repair", repair={}), kind=cassandra.OPERATION)
+
+    def under_way() -> None:
+        found = cluster.api.get(cassandra.OPERATION, "repair", env.NAMESPACE).get("status", {})
+        if not found.get("members") and not found.get("finished") and found.get("phase") != "Succeeded":
+            raise NotYetError(f"{found.get('phase', 'nothing')}: {found.get('message', '')}")
+
+    eventually("a member to be repaired", under_way, deadline=120)
+    for pod in cluster.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-operator"):
+        cluster.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
+    status = cassandra.ended(cluster, "repair", deadline=600)
+    assert status["phase"] == "Succeeded", status
+    assert status["progress"] == {"done": 4, "total": 4, "unit": "Members"}
+    assert condition(cluster.api.get(cassandra.OPERATION, "repair", env.NAMESPACE), "Complete")["status"] == "True"
+    with pytest.raises(ApiError, match="only paused can be changed"):
+        cluster.api.patch(cassandra.OPERATION, "repair", env.NAMESPACE, {"spec": {"repair": {"keyspaces": ["shop"]}}})
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=60)
+    check_rows(cluster)
+
+
+def test_a_schedule_makes_an_operation(cluster: Environment) -> None:
+    template = cassandra.operation("", cleanup={"keyspaces": ["shop"]})
+    schedule = {
+        "apiVersion": template["apiVersion"],
+        "kind": "OperationSchedule",
+        "metadata": {"name": "often", "namespace": env.NAMESPACE},
+        "spec": {"schedule": "* * * * *", "timeZone": "Europe/Berlin", "operation": template["spec"]},
+    }
+    cluster.api.apply(schedule, kind=cassandra.SCHEDULE)
+
+    def made() -> str:
+        found = cluster.api.list(cassandra.OPERATION, env.NAMESPACE, labels="cassandra.rook.io/schedule=often")
+        if not found:
+            raise NotYetError("its minute to come")
+        return str(found[0]["metadata"]["name"])
+
+    name = eventually("an Operation", made, deadline=90)
+    cluster.api.patch(cassandra.SCHEDULE, "often", env.NAMESPACE, {"spec": {"suspend": True}})
+    status = cassandra.ended(cluster, name, deadline=300)
+    assert status["phase"] == "Succeeded", status
+    cluster.api.delete(cassandra.SCHEDULE, "often", env.NAMESPACE)
+    env.gone(cluster, cassandra.OPERATION, name, env.NAMESPACE, deadline=120)
+    check_rows(cluster)
+
+
 def test_grows_and_shrinks_with_its_data_though_the_operator_is_killed(cluster: Environment) -> None:
     cassandra.scale(cluster, {"a": 3})
     cassandra.wait(cluster, {"a": 3, "b": 2}, deadline=2 * JOIN_SECONDS)

@@ -18,6 +18,7 @@ from controller.apis.meta import Condition
 from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.conditions import of_restarts
+from controller.cassandra.cluster.repairs import OVERDUE, is_scheduled, overdue, repaired
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
@@ -98,11 +99,15 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     if stage.phase == READY and (found or wrong or renewal_failed):
         stage = Stage(DEGRADED, degraded.reason, cut(degraded.message, MOST), "")
     unserved = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
+    repairs = repaired(previous.repairs, seen)
+    if not is_scheduled(seen):
+        previous = msgspec.structs.replace(previous, conditions=remove_condition(previous.conditions, OVERDUE))
     told_of = (
         *conditions(stage, words),
         degraded,
         *(of_restarts(effective(cluster, roster), seen) if not hindered else ()),
         *((certified,) if certified is not None else ()),
+        *overdue(cluster, seen, repairs),
         honoured.condition(unserved, (), cluster.metadata.generation, invalid=wrong),
     )
     return msgspec.structs.replace(
@@ -117,6 +122,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         racks=_racks(cluster, seen),
         members=listed(members) if roster is not None else previous.members,
         members_omitted=max(len(members) - MOST_MEMBERS, 0) if roster is not None else previous.members_omitted,
+        repairs=repairs,
         timers=advance(previous.timers, _facts(cluster, seen), now),
     )
 

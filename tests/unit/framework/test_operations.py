@@ -233,7 +233,7 @@ def test_a_deadline_breaks_off_what_runs() -> None:
     found = decided(running(60, a=at()), {A_X: RUNS, B_X: NEW}, order=order)
     assert (found.break_off, found.begin, found.ledger.phase) == (True, (), Phase.RUNNING)
 
-    ended = decided(running(61, a=at()), {A_X: Word(Said.FAILED, "broken off")}, order=order)
+    ended = decided(running(61, a=at()), {A_X: Word(Said.FAILED, "broken off"), B_X: NEW}, order=order)
     assert (ended.ledger.phase, ended.message) == (Phase.FAILED, "not done within spec.deadlineSeconds, 60")
 
     stuck = decided(running(60 + GRACE, a=at()), {A_X: RUNS}, order=order)
