@@ -144,7 +144,7 @@ def _ground(seen: Observation, image: str) -> Ground:
         raise ValueError("the ring is not known")
     serving = next((name for name in sorted(ring.roster.members) if ring.scene.of(name).serves), "")
     return Ground(
-        cluster=cluster, roster=ring.roster, door=ring.door, query=ring.door(serving) if serving else None, image=image
+        cluster=cluster, roster=ring.roster, door=ring.door, query=ring.reach(serving) if serving else None, image=image
     )
 
 

@@ -28,7 +28,9 @@ FOR_GOOD = 10**6
 
 
 @asynccontextmanager
-async def ring(*, operated: bool = True, seed: int = 0, **racks: int) -> AsyncIterator[tuple[Life, Jobs]]:
+async def ring(
+    *, operated: bool = True, seed: int = 0, encryption: dict[str, Any] | None = None, **racks: int
+) -> AsyncIterator[tuple[Life, Jobs]]:
     """A ring in which nothing is left to do, and somebody who runs Jobs."""
     async with living(operated=operated, seed=seed) as life, anyio.create_task_group() as tasks:
         jobs = Jobs(life.server)
@@ -40,7 +42,7 @@ async def ring(*, operated: bool = True, seed: int = 0, **racks: int) -> AsyncIt
 
         tasks.start_soon(go_on)
         wanted: dict[str, Any] = racks or {"a": 2}
-        life.create(spec(**wanted))
+        life.create({**spec(**wanted), **({"encryption": encryption} if encryption else {})})
         if operated:
             await life.ready()
             life.world.told.clear()
@@ -232,3 +234,18 @@ async def test_the_ring_does_not_change_while_files_are_brought() -> None:
         jobs.stuck = set()
         await life.ended("monday", within=3600)
         assert len(jobs.began[-1][1].host_ids) in (2, 3)
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("encryption", "door", "clients"),
+    [({"internode": True, "client": "Required"}, True, True), ({"internode": True, "client": ""}, True, False)],
+    ids=["all", "members alone"],
+)
+async def test_jobs_speak_tls_where_members_do(encryption: dict[str, Any], door: bool, clients: bool) -> None:
+    async with ring(encryption=encryption, a=1) as (life, jobs):
+        life.order("back", restore=RESTORE)
+        await life.ended("back")
+        options = dict(jobs.began)
+        assert ("BEGIN CERTIFICATE" in options["load"].ca, bool(options["load"].name)) == (door, door)
+        assert ("BEGIN CERTIFICATE" in options["prepare"].ca, bool(options["prepare"].name)) == (clients, clients)
