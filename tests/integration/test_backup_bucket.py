@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from controller.cassandra.backup import bucket as buckets
+from controller.cassandra.backup import upload as uploads
 from controller.cassandra.backup.bucket import Bucket, BucketError, CorruptError, HopelessError, Location
 from controller.cassandra.backup.catalog import Index, MemberFiles, decoded, file_key, index_key, member_key
 from controller.cassandra.backup.upload import Uploaded, upload
@@ -116,6 +117,24 @@ def test_files_that_did_not_change_are_not_read_again(server: Minio, tmp_path: P
     # An index that cannot be read costs time, and nothing else.
     bucket.put(index_key(HOST_ID), b"not JSON")
     assert bring(bucket, data, "thursday").new_files == 0
+
+
+def test_what_is_known_is_not_lost_with_an_upload_that_breaks_off(
+    server: Minio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = server.bucket()
+    data = snapshot(tmp_path, {f"nb-{number}-big-Data.db": b"content" for number in range(100)})
+    bring(bucket, data, "monday")
+    monkeypatch.setattr(uploads, "SAVE_SECONDS", -1)
+
+    def break_off(text: str) -> None:
+        raise InterruptedError(text)
+
+    with pytest.raises(InterruptedError, match="64 of 100 files"):
+        upload(bucket, data, backup="tuesday", tag=TAG, host_id=HOST_ID, say=break_off)
+    content = bucket.get(index_key(HOST_ID))
+    assert content is not None
+    assert len(decoded(content, Index, "index").files) == 100
 
 
 def test_a_killed_upload_goes_on(server: Minio, tmp_path: Path) -> None:

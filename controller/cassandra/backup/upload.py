@@ -95,7 +95,7 @@ def upload(bucket: Bucket, data: Path, *, backup: str, tag: str, host_id: str, s
     job = _Job(bucket, host_id, len(found), sum(file.size for file in found), say)
     with ThreadPoolExecutor(WORKERS) as pool:
         files = tuple(file for batch in batched(found, BATCH) for file in job.bring(pool, batch))
-    job.save()
+    job.save(whole=True)
     content = msgspec.json.encode(MemberFiles(host_id, files))
     bucket.put(member_key(backup, host_id), content)
     return job.done
@@ -148,9 +148,10 @@ class _Job:
         )
         return brought
 
-    def save(self) -> None:
-        """Writes down which checksums are known, of files before this backup, too, until all of it is done."""
-        known = {_identity(file): file for file in self._known}
+    def save(self, *, whole: bool = False) -> None:
+        """Writes down which checksums are known; until all is done, also those of files that were not yet looked at."""
+        known = {} if whole else {identity: Known(*identity, sha256) for identity, sha256 in self._before.items()}
+        known |= {_identity(file): file for file in self._known}
         self._bucket.put(index_key(self._host_id), msgspec.json.encode(Index(tuple(known.values()))))
         self._saved = time.monotonic()
 
