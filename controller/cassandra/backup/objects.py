@@ -16,7 +16,7 @@ from controller.cassandra.member.objects import claim_name
 from controller.cassandra.pods import POD_NAME_LABEL, account, admin_secret, superuser_secret
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over
-from controller.framework.workload import PodSettings, pod_template
+from controller.framework.workload import PodSettings, no_rights, pod_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,11 +105,7 @@ def job(
         "command": ["python3", "-m", _PROGRAM, str(verb), msgspec.json.encode(options).decode()],
         "volumeMounts": mounts,
         "resources": RESOURCES,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": no_rights(),
     }
     pod_spec: JsonObject = {
         "restartPolicy": "Never",
