@@ -24,8 +24,11 @@ TIMEOUT = 30.0
 FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
+_CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
-    "CassandraCluster": ("/apis/cassandra.rook.io/v1alpha1", "clusters"),
+    "CassandraCluster": (_CASSANDRA, "clusters"),
+    "CassandraOperation": (_CASSANDRA, "operations"),
+    "CassandraOperationSchedule": (_CASSANDRA, "operationschedules"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),

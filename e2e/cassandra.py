@@ -11,7 +11,7 @@ from e2e.eventually import NotYetError, eventually
 
 NAME = "store"
 DATACENTER = "dc1"
-KIND = "CassandraCluster"
+KIND, OPERATION, SCHEDULE = "CassandraCluster", "CassandraOperation", "CassandraOperationSchedule"
 CLIENT = "cassandra-client"
 JOIN_SECONDS = 150.0
 """How long a member may take to join, its volume and its image included."""
@@ -106,6 +106,36 @@ def wait(environment: Environment, racks: Mapping[str, int], *, deadline: float)
     eventually("the Cassandra cluster", look, deadline=deadline)
 
 
+def operation(name: str, **act: object) -> Manifest:
+    """An Operation on the cluster."""
+    return {
+        "apiVersion": "cassandra.rook.io/v1alpha1",
+        "kind": "Operation",
+        "metadata": {"name": name, "namespace": env.NAMESPACE},
+        "spec": {"cluster": NAME, **act},
+    }
+
+
+def operate(environment: Environment, name: str, act: Manifest, *, deadline: float) -> Manifest:
+    """Carry out an Operation on the cluster; its status when it has ended."""
+    environment.api.delete(OPERATION, name, env.NAMESPACE)
+    env.gone(environment, OPERATION, name, env.NAMESPACE)
+    environment.api.apply(operation(name, **act), kind=OPERATION)
+    return ended(environment, name, deadline=deadline)
+
+
+def ended(environment: Environment, name: str, *, deadline: float) -> Manifest:
+    """Wait until an Operation has ended; its status."""
+
+    def look() -> Manifest:
+        status: Manifest = environment.api.get(OPERATION, name, env.NAMESPACE).get("status", {})
+        if status.get("phase") not in ("Succeeded", "Failed"):
+            raise NotYetError(f"{status.get('phase', 'the operator to see it')}: {status.get('message', '')}")
+        return status
+
+    return eventually(f"Operation {name}", look, deadline=deadline)
+
+
 def deploy_client(environment: Environment) -> None:
     """A pod with the application, in the operator's image, which has a client for CQL."""
     script = (Path(__file__).parent / "cassandra_client.py").read_text()
@@ -167,7 +197,10 @@ def end_load(environment: Environment) -> Manifest:
 
 
 def remove(environment: Environment) -> None:
-    """Delete the cluster with its volumes, and the application."""
+    """Delete the cluster with its volumes, the application, and what was made of operations."""
+    for kind in (SCHEDULE, OPERATION):
+        for found in environment.api.list(kind, env.NAMESPACE):
+            environment.api.delete(kind, found["metadata"]["name"], env.NAMESPACE)
     environment.api.delete("Pod", CLIENT, env.NAMESPACE)
     environment.api.delete("ConfigMap", CLIENT, env.NAMESPACE)
     if environment.api.find(KIND, NAME, env.NAMESPACE) is not None:

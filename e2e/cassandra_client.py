@@ -1,7 +1,7 @@
 """An application on Cassandra, run in a pod: `client.py HOST COMMAND`. Prints what came of it as JSON.
 
-create COPIES: a keyspace and a table. fill FROM TO: rows, at QUORUM. count: how many rows there are, at QUORUM, and
-what is missing between the first and the last. load: rows one after the other, until there is /tmp/stop.
+create COPIES: a keyspace and a table. fill FROM TO, delete FROM TO: rows, at QUORUM. count: how many rows there are, at
+QUORUM, and what is missing between the first and the last. load: rows one after the other, until there is /tmp/stop.
 """
 
 import asyncio
@@ -69,6 +69,11 @@ async def main(host: str, command: str, *arguments: str) -> dict[str, Any]:
             for number in range(first, last):
                 await client.query(_insert(number))
             return {"written": last - first}
+        case "delete":
+            first, last = map(int, arguments)
+            for number in range(first, last):
+                await client.query(f"DELETE FROM shop.orders WHERE id = {number}")  # noqa: S608  # a number
+            return {"deleted": last - first}
         case "count":
             rows = await client.query("SELECT id FROM shop.orders")
             found = {row["id"] for row in rows}

@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def environment(pytestconfig: pytest.Config) -> Environment:
     """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
     timetable = Timetable()
-    environment = env.prepare(timetable, more_images=("ceph-20", "cassandra-41", "cassandra-50"))
+    environment = env.prepare(timetable, more_images=("ceph-20", "cassandra-41", "cassandra-50", "minio"))
     pytestconfig.stash[_environment] = environment
     env.bring_up(environment, timetable)
     say(str(timetable))

@@ -332,7 +332,7 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
         place.mkdir(exist_ok=True)
         for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
             _write(environment, place / f"{kind}.json", kind, namespace)
-        for kind in ("CephCluster", "CephBlockPool", "CassandraCluster", "PersistentVolumeClaim"):
+        for kind in ("CephCluster", "CephBlockPool", "CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for pod in environment.api.list("Pod", namespace):
             _write_logs(environment, place, pod)

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from e2e import binaries, host, jars, node_image
 from e2e import cache as store
-from e2e import host, jars, node_image
 from e2e.image_recipe import (
     BUILD_SECONDS,
     LABEL,
@@ -144,6 +144,16 @@ def _debian(build: Build) -> None:
     host.engine().run("import", "--change", f"LABEL {LABEL}={build.recipe.name}", str(rootfs), build.reference)
 
 
+def _minio(build: Build) -> None:
+    """The object store that backups are tested against: its program, and nothing else."""
+    link(binaries.ensure("minio") / "minio", build.context / "minio")
+    build.containerfile()
+
+
+def _minio_inputs() -> tuple[str | Path, ...]:
+    return tuple(binaries.key(recipe, "minio") for recipe in binaries.RECIPES if "minio" in recipe.programs)
+
+
 def _python(build: Build, requirements: str) -> None:
     """The operator's or the agent's image: the pinned packages, then this checkout's own code."""
     packages = _site_packages(CHECKOUT / requirements)
@@ -237,6 +247,7 @@ RECIPES = {
         _cassandra("cassandra-41"),
         _cassandra("cassandra-50"),
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
+        Recipe("minio", "2026", inputs=_minio_inputs, build=_minio),
         Recipe(
             "operator",
             "dev",

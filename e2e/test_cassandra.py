@@ -1,4 +1,4 @@
-"""Cassandra: a cluster is made, grows, shrinks, loses a member, is upgraded while clients write, and goes.
+"""Cassandra: a cluster is made, grows, shrinks, loses a member, is restored, is upgraded while clients write, and goes.
 
 The scenarios are told in this order, on one cluster: each begins with what the one before it left.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e import cassandra
+from e2e import cassandra, minio
 from e2e import environment as env
 from e2e.api import ApiError, condition
 from e2e.cassandra import JOIN_SECONDS, client, member
@@ -64,6 +64,52 @@ asyncio.run(main())
 """
 
 
+def test_is_repaired_by_an_operation_that_goes_on_when_the_operator_is_killed(cluster: Environment) -> None:
+    cluster.api.apply(cassandra.operation("repair", repair={}), kind=cassandra.OPERATION)
+
+    def under_way() -> None:
+        found = cluster.api.get(cassandra.OPERATION, "repair", env.NAMESPACE).get("status", {})
+        if not found.get("members") and not found.get("finished") and found.get("phase") != "Succeeded":
+            raise NotYetError(f"{found.get('phase', 'nothing')}: {found.get('message', '')}")
+
+    eventually("a member to be repaired", under_way, deadline=120)
+    for pod in cluster.api.list("Pod", env.NAMESPACE, labels="app=rook-ceph-operator"):
+        cluster.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
+    status = cassandra.ended(cluster, "repair", deadline=600)
+    assert status["phase"] == "Succeeded", status
+    assert status["progress"] == {"done": 4, "total": 4, "unit": "Members"}
+    assert condition(cluster.api.get(cassandra.OPERATION, "repair", env.NAMESPACE), "Complete")["status"] == "True"
+    with pytest.raises(ApiError, match="only paused can be changed"):
+        cluster.api.patch(cassandra.OPERATION, "repair", env.NAMESPACE, {"spec": {"repair": {"keyspaces": ["shop"]}}})
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=60)
+    check_rows(cluster)
+
+
+def test_a_schedule_makes_an_operation(cluster: Environment) -> None:
+    template = cassandra.operation("", cleanup={"keyspaces": ["shop"]})
+    schedule = {
+        "apiVersion": template["apiVersion"],
+        "kind": "OperationSchedule",
+        "metadata": {"name": "often", "namespace": env.NAMESPACE},
+        "spec": {"schedule": "* * * * *", "timeZone": "Europe/Berlin", "operation": template["spec"]},
+    }
+    cluster.api.apply(schedule, kind=cassandra.SCHEDULE)
+
+    def made() -> str:
+        found = cluster.api.list(cassandra.OPERATION, env.NAMESPACE, labels="cassandra.rook.io/schedule=often")
+        if not found:
+            raise NotYetError("its minute to come")
+        return str(found[0]["metadata"]["name"])
+
+    name = eventually("an Operation", made, deadline=90)
+    cluster.api.patch(cassandra.SCHEDULE, "often", env.NAMESPACE, {"spec": {"suspend": True}})
+    status = cassandra.ended(cluster, name, deadline=300)
+    assert status["phase"] == "Succeeded", status
+    cluster.api.delete(cassandra.SCHEDULE, "often", env.NAMESPACE)
+    env.gone(cluster, cassandra.OPERATION, name, env.NAMESPACE, deadline=120)
+    check_rows(cluster)
+
+
 def test_grows_and_shrinks_with_its_data_though_the_operator_is_killed(cluster: Environment) -> None:
     cassandra.scale(cluster, {"a": 3})
     cassandra.wait(cluster, {"a": 3, "b": 2}, deadline=2 * JOIN_SECONDS)
@@ -102,6 +148,32 @@ def test_a_member_that_is_lost_with_its_volume_is_replaced_by_consent(cluster: E
     cassandra.wait(cluster, {"a": 2, "b": 1}, deadline=2 * JOIN_SECONDS)
     assert cassandra.members(cluster)[name]["hostID"] != host_id
     check_rows(cluster)
+
+
+def test_rows_that_were_deleted_come_back_from_a_backup(cluster: Environment) -> None:
+    minio.deploy(cluster)
+    try:
+        backup = {"destination": {"s3": minio.location()}}
+        status = cassandra.operate(cluster, "monday", {"backup": backup}, deadline=600)
+        assert status["phase"] == "Succeeded", status
+        assert status["backup"]["keyspaces"] == ["shop"]
+        assert status["backup"]["files"] > 0
+
+        client(cluster, "delete", "0", "100")
+        assert client(cluster, "count")["missing"]
+        restore = {"source": {"s3": minio.location()}, "backup": "monday"}
+        refused = cassandra.operate(cluster, "refused", {"restore": restore}, deadline=300)
+        assert refused["phase"] == "Failed"
+        assert "table shop.orders exists" in refused["message"]
+        assert client(cluster, "count")["missing"]
+
+        status = cassandra.operate(cluster, "back", {"restore": {**restore, "overwrite": ["shop"]}}, deadline=600)
+        assert status["phase"] == "Succeeded", status
+        check_rows(cluster)
+    finally:
+        for name in ("monday", "refused", "back"):
+            cluster.api.delete(cassandra.OPERATION, name, env.NAMESPACE)
+        minio.remove(cluster)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,12 @@ class Run:
         return self.phase is Phase.OVERDUE or late
 
     @property
+    def is_final(self) -> bool:
+        """Whether it failed by its own policy on failures, so that another attempt would fail, too."""
+        conditions = self.job.status.conditions if self.job is not None else ()
+        return any(c.type == "Failed" and c.status == "True" and c.reason == "PodFailurePolicy" for c in conditions)
+
+    @property
     def failure(self) -> str:
         """Why it failed or is overdue, in words."""
         late = f"it did not end within {_words(_deadline(self.job))}" if self.cut_off else ""

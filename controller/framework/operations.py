@@ -171,7 +171,7 @@ def asked(ledger: Ledger, pieces: Sequence[Piece], at_once: int = 1) -> tuple[Ta
         if row is not None:
             start = index_of(piece, row)
             found += [Task(piece.name, part, row.attempts) for part in piece.parts[start : start + 2]]
-        elif piece.name not in ledger.finished and untouched < at_once:
+        elif piece.name not in ledger.finished and piece.is_due(ledger.finished) and untouched < at_once:
             untouched += 1
             found += [Task(piece.name, part, 0) for part in piece.parts[:2]]
     return tuple(found)
@@ -208,9 +208,11 @@ def decide(
     if due is not None and late and (not (at_work or unsure) or now >= due + GRACE):
         why = f"not done within spec.deadlineSeconds, {order.deadline:g}{_still(at_work)}"
         return ended(ledger, Phase.FAILED, why, now, total)
-    lost = [f"{name}: {row.message}" for name, row in sorted(ledger.rows.items()) if row.state == FAILED]
+    lost = {name: row for name, row in sorted(ledger.rows.items()) if row.state == FAILED}
     if lost and not at_work:
-        return ended(ledger, Phase.FAILED, f"failed {TRIES} times: {some(lost, MAX_NAMED)}", now, total)
+        times = f" {TRIES} times" if all(row.attempts >= TRIES for row in lost.values()) else ""
+        told = some([f"{name}: {row.message}" for name, row in lost.items()], MAX_NAMED)
+        return ended(ledger, Phase.FAILED, f"failed{times}: {told}", now, total)
     if pieces and not ledger.rows and {piece.name for piece in pieces} <= set(ledger.finished):
         return ended(ledger, Phase.SUCCEEDED, f"all {total} are done", now, total)
     stopped = late or order.deleting or order.paused or bool(lost)

@@ -18,7 +18,7 @@ from controller.framework.status import timestamp
 from controller.framework.text import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 TRIES = 3
 """Times that a piece fails before its operation has failed."""
@@ -35,10 +35,23 @@ WAITING, RUNNING, RETRYING, FAILED = "Waiting", "Running", "Retrying", "Failed"
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece, and its parts in their order; there is at least one."""
+    """A piece of an operation.
+
+    Attributes:
+        name: Its name.
+        parts: What it consists of, in order; there is at least one.
+        after: Pieces that have to be done before it is begun.
+        anew: A part that failed is not tried again by itself: the piece is, from its first part on.
+    """
 
     name: str
     parts: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    anew: bool = False
+
+    def is_due(self, finished: Collection[str]) -> bool:
+        """Whether it may be begun, by the pieces that are done."""
+        return all(name in finished for name in self.after)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,10 +77,17 @@ class Said(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What is heard of a task, and how far it is or why it failed."""
+    """What is heard of a task.
+
+    Attributes:
+        said: How it is.
+        message: How far it is, what came of it, or why it failed.
+        final: It failed, and would again: somebody has to change something.
+    """
 
     said: Said = Said.NOTHING
     message: str = ""
+    final: bool = False
 
 
 def begun(piece: Piece, heard: Mapping[Task, Word], now: float) -> PieceStatus | None:
@@ -98,17 +118,18 @@ def follow(piece: Piece, row: PieceStatus, heard: Mapping[Task, Word], now: floa
             since = row.since if row.state == RUNNING else timestamp(now)
             return replace(row, state=RUNNING, since=since, message=cut(word.message, MAX_TEXT))
         case Said.FAILED:
-            return _failed(row, word.message, now)
+            return _failed(piece, row, word, now)
         case Said.UNKNOWN if row.state == RUNNING:
-            return _failed(row, "nothing is known of it any more, as after a restart", now)
+            return _failed(piece, row, Word(message="nothing is known of it any more, as after a restart"), now)
     return row
 
 
-def _failed(row: PieceStatus, why: str, now: float) -> PieceStatus:
+def _failed(piece: Piece, row: PieceStatus, word: Word, now: float) -> PieceStatus:
     attempts = row.attempts + 1
-    state = FAILED if attempts >= TRIES else RETRYING
-    message = cut(f"{row.part}: {why}", MAX_TEXT)
-    return PieceStatus(state=state, part=row.part, attempts=attempts, since=timestamp(now), message=message)
+    state = FAILED if attempts >= TRIES or word.final else RETRYING
+    message = cut(f"{row.part}: {word.message}", MAX_TEXT)
+    part = piece.parts[0] if piece.anew and state == RETRYING else row.part
+    return PieceStatus(state=state, part=part, attempts=attempts, since=timestamp(now), message=message)
 
 
 def candidates(
@@ -133,7 +154,8 @@ def candidates(
             waits.append(f"the next try of {name} at {timestamp(due)}: {row.message}")
     if len(retrying) < MOST_RETRYING:
         touched = {*rows, *finished}
-        yield from (Task(piece.name, piece.parts[0], 0) for piece in pieces if piece.name not in touched)
+        further = (piece for piece in pieces if piece.name not in touched and piece.is_due(finished))
+        yield from (Task(piece.name, piece.parts[0], 0) for piece in further)
 
 
 def index_of(piece: Piece, row: PieceStatus) -> int:

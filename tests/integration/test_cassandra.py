@@ -21,6 +21,8 @@ from controller.cassandra.access.answers import (
     Phase,
     RefusedError,
     Repair,
+    StopCleanups,
+    StopRepairs,
     TakeSnapshot,
     UnansweredError,
     UpgradeSSTables,
@@ -165,7 +167,13 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
         await cql.query("INSERT INTO app.rows (id) VALUES (1)")
     keyspaces = {keyspace.name: keyspace.factors for keyspace in await members.member(node.door).keyspaces()}
     assert keyspaces["app"] == {"": 1}
-    commands: dict[str, Command] = {"flush": Flush("app"), "snapshot": TakeSnapshot("before"), "repair": Repair("app")}
+    commands: dict[str, Command] = {
+        "flush": Flush("app"),
+        "snapshot": TakeSnapshot("before"),
+        "repair": Repair("app"),
+        "stop-repairs": StopRepairs(),
+        "stop-cleanups": StopCleanups(),
+    }
     for name, command in commands.items():
         job = await done(members, node, name, command)
         assert job.state is JobState.SUCCEEDED, job
@@ -181,6 +189,8 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
         assert await cql.query("SELECT id FROM app.rows") == [{"id": 1}]
         await cql.query("INSERT INTO app.rows (id) VALUES (2)")
     assert (await done(members, node, "upgrade", UpgradeSSTables("app"))).state is JobState.SUCCEEDED
+    assert (await done(members, node, "stop-repairs", StopRepairs())).state is JobState.SUCCEEDED
+    assert (await done(members, node, "stop-cleanups", StopCleanups())).state is JobState.SUCCEEDED
     assert (await done(members, node, "clear", ClearSnapshot("before"))).state is JobState.SUCCEEDED
     (kept,) = await members.member(node.door).snapshots()  # Cassandra makes one of its own tables when it is upgraded
     assert "upgrade-4.1" in kept.tag

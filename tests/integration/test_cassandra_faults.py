@@ -59,6 +59,8 @@ async def test_members_are_killed_replaced_and_come_back(lab: Lab, members: Http
             await asyncio.to_thread(second.kill)
     assert joined is not None, await asyncio.to_thread(second.log)
     assert (await done(members, second, "repair-1", Repair("app"))).state is JobState.SUCCEEDED
+    incremental = await done(members, second, "incremental", Repair("app", incremental=True))
+    assert incremental.state is JobState.SUCCEEDED, incremental
 
     # Its volume is lost. It does not join as somebody new, but takes the lost place when it is told to.
     await asyncio.to_thread(second.kill)

@@ -33,7 +33,9 @@ CLUSTER: Mapping[str, Honoured] = {
 }
 """The fields of a Cluster's spec that are served."""
 
-OPERATION: Mapping[str, Honoured] = dict.fromkeys(("cluster", "deadlineSeconds", "paused", "repair", "cleanup"))
+OPERATION: Mapping[str, Honoured] = dict.fromkeys(
+    ("cluster", "deadlineSeconds", "paused", "repair", "cleanup", "backup", "restore")
+)
 """The fields of an Operation's spec that are served."""
 
 SCHEDULE: Mapping[str, Honoured] = {

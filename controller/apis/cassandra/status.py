@@ -76,9 +76,11 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     """By member: those that are not Normal first, and up to 100 in all."""
     members_omitted: Int32 = 0
     """Members that `members` does not list."""
+    repairs: dict[str, Timestamp] = field(default_factory=dict)
+    """By keyspace: when the last repair of all members by an Operation that succeeded was begun; of 100 keyspaces."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
     """Ready, Progressing, Degraded, UpdateAvailable, RolloutStopped and FieldsHonoured; Failure while a step fails;
-    Deleting while it is deleted."""
+    Deleting while it is deleted; RepairOverdue where a schedule repairs it."""
     timers: dict[str, str] = field(default_factory=dict)
     """Since when what is waited for has been so."""
     plan: PlanStatus = PlanStatus()

@@ -79,7 +79,7 @@ class Report:
         phase: What it is at.
         message: Why, where it does not run Cassandra.
         host_id: That of the ring's member whose data are on the volume; empty where nobody's are.
-        volume_size: Bytes of the volume.
+        volume_size: Bytes of the volume that Cassandra uses or may use; what is reserved for root is not among them.
         volume_free: Bytes of them that Cassandra may still write.
     """
 

@@ -16,7 +16,7 @@ from controller.cassandra.member.objects import claim_name
 from controller.cassandra.pods import POD_NAME_LABEL, account, admin_secret, superuser_secret
 from controller.framework.names import label_value, object_name
 from controller.framework.placement import HOSTNAME_LABEL, over
-from controller.framework.workload import PodSettings, pod_template
+from controller.framework.workload import PodSettings, no_rights, pod_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory"
 _PROGRAM = "controller.cassandra.backup"
 
 
-class Task(StrEnum):
+class Verb(StrEnum):
     """What a Job does: the commands of the program."""
 
     UPLOAD = "upload"
@@ -48,16 +48,16 @@ class Task(StrEnum):
     LOAD = "load"
 
 
-def job_name(operation: str, task: Task, member: str = "") -> str:
-    """The name of an Operation's Job."""
-    return object_name("-".join(filter(None, (operation, task, member))))
+def job_name(operation: str, piece: str, attempt: int) -> str:
+    """The name of an Operation's Job for a piece of it; each attempt is another one."""
+    return object_name("-".join(filter(None, (operation, piece, str(attempt or "")))))
 
 
 def job(
     cluster: CassandraCluster,
     owner: Owner,
     name: str,
-    task: Task,
+    verb: Verb,
     options: Options,
     s3: S3Spec,
     *,
@@ -71,8 +71,8 @@ def job(
     Args:
         cluster: The cluster.
         owner: The Operation.
-        name: The Operation's.
-        task: What the Job does.
+        name: The Job's.
+        verb: What the Job does.
         options: What its program is told.
         s3: Where the Secrets are.
         image: The operator's.
@@ -80,14 +80,14 @@ def job(
         member: Whose files it handles, on the node of that member; empty: nobody's.
         rack: That of the member.
     """
-    labels = {"app": APP, OPERATION_LABEL: label_value(name)}
+    labels = {"app": APP, OPERATION_LABEL: label_value(owner.name)}
     secrets = {"s3": s3.credentials_secret_name}
     paths = {"s3": S3}
     if s3.ca_secret_name:
         secrets["s3-ca"], paths["s3-ca"] = s3.ca_secret_name, S3_CA
-    if task in (Task.SEAL, Task.CHECK, Task.PREPARE) and authentication:
+    if verb in (Verb.SEAL, Verb.CHECK, Verb.PREPARE) and authentication:
         secrets["login"], paths["login"] = superuser_secret(cluster), LOGIN
-    if task is Task.LOAD:
+    if verb is Verb.LOAD:
         secrets["admin"], paths["admin"] = admin_secret(cluster), ADMIN
     volumes: list[JsonObject] = [
         {"name": key, "secret": {"secretName": secret, "defaultMode": 0o440}} for key, secret in secrets.items()
@@ -96,20 +96,16 @@ def job(
     placement: Mapping[str, Any] = rack.placement if rack is not None else {}
     if rack is not None:
         volumes.append({"name": "data", "persistentVolumeClaim": {"claimName": claim_name(rack, member)}})
-        mounts.append(_data(task))
+        mounts.append(_data(verb))
         placement = over({"tolerations": placement.get("tolerations", [])}, _beside(member))
     container: JsonObject = {
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", _PROGRAM, str(task), msgspec.json.encode(options).decode()],
+        "command": ["python3", "-m", _PROGRAM, str(verb), msgspec.json.encode(options).decode()],
         "volumeMounts": mounts,
         "resources": RESOURCES,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": no_rights(),
     }
     pod_spec: JsonObject = {
         "restartPolicy": "Never",
@@ -121,7 +117,7 @@ def job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": owner.metadata(job_name(name, task, member), labels),
+        "metadata": owner.metadata(name, labels),
         "spec": {
             "backoffLimit": RETRIES,
             "activeDeadlineSeconds": DEADLINE,
@@ -140,9 +136,9 @@ def job(
     }
 
 
-def _data(task: Task) -> JsonObject:
+def _data(verb: Verb) -> JsonObject:
     """A backup sees the tables' files alone, and cannot write; a restore has a directory of its own on the volume."""
-    if task is Task.UPLOAD:
+    if verb is Verb.UPLOAD:
         return {"name": "data", "mountPath": f"{DATA}/data", "subPath": "data", "readOnly": True}
     return {"name": "data", "mountPath": DATA}
 

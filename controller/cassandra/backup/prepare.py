@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from controller.cassandra.access.answers import AccessError, UnansweredError
+from controller.cassandra.access.answers import UnansweredError
 from controller.cassandra.access.roles import quoted
 from controller.cassandra.backup import schema
 from controller.cassandra.backup.bucket import HopelessError
 from controller.cassandra.backup.seal import read, read_members
+from controller.cassandra.releases import CassandraVersion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +62,8 @@ async def check(
     found, wanted = _wanted(bucket, backup, keyspaces)
     read_members(bucket, found)
     (local,) = await session.query("SELECT release_version FROM system.local")
-    if _number(local["release_version"]) < _number(found.release):
+    own, written = (CassandraVersion.parse(text) for text in (local["release_version"], found.release))
+    if own.release < written.release:
         raise HopelessError(
             f"backup {backup} is of Cassandra {found.release}, which {local['release_version']} cannot read"
         )
@@ -130,11 +132,3 @@ async def _agreed(session: Session) -> None:
                 return
             await anyio.sleep(1)
     raise UnansweredError(f"members do not agree on one schema within {AGREEMENT_SECONDS:g} s")
-
-
-def _number(release: str) -> tuple[int, ...]:
-    """The two numbers that decide which files a release can read."""
-    try:
-        return tuple(int(part) for part in release.split("-")[0].split(".")[:2])
-    except ValueError as error:
-        raise AccessError(f"a release is called {release}") from error

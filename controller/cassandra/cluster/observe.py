@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from controller.apis.cassandra import CASSANDRA_OPERATION, CassandraOperation
+from controller.apis.cassandra import (
+    CASSANDRA_OPERATION,
+    CASSANDRA_OPERATION_SCHEDULE,
+    CassandraOperation,
+    CassandraOperationSchedule,
+)
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
@@ -52,7 +57,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolumeClaim, Pod, Service, StorageClass
     from informers import Informer, InformerFactory
 
-OPERATIONS = resource_of(CASSANDRA_OPERATION)
+OPERATIONS, SCHEDULES = resource_of(CASSANDRA_OPERATION), resource_of(CASSANDRA_OPERATION_SCHEDULE)
 ASK_SECONDS = 10.0
 """Seconds that members have to answer; all are asked at the same time."""
 AUTH_SECONDS = 300.0
@@ -69,8 +74,11 @@ class Caches(ClusterCaches):
         self.sets: Informer[StatefulSet] = self.ours(STATEFULSET, StatefulSet)
         self.accounts: Informer[ServiceAccount] = self.ours(SERVICE_ACCOUNT, ServiceAccount)
         self.config_maps: Informer[ConfigMap] = self.ours(CONFIG_MAP, ConfigMap)
-        # Whoever has not this kind in their API server still has Clusters.
+        # Whoever has not these kinds in their API server still has Clusters.
         self.operations: Informer[CassandraOperation] = factory.informer(OPERATIONS, CassandraOperation, optional=True)
+        self.schedules: Informer[CassandraOperationSchedule] = factory.informer(
+            SCHEDULES, CassandraOperationSchedule, optional=True
+        )
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -87,7 +95,7 @@ class Observation:
         roster: Who belongs to the ring; None: nobody ever did.
         roster_problem: Why the roster cannot be read; empty: it can, or there is none.
         turn: The Operation that has the turn to act on the ring; None: there is none.
-        operations: The Operations on the cluster.
+        operations: The Operations on the cluster; schedules: the OperationSchedules that make such.
         scene: What was found of its members.
         pods: Those of members, by name.
         claims: Those of members, by the member's name.
@@ -103,6 +111,7 @@ class Observation:
     roster_problem: str = ""
     turn: Holder | None = None
     operations: tuple[CassandraOperation, ...] = ()
+    schedules: tuple[CassandraOperationSchedule, ...] = ()
     scene: Scene = field(default_factory=lambda: Scene(now=0.0))
     pods: Mapping[str, Pod] = field(default_factory=dict)
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
@@ -167,6 +176,7 @@ class Observer:
             roster_problem=problem,
             turn=turn,
             operations=tuple(o for o in self._caches.operations.list(namespace) if o.spec.cluster == name),
+            schedules=tuple(s for s in self._caches.schedules.list(namespace) if s.spec.operation.cluster == name),
             pods=pods,
             claims=claims,
             classes={found.metadata.name: found for found in self._caches.classes.list()},

@@ -17,6 +17,7 @@ from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.conditions import of_restarts
+from controller.cassandra.cluster.repairs import OVERDUE, is_scheduled, overdue, repaired
 from controller.cassandra.cluster.spec import effective, hindrances, immutable, upgrade_of
 from controller.cassandra.member.ring import Problem, findings, releases
 from controller.cassandra.member.roster import Standing
@@ -37,6 +38,7 @@ from controller.framework.status import (
 )
 from controller.framework.text import MOST, cut, some
 from controller.framework.timers import advance
+from controller.runtime.conditions import remove_condition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,10 +91,14 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     if stage.phase == READY and (found or wrong):
         stage = Stage(DEGRADED, degraded.reason, cut(degraded.message, MOST), "")
     unserved = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
+    repairs = repaired(previous.repairs, seen)
+    if not is_scheduled(seen):
+        previous = msgspec.structs.replace(previous, conditions=remove_condition(previous.conditions, OVERDUE))
     told_of = (
         *conditions(stage, words),
         degraded,
         *(of_restarts(effective(cluster, roster), seen) if not hindered else ()),
+        *overdue(cluster, seen, repairs),
         honoured.condition(unserved, (), cluster.metadata.generation, invalid=wrong),
     )
     return msgspec.structs.replace(
@@ -107,6 +113,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         racks=_racks(cluster, seen),
         members=listed(members) if roster is not None else previous.members,
         members_omitted=max(len(members) - MOST_MEMBERS, 0) if roster is not None else previous.members_omitted,
+        repairs=repairs,
         timers=advance(previous.timers, _facts(seen), now),
     )
 

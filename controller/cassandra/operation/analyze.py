@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.apis.meta import ObjectMeta
+from controller.cassandra.backup.acts import Ground
 from controller.cassandra.cluster.turns import CHANGES
 from controller.cassandra.member.ring import unrest
 from controller.cassandra.member.steps import Tell, after
 from controller.cassandra.member.turn import occupied
-from controller.cassandra.operation.work import act_of, job_id, name_of
+from controller.cassandra.operation.work import act_of, name_of
 from controller.cassandra.pods import prefix
 from controller.framework.kind import LetGo
 from controller.framework.operations import ENDED, GRACE, Decision, Order, Phase, ahead, decide, ended, ledger_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.apis.cassandra import CassandraCluster, CassandraOperation
+    from controller.cassandra.access.answers import Keyspace
     from controller.cassandra.operation.observe import Observation
     from controller.cassandra.operation.work import Act
     from controller.framework.operations import Ledger
@@ -56,10 +58,19 @@ def holder_of(meta: ObjectMeta) -> Holder:
     return Holder(meta.name, meta.uid)
 
 
-def analyze(operation: CassandraOperation, seen: Observation) -> Plan:
-    """The plan for an Operation."""
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Delete a Job, by its uid, with its pod."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+def analyze(operation: CassandraOperation, seen: Observation, *, image: str) -> Plan:
+    """The plan for an Operation; `image` is the operator's, which Jobs run."""
     decision = decision_of(operation, seen)
-    steps = tuple(_steps(operation, seen, decision))
+    steps = tuple(_steps(operation, seen, decision, image))
     if decision.ledger.phase in ENDED and operation.metadata.deletion_timestamp is None:
         return Plan(steps=steps)
     return Plan(steps=steps, look_again=AT_WORK if decision.begin or decision.at_work else HELD)
@@ -77,64 +88,110 @@ def decision_of(operation: CassandraOperation, seen: Observation) -> Decision:
         paused=spec.paused,
         deadline=float(spec.deadline_seconds) if spec.deadline_seconds is not None else None,
         deleting=operation.metadata.deletion_timestamp is not None,
+        at_once=act.at_once if (act := act_of(operation)) is not None else 1,
     )
     return decide(order, ledger, seen.pieces, seen.heard, hold=_hold(operation, seen), now=seen.now)
 
 
-def _steps(operation: CassandraOperation, seen: Observation, decision: Decision) -> Iterator[Step]:
-    act, mine = act_of(operation.spec), holder_of(operation.metadata)
+def _steps(operation: CassandraOperation, seen: Observation, decision: Decision, image: str) -> Iterator[Step]:
+    act, mine = act_of(operation), holder_of(operation.metadata)
     has_turn, deleted = seen.turn == mine, operation.metadata.deletion_timestamp
     maybe = (*decision.at_work, *decision.unsure)
-    working = tuple(task for task in maybe if _answers(task.piece, seen))
+    working = tuple(task for task in maybe if act is not None and _answers(act, task, seen))
     if deleted is not None and (not working or seen.now >= datetime.fromisoformat(deleted).timestamp() + GRACE):
         if has_turn:
+            yield from _tidied(act, seen, "it is being deleted")
             yield _give_back(mine, "it is being deleted")
         yield Step(subject="Operation", reason="nothing of it is at work", action=LetGo(), lane=LANE)
         return
     if act is not None and decision.break_off:
-        for task in decision.at_work:
-            stop = Tell(task.piece, f"{job_id(operation, task)}-stop", act.stop)
-            yield Step(subject=task.piece, reason=f"{decision.message}", action=stop, lane=f"stop {task.piece}")
+        yield from _broken_off(operation, act, seen, decision)
     if act is not None and decision.begin:
         if not has_turn:
             reason = f"{name_of(operation.spec)} by Operation {mine.name}"
             yield Step(subject="ring", reason=reason, action=TakeTurn(mine), lane=LANE)
         for task in decision.begin:
-            yield _begin(operation, act, task)
+            yield _begin(operation, act, task, seen, image)
     elif has_turn and not working:
+        if decision.ledger.phase == Phase.FAILED:
+            yield from _tidied(act, seen, "it has failed")
         yield _give_back(mine, decision.message or "nothing of it is at work")
     for task in decision.at_work:
         row = decision.ledger.rows[task.piece]
-        waits_for = row.message or f"keyspace {task.part} to be done"
-        yield Step(subject=task.piece, reason=_reason(act, task), waits_for=waits_for, lane=task.piece)
+        waits_for = row.message or f"{task.part} to be done"
+        reason = act.reason(task) if act is not None else "it was begun"
+        yield Step(subject=task.piece, reason=reason, waits_for=waits_for, lane=task.piece)
     if decision.ledger.phase == Phase.PENDING:
         waits_for = decision.message.removeprefix("waits for ")
         yield Step(subject="Operation", reason="it has not begun", waits_for=waits_for, lane="wait")
 
 
-def _begin(operation: CassandraOperation, act: Act, task: Task) -> Step:
-    tell = Tell(task.piece, job_id(operation, task), act.command(task.part))
-    return Step(subject=task.piece, reason=_reason(act, task), action=tell, lane=LANE)
+def _begin(operation: CassandraOperation, act: Act, task: Task, seen: Observation, image: str) -> Step:
+    keyspaces, reason = _keyspaces(seen), act.reason(task)
+    action = act.way(task, keyspaces)
+    if isinstance(action, Tell):
+        return Step(subject=task.piece, reason=reason, action=action, lane=LANE)
+    made = act.job(task, keyspaces, _ground(seen, image))
+    if isinstance(made, str):
+        return Step(subject=task.piece, reason=reason, waits_for=made, lane=task.piece)
+    return Step(subject=task.piece, reason=reason, action=made, lane=LANE)
 
 
-def _reason(act: Act | None, task: Task) -> str:
-    return f"keyspace {task.part}: {act.reason if act is not None else 'it was begun'}"
+def _ground(seen: Observation, image: str) -> Ground:
+    """What Jobs are made of; nothing is begun where the Cluster or its ring is not known."""
+    cluster, ring = seen.cluster, seen.ring
+    if cluster is None or ring is None or ring.roster is None:
+        raise ValueError("the ring is not known")
+    serving = next((name for name in sorted(ring.roster.members) if ring.scene.of(name).serves), "")
+    return Ground(
+        cluster=cluster, roster=ring.roster, door=ring.door, query=ring.door(serving) if serving else None, image=image
+    )
+
+
+def _keyspaces(seen: Observation) -> tuple[Keyspace, ...]:
+    return (seen.ring.scene.keyspaces if seen.ring is not None else None) or ()
+
+
+def _broken_off(operation: CassandraOperation, act: Act, seen: Observation, decision: Decision) -> Iterator[Step]:
+    """What ends the tasks that are at work."""
+    for task in decision.at_work:
+        way, stop = act.way(task, _keyspaces(seen)), act.stop(task)
+        if isinstance(way, str) and way in seen.working:
+            action: object = StopJob(operation.metadata.namespace, way, seen.working[way])
+        elif stop is not None:
+            action = stop
+        else:
+            continue
+        yield Step(subject=task.piece, reason=decision.message, action=action, lane=f"stop {task.piece}")
+
+
+def _tidied(act: Act | None, seen: Observation, reason: str) -> Iterator[Step]:
+    """What an Operation that did not come to its end leaves on members is taken away, by those who can be told."""
+    roster = seen.ring.roster if seen.ring is not None else None
+    for tell in act.tidy(roster) if act is not None and roster is not None else ():
+        if seen.ring is not None and seen.ring.scene.of(tell.member).serves:
+            yield Step(subject=tell.member, reason=reason, action=tell, lane=f"tidy {tell.member}")
 
 
 def _give_back(mine: Holder, reason: str) -> Step:
     return Step(subject="ring", reason=reason, action=GiveBackTurn(mine), lane=LANE)
 
 
-def _answers(member: str, seen: Observation) -> bool:
-    """Whether a member says anything at all: for whoever does not, nobody is kept waiting."""
-    return seen.ring is not None and seen.ring.scene.of(member).look is not None
+def _answers(act: Act, task: Task, seen: Observation) -> bool:
+    """Whether a member says anything at all, or there is a Job: for whoever does not, nobody is kept waiting."""
+    way = act.way(task, _keyspaces(seen))
+    if isinstance(way, str):
+        return way in seen.working
+    return seen.ring is not None and seen.ring.scene.of(way.member).look is not None
 
 
 def _wrong(operation: CassandraOperation, ledger: Ledger, seen: Observation) -> str:
     """Why an Operation can never be carried out, in words; empty: it can."""
-    spec, act = operation.spec, act_of(operation.spec)
+    spec, act = operation.spec, act_of(operation)
     if act is None:
-        return f"spec.{name_of(spec).lower()} is not served by this operator"
+        return "spec says nothing that this operator can do"
+    if refused := act.refusal():
+        return refused
     if seen.cluster is None and ledger.started is not None:
         return f"Cluster {spec.cluster} does not exist any more"
     keyspaces = seen.ring.scene.keyspaces if seen.ring is not None else None

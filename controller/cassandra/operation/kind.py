@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.apis.cassandra import CassandraCluster
+from controller.apis.cassandra import CASSANDRA_OPERATION, CassandraCluster
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.cluster.observe import OPERATIONS, Caches
 from controller.cassandra.cluster.observe import Observer as Rings
 from controller.cassandra.operation.act import handlers
 from controller.cassandra.operation.analyze import FINALIZER, analyze
-from controller.cassandra.operation.observe import Observer
+from controller.cassandra.operation.observe import JobCaches, Observer
 from controller.cassandra.operation.status import show
 from controller.cassandra.pods import CLUSTER_LABEL
 from controller.framework.changes import pod_changed
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from controller.cassandra.access.members import Members
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import HasMetadata
+    from controller.runtime.kube import HasMetadata, Job
     from informers import Delta
 
 
@@ -40,13 +41,13 @@ def register(manager: Manager, settings: Settings, members: Members, *, clock: C
         clock: Seconds since the epoch.
     """
     clusters = manager.informers.informer(CLUSTERS, CassandraCluster, optional=True)
-    caches = Caches(manager.informers)
+    caches, made = Caches(manager.informers), JobCaches(manager.informers)
     loop = ControlLoop(
         resource=OPERATIONS,
         finalizer=FINALIZER,
-        observe=Observer(clusters, caches, Rings(caches, members, manager.applier)).observe,
-        analyze=analyze,
-        handlers=lambda _, seen: handlers(seen, manager.client, members),
+        observe=Observer(clusters, caches, made, Rings(caches, members, manager.applier)).observe,
+        analyze=partial(analyze, image=settings.operator_image),
+        handlers=lambda operation, seen: handlers(operation, seen, manager.client, members),
         show=show,
     )
     controller = controller_of(
@@ -64,6 +65,15 @@ def register(manager: Manager, settings: Settings, members: Members, *, clock: C
     def labelled(obj: HasMetadata) -> Iterable[Request]:
         return on(obj.metadata.namespace, obj.metadata.labels.get(CLUSTER_LABEL, ""))
 
+    def owned(job: Job) -> Iterable[Request]:
+        """The Operation that made a Job."""
+        return [
+            Request(job.metadata.namespace, owner.name)
+            for owner in job.metadata.owner_references
+            if owner.kind == CASSANDRA_OPERATION.kind
+        ]
+
+    controller.watch(made.jobs, owned)
     controller.watch(clusters, lambda cluster: on(cluster.metadata.namespace, cluster.metadata.name))
     controller.watch(caches.config_maps, labelled)
     controller.watch(caches.pods, labelled, predicate=pod_changed)

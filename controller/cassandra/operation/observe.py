@@ -5,25 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from controller.apis.cassandra import CASSANDRA_OPERATION
 from controller.cassandra.access.answers import JobState
+from controller.cassandra.backup.objects import APP
+from controller.cassandra.member.steps import Tell
 from controller.cassandra.member.turn import ANNOTATION
-from controller.cassandra.operation.work import act_of, job_id, pieces_of
+from controller.cassandra.operation.work import act_of
 from controller.cassandra.pods import roster_name
+from controller.framework import jobs
 from controller.framework.operations import ENDED, Queued, ahead, asked, ledger_of
 from controller.framework.pieces import Said, Task, Word
+from controller.framework.pods import warnings, with_warnings
 from controller.framework.turns import holder
+from controller.runtime.kube import JOB, POD, Job, Pod
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.cassandra import CassandraCluster, CassandraOperation
-    from controller.cassandra.access.answers import Job
+    from controller.cassandra.access.answers import Job as MemberJob
     from controller.cassandra.cluster.observe import Caches
     from controller.cassandra.cluster.observe import Observation as Ring
     from controller.cassandra.cluster.observe import Observer as Rings
     from controller.framework.pieces import Piece
     from controller.framework.turns import Holder
-    from informers import Informer
+    from informers import Informer, InformerFactory
 
 _SAID = {JobState.RUNNING: Said.RUNNING, JobState.SUCCEEDED: Said.SUCCEEDED, JobState.FAILED: Said.FAILED}
 
@@ -39,7 +45,8 @@ class Observation:
         turn: The Operation that has the turn to act on the ring; None: there is none.
         ring: What there is of the ring; None: it was not looked at, since another one goes first.
         pieces: Members and their keyspaces; None: they are not known.
-        heard: What members say of the tasks that the Operation is at.
+        heard: What is heard of the tasks that the Operation is at.
+        working: The Jobs that it has made, by name: their uids.
     """
 
     now: float
@@ -49,6 +56,15 @@ class Observation:
     ring: Ring | None = None
     pieces: tuple[Piece, ...] | None = None
     heard: Mapping[Task, Word] = field(default_factory=dict)
+    working: Mapping[str, str] = field(default_factory=dict)
+
+
+class JobCaches:
+    """The informers of the Jobs that Operations have made, and of their pods."""
+
+    def __init__(self, factory: InformerFactory) -> None:
+        self.jobs: Informer[Job] = factory.informer(JOB, Job, label_selector=f"app={APP}")
+        self.pods: Informer[Pod] = factory.informer(POD, Pod, label_selector=f"app={APP}")
 
 
 class Observer:
@@ -57,12 +73,14 @@ class Observer:
     Args:
         clusters: The cache of Clusters.
         caches: What the API server has of Clusters.
+        made: What it has of the Jobs.
         rings: Observes rings.
     """
 
-    def __init__(self, clusters: Informer[CassandraCluster], caches: Caches, rings: Rings) -> None:
+    def __init__(self, clusters: Informer[CassandraCluster], caches: Caches, made: JobCaches, rings: Rings) -> None:
         self._clusters = clusters
         self._caches = caches
+        self._made = made
         self._rings = rings
 
     async def observe(self, operation: CassandraOperation, now: float) -> Observation:
@@ -87,16 +105,40 @@ class Observer:
     ) -> Observation:
         """The observation with what members answer."""
         ring = await self._rings.ring(found, seen.now)
-        act, keyspaces = act_of(operation.spec), ring.scene.keyspaces
-        seen = replace(seen, ring=ring)
+        act, keyspaces = act_of(operation), ring.scene.keyspaces
+        runs = await self._runs(operation, seen.now)
+        working = {name: run.job.metadata.uid for name, run in runs.items() if run.job is not None and not run.over}
+        seen = replace(seen, ring=ring, working=working)
         if act is None or ring.roster is None or keyspaces is None:
             return seen
-        pieces = pieces_of(act, ring.roster, keyspaces)
+        pieces = act.pieces(ring.roster, keyspaces)
         ledger = ledger_of(operation.status, operation.status.members)
-        tasks = {(task.piece, job_id(operation, task)): task for task in asked(ledger, pieces)}
-        jobs = await self._rings.jobs(ring, set(tasks))
-        heard = {tasks[key]: _word(job) for key, job in jobs.items()}
+        told: dict[tuple[str, str], Task] = {}
+        heard: dict[Task, Word] = {}
+        for task in asked(ledger, pieces, act.at_once):
+            way = act.way(task, keyspaces)
+            if isinstance(way, Tell):
+                told[way.member, way.job] = task
+            else:
+                heard[task] = _word_of_job(runs.get(way, jobs.Run()))
+        answered = await self._rings.jobs(ring, set(told))
+        heard |= {told[key]: _word(job) for key, job in answered.items()}
         return replace(seen, pieces=pieces, heard=heard)
+
+    async def _runs(self, operation: CassandraOperation, now: float) -> dict[str, jobs.Run]:
+        """The Jobs that an Operation has made, by name."""
+        namespace, uid = operation.metadata.namespace, operation.metadata.uid
+        own = [job for job in self._made.jobs.list(namespace) if _is_of(job, uid)]
+        if not own:
+            return {}
+        told = warnings([event async for event in self._caches.events.walk(namespace)])
+        pods = jobs.by_job(with_warnings(self._made.pods.list(namespace), told))
+        return {job.metadata.name: jobs.read(job, pods.get(job.metadata.uid, ()), told, now) for job in own}
+
+
+def _is_of(job: Job, uid: str) -> bool:
+    """Whether a Job is an Operation's; one of the same name that was deleted may have left some."""
+    return any(owner.kind == CASSANDRA_OPERATION.kind and owner.uid == uid for owner in job.metadata.owner_references)
 
 
 def _queued(operation: CassandraOperation) -> Queued:
@@ -109,5 +151,16 @@ def _queued(operation: CassandraOperation) -> Queued:
     )
 
 
-def _word(job: Job | None) -> Word:
+def _word(job: MemberJob | None) -> Word:
     return Word(Said.UNKNOWN) if job is None else Word(_SAID[job.state], job.message)
+
+
+def _word_of_job(run: jobs.Run) -> Word:
+    match run.phase:
+        case jobs.Phase.ABSENT:
+            return Word(Said.UNKNOWN)
+        case jobs.Phase.RUNNING:
+            return Word(Said.RUNNING, run.trouble)
+        case jobs.Phase.COMPLETE:
+            return Word(Said.SUCCEEDED, run.result)
+    return Word(Said.FAILED, run.failure, final=run.is_final)

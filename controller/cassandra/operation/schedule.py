@@ -18,7 +18,7 @@ from controller.apis.cassandra import (
 )
 from controller.apis.cassandra.served import SCHEDULE
 from controller.apis.operations import ScheduleStatus
-from controller.cassandra.cluster.observe import OPERATIONS
+from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
 from controller.framework import children, honoured
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.names import label_value
@@ -27,7 +27,6 @@ from controller.framework.plan import Plan, Step, StepState
 from controller.framework.schedules import Due, ScheduleError, due, operation_name, surplus, times
 from controller.framework.status import READY, Words, conditions, fields, stage_of, timestamp
 from controller.framework.workload import Owner
-from controller.runtime import resource_of
 from controller.runtime.mapping import owned_by
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from informers import JsonObject
 
-SCHEDULES = resource_of(CASSANDRA_OPERATION_SCHEDULE)
 LABEL = "cassandra.rook.io/schedule"
 """Names the schedule that an Operation is of."""
 DUE_ANNOTATION = "cassandra.rook.io/scheduled-at"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from controller.ceph.osd.objects import APP, read_osd
@@ -22,6 +21,7 @@ from controller.ceph.osd.patterns import PatternError, matches
 from controller.ceph.pods import cluster_labels
 from controller.framework.children import ensure
 from controller.framework.disruption import budget, keep
+from controller.framework.names import object_name
 from controller.framework.plan import Step
 from controller.framework.status import timestamp
 
@@ -49,7 +49,6 @@ LOOK = 15.0
 """Seconds between two looks when OSDs went down or came back: placement groups tell nobody when they are healthy."""
 IMPATIENT = 600.0
 """Seconds after which OSDs that are still down are looked at as seldom as a cluster at rest."""
-NAME_LIMIT = 63
 
 REPLACED = "osd.rook.io/replace-in-progress"
 """Annotation of an OSD's Deployment: it is down because its disk is exchanged."""
@@ -318,16 +317,7 @@ def budgets(spec: DisruptionManagementSpec, owner: Owner, state: State, now: Sce
 
 def _closed(owner: Owner, level: str, domain: str) -> JsonObject:
     selector = {"matchLabels": {"app": APP, f"topology-location-{level}": domain}}
-    return _budget(owner, budget_name(level, domain), selector, 0)
-
-
-def budget_name(level: str, domain: str) -> str:
-    """The name of the budget that closes a failure domain; a long one is cut and told apart by a hash."""
-    name = f"{BUDGET}-{level}-{domain}".lower().replace("_", "-")
-    if len(name) <= NAME_LIMIT and name.endswith(domain):
-        return name
-    digest = sha256(domain.encode()).hexdigest()[:8]
-    return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"
+    return _budget(owner, object_name(f"{BUDGET}-{level}-{domain}"), selector, 0)
 
 
 def _budget(owner: Owner, name: str, selector: JsonObject, allowed: int) -> JsonObject:

@@ -166,6 +166,35 @@ def test_what_else_is_at_work_ends_before_it_has_failed() -> None:
     assert found.message == "b: x is the last one, since another one failed"
 
 
+def test_a_piece_is_begun_when_those_are_done_that_it_comes_after() -> None:
+    pieces = (Piece("a", ("x",)), Piece("b", ("x",)), Piece("last", ("x",), after=("a", "b")))
+    order, last = Order(at_once=3), Task("last", "x", 0)
+    assert asked(Ledger(), pieces, 3) == (A_X, B_X)
+    heard = {A_X: NEW, B_X: NEW, last: NEW}
+    assert decided(heard=heard, order=order, pieces=pieces).begin == (A_X, B_X)
+    assert decided(running(finished=("a",), b=at()), {**heard, B_X: RUNS}, order=order, pieces=pieces).begin == ()
+
+    ledger = running(finished=("a", "b"))
+    assert asked(ledger, pieces, 3) == (last,)
+    assert decided(ledger, heard, order=order, pieces=pieces).begin == (last,)
+
+
+def test_what_would_fail_again_is_not_tried_again() -> None:
+    found = decided(running(a=at()), {A_X: Word(Said.FAILED, "no bucket", final=True)})
+
+    assert (found.ledger.phase, found.message) == (Phase.FAILED, "failed: a: x: no bucket")
+
+
+def test_a_piece_that_has_to_be_done_in_one_go_begins_anew_when_a_part_failed() -> None:
+    pieces = (Piece("a", ("x", "y"), anew=True),)
+    found = decided(running(a=at(part="y")), {A_Y: Word(Said.FAILED, "no")}, pieces=pieces)
+    assert (found.ledger.rows["a"].part, found.ledger.rows["a"].attempts) == ("x", 1)
+
+    again = Task("a", "x", 1)
+    later = running(a=at("Retrying", attempts=1, ago=60))
+    assert decided(later, {again: NEW}, pieces=pieces).begin == (again,)
+
+
 def test_few_pieces_are_begun_while_many_fail() -> None:
     names = [f"m{number}" for number in range(MOST_RETRYING + 5)]
     pieces = tuple(Piece(name, ("x",)) for name in names)
@@ -204,7 +233,7 @@ def test_a_deadline_breaks_off_what_runs() -> None:
     found = decided(running(60, a=at()), {A_X: RUNS, B_X: NEW}, order=order)
     assert (found.break_off, found.begin, found.ledger.phase) == (True, (), Phase.RUNNING)
 
-    ended = decided(running(61, a=at()), {A_X: Word(Said.FAILED, "broken off")}, order=order)
+    ended = decided(running(61, a=at()), {A_X: Word(Said.FAILED, "broken off"), B_X: NEW}, order=order)
     assert (ended.ledger.phase, ended.message) == (Phase.FAILED, "not done within spec.deadlineSeconds, 60")
 
     stuck = decided(running(60 + GRACE, a=at()), {A_X: RUNS}, order=order)

@@ -52,7 +52,8 @@ class Program:
             "phase": self.phase,
             "message": self.message,
             "hostId": (read_json(MARK) or {}).get("hostId", ""),
-            "volumeSize": volume.f_blocks * volume.f_frsize,
+            # What is reserved for root is neither free nor used, as `df` counts it.
+            "volumeSize": (volume.f_blocks - volume.f_bfree + volume.f_bavail) * volume.f_frsize,
             "volumeFree": volume.f_bavail * volume.f_frsize,
         }
 

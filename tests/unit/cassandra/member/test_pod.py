@@ -3,6 +3,7 @@
 import ast
 import base64
 import json
+import os
 import sys
 import threading
 import time
@@ -294,6 +295,14 @@ def test_only_who_has_the_password_is_let_in(admin: str, cassandra: type[Cassand
     assert cassandra.executed == []
     status, report = ask(f"{admin}/report")
     assert (status, report["phase"], report["volumeSize"] > 0) == (200, "Waiting", True)
+
+
+def test_what_is_reserved_for_root_is_no_part_of_the_volume(admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = os.statvfs("/")
+    volume = os.statvfs_result((4096, 4096, 1000, 500, 400, *tuple(known)[5:]))
+    monkeypatch.setattr("controller.cassandra.member.pod.program.os.statvfs", lambda _: volume)
+    _, report = ask(f"{admin}/report")
+    assert (report["volumeSize"], report["volumeFree"]) == (900 * 4096, 400 * 4096)
 
 
 def test_nothing_is_begun_where_cassandra_does_not_run(admin: str, cassandra: type[Cassandra]) -> None:

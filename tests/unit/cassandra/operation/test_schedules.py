@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from controller.apis.cassandra import CassandraOperationSchedule
-from controller.cassandra.cluster.observe import OPERATIONS
-from controller.cassandra.operation.schedule import DUE_ANNOTATION, SCHEDULES
+from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
+from controller.cassandra.operation.schedule import DUE_ANNOTATION
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
@@ -151,3 +151,20 @@ async def test_the_operations_of_a_schedule_go_with_it() -> None:
         await asyncio.sleep(300)
 
         assert made(life) == []
+
+
+@virtual_time
+async def test_the_cluster_tells_when_it_was_repaired_and_that_it_is_in_time() -> None:
+    async with living() as life:
+        await ring(life)
+        assert life.condition("RepairOverdue") == ("", "", "")
+        schedule(life)
+        await asyncio.sleep(900)
+
+        (last,) = made(life)
+        assert life.cluster.status.repairs == {"shop": last["status"]["started"]}
+        assert life.condition("RepairOverdue")[0] == "False"
+        life.server.delete(SCHEDULES, NAMESPACE, "often")
+        await asyncio.sleep(60)
+        assert life.condition("RepairOverdue") == ("", "", "")
+        assert "shop" in life.cluster.status.repairs

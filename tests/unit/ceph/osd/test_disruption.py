@@ -23,7 +23,6 @@ from controller.ceph.osd.disruption import (
     State,
     advance,
     analyze,
-    budget_name,
     budgets,
     drained,
     handlers,
@@ -389,13 +388,6 @@ def test_what_is_told_of_a_drain() -> None:
         "2027-01-15T08:30:00Z"
     )
     assert drained(managed(), seen()) == ""
-
-
-def test_names_of_budgets() -> None:
-    assert budget_name("host", "worker-1") == "rook-ceph-osd-host-worker-1"
-    odd = [budget_name("rack", name) for name in ("R_1", "r-1", "x" * 63, "x" * 62 + "y")]
-    assert len(set(odd)) == 4
-    assert all(len(name) <= 63 and name == name.lower() and "_" not in name for name in odd)
 
 
 def deployment(number: int, node: str, *, ready: int = 1, rack: str = "r1", **annotations: str) -> Deployment:

@@ -1,0 +1,234 @@
+"""Backups and restores in the life of a cluster: the whole operator against a world that follows Cassandra's rules."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from controller.cassandra.access.answers import ClearSnapshot, Decommission, Flush, Keyspace, TakeSnapshot
+from controller.cassandra.backup.acts import AT_ONCE, TAG
+from controller.cassandra.cluster.observe import OPERATIONS
+from controller.runtime.kube import JOB
+from controller.testkit import virtual_time
+from tests.unit.cassandra.life import Life, living, operator, spec
+from tests.unit.cassandra.operation.jobs import Jobs
+from tests.unit.cassandra.world import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+S3 = {"bucket": "backups", "prefix": "store/", "endpoint": "http://minio:9000", "credentialsSecretName": "s3"}
+BACKUP: dict[str, Any] = {"destination": {"s3": S3}}
+RESTORE: dict[str, Any] = {"source": {"s3": S3}, "backup": "monday"}
+FOR_GOOD = 10**6
+
+
+@asynccontextmanager
+async def ring(*, operated: bool = True, seed: int = 0, **racks: int) -> AsyncIterator[tuple[Life, Jobs]]:
+    """A ring in which nothing is left to do, and somebody who runs Jobs."""
+    async with living(operated=operated, seed=seed) as life, anyio.create_task_group() as tasks:
+        jobs = Jobs(life.server)
+
+        async def go_on() -> None:
+            while True:
+                await anyio.sleep(1)
+                jobs.tick()
+
+        tasks.start_soon(go_on)
+        wanted: dict[str, Any] = racks or {"a": 2}
+        life.create(spec(**wanted))
+        if operated:
+            await life.ready()
+            life.world.told.clear()
+        yield life, jobs
+        tasks.cancel_scope.cancel()
+
+
+def told(life: Life) -> list[tuple[str, str]]:
+    """What members were told for backups, in order."""
+    kinds = (ClearSnapshot, Flush, TakeSnapshot)
+    return [
+        (name.removeprefix("store-dc1-"), type(command).__name__)
+        for name, command in life.world.told
+        if isinstance(command, kinds)
+    ]
+
+
+@virtual_time
+async def test_a_backup_is_snapshots_of_all_then_files_then_the_seal() -> None:
+    async with ring(a=3, b=3) as (life, jobs):
+        life.order("monday", backup=BACKUP)
+        await life.until(lambda: jobs.began)
+        members = [f"{rack}-{number}" for rack in "ab" for number in range(3)]
+        for member in members:
+            own = [what for name, what in told(life) if name == member]
+            assert own == ["ClearSnapshot", "Flush", "TakeSnapshot"]
+        await life.ended("monday")
+
+        assert jobs.commands() == [*["upload"] * 6, "seal"]
+        assert jobs.most == AT_ONCE
+        for member in members:
+            assert [what for name, what in told(life) if name == member][3:] == ["ClearSnapshot"]
+        status = life.operation("monday").status
+        assert (status.act, status.progress.done, status.progress.total) == ("Backup", 19, 19)
+        assert status.backup is not None
+        assert (status.backup.name, status.backup.bytes, status.backup.keyspaces) == ("monday", 7, ("shop",))
+        host_ids = {name: seat.host_id for name, seat in life.roster.members.items()}
+        uploads = [options for command, options in jobs.began if command == "upload"]
+        assert sorted(options.host_ids for options in uploads) == sorted((host_id,) for host_id in host_ids.values())
+        assert {(o.tag, o.backup, o.prefix, o.path_style) for o in uploads} == {(TAG, "monday", "store", True)}
+        _, seal = jobs.began[-1]
+        assert seal.host_ids == tuple(sorted(host_ids.values()))
+        assert (seal.keyspaces, seal.cluster) == (("shop",), "store")
+        assert seal.host
+
+
+@virtual_time
+async def test_a_snapshot_that_a_restart_broke_off_is_taken_anew_from_its_first_part_on() -> None:
+    async with ring(a=2) as (life, jobs):
+        life.order("monday", backup=BACKUP)
+        await life.until(lambda: ("a-1", "TakeSnapshot") in told(life))
+        life.world.kill("store-dc1-a-1")
+        await life.ended("monday")
+        parts = [what for name, what in told(life) if name == "a-1"]
+        assert parts[:3] == ["ClearSnapshot", "Flush", "TakeSnapshot"]
+        assert parts[3:] in (
+            ["ClearSnapshot", "Flush", "TakeSnapshot", "ClearSnapshot"],
+            ["ClearSnapshot"],  # it was done when it died
+        )
+        assert jobs.commands() == ["upload", "upload", "seal"]
+
+
+@virtual_time
+async def test_what_fails_is_tried_again() -> None:
+    async with ring(a=2) as (life, jobs):
+        jobs.failing = {"upload": 2, "seal": 1}
+        life.order("monday", backup=BACKUP)
+        await life.ended("monday", within=3600)
+        assert jobs.commands().count("seal") == 2
+        assert jobs.commands().count("upload") == 4
+
+
+@virtual_time
+async def test_what_is_hopeless_is_not_and_no_snapshot_is_left() -> None:
+    async with ring(a=2) as (life, jobs):
+        jobs.failing = {"upload": FOR_GOOD}
+        life.order("monday", backup=BACKUP)
+        await life.ended("monday", "Failed")
+        assert "there is no bucket backups" in life.operation("monday").status.message
+        assert not life.operation("monday").status.message.startswith("failed 3 times")
+        assert set(jobs.commands()) == {"upload"}
+        assert len(jobs.began) == 2
+        await life.until(lambda: {name for name, what in told(life)[-2:] if what == "ClearSnapshot"} == {"a-0", "a-1"})
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("keyspaces", "words"),
+    [
+        (["shoe"], "spec.backup.keyspaces has shoe"),
+        (["system_auth"], "Cassandra's own keyspaces cannot be restored"),
+    ],
+)
+async def test_what_cannot_be_backed_up_is_refused(keyspaces: list[str], words: str) -> None:
+    async with ring(a=1) as (life, jobs):
+        life.order("monday", backup={**BACKUP, "keyspaces": keyspaces})
+        await life.ended("monday", "Failed")
+        assert words in life.operation("monday").status.message
+        assert (told(life), jobs.began) == ([], [])
+
+
+@virtual_time
+async def test_only_the_keyspaces_that_are_named() -> None:
+    async with ring(a=1) as (life, jobs):
+        life.world.keyspaces["other"] = Keyspace("other", "NetworkTopologyStrategy", {"dc1": 1})
+        life.order("monday", backup={**BACKUP, "keyspaces": ["shop"]})
+        await life.ended("monday")
+        assert [c for _, c in life.world.told if isinstance(c, Flush)] == [Flush("shop")]
+        assert [c for _, c in life.world.told if isinstance(c, TakeSnapshot)] == [TakeSnapshot(TAG, ("shop",))]
+        assert jobs.began[-1][1].keyspaces == ("shop",)
+
+
+@virtual_time
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("act", ["backup", "restore"])
+async def test_an_operator_that_dies_at_any_moment_goes_on_and_does_nothing_twice(act: str, seed: int) -> None:
+    async with ring(operated=False, seed=seed, a=2) as (life, jobs):
+        async with operator(life):
+            await life.ready()
+            life.world.told.clear()
+            life.order("monday", **{act: BACKUP if act == "backup" else RESTORE})
+            await life.until(lambda: life.operation("monday").status.phase)
+        for _ in range(200):
+            if life.operation("monday").status.completed:
+                break
+            async with operator(life):
+                await asyncio.sleep(life.world.chance.uniform(0.05, 4))
+            await asyncio.sleep(life.world.chance.uniform(0, 3))
+        assert life.operation("monday").status.phase == "Succeeded", life.operation("monday").status
+        expected = ["upload", "upload", "seal"] if act == "backup" else ["check", "prepare", "load", "load"]
+        assert jobs.commands() == expected
+        assert life.world.violations == []
+
+
+@virtual_time
+async def test_a_restore_is_checked_then_prepared_then_loaded_by_all() -> None:
+    async with ring(a=3) as (life, jobs):
+        life.order("back", restore={**RESTORE, "keyspaces": ["app"], "overwrite": ["app"]})
+        await life.ended("back")
+        assert jobs.commands() == ["check", "prepare", "load", "load", "load"]
+        loads = [options for command, options in jobs.began if command == "load"]
+        assert sorted((options.number, options.members) for options in loads) == [(0, 3), (1, 3), (2, 3)]
+        assert len({options.host for options in loads}) == 3
+        assert {(o.keyspaces, o.overwrite, o.backup) for _, o in jobs.began} == {(("app",), ("app",), "monday")}
+
+
+@virtual_time
+async def test_a_restore_that_is_refused_touches_nothing() -> None:
+    async with ring(a=1) as (life, jobs):
+        jobs.failing = {"check": FOR_GOOD}
+        life.order("back", restore=RESTORE)
+        await life.ended("back", "Failed")
+        assert jobs.commands() == ["check"]
+
+
+@virtual_time
+async def test_rows_are_not_thrown_away_once_the_operation_is_being_deleted() -> None:
+    async with ring(a=1) as (life, jobs):
+        jobs.stuck = {"check"}
+        life.order("back", restore={**RESTORE, "overwrite": ["app"]})
+        await life.until(lambda: jobs.began)
+        life.server.delete(OPERATIONS, NAMESPACE, "back")
+        jobs.stuck = set()
+        await life.until(lambda: life.server.find(OPERATIONS, NAMESPACE, "back") is None)
+        assert jobs.commands() == ["check"]
+        assert not [job for job in life.server.list(JOB, NAMESPACE) if "prepare" in job["metadata"]["name"]]
+
+
+@virtual_time
+async def test_a_deadline_ends_the_job_that_is_at_work() -> None:
+    async with ring(a=1) as (life, jobs):
+        jobs.stuck = {"upload"}
+        life.order("monday", backup=BACKUP, deadlineSeconds=60)
+        await life.ended("monday", "Failed")
+        assert "deadlineSeconds" in life.operation("monday").status.message
+        assert life.server.list(JOB, NAMESPACE) == []
+        await life.until(lambda: told(life)[-1] == ("a-0", "ClearSnapshot"))
+
+
+@virtual_time
+async def test_the_ring_does_not_change_while_files_are_brought() -> None:
+    async with ring(a=3) as (life, jobs):
+        jobs.stuck = {"upload"}
+        life.order("monday", backup=BACKUP)
+        await life.until(lambda: jobs.began)
+        life.scale(a=2)
+        await asyncio.sleep(60)
+        assert not [c for _, c in life.world.told if isinstance(c, Decommission)]
+        jobs.stuck = set()
+        await life.ended("monday", within=3600)
+        assert len(jobs.began[-1][1].host_ids) in (2, 3)
