@@ -43,6 +43,8 @@ def manifest(environment: Environment, racks: Mapping[str, int], *, image: str) 
             "config": {"commitlog_total_space": "128MiB"},
             "jvm": {"heapSize": "320Mi", "options": list(FAST)},
             "upgrade": {"soakSeconds": 5},
+            "encryption": {"internode": True, "client": "Required"},
+            "monitoring": {"enabled": True},
             "datacenter": {
                 "name": DATACENTER,
                 "racks": [
@@ -141,7 +143,7 @@ def deploy_client(environment: Environment) -> None:
     script = (Path(__file__).parent / "cassandra_client.py").read_text()
     meta = {"name": CLIENT, "namespace": env.NAMESPACE}
     environment.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"client.py": script}})
-    mounts = [{"name": "script", "mountPath": "/script"}, {"name": "login", "mountPath": "/login"}]
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("script", "login", "ca")]
     container = {
         "name": "client",
         "image": environment.images["operator"],
@@ -152,6 +154,7 @@ def deploy_client(environment: Environment) -> None:
     volumes = [
         {"name": "script", "configMap": {"name": CLIENT}},
         {"name": "login", "secret": {"secretName": f"{NAME}-superuser"}},
+        {"name": "ca", "configMap": {"name": f"{NAME}-ca"}},
         {"name": "tmp", "emptyDir": {}},
     ]
     spec = {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": volumes}

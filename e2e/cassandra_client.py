@@ -1,4 +1,4 @@
-"""An application on Cassandra, run in a pod: `client.py HOST COMMAND`. Prints what came of it as JSON.
+"""An application on Cassandra, run in a pod: `client.py HOST COMMAND`. Prints what came of it as JSON. It speaks TLS.
 
 create COPIES: a keyspace and a table. fill FROM TO, delete FROM TO: rows, at QUORUM. count: how many rows there are, at
 QUORUM, and what is missing between the first and the last. load: rows one after the other, until there is /tmp/stop.
@@ -7,6 +7,7 @@ QUORUM, and what is missing between the first and the last. load: rows one after
 import asyncio
 import json
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from controller.cassandra.access.members import Login
 
 STOP = Path("/tmp/stop")  # noqa: S108  # the pod's own
 LOGIN = Path("/login")
+TRUSTED = Path("/ca/ca.crt")
 PATIENCE = 60.0
 """Seconds after which a write has failed that no member takes."""
 
@@ -29,6 +31,7 @@ class Client:
 
     def __init__(self, host: str) -> None:
         self._host = host
+        self._context = ssl.create_default_context(cafile=str(TRUSTED))
         self._login = Login((LOGIN / "username").read_text(), (LOGIN / "password").read_text())
         self._stack = AsyncExitStack()
         self._session: cql.CqlSession | None = None
@@ -44,7 +47,8 @@ class Client:
                     hosts = sorted({found[4][0] for found in socket.getaddrinfo(self._host, 9042)})
                     self._at += 1
                     chosen = str(hosts[self._at % len(hosts)])
-                    self._session = await self._stack.enter_async_context(cql.connect(chosen, self._login))
+                    connection = cql.connect(chosen, self._login, context=self._context, name=self._host)
+                    self._session = await self._stack.enter_async_context(connection)
                 return await self._session.query(statement, quorum=True)
             except (AccessError, OSError):
                 self.moved += 1

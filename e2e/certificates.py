@@ -16,18 +16,6 @@ def make_certificates(directory: Path) -> None:
     make_client_certificate(directory, "admin", "/O=system:masters/CN=admin")
 
 
-def make_authority(directory: Path) -> None:
-    """Make a CA (ca.crt, ca.key) with all that strict clients ask of one, in `directory`."""
-    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    files = ("-keyout", "ca.key", "-out", "ca.crt", "-days", "2")
-    _openssl(directory, "req", "-x509", "-subj", "/CN=test-ca", *usage, *files, *_KEY)
-
-
-def make_peer_certificate(directory: Path, name: str) -> None:
-    """Make `name`.crt and `name`.key for who is server and client, of that host name, by the CA in `directory`."""
-    _sign(directory, name, f"/CN={name}", f"subjectAltName=DNS:{name}")
-
-
 def make_client_certificate(directory: Path, name: str, subject: str) -> None:
     """Make `name`.crt and `name`.key, a client certificate by the CA in `directory`.
 

@@ -57,11 +57,66 @@ import asyncio
 from controller.cassandra.access import cql, roles
 async def main():
     import socket
-    host = socket.getaddrinfo("{cassandra.NAME}-client.{env.NAMESPACE}", 9042)[0][4][0]
-    async with cql.connect(host, roles.DEFAULT):
+    import ssl
+    name = "{cassandra.NAME}-client.{env.NAMESPACE}"
+    host = socket.getaddrinfo(name, 9042)[0][4][0]
+    context = ssl.create_default_context(cafile="/ca/ca.crt")
+    async with cql.connect(host, roles.DEFAULT, context=context, name=name):
         pass
 asyncio.run(main())
 """
+
+
+SHOWN = """\
+import socket, ssl, sys
+context = ssl.create_default_context(cafile="/ca/ca.crt")
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as plain:
+    with context.wrap_socket(plain, server_hostname=sys.argv[1]) as shown:
+        print(shown.getpeercert()["serialNumber"])
+"""
+PLAIN = """\
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as plain:
+    try:
+        plain.sendall(bytes.fromhex(sys.argv[3]))
+        print(plain.recv(1).hex() or "closed")
+    except ConnectionError:
+        print("closed")
+"""
+
+
+def run(environment: Environment, script: str, *arguments: str) -> str:
+    """What a script says that runs beside the application."""
+    command = ("python3", "-c", script, *arguments)
+    return environment.execute(cassandra.CLIENT, *command, namespace=env.NAMESPACE).strip()
+
+
+def test_members_speak_tls_alone_and_take_a_new_certificate_without_a_restart(cluster: Environment) -> None:
+    name = member("a", 0)
+    host = f"{name}.{env.NAMESPACE}.svc"
+    # A request of CQL for the options, and how a member greets another: neither is answered without TLS.
+    for port, greeting in ((9042, "040000000500000000"), (7000, "ca552dfa0000000000000000")):
+        assert run(cluster, PLAIN, host, str(port), greeting) in ("closed", "15")  # 0x15: an alert of TLS
+    before = {port: run(cluster, SHOWN, host, str(port)) for port in (9042, 7000)}
+    uid = cluster.api.get("Pod", name, env.NAMESPACE)["metadata"]["uid"]
+    cluster.api.delete("Secret", f"{cassandra.NAME}-{cassandra.DATACENTER}-a-tls", env.NAMESPACE)
+
+    def renewed() -> None:
+        found = {port: run(cluster, SHOWN, host, str(port)) for port in (9042, 7000)}
+        if set(found.values()) & set(before.values()):
+            raise NotYetError(f"still {found}")
+
+    eventually("both ports to show the new certificate", renewed, deadline=300)
+    assert cluster.api.get("Pod", name, env.NAMESPACE)["metadata"]["uid"] == uid
+    assert condition(cassandra.get(cluster), "CertificatesCurrent")["status"] == "True"
+
+
+def test_members_serve_metrics_where_prometheus_finds_them(cluster: Environment) -> None:
+    service = cluster.api.get("Service", f"{cassandra.NAME}-members", env.NAMESPACE)
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == "9500"
+    url = f"http://{service['metadata']['name']}.{env.NAMESPACE}:9500/metrics"
+    script = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).read().decode())"
+    assert "cassandra_storage_load " in run(cluster, script, url)
 
 
 def test_is_repaired_by_an_operation_that_goes_on_when_the_operator_is_killed(cluster: Environment) -> None:

@@ -50,6 +50,21 @@ def admin_secret(cluster: CassandraCluster) -> str:
     return f"{cluster.metadata.name}-admin"
 
 
+def authority_name(cluster: CassandraCluster) -> str:
+    """The Secret with the authority that signs the members' certificates, and the ConfigMap with who is trusted."""
+    return f"{cluster.metadata.name}-ca"
+
+
+def common_name(cluster: CassandraCluster) -> str:
+    """The DNS name that every member's certificate has."""
+    return f"{cluster.metadata.name}-members.{cluster.metadata.namespace}.svc"
+
+
+def tls_secret(cluster: CassandraCluster, rack: str) -> str:
+    """The Secret with the certificate of a rack's members."""
+    return f"{rack_name(cluster, rack)}-tls"
+
+
 def superuser_secret(cluster: CassandraCluster) -> str:
     """The Secret with the superuser."""
     return cluster.spec.authentication.superuser_secret_name or f"{cluster.metadata.name}-superuser"

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from controller.framework import tls
 from controller.framework.plan import Plan, Step
 from controller.framework.status import timestamp
+from controller.framework.text import some
 from controller.framework.tls import SERVER, TRUSTED, USAGES, CertificateError, Signer, data_of, has_ended, renewal
 from controller.runtime.kube import SECRET
 
@@ -38,6 +39,8 @@ TRUSTED_SINCE = "rook.io/trusted-since"
 """Annotation of a certificate's Secret: the time from which it has had its present authorities, RFC 3339."""
 
 DAY = 86400.0
+MAX_NAMED = 3
+"""Most names of a certificate that a step's text has."""
 SKEW = 300.0
 """Seconds by which clocks may differ: a certificate becomes valid that long before it is made."""
 
@@ -237,7 +240,7 @@ def _shortfall(request: Request, data: Mapping[str, bytes] | None, signer: Signe
     if (subject := tls.common_name(certificate)) != request.common_name:
         return f"it is {subject}'s, not {request.common_name}'s", now
     if (has := tls.names(certificate)) != (wanted := {tls.spelled(name) for name in request.names}):
-        added, gone = ", ".join(sorted(wanted - has)), ", ".join(sorted(has - wanted))
+        added, gone = some(sorted(wanted - has), MAX_NAMED), some(sorted(has - wanted), MAX_NAMED)
         changes = [f"lacks {added}" if added else "", f"has {gone}, which is not wanted" if gone else ""]
         return f"it {' and '.join(filter(None, changes))}", now
     if tls.usages(certificate) != {USAGES[usage] for usage in request.usages}:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,8 +22,11 @@ from controller.cassandra.access.answers import AccessError, Command, Job, JobSt
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Door, Login, Session
 from controller.cassandra.member import configuration, containers, record
+from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption, Internode
+from controller.framework import issuing
+from controller.framework.certificates import Authority, Request
+from controller.framework.tls import CLIENT, SERVER, TRUSTED
 from e2e import host, images, jars
-from e2e.certificates import make_authority, make_peer_certificate
 
 LOGIN = Login("operator", "of-the-integration-tests")
 NETWORK = "rook-cassandra-tests"
@@ -35,6 +39,7 @@ FAST = (
     "-XX:TieredStopAtLevel=1",
 )
 """What makes members quicker than they are by themselves; nothing else about them differs from a user's."""
+ENCRYPTED = Encryption(internode=Internode.REQUIRED, client=ClientTls.REQUIRED)
 START_SECONDS = 240.0
 """In which a member must be up; on a free machine it takes a tenth of it."""
 HEAP = 320 << 20
@@ -142,6 +147,7 @@ class Lab:
         self.directory = directory
         self.ca = ""
         self._tls = tls
+        self._authority: Mapping[str, bytes] = {}
         self.nodes: dict[str, Node] = {}
         self.program = directory / "program"
         self.images: Mapping[str, str] = {}
@@ -150,8 +156,7 @@ class Lab:
             datacenter="dc1",
             rack="r1",
             release=(5, 0),
-            internode_tls=tls,
-            client_tls=configuration.REQUIRED if tls else "",
+            encryption=ENCRYPTED if tls else PLAIN,
             heap=HEAP,
             memory=MEMORY,
             options=FAST,
@@ -165,8 +170,9 @@ class Lab:
             (self.directory / "admin" / name).write_text(text)
         (self.directory / "members").mkdir()
         if self._tls:
-            make_authority(self.directory)
-            self.ca = (self.directory / "ca.crt").read_text()
+            authority = Authority(meta={"name": "tests-ca"}, common_name="tests")
+            self._authority = issuing.make_authority(authority, time.time())
+            self.ca = self._authority[TRUSTED].decode()
         self._install()
         self.run("network", "rm", "--force", NETWORK, check=False)
         self.run("network", "create", f"--subnet={SUBNET}.0/24", NETWORK)
@@ -197,11 +203,12 @@ class Lab:
 
     def certify(self, name: str, directory: Path) -> None:
         """Give a member a new key and certificate, as a Secret's volume has them."""
-        make_peer_certificate(self.directory, name)
+        usages = frozenset({SERVER, CLIENT})
+        request = Request(meta={"name": name}, common_name=name, names=(name,), usages=usages)
         directory.mkdir(exist_ok=True)
-        for source, target in {f"{name}.key": "tls.key", f"{name}.crt": "tls.crt", "ca.crt": "ca.crt"}.items():
-            shutil.copy(self.directory / source, directory / target)
-            (directory / target).chmod(0o644)
+        for key, content in issuing.issue(self._authority, request, time.time()).items():
+            (directory / key).write_bytes(content)
+            (directory / key).chmod(0o644)
 
     def configure(self, node: Node, image: str, changes: Mapping[str, object]) -> None:
         """Write a member's configuration."""

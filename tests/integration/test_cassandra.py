@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import aiohttp
 import pytest
@@ -17,6 +18,7 @@ from controller.cassandra.access.answers import (
     Drain,
     Flush,
     JobState,
+    Look,
     Mode,
     Phase,
     RefusedError,
@@ -29,8 +31,11 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Login
+from controller.cassandra.member.encryption import PLAIN, ClientTls, Internode, toward
 from tests.integration.cassandra import (
+    ENCRYPTED,
     Lab,
+    Node,
     done,
     eventually,
     read_rows,
@@ -155,12 +160,7 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
     await asyncio.to_thread(node.start, "cassandra-41", authentication=False, metrics=True)
     old = await serving(members, node)
     assert (old.release[:3], old.bootstrap, old.mode) == ("4.1", Bootstrap.COMPLETED, Mode.NORMAL)
-    async with aiohttp.ClientSession() as client, client.get(f"http://{node.address}:9500/metrics") as response:
-        told = dict(
-            line.rsplit(" ", 1) for line in (await response.text()).splitlines() if line.startswith("cassandra")
-        )
-    assert float(told["cassandra_storage_load"]) > 0
-    assert 'cassandra_clientrequest_unavailables_total{request="Write"}' in told
+    await check_metrics(node)
     async with members.session(node.address, None) as cql:
         await cql.query("CREATE KEYSPACE app WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
         await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
@@ -185,6 +185,7 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
     await asyncio.to_thread(node.start, "cassandra-50")
     new = await serving(members, node)
     assert (new.release[:3], new.host_id) == ("5.0", old.host_id)
+    await check_metrics(node)
     async with members.session(node.address, None) as cql:
         assert await cql.query("SELECT id FROM app.rows") == [{"id": 1}]
         await cql.query("INSERT INTO app.rows (id) VALUES (2)")
@@ -201,3 +202,69 @@ async def test_4_1_becomes_5_0_with_its_data_and_goes_back(lab: Lab, members: Ht
     assert (await serving(members, node)).release[:3] == "4.1"
     async with members.session(node.address, None) as cql:
         assert {row["id"] for row in await cql.query("SELECT id FROM app.rows")} == {1, 2}
+
+
+async def check_metrics(node: Node) -> None:
+    """Prometheus finds what dashboards are made of, and all is read in a fraction of its time between two scrapes."""
+    begin = time.monotonic()
+    async with aiohttp.ClientSession() as client, client.get(f"http://{node.address}:9500/metrics") as response:
+        lines = [line for line in (await response.text()).splitlines() if line.startswith("cassandra")]
+    told = dict(line.rsplit(" ", 1) for line in lines)
+    assert time.monotonic() - begin < 10
+    assert float(told["cassandra_storage_load"]) > 0
+    assert 'cassandra_clientrequest_unavailables_total{request="Write"}' in told
+
+
+@pytest.mark.parametrize("image", ["cassandra-50", pytest.param("cassandra-41", marks=pytest.mark.long)])
+@pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
+async def test_a_running_ring_is_encrypted_step_by_step(lab: Lab, members: HttpMembers, image: str) -> None:
+    """Two members with two copies of each row: a write at quorum needs both, whatever step each of them is at."""
+    first, second = lab.node(0), lab.node(1)
+    for node in (first, second):
+        node.record(seeds=(first.address,), founder=node is first)
+        await asyncio.to_thread(node.start, image, authentication=False, encryption=PLAIN)
+        await serving(members, node)
+    async with members.session(first.address, None) as cql:
+        replication = "{'class': 'NetworkTopologyStrategy', 'dc1': 2}"
+        await cql.query(f"CREATE KEYSPACE app WITH replication = {replication}")
+        await cql.query("CREATE TABLE app.rows (id int PRIMARY KEY)")
+    hosts = {node.name: (await serving(members, node)).host_id for node in (first, second)}
+
+    step, written = PLAIN, 0
+    while step != ENCRYPTED:
+        step = toward(step, ENCRYPTED)
+        for node in (first, second):
+            node.record(seeds=(first.address, second.address), host_id=hosts[node.name])
+            await asyncio.to_thread(node.stop)
+            await asyncio.to_thread(node.start, image, encryption=step)
+            for other in (first, second):
+                await eventually(members.member(other.door).look, sees_two, f"{other.name} sees both at {step}")
+            for writer in (first, second):
+                plain = writer is second and node is first and step.client is ClientTls.OPTIONAL
+                reach = {} if plain else {"ca": lab.ca, "name": writer.name}
+                async with members.session(writer.address, None, **reach) as cql:
+                    await cql.query(f"INSERT INTO app.rows (id) VALUES ({written})", quorum=True)  # noqa: S608
+                    written += 1
+                    found = await cql.query("SELECT id FROM app.rows", quorum=True)
+                    assert {row["id"] for row in found} == set(range(written))
+        assert await refuses_plain(first.address) == (step.internode is Internode.REQUIRED)
+    with pytest.raises(UnansweredError):
+        async with members.session(first.address, None):
+            pass
+
+
+def sees_two(look: Look) -> bool:
+    return look.state is not None and look.state.is_serving and len(look.state.ring.live) == 2
+
+
+async def refuses_plain(host: str) -> bool:
+    """Whether a member ends a connection from another one that does not speak TLS."""
+    reader, writer = await asyncio.open_connection(host, 7000)
+    try:
+        writer.write(bytes.fromhex("ca552dfa") + bytes(8))
+        async with asyncio.timeout(5):
+            return await reader.read(1) in (b"", b"\x15")  # an alert of TLS
+    except TimeoutError:
+        return False
+    finally:
+        writer.close()

@@ -22,8 +22,21 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.access.members import Login
+from controller.cassandra.cluster.certificates import fingerprint
+from controller.cassandra.member.encryption import ClientTls, Encryption, Internode
 from controller.cassandra.member.record import copies
-from tests.integration.cassandra import SUBNET, Lab, done, eventually, read_rows, serving, session, write_rows
+from controller.framework.tls import CERTIFICATE, TRUSTED
+from tests.integration.cassandra import (
+    ENCRYPTED,
+    SUBNET,
+    Lab,
+    done,
+    eventually,
+    read_rows,
+    serving,
+    session,
+    write_rows,
+)
 
 pytestmark = [
     pytest.mark.long,
@@ -124,21 +137,61 @@ async def test_members_join_racks_that_are_fewer_than_copies(lab: Lab, members: 
         assert (state.rack, len(state.ring.host_ids)) == (f"r{number % 2}", number + 1)
 
 
+@pytest.mark.parametrize(
+    ("encryption", "ports"),
+    [
+        (ENCRYPTED, (8778, 9042, 7000)),
+        (Encryption(client=ClientTls.OPTIONAL), (8778, 9042)),
+        (Encryption(internode=Internode.ACCEPTED), (8778, 7000)),
+    ],
+    ids=["all", "clients", "members"],
+)
 @pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
-async def test_certificates_are_renewed_without_a_restart(lab: Lab, members: HttpMembers) -> None:
+async def test_certificates_are_renewed_without_a_restart(
+    lab: Lab, members: HttpMembers, encryption: Encryption, ports: tuple[int, ...]
+) -> None:
     node = lab.node(0)
     node.record(seeds=(node.address,), founder=True)
-    await asyncio.to_thread(node.start, authentication=False)
+    await asyncio.to_thread(node.start, authentication=False, encryption=encryption)
     await serving(members, node)
-    before = [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+    before = [await presented(node.address, port, lab, node.name) for port in ports]
     await asyncio.to_thread(lab.certify, node.name, node.directory / "tls")
 
     async def now() -> list[bytes]:
-        return [await presented(node.address, port, lab, node.name) for port in (8778, 9042)]
+        return [await presented(node.address, port, lab, node.name) for port in ports]
 
-    after = await eventually(now, lambda found: not set(found) & set(before), "both ports show the new certificate")
+    after = await eventually(now, lambda found: not set(found) & set(before), "all ports show the new certificate")
     assert len(set(after)) == 1
-    assert (await serving(members, node)).mode is Mode.NORMAL
+    data = {name: (node.directory / "tls" / name).read_bytes() for name in (CERTIFICATE, TRUSTED)}
+    told = await eventually(
+        members.member(node.door).look,
+        lambda look: look.report.certificates == fingerprint(data),
+        "the program tells which one it is",
+    )
+    assert told.state is not None
+    assert told.state.mode is Mode.NORMAL
+
+
+@pytest.mark.parametrize("lab", [True], indirect=True, ids=["tls"])
+async def test_two_releases_hear_each_other_by_tls(lab: Lab, members: HttpMembers) -> None:
+    first, second = lab.node(0), lab.node(1)
+    for node in (first, second):
+        node.record(seeds=(first.address,), founder=node is first)
+        await asyncio.to_thread(node.start, "cassandra-41", authentication=False)
+        state = await serving(members, node)
+    await write_rows(members, first, None, 10, copies=2)
+    second.record(seeds=(first.address, second.address), host_id=state.host_id)
+    await asyncio.to_thread(second.stop)
+    await asyncio.to_thread(second.start, "cassandra-50")
+    for node in (first, second):
+        await eventually(
+            members.member(node.door).look,
+            lambda look: look.state is not None and look.state.is_serving and len(look.state.ring.live) == 2,
+            f"{node.name} sees both",
+        )
+        async with session(members, node, None) as cql:  # of two copies both have to answer
+            rows = await cql.query("SELECT id FROM app.rows", quorum=True)
+        assert len(rows) == 10
 
 
 async def presented(host: str, port: int, lab: Lab, name: str) -> bytes:
@@ -305,6 +358,14 @@ async def test_of_two_that_are_lost_one_is_replaced_and_the_other_joins_where_no
 
     # The other is taken out by hand: nobody can take its place any more, and an empty member joins.
     assert (await done(members, first, "remove", RemoveNode(lost[2]))).state is JobState.SUCCEEDED
+    # What is left of it in gossip goes after three days, or with a restart of all.
+    replaced = (await serving(members, second)).host_id
+    for node, host_id in ((first, lost[0]), (second, replaced)):
+        node.record(seeds=(first.address, second.address), host_id=host_id)
+        await asyncio.to_thread(node.stop)
+    for node in (first, second):
+        await asyncio.to_thread(node.start)
+        await serving(members, node)
     gone, third.address = third.address, f"{SUBNET}.42"
     third.record(seeds=(first.address,), replace=gone)
     await asyncio.to_thread(third.start)

@@ -141,12 +141,13 @@ class AuthenticationSpec(SpecStruct, frozen=True, kw_only=True):
 
 
 class EncryptionSpec(SpecStruct, frozen=True, kw_only=True):
-    """TLS, with certificates that the operator makes and renews."""
+    """TLS, with certificates that the operator makes and renews. A change restarts members, one by one and in several
+    rounds."""
 
     internode: bool = False
-    """Members speak TLS with each other, and show certificates."""
+    """Members speak TLS with each other, and nothing else, and show certificates."""
     client: Annotated[str, Schema(enum=("", "Optional", "Required"))] = ""
-    """Clients may or must speak TLS; not set: they cannot."""
+    """Clients may or must speak TLS; not set: they cannot. They trust the authorities in ConfigMap `<name>-ca`."""
 
 
 class ClaimRetentionSpec(SpecStruct, frozen=True, kw_only=True):
@@ -209,7 +210,8 @@ class MonitoringSpec(SpecStruct, frozen=True, kw_only=True):
     """Metrics of the members for Prometheus."""
 
     enabled: bool = False
-    """Make a PodMonitor where that type exists, and annotations where not."""
+    """Serve metrics at port 9500 of each member, with a PodMonitor where that type exists, and annotations of the
+    Service `<name>-members` where not."""
 
 
 class ClusterSpec(SpecStruct, frozen=True, kw_only=True):

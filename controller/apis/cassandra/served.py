@@ -30,6 +30,8 @@ CLUSTER: Mapping[str, Honoured] = {
         )
     ),
     "upgrade": None,
+    "encryption": None,
+    "monitoring": None,
 }
 """The fields of a Cluster's spec that are served."""
 

@@ -80,7 +80,8 @@ class ClusterStatus(ApiStruct, frozen=True, kw_only=True):
     """By keyspace: when the last repair of all members by an Operation that succeeded was begun; of 100 keyspaces."""
     conditions: Annotated[tuple[Condition, ...], LIST_OF_CONDITIONS] = ()
     """Ready, Progressing, Degraded, UpdateAvailable, RolloutStopped and FieldsHonoured; Failure while a step fails;
-    Deleting while it is deleted; RepairOverdue where a schedule repairs it."""
+    Deleting while it is deleted; RepairOverdue where a schedule repairs it; CertificatesCurrent where members have
+    certificates."""
     timers: dict[str, str] = field(default_factory=dict)
     """Since when what is waited for has been so."""
     plan: PlanStatus = PlanStatus()

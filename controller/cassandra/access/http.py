@@ -53,6 +53,7 @@ class _Report(msgspec.Struct, frozen=True, rename="camel"):
     host_id: str
     volume_size: int
     volume_free: int
+    certificates: str = ""
 
 
 class _Job(msgspec.Struct, frozen=True):
@@ -126,6 +127,7 @@ class HttpMember:
             host_id=told.host_id,
             volume_size=told.volume_size,
             volume_free=told.volume_free,
+            certificates=told.certificates,
         )
         if report.phase is not Phase.RUNNING:
             return Look(report)

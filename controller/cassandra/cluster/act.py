@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,20 +34,21 @@ from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicat
 from controller.cassandra.member.turn import ANNOTATION, turn_of
 from controller.cassandra.member.volumes import objection
 from controller.cassandra.pods import labels, owner, roster_name
-from controller.framework import children, claims, turns
+from controller.framework import children, claims, issuing, turns
 from controller.framework.consent import NoConsentError, read_deleted, read_same
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE
 from informers import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from controller.cassandra.access.members import Door, Login, Members, Session
     from controller.cassandra.cluster.observe import Caches, Observation
     from controller.cassandra.member.ring import Scene
     from controller.cassandra.member.roster import Roster
+    from controller.framework.monitoring import Monitors
     from controller.framework.plan import Handler
     from controller.runtime import Manager
     from informers import Resource
@@ -58,7 +60,14 @@ ASK_SECONDS = 10.0
 
 
 def handlers(
-    cluster: CassandraCluster, seen: Observation, manager: Manager, caches: Caches, members: Members
+    cluster: CassandraCluster,
+    seen: Observation,
+    manager: Manager,
+    caches: Caches,
+    members: Members,
+    monitors: Monitors,
+    *,
+    clock: Callable[[], float] = time.time,
 ) -> Mapping[type, Handler]:
     """What carries out each action for a cluster, as it was found."""
     own = children.handlers(manager.applier, manager.client, caches.children)
@@ -66,6 +75,8 @@ def handlers(
     return {
         **own,
         **claims.handlers(manager.client),
+        **monitors.handlers(),
+        **issuing.handlers(manager.client, manager.applier, clock),
         WriteRoster: acts.write_roster,
         Tell: acts.tell,
         Replicate: acts.replicate,
@@ -220,10 +231,10 @@ class _Acts:
         return decoded(found["data"][KEY])
 
     def _session(self, via: str, login: Login | None) -> AbstractAsyncContextManager[Session]:
-        pod = self.seen.pods.get(via)
-        if pod is None or not pod.status.pod_ip:
+        reach = self.seen.reach(via)
+        if reach is None:
             raise UnansweredError(f"{via} has no address")
-        return self.members.session(pod.status.pod_ip, login)
+        return self.members.session(reach.host, login, ca=reach.ca, name=reach.name)
 
     def _login(self) -> Login | None:
         if self.seen.roster is None or not self.seen.roster.authentication:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import CASSANDRA_4, DELETE
-from controller.cassandra.cluster import deletion, storage, users
+from controller.cassandra.cluster import certificates, deletion, encryption, storage, users
 from controller.cassandra.cluster.objects import (
     budget,
     client_service,
     members_service,
+    pod_monitor,
     roster_config_map,
     service_account,
 )
@@ -20,6 +21,7 @@ from controller.cassandra.cluster.spec import effective, hindrances, immutable, 
 from controller.cassandra.cluster.turns import abandoned, after_operation
 from controller.cassandra.member import analyze as ring
 from controller.cassandra.member import rollout
+from controller.cassandra.member.encryption import wanted
 from controller.cassandra.member.joining import found
 from controller.cassandra.member.objects import (
     CONFIG_ANNOTATION,
@@ -50,14 +52,16 @@ from controller.cassandra.pods import (
     superuser_secret,
 )
 from controller.cassandra.releases import CassandraVersion
+from controller.framework import monitoring
 from controller.framework.children import delete, ensure
 from controller.framework.claims import grow, remake
+from controller.framework.monitoring import POD_MONITOR
 from controller.framework.plan import Plan, Step
 from controller.framework.timers import elapsed
 from controller.runtime.kube import CONFIG_MAP, SERVICE, STATEFULSET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from controller.apis.cassandra import CassandraCluster, RackSpec
     from controller.cassandra.cluster.observe import Observation
@@ -101,27 +105,40 @@ def _steps(cluster: CassandraCluster, seen: Observation, installer: str) -> Iter
     wish = wish_of(cluster, seen)
     yield from _common(cluster, seen)
     yield from _services(cluster, seen, wish)
+    certified = certificates.certificates_of(cluster, seen)
+    yield from certificates.analyze(cluster, seen, certified)
     if roster is None:
         yield from _unwritten(cluster, wish, seen)
         return
     records = orders(roster, seen.addresses, {name: claim.metadata.uid for name, claim in seen.claims.items()})
     told = tuple(ensure(seen.live, roster_config_map(cluster, roster, records), subject="ring", lane="roster"))
     yield from told
-    restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else "")
+    uncertified = certified.hold if roster.encryption.is_on else ""
+    restarts = restarts_of(cluster, seen, roster, hold=hindered[0] if hindered else uncertified)
     decided = rollout.decide(roster, seen.scene, restarts)
     turns = {roster.seats[name].rack for name, waits_for in decided.items() if not waits_for and seen.turn is None}
     for rack in cluster.spec.datacenter.racks:
         yield from _volumes(rack, seen, roster)
-        if not told:
+        if not told and not uncertified:
             yield from _rack(cluster, rack, seen, roster, installer, turn=rack.name in turns, hindered=bool(hindered))
     yield from abandoned(seen)
     if roster.seats:
-        moded = storage.change(mode, roster, seen.scene, restarts, outdated=decided)
-        if moded is None or moded.action is None:
-            yield from after_operation(_ring(cluster, wish, roster, seen, upgrade), seen)
-        yield from after_operation((moded,) if moded is not None else (), seen)
+        writes = (
+            encryption.next_step(cluster, seen, roster, upgrade, certified),
+            storage.change(mode, roster, seen.scene, restarts, outdated=decided),
+        )
+        yield from after_operation(_one_write(writes, _ring(cluster, wish, roster, seen, upgrade)), seen)
     yield from after_operation(rollout.steps(decided, roster, seen.scene, restarts), seen)
     yield from _prune(cluster, seen, roster, hindered=bool(hindered))
+
+
+def _one_write(writes: Iterable[Step | None], others: Iterator[Step]) -> Iterator[Step]:
+    """The first of `writes` that waits for nothing, and else the others, which write the roster, too."""
+    found = [step for step in writes if step is not None]
+    first = next((step for step in found if not step.waits_for), None)
+    yield from (step for step in found if step.waits_for or step is first)
+    if first is None:
+        yield from others
 
 
 def _unwritten(cluster: CassandraCluster, wish: Wish, seen: Observation) -> Iterator[Step]:
@@ -134,8 +151,9 @@ def _unwritten(cluster: CassandraCluster, wish: Wish, seen: Observation) -> Iter
         )
         yield Step(subject="ring", reason=text, waits_for=waits_for)
     elif cluster.status.founded:
+        rebuilt = replace(rebuilt_roster(cluster), encryption=encryption.found(cluster, seen))
         text = "the ring was made, and its roster is gone: it is written anew from the status"
-        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt_roster(cluster)), lane=LANE)
+        yield Step(subject="ring", reason=text, action=WriteRoster(rebuilt), lane=LANE)
     elif seen.admin is not None:
         yield from found(wish, new_roster(cluster), seen.scene)
 
@@ -148,6 +166,7 @@ def new_roster(cluster: CassandraCluster) -> Roster:
         num_tokens=cluster.spec.num_tokens,
         authentication=cluster.spec.authentication.enabled,
         storage_mode=storage.first_mode(cluster.spec.version, cluster.spec.storage_compatibility),
+        encryption=wanted(cluster.spec.encryption),
     )
 
 
@@ -194,7 +213,9 @@ def restarts_of(cluster: CassandraCluster, seen: Observation, roster: Roster, *,
     # Nobody is replaced while members run two versions: whoever is lost then holds up no restart.
     mixes = storage.is_mixed(roster, seen.pods) or bool(versions - {cluster.spec.version})
     return Restarts(
-        templates={rack.name: template_hash(cluster, rack) for rack in cluster.spec.datacenter.racks},
+        templates={
+            rack.name: template_hash(cluster, rack, roster.encryption) for rack in cluster.spec.datacenter.racks
+        },
         racks=[rack.name for rack in cluster.spec.datacenter.racks],
         version=cluster.spec.version,
         pods=seen.pods,
@@ -211,11 +232,13 @@ def _common(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
     moving = seen.roster is not None and seen.roster.moving is not None
     for child in (
         service_account(cluster),
-        members_service(cluster),
+        members_service(cluster, annotated=cluster.spec.monitoring.enabled and not seen.monitors.served),
         client_service(cluster),
         budget(cluster, allowed=0 if moving else 1),
     ):
         yield from ensure(seen.live, child, subject=f"{child['kind']} {child['metadata']['name']}")
+    monitors = (pod_monitor(cluster),) if cluster.spec.monitoring.enabled else ()
+    yield from monitoring.analyze(POD_MONITOR, monitors, seen.monitors, subject="members")
     if seen.admin is None:
         make = users.MakeLogin(admin_secret(cluster), "rook", owned=True)
         yield Step(subject=f"Secret {make.secret}", reason="members let nobody else in", action=make)
@@ -253,7 +276,9 @@ def _rack(
     live = seen.live.get((STATEFULSET.kind, name))
     subject, replicas = f"rack {rack.name}", roster.replicas(rack.name)
     present = any(pod.metadata.labels.get(RACK_LABEL) == rack.name for pod in seen.pods.values())
-    fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(cluster, rack)
+    fits = live is not None and _annotation(live, TEMPLATE_ANNOTATION) == template_hash(
+        cluster, rack, roster.encryption
+    )
     wanted_claim = claim_template(cluster, rack)
     if live is not None and not too_small(0, rack, live):
         remade = remake(live, [wanted_claim], subject=subject, lane=name)
@@ -261,9 +286,12 @@ def _rack(
         if remade:
             return
     if not hindered and (live is None or fits or turn or not present):
-        config = config_map(cluster, rack)
+        config = config_map(cluster, rack, roster.encryption)
         yield from ensure(seen.live, config, subject=subject, lane=name)
-        template = rack_template(cluster, rack, installer=installer, config=config["metadata"]["name"])
+        name_of_config = config["metadata"]["name"]
+        template = rack_template(
+            cluster, rack, installer=installer, config=name_of_config, encryption=roster.encryption
+        )
     elif live is not None and live["spec"].get("replicas") != replicas:
         template = live["spec"]["template"]
     else:
@@ -325,7 +353,7 @@ def _prune(cluster: CassandraCluster, seen: Observation, roster: Roster, *, hind
     used = {pod.metadata.annotations.get(CONFIG_ANNOTATION, "") for pod in seen.pods.values()}
     used |= {_annotation(obj, CONFIG_ANNOTATION) for (kind, _), obj in seen.live.items() if kind == STATEFULSET.kind}
     racks = () if hindered else cluster.spec.datacenter.racks
-    used |= {config_map(cluster, rack)["metadata"]["name"] for rack in racks}
+    used |= {config_map(cluster, rack, roster.encryption)["metadata"]["name"] for rack in racks}
     for (kind, name), obj in seen.live.items():
         labels: Mapping[str, str] = obj["metadata"].get("labels") or {}
         if not is_ours(labels, cluster.metadata.name):

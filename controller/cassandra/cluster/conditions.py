@@ -40,10 +40,11 @@ def of_restarts(cluster: CassandraCluster, seen: Observation) -> tuple[Condition
 def _made_earlier(cluster: CassandraCluster, seen: Observation, roster: Roster) -> Iterator[str]:
     """Members with what the spec asks for, which this operator would make otherwise than another one has made them."""
     for rack in cluster.spec.datacenter.racks:
-        config = config_map(cluster, rack)["metadata"]["name"]
+        how = roster.encryption
+        config = config_map(cluster, rack, how)["metadata"]["name"]
         made, template = (
-            made_of(rack_template(cluster, rack, installer="", config=config)),
-            template_hash(cluster, rack),
+            made_of(rack_template(cluster, rack, installer="", config=config, encryption=how)),
+            template_hash(cluster, rack, how),
         )
         for name in roster.rack(rack.name):
             pod = seen.pods.get(name)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.apis.cassandra.cluster import DELETE
-from controller.cassandra.pods import is_ours, roster_name, superuser_secret
+from controller.cassandra.pods import authority_name, is_ours, roster_name, superuser_secret
 from controller.framework.children import delete
 from controller.framework.kind import LetGo
 from controller.framework.plan import Plan, Step
@@ -56,7 +56,8 @@ def _steps(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
             yield Step(subject=f"volume of {member}", reason=reason, action=action)
         if seen.claims:
             return
-        kept = ((CONFIG_MAP, roster_name(cluster)), (SECRET, superuser_secret(cluster)))
+        secrets = (superuser_secret(cluster), authority_name(cluster))
+        kept = ((CONFIG_MAP, roster_name(cluster)), *((SECRET, name) for name in secrets))
         for resource, child in kept:
             obj = ours.get((resource.kind, child))
             if obj is not None:

@@ -15,6 +15,7 @@ from controller.cassandra.cluster.status import show
 from controller.cassandra.pods import CLUSTER_LABEL, superuser_secret
 from controller.framework.changes import budget_changed, claim_changed, pod_changed
 from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.monitoring import POD_MONITOR, Monitors
 from controller.runtime import Request
 from controller.runtime.mapping import by_label
 
@@ -39,13 +40,14 @@ def register(manager: Manager, settings: Settings, members: Members, *, clock: C
     # Whoever has not this kind in their API server still has the others.
     clusters = manager.informers.informer(CLUSTERS, CassandraCluster, optional=True)
     caches = Caches(manager.informers)
-    observer = Observer(caches, members, manager.applier)
+    monitors = Monitors(manager.client, POD_MONITOR, manager.program.name)
+    observer = Observer(caches, members, manager.applier, monitors)
     loop = ControlLoop(
         resource=CLUSTERS,
         finalizer=FINALIZER,
         observe=observer.observe,
         analyze=partial(analyze, installer=settings.operator_image),
-        handlers=lambda cluster, seen: handlers(cluster, seen, manager, caches, members),
+        handlers=lambda cluster, seen: handlers(cluster, seen, manager, caches, members, monitors, clock=clock),
         show=show,
         forget=observer.forget,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from controller.cassandra.member.containers import PORTS
 from controller.cassandra.member.record import key, text
 from controller.cassandra.member.roster import KEY, Roster, encoded
 from controller.cassandra.pods import CQL_PORT, account, labels, owner, roster_name, selector
 from controller.framework import disruption
+from controller.framework.monitoring import POD_MONITOR, monitor, scrape_annotations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +19,16 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 
-def members_service(cluster: CassandraCluster) -> JsonObject:
-    """The headless Service that gives pods their names."""
-    return _headless(cluster, f"{cluster.metadata.name}-members", not_ready=True)
+def members_service(cluster: CassandraCluster, *, annotated: bool = False) -> JsonObject:
+    """The headless Service that gives pods their names. `annotated`: Prometheus finds their metrics by that."""
+    more = {"annotations": scrape_annotations(PORTS["metrics"])} if annotated else {}
+    return _headless(cluster, f"{cluster.metadata.name}-members", not_ready=True, **more)
+
+
+def pod_monitor(cluster: CassandraCluster) -> JsonObject:
+    """The PodMonitor of all members, with the user's labels, by which a Prometheus chooses what it collects."""
+    meta = owner(cluster).metadata(cluster.metadata.name, {**cluster.spec.labels, **labels(cluster)})
+    return monitor(POD_MONITOR, meta, selector(cluster), "metrics")
 
 
 def client_service(cluster: CassandraCluster) -> JsonObject:
@@ -27,11 +36,11 @@ def client_service(cluster: CassandraCluster) -> JsonObject:
     return _headless(cluster, f"{cluster.metadata.name}-client", not_ready=False)
 
 
-def _headless(cluster: CassandraCluster, name: str, *, not_ready: bool) -> JsonObject:
+def _headless(cluster: CassandraCluster, name: str, *, not_ready: bool, **meta: Any) -> JsonObject:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": owner(cluster).metadata(name, labels(cluster)),
+        "metadata": owner(cluster).metadata(name, labels(cluster), **meta),
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": not_ready,

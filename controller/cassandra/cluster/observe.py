@@ -18,6 +18,7 @@ from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.asked import asked_jobs
+from controller.cassandra.member.encryption import ClientTls, encryption_of
 from controller.cassandra.member.objects import claim_name
 from controller.cassandra.member.ring import Scene, Seen, releases
 from controller.cassandra.member.rollout import snapshot_jobs
@@ -27,6 +28,8 @@ from controller.cassandra.pods import (
     CLUSTER_LABEL,
     RACK_LABEL,
     admin_secret,
+    authority_name,
+    common_name,
     is_ours,
     prefix,
     roster_name,
@@ -35,7 +38,9 @@ from controller.cassandra.pods import (
 from controller.cassandra.releases import CassandraVersion
 from controller.framework.caches import ClusterCaches
 from controller.framework.children import Live, snapshot
+from controller.framework.monitoring import Monitored
 from controller.framework.pods import trouble, warnings, with_warnings
+from controller.framework.tls import TRUSTED, read_all
 from controller.framework.turns import Holder, holder
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import (
@@ -53,6 +58,7 @@ if TYPE_CHECKING:
     from controller.apis.cassandra import CassandraCluster
     from controller.cassandra.access.answers import Job, Keyspace, Look
     from controller.cassandra.access.members import Member, Members
+    from controller.framework.monitoring import Monitors
     from controller.runtime.apply import Applier
     from controller.runtime.kube import PersistentVolumeClaim, Pod, Service, StorageClass
     from informers import Informer, InformerFactory
@@ -86,6 +92,15 @@ class Caches(ClusterCaches):
         return self.sets, self.services, self.budgets, self.accounts, self.config_maps, self.secrets
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a member serves CQL: its IP address, whom to trust (empty: no TLS), and the name in its certificate."""
+
+    host: str
+    ca: str = ""
+    name: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What there is of a cluster.
@@ -104,6 +119,9 @@ class Observation:
         admin: What members' programs let the operator in by; None: there is no such Secret.
         superuser: What members let the operator in by for CQL; None: there is no such Secret.
         auth: Whether they do.
+        trusted: The authorities that sign the members' certificates, as PEM; empty: there are none.
+        shown: The DNS name that those have in common.
+        monitors: What there is of PodMonitors.
     """
 
     live: Live = field(default_factory=dict, repr=False)
@@ -120,6 +138,9 @@ class Observation:
     admin: Login | None = None
     superuser: Login | None = None
     auth: Auth = field(default_factory=Auth)
+    trusted: str = ""
+    shown: str = ""
+    monitors: Monitored = field(default_factory=Monitored)
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -131,7 +152,18 @@ class Observation:
         pod = self.pods.get(name)
         if pod is None or not pod.status.pod_ip or self.admin is None:
             return None
+        if encryption_of(pod.metadata.annotations).is_on:
+            return Door(pod.status.pod_ip, self.admin, ca=self.trusted, name=self.shown)
         return Door(pod.status.pod_ip, self.admin)
+
+    def reach(self, name: str) -> Reach | None:
+        """How to reach a member for CQL; None where there is no way."""
+        pod = self.pods.get(name)
+        if pod is None or not pod.status.pod_ip:
+            return None
+        if encryption_of(pod.metadata.annotations).client is not ClientTls.OFF:
+            return Reach(pod.status.pod_ip, self.trusted, self.shown)
+        return Reach(pod.status.pod_ip)
 
 
 class Observer:
@@ -141,10 +173,12 @@ class Observer:
         caches: What the API server has.
         members: How members are reached.
         applier: Applies what is wanted of the clusters' objects.
+        monitors: What there is of PodMonitors; None: nobody needs to know.
     """
 
-    def __init__(self, caches: Caches, members: Members, applier: Applier) -> None:
+    def __init__(self, caches: Caches, members: Members, applier: Applier, monitors: Monitors | None = None) -> None:
         self._caches = caches
+        self._monitors = monitors
         self._members = members
         self._applier = applier
         self._auth: dict[str, tuple[float, Login | None, Auth]] = {}
@@ -183,6 +217,9 @@ class Observer:
             services={name: s for name, s in services.items() if s.spec.cluster_ip not in ("", "None")},
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),
+            trusted=self._trusted(namespace, authority_name(cluster)),
+            shown=common_name(cluster),
+            monitors=await self._monitored(cluster),
         )
         return await self._asked(seen, cluster.spec.version, now)
 
@@ -191,17 +228,17 @@ class Observer:
         since, login, known = self._auth.get(str(request), (0.0, None, Auth()))
         if known.is_settled and login == seen.superuser and now < since + AUTH_SECONDS:
             return known
-        hosts = [pod.status.pod_ip for name, pod in seen.pods.items() if seen.scene.of(name).serves]
-        if not hosts or seen.superuser is None:
+        reach = next((seen.reach(name) for name in seen.pods if seen.scene.of(name).serves), None)
+        if reach is None or seen.superuser is None:
             return Auth()
-        auth = Auth(await self._lets_in(hosts[0], seen.superuser), await self._lets_in(hosts[0], roles.DEFAULT))
+        auth = Auth(await self._lets_in(reach, seen.superuser), await self._lets_in(reach, roles.DEFAULT))
         self._auth[str(request)] = now, seen.superuser, auth
         return auth
 
-    async def _lets_in(self, host: str, login: Login) -> bool | None:
+    async def _lets_in(self, reach: Reach, login: Login) -> bool | None:
         with anyio.move_on_after(ASK_SECONDS):
             try:
-                return await roles.is_let_in(self._members, host, login)
+                return await roles.is_let_in(self._members, reach.host, login, ca=reach.ca, name=reach.name)
             except UnansweredError:
                 return None
         return None
@@ -263,6 +300,23 @@ class Observer:
         if found is None or not {"username", "password"} <= found.data.keys():
             return None
         return Login(found.data["username"].decode(), found.data["password"].decode())
+
+    async def _monitored(self, cluster: CassandraCluster) -> Monitored:
+        if self._monitors is None:
+            return Monitored()
+        selector = f"{CLUSTER_LABEL}={cluster.metadata.name}"
+        return await self._monitors.observe(
+            cluster.metadata.namespace, selector, wanted=cluster.spec.monitoring.enabled
+        )
+
+    def _trusted(self, namespace: str, name: str) -> str:
+        """The authorities of a Secret; none where one cannot be read."""
+        found = self._caches.secrets.get(namespace, name)
+        pem = found.data.get(TRUSTED, b"") if found is not None else b""
+        try:
+            return pem.decode("ascii") if read_all(pem) else ""
+        except ValueError:
+            return ""
 
     async def _looks(self, seen: Observation) -> tuple[dict[str, Look], dict[str, str]]:
         looks: dict[str, Look] = {}

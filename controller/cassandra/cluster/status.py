@@ -15,6 +15,7 @@ from controller.apis.cassandra import ClusterSpec, MemberStatus, RackStatus
 from controller.apis.cassandra.served import CLUSTER
 from controller.apis.cassandra.status import RackCondition
 from controller.apis.meta import Condition
+from controller.cassandra.cluster import certificates
 from controller.cassandra.cluster.analyze import DOWN, UP, shrunk
 from controller.cassandra.cluster.conditions import of_restarts
 from controller.cassandra.cluster.repairs import OVERDUE, is_scheduled, overdue, repaired
@@ -87,8 +88,15 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
     wrong = (*immutable(cluster, roster), *shrunk(cluster, seen), *hindered)
     words = replace(WORDS, progressing=_operation(seen))
     degraded = _degraded(found, wrong, outcome, seen)
+    certified = certificates.condition(effective(cluster, roster), seen, outcome, look.now)
+    renewal_failed = certified is not None and certified.reason == certificates.FAILED
+    if certified is None:
+        kept = remove_condition(previous.conditions, certificates.CONDITION)
+        previous = msgspec.structs.replace(previous, conditions=kept)
+    elif renewal_failed and degraded.status == "False":
+        degraded = msgspec.structs.replace(certified, type=DEGRADED, status="True")
     stage = stage_of(look, outcome, words)
-    if stage.phase == READY and (found or wrong):
+    if stage.phase == READY and (found or wrong or renewal_failed):
         stage = Stage(DEGRADED, degraded.reason, cut(degraded.message, MOST), "")
     unserved = honoured.unhonoured(look.spec, CLUSTER, ClusterSpec)
     repairs = repaired(previous.repairs, seen)
@@ -98,6 +106,7 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         *conditions(stage, words),
         degraded,
         *(of_restarts(effective(cluster, roster), seen) if not hindered else ()),
+        *((certified,) if certified is not None else ()),
         *overdue(cluster, seen, repairs),
         honoured.condition(unserved, (), cluster.metadata.generation, invalid=wrong),
     )
@@ -114,15 +123,19 @@ def show(look: Look[CassandraCluster], seen: Observation, outcome: Outcome) -> C
         members=listed(members) if roster is not None else previous.members,
         members_omitted=max(len(members) - MOST_MEMBERS, 0) if roster is not None else previous.members_omitted,
         repairs=repairs,
-        timers=advance(previous.timers, _facts(seen), now),
+        timers=advance(previous.timers, _facts(cluster, seen), now),
     )
 
 
-def _facts(seen: Observation) -> Facts:
-    """What the timers measure: since when members have been serving, or not."""
+def _facts(cluster: CassandraCluster, seen: Observation) -> Facts:
+    """What the timers measure: since when members have been serving, or not, or have an old certificate."""
     names = seen.roster.members if seen.roster is not None else {}
     up = {name for name in names if seen.scene.of(name).serves}
-    return {UP: up, DOWN: names.keys() - up}
+    return {
+        UP: up,
+        DOWN: names.keys() - up,
+        certificates.STALE: certificates.stale(effective(cluster, seen.roster), seen),
+    }
 
 
 def _racks(cluster: CassandraCluster, seen: Observation) -> dict[str, RackStatus]:

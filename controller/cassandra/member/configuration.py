@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.member import java
+from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption, Internode
 from controller.cassandra.member.metrics import exporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-OPTIONAL, REQUIRED = "Optional", "Required"
-"""Whether clients may or must speak TLS; empty: they cannot."""
 KEYSTORE, TRUSTSTORE = "/run/rook/tls/keystore.pem", "/run/rook/tls/truststore.pem"
 """Where the program in the pod puts them."""
 
@@ -78,8 +77,7 @@ class Settings:
         num_tokens: Of each member; fixed once it has started.
         storage_mode: From 5.0 on: how files are written.
         authentication: Whether clients need a role and its password.
-        internode_tls: Whether members speak TLS with each other, and show certificates.
-        client_tls: `OPTIONAL`, `REQUIRED` or empty.
+        encryption: How members speak with each other and with clients.
         memory: The limit of a member's memory in bytes; None where it has none.
         heap: The size of the heap in bytes; None: by the memory limit.
         config: What the user sets in cassandra.yaml.
@@ -94,8 +92,7 @@ class Settings:
     num_tokens: int = 16
     storage_mode: str = CASSANDRA_4
     authentication: bool = True
-    internode_tls: bool = False
-    client_tls: str = ""
+    encryption: Encryption = PLAIN
     memory: int | None = None
     heap: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -154,14 +151,16 @@ def cassandra_yaml(settings: Settings) -> dict[str, Any]:
     }
     if settings.release >= (5, 0):
         wanted["storage_compatibility_mode"] = settings.storage_mode
-    if settings.internode_tls:
+    internode, client = settings.encryption.internode, settings.encryption.client
+    if internode is not Internode.OFF:
         wanted["server_encryption_options"] = {
             **_certificates(),
-            "internode_encryption": "all",
+            "internode_encryption": "none" if internode is Internode.ACCEPTED else "all",
+            "optional": internode is not Internode.REQUIRED,
             "require_client_auth": True,
         }
-    if settings.client_tls:
-        optional = settings.client_tls == OPTIONAL
+    if client is not ClientTls.OFF:
+        optional = client is ClientTls.OPTIONAL
         wanted["client_encryption_options"] = {**_certificates(), "enabled": True, "optional": optional}
     return wanted
 

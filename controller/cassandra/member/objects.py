@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.cassandra.cluster import CASSANDRA_4
+from controller.apis.cassandra.cluster import CASSANDRA_4, EncryptionSpec
 from controller.cassandra.member.configuration import Settings, files
 from controller.cassandra.member.containers import (
     GRACE_SECONDS,
@@ -18,6 +18,7 @@ from controller.cassandra.member.containers import (
     program_digest,
     volumes,
 )
+from controller.cassandra.member.encryption import PLAIN, Encryption, as_annotations
 from controller.cassandra.pods import (
     CQL_PORT,
     MEMBER_LABEL,
@@ -32,6 +33,7 @@ from controller.cassandra.pods import (
     rack_name,
     roster_name,
     selector,
+    tls_secret,
 )
 from controller.cassandra.releases import CassandraVersion
 from controller.framework.placement import keep_apart
@@ -92,7 +94,7 @@ def image(cluster: CassandraCluster) -> str:
     return f"{cluster.spec.repository or DEFAULT_REPOSITORY}:{cluster.spec.version}"
 
 
-def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
+def settings(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> Settings:
     """What the members of a rack are to be like."""
     spec = cluster.spec
     heap = quantity(spec.jvm.heap_size) if spec.jvm.heap_size is not None else None
@@ -104,16 +106,18 @@ def settings(cluster: CassandraCluster, rack: RackSpec) -> Settings:
         num_tokens=spec.num_tokens,
         storage_mode=spec.storage_compatibility,
         authentication=spec.authentication.enabled,
+        encryption=encryption,
         memory=memory_bytes(resources(rack)),
         heap=int(heap) if heap is not None else None,
         config=spec.config,
         options=tuple(spec.jvm.options),
+        metrics=spec.monitoring.enabled,
     )
 
 
-def config_map(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
+def config_map(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> JsonObject:
     """The configuration of a rack's members. Its name tells it from others, so that a pod keeps the one it has."""
-    data = files(settings(cluster, rack))
+    data = files(settings(cluster, rack, encryption))
     name = f"{rack_name(cluster, rack.name)}-config-{_digest(data)[:8]}"
     return {
         "apiVersion": "v1",
@@ -123,7 +127,9 @@ def config_map(cluster: CassandraCluster, rack: RackSpec) -> JsonObject:
     }
 
 
-def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, config: str) -> JsonObject:
+def rack_template(
+    cluster: CassandraCluster, rack: RackSpec, *, installer: str, config: str, encryption: Encryption = PLAIN
+) -> JsonObject:
     """The pod template of a rack's members.
 
     Args:
@@ -131,17 +137,18 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
         rack: The rack.
         installer: The operator's image, out of which comes the program that starts Cassandra.
         config: The ConfigMap with the rack's configuration.
+        encryption: How the members speak with each other and with clients.
     """
     spec, own = cluster.spec, resources(rack)
-    claim = _template_name(rack)
+    claim, tls = _template_name(rack), tls_secret(cluster, rack.name) if encryption.is_on else ""
     pod_spec: JsonObject = {
         "securityContext": pod_security(),
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "initContainers": [install_container(installer, own)],
         "containers": [
-            member_container(image(cluster), own, claim=claim, tls=False, pull_policy=spec.image_pull_policy)
+            member_container(image(cluster), own, claim=claim, tls=bool(tls), pull_policy=spec.image_pull_policy)
         ],
-        "volumes": volumes(configuration=config, members=roster_name(cluster), admin=admin_secret(cluster)),
+        "volumes": volumes(configuration=config, members=roster_name(cluster), admin=admin_secret(cluster), tls=tls),
     }
     pods = PodSettings(
         placement={ALL: rack.placement},
@@ -153,11 +160,12 @@ def rack_template(cluster: CassandraCluster, rack: RackSpec, *, installer: str, 
     template = pod_template(pods, rack.name, pod_spec, labels=own_labels, account=account(cluster))
     keep_apart(template["spec"], selector(cluster), strictly=False)
     annotations = template["metadata"].setdefault("annotations", {})
-    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack)
+    annotations[TEMPLATE_ANNOTATION] = template_hash(cluster, rack, encryption)
     annotations[CONFIG_ANNOTATION] = config
     if spec.storage_compatibility != CASSANDRA_4:
         annotations[STORAGE_ANNOTATION] = spec.storage_compatibility
     annotations[PROGRAM_DIGEST] = program_digest()
+    annotations |= as_annotations(encryption)
     annotations[MADE_ANNOTATION] = _digest(_without_image(template, installer))
     return template
 
@@ -174,13 +182,14 @@ def _without_image(template: JsonObject, installer: str) -> JsonObject:
     return {**template, "spec": {**template["spec"], "initContainers": kept}}
 
 
-def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
+def template_hash(cluster: CassandraCluster, rack: RackSpec, encryption: Encryption = PLAIN) -> str:
     """What tells a pod template from others: all that the user asks for which needs a restart.
 
-    What another release of the operator does otherwise is no part of it, so that none restarts a database.
+    What another release of the operator does otherwise is no part of it, so that none restarts a database. Of
+    encryption, the step that the ring is at counts, and not what the spec asks for in the end.
     """
     spec = cluster.spec
-    asked = (
+    asked: tuple[object, ...] = (
         image(cluster),
         spec.image_pull_policy,
         spec.annotations,
@@ -188,7 +197,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
         spec.priority_class_name,
         spec.config,
         spec.jvm,
-        spec.encryption,
+        EncryptionSpec(),
         spec.monitoring,
         spec.upgrade.restart,
         rack.annotations,
@@ -196,7 +205,7 @@ def template_hash(cluster: CassandraCluster, rack: RackSpec) -> str:
         rack.resources,
         *((spec.storage_compatibility,) if spec.storage_compatibility != CASSANDRA_4 else ()),
     )
-    return _digest(asked)
+    return _digest((*asked, encryption) if encryption.is_on else asked)
 
 
 def rack_stateful_set(

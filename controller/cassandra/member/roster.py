@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.apis.meta import ApiStruct
+from controller.cassandra.member.encryption import Encryption
 
 
 class Standing(StrEnum):
@@ -109,6 +110,7 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
         founded: Whether the ring was made. It never becomes false again.
         version: The version that all members have run last.
         storage_mode: How members write files, or are about to.
+        encryption: The step that members are at, or are being restarted for.
         seats: Who belongs to it, by name.
         chores: What is left to do.
     """
@@ -120,6 +122,7 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
     founded: bool = False
     version: str = ""
     storage_mode: str = CASSANDRA_4
+    encryption: Encryption = Encryption()
     seats: dict[str, Seat] = field(default_factory=dict)
     chores: tuple[Chore, ...] = ()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -18,6 +19,7 @@ from controller.apis.cassandra.cluster import CASSANDRA_4, NONE
 from controller.cassandra.access.answers import Job, JobState, Keyspace, Mode, Phase, Ring
 from controller.cassandra.member.pod.start import LeftError, judge
 from controller.cassandra.member.pod.start import RefusedError as NotStartedError
+from tests.unit.cassandra.wire import TLS, Shown, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +67,8 @@ class Process:
     streams: set[int] = field(default_factory=set)
     """The rows that it gets while it joins."""
     view: Ring = field(default_factory=lambda: Ring({}))
+    wire: Wire = field(default_factory=Wire)
+    shown: Shown = field(default_factory=Shown)
 
     @property
     def serves(self) -> bool:
@@ -240,6 +244,7 @@ class Daemons:
             self.blame("a mode of files is left out")
         if moving and len(modes) > 1:
             self.blame(f"{moving} moves while files are written in {len(modes)} ways")
+        self._check_wires()
         for key in KEYS if self.ring else ():
             if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
                 self.blame(f"row {key} is lost")
@@ -247,6 +252,16 @@ class Daemons:
                 process = self.up(host_id)
                 if process is not None and key not in self.holders.get(host_id, set()):
                     self.blame(f"{process.name} answers for rows that it does not have")
+
+    def _check_wires(self) -> None:
+        """Members hear each other, and trust each other where they speak TLS."""
+        running = [p for p in self.processes.values() if p.phase is Phase.RUNNING and p.mode is not Mode.DECOMMISSIONED]
+        for one, other in combinations(running, 2):
+            if not one.wire.hears(other.wire):
+                self.blame(f"{one.name} and {other.name} do not hear each other: {one.wire}, {other.wire}")
+            by_tls = TLS in (one.wire.begins, other.wire.begins)
+            if by_tls and not (one.shown.trusts(other.shown) and other.shown.trusts(one.shown)):
+                self.blame(f"{one.name} and {other.name} do not trust each other")
 
     def _begin(self, process: Process, record: dict[str, Any] | None) -> None:
         volume = process.volume

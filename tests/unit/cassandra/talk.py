@@ -26,6 +26,7 @@ from controller.cassandra.access.answers import (
     StopRepairs,
     UnansweredError,
 )
+from tests.unit.cassandra.wire import PLAIN, TLS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -39,6 +40,14 @@ if TYPE_CHECKING:
 FOR_EVER = 10**6
 
 
+def check_wire(process: Process, speaks: str, ca: str, name: str) -> None:
+    """Whether a process is reached by who speaks like this, and trusts this authority."""
+    if speaks == TLS and not (ca and process.shown.is_accepted(ca, name)):
+        raise UnansweredError(f"{process.name} is not trusted as {name!r}")
+    if speaks == PLAIN and ca:
+        raise UnansweredError(f"{process.name} speaks no TLS")
+
+
 class WorldMember:
     """A member's program; see `controller.cassandra.access.members.Member`."""
 
@@ -50,12 +59,15 @@ class WorldMember:
         process = next((p for p in self._world.processes.values() if p.ip == self._door.host), None)
         if process is None or process.name in self._world.frozen or process.name in self._world.silent:
             raise UnansweredError("no answer")
+        check_wire(process, TLS if process.wire.has_certificates else PLAIN, self._door.ca, self._door.name)
         return process
 
     async def look(self) -> Look:
         process = self._process()
         volume = process.volume
-        report = Report(process.phase, process.message, volume.mark.get("hostId", ""), 100, 90)
+        report = Report(
+            process.phase, process.message, volume.mark.get("hostId", ""), 100, 90, process.shown.fingerprint
+        )
         if process.phase is not Phase.RUNNING:
             return Look(report)
         bootstrap = Bootstrap.COMPLETED if volume.bootstrapped else Bootstrap.NEEDED
@@ -154,6 +166,9 @@ class WorldMembers:
         process = next((p for p in self._world.processes.values() if p.ip == host), None)
         if process is None or not process.serves or process.name in self._world.frozen:
             raise UnansweredError("nobody answers")
+        if (TLS if ca else PLAIN) not in process.wire.clients:
+            raise UnansweredError("nobody answers like that")
+        check_wire(process, TLS if ca else PLAIN, ca, name)
         if login is not None and self._world.roles.get(login.user) != login.password:
             raise RefusedError("wrong password")
         yield WorldSession(self._world)

@@ -19,6 +19,7 @@ from controller.cassandra.member.roster import Roster, Seat, Standing
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Restart, Tell, WriteRoster
 from controller.cassandra.member.turn import ANNOTATION
 from controller.framework.consent import NoConsentError
+from controller.framework.monitoring import POD_MONITOR, Monitors
 from controller.framework.program import PROGRAM
 from controller.framework.turns import NotFreeError
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, PersistentVolumeClaim, Pod, PodStatus
@@ -63,7 +64,8 @@ class Case:
         scene = Scene(now=0.0, seen={MEMBER: Seen(address=ADDRESS)})
         seen = Observation(claims={MEMBER: self._claim}, pods=pods, admin=Login("rook", "secret"), scene=scene)
         members = WorldMembers(self.world)
-        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members))
+        monitors = Monitors(manager.client, POD_MONITOR, PROGRAM.name)
+        return dict(handlers(self._cluster, seen, manager, Caches(manager.informers), members, monitors))
 
     def wipe(self, *, lost: str = "") -> DeleteVolume:
         return DeleteVolume(member=MEMBER, claim=self._claim.metadata.uid, pod="", lost=lost)

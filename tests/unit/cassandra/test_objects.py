@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -11,7 +13,9 @@ from controller.apis.cassandra import CassandraCluster
 from controller.cassandra.cluster.analyze import analyze
 from controller.cassandra.cluster.objects import budget, client_service, members_service, service_account
 from controller.cassandra.cluster.observe import Observation
+from controller.cassandra.member.encryption import ClientTls, Encryption, Internode, encryption_of
 from controller.cassandra.member.objects import (
+    MADE_ANNOTATION,
     claim_template,
     config_map,
     image,
@@ -24,6 +28,7 @@ from controller.cassandra.member.objects import (
 from controller.cassandra.member.orders import orders
 from controller.cassandra.member.roster import Roster, Seat, Standing
 from controller.framework.children import Apply
+from controller.framework.monitoring import ApplyMonitor, Monitored
 from tests.unit.cassandra.life import spec
 
 SELECTOR = {
@@ -91,6 +96,64 @@ def test_only_what_the_user_asks_for_makes_a_pod_out_of_date() -> None:
     for changes in ({"upgrade": {"soakSeconds": 5}}, {"claimRetention": {"whenScaled": "Delete"}}, spec(a=3)):
         changed = cluster(**changes)
         assert template_hash(changed, changed.spec.datacenter.racks[0]) == before
+
+
+def test_pods_without_encryption_and_monitoring_are_what_they_were_before_there_was_any() -> None:
+    """Nobody is restarted by a release that serves these: the digests are those of the release before."""
+    made = cluster()
+    (rack,) = made.spec.datacenter.racks
+    found = template(made)
+    for own in ("rook.io/cassandra-program", MADE_ANNOTATION):  # they tell operators apart
+        del found["metadata"]["annotations"][own]
+    digest = sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:16]
+
+    assert (template_hash(made, rack), digest) == ("865eacf316629b8a", "9bb3be0105eb2333")
+    off = cluster(encryption={"internode": False, "client": ""}, monitoring={"enabled": False})
+    assert template_hash(off, rack) == template_hash(made, rack)
+
+
+def test_a_pod_is_out_of_date_by_the_step_of_encryption_that_the_ring_is_at() -> None:
+    made, asked = cluster(), cluster(encryption={"internode": True})
+    (rack,) = made.spec.datacenter.racks
+    steps = [Encryption(internode=internode, client=client) for internode in Internode for client in ClientTls]
+
+    assert template_hash(asked, rack) == template_hash(made, rack)
+    assert len({template_hash(made, rack, step) for step in steps}) == len(steps)
+    for step in steps:
+        found = rack_template(made, rack, installer="i", config="c", encryption=step)
+        assert encryption_of(found["metadata"]["annotations"]) == step
+        secrets = [v["secret"]["secretName"] for v in found["spec"]["volumes"] if v["name"] == "tls"]
+        assert secrets == (["store-dc1-a-tls"] if step.is_on else [])
+
+
+MONITORED = cluster(monitoring={"enabled": True}, labels={"release": "prometheus"})
+
+
+@pytest.mark.parametrize("served", [True, False])
+@pytest.mark.parametrize("made", [MONITORED, cluster()], ids=["on", "off"])
+def test_prometheus_finds_members_by_a_pod_monitor_or_by_annotations(made: CassandraCluster, served: bool) -> None:
+    plan = analyze(made, Observation(monitors=Monitored(served=served)), installer="i")
+    applied = [step.action.obj for step in plan.steps if isinstance(step.action, Apply)]
+    monitors = [step.action.obj for step in plan.steps if isinstance(step.action, ApplyMonitor)]
+    (service,) = (o for o in applied if o["metadata"]["name"] == "store-members")
+
+    annotated = made is MONITORED and not served
+    assert service["metadata"].get("annotations") == (
+        {"prometheus.io/scrape": "true", "prometheus.io/port": "9500", "prometheus.io/path": "/metrics"}
+        if annotated
+        else None
+    )
+    assert len(monitors) == int(made is MONITORED and served)
+    for found in monitors:
+        assert found["metadata"]["labels"]["release"] == "prometheus"
+        (port,) = template(made)["spec"]["containers"][0]["ports"][-1:]
+        assert found["spec"]["podMetricsEndpoints"] == [{"port": port["name"], "path": "/metrics"}]
+        assert found["spec"]["selector"]["matchLabels"].items() <= template(made)["metadata"]["labels"].items()
+
+
+def test_members_serve_metrics_where_that_is_asked_for() -> None:
+    for made, expected in ((MONITORED, True), (cluster(), False)):
+        assert ("exporter.yaml" in config_map(made, made.spec.datacenter.racks[0])["data"]) is expected
 
 
 def test_a_configuration_s_name_changes_with_what_is_in_it() -> None:

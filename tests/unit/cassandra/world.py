@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from controller.apis.cassandra.cluster import CASSANDRA_4
 from controller.cassandra.access.answers import Job, JobState, Mode
-from controller.runtime.kube import CONFIG_MAP, POD, PVC, SERVICE, STATEFULSET
+from controller.framework import tls
+from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
 from tests.unit.cassandra.daemons import Daemons, Process, Volume
+from tests.unit.cassandra.wire import Wire, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 
 NAMESPACE = "db"
+RENEWED = 0.05
+"""How likely it is that a change of a Secret has come to a pod after a second."""
 
 
 class World(Daemons):
@@ -54,6 +58,8 @@ class World(Daemons):
         self.told: list[tuple[str, Command]] = []
         self.starts: list[tuple[str, str]] = []
         """Pods that were started, and their versions."""
+        self.unwilling: set[str] = set()
+        """They take over no new certificates."""
         self.most_down = 0
         """Members of the ring that were down at once, since all were up."""
         self._count = 0
@@ -78,6 +84,8 @@ class World(Daemons):
         for process in list(self.processes.values()):
             if process.name not in self.frozen:
                 self._run(process)
+            if process.name not in self.frozen | self.unwilling and self.chance.random() < RENEWED:
+                self._certify(process)
         self.gossip()
         for process in self.processes.values():
             self._show(process)
@@ -99,6 +107,25 @@ class World(Daemons):
     def _run(self, process: Process) -> None:
         if not self.run(process, self._record(process.name)):
             self.kill(process.name)
+
+    def _wire(self, pod: str, template: dict[str, Any]) -> Wire:
+        """How the process of a pod speaks that is made from this template."""
+        name = template["metadata"].get("annotations", {}).get("cassandra.rook.io/configuration", "")
+        config = self.server.find(CONFIG_MAP, NAMESPACE, name)
+        if config is None:
+            return Wire()
+        secrets = [v["secret"]["secretName"] for v in template["spec"]["volumes"] if v["name"] == "tls"]
+        if secrets and self.server.find(SECRET, NAMESPACE, secrets[0]) is None:
+            self.blame(f"{pod} is made before there is Secret {secrets[0]}")
+        return wire(config["data"]["cassandra.yaml"], has_certificates=bool(secrets))
+
+    def _certify(self, process: Process) -> None:
+        """The kubelet brings what is in the Secret by now, and the program hands it to Cassandra."""
+        found = self.server.find(SECRET, NAMESPACE, f"{process.name.rpartition('-')[0]}-tls")
+        if process.wire.has_certificates and found is not None:
+            process.shown.data = tls.data_of(found)
+        if process.wire.has_certificates and tls.has_ended(tls.read_pair(process.shown.data), self.clock()):
+            self.blame(f"{process.name} shows a certificate that has ended")
 
     def _record(self, name: str) -> dict[str, Any] | None:
         for found in self.server.list(CONFIG_MAP, NAMESPACE):
@@ -148,7 +175,9 @@ class World(Daemons):
         volume = self.volumes.setdefault(claim, Volume())
         self.starts.append((pod, version))
         storage = meta.get("annotations", {}).get("cassandra.rook.io/storage-mode", CASSANDRA_4)
-        self.processes[pod] = Process(pod, made["metadata"]["uid"], ip, volume, version, storage)
+        process = Process(pod, made["metadata"]["uid"], ip, volume, version, storage, wire=self._wire(pod, template))
+        self.processes[pod] = process
+        self._certify(process)
 
     def _show(self, process: Process) -> None:
         status = {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from informers import JsonObject
@@ -57,7 +58,21 @@ def write(path: Path, text: str, mode: int = 0o600) -> None:
     temporary.replace(path)
 
 
-def certificates() -> str:
+class Certificates(NamedTuple):
+    """A certificate, its key, and the authorities to trust, as PEM; all are empty where the cluster has none."""
+
+    certificate: str = ""
+    key: str = ""
+    trusted: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells a certificate with its authorities from others; empty: there is none."""
+        told = f"{self.certificate}\0{self.trusted}".encode()
+        return hashlib.sha256(told).hexdigest()[:16] if self.key else ""
+
+
+def certificates() -> Certificates:
     """The certificates as they are now."""
     paths = [TLS / name for name in ("tls.crt", "tls.key", "ca.crt")]
-    return "".join(path.read_text() for path in paths if path.exists())
+    return Certificates(*(path.read_text() if path.exists() else "" for path in paths))

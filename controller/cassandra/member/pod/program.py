@@ -14,7 +14,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
-from .files import CONFIG, MARK, RECORDS, RUN, VOLUME, certificates, log, read_json, write
+from .files import CONFIG, MARK, RECORDS, RUN, VOLUME, Certificates, certificates, log, read_json, write
 from .jolokia import ANSWER_SECONDS, POLL_SECONDS, STORAGE, Jobs, Jolokia
 from .start import LeftError, RefusedError, configuration, environment, has_data, judge, prepare, write_certificates
 
@@ -43,7 +43,7 @@ class Program:
         self.stopping = False
         self._answered = self._served = 0.0
         self._seeds: list[str] = []
-        self._certificates = ""
+        self._certificates = Certificates()
 
     def report(self) -> JsonObject:
         """What the operator is told."""
@@ -55,6 +55,7 @@ class Program:
             # What is reserved for root is neither free nor used, as `df` counts it.
             "volumeSize": (volume.f_blocks - volume.f_bfree + volume.f_bavail) * volume.f_frsize,
             "volumeFree": volume.f_bavail * volume.f_frsize,
+            "certificates": self._certificates.fingerprint,
         }
 
     def snapshots(self) -> dict[str, list[str]]:
@@ -110,14 +111,15 @@ class Program:
         try:
             name = (read_json(CONFIG / "cassandra.yaml") or {}).get("cluster_name", "")
             seeds, replace = judge(record, read_json(MARK) or {}, has_data(), name)
-            command = prepare(record, seeds, replace, self.password)
+            found = certificates()
+            command = prepare(record, seeds, replace, self.password, found)
         except (RefusedError, LeftError) as refusal:
             phase, message = ("Left" if isinstance(refusal, LeftError) else "Refused"), str(refusal)
             if (self.phase, self.message) != (phase, message):
                 log(message)
             self.phase, self.message = phase, message
             return None
-        self._seeds, self._certificates = seeds, certificates()
+        self._seeds, self._certificates = seeds, found
         return command
 
     def look(self) -> None:
@@ -166,8 +168,12 @@ class Program:
             self._seeds = seeds
         found = certificates()
         if found != self._certificates and values.get("OperationMode") == "NORMAL":
-            write_certificates()
+            write_certificates(found)
             mbean = f"{NETWORK}MessagingService"
-            self.jolokia.execute("reloadSslCertificates()", mbean=mbean, timeout=ANSWER_SECONDS)
+            try:
+                self.jolokia.execute("reloadSslCertificates()", mbean=mbean, timeout=ANSWER_SECONDS)
+            except RuntimeError as error:
+                log(f"certificates: Cassandra does not take them: {error}")
+                raise
             log("certificates: read anew")
             self._certificates = found

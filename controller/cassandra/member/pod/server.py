@@ -12,7 +12,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from .files import ADMIN, TLS, certificates
+from .files import ADMIN, TLS, Certificates, certificates
 from .jolokia import ANSWER_SECONDS, MOST_BYTES, MOST_RUNNING
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int, handler: type[Handler], *, tls: bool = False) -> None:
         super().__init__((os.environ["ROOK_POD_IP"], port), handler)
         self._tls = tls and (TLS / "tls.key").exists()
-        self._certificates = ""
+        self._certificates = Certificates()
         self._context: ssl.SSLContext | None = None
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
 

@@ -12,10 +12,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .files import CONFIG, HOME, PROGRAM, RUN, TLS, VOLUME, read_json, write
+from .files import CONFIG, HOME, PROGRAM, RUN, VOLUME, read_json, write
 
 if TYPE_CHECKING:
     from informers import JsonObject
+
+    from .files import Certificates
 
 JOLOKIA_PORT = 8779
 JOLOKIA_THREADS = 16
@@ -88,20 +90,20 @@ def configuration(record: JsonObject, seeds: list[str]) -> JsonObject:
     }
 
 
-def write_certificates() -> None:
+def write_certificates(found: Certificates) -> None:
     """The files that Cassandra reads keys and certificates from; nothing where the cluster has none."""
-    if (TLS / "tls.key").exists():
-        write(RUN / "tls/keystore.pem", (TLS / "tls.key").read_text() + (TLS / "tls.crt").read_text())
-        write(RUN / "tls/truststore.pem", (TLS / "ca.crt").read_text())
+    if found.key:
+        write(RUN / "tls/keystore.pem", found.key + found.certificate)
+        write(RUN / "tls/truststore.pem", found.trusted)
 
 
-def prepare(record: JsonObject, seeds: list[str], replace: str, password: str) -> list[str]:
+def prepare(record: JsonObject, seeds: list[str], replace: str, password: str, found: Certificates) -> list[str]:
     """Writes what Cassandra reads, and returns the command that starts it."""
     for source in CONFIG.iterdir():
         if source.is_file() and not source.name.startswith("."):
             write(RUN / "conf" / source.name, source.read_text())
     write(RUN / "conf/cassandra.yaml", json.dumps(configuration(record, seeds), indent=1))
-    write_certificates()
+    write_certificates(found)
     (RUN / "tmp").mkdir(parents=True, exist_ok=True)
     jolokia = {"host": "127.0.0.1", "port": JOLOKIA_PORT, "user": "rook", "password": password}
     jolokia.update({"discoveryEnabled": "false", "executor": "fixed", "threadNr": JOLOKIA_THREADS})

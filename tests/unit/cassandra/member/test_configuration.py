@@ -6,11 +6,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from controller.cassandra.member import configuration, java
 from controller.cassandra.member.configuration import Settings, cassandra_yaml, files, refusals
+from controller.cassandra.member.encryption import ClientTls, Encryption, Internode
 
 MIB = 1 << 20
+ENCRYPTED = Encryption(internode=Internode.REQUIRED, client=ClientTls.REQUIRED)
 PLAIN = Settings("c", "dc1", "r1", (5, 0), memory=1200 * MIB)
 
 
@@ -36,11 +39,17 @@ def test_what_keeps_data_safe_is_there_without_being_asked_for() -> None:
 
 def test_certificates() -> None:
     assert not {"server_encryption_options", "client_encryption_options"} & cassandra_yaml(PLAIN).keys()
-    found = cassandra_yaml(replace(PLAIN, internode_tls=True, client_tls=configuration.OPTIONAL))
+    found = cassandra_yaml(replace(PLAIN, encryption=replaced(ENCRYPTED, client=ClientTls.OPTIONAL)))
     internode, client = found["server_encryption_options"], found["client_encryption_options"]
-    assert (internode["internode_encryption"], internode["require_client_auth"]) == ("all", True)
+    assert (internode["internode_encryption"], internode["optional"], internode["require_client_auth"]) == (
+        "all",
+        False,
+        True,
+    )
     assert (client["enabled"], client["optional"]) == (True, True)
-    required = cassandra_yaml(replace(PLAIN, client_tls=configuration.REQUIRED))["client_encryption_options"]
+    required = cassandra_yaml(replace(PLAIN, encryption=Encryption(client=ClientTls.REQUIRED)))[
+        "client_encryption_options"
+    ]
     assert required["optional"] is False
 
 
@@ -58,7 +67,7 @@ def test_what_is_the_operators_is_refused_and_not_taken(key: str) -> None:
 @pytest.mark.parametrize("authentication", [True, False])
 @given(config=st.dictionaries(st.sampled_from(sorted(configuration.OWN_KEYS)), st.just("x")))
 def test_no_setting_of_a_user_changes_who_a_member_is(authentication: bool, config: dict[str, str]) -> None:
-    plain = replace(PLAIN, authentication=authentication, internode_tls=True, client_tls=configuration.REQUIRED)
+    plain = replace(PLAIN, authentication=authentication, encryption=ENCRYPTED)
     fixed = {
         "cluster_name",
         "num_tokens",
