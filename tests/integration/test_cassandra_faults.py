@@ -358,6 +358,14 @@ async def test_of_two_that_are_lost_one_is_replaced_and_the_other_joins_where_no
 
     # The other is taken out by hand: nobody can take its place any more, and an empty member joins.
     assert (await done(members, first, "remove", RemoveNode(lost[2]))).state is JobState.SUCCEEDED
+    # What is left of it in gossip goes after three days, or with a restart of all.
+    replaced = (await serving(members, second)).host_id
+    for node, host_id in ((first, lost[0]), (second, replaced)):
+        node.record(seeds=(first.address, second.address), host_id=host_id)
+        await asyncio.to_thread(node.stop)
+    for node in (first, second):
+        await asyncio.to_thread(node.start)
+        await serving(members, node)
     gone, third.address = third.address, f"{SUBNET}.42"
     third.record(seeds=(first.address,), replace=gone)
     await asyncio.to_thread(third.start)

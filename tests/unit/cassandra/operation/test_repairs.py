@@ -324,3 +324,54 @@ async def test_nobody_leaves_while_another_one_is_at_work() -> None:
         await life.ended("weekly")
 
         assert [name for name, command in life.world.told if isinstance(command, Decommission)] == ["store-dc1-b-1"]
+
+
+async def something_happens(life: Life, away: set[str]) -> None:
+    """A member is killed, freezes or comes back, work fails, or the spec asks for other members or a version."""
+    world, chance = life.world, life.world.chance
+    name = f"store-dc1-{chance.choice(ALL)}"
+    match chance.choice(("kill", "freeze", "thaw", "thaw", "fail", "scale", "scale", "upgrade", "pass", "pass")):
+        case "kill":
+            world.kill(name)
+        case "freeze" if not away:
+            away.add(name)
+            world.frozen.add(name)
+        case "thaw":
+            away.clear()
+            world.frozen.clear()
+        case "fail":
+            world.failing[name] = 1
+        case "scale":
+            life.scale(a=chance.choice((2, 3)), b=chance.choice((2, 3)))
+        case "upgrade":
+            life.edit(version="5.0.4")
+        case _:
+            pass
+    await asyncio.sleep(chance.uniform(0, 30))
+
+
+@virtual_time
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_happens_one_thing_at_a_time_is_done_to_the_ring_and_every_operation_ends(seed: int) -> None:
+    async with living(seed=seed, operated=False) as life:
+        async with operator(life):
+            await at_rest(life)
+            life.edit(claimRetention={"whenScaled": "Delete"})
+        away: set[str] = set()
+        life.order("first", repair={})
+        for number in range(12):
+            async with operator(life):
+                if number == 4:
+                    life.order("second", cleanup={"keyspaces": ["shop"]})
+                await something_happens(life, away)
+            assert life.world.violations == []
+        life.world.frozen.clear()
+        life.world.failing.clear()
+        async with operator(life):
+            await life.until(
+                lambda: all(life.operation(name).status.completed for name in ("first", "second")), within=7200
+            )
+            await life.ready(within=3600)
+
+        assert life.operation("second").status.phase == "Succeeded"
+        assert turn(life) == ""
