@@ -26,6 +26,7 @@ from controller.cassandra.member.encryption import PLAIN, ClientTls, Encryption,
 from controller.framework import issuing
 from controller.framework.certificates import Authority, Request
 from controller.framework.tls import CLIENT, SERVER, TRUSTED
+from e2e import cache as store
 from e2e import host, images, jars
 
 LOGIN = Login("operator", "of-the-integration-tests")
@@ -141,7 +142,10 @@ class Node:
 
 
 class Lab:
-    """A place for members: a network, and the program as an init container would have put it there."""
+    """A place for members: a network, and the program as an init container would have put it there.
+
+    A machine has one of them at a time: another run of the tests waits until it is left.
+    """
 
     def __init__(self, directory: Path, *, tls: bool = False) -> None:
         self.directory = directory
@@ -151,6 +155,7 @@ class Lab:
         self.nodes: dict[str, Node] = {}
         self.program = directory / "program"
         self.images: Mapping[str, str] = {}
+        self._alone = store.lock(NETWORK)
         self._settings = configuration.Settings(
             cluster_name="tests",
             datacenter="dc1",
@@ -163,6 +168,7 @@ class Lab:
         )
 
     def __enter__(self) -> Self:
+        self._alone.__enter__()
         found = images.ensure("cassandra-41", "cassandra-50")
         self.images = {name: image.reference for name, image in found.items()}
         for name, text in {"username": LOGIN.user, "password": LOGIN.password}.items():
@@ -189,6 +195,7 @@ class Lab:
             node.remove()
         self.run("rm", "--force", "--time=0", KEEPER, check=False)
         self.run("network", "rm", "--force", NETWORK, check=False)
+        self._alone.__exit__(kind, error, trace)
 
     def node(self, number: int) -> Node:
         """The member of that number, from 0."""
