@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -30,8 +31,8 @@ from e2e import cache as store
 from e2e import host, images, jars
 
 LOGIN = Login("operator", "of-the-integration-tests")
-NETWORK = "rook-cassandra-tests"
-KEEPER = f"{NETWORK}-keeper"
+LAB = "rook-cassandra-tests"
+"""What names of networks and containers begin with."""
 SUBNET = "10.231.77"
 FAST = (
     "-Dcassandra.ring_delay_ms=5000",
@@ -63,7 +64,7 @@ class Node:
 
     @property
     def container(self) -> str:
-        return f"{NETWORK}-{self.name}"
+        return f"{self.lab.network}-{self.name}"
 
     def record(self, **fields: object) -> None:
         """Write how it is to be started."""
@@ -97,7 +98,12 @@ class Node:
             mounts[self.directory / "tls"] = "/etc/rook/tls"
         pod = containers.member_container("", {}, claim="data", tls=False)
         options = ["--detach", "--read-only", f"--user={containers.USER}", f"--workdir={pod['workingDir']}"]
-        options += [f"--name={self.container}", f"--network={NETWORK}", f"--ip={self.address}", f"--memory={MEMORY}"]
+        options += [
+            f"--name={self.container}",
+            f"--network={self.lab.network}",
+            f"--ip={self.address}",
+            f"--memory={MEMORY}",
+        ]
         options += [f"--env=ROOK_MEMBER={self.name}", f"--env=ROOK_POD_IP={self.address}", "--entrypoint="]
         for source, target in mounts.items():
             options += ["--volume", f"{source}:{target}"]
@@ -155,7 +161,9 @@ class Lab:
         self.nodes: dict[str, Node] = {}
         self.program = directory / "program"
         self.images: Mapping[str, str] = {}
-        self._alone = store.lock(NETWORK)
+        self._alone = store.lock(LAB)
+        # The engine may think that addresses are taken in a network of which a run was killed, even when it is remade.
+        self.network = f"{LAB}-{uuid.uuid4().hex[:8]}"
         self._settings = configuration.Settings(
             cluster_name="tests",
             datacenter="dc1",
@@ -180,12 +188,11 @@ class Lab:
             self._authority = issuing.make_authority(authority, time.time())
             self.ca = self._authority[TRUSTED].decode()
         self._install()
-        self.run("network", "rm", "--force", NETWORK, check=False)
-        self.run("network", "create", f"--subnet={SUBNET}.0/24", NETWORK)
+        self._clear()
+        self.run("network", "create", f"--subnet={SUBNET}.0/24", self.network)
         # A network without containers has no device, and what is meant for it would go out of the machine.
-        keeper = ["--detach", f"--name={KEEPER}", f"--network={NETWORK}", f"--ip={SUBNET}.2", "--entrypoint="]
-        self.run("rm", "--force", KEEPER, check=False)
-        self.run("run", *keeper, self.images["cassandra-50"], "sleep", "infinity")
+        keeper = ["--detach", f"--name={self.network}-keeper", f"--network={self.network}", f"--ip={SUBNET}.2"]
+        self.run("run", *keeper, "--entrypoint=", self.images["cassandra-50"], "sleep", "infinity")
         return self
 
     def __exit__(
@@ -193,8 +200,7 @@ class Lab:
     ) -> None:
         for node in self.nodes.values():
             node.remove()
-        self.run("rm", "--force", "--time=0", KEEPER, check=False)
-        self.run("network", "rm", "--force", NETWORK, check=False)
+        self._clear()
         self._alone.__exit__(kind, error, trace)
 
     def node(self, number: int) -> Node:
@@ -227,8 +233,15 @@ class Lab:
         for name, text in configuration.files(self._settings).items():
             (directory / name).write_text(text)
 
-    def run(self, *arguments: str, check: bool = True) -> None:
-        host.engine().run(*arguments, check=check, timeout=600)
+    def run(self, *arguments: str, check: bool = True) -> str:
+        return host.engine().run(*arguments, check=check, timeout=600).stdout
+
+    def _clear(self) -> None:
+        """Remove containers and networks of this run, and of those that were killed."""
+        for name in self.run("ps", "--all", f"--filter=name=^{LAB}", "--format={{.Names}}").split():
+            self.run("rm", "--force", "--time=0", name, check=False)
+        for name in self.run("network", "ls", f"--filter=name={LAB}", "--format={{.Name}}").split():
+            self.run("network", "rm", "--force", name, check=False)
 
     def _install(self) -> None:
         self.program.mkdir()
