@@ -43,8 +43,8 @@ class Observation:
         cluster: Its Cluster; None: there is none.
         queue: The Operations on that Cluster, itself included.
         turn: The Operation that has the turn to act on the ring; None: there is none.
-        snapshots: Another backup of that Cluster that has begun and not ended, so that members keep its snapshots;
-            empty: there is none.
+        snapshots: The backup of that Cluster that has begun and not ended, so that members keep its snapshots; empty:
+            there is none.
         ring: What there is of the ring; None: it was not looked at, since another one goes first.
         pieces: Members and their keyspaces; None: they are not known.
         heard: What is heard of the tasks that the Operation is at.
@@ -91,9 +91,9 @@ class Observer:
         namespace, status = operation.metadata.namespace, operation.status
         found = self._clusters.get(namespace, operation.spec.cluster)
         operations = [o for o in self._caches.operations.list(namespace) if o.spec.cluster == operation.spec.cluster]
-        kept = sorted(o.metadata.name for o in operations if _keeps_snapshots(o) and o.metadata != operation.metadata)
-        queue = tuple(map(_queued, operations))
-        seen = Observation(now=now, cluster=found, queue=queue, snapshots=kept[0] if kept else "")
+        kept = next((o.metadata.name for o in operations if _keeps_snapshots(o)), "")
+        queue = tuple(_queued(other, kept) for other in operations)
+        seen = Observation(now=now, cluster=found, queue=queue, snapshots=kept)
         if found is None:
             return seen
         config_map = self._caches.config_maps.get(namespace, roster_name(found))
@@ -151,13 +151,15 @@ def _keeps_snapshots(operation: CassandraOperation) -> bool:
     return operation.spec.backup is not None and status.started is not None and status.phase not in ENDED
 
 
-def _queued(operation: CassandraOperation) -> Queued:
+def _queued(operation: CassandraOperation, kept: str) -> Queued:
+    """An Operation as others see it; `kept`: the backup whose snapshots members keep, which others wait for."""
     meta = operation.metadata
+    waits = bool(kept) and operation.spec.backup is not None and operation.status.started is None
     return Queued(
         name=meta.name,
         created=meta.creation_timestamp or "",
         phase=operation.status.phase,
-        waived=operation.spec.paused or meta.deletion_timestamp is not None,
+        waived=operation.spec.paused or meta.deletion_timestamp is not None or waits,
     )
 
 

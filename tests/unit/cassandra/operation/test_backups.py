@@ -292,7 +292,7 @@ async def test_no_other_backup_takes_the_snapshots_of_one_that_is_paused() -> No
             "waits for Operation monday, whose snapshots members keep, to end"
         )
         assert told(life) == []
-        life.order("weekly", repair={"keyspaces": ["shop"]})
+        life.order("weekly", repair={"keyspaces": ["shop"]})  # it need not wait behind the second one
         await life.ended("weekly")
         pause(life, "monday", paused=False)
         await life.ended("monday")
