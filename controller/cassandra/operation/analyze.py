@@ -107,9 +107,9 @@ def _steps(operation: CassandraOperation, seen: Observation, decision: Decision,
     if act is not None and decision.break_off:
         yield from _broken_off(operation, act, seen, decision)
     if act is not None and decision.begin:
-        if not has_turn:
-            reason = f"{name_of(operation.spec)} by Operation {mine.name}"
-            yield Step(subject="ring", reason=reason, action=TakeTurn(mine), lane=LANE)
+        # Also where the cache has it: it may not have seen yet that the turn was given back.
+        reason = f"{name_of(operation.spec)} by Operation {mine.name}"
+        yield Step(subject="ring", reason=reason, action=TakeTurn(mine), lane=LANE)
         for task in decision.begin:
             yield _begin(operation, act, task, seen, image)
     elif not working:
