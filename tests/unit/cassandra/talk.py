@@ -26,6 +26,7 @@ from controller.cassandra.access.answers import (
     StopRepairs,
     UnansweredError,
 )
+from controller.cassandra.member.pod.jolokia import MOST_JOBS
 from tests.unit.cassandra.wire import PLAIN, TLS
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ class WorldMember:
         if job in process.jobs:
             return process.jobs[job]
         world = self._world
+        while len(process.jobs) >= MOST_JOBS:
+            forgotten = next(name for name, known in process.jobs.items() if known.ended is not None)
+            del process.jobs[forgotten]
+            process.running.pop(forgotten, None)
         world.told.append((process.name, command))
         if isinstance(command, Decommission):
             world.leave(process, job, force=command.force)
