@@ -30,6 +30,8 @@ VOLUME, BALLAST, ROW = 320 << 20, 150 << 20, 128 << 10
 """Bytes of the volume, of what takes up room on it and is deleted later, and of a row."""
 WRITING, NOTICED, CALM = 180.0, 60.0, 15.0
 """Seconds in which the volume becomes full, in which that is seen, and for which nothing restarts."""
+SYNCED = 3.0
+"""Seconds after which a write is on the disk. Cassandra acknowledges it before, and blocks when it is too far behind."""
 
 
 async def test_a_member_that_ends_for_want_of_room_waits_and_has_all_its_rows(lab: Lab, members: HttpMembers) -> None:
@@ -86,7 +88,8 @@ async def founded(members: HttpMembers, node: Node, **config: object) -> tuple[s
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, BALLAST)
     node.record(seeds=(node.address,), founder=True)
-    await asyncio.to_thread(node.start, authentication=False, config=config)
+    settings = {"commitlog_sync_period": "1000ms", **config}
+    await asyncio.to_thread(node.start, authentication=False, config=settings)
     host_id = (await serving(members, node)).host_id
     async with session(members, node, None) as cql:
         await cql.query("CREATE KEYSPACE app WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
@@ -95,8 +98,9 @@ async def founded(members: HttpMembers, node: Node, **config: object) -> tuple[s
 
 
 async def fill(members: HttpMembers, node: Node) -> set[int]:
-    """Writes rows until the member is not ready any more; those whose writes were acknowledged."""
-    written, number, refused = set(), 0, 0.0
+    """Writes rows until the member is not ready any more; those that were acknowledged a while before the last one."""
+    written: dict[int, float] = {}
+    number, refused = 0, 0.0
     with anyio.fail_after(WRITING):
         while await asyncio.to_thread(is_ready, node):
             try:
@@ -105,13 +109,14 @@ async def fill(members: HttpMembers, node: Node) -> set[int]:
                         number += 1
                         content = secrets.token_hex(ROW)
                         await cql.query(f"INSERT INTO app.rows (id, content) VALUES ({number}, 0x{content})")  # noqa: S608
-                        written.add(number)
+                        written[number] = time.monotonic()
             except AccessError:
                 refused = refused or time.monotonic()
                 assert time.monotonic() - refused < NOTICED, "it is ready, and takes no more writes"
                 await asyncio.sleep(1)
-    assert written
-    return written
+    synced = {number for number, at in written.items() if at + SYNCED < max(written.values())}
+    assert synced
+    return synced
 
 
 async def kept(members: HttpMembers, node: Node, written: set[int]) -> set[int]:
