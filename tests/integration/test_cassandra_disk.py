@@ -31,7 +31,7 @@ VOLUME, BALLAST, ROW = 320 << 20, 150 << 20, 128 << 10
 WRITING, NOTICED, CALM = 180.0, 60.0, 15.0
 """Seconds in which the volume becomes full, in which that is seen, and for which nothing restarts."""
 SYNCED = 3.0
-"""Seconds after which a write is on the disk. Cassandra acknowledges it before, and blocks when it is too far behind."""
+"""Seconds after which a write is on the disk; Cassandra acknowledges it before, and blocks when it is late."""
 
 
 async def test_a_member_that_ends_for_want_of_room_waits_and_has_all_its_rows(lab: Lab, members: HttpMembers) -> None:
@@ -114,7 +114,8 @@ async def fill(members: HttpMembers, node: Node) -> set[int]:
                 refused = refused or time.monotonic()
                 assert time.monotonic() - refused < NOTICED, "it is ready, and takes no more writes"
                 await asyncio.sleep(1)
-    synced = {number for number, at in written.items() if at + SYNCED < max(written.values())}
+    last = max(written.values())
+    synced = {number for number, at in written.items() if at + SYNCED < last}
     assert synced
     return synced
 
