@@ -137,7 +137,7 @@ class BackupStatus(ApiStruct, frozen=True, kw_only=True):
     release: str = ""
     """The version of Cassandra that wrote them."""
     keyspaces: tuple[str, ...] = ()
-    """Whose files they are."""
+    """Whose files they are: the first 60 keyspaces."""
 
 
 class CassandraOperationStatus(OperationStatus, frozen=True, kw_only=True):

@@ -161,6 +161,10 @@ class WorldSession:
             self._world.roles[role] = password
             if "LOGIN = false" in statement:
                 del self._world.roles[role]
+        elif found := re.match(r'DROP ROLE IF EXISTS "([\w-]+)"', statement):
+            self._world.roles.pop(found.group(1), None)
+        elif found := re.match(r"SELECT role .* WHERE role = '([\w-]+)'", statement):
+            return [{"role": found.group(1)}] if found.group(1) in self._world.roles else []
         return ()
 
 

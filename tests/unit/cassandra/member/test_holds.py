@@ -173,7 +173,7 @@ def test_nobody_joins_where_a_volume_is_nearly_full() -> None:
     only = scenes.step(scenes.wish(4), scenes.roster(), scene((SECOND, seen(SECOND, state(SECOND), report=full))))
 
     assert only.action is None
-    assert f"the volume of {SECOND} is more than 85% full" in only.waits_for
+    assert f"the volume of {SECOND} is more than 85% full; spec.datacenter has its size" in only.waits_for
 
 
 def test_a_second_change_waits_for_the_first() -> None:

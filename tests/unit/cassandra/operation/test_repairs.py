@@ -293,6 +293,17 @@ async def test_an_operation_that_is_deleted_is_broken_off_and_the_next_one_begin
 
 
 @virtual_time
+async def test_a_cluster_that_waits_for_a_person_holds_nobody_up() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready()
+        life.scale(a=1)
+        await life.until(lambda: "keyspace shop to ask for at most 1 copies" in life.cluster.status.message)
+        life.order("weekly", repair={"keyspaces": ["shop"]})
+        await life.ended("weekly")
+
+
+@virtual_time
 async def test_the_turn_of_an_operation_that_is_gone_ends() -> None:
     async with living() as life:
         await at_rest(life)
