@@ -71,6 +71,7 @@ _BROKEN = {
     Problem.MEMBER_ZOMBIE: "Zombie",
     Problem.MEMBER_LEFT: "Left",
     Problem.MEMBER_DOWN: "Down",
+    Problem.DISK_FAILURE: "Down",
     Problem.VOLUME_MISMATCH: "Down",
 }
 
