@@ -15,6 +15,7 @@ from controller.ceph.crush import Rule
 from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
 from controller.ceph.pool.status import show
+from controller.ceph.pools import spec as pools_spec
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, preview
 from tests.unit.ceph import pools
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.apis.served import Honoured
-    from controller.ceph.pool.observe import PoolObservation
+    from controller.ceph.pools.observe import PoolObservation
     from informers import JsonObject
 
 CLUSTER_SCHEMA: JsonObject = schema_of(CephCluster)["properties"]["spec"]
@@ -166,7 +167,7 @@ def test_every_field_of_a_pool_that_counts_as_served_changes_what_comes_of_a_loo
     noticed = [
         name
         for name, (spec, seen) in POOL_SCENES.items()
-        if not pool_spec.problems(pools.pool(with_value(spec, path, value)).spec)
+        if not pools_spec.problems(pools.pool(with_value(spec, path, value)).spec)
         and look(with_value(spec, path, value), seen) != look(spec, seen)
     ]
     assert noticed
