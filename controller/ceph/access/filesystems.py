@@ -1,6 +1,6 @@
 """File systems as mons and mgr tell of them: ranks, the MDS daemons that hold them, pools, groups and subvolumes.
 
-Sources: `fs dump`, https://docs.ceph.com/en/latest/cephfs/administration/; `fs subvolumegroup ls` and `fs subvolume ls`,
+Sources: https://docs.ceph.com/en/latest/cephfs/administration/ (`fs dump`), and for groups and subvolumes
 https://docs.ceph.com/en/latest/cephfs/fs-volumes/
 """
 

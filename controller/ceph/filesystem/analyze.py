@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
 """Seconds after which to look again at a file system that is as it should be, at one whose deletion is held back by
-what is in it, which is listed each time, and at one that waits for something else: Ceph's own changes bring no event."""
+what is in it, and at one that waits for something else: no event tells of changes in Ceph itself."""
 FRESH = 24 * 3600.0
 """Seconds from a deletion within which a file system that nothing is in goes without consent. What has been waiting for
 longer would take everybody by surprise when the last that used it goes."""

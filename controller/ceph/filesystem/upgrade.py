@@ -1,7 +1,7 @@
 """MDS daemons get another release of Ceph, in Ceph's order. Pure.
 
-No daemon follows another one, one rank is left, its holder alone is left, it gets the release, and then the others are
-made (https://docs.ceph.com/en/latest/cephfs/upgrading/). Daemons of two releases never serve one file system. What it had
+No daemon follows another one, one rank is left, its holder alone is left, it gets the release, then the others are made
+(https://docs.ceph.com/en/latest/cephfs/upgrading/). Daemons of two releases never serve one file system. What there was
 before is in the status from before the first of these steps; the spec brings it back after the last.
 """
 
