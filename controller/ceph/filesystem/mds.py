@@ -80,7 +80,7 @@ def _rollout(filesystem: CephFilesystem, context: Context, seen: FilesystemObser
     wanted = {mds: mds_deployment(filesystem, context, mds) for mds in order}
     why = {mds: explain(obj, seen.live.get(("Deployment", obj["metadata"]["name"]))) for mds, obj in wanted.items()}
     members = [_member(mds, bool(why[mds]), seen) for mds in order]
-    waits = decide([*members, *_ranks_unheld(seen.state)], Policy())
+    waits = decide([*members, *_ranks_unserved(seen.state)], Policy())
     for mds in order:
         subject, found = f"mds {mds}", seen.deployments.get(mds)
         if is_kept(found):
@@ -109,14 +109,11 @@ def _known(mds: str, seen: FilesystemObservation) -> bool:
 def _member(mds: str, differs: bool, seen: FilesystemObservation) -> Member:
     """A daemon as one that is restarted in turn. One that stands by serves, too: who else could take a rank over?"""
     deployment = seen.deployments.get(mds)
-    found = seen.state.named(mds) if seen.state is not None else None
     known = _known(mds, seen)
     if deployment is None or not deployment.rolled_out:
         awaited = "to be restarted"
     elif not known:
         awaited = "to report to the mons"
-    elif found is not None and found.holds and found.state != ACTIVE:
-        awaited = f"to be active, and not {found.state}"
     else:
         awaited = ""
     return Member(
@@ -127,11 +124,11 @@ def _member(mds: str, differs: bool, seen: FilesystemObservation) -> Member:
     )
 
 
-def _ranks_unheld(state: FilesystemState | None) -> Iterator[Member]:
-    """Ranks that nobody serves: no daemon is restarted beside one of those, or there would be two."""
+def _ranks_unserved(state: FilesystemState | None) -> Iterator[Member]:
+    """Ranks that nobody serves: no daemon is restarted beside one of those, not even the one that takes it over."""
     for rank in state.ranks if state is not None else ():
-        if state is not None and state.holder(rank) is None:
-            yield Member(name=f"rank {rank}", serves=False, awaited="to be held by an MDS daemon")
+        if state is not None and rank not in state.active:
+            yield Member(name=f"rank {rank}", serves=False, awaited="to be served")
 
 
 def _settings(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[Step]:
@@ -173,7 +170,7 @@ def _surplus(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterato
     name, wanted, state = filesystem.metadata.name, mds_ids(filesystem), seen.state
     reason = f"{len(wanted)} MDS daemons are wanted"
     surplus = sorted(set(seen.deployments) - set(wanted))
-    cover = [mds for mds in wanted if mds in seen.standbys]
+    cover = [mds for mds in wanted if _known(mds, seen) and _rank_held(mds, seen) < 0]
     failed_over = False
     for mds in surplus:
         found, subject = seen.deployments[mds], f"mds {mds}"
