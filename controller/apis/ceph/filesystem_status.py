@@ -133,7 +133,7 @@ class FilesystemSnapshotScheduleStatus(SpecStruct, frozen=True, kw_only=True):
     """What is wrong."""
 
 
-class MdsRank(ApiStruct, frozen=True, kw_only=True):
+class MdsRank(ApiStruct, frozen=True, kw_only=True, omit_defaults=False):
     """An MDS daemon, by what the mons have of it."""
 
     name: str = ""

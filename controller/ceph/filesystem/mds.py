@@ -168,7 +168,7 @@ def _ranks(seen: FilesystemObservation, state: FilesystemState) -> Iterator[Step
 def _surplus(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[Step]:
     """Daemons too many, once there are no ranks too many. The key goes last: by it, what is half done is found."""
     name, wanted, state = filesystem.metadata.name, mds_ids(filesystem), seen.state
-    reason = f"{len(wanted)} MDS daemons are wanted"
+    active, reason = filesystem.spec.metadata_server.active_count, f"{len(wanted)} MDS daemons are wanted"
     surplus = sorted(set(seen.deployments) - set(wanted))
     cover = [mds for mds in wanted if _known(mds, seen) and _rank_held(mds, seen) < 0]
     failed_over = False
@@ -178,7 +178,7 @@ def _surplus(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterato
         if is_kept(found):
             yield Step(subject=subject, reason=reason, waits_for=kept_by(daemon_of(mds)))
         elif state is not None and _rank_held(mds, seen) >= 0:
-            may = state.serves and state.max_mds == filesystem.spec.metadata_server.active_count and cover
+            may = state.serves and state.max_mds == active and cover
             if may and not failed_over:
                 failed_over = True
                 why = f"{reason}, and {cover[0]} can take its rank over"
@@ -187,8 +187,14 @@ def _surplus(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterato
                 waits_for = "all ranks to be served, and an MDS daemon that stays to stand by"
                 yield Step(subject=subject, reason=reason, waits_for=waits_for)
         else:
-            yield Step(subject=subject, action=stop, reason=reason)
+            # A rank that is to be stopped has to be held until it is: whoever stands by may have to take it.
+            waits_for = "the ranks that are too many to be stopped" if _has_too_many_ranks(state, active) else ""
+            yield Step(subject=subject, action=stop, reason=reason, waits_for=waits_for)
     yield from _old_keys(filesystem, seen, reason)
+
+
+def _has_too_many_ranks(state: FilesystemState | None, active: int) -> bool:
+    return state is not None and max(state.max_mds, len(state.ranks)) > active
 
 
 def _old_keys(filesystem: CephFilesystem, seen: FilesystemObservation, reason: str) -> Iterator[Step]:

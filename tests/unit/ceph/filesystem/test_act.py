@@ -173,7 +173,7 @@ class TestCommands:
 
     async def test_who_holds_a_rank_by_then_is_not_stopped(self) -> None:
         ceph, server = Ceph(), api_server()
-        with pytest.raises(BusyMdsError, match="mds.myfs-b holds rank 0 by now"):
+        with pytest.raises(BusyMdsError, match=r"mds\.myfs-b holds rank 0 by now"):
             await ceph.do(StopMds("myfs", "myfs-b", "rook-ceph-mds-myfs-b", "u"), server)
         await ceph.do(StopMds("myfs", "myfs-a", "rook-ceph-mds-myfs-a", "u"), server)
         assert [call.args[2] for call in cast("Any", server.delete).await_args_list] == ["rook-ceph-mds-myfs-a"]
