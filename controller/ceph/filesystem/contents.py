@@ -70,7 +70,8 @@ async def _snapshots(ceph: Cluster, name: str, subvolume: str, group: str) -> st
     of_group = {"group_name": group} if group else {}
     found = await ceph.mgr("fs subvolume snapshot ls", vol_name=name, sub_name=subvolume, **of_group)
     names = sorted(snapshot["name"] for snapshot in found or ())
-    return f" with {len(names)} snapshots, such as {names[0]}" if names else ""
+    count = f"{len(names)} snapshots, such as" if len(names) > 1 else "snapshot"
+    return f" with {count} {names[0]}" if names else ""
 
 
 async def _names(ceph: Cluster, numbers: tuple[int, ...]) -> list[str]:

@@ -136,13 +136,16 @@ def _settings(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterat
     state, name, spec = seen.state, filesystem.metadata.name, filesystem.spec.metadata_server
     if state is None:
         return
-    subject = f"file system {name}"
-    if state.max_mds != spec.active_count:
-        reason = f"max_mds is {state.max_mds}, wanted {spec.active_count}"
-        yield Step(subject=subject, action=SetMaxMds(name, spec.active_count), reason=reason, lane=f"{subject} max_mds")
-    if state.standby_replay != spec.active_standby:
+    subject, count, replay = f"file system {name}", spec.active_count, spec.active_standby
+    if filesystem.status.mds_upgrade.max_mds and not state.active:
+        # Ceph lets a daemon of another release take a rank only where none is held and nobody may follow one.
+        count, replay = state.max_mds, False
+    if state.max_mds != count:
+        reason = f"max_mds is {state.max_mds}, wanted {count}"
+        yield Step(subject=subject, action=SetMaxMds(name, count), reason=reason, lane=f"{subject} max_mds")
+    if state.standby_replay != replay:
         reason = f"standby-replay is {'on' if state.standby_replay else 'off'}"
-        action = SetStandbyReplay(name, spec.active_standby)
+        action = SetStandbyReplay(name, replay)
         yield Step(subject=subject, action=action, reason=reason, lane=f"{subject} standby-replay")
     yield from _ranks(seen, state)
 

@@ -102,4 +102,4 @@ def _blocked(seen: FilesystemObservation, outcome: Outcome) -> str:
     if seen.users:
         return f"to be deleted first: {some(seen.users, MAX_NAMED)}"
     held = next((r.step for r in outcome.results if r.state is StepState.NEEDS_CONSENT), None)
-    return f"The file system: {held.reason}; delete it, or set {held.consent}" if held is not None else ""
+    return f"{held.subject}: {held.reason}; delete that, or set {held.consent}" if held is not None else ""

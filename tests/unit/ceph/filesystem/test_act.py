@@ -215,7 +215,7 @@ class TestContents:
         )
         assert set(found) == {
             "subvolume bare",
-            "subvolume csi/old with 1 snapshots, such as s1",
+            "subvolume csi/old with snapshot s1",
             "subvolume other/x",
             "subvolume group empty",
         }

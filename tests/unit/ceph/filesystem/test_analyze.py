@@ -456,6 +456,16 @@ class TestUpgrade:
         assert SetMaxMds("myfs", 2) in done
         assert SetStandbyReplay("myfs", True) in done
 
+    def test_what_there_was_before_comes_back_once_rank_0_is_served(self) -> None:
+        """Ceph lets a daemon of another release take a rank only while nobody may follow one."""
+        starting = a_state(ranks=(0,), max_mds=1, standby_replay=False)
+        seen = running(
+            self.filesystem(), starting, releases=dict.fromkeys(mds_ids(self.filesystem()), NEWER), wanted=NEWER
+        )
+        assert self.done(seen) == []
+        stuck = replace(seen, state=replace(starting, standby_replay=True))
+        assert self.done(stuck) == [SetStandbyReplay("myfs", False)]
+
     def test_one_that_somebody_works_on_holds_it_up(self) -> None:
         seen = running(self.filesystem(), a_state("myfs-c"), wanted=NEWER)
         seen.deployments["myfs-a"].metadata.labels["ceph.rook.io/do-not-reconcile"] = "true"

@@ -1,4 +1,4 @@
-"""MDS daemons under any sequence of deaths, returns, edits and releases: no change costs more than one rank at a time."""
+"""MDS daemons under any sequence of deaths, returns, edits and releases: no change costs two ranks at once."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ class Simulation:
     max_mds: int = 1
     standby_replay: bool = False
     groups: tuple[str, ...] = ()
+    compat: Release = RELEASE
 
     def filesystem(self) -> CephFilesystem:
         spec = servers(self.active, activeStandby=self.following, priorityClassName=f"class-{self.revision}")
@@ -175,13 +176,20 @@ class Simulation:
         for rank in range(self.max_mds):
             self.ranks.setdefault(rank, None)
         for rank in sorted(self.ranks):
-            if self.ranks[rank] is None and self.standbys:
-                self.ranks[rank] = min(self.standbys)
+            able = sorted(mds for mds in self.standbys if self.may_serve(mds))
+            if self.ranks[rank] is None and able:
+                self.ranks[rank] = able[0]
+                self.compat = self.deployments[able[0]][0]
         last = max(self.ranks)
         if last >= self.max_mds and self.ranks[last]:
             del self.ranks[last]
         releases = {self.deployments[name][0].image for name in self.ranks.values() if name}
         assert len(releases) <= 1, f"{releases} serve one file system"
+
+    def may_serve(self, mds: str) -> bool:
+        """Ceph's rule: one of another release may only where nobody serves, and nobody may follow one who does."""
+        served = any(self.ranks.values())
+        return self.deployments[mds][0] == self.compat or not (served or self.standby_replay)
 
     def kill(self, number: int) -> None:
         mds = self.one_of(number)
