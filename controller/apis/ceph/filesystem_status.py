@@ -176,7 +176,7 @@ class CephFilesystemStatus(SpecStruct, frozen=True, kw_only=True):
     """What is about to be done."""
     metadata_servers: tuple[MdsRank, ...] = ()
     """The MDS daemons that have a rank or follow one."""
-    mds_upgrade: MdsUpgradeStatus = MdsUpgradeStatus()
+    mds_upgrade: Nullable[MdsUpgradeStatus] = MdsUpgradeStatus()
     """An upgrade of the MDS daemons that is under way."""
 
 

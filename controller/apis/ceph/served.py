@@ -97,7 +97,10 @@ POOL: Mapping[str, Honoured] = {
 _FILESYSTEM_POOL: Mapping[str, Honoured] = {name: below for name, below in POOL.items() if name != "application"}
 
 FILESYSTEM: Mapping[str, Honoured] = {
-    "metadataPool": {**_FILESYSTEM_POOL, "application": only("cephfs")},
+    "metadataPool": {
+        **{name: below for name, below in _FILESYSTEM_POOL.items() if name != "erasureCoded"},
+        "application": only("cephfs"),
+    },
     "dataPools": {**_FILESYSTEM_POOL, "application": only("cephfs")},
     "metadataServer": {
         "activeCount": None,

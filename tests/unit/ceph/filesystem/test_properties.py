@@ -22,9 +22,8 @@ from controller.ceph.releases import CephVersion
 from controller.framework.children import Apply, Delete
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, preview
-from tests.unit.ceph.cases import live_object
+from tests.unit.ceph.cases import RELEASE, live_object
 from tests.unit.ceph.filesystems import (
-    RELEASE,
     a_context,
     a_filesystem,
     deployed,
