@@ -37,7 +37,7 @@ def looked(spec: JsonObject) -> list[Any]:
     filesystem = a_filesystem(spec)
     nothing = running(filesystem, None, pools=no_pools(filesystem), deployments={}, live={})
     there = replace(running(a_filesystem(), a_state("myfs-a")), context=a_context(filesystem))
-    pools = there.pools | {name: pool for name, pool in nothing.pools.items() if name not in there.pools}
+    pools = {**nothing.pools, **there.pools}
     there = replace(there, pools=pools)
     going = a_filesystem(spec, deleting=True)
     plans: list[Plan] = [analyze(filesystem, nothing), analyze(filesystem, there), analyze(going, there)]
