@@ -18,7 +18,10 @@ client = boto3.client(
     "s3", endpoint_url="http://{NAME}.{env.NAMESPACE}:{PORT}", region_name="us-east-1",
     aws_access_key_id="{_LOGIN["AWS_ACCESS_KEY_ID"]}", aws_secret_access_key="{_LOGIN["AWS_SECRET_ACCESS_KEY"]}",
 )
-client.create_bucket(Bucket="{BUCKET}")
+try:
+    client.create_bucket(Bucket="{BUCKET}")
+except client.exceptions.BucketAlreadyOwnedByYou:
+    pass
 """
 
 
@@ -76,7 +79,15 @@ def deploy(environment: Environment) -> None:
             raise NotYetError("its pod to run")
 
     eventually("Minio", look, deadline=120)
-    environment.execute(cassandra.CLIENT, "python3", "-c", _MAKE_BUCKET, namespace=env.NAMESPACE)
+
+    def make() -> None:
+        try:
+            environment.execute(cassandra.CLIENT, "python3", "-c", _MAKE_BUCKET, namespace=env.NAMESPACE)
+        except RuntimeError as error:
+            raise NotYetError(str(error)[-300:]) from error
+
+    # Nodes learn of a new Service, and of a pod that is ready, a little later than the API server.
+    eventually("Minio to make a bucket", make, deadline=60)
 
 
 def remove(environment: Environment) -> None:

@@ -126,6 +126,21 @@ class Node:
             file.write(self.log())
         self.lab.run("rm", "--force", self.container, check=False)
 
+    def limit_volume(self, size: int) -> None:
+        """Give it a file system of its own for its volume, of so many bytes."""
+        image, volume = self.directory / "volume.ext4", self.directory / "data"
+        volume.mkdir()
+        with image.open("wb") as file:
+            file.truncate(size)
+        for command in (["mkfs.ext4", "-q", "-m0", str(image)], ["mount", "-o", "loop", str(image), str(volume)]):
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    def unmount(self) -> None:
+        """Take away the file system of its own, where it has one."""
+        volume = self.directory / "data"
+        if volume.is_mount():
+            subprocess.run(["umount", str(volume)], check=True, capture_output=True, timeout=60)
+
     def lose_volume(self) -> None:
         """Empty its volume."""
         shutil.rmtree(self.directory / "data")
@@ -200,6 +215,7 @@ class Lab:
     ) -> None:
         for node in self.nodes.values():
             node.remove()
+            node.unmount()
         self._clear()
         self._alone.__exit__(kind, error, trace)
 

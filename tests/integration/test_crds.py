@@ -295,6 +295,11 @@ REFUSED_CHANGES_OF_CASSANDRA: list[tuple[str, JsonObject, str]] = [
     ("rack", racks(("c", 2), ("b", 0)), "can be neither renamed nor removed"),
     ("tokens", racks(("a", 2), ("b", 0), numTokens=32), "numTokens is fixed when members are made"),
     ("auth", racks(("a", 2), ("b", 0), authentication={"enabled": False}), "decided when the cluster is made"),
+    (
+        "rotate",
+        racks(("a", 2), ("b", 0), authentication={"superuserSecretName": "own", "rotate": "now"}),
+        "rotate is for the Secret that the operator makes",
+    ),
     ("mode", racks(("a", 2), ("b", 0), storageCompatibility="NONE"), "set UPGRADING first"),
     ("no-id", racks(("a", 2), ("b", 0), lostMembers=[{"member": "m"}]), "with its hostID, or with its claimUID"),
     ("empty-id", racks(("a", 2), ("b", 0), lostMembers=[{"member": "m", "hostID": ""}]), "with its hostID, or with"),

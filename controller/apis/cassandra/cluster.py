@@ -138,6 +138,21 @@ class AuthenticationSpec(SpecStruct, frozen=True, kw_only=True):
     superuser_secret_name: str = ""
     """Secret with keys `username` and `password` of a superuser. When not set, `<name>-superuser` is made, with
     a random password. Cassandra's own role `cassandra` is locked."""
+    rotate: Annotated[str, Schema(max_length=256)] = ""
+    """Whenever this text is changed to another one, Secret `<name>-superuser` gets a new role with a new password; the
+    date, for instance. The role before can log in for ten minutes more."""
+
+
+AUTHENTICATION = Schema(
+    default={},
+    rules=(
+        Rule(
+            "!has(self.rotate) || size(self.rotate) == 0"
+            " || !has(self.superuserSecretName) || size(self.superuserSecretName) == 0",
+            "rotate is for the Secret that the operator makes: name a second role in your own one to rotate it",
+        ),
+    ),
+)
 
 
 class EncryptionSpec(SpecStruct, frozen=True, kw_only=True):
@@ -269,7 +284,7 @@ class ClusterSpec(SpecStruct, frozen=True, kw_only=True):
     """Settings of cassandra.yaml by their names there. What the operator itself sets cannot be set."""
     jvm: JvmSpec = JvmSpec()
     """Of the Java machine."""
-    authentication: Annotated[AuthenticationSpec, Schema(default={})] = AuthenticationSpec()
+    authentication: Annotated[AuthenticationSpec, AUTHENTICATION] = AuthenticationSpec()
     """Who may connect."""
     encryption: EncryptionSpec = EncryptionSpec()
     """TLS between members and to clients."""

@@ -34,13 +34,14 @@ class CleanupSpec(SpecStruct, frozen=True, kw_only=True):
 class S3Spec(SpecStruct, frozen=True, kw_only=True):
     """A bucket of an object store that speaks S3."""
 
-    bucket: Annotated[str, Schema(required=True, min_length=3, max_length=63)] = ""
+    bucket: Annotated[str, Schema(required=True, min_length=3, max_length=63, pattern=r"^[\w.-]+$")] = ""
     """The bucket. It must exist."""
     prefix: Annotated[str, Schema(max_length=512)] = ""
     """What the names of all objects begin with."""
-    endpoint: Annotated[str, Schema(max_length=512)] = ""
-    """URL of the object store, such as https://minio.example.org:9000; that of AWS for the region when not set."""
-    region: Annotated[str, Schema(max_length=64)] = ""
+    endpoint: Annotated[str, Schema(max_length=512, pattern=r"^(https?://[^\s/?#@]+(/[^\s?#@]*)?)?$")] = ""
+    """URL of the object store, such as https://minio.example.org:9000, without credentials; that of AWS for the region
+    when not set."""
+    region: Annotated[str, Schema(max_length=64, pattern=r"^[\w-]*$")] = ""
     """Region of the bucket."""
     credentials_secret_name: Annotated[str, Schema(required=True, min_length=1, max_length=253)] = ""
     """Secret of this namespace with keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`."""
@@ -136,7 +137,7 @@ class BackupStatus(ApiStruct, frozen=True, kw_only=True):
     release: str = ""
     """The version of Cassandra that wrote them."""
     keyspaces: tuple[str, ...] = ()
-    """Whose files they are."""
+    """Whose files they are: the first 60 keyspaces."""
 
 
 class CassandraOperationStatus(OperationStatus, frozen=True, kw_only=True):

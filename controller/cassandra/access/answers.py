@@ -81,6 +81,7 @@ class Report:
         host_id: That of the ring's member whose data are on the volume; empty where nobody's are.
         volume_size: Bytes of the volume that Cassandra uses or may use; what is reserved for root is not among them.
         volume_free: Bytes of them that Cassandra may still write.
+        volume_trouble: Why Cassandra cannot do with the volume, in words; empty: it can.
         certificates: Tells the certificate and authorities that Cassandra was given last from others; empty: none.
     """
 
@@ -89,6 +90,7 @@ class Report:
     host_id: str = ""
     volume_size: int = 0
     volume_free: int = 0
+    volume_trouble: str = ""
     certificates: str = ""
 
 

@@ -53,6 +53,7 @@ class _Report(msgspec.Struct, frozen=True, rename="camel"):
     host_id: str
     volume_size: int
     volume_free: int
+    volume_trouble: str = ""
     certificates: str = ""
 
 
@@ -127,6 +128,7 @@ class HttpMember:
             host_id=told.host_id,
             volume_size=told.volume_size,
             volume_free=told.volume_free,
+            volume_trouble=told.volume_trouble,
             certificates=told.certificates,
         )
         if report.phase is not Phase.RUNNING:

@@ -43,7 +43,7 @@ async def set_superuser(session: Session, login: Login) -> None:
         UnansweredError: It is not known whether it was done; or the password was changed within the last 5 s.
     """
     options = f"PASSWORD = {literal(login.password)} AND SUPERUSER = true AND LOGIN = true"
-    found = await session.query(f"SELECT role FROM system_auth.roles WHERE role = {literal(login.user)}", quorum=True)  # noqa: S608  # quoted
+    found = await _exists(session, login.user)
     await session.query(f"{'ALTER' if found else 'CREATE'} ROLE {quoted(login.user)} WITH {options}")
 
 
@@ -56,11 +56,28 @@ async def lock_default(session: Session) -> None:
     await session.query(f"ALTER ROLE {quoted(DEFAULT.user)} WITH {options}")
 
 
+async def lock(session: Session, user: str) -> None:
+    """Has a role let in nobody any more. Sessions that it has go on with its rights: members check at logins only."""
+    options = f"PASSWORD = {literal(secrets.token_urlsafe(32))} AND LOGIN = false"
+    if await _exists(session, user):
+        await session.query(f"ALTER ROLE {quoted(user)} WITH {options}")
+
+
+async def drop(session: Session, user: str) -> None:
+    """Removes a role, where it exists. Sessions that it has may do nothing any more."""
+    await session.query(f"DROP ROLE IF EXISTS {quoted(user)}")
+
+
 async def set_replication(session: Session, keyspace: str, factors: Mapping[str, int]) -> None:
     """Says how many copies a keyspace has in each datacenter. Rows that exist are copied by a repair, not by this."""
     options = {"class": "NetworkTopologyStrategy", **{name: str(count) for name, count in sorted(factors.items())}}
     text = ", ".join(f"{literal(key)}: {literal(value)}" for key, value in options.items())
     await session.query(f"ALTER KEYSPACE {quoted(keyspace)} WITH replication = {{{text}}}")
+
+
+async def _exists(session: Session, user: str) -> bool:
+    statement = f"SELECT role FROM system_auth.roles WHERE role = {literal(user)}"  # noqa: S608  # quoted
+    return bool(await session.query(statement, quorum=True))
 
 
 def quoted(name: str) -> str:

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 FAILED = 1
 MESSAGE = Path("/dev/termination-log")
-MOST_MESSAGE = 2000
+MOST_MESSAGE = 4000
+"""Characters of a termination message; of more than 4096 bytes, Kubernetes keeps the end."""
 
 
 def say(text: str) -> None:

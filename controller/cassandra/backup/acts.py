@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from controller.apis.cassandra.operation import BackupSpec, RestoreSpec, S3Spec
     from controller.cassandra.access.answers import Command, Keyspace
     from controller.cassandra.member.roster import Roster
+    from controller.framework.operations import Ledger
     from controller.framework.pieces import Task
     from controller.framework.workload import Owner
     from informers import JsonObject
@@ -109,12 +110,21 @@ class Backup:
         """Those that the spec names."""
         return self.spec.keyspaces
 
-    def refusal(self) -> str:
-        """Why it can never be carried out, in words; empty: it can."""
+    def refusal(self, ledger: Ledger, roster: Roster | None) -> str:
+        """Why it can never be carried out, in words; empty: it can.
+
+        Who leaves the ring hands its rows to members whose snapshots are older, so its own part has to be sealed first.
+        """
         system = sorted(name for name in self.keyspaces if name.startswith("system"))
-        if not system:
+        if system:
+            return f"spec.backup.keyspaces has {some(system, MAX_NAMED)}: Cassandra's own keyspaces cannot be restored"
+        if roster is None or Verb.SEAL in ledger.finished:
             return ""
-        return f"spec.backup.keyspaces has {some(system, MAX_NAMED)}: Cassandra's own keyspaces cannot be restored"
+        touched = (name.rpartition("/")[0] for name in (*ledger.finished, *ledger.rows) if name != Verb.SEAL)
+        gone = sorted(set(touched) - roster.members.keys())
+        if not gone:
+            return ""
+        return f"{some(gone, MAX_NAMED)} left the ring before the backup was whole, and had a part of it: make another"
 
     def pieces(self, roster: Roster, keyspaces: Iterable[Keyspace]) -> tuple[Piece, ...]:
         """Its pieces; none where there is no keyspace.
@@ -206,7 +216,7 @@ class Restore:
     keyspaces = ()
     """The Cluster need not have those that the spec names."""
 
-    def refusal(self) -> str:
+    def refusal(self, ledger: Ledger, roster: Roster | None) -> str:
         """Why it can never be carried out; that is found out by a Job."""
         return ""
 

@@ -31,6 +31,7 @@ STALLS = 5
 """How often a download may break without a single byte in between."""
 ACCESS_KEY, SECRET_KEY = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
 """Keys of the Secret, as an ObjectBucketClaim's has them."""
+_KEYS = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET_KEY}
 
 _HOPELESS = {
     "NoSuchBucket": "there is no bucket {bucket}",
@@ -82,27 +83,33 @@ class Bucket:
     Args:
         location: Where it is.
         credentials: A directory with a file for each key of the Secret.
+
+    Raises:
+        HopelessError: The Secret lacks a key, or a field of the location means nothing.
     """
 
     def __init__(self, location: Location, credentials: Path) -> None:
         self._location = location
-        self._client = boto3.client(
-            "s3",
-            endpoint_url=location.endpoint or None,
-            region_name=location.region or "us-east-1",
-            aws_access_key_id=_read(credentials, ACCESS_KEY),
-            aws_secret_access_key=_read(credentials, SECRET_KEY),
-            verify=location.ca or None,
-            config=Config(
-                connect_timeout=10,
-                read_timeout=60,
-                retries={"mode": "standard", "total_max_attempts": TRIES},
-                # Newer checksums are not known everywhere; that of the signature is.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={"addressing_style": "path" if location.path_style else "virtual", "payload_signing_enabled": True},
-            ),
+        keys = {name: _read(credentials, key) for name, key in _KEYS.items()}
+        config = Config(
+            connect_timeout=10,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": TRIES},
+            # Newer checksums are not known everywhere; that of the signature is.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path" if location.path_style else "virtual", "payload_signing_enabled": True},
         )
+        endpoint, region = location.endpoint or None, location.region or "us-east-1"
+        try:
+            self._client = boto3.client(
+                "s3", endpoint_url=endpoint, region_name=region, verify=location.ca or None, config=config, **keys
+            )
+        except (BotoCoreError, ValueError) as error:
+            raise HopelessError(
+                f"s3.endpoint is {endpoint or 'not set'} and s3.region {region}: {error}; an endpoint is a URL such as "
+                "https://minio.example.org:9000"
+            ) from error
         self._transfer = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
 
     def put(self, key: str, content: bytes) -> None:

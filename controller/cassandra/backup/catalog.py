@@ -13,9 +13,10 @@ Files of Cassandra's tables never change once they are complete, so a later back
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,10 @@ class UnreadableError(Exception):
     """What the bucket has is not what this release can read."""
 
 
+type Segment = Annotated[str, Meta(pattern=r"^[^/\0]+$")]
+"""A part of a path: a restore writes what the bucket names, and nowhere else."""
+
+
 class File(msgspec.Struct, frozen=True):
     """A file of a table.
 
@@ -39,9 +44,9 @@ class File(msgspec.Struct, frozen=True):
         sha256: Of its content, in hexadecimal digits.
     """
 
-    keyspace: str
-    table: str
-    name: str
+    keyspace: Annotated[str, Meta(pattern=r"^\w+$")]
+    table: Annotated[str, Meta(pattern=r"^\w+$")]
+    name: Segment
     size: int
     sha256: str
 

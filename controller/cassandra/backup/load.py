@@ -92,7 +92,25 @@ async def load(
     for left in scratch.parent.iterdir():
         if left != scratch:  # of an operation that is no more: a cluster has one at a time
             await anyio.to_thread.run_sync(shutil.rmtree, left)
-    _check_space(scratch, whole, tables, share, members)
+    try:
+        _check_space(scratch, whole, tables, share, members)
+        done = await _share(bucket, member, scratch, share, operation, say)
+    except HopelessError:  # no later try goes on with what is there
+        await anyio.to_thread.run_sync(partial(shutil.rmtree, scratch, ignore_errors=True))
+        raise
+    shutil.rmtree(scratch)
+    return done
+
+
+async def _share(
+    bucket: Bucket,
+    member: Member,
+    scratch: Path,
+    share: Sequence[SSTable],
+    operation: str,
+    say: Callable[[str], None],
+) -> Loaded:
+    """Brings back table after table."""
     done = Loaded()
     for (keyspace, table), group in groupby(share, key=lambda part: part.table):
         parts = tuple(group)
@@ -110,7 +128,6 @@ async def load(
         done = Loaded(
             done.files + sum(len(part.files) for part in parts), done.bytes + sum(part.bytes for part in parts)
         )
-    shutil.rmtree(scratch)
     return done
 
 

@@ -106,6 +106,8 @@ def job(
         "volumeMounts": mounts,
         "resources": RESOURCES,
         "securityContext": no_rights(),
+        # Of a program that was killed, or that nobody foresaw the end of.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     pod_spec: JsonObject = {
         "restartPolicy": "Never",

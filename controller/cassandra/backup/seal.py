@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from controller.cassandra.access.members import Session
     from controller.cassandra.backup.bucket import Bucket
 
+MOST_NAMED = 60
+"""Keyspaces that a result names: it is the pod's termination message, which has 4096 bytes at most."""
+
 
 class Sealed(msgspec.Struct, frozen=True):
-    """What a backup has."""
+    """What a backup has; of its keyspaces the first ones."""
 
     bytes: int
     files: int
@@ -84,7 +87,7 @@ async def seal(
             members=tuple(members),
         )
         bucket.put(backup_key(backup), msgspec.json.encode(found))
-    return Sealed(found.bytes, found.files, found.release, tuple(sorted(found.keyspaces)))
+    return Sealed(found.bytes, found.files, found.release, tuple(sorted(found.keyspaces)[:MOST_NAMED]))
 
 
 def read(bucket: Bucket, backup: str) -> Backup:

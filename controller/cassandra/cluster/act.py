@@ -26,6 +26,8 @@ from controller.cassandra.access.answers import (
 from controller.cassandra.cluster.deletion import DeleteClaim
 from controller.cassandra.cluster.objects import roster_config_map
 from controller.cassandra.cluster.observe import OPERATIONS
+from controller.cassandra.cluster.rotate import PASSWORD_BYTES, Rotating
+from controller.cassandra.cluster.rotation import ROTATION
 from controller.cassandra.cluster.turns import EndTurn
 from controller.cassandra.cluster.users import CreateSuperuser, LockDefault, MakeLogin
 from controller.cassandra.member.orders import orders
@@ -33,7 +35,7 @@ from controller.cassandra.member.roster import KEY, decoded
 from controller.cassandra.member.steps import DeleteVolume, NewAddress, Replicate, Restart, Tell, WriteRoster
 from controller.cassandra.member.turn import ANNOTATION, turn_of
 from controller.cassandra.member.volumes import objection
-from controller.cassandra.pods import labels, owner, roster_name
+from controller.cassandra.pods import labels, owner, roster_name, superuser_secret
 from controller.framework import children, claims, issuing, turns
 from controller.framework.consent import NoConsentError, read_deleted, read_same
 from controller.runtime import resource_of
@@ -54,7 +56,6 @@ if TYPE_CHECKING:
     from informers import Resource
 
 CLUSTERS = resource_of(CASSANDRA_CLUSTER)
-PASSWORD_BYTES = 24
 ASK_SECONDS = 10.0
 """Seconds that members have to answer before a volume is deleted."""
 
@@ -88,6 +89,7 @@ def handlers(
         CreateSuperuser: acts.create_superuser,
         LockDefault: acts.lock_default,
         EndTurn: acts.end_turn,
+        **acts.rotating(clock).handlers(),
     }
 
 
@@ -160,6 +162,8 @@ class _Acts:
 
     async def make_login(self, action: MakeLogin) -> None:
         meta = owner(self.cluster).metadata(action.secret, labels(self.cluster), owned=action.owned)
+        if action.rotation:
+            meta["annotations"] = {ROTATION: action.rotation}
         password = secrets.token_urlsafe(PASSWORD_BYTES)
         content = {"username": action.username, "password": password}
         data = {key: b64encode(value.encode()).decode() for key, value in content.items()}
@@ -177,6 +181,12 @@ class _Acts:
     async def lock_default(self, action: LockDefault) -> None:
         async with self._session(action.via, self._superuser()) as session:
             await roles.lock_default(session)
+
+    def rotating(self, clock: Callable[[], float]) -> Rotating:
+        """What carries out rotations of the superuser."""
+        name, meta = superuser_secret(self.cluster), self.cluster.metadata
+        prefix = f"{meta.name}-superuser"
+        return Rotating(self.manager.client, meta.namespace, name, prefix, self._session, clock)
 
     async def _agreed(self, action: Tell) -> None:
         """Whether what gives up copies or a member is agreed to now, too."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from controller.apis.cassandra.cluster import CASSANDRA_4, DELETE
-from controller.cassandra.cluster import certificates, deletion, encryption, storage, users
+from controller.cassandra.cluster import certificates, deletion, encryption, rotation, storage, users
 from controller.cassandra.cluster.objects import (
     budget,
     client_service,
@@ -247,8 +247,18 @@ def _common(cluster: CassandraCluster, seen: Observation) -> Iterator[Step]:
         if cluster.spec.authentication.superuser_secret_name:
             yield Step(subject=f"Secret {name}", reason="the superuser is taken from it", waits_for="it to exist")
             return
-        make = users.MakeLogin(name, f"{cluster.metadata.name}-superuser", owned=False)
+        if _is_made(cluster, seen) and seen.auth.default is not True:
+            waits_for = "it to be restored: nobody else has the password, and a new one would let nobody in"
+            yield Step(subject=f"Secret {name}", reason="the superuser is taken from it", waits_for=waits_for)
+            return
+        text = cluster.spec.authentication.rotate
+        make = users.MakeLogin(name, f"{cluster.metadata.name}-superuser", owned=False, rotation=text)
         yield Step(subject=f"Secret {name}", reason="there is no superuser yet", action=make)
+
+
+def _is_made(cluster: CassandraCluster, seen: Observation) -> bool:
+    """Whether the ring was made, so that its members know who may log in."""
+    return cluster.status.founded or (seen.roster is not None and seen.roster.founded)
 
 
 def _services(cluster: CassandraCluster, seen: Observation, wish: Wish) -> Iterator[Step]:
@@ -329,6 +339,18 @@ def _ring(cluster: CassandraCluster, wish: Wish, roster: Roster, seen: Observati
     if roster.authentication and roster.founded:
         via = next(iter(serving(roster, seen.scene)), "")
         yield from users.analyze(superuser_secret(cluster), seen.superuser, seen.auth, via)
+        yield from _rotation(cluster, roster, seen)
+
+
+def _rotation(cluster: CassandraCluster, roster: Roster, seen: Observation) -> Iterator[Step]:
+    """How a new role takes over as the superuser; roles are left alone while members run two versions."""
+    members, spec = serving(roster, seen.scene), cluster.spec.authentication
+    if not members or seen.superuser is None or not seen.auth.is_settled or spec.superuser_secret_name:
+        return
+    held = "all members to run one version" if len(releases(roster, seen.scene)) > 1 else ""
+    name, now = superuser_secret(cluster), seen.scene.now
+    for step in rotation.analyze(name, spec.rotate, seen.superuser, seen.rotation, tuple(members), now):
+        yield dataclasses.replace(step, waits_for=step.waits_for or held)
 
 
 def _upgraded(roster: Roster, seen: Observation) -> Step | None:

@@ -16,6 +16,7 @@ from controller.apis.cassandra import (
 from controller.cassandra.access import roles
 from controller.cassandra.access.answers import AccessError, UnansweredError
 from controller.cassandra.access.members import Door, Login
+from controller.cassandra.cluster.rotation import Rotation
 from controller.cassandra.cluster.users import Auth
 from controller.cassandra.member.asked import asked_jobs
 from controller.cassandra.member.encryption import ClientTls, encryption_of
@@ -119,6 +120,7 @@ class Observation:
         admin: What members' programs let the operator in by; None: there is no such Secret.
         superuser: What members let the operator in by for CQL; None: there is no such Secret.
         auth: Whether they do.
+        rotation: How far rotations of it are.
         trusted: The authorities that sign the members' certificates, as PEM; empty: there are none.
         shown: The DNS name that those have in common.
         monitors: What there is of PodMonitors.
@@ -138,6 +140,7 @@ class Observation:
     admin: Login | None = None
     superuser: Login | None = None
     auth: Auth = field(default_factory=Auth)
+    rotation: Rotation = field(default_factory=Rotation)
     trusted: str = ""
     shown: str = ""
     monitors: Monitored = field(default_factory=Monitored)
@@ -217,6 +220,7 @@ class Observer:
             services={name: s for name, s in services.items() if s.spec.cluster_ip not in ("", "None")},
             admin=self._login(namespace, admin_secret(cluster)),
             superuser=self._login(namespace, superuser_secret(cluster)),
+            rotation=self._rotation(namespace, superuser_secret(cluster)),
             trusted=self._trusted(namespace, authority_name(cluster)),
             shown=common_name(cluster),
             monitors=await self._monitored(cluster),
@@ -229,9 +233,10 @@ class Observer:
         if known.is_settled and login == seen.superuser and now < since + AUTH_SECONDS:
             return known
         reach = next((seen.reach(name) for name in seen.pods if seen.scene.of(name).serves), None)
-        if reach is None or seen.superuser is None:
+        if reach is None:
             return Auth()
-        auth = Auth(await self._lets_in(reach, seen.superuser), await self._lets_in(reach, roles.DEFAULT))
+        superuser = await self._lets_in(reach, seen.superuser) if seen.superuser is not None else None
+        auth = Auth(superuser, await self._lets_in(reach, roles.DEFAULT))
         self._auth[str(request)] = now, seen.superuser, auth
         return auth
 
@@ -300,6 +305,12 @@ class Observer:
         if found is None or not {"username", "password"} <= found.data.keys():
             return None
         return Login(found.data["username"].decode(), found.data["password"].decode())
+
+    def _rotation(self, namespace: str, name: str) -> Rotation:
+        found = self._caches.secrets.get(namespace, name)
+        if found is None:
+            return Rotation()
+        return Rotation.of(found.metadata.annotations, found.metadata.resource_version)
 
     async def _monitored(self, cluster: CassandraCluster) -> Monitored:
         if self._monitors is None:

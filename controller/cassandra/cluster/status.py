@@ -71,6 +71,7 @@ _BROKEN = {
     Problem.MEMBER_ZOMBIE: "Zombie",
     Problem.MEMBER_LEFT: "Left",
     Problem.MEMBER_DOWN: "Down",
+    Problem.DISK_FAILURE: "Down",
     Problem.VOLUME_MISMATCH: "Down",
 }
 
@@ -214,6 +215,9 @@ def _degraded(found: tuple[Finding, ...], wrong: tuple[str, ...], outcome: Outco
     if seen.auth.default:
         message = "role cassandra, whose password everybody knows, is not locked yet"
         return Condition(type=DEGRADED, status="True", reason="AuthUnsafe", message=message)
+    if seen.auth.superuser is False and seen.superuser is not None and seen.auth.default is False:
+        message = f"members do not let in role {seen.superuser.user} with the password that the superuser's Secret has"
+        return Condition(type=DEGRADED, status="True", reason="SuperuserRefused", message=message)
     return Condition(type=DEGRADED, status="False", reason="AllWell")
 
 

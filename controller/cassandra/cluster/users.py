@@ -39,6 +39,8 @@ class MakeLogin:
     secret: str
     username: str
     owned: bool
+    rotation: str = ""
+    """The `spec.authentication.rotate` that it is made for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,5 +148,5 @@ def _full(roster: Roster, scene: Scene) -> str:
         look = scene.of(name).look
         report = look.report if look is not None else None
         if report is not None and report.volume_size and report.volume_free < (1 - FULL) * report.volume_size:
-            return f"the volume of {name} is more than {FULL:.0%} full"
+            return f"the volume of {name} is more than {FULL:.0%} full; spec.datacenter has its size"
     return ""

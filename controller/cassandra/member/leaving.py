@@ -211,7 +211,8 @@ def _no_room(name: str, staying: list[str], scene: Scene) -> str:
     for member in staying:
         look = scene.of(member).look
         if look is not None and look.report.volume_size and look.report.volume_free < load:
-            return f"{member} to have room for {load} bytes: its volume has {look.report.volume_free} free"
+            free = look.report.volume_free
+            return f"{member} to have room for {load} bytes: its volume has {free} free; spec.datacenter has its size"
     return ""
 
 

@@ -28,6 +28,7 @@ class Problem(StrEnum):
     MEMBER_DOWN = "MemberDown"
     MEMBER_ZOMBIE = "MemberZombie"
     MEMBER_LEFT = "MemberLeft"
+    DISK_FAILURE = "DiskFailure"
     VOLUME_MISMATCH = "VolumeMismatch"
     PEERS_DISAGREE = "PeersDisagree"
     UNKNOWN_MEMBER = "UnknownMember"
@@ -156,6 +157,8 @@ def _own(name: str, roster: Roster, scene: Scene) -> Iterator[Finding]:
     elif seen.look is None:
         why = f": {seen.trouble}" if seen.trouble else ""
         yield Finding(Problem.MEMBER_DOWN, name, f"{name} does not answer{why}")
+    elif not seen.serves and seen.look.report.volume_trouble:
+        yield Finding(Problem.DISK_FAILURE, name, f"{name} does not serve: {seen.look.report.volume_trouble}")
     elif seen.state is None:
         why = seen.look.report.message or seen.trouble
         yield Finding(Problem.MEMBER_DOWN, name, f"{name} runs no Cassandra{f': {why}' if why else ''}")

@@ -66,12 +66,14 @@ class Chore(ApiStruct, frozen=True, kw_only=True, order=True):
         member: On whom.
         cause: What for: the host ID of who came, the number of copies, or the version.
         attempt: How often it was tried before, in vain.
+        done_to: The keyspaces up to this one, by name, are done; empty: none.
     """
 
     kind: ChoreKind = ChoreKind.CLEANUP
     member: str = ""
     cause: str = ""
     attempt: int = 0
+    done_to: str = ""
 
 
 class Seat(ApiStruct, frozen=True, kw_only=True):
@@ -169,7 +171,8 @@ class Roster(ApiStruct, frozen=True, kw_only=True):
 
     def without_chore(self, done: Chore) -> Roster:
         """The roster with one thing done."""
-        return replace(self, chores=tuple(chore for chore in self.chores if chore != done))
+        same = (done.kind, done.member)
+        return replace(self, chores=tuple(chore for chore in self.chores if (chore.kind, chore.member) != same))
 
 
 KEY = "roster"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.apis.meta import ObjectMeta
@@ -16,6 +15,7 @@ from controller.cassandra.operation.work import act_of, name_of
 from controller.cassandra.pods import prefix
 from controller.framework.kind import LetGo
 from controller.framework.operations import ENDED, GRACE, Decision, Order, Phase, ahead, decide, ended, ledger_of
+from controller.framework.pieces import seconds_of
 from controller.framework.plan import PLAN_ONLY, Plan, Step
 from controller.framework.text import some
 from controller.framework.turns import Holder
@@ -98,24 +98,25 @@ def _steps(operation: CassandraOperation, seen: Observation, decision: Decision,
     has_turn, deleted = seen.turn == mine, operation.metadata.deletion_timestamp
     maybe = (*decision.at_work, *decision.unsure)
     working = tuple(task for task in maybe if act is not None and _answers(act, task, seen))
-    if deleted is not None and (not working or seen.now >= datetime.fromisoformat(deleted).timestamp() + GRACE):
+    if deleted is not None and (not working or seen.now >= seconds_of(deleted) + GRACE):
+        yield from _tidied(operation, act, seen, decision, "it is being deleted")
         if has_turn:
-            yield from _tidied(act, seen, "it is being deleted")
             yield _give_back(mine, "it is being deleted")
         yield Step(subject="Operation", reason="nothing of it is at work", action=LetGo(), lane=LANE)
         return
     if act is not None and decision.break_off:
         yield from _broken_off(operation, act, seen, decision)
     if act is not None and decision.begin:
-        if not has_turn:
-            reason = f"{name_of(operation.spec)} by Operation {mine.name}"
-            yield Step(subject="ring", reason=reason, action=TakeTurn(mine), lane=LANE)
+        # Also where the cache has it: it may not have seen yet that the turn was given back.
+        reason = f"{name_of(operation.spec)} by Operation {mine.name}"
+        yield Step(subject="ring", reason=reason, action=TakeTurn(mine), lane=LANE)
         for task in decision.begin:
             yield _begin(operation, act, task, seen, image)
-    elif has_turn and not working:
+    elif not working:
         if decision.ledger.phase == Phase.FAILED:
-            yield from _tidied(act, seen, "it has failed")
-        yield _give_back(mine, decision.message or "nothing of it is at work")
+            yield from _tidied(operation, act, seen, decision, "it has failed")
+        if has_turn:
+            yield _give_back(mine, decision.message or "nothing of it is at work")
     for task in decision.at_work:
         row = decision.ledger.rows[task.piece]
         waits_for = row.message or f"{task.part} to be done"
@@ -165,12 +166,22 @@ def _broken_off(operation: CassandraOperation, act: Act, seen: Observation, deci
         yield Step(subject=task.piece, reason=decision.message, action=action, lane=f"stop {task.piece}")
 
 
-def _tidied(act: Act | None, seen: Observation, reason: str) -> Iterator[Step]:
-    """What an Operation that did not come to its end leaves on members is taken away, by those who can be told."""
-    roster = seen.ring.roster if seen.ring is not None else None
-    for tell in act.tidy(roster) if act is not None and roster is not None else ():
+def _tidied(
+    operation: CassandraOperation, act: Act | None, seen: Observation, decision: Decision, reason: str
+) -> Iterator[Step]:
+    """What an Operation that did not come to its end leaves on members is taken away, by those who can be told.
+
+    It keeps its turn, or its finalizer, until that is done, but not for long. Once it has ended without the turn,
+    what members have may be another one's.
+    """
+    meta, status, roster = operation.metadata, operation.status, seen.ring.roster if seen.ring is not None else None
+    own = seen.turn == holder_of(meta) or (status.started is not None and status.phase not in ENDED)
+    since = meta.deletion_timestamp or decision.ledger.completed
+    if act is None or roster is None or not own or (since and seen.now >= seconds_of(since) + 2 * GRACE):
+        return
+    for tell in act.tidy(roster):
         if seen.ring is not None and seen.ring.scene.of(tell.member).serves:
-            yield Step(subject=tell.member, reason=reason, action=tell, lane=f"tidy {tell.member}")
+            yield Step(subject=tell.member, reason=reason, action=tell, lane=LANE)
 
 
 def _give_back(mine: Holder, reason: str) -> Step:
@@ -190,7 +201,8 @@ def _wrong(operation: CassandraOperation, ledger: Ledger, seen: Observation) -> 
     spec, act = operation.spec, act_of(operation)
     if act is None:
         return "spec says nothing that this operator can do"
-    if refused := act.refusal():
+    roster = seen.ring.roster if seen.ring is not None else None
+    if refused := act.refusal(ledger, roster):
         return refused
     if seen.cluster is None and ledger.started is not None:
         return f"Cluster {spec.cluster} does not exist any more"
@@ -211,6 +223,8 @@ def _hold(operation: CassandraOperation, seen: Observation) -> str:
     first = ahead(operation.metadata.name, seen.queue)
     if first:
         return f"Operation {first}, which goes first, to end"
+    if operation.spec.backup is not None and operation.status.started is None and seen.snapshots:
+        return f"Operation {seen.snapshots}, whose snapshots members keep, to end"
     if cluster is None:
         return f"Cluster {operation.spec.cluster} to exist"
     if cluster.metadata.deletion_timestamp is not None:
@@ -237,7 +251,7 @@ def changing(cluster: CassandraCluster) -> str:
         return "the Cluster's last edit to be looked at"
     for step in status.plan.steps:
         mine = step.subject.startswith((f"{prefix(cluster)}-", "ring"))
-        by_hand = step.consent or step.waits_for.startswith("spec.")
+        by_hand = step.consent or "spec." in step.waits_for  # it names the field by which a person ends the wait
         if mine and step.action in _CHANGES and not by_hand:
             return f"the Cluster to be done with {step.subject}: {step.reason}"
     return ""

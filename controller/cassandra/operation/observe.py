@@ -43,6 +43,8 @@ class Observation:
         cluster: Its Cluster; None: there is none.
         queue: The Operations on that Cluster, itself included.
         turn: The Operation that has the turn to act on the ring; None: there is none.
+        snapshots: The backup of that Cluster that has begun and not ended, so that members keep its snapshots; empty:
+            there is none.
         ring: What there is of the ring; None: it was not looked at, since another one goes first.
         pieces: Members and their keyspaces; None: they are not known.
         heard: What is heard of the tasks that the Operation is at.
@@ -53,6 +55,7 @@ class Observation:
     cluster: CassandraCluster | None = None
     queue: tuple[Queued, ...] = ()
     turn: Holder | None = None
+    snapshots: str = ""
     ring: Ring | None = None
     pieces: tuple[Piece, ...] | None = None
     heard: Mapping[Task, Word] = field(default_factory=dict)
@@ -87,16 +90,18 @@ class Observer:
         """What there is of `operation` at `now`, in seconds since the epoch."""
         namespace, status = operation.metadata.namespace, operation.status
         found = self._clusters.get(namespace, operation.spec.cluster)
-        operations = self._caches.operations.list(namespace)
-        queue = tuple(_queued(other) for other in operations if other.spec.cluster == operation.spec.cluster)
-        seen = Observation(now=now, cluster=found, queue=queue)
+        operations = [o for o in self._caches.operations.list(namespace) if o.spec.cluster == operation.spec.cluster]
+        kept = next((o.metadata.name for o in operations if _keeps_snapshots(o)), "")
+        queue = tuple(_queued(other, kept) for other in operations)
+        seen = Observation(now=now, cluster=found, queue=queue, snapshots=kept)
         if found is None:
             return seen
         config_map = self._caches.config_maps.get(namespace, roster_name(found))
         turn = holder(config_map.metadata.annotations, ANNOTATION) if config_map is not None else None
         seen = replace(seen, turn=turn)
         has_turn = turn is not None and turn.uid == operation.metadata.uid
-        if status.phase in ENDED or (ahead(operation.metadata.name, queue) and not status.members and not has_turn):
+        idle = status.phase in ENDED or (ahead(operation.metadata.name, queue) and status.started is None)
+        if idle and not has_turn:
             return seen
         return await self._with_ring(operation, found, seen)
 
@@ -141,13 +146,20 @@ def _is_of(job: Job, uid: str) -> bool:
     return any(owner.kind == CASSANDRA_OPERATION.kind and owner.uid == uid for owner in job.metadata.owner_references)
 
 
-def _queued(operation: CassandraOperation) -> Queued:
+def _keeps_snapshots(operation: CassandraOperation) -> bool:
+    status = operation.status
+    return operation.spec.backup is not None and status.started is not None and status.phase not in ENDED
+
+
+def _queued(operation: CassandraOperation, kept: str) -> Queued:
+    """An Operation as others see it; `kept`: the backup whose snapshots members keep, which others wait for."""
     meta = operation.metadata
+    waits = bool(kept) and operation.spec.backup is not None and operation.status.started is None
     return Queued(
         name=meta.name,
         created=meta.creation_timestamp or "",
         phase=operation.status.phase,
-        waived=operation.spec.paused or meta.deletion_timestamp is not None,
+        waived=operation.spec.paused or meta.deletion_timestamp is not None or waits,
     )
 
 

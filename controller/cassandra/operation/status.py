@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from controller.framework.kind import Look
     from controller.framework.plan import Outcome
 
-MOST_KEYSPACES = 100
-"""Keyspaces of a backup that the status names."""
-
 
 def show(look: Look[CassandraOperation], seen: Observation, outcome: Outcome) -> CassandraOperationStatus:
     """See `controller.framework.kind.ControlLoop`."""
@@ -73,6 +70,6 @@ def _backup(operation: CassandraOperation, seen: Observation) -> BackupStatus | 
                 bytes=found.bytes,
                 files=found.files,
                 release=found.release,
-                keyspaces=found.keyspaces[:MOST_KEYSPACES],
+                keyspaces=found.keyspaces,
             )
     return None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from controller.cassandra.backup.acts import Ground, PrepareRestore
     from controller.cassandra.member.roster import Roster
     from controller.framework.jobs import RunJob
+    from controller.framework.operations import Ledger
     from controller.framework.pieces import Task
 
 
@@ -42,8 +43,13 @@ class Act(Protocol):
     def unit(self) -> str:
         """What its pieces are called in the progress."""
 
-    def refusal(self) -> str:
-        """Why it can never be carried out, by its spec alone, in words; empty: it can."""
+    def refusal(self, ledger: Ledger, roster: Roster | None) -> str:
+        """Why it can never be carried out, in words; empty: it can.
+
+        Args:
+            ledger: What was begun, and what is done.
+            roster: Who belongs to the ring; None: that is not known now.
+        """
 
     def pieces(self, roster: Roster, keyspaces: Iterable[Keyspace]) -> tuple[Piece, ...]:
         """Its pieces, in the order in which they are begun; none: there is nothing to do it with."""
@@ -87,7 +93,7 @@ class AtMembers:
     at_once = 1
     unit = "Members"
 
-    def refusal(self) -> str:
+    def refusal(self, ledger: Ledger, roster: Roster | None) -> str:
         """See `Act`."""
         return ""
 

@@ -109,6 +109,8 @@ class Daemons:
         """They stand still."""
         self.silent: set[str] = set()
         """They do not answer the operator."""
+        self.hanging: set[str] = set()
+        """They take the operator's questions, and never answer."""
         self.deaf: set[str] = set()
         """They hear nothing new of the others."""
         self.stuck: set[str] = set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,14 @@ def spec(version: str = "5.0.3", **racks: int) -> dict[str, Any]:
     storage = {"volumeClaimTemplates": [claim]}
     found = [{"name": name, "members": count, "storage": storage} for name, count in racks.items()]
     return {"version": version, "datacenter": {"name": "dc1", "racks": found}, "upgrade": {"soakSeconds": 2}}
+
+
+@cache
+def crds() -> tuple[dict[str, Any], ...]:
+    """The kinds of Cassandra; reading YAML takes longer than many a test."""
+    return tuple(
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CRDS.glob("cassandra.rook.io_*.yaml"))
+    )
 
 
 class Life:
@@ -88,6 +98,12 @@ class Life:
         found = self.server.find(CONFIG_MAP, NAMESPACE, f"{NAME}-members")
         return decoded(found["data"]["roster"]) if found is not None else Roster()
 
+    def seeds(self, member: str) -> list[str]:
+        """What a member is told to take for seeds."""
+        told = self.server.get(CONFIG_MAP, NAMESPACE, f"{NAME}-members")["data"][f"{member}.json"]
+        found: list[str] = json.loads(told)["seeds"]
+        return found
+
     def condition(self, type_: str) -> tuple[str, str, str]:
         found = next((c for c in self.cluster.status.conditions if c.type == type_), None)
         return (found.status, found.reason, found.message) if found is not None else ("", "", "")
@@ -130,8 +146,8 @@ async def operator(life: Life, *, image: str = "rook/operator:1") -> AsyncIterat
 async def living(*, seed: int = 0, copies: int = 2, operated: bool = True) -> AsyncIterator[Life]:
     """A world that goes on, with an operator in it."""
     server = ApiServer(namespaces=(NAMESPACE,))
-    for path in sorted(CRDS.glob("cassandra.rook.io_*.yaml")):
-        server.install(yaml.safe_load(path.read_text(encoding="utf-8")))
+    for crd in crds():
+        server.install(crd)
     world = World(server, seed=seed, copies=copies)
     life = Life(server, world)
 

@@ -206,6 +206,7 @@ class Rounds:
             template = {"metadata": {"labels": {"cassandra.rook.io/version": "5.0.3"}}}
             claim = {"metadata": {"name": "data", "labels": {}}, "spec": {}}
             spec = {"replicas": roster.replicas(rack), "template": template, "volumeClaimTemplates": [claim]}
+            spec["podManagementPolicy"] = "Parallel"
             self.server.create(STATEFULSET, {"metadata": {"name": f"{PREFIX}-{rack}"}, "spec": spec})
 
     def _write(self, roster: Roster) -> None:

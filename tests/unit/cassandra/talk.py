@@ -6,6 +6,8 @@ import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import anyio
+
 from controller.cassandra.access.answers import (
     Bootstrap,
     Cleanup,
@@ -26,6 +28,7 @@ from controller.cassandra.access.answers import (
     StopRepairs,
     UnansweredError,
 )
+from controller.cassandra.member.pod.jolokia import MOST_JOBS
 from tests.unit.cassandra.wire import PLAIN, TLS
 
 if TYPE_CHECKING:
@@ -55,18 +58,25 @@ class WorldMember:
         self._world = world
         self._door = door
 
-    def _process(self) -> Process:
+    async def _process(self) -> Process:
         process = next((p for p in self._world.processes.values() if p.ip == self._door.host), None)
+        if process is not None and process.name in self._world.hanging:
+            await anyio.sleep_forever()
         if process is None or process.name in self._world.frozen or process.name in self._world.silent:
             raise UnansweredError("no answer")
         check_wire(process, TLS if process.wire.has_certificates else PLAIN, self._door.ca, self._door.name)
         return process
 
     async def look(self) -> Look:
-        process = self._process()
+        process = await self._process()
         volume = process.volume
         report = Report(
-            process.phase, process.message, volume.mark.get("hostId", ""), 100, 90, process.shown.fingerprint
+            process.phase,
+            process.message,
+            volume.mark.get("hostId", ""),
+            volume_size=100,
+            volume_free=90,
+            certificates=process.shown.fingerprint,
         )
         if process.phase is not Phase.RUNNING:
             return Look(report)
@@ -89,20 +99,24 @@ class WorldMember:
         return Look(report, state)
 
     async def keyspaces(self) -> tuple[Keyspace, ...]:
-        self._process()
+        await self._process()
         return tuple(self._world.keyspaces.values())
 
     async def snapshots(self) -> tuple[Snapshot, ...]:
         return ()
 
     async def job(self, job: str) -> Job | None:
-        return self._process().jobs.get(job)
+        return (await self._process()).jobs.get(job)
 
     async def start(self, job: str, command: Command) -> Job:
-        process = self._process()
+        process = await self._process()
         if job in process.jobs:
             return process.jobs[job]
         world = self._world
+        while len(process.jobs) >= MOST_JOBS:
+            forgotten = next(name for name, known in process.jobs.items() if known.ended is not None)
+            del process.jobs[forgotten]
+            process.running.pop(forgotten, None)
         world.told.append((process.name, command))
         if isinstance(command, Decommission):
             world.leave(process, job, force=command.force)
@@ -147,6 +161,10 @@ class WorldSession:
             self._world.roles[role] = password
             if "LOGIN = false" in statement:
                 del self._world.roles[role]
+        elif found := re.match(r'DROP ROLE IF EXISTS "([\w-]+)"', statement):
+            self._world.roles.pop(found.group(1), None)
+        elif found := re.match(r"SELECT role .* WHERE role = '([\w-]+)'", statement):
+            return [{"role": found.group(1)}] if found.group(1) in self._world.roles else []
         return ()
 
 

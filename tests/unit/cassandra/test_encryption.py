@@ -237,9 +237,9 @@ async def test_a_successor_of_the_authority_signs_when_all_members_say_that_they
             assert life.is_ready()
             life.world.unwilling.clear()
             await life.until(lambda: tls.NEXT_CERTIFICATE not in secrets(life)[f"{NAME}-ca"])
+            signer = tls.read_pair(secrets(life)[f"{NAME}-ca"])
+            await life.until(lambda: tls.is_signed_by(tls.read_pair(secrets(life)[RACK_SECRET]), signer))
             await life.ready("a-0", "a-1")
-        signer = tls.read_pair(secrets(life)[f"{NAME}-ca"])
-        assert tls.is_signed_by(tls.read_pair(secrets(life)[RACK_SECRET]), signer)
         assert len(tls.read_all(life.server.get(CONFIG_MAP, NAMESPACE, f"{NAME}-ca")["data"]["ca.crt"].encode())) == 2
         assert set(life.world.started.values()) == {1}
 

@@ -207,6 +207,47 @@ async def test_nobody_joins_or_leaves_while_a_member_is_not_well() -> None:
 
 
 @virtual_time
+async def test_one_member_that_hangs_keeps_nobody_from_being_seen_and_from_getting_new_seeds() -> None:
+    async with living() as life:
+        life.create(spec(a=4))
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+        hangs, others = "store-dc1-a-1", [f"store-dc1-a-{number}" for number in (0, 2, 3)]
+        members = life.cluster.status.members
+        life.world.frozen.add(hangs)
+        life.world.hanging.add(hangs)
+        await life.until(lambda: life.cluster.status.members[hangs].state == "Down", within=60)
+        assert "no answer within" in life.cluster.status.members[hangs].message
+        assert {life.cluster.status.members[name].state for name in others} == {"Normal"}
+
+        life.edit(lostMembers=[{"member": hangs, "hostID": members[hangs].host_id}])
+        wanted = [members[name].address for name in others]
+        await life.until(lambda: [life.seeds(name) for name in others] == [wanted] * 3, within=60)
+
+
+@virtual_time
+async def test_a_member_that_does_not_start_keeps_no_other_from_starting_and_who_joins_waits_for_it() -> None:
+    """Where pods start in order, a first one without room keeps all others down for ever."""
+    async with living() as life:
+        life.create(spec(a=3))
+        await life.ready("a-0", "a-1", "a-2")
+        world, (first, second, third, fourth) = life.world, (f"store-dc1-a-{number}" for number in range(4))
+        world.blocked.add(first)
+        for name in (first, second, third):
+            world.kill(name)
+        await life.until(
+            lambda: all(name in world.processes and world.processes[name].serves for name in (second, third))
+        )
+        life.scale(a=4)
+        await life.until(lambda: f"{first} does not answer" in life.cluster.status.message)
+        assert fourth not in world.processes
+        assert life.roster.moving is None
+
+        world.blocked.clear()
+        world.kill(first)
+        await life.ready("a-0", "a-1", "a-2", "a-3")
+
+
+@virtual_time
 async def test_a_stateful_set_that_somebody_scales_down_is_put_back() -> None:
     async with living() as life:
         life.create(spec(a=3))

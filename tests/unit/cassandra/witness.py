@@ -41,6 +41,8 @@ class Witness:
             case Replicate(_, keyspace, _, _):
                 if not self._world.keyspaces[keyspace].is_system:
                     yield f"keyspace {keyspace} is the user's, and is written"
+                for why in self._unwell():
+                    yield f"the schema is changed while {why}"
             case DeleteVolume(member, claim, _, lost):
                 yield from self._deleted(member, claim, lost)
             case NewAddress(member, _, lost):

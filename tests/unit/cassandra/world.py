@@ -154,11 +154,16 @@ class World(Daemons):
                     claim_spec = {**template["spec"], "storageClassName": "fast"}
                     found = self.server.create(PVC, {"metadata": meta, "spec": claim_spec})
                 self._start(pod, workload, found["metadata"]["uid"])
+            if spec.get("podManagementPolicy") != "Parallel" and not self._is_ready(pod):
+                break
         for ordinal in range(spec["replicas"], 50):
             if self.server.find(POD, NAMESPACE, f"{name}-{ordinal}") is not None:
                 if f"{name}-{ordinal}" in self.processes:
                     self.stop(self.processes[f"{name}-{ordinal}"])
                 self.kill(f"{name}-{ordinal}")
+
+    def _is_ready(self, pod: str) -> bool:
+        return pod in self.processes and self.processes[pod].serves
 
     def _start(self, pod: str, workload: dict[str, Any], claim: str) -> None:
         template = workload["spec"]["template"]

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from .files import CONFIG, MARK, RECORDS, RUN, VOLUME, Certificates, certificates, log, read_json, write
 from .jolokia import ANSWER_SECONDS, POLL_SECONDS, STORAGE, Jobs, Jolokia
-from .start import LeftError, RefusedError, configuration, environment, has_data, judge, prepare, write_certificates
+from .start import (
+    LeftError,
+    RefusedError,
+    configuration,
+    environment,
+    has_data,
+    judge,
+    prepare,
+    require,
+    trouble,
+    write_certificates,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +66,7 @@ class Program:
             # What is reserved for root is neither free nor used, as `df` counts it.
             "volumeSize": (volume.f_blocks - volume.f_bfree + volume.f_bavail) * volume.f_frsize,
             "volumeFree": volume.f_bavail * volume.f_frsize,
+            "volumeTrouble": trouble(volume),
             "certificates": self._certificates.fingerprint,
         }
 
@@ -93,8 +105,9 @@ class Program:
             except subprocess.TimeoutExpired:
                 self.look()
                 continue
-            if status <= 0:  # otherwise its own last line says why, and is shown to people
-                log(f"Cassandra ended with status {status}")
+            broken = trouble(os.statvfs(str(VOLUME)))
+            if status <= 0 or broken:  # otherwise its own last line says why, and is shown to people
+                log(f"Cassandra ended with status {status}{broken and f': {broken}'}")
             return 128 - status if status < 0 else status
 
     def stop(self, *_: object) -> None:
@@ -111,6 +124,7 @@ class Program:
         try:
             name = (read_json(CONFIG / "cassandra.yaml") or {}).get("cluster_name", "")
             seeds, replace = judge(record, read_json(MARK) or {}, has_data(), name)
+            require(os.statvfs(str(VOLUME)))
             found = certificates()
             command = prepare(record, seeds, replace, self.password, found)
         except (RefusedError, LeftError) as refusal:

@@ -25,6 +25,10 @@ JOLOKIA_THREADS = 16
 EXPORTER_PORT = 9500
 
 
+LEAST_FREE = 50 << 20
+"""Bytes that have to be free on the volume: as many as Cassandra leaves free itself (`min_free_space_per_drive`)."""
+
+
 class RefusedError(Exception):
     """Cassandra must not be started like this."""
 
@@ -66,6 +70,26 @@ def judge(record: JsonObject, mark: JsonObject, has_data: bool, cluster_name: st
     if not seeds:
         raise RefusedError("it has no seed but itself, and is not the one to found the cluster")
     return seeds, replace
+
+
+def trouble(volume: os.statvfs_result) -> str:
+    """Why Cassandra cannot do with a volume, in words; empty: it can.
+
+    With less room, it ends while it starts: what it reads from its commit log is written to files.
+    """
+    if volume.f_flag & os.ST_RDONLY:
+        return "the volume can only be read"
+    free = volume.f_bavail * volume.f_frsize
+    if free < LEAST_FREE:
+        return f"the volume is full: {free >> 20} MiB of it are free, and Cassandra needs {LEAST_FREE >> 20} MiB"
+    return ""
+
+
+def require(volume: os.statvfs_result) -> None:
+    """Raises `RefusedError` where Cassandra cannot do with a volume."""
+    found = trouble(volume)
+    if found:
+        raise RefusedError(found)
 
 
 def has_data() -> bool:

@@ -59,6 +59,12 @@ async def test_a_program_without_cassandra() -> None:
     assert (look.report.host_id, look.report.volume_size, look.report.volume_free) == ("h1", 100, 60)
 
 
+async def test_what_a_program_says_of_its_volume_and_one_of_before_does_not() -> None:
+    for told, known in (({"volumeTrouble": "it is full"}, "it is full"), ({}, "")):
+        async with member(answering(200, {**REPORT, **told, "phase": "Refused"})) as asked:
+            assert (await asked.look()).report.volume_trouble == known
+
+
 async def test_a_cassandra_that_does_not_answer_yet() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         assert request.headers["Authorization"] == "Basic b3BlcmF0b3I6c2VjcmV0"

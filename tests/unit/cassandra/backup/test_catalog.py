@@ -104,3 +104,17 @@ def test_what_a_later_release_wrote_is_refused() -> None:
         decoded(b'{"format": 1, "name": 7}', Backup, "backup")
     with pytest.raises(UnreadableError, match="backup cannot be read"):
         decoded(b"", Backup, "backup")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": "nb-1-/../../data/x"}, {"keyspace": ".."}, {"table": "a/b"}], ids=["name", "keyspace", "table"]
+)
+def test_a_list_of_files_that_leads_elsewhere_is_refused(wrong: dict[str, str]) -> None:
+    good = {"keyspace": "app", "table": "rows", "name": "nb-1-big-Data.db", "size": 1, "sha256": DIGEST}
+    assert decoded(listed(good), MemberFiles, "it").files == (file("nb-1-big-Data.db"),)
+    with pytest.raises(UnreadableError):
+        decoded(listed({**good, **wrong}), MemberFiles, "it")
+
+
+def listed(found: dict[str, object]) -> bytes:
+    return msgspec.json.encode({"hostId": "h", "files": [found], "format": 1})

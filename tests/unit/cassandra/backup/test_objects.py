@@ -61,6 +61,7 @@ def test_each_has_the_secrets_that_it_uses_and_no_rights(task: Verb, secrets: se
     assert {v["secret"]["secretName"] for v in pod(found)["volumes"] if "secret" in v} == secrets
     assert pod(found)["automountServiceAccountToken"] is False
     (container,) = pod(found)["containers"]
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert "env" not in container
     assert "envFrom" not in container
     assert container["securityContext"] == {

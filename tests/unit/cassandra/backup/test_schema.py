@@ -9,8 +9,11 @@ import msgspec
 import pytest
 
 from controller.cassandra.backup import prepare, schema
+from controller.cassandra.backup.__main__ import MOST_MESSAGE
+from controller.cassandra.backup.acts import sealed
 from controller.cassandra.backup.bucket import HopelessError
 from controller.cassandra.backup.catalog import Backup, Item, Keyspace, backup_key
+from controller.cassandra.backup.seal import seal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,3 +148,24 @@ async def test_rows_are_thrown_away_by_consent_alone() -> None:
     assert await make(Cluster(there=whole, tables={"rows": {}, "mine": {}})) == []
     # Tables that the backup does not have keep their rows.
     assert await make(Cluster(there=whole, tables={"rows": {}, "mine": {}}), "app") == ['TRUNCATE "app"."rows"']
+
+
+async def test_what_a_seal_tells_fits_into_a_termination_message_whole() -> None:
+    names = [f"{number:048}" for number in range(256)]
+    bucket: Any = Sealed(msgspec.structs.replace(BACKUP, keyspaces=dict.fromkeys(names, APP)))
+    session: Any = None
+    told = await seal(bucket, session, backup="monday", operation="u", cluster="c", host_ids=(), keyspaces=tuple(names))
+    text = msgspec.json.encode(told).decode()
+    assert len(text) < MOST_MESSAGE
+    assert sealed(text) == told
+
+
+class Sealed:
+    """A bucket with a backup that is whole."""
+
+    def __init__(self, backup: Backup) -> None:
+        self._backup = backup
+
+    def get(self, key: str) -> bytes:
+        assert key == backup_key("monday")
+        return msgspec.json.encode(self._backup)

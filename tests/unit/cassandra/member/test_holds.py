@@ -10,7 +10,7 @@ import pytest
 from controller.cassandra.access.answers import Bootstrap, Job, JobState, Keyspace, Mode, Phase, Report, Stream
 from controller.cassandra.member.analyze import analyze
 from controller.cassandra.member.roster import Chore, ChoreKind, Standing
-from controller.cassandra.member.steps import Replicate, Tell, WriteRoster
+from controller.cassandra.member.steps import LANE, Replicate, Tell, WriteRoster
 from tests.unit.cassandra.member import scenes
 from tests.unit.cassandra.member.scenes import ALL, FIRST, HOSTS, LAST, NEXT, RING, SECOND, scene, seen, state
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from controller.cassandra.member.ring import Scene
 
 UNSEEN = replace(RING, live=ALL - {f"ip-{LAST}"}, unreachable=frozenset({f"ip-{LAST}"}))
+
+FULL = Report(Phase.RUNNING, "", f"host-{SECOND}", 100, 0, "the volume is full")
 
 UNWELL = [
     pytest.param(scene((SECOND, scenes.unanswered(SECOND))), f"{SECOND} does not answer", id="one does not answer"),
@@ -35,6 +37,16 @@ UNWELL = [
         scene((SECOND, seen(SECOND, state(SECOND, gossip_running=False)))),
         f"{SECOND} runs with gossip off",
         id="one is a zombie",
+    ),
+    pytest.param(
+        scene((SECOND, seen(SECOND, state(SECOND, gossip_running=False), report=FULL))),
+        f"{SECOND} does not serve: the volume is full",
+        id="one is a zombie for want of room",
+    ),
+    pytest.param(
+        scene((SECOND, seen(SECOND, None, report=replace(FULL, phase=Phase.REFUSED, message="the volume is full")))),
+        f"{SECOND} does not serve: the volume is full",
+        id="one is not started for want of room",
     ),
     pytest.param(
         scene((SECOND, seen(SECOND, state(SECOND, bootstrap=Bootstrap.DECOMMISSIONED, mode=Mode.DECOMMISSIONED)))),
@@ -161,7 +173,7 @@ def test_nobody_joins_where_a_volume_is_nearly_full() -> None:
     only = scenes.step(scenes.wish(4), scenes.roster(), scene((SECOND, seen(SECOND, state(SECOND), report=full))))
 
     assert only.action is None
-    assert f"the volume of {SECOND} is more than 85% full" in only.waits_for
+    assert f"the volume of {SECOND} is more than 85% full; spec.datacenter has its size" in only.waits_for
 
 
 def test_a_second_change_waits_for_the_first() -> None:
@@ -193,6 +205,21 @@ def test_only_cassandra_s_own_keyspaces_are_written(count: int, has: int, wanted
     assert told == [
         Replicate(FIRST, name, "dc1", wanted) for name in ("system_auth", "system_distributed", "system_traces")
     ]
+
+
+def test_the_schema_is_changed_through_one_member_one_after_the_other_where_all_have_the_same() -> None:
+    """Two changes at once through two members come to be two schemas, or two tables of one name."""
+    repairs = [Chore(kind=ChoreKind.REPAIR_SYSTEM, member=name, cause="3") for name in scenes.NAMES]
+    known, few = scenes.roster().with_chores(*repairs), scenes.keyspaces(system=1)
+    steps = analyze(scenes.wish(3), known, scene(keyspaces=few))
+    assert [type(step.action) for step in steps] == [Replicate] * 3
+    assert {step.action.via for step in steps if isinstance(step.action, Replicate)} == {FIRST}
+    assert {step.lane for step in steps} == {LANE}  # steps of a lane are done one after the other
+
+    split = replace(RING, schema={"one": ALL - {f"ip-{FIRST}"}, "two": frozenset({f"ip-{FIRST}"})})
+    (waits,) = analyze(scenes.wish(3), known, scene(ring=split, keyspaces=few))
+    assert waits.action is None
+    assert "2 versions of the schema" in waits.waits_for
 
 
 def test_copies_of_cassandra_s_own_keyspaces_are_fewer_before_a_member_leaves() -> None:

@@ -196,4 +196,6 @@ def test_nobody_leaves_whose_data_have_no_room() -> None:
     known = scenes.roster(a2=scenes.seat(2, standing=Standing.LEAVING))
     found = scene(leaver(load=91), jobs={(LAST, JOB): None}, keyspaces=scenes.keyspaces(system=2))
 
-    assert "to have room for 91 bytes" in scenes.step(scenes.wish(2), known, found).waits_for
+    waits_for = scenes.step(scenes.wish(2), known, found).waits_for
+    assert "to have room for 91 bytes" in waits_for
+    assert "spec.datacenter has its size" in waits_for

@@ -20,6 +20,7 @@ from controller.cassandra.member import containers
 from controller.cassandra.member.pod import __main__ as main
 from controller.cassandra.member.pod import jolokia, program, server
 from controller.cassandra.member.pod.jolokia import Jobs, Jolokia
+from controller.cassandra.member.pod.start import trouble
 
 PASSWORD = "secret"
 SOURCES = sorted((Path(containers.__file__).parent / "pod").glob("*.py"))
@@ -268,6 +269,20 @@ def test_seeds_are_carried_over_to_a_running_member(
     assert written["cluster_name"] == "c"
 
 
+def test_seeds_that_cassandra_does_not_take_now_are_carried_over_later(
+    pod: program.Program, cassandra: type[Cassandra], tmp_path: Path
+) -> None:
+    cassandra.values = {**NORMAL, "reloadSeeds()": RuntimeError("not now")}
+    record = {"address": "10.0.0.1", "seeds": ["10.0.0.2"], "copies": 3}
+    (tmp_path / "members/c-0.json").write_text(json.dumps(record))
+    pod.look()
+    cassandra.values = {**NORMAL, "reloadSeeds()": ["10.0.0.2"]}
+    pod.look()
+    pod.look()
+    assert cassandra.executed == [("reloadSeeds()", [])] * 2
+    assert pod.is_ready()
+
+
 @pytest.fixture
 def admin(pod: program.Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(server.Handler, "program", pod, raising=False)
@@ -303,6 +318,52 @@ def test_what_is_reserved_for_root_is_no_part_of_the_volume(admin: str, monkeypa
     monkeypatch.setattr("controller.cassandra.member.pod.program.os.statvfs", lambda _: volume)
     _, report = ask(f"{admin}/report")
     assert (report["volumeSize"], report["volumeFree"]) == (900 * 4096, 400 * 4096)
+
+
+def test_cassandra_is_not_started_before_the_volume_has_room(
+    pod: program.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end at once, again and again."""
+    record = {"address": "10.0.0.1", "seeds": ["10.0.0.1"], "copies": 3, "founder": True}
+    (tmp_path / "members/c-0.json").write_text(json.dumps(record))
+    known, looks = tuple(os.statvfs("/")), iter((0, 0, 1 << 20))
+    free = [0]
+
+    def statvfs(_: object) -> os.statvfs_result:
+        return os.statvfs_result((4096, 4096, 1 << 20, free[0], free[0], *known[5:8], 0, 255))
+
+    def wait(_: float) -> None:
+        """Time passes, and room is made."""
+        if pod.process is None:
+            assert (pod.phase, pod.message) == ("Refused", trouble(statvfs("")))
+            free[0] = next(looks)
+
+    monkeypatch.setattr("controller.cassandra.member.pod.program.os.statvfs", statvfs)
+    monkeypatch.setattr("controller.cassandra.member.pod.program.time.sleep", wait)
+    monkeypatch.setattr(program, "prepare", lambda *_: ["/bin/sh", "-c", "exit 7"])
+    assert pod.run() == 7
+    assert next(looks, None) is None
+
+
+def test_a_cassandra_that_ended_for_want_of_room_is_told_with_the_last_line(
+    pod: program.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its own last lines are a stack of calls; the last line of all is what the operator shows."""
+    known = tuple(os.statvfs("/"))
+    found = iter([1 << 20, 3])
+    monkeypatch.setattr(program, "judge", lambda *_: ([], ""))
+    monkeypatch.setattr(program, "prepare", lambda *_: ["/bin/sh", "-c", "exit 100"])
+    monkeypatch.setattr(
+        "controller.cassandra.member.pod.program.os.statvfs",
+        lambda _: os.statvfs_result((4096, 4096, 1 << 20, free := next(found), free, *known[5:8], 0, 255)),
+    )
+    (tmp_path / "members/c-0.json").write_text("{}")
+    assert pod.run() == 100
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert (
+        last
+        == "rook: Cassandra ended with status 100: the volume is full: 0 MiB of it are free, and Cassandra needs 50 MiB"
+    )
 
 
 def test_nothing_is_begun_where_cassandra_does_not_run(admin: str, cassandra: type[Cassandra]) -> None:

@@ -1,8 +1,10 @@
 """Whether Cassandra is started, and with what: the record that the operator wrote against the mark on the volume."""
 
+import os
+
 import pytest
 
-from controller.cassandra.member.pod.start import LeftError, RefusedError, judge
+from controller.cassandra.member.pod.start import LEAST_FREE, LeftError, RefusedError, judge, trouble
 
 OWN, OTHER, THIRD = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 MARK = {"clusterName": "c", "hostId": "h1", "left": False}
@@ -64,3 +66,24 @@ def test_it_is_not_started(wanted: dict[str, object], mark: dict[str, object], h
 def test_who_has_left_stays_away() -> None:
     with pytest.raises(LeftError, match="h1 has left"):
         judge(record(OTHER, hostId="h1"), {**MARK, "left": True}, True, "c")
+
+
+def volume(free: int, *, reserved: int = 0, flags: int = 0) -> os.statvfs_result:
+    """A volume with so many bytes free, some of them for root alone."""
+    block = 4096
+    return os.statvfs_result((block, block, 1 << 20, (free + reserved) // block, free // block, 0, 0, 0, flags, 255))
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        pytest.param(volume(LEAST_FREE), "", id="there is just enough room"),
+        pytest.param(volume(LEAST_FREE - 4096), "is full: 49 MiB of it are free", id="a little is missing"),
+        pytest.param(volume(0, reserved=1 << 30), "is full: 0 MiB", id="the rest is root's alone"),
+        pytest.param(volume(1 << 30, flags=os.ST_RDONLY), "can only be read", id="after an error it is read-only"),
+    ],
+)
+def test_with_which_volume_it_cannot_do(found: os.statvfs_result, why: str) -> None:
+    told = trouble(found)
+    assert why in told
+    assert bool(told) is bool(why)

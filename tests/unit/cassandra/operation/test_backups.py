@@ -9,17 +9,27 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from controller.cassandra.access.answers import ClearSnapshot, Decommission, Flush, Keyspace, TakeSnapshot
+from controller.cassandra.access.answers import (
+    ClearSnapshot,
+    Decommission,
+    Flush,
+    Keyspace,
+    TakeSnapshot,
+    UnansweredError,
+)
 from controller.cassandra.backup.acts import AT_ONCE, TAG
 from controller.cassandra.cluster.observe import OPERATIONS
 from controller.runtime.kube import JOB
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import Life, living, operator, spec
 from tests.unit.cassandra.operation.jobs import Jobs
+from tests.unit.cassandra.talk import WorldMember
 from tests.unit.cassandra.world import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from controller.cassandra.access.answers import Command, Job
 
 S3 = {"bucket": "backups", "prefix": "store/", "endpoint": "http://minio:9000", "credentialsSecretName": "s3"}
 BACKUP: dict[str, Any] = {"destination": {"s3": S3}}
@@ -58,6 +68,10 @@ def told(life: Life) -> list[tuple[str, str]]:
         for name, command in life.world.told
         if isinstance(command, kinds)
     ]
+
+
+def pause(life: Life, name: str, *, paused: bool) -> None:
+    life.server.patch(OPERATIONS, NAMESPACE, name, {"spec": {"paused": paused}})
 
 
 @virtual_time
@@ -232,8 +246,91 @@ async def test_the_ring_does_not_change_while_files_are_brought() -> None:
         await asyncio.sleep(60)
         assert not [c for _, c in life.world.told if isinstance(c, Decommission)]
         jobs.stuck = set()
-        await life.ended("monday", within=3600)
-        assert len(jobs.began[-1][1].host_ids) in (2, 3)
+        await life.until(lambda: life.operation("monday").status.completed, within=3600)
+        sealed = [options for command, options in jobs.began if command == "seal"]
+        assert all(len(options.host_ids) == 3 for options in sealed)
+
+
+@virtual_time
+@pytest.mark.parametrize("part", ["upload", "seal"])
+async def test_a_backup_is_not_whole_without_the_part_of_a_member_that_left_meanwhile(part: str) -> None:
+    async with ring(a=3) as (life, jobs):
+        jobs.stuck = {part}
+        life.order("monday", backup=BACKUP)
+        await life.until(lambda: part in jobs.commands())
+        jobs.failing = {part: 1}
+        pause(life, "monday", paused=True)
+        jobs.stuck = set()
+        await life.until(lambda: life.operation("monday").status.phase == "Paused")
+        life.scale(a=2)
+        await life.until(lambda: len(life.roster.seats) == 2, within=3600)
+        pause(life, "monday", paused=False)
+        await life.until(lambda: life.operation("monday").status.completed, within=3600)
+        status = life.operation("monday").status
+        assert (status.phase, status.backup) == ("Failed", None)
+        assert "a-2 left the ring before the backup was whole" in status.message
+
+
+async def paused_with_snapshots(life: Life, jobs: Jobs, name: str, **more: Any) -> None:
+    """A backup that is paused when members have their snapshots, and one of them has brought its files."""
+    jobs.stuck = {"upload"}
+    life.order(name, backup=BACKUP, **more)
+    await life.until(lambda: jobs.began)
+    pause(life, name, paused=True)
+    jobs.stuck = set()
+    await life.until(lambda: life.operation(name).status.phase == "Paused")
+    life.world.told.clear()
+
+
+@virtual_time
+async def test_no_other_backup_takes_the_snapshots_of_one_that_is_paused() -> None:
+    async with ring(a=AT_ONCE + 1) as (life, jobs):
+        await paused_with_snapshots(life, jobs, "monday")
+        life.order("tuesday", backup=BACKUP)
+        await asyncio.sleep(120)
+        assert life.operation("tuesday").status.message == (
+            "waits for Operation monday, whose snapshots members keep, to end"
+        )
+        assert told(life) == []
+        life.order("weekly", repair={"keyspaces": ["shop"]})  # it need not wait behind the second one
+        await life.ended("weekly")
+        pause(life, "monday", paused=False)
+        await life.ended("monday")
+        await life.ended("tuesday")
+        assert jobs.commands() == [*["upload"] * (AT_ONCE + 1), "seal"] * 2
+
+
+@virtual_time
+@pytest.mark.parametrize("end", ["deleted", "late"])
+async def test_no_snapshot_is_left_of_one_that_is_given_up_while_it_is_paused(end: str) -> None:
+    async with ring(a=2) as (life, jobs):
+        await paused_with_snapshots(life, jobs, "monday", **({"deadlineSeconds": 300} if end == "late" else {}))
+        if end == "deleted":
+            life.server.delete(OPERATIONS, NAMESPACE, "monday")
+            await life.until(lambda: life.server.find(OPERATIONS, NAMESPACE, "monday") is None)
+        else:
+            await life.ended("monday", "Failed", within=3600)
+        assert sorted(told(life)) == [("a-0", "ClearSnapshot"), ("a-1", "ClearSnapshot")]
+
+
+@virtual_time
+async def test_a_snapshot_is_cleared_though_its_member_does_not_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, left = WorldMember.start, [3]
+
+    async def deaf(member: WorldMember, job: str, command: Command) -> Job:
+        if isinstance(command, ClearSnapshot) and "-clear" in job and left[0]:
+            left[0] -= 1
+            raise UnansweredError("no answer")
+        return await start(member, job, command)
+
+    monkeypatch.setattr(WorldMember, "start", deaf)
+    async with ring(a=2) as (life, jobs):
+        jobs.failing = {"upload": FOR_GOOD}
+        life.order("monday", backup=BACKUP)
+        await life.ended("monday", "Failed")
+        await life.until(lambda: sorted(told(life)[-2:]) == [("a-0", "ClearSnapshot"), ("a-1", "ClearSnapshot")])
+        life.order("weekly", repair={"keyspaces": ["shop"]})
+        await life.ended("weekly")
 
 
 @virtual_time

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,10 +13,15 @@ from controller.cassandra.access.answers import Cleanup, Decommission, Repair, S
 from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.cluster.observe import OPERATIONS
 from controller.cassandra.member.turn import ANNOTATION
+from controller.cassandra.operation.analyze import holder_of
+from controller.cassandra.operation.observe import Observation, Observer
 from controller.runtime.kube import CONFIG_MAP
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.world import NAMESPACE
+
+if TYPE_CHECKING:
+    from controller.apis.cassandra import CassandraOperation
 
 ALL = ("a-0", "a-1", "b-0", "b-1")
 KEYSPACES = ("shop", "system_auth", "system_distributed", "system_traces")
@@ -286,6 +293,17 @@ async def test_an_operation_that_is_deleted_is_broken_off_and_the_next_one_begin
 
 
 @virtual_time
+async def test_a_cluster_that_waits_for_a_person_holds_nobody_up() -> None:
+    async with living() as life:
+        life.create(spec(a=2))
+        await life.ready()
+        life.scale(a=1)
+        await life.until(lambda: "keyspace shop to ask for at most 1 copies" in life.cluster.status.message)
+        life.order("weekly", repair={"keyspaces": ["shop"]})
+        await life.ended("weekly")
+
+
+@virtual_time
 async def test_the_turn_of_an_operation_that_is_gone_ends() -> None:
     async with living() as life:
         await at_rest(life)
@@ -311,6 +329,22 @@ async def test_an_operation_waits_for_its_cluster_and_fails_when_it_goes() -> No
         life.server.delete(CLUSTERS, NAMESPACE, NAME)
         await asyncio.sleep(120)
         assert life.operation("weekly").status.message == "Cluster store does not exist any more"
+
+
+@virtual_time
+async def test_a_turn_that_only_a_cache_remembers_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    observe = Observer.observe
+
+    async def behind(observer: Observer, operation: CassandraOperation, now: float) -> Observation:
+        return replace(await observe(observer, operation, now), turn=holder_of(operation.metadata))
+
+    monkeypatch.setattr(Observer, "observe", behind)
+    async with living() as life:
+        await at_rest(life)
+        life.world.stuck.add("store-dc1-a-0")
+        life.order("weekly", repair={"keyspaces": ["shop"]})
+        await life.until(lambda: told(life))
+        assert turn(life) == "weekly"
 
 
 @virtual_time
