@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import AsyncMock
 
@@ -87,13 +86,6 @@ class Ceph(FakeCeph):
 
         filesystem, server = a_filesystem(deleting=True), client if client is not None else api_server()
         await act.handlers(filesystem, server, cast("RadosCluster", self), users)[type(action)](action)
-
-
-@pytest.fixture(autouse=True)
-def _librados(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("rados")
-    module.LIBRADOS_ALL_NSPACES = "*"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "rados", module)
 
 
 class TestConsent:
