@@ -103,7 +103,7 @@ async def test_a_file_system_that_is_there() -> None:
 
 
 async def test_one_that_is_not_there_has_its_pools_looked_into() -> None:
-    nothing = {"standbys": [], "filesystems": []}
+    nothing: JsonObject = {"standbys": [], "filesystems": []}
     seen = await look(a_filesystem(), Ceph({**ANSWERS, "fs dump": nothing}, {"myfs-metadata": "600.0"}))
     assert seen.state is None
     assert {name: pool.contents for name, pool in seen.pools.items()} == {
