@@ -14,7 +14,17 @@ from controller.apis.cassandra import (
     CassandraOperationSchedule,
 )
 from controller.apis.cassandra import served as cassandra
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, served
+from controller.apis.ceph import (
+    CEPH_BLOCK_POOL,
+    CEPH_CLUSTER,
+    CEPH_FILESYSTEM,
+    CEPH_FILESYSTEM_SUBVOLUME_GROUP,
+    CephBlockPool,
+    CephCluster,
+    CephFilesystem,
+    CephFilesystemSubVolumeGroup,
+    served,
+)
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
 from controller.apis.rook.node_report import NODE_REPORT, NodeReport
@@ -24,6 +34,8 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
     {
         CEPH_CLUSTER: CephCluster,
         CEPH_BLOCK_POOL: CephBlockPool,
+        CEPH_FILESYSTEM: CephFilesystem,
+        CEPH_FILESYSTEM_SUBVOLUME_GROUP: CephFilesystemSubVolumeGroup,
         CEPH_V1BETA1_CLUSTER: Cluster,
         NODE_REPORT: NodeReport,
         CASSANDRA_CLUSTER: CassandraCluster,
@@ -36,6 +48,8 @@ SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
     {
         CEPH_CLUSTER: served.CLUSTER,
         CEPH_BLOCK_POOL: served.POOL,
+        CEPH_FILESYSTEM: served.FILESYSTEM,
+        CEPH_FILESYSTEM_SUBVOLUME_GROUP: served.SUBVOLUME_GROUP,
         CASSANDRA_CLUSTER: cassandra.CLUSTER,
         CASSANDRA_OPERATION: cassandra.OPERATION,
         CASSANDRA_OPERATION_SCHEDULE: cassandra.SCHEDULE,

@@ -11,9 +11,11 @@ from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
+from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.pool import kind as pool
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX
+from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
@@ -39,9 +41,12 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    cluster.register(manager, settings, connections, dependents=(pool.dependents(informers),))
+    using = (pool.dependents(informers), filesystem.dependents(informers), subvolumegroup.dependents(informers))
+    cluster.register(manager, settings, connections, dependents=using)
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
+    filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
+    subvolumegroup.register(manager, settings, connections)
     rbd.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:

@@ -8,12 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.runtime.kube import HasMetadata
     from informers import Client, JsonObject, Resource
+
+FORCE_ANNOTATION = "rook.io/force-deletion"
+"""With the value "true" on an object that is deleted: what it stands for goes with the data that is in it."""
 
 
 class NoConsentError(Exception):
     """The consent to destroy data was withdrawn, or never given."""
+
+
+def is_forced(annotations: Mapping[str, str]) -> bool:
+    """Whether the annotations of an object consent that data goes with it."""
+    return annotations.get(FORCE_ANNOTATION) == "true"
 
 
 async def read_same(client: Client, resource: Resource, obj: HasMetadata) -> JsonObject:

@@ -5,6 +5,15 @@ https://rook.io/docs/rook/latest-release/CRDs/specification/
 """
 
 from controller.apis.ceph.cluster import CEPH_CLUSTER, CephCluster, CephClusterSpec
+from controller.apis.ceph.filesystem import (
+    CEPH_FILESYSTEM,
+    CEPH_FILESYSTEM_SUBVOLUME_GROUP,
+    CephFilesystem,
+    CephFilesystemSpec,
+    CephFilesystemSubVolumeGroup,
+    CephFilesystemSubVolumeGroupSpec,
+)
+from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
 from controller.apis.ceph.status import CephBlockPoolStatus, CephClusterStatus
 from controller.apis.ceph.storage import StorageScopeSpec
@@ -12,12 +21,20 @@ from controller.apis.ceph.storage import StorageScopeSpec
 __all__ = [
     "CEPH_BLOCK_POOL",
     "CEPH_CLUSTER",
+    "CEPH_FILESYSTEM",
+    "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CephBlockPool",
     "CephBlockPoolStatus",
     "CephCluster",
     "CephClusterSpec",
     "CephClusterStatus",
+    "CephFilesystem",
+    "CephFilesystemSpec",
+    "CephFilesystemStatus",
+    "CephFilesystemSubVolumeGroup",
+    "CephFilesystemSubVolumeGroupSpec",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",
+    "SubVolumeGroupStatus",
 ]

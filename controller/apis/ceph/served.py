@@ -93,3 +93,40 @@ POOL: Mapping[str, Honoured] = {
     "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
 }
 """The fields of a CephBlockPool's spec that are served."""
+
+_FILESYSTEM_POOL: Mapping[str, Honoured] = {name: below for name, below in POOL.items() if name != "application"}
+
+FILESYSTEM: Mapping[str, Honoured] = {
+    "metadataPool": {
+        **{name: below for name, below in _FILESYSTEM_POOL.items() if name != "erasureCoded"},
+        "application": only("cephfs"),
+    },
+    "dataPools": {**_FILESYSTEM_POOL, "application": only("cephfs")},
+    "metadataServer": {
+        "activeCount": None,
+        "activeStandby": None,
+        "placement": None,
+        "resources": None,
+        "annotations": None,
+        "labels": None,
+        "priorityClassName": None,
+        "livenessProbe": None,
+        "startupProbe": None,
+        "cacheMemoryLimitFactor": None,
+        "cacheMemoryRequestFactor": None,
+    },
+    "preservePoolNames": None,
+    "preservePoolsOnDelete": None,
+    "preserveFilesystemOnDelete": None,
+    "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
+}
+"""The fields of a CephFilesystem's spec that are served."""
+
+SUBVOLUME_GROUP: Mapping[str, Honoured] = {
+    "filesystemName": None,
+    "name": None,
+    "quota": None,
+    "dataPoolName": None,
+    "pinning": None,
+}
+"""The fields of a CephFilesystemSubVolumeGroup's spec that are served."""

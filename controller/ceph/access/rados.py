@@ -108,12 +108,22 @@ class RadosCluster:
         access: Where the mons are and who connects.
         timeout: Seconds that a command may take.
         threads: Where calls run. Shared by the connections that follow each other to the same cluster.
+        patient: Whether librados itself waits for answers without end. Whoever asks waits for no longer all the same.
     """
 
-    def __init__(self, access: Access, *, timeout: float = DEFAULT_TIMEOUT, threads: Threads | None = None) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        threads: Threads | None = None,
+        patient: bool = False,
+    ) -> None:
         self.access = access
         self._timeout = timeout
         self._threads = threads if threads is not None else Threads()
+        self._patient = patient
+        self._to_mgrs: RadosCluster | None = None
         self._handle: Any = None
         self._attempt: _Attempt | None = None
         self._users = 0
@@ -126,7 +136,7 @@ class RadosCluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await _ended(self.close())
+        await _ended(*self.close())
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mon`. Long answers may be those of a moment ago: see `controller.ceph.access.memory`."""
@@ -149,8 +159,18 @@ class RadosCluster:
             memory.wrote()
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
-        """See `Cluster.mgr`."""
-        return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)
+        """See `Cluster.mgr`.
+
+        Asked through a connection without librados' own time limit: an mgr that answers after the limit makes librados
+        write to memory that is not its own any more, and that ends the process.
+        """
+        if self._patient:
+            return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)
+        if self._closed:
+            raise _closed()
+        if self._to_mgrs is None:
+            self._to_mgrs = RadosCluster(self.access, timeout=self._timeout, threads=self._threads, patient=True)
+        return await self._to_mgrs.mgr(prefix, **args)
 
     async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
         """Runs a blocking call of librados or librbd in a worker thread.
@@ -170,14 +190,16 @@ class RadosCluster:
         self._users += 1
         return await self._run(lane, lambda: function(handle), seconds, self._left)
 
-    def close(self) -> threading.Thread | None:
+    def close(self) -> tuple[threading.Thread, ...]:
         """Disconnects as soon as no call is under way any more; those that are go on. New ones fail.
 
         Returns:
-            The thread that disconnects; None where there is nothing to do now.
+            The threads that disconnect; none where there is nothing to do now.
         """
         self._closed = True
-        return self._shut_if_unused()
+        thread = self._shut_if_unused()
+        others = self._to_mgrs.close() if self._to_mgrs is not None else ()
+        return (*others, *([thread] if thread is not None else []))
 
     async def _connected(self) -> Any:
         """The handle. All who need it wait for the same attempt, which goes on though they give up."""
@@ -197,7 +219,7 @@ class RadosCluster:
         return self._handle
 
     async def _connect(self) -> None:
-        attempt = self._attempt = _Attempt(self.access, self._timeout)
+        attempt = self._attempt = _Attempt(self.access, 0.0 if self._patient else self._timeout)
         self._users += 1
 
         def settled() -> None:
@@ -229,7 +251,8 @@ class RadosCluster:
         if prefix in VITAL:
             number, output, message = await self.use(ask, lane=Lane.VITAL, seconds=VITAL_TIMEOUT)
         else:
-            number, output, message = await self.use(ask, lane=Lane.CONTROL, seconds=self._timeout + GRACE)
+            lane = Lane.MGRS if self._patient else Lane.CONTROL
+            number, output, message = await self.use(ask, lane=lane, seconds=self._timeout + GRACE)
         if number:
             raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
         return output
@@ -271,13 +294,12 @@ def _closed() -> CephError:
     return CephError(errno.ENOTCONN, "the connection was closed")
 
 
-async def _ended(*threads: threading.Thread | None) -> None:
+async def _ended(*threads: threading.Thread) -> None:
     """Waits for threads to end, for a while."""
 
     def join() -> None:
         for thread in threads:
-            if thread is not None:
-                thread.join(CLOSING_TIMEOUT)
+            thread.join(CLOSING_TIMEOUT)
 
     with anyio.CancelScope(shield=True):
         await anyio.to_thread.run_sync(join)
@@ -381,7 +403,7 @@ class Connections:
         """Forgets every connection, and waits for a while until those that nobody uses are shut."""
         clusters = tuple(self._clusters.values())
         self._clusters.clear()
-        await _ended(*(cluster.close() for cluster in clusters))
+        await _ended(*(thread for cluster in clusters for thread in cluster.close()))
 
 
 def _reaches(current: Access, wanted: Access) -> bool:

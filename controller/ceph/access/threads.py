@@ -28,6 +28,8 @@ class Lane(Enum):
     """Who is in quorum, and how the cluster is: the first to be known when all else hangs."""
     CONTROL = 8
     """Other commands to mons and mgrs, and connecting."""
+    MGRS = 3
+    """Commands to mgrs, which hang while none is active."""
     IMAGES = 16
     """Calls to librbd, which hang while the OSDs of a pool do not answer."""
     LONG = 2

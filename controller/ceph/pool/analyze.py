@@ -1,75 +1,28 @@
-"""What a CephBlockPool asks for against what the Ceph cluster has: the plan that brings one to the other. Pure.
-
-What we set of a pool is remembered. So a parameter that leaves the spec is unset, one that somebody changed is put
-back, and what somebody else set is left alone.
-"""
+"""What a CephBlockPool asks for against what the Ceph cluster has: the plan that brings one to the other. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from controller.ceph.pool.act import (
-    FOLLOWED,
-    FORCE_ANNOTATION,
-    MAX_NAMED,
-    CreatePool,
-    CreateProfile,
-    CreateRule,
-    DeletePool,
-    EnableApplication,
-    SetSize,
-    SetValue,
-    UnsetValue,
-    UseRule,
-)
-from controller.ceph.pool.crush_rule import differences, rule_name, wanted_rule
-from controller.ceph.pool.spec import (
-    QUOTAS,
-    application,
-    is_erasure_coded,
-    pool_name,
-    problems,
-    profile_name,
-    profile_settings,
-    unserved_intents,
-    unserved_placement,
-    wanted_values,
-)
+from controller.ceph.pool.act import MAX_NAMED
+from controller.ceph.pool.spec import application, pool_name, unserved_intents
+from controller.ceph.pools import analyze as pools
+from controller.ceph.pools.spec import problems, unserved_placement
+from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.kind import LetGo
-from controller.framework.owned import compare
 from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from controller.apis.ceph import CephBlockPool
-    from controller.apis.ceph.pool import NamedBlockPoolSpec
-    from controller.ceph.pool.observe import PoolObservation, PoolState
+    from controller.ceph.pools.observe import PoolObservation
 
 AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 5.0
 """Seconds after which to look again at a pool that is as it should be, at one whose deletion is held back by what is in
 it, which is listed each time, and at one that waits for something else."""
-IN_ORDER = ("pg_autoscale_mode", "pg_num", "pgp_num", "pg_num_min", "pg_num_max")
-"""Parameters that Ceph checks against each other, in the order in which they can be set."""
-
-
-def kept(pool: CephBlockPool, seen: PoolObservation) -> tuple[str, ...]:
-    """What the pool has otherwise than the spec asks, and cannot or must not be changed, in words."""
-    spec, state = pool.spec, seen.state
-    if state is None:
-        return ()
-    if state.erasure != is_erasure_coded(spec):
-        has = "erasure-coded" if state.erasure else "replicated"
-        return (f"the pool is {has}, which cannot be changed: make another pool and move the data",)
-    if state.erasure:
-        wanted = profile_settings(spec)
-        differ = [f"{k}={seen.profile[k]}, not {v}" for k, v in wanted.items() if seen.profile.get(k, v) != v]
-        return (f"the erasure code of a pool cannot be changed: it has {'; '.join(differ)}",) if differ else ()
-    if spec.enable_crush_updates:
-        return ()
-    differs = differences(state.rule, seen.rules.get(state.rule), wanted_rule(spec))
-    return (differs,) if differs else ()
 
 
 def analyze(pool: CephBlockPool, seen: PoolObservation) -> Plan:
@@ -81,7 +34,7 @@ def analyze(pool: CephBlockPool, seen: PoolObservation) -> Plan:
 
 
 def _steps(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
-    name, spec, state = pool_name(pool), pool.spec, seen.state
+    name, spec = pool_name(pool), pool.spec
     subject = f"pool {name}"
     invalid = problems(spec)
     if invalid:
@@ -90,108 +43,12 @@ def _steps(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
     for path in unserved_intents(spec):
         reason = "this operator does not serve it, and without it the pool is not what the spec asks for"
         yield Step(subject=f"spec.{path}", reason=reason, waits_for="it to be taken out of the spec")
-    if state is None and unserved_placement(spec):
+    if seen.state is None and unserved_placement(spec):
         return
     if seen.waits_for:
         yield Step(subject=subject, reason="to be compared with the cluster", waits_for=seen.waits_for)
         return
-    missing_class = spec.device_class and spec.device_class not in seen.device_classes
-    if state is None and missing_class:
-        waits_for = f"an OSD of device class {spec.device_class}"
-        yield Step(subject=subject, reason="its rule cannot be made", waits_for=waits_for)
-        return
-    if state is None:
-        yield from _creation(name, spec, seen)
-    elif state.erasure != is_erasure_coded(spec):
-        return
-    else:
-        yield from _placement(name, spec, seen, state)
-    yield from _settings(name, spec, seen)
-
-
-def _creation(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Iterator[Step]:
-    subject = f"pool {name}"
-    pg_num = str(spec.parameters.get("pg_num", ""))
-    if is_erasure_coded(spec):
-        settings = profile_settings(spec)
-        profile = profile_name(name)
-        if any(seen.profile.get(key) != value for key, value in settings.items()):
-            action = CreateProfile(profile, settings)
-            yield Step(subject=subject, action=action, reason="its erasure code is not known", waits_for=seen.hold)
-        make = CreatePool(name, profile=profile, pg_num=pg_num)
-        yield Step(subject=subject, action=make, reason="it does not exist", waits_for=seen.hold)
-        return
-    rule = rule_name(name, wanted_rule(spec), seen.rules)
-    if rule not in seen.rules:
-        new_rule = CreateRule(rule, wanted_rule(spec))
-        yield Step(subject=subject, action=new_rule, reason="its CRUSH rule does not exist", waits_for=seen.hold)
-    make = CreatePool(name, rule=rule, size=spec.replicated.size, pg_num=pg_num)
-    yield Step(subject=subject, action=make, reason="it does not exist", waits_for=seen.hold)
-
-
-def _placement(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation, state: PoolState) -> Iterator[Step]:
-    subject = f"pool {name}"
-    if state.erasure:
-        return
-    size, wanted, moving = spec.replicated.size, wanted_rule(spec), f"{subject} rule"
-    if seen.rules.get(state.rule) != wanted and spec.enable_crush_updates:
-        rule = rule_name(name, wanted, seen.rules)
-        if rule not in seen.rules:
-            reason = "its CRUSH rule does not exist"
-            yield Step(
-                subject=subject, action=CreateRule(rule, wanted), reason=reason, lane=moving, waits_for=seen.hold
-            )
-        reason = f"failure domain, root or device class changed: rule {state.rule} does not fit"
-        action = UseRule(name, rule, state.rule)
-        yield Step(subject=subject, action=action, reason=reason, lane=moving, waits_for=seen.hold)
-    if state.values.get("size") != size:
-        reason = f"it has {state.values.get('size')} copies, wanted {size}"
-        # Fewer copies are what a full cluster needs; more of them are data that is copied.
-        waits_for = seen.hold if int(state.values.get("size") or 0) < size else ""
-        yield Step(subject=subject, action=SetSize(name, size), reason=reason, waits_for=waits_for)
-
-
-def _settings(name: str, spec: NamedBlockPoolSpec, seen: PoolObservation) -> Iterator[Step]:
-    subject = f"pool {name}"
-    purpose = application(spec)
-    if seen.state is None or purpose not in seen.state.applications:
-        reason = f"Ceph is to know that it is for {purpose}"
-        yield Step(subject=subject, action=EnableApplication(name, purpose), reason=reason)
-    present = seen.state.values if seen.state is not None else {}
-    wanted = wanted_values(spec)
-    live = {setting: str(present.get(setting, "")) for setting in wanted}
-    changes = compare(wanted, live, seen.owned, followed=FOLLOWED)
-    for setting in sorted(
-        changes.set, key=lambda setting: IN_ORDER.index(setting) if setting in IN_ORDER else len(IN_ORDER)
-    ):
-        value, found = wanted[setting], live[setting]
-        reason = f"{setting} should be {value}" + (f" and is {found}" if found else "")
-        lane = "" if seen.state is None else _lane(subject, setting)
-        yield Step(subject=subject, action=SetValue(name, setting, value), reason=reason, lane=lane)
-    for setting in changes.unset:
-        action = UnsetValue(name, setting, _default(setting, present, spec))
-        yield Step(subject=subject, action=action, reason=f"{setting} left the spec", lane=_lane(subject, setting))
-
-
-def _lane(subject: str, setting: str) -> str:
-    """Settings that Ceph refuses hold up no others, once the pool is there."""
-    return f"{subject} placement groups" if setting in IN_ORDER else f"{subject} {setting}"
-
-
-def _default(setting: str, present: Mapping[str, Any], spec: NamedBlockPoolSpec) -> str:
-    """What `osd pool set` takes to unset a setting, by the kind of value that it has; empty: it cannot be unset."""
-    if setting == "min_size":
-        return str(spec.replicated.size - spec.replicated.size // 2) if spec.replicated.size else ""
-    if setting == "pg_autoscale_mode":
-        return "on"
-    if setting in FOLLOWED:
-        return ""
-    if setting in QUOTAS:
-        return "0"
-    value = present.get(setting)
-    if isinstance(value, bool):
-        return "false"
-    return "0" if isinstance(value, int | float) else "unset"
+    yield from pools.steps(name, spec, seen, application(spec))
 
 
 def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
@@ -206,13 +63,12 @@ def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
     elif seen.state is None:
         yield release
     else:
-        profile = seen.state.profile if seen.state.profile == profile_name(name) else ""
         consent = ""
         reason = "the CephBlockPool is being deleted"
         if seen.contents:
             reason = f"it has {some(seen.contents, MAX_NAMED)}"
-            forced = pool.metadata.annotations.get(FORCE_ANNOTATION) == "true"
+            forced = is_forced(pool.metadata.annotations)
             consent = "" if forced else f'annotation {FORCE_ANNOTATION}: "true", which destroys their data'
-        action = DeletePool(name, rule=seen.state.rule, profile=profile, forced=bool(seen.contents))
+        action = replace(pools.deletion(name, seen.state), forced=bool(seen.contents))
         yield Step(subject=subject, action=action, reason=reason, consent=consent)
         yield release

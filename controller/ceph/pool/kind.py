@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from controller.ceph.access.rados import Connections
-    from controller.ceph.pool.observe import PoolObservation
+    from controller.ceph.pools.observe import PoolObservation
     from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings

@@ -8,8 +8,9 @@ import msgspec
 
 from controller.apis.meta import Condition
 from controller.ceph.pool.act import MAX_NAMED
-from controller.ceph.pool.analyze import kept
-from controller.ceph.pool.spec import is_erasure_coded, problems, unserved
+from controller.ceph.pool.spec import unserved
+from controller.ceph.pools.analyze import kept
+from controller.ceph.pools.spec import is_erasure_coded, problems
 from controller.framework import honoured
 from controller.framework.plan import StepState
 from controller.framework.status import Words, conditions, fields, is_settled, stage_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephBlockPool
     from controller.apis.ceph.status import CephBlockPoolStatus
-    from controller.ceph.pool.observe import PoolObservation
+    from controller.ceph.pools.observe import PoolObservation
     from controller.framework.kind import Look
     from controller.framework.plan import Outcome
 
@@ -41,7 +42,7 @@ def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> 
     blocked = _blocked(seen, outcome)
     found = [
         *conditions(stage, WORDS, blocked=blocked),
-        _fields_honoured(unserved(look.spec), kept(pool, seen), pool.metadata.generation),
+        _fields_honoured(unserved(look.spec), kept(pool.spec, seen), pool.metadata.generation),
     ]
     if pool.metadata.deletion_timestamp is not None:
         reason = "PoolNotEmpty" if blocked else "PoolEmpty"

@@ -8,7 +8,7 @@ import msgspec
 
 from controller.apis.ceph import CephBlockPool
 from controller.ceph.crush import Rule
-from controller.ceph.pool.observe import PoolObservation, PoolState
+from controller.ceph.pools.observe import PoolObservation, PoolState
 
 HOST = Rule("default", "host")
 NOW = "2027-01-15T08:00:00Z"

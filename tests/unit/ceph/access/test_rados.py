@@ -108,6 +108,31 @@ async def test_every_time_limit_is_in_librados_too_so_that_no_thread_stays(libra
     assert (conf["rados_mon_op_timeout"], conf["rados_osd_op_timeout"], conf["client_mount_timeout"]) == ("3", "3", "5")
 
 
+async def test_mgrs_are_asked_without_librados_own_limit_which_ends_the_process_when_they_answer_late(
+    librados: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rados, "GRACE", 0.0)
+    released = threading.Event()
+    ceph = RadosCluster(ACCESS, timeout=0.05)
+    librados.answer = lambda: (released.wait(30), (0, b"[]", ""))[1]
+    try:
+        for _ in range(Lane.MGRS.value):
+            with pytest.raises(CephError, match=r"no answer within 0\.05 s"):
+                await ceph.mgr("fs subvolumegroup ls")
+        with pytest.raises(CephError, match="EBUSY"):
+            await ceph.mgr("fs subvolumegroup ls")
+        librados.answer = (0, b"{}", "")
+        assert await ceph.mon("x") == {}, "nor are mons kept from answering"
+    finally:
+        released.set()
+    patient, plain = librados.connections
+    assert (patient.conf["rados_mon_op_timeout"], plain.conf["rados_mon_op_timeout"]) == ("0", "1")
+    for thread in ceph.close():
+        thread.join(5)
+    while not (patient.closed and plain.closed):
+        await anyio.lowlevel.checkpoint()
+
+
 async def test_a_cluster_that_does_not_answer_is_an_error_in_time(
     librados: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,7 +261,7 @@ async def test_a_connection_is_shut_when_its_last_call_has_returned(librados: St
     ceph = RadosCluster(ACCESS)
     with pytest.raises(CephError, match="no answer within"):
         await ceph.use(hanging, lane=Lane.IMAGES, seconds=0.01)
-    assert ceph.close() is None
+    assert ceph.close() == ()
     with pytest.raises(CephError, match="the connection was closed"):
         await ceph.mon("x")
     (connection,) = librados.connections

@@ -7,14 +7,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from controller.apis.ceph import CephBlockPool, CephCluster, CephClusterSpec, NamedBlockPoolSpec
-from controller.apis.ceph.served import CLUSTER, POOL
+from controller.apis.ceph import (
+    CephBlockPool,
+    CephCluster,
+    CephClusterSpec,
+    CephFilesystemSpec,
+    CephFilesystemSubVolumeGroupSpec,
+    NamedBlockPoolSpec,
+)
+from controller.apis.ceph.served import CLUSTER, FILESYSTEM, POOL, SUBVOLUME_GROUP
 from controller.apis.schema import schema_of
 from controller.ceph.cluster.served import unserved
 from controller.ceph.crush import Rule
+from controller.ceph.filesystem import spec as filesystem_spec
 from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
 from controller.ceph.pool.status import show
+from controller.ceph.pools import spec as pools_spec
+from controller.ceph.subvolumegroup import spec as group_spec
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, preview
 from tests.unit.ceph import pools
@@ -36,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.apis.served import Honoured
-    from controller.ceph.pool.observe import PoolObservation
+    from controller.ceph.pools.observe import PoolObservation
     from informers import JsonObject
 
 CLUSTER_SCHEMA: JsonObject = schema_of(CephCluster)["properties"]["spec"]
@@ -166,7 +176,7 @@ def test_every_field_of_a_pool_that_counts_as_served_changes_what_comes_of_a_loo
     noticed = [
         name
         for name, (spec, seen) in POOL_SCENES.items()
-        if not pool_spec.problems(pools.pool(with_value(spec, path, value)).spec)
+        if not pools_spec.problems(pools.pool(with_value(spec, path, value)).spec)
         and look(with_value(spec, path, value), seen) != look(spec, seen)
     ]
     assert noticed
@@ -188,14 +198,33 @@ def test_every_field_of_a_pool_that_is_not_served_is_named_when_it_is_set(path: 
     _assert_named(POOL_SCHEMA, NamedBlockPoolSpec, pool_spec.unserved, path, samples(schema))
 
 
+FILESYSTEM_SCHEMA = schema_of(CephFilesystemSpec)
+GROUP_SCHEMA = schema_of(CephFilesystemSubVolumeGroupSpec)
+
+
+@pytest.mark.parametrize(("path", "schema"), _unserved(FILESYSTEM_SCHEMA, FILESYSTEM))
+def test_every_field_of_a_file_system_that_is_not_served_is_named_when_it_is_set(
+    path: Path, schema: JsonObject
+) -> None:
+    pool = {"dataPools": [{"name": "x"}]}
+    _assert_named(FILESYSTEM_SCHEMA, CephFilesystemSpec, filesystem_spec.unserved, path, samples(schema), on=pool)
+
+
+@pytest.mark.parametrize(("path", "schema"), _unserved(GROUP_SCHEMA, SUBVOLUME_GROUP))
+def test_every_field_of_a_group_that_is_not_served_is_named_when_it_is_set(path: Path, schema: JsonObject) -> None:
+    _assert_named(GROUP_SCHEMA, CephFilesystemSubVolumeGroupSpec, group_spec.unserved, path, samples(schema))
+
+
 def _assert_named(
     schema: JsonObject,
     struct: type[msgspec.Struct],
     named: Callable[[JsonObject], Sequence[str]],
     path: Path,
     values: Sequence[Any],
+    *,
+    on: JsonObject | None = None,
 ) -> None:
-    on: JsonObject = {}
+    on = on or {}
     for depth in range(1, len(path)):
         # What is below a switch that is off asks for nothing.
         switch = (*path[:depth], "enabled")

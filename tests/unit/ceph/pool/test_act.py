@@ -14,17 +14,11 @@ import pytest
 from controller.ceph.access.rados import CephError
 from controller.ceph.crush import Rule
 from controller.ceph.pool import act
-from controller.ceph.pool.act import (
-    CreatePool,
-    CreateProfile,
-    CreateRule,
-    DeletePool,
-    SetSize,
-    UseRule,
-    with_consent,
-)
+from controller.ceph.pool.act import with_consent
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.observe import PoolObservation, PoolState, observe, read_owned, valuables
+from controller.ceph.pool.observe import valuables
+from controller.ceph.pools.act import CreatePool, CreateProfile, CreateRule, DeletePool, SetSize, UseRule
+from controller.ceph.pools.observe import PoolObservation, PoolState, observe, read_owned
 from controller.framework.consent import NoConsentError
 from controller.framework.owned import Owned
 from tests.unit.ceph.pools import HOST, NOW, pool, present, replicated, seen
@@ -140,7 +134,7 @@ class FakeCeph:
 
 class TestCommands:
     async def test_observation(self) -> None:
-        observation = await observe(FakeCeph(), pool())
+        observation = await observe(FakeCeph(), "replicapool", pool().spec)
         assert observation.state == PoolState(
             pool_id=7,
             rule="replicapool",
@@ -160,7 +154,7 @@ class TestCommands:
     async def test_pool_that_is_not_there(self) -> None:
         ceph = FakeCeph()
         other = msgspec.structs.replace(pool(), spec=msgspec.convert({"name": ".mgr"}, type(pool().spec)))
-        assert (await observe(ceph, other)).state is None
+        assert (await observe(ceph, ".mgr", other.spec)).state is None
 
     async def test_what_is_set_is_remembered_and_then_forgotten(self) -> None:
         ceph, spec = FakeCeph(), pool(replicated(parameters={"target_size_bytes": "1G"}, quotas={"maxBytes": 5}))
@@ -171,7 +165,7 @@ class TestCommands:
             "target_size_bytes": Owned("1G", "1073741824"),
             "quota_max_bytes": Owned("5", "5"),
         }
-        observed = await observe(ceph, spec)
+        observed = await observe(ceph, "replicapool", spec.spec)
         assert analyze(spec, observed_with_rule(observed)).steps == ()
         for step in analyze(pool(), observed_with_rule(observed)).steps:
             await ceph.do(step.action)

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from controller.ceph.crush import Rule
-from controller.ceph.pool.act import (
+from controller.ceph.pool.analyze import analyze
+from controller.ceph.pool.spec import unserved
+from controller.ceph.pool.status import show
+from controller.ceph.pools.act import (
     CreatePool,
     CreateProfile,
     CreateRule,
@@ -18,11 +21,10 @@ from controller.ceph.pool.act import (
     UnsetValue,
     UseRule,
 )
-from controller.ceph.pool.analyze import analyze, kept
-from controller.ceph.pool.crush_rule import rule_name
-from controller.ceph.pool.observe import PoolObservation
-from controller.ceph.pool.spec import problems, unserved, wanted_values
-from controller.ceph.pool.status import show
+from controller.ceph.pools.analyze import kept
+from controller.ceph.pools.crush_rule import rule_name
+from controller.ceph.pools.observe import PoolObservation
+from controller.ceph.pools.spec import problems, wanted_values
 from controller.framework.kind import LetGo, Look
 from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
@@ -262,22 +264,22 @@ class TestPlacement:
             CreateRule("replicapool_zone", Rule("default", "zone")),
             UseRule("replicapool", "replicapool_zone", "replicapool"),
         ]
-        assert kept(pool(self.moved), seen(present())) == ()
+        assert kept(pool(self.moved).spec, seen(present())) == ()
 
     def test_rule_is_kept_without_consent(self) -> None:
         spec = replicated(failureDomain="zone", deviceClass="ssd")
         assert actions(spec, seen(present())) == []
-        (told,) = kept(pool(spec), seen(present()))
+        (told,) = kept(pool(spec).spec, seen(present()))
         assert told.startswith("the pool has failureDomain host, not zone, deviceClass any, not ssd; set enableCrush")
 
     def test_rule_of_somebody_else(self) -> None:
         observation = seen(present(rule="theirs"), rules={"theirs": None})
         assert actions(replicated(), observation) == []
-        assert "theirs is somebody else's" in kept(pool(), observation)[0]
+        assert "theirs is somebody else's" in kept(pool().spec, observation)[0]
 
     def test_kind_of_pool_cannot_be_changed(self) -> None:
         assert actions(coded(), seen(present())) == []
-        assert kept(pool(coded()), seen(present())) == (
+        assert kept(pool(coded()).spec, seen(present())) == (
             "the pool is replicated, which cannot be changed: make another pool and move the data",
         )
 
@@ -286,7 +288,9 @@ class TestPlacement:
         state = present(erasure=True, profile="replicapool_ecprofile", values={"allow_ec_overwrites": True})
         observation = seen(state, profile=profile, owned={"allow_ec_overwrites": Owned("true", "True")})
         assert actions(coded(), observation) == []
-        assert kept(pool(coded()), observation) == ("the erasure code of a pool cannot be changed: it has k=4, not 2",)
+        assert kept(pool(coded()).spec, observation) == (
+            "the erasure code of a pool cannot be changed: it has k=4, not 2",
+        )
 
     @pytest.mark.parametrize(
         ("rules", "expected"),

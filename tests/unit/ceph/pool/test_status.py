@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.observe import PoolObservation
 from controller.ceph.pool.status import show
+from controller.ceph.pools.observe import PoolObservation
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, Outcome, StepResult, StepState, preview
 from tests.unit.ceph.pools import NOW, pool, present, replicated, seen

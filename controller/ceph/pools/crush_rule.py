@@ -9,10 +9,10 @@ from controller.ceph.crush import Rule
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph.pool import NamedBlockPoolSpec
+    from controller.apis.ceph import PoolSpec
 
 
-def wanted_rule(spec: NamedBlockPoolSpec) -> Rule:
+def wanted_rule(spec: PoolSpec) -> Rule:
     """The CRUSH rule that the spec asks for."""
     return Rule(root=spec.crush_root, failure_domain=spec.failure_domain, device_class=spec.device_class)
 

@@ -1,0 +1,122 @@
+"""CephFilesystem: what `controller.framework.kind` runs for each file system, and what brings about a look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephFilesystem
+from controller.ceph.access import users
+from controller.ceph.access.health import obstacles
+from controller.ceph.filesystem.act import FILESYSTEMS, handlers
+from controller.ceph.filesystem.analyze import analyze
+from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL
+from controller.ceph.filesystem.observe import BEFORE_MDS, Caches, Observer
+from controller.ceph.filesystem.status import show
+from controller.framework import children
+from controller.framework.changes import budget_changed, deployment_changed, pod_changed
+from controller.framework.deletion import Dependents, of_namespace
+from controller.framework.kind import ControlLoop, controller_of
+from controller.runtime import Request, resource_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from controller.ceph.access.rados import Connections
+    from controller.ceph.filesystem.observe import FilesystemObservation
+    from controller.framework.deletion import Dependent
+    from controller.framework.plan import Handler
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+    from controller.runtime.kube import HasMetadata
+    from informers import Delta, InformerFactory
+
+CLUSTERS = resource_of(CEPH_CLUSTER)
+FINALIZER = "cephfilesystem.ceph.rook.io"
+
+
+def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
+    """CephFilesystems as what uses the cluster of their namespace."""
+    return of_namespace(informers.informer(FILESYSTEMS, CephFilesystem))
+
+
+def register(
+    manager: Manager,
+    settings: Settings,
+    connections: Connections,
+    dependents: Sequence[Dependent[CephFilesystem]] = (),
+) -> None:
+    """Has `manager` reconcile CephFilesystems.
+
+    Args:
+        manager: The process.
+        settings: The operator's settings.
+        connections: Ways to the clusters.
+        dependents: The kinds whose objects use a file system.
+    """
+    filesystems = manager.informers.informer(FILESYSTEMS, CephFilesystem)
+    clusters = manager.informers.informer(CLUSTERS, CephCluster)
+    caches = Caches(manager.informers)
+    using = Dependents[CephFilesystem](tuple(dependents))
+
+    def ways(filesystem: CephFilesystem, seen: FilesystemObservation) -> Mapping[type, Handler]:
+        """Nothing is planned but to let go while there is no way to the cluster."""
+        own = children.handlers(manager.applier, manager.client, caches.children)
+        ceph = connections.get(filesystem.metadata.namespace)
+        if ceph is None:
+            return own
+        own |= handlers(filesystem, manager.client, ceph, using.asking(manager.client, filesystem))
+        if seen.context is not None:
+            own |= users.handlers(seen.context.owner, manager.applier, ceph)
+        return own
+
+    loop = ControlLoop(
+        resource=FILESYSTEMS,
+        finalizer=FINALIZER,
+        observe=Observer(caches, filesystems, clusters, connections, manager.applier, using).observe,
+        analyze=analyze,
+        handlers=ways,
+        show=show,
+    )
+    controller = controller_of(manager, loop, filesystems, workers=settings.workers)
+
+    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
+        return [Request(*key) for key in filesystems.keys(obj.metadata.namespace)]
+
+    def concerned(obj: HasMetadata) -> Iterable[Request]:
+        """Objects of MDS daemons are their file system's; those of others matter to an upgrade."""
+        labels = obj.metadata.labels
+        if labels.get("app") == APP:
+            return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))]
+        return in_namespace(obj) if labels.get("ceph_daemon_type") in BEFORE_MDS else ()
+
+    def own_only(obj: HasMetadata) -> Iterable[Request]:
+        return concerned(obj) if obj.metadata.labels.get("app") == APP else ()
+
+    controller.watch(clusters, in_namespace, predicate=_cluster_changed)
+    controller.watch(caches.deployments, concerned, predicate=deployment_changed)
+    controller.watch(caches.pods, own_only, predicate=pod_changed)
+    controller.watch(caches.budgets, own_only, predicate=budget_changed)
+    controller.watch(caches.secrets, own_only)
+    for dependent in dependents:
+        if dependent.objects is not None:
+            controller.watch(dependent.objects, in_namespace, predicate=_appeared_or_went)
+    manager.add(controller)
+
+
+def _cluster_changed(delta: Delta[CephCluster]) -> bool:
+    """Whether a CephCluster came, went, was edited, or can be asked now when it could not before, or the other way."""
+    old, new = delta.old, delta.new
+    if old is None or new is None:
+        return True
+    before, after = old.status, new.status
+    return (
+        old.metadata.generation != new.metadata.generation
+        or obstacles(before.ceph) != obstacles(after.ceph)
+        or before.ceph.health != after.ceph.health
+        or before.version != after.version
+        or before.storage.device_classes != after.storage.device_classes
+    )
+
+
+def _appeared_or_went(delta: Delta[HasMetadata]) -> bool:
+    return delta.old is None or delta.new is None

@@ -1,0 +1,97 @@
+"""CephFilesystemSubVolumeGroup: what `controller.framework.kind` runs for each group, and what brings about a look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controller.apis.ceph import (
+    CEPH_CLUSTER,
+    CEPH_FILESYSTEM,
+    CephCluster,
+    CephFilesystem,
+    CephFilesystemSubVolumeGroup,
+)
+from controller.ceph.subvolumegroup.act import GROUPS, handlers
+from controller.ceph.subvolumegroup.analyze import analyze
+from controller.ceph.subvolumegroup.observe import Observer
+from controller.ceph.subvolumegroup.status import show
+from controller.framework.deletion import Dependent, of_namespace
+from controller.framework.kind import ControlLoop, controller_of
+from controller.runtime import Request, resource_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from controller.ceph.access.rados import Connections
+    from controller.ceph.subvolumegroup.observe import GroupObservation
+    from controller.framework.plan import Handler
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+    from controller.runtime.kube import HasMetadata
+    from informers import Client, Delta, InformerFactory
+
+CLUSTERS, FILESYSTEMS = resource_of(CEPH_CLUSTER), resource_of(CEPH_FILESYSTEM)
+FINALIZER = "cephfilesystemsubvolumegroup.ceph.rook.io"
+
+
+def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
+    """Groups as what uses the cluster of their namespace."""
+    return of_namespace(informers.informer(GROUPS, CephFilesystemSubVolumeGroup))
+
+
+def of_filesystem(informers: InformerFactory) -> Dependent[CephFilesystem]:
+    """Groups as what uses the file system that they name."""
+    groups = informers.informer(GROUPS, CephFilesystemSubVolumeGroup)
+
+    def known(filesystem: CephFilesystem) -> list[str]:
+        meta = filesystem.metadata
+        found = groups.list(meta.namespace)
+        return [group.metadata.name for group in found if group.spec.filesystem_name == meta.name]
+
+    async def asked(client: Client, filesystem: CephFilesystem) -> list[str]:
+        meta = filesystem.metadata
+        found = await client.list(GROUPS, meta.namespace)
+        return [group["metadata"]["name"] for group in found if group["spec"].get("filesystemName") == meta.name]
+
+    return Dependent(kind=GROUPS.kind, known=known, asked=asked, objects=groups)
+
+
+def register(manager: Manager, settings: Settings, connections: Connections) -> None:
+    """Has `manager` reconcile CephFilesystemSubVolumeGroups."""
+    groups = manager.informers.informer(GROUPS, CephFilesystemSubVolumeGroup)
+    clusters = manager.informers.informer(CLUSTERS, CephCluster)
+    filesystems = manager.informers.informer(FILESYSTEMS, CephFilesystem)
+
+    def ways(group: CephFilesystemSubVolumeGroup, _: GroupObservation) -> Mapping[type, Handler]:
+        """None while there is no way to the cluster: nothing is planned then."""
+        ceph = connections.get(group.metadata.namespace)
+        return {} if ceph is None else handlers(group, manager.client, ceph)
+
+    loop = ControlLoop(
+        resource=GROUPS,
+        finalizer=FINALIZER,
+        observe=Observer(clusters, connections).observe,
+        analyze=analyze,
+        handlers=ways,
+        show=show,
+    )
+    controller = controller_of(manager, loop, groups, workers=settings.workers)
+
+    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
+        return [Request(*key) for key in groups.keys(obj.metadata.namespace)]
+
+    controller.watch(clusters, in_namespace, predicate=_answers_otherwise)
+    controller.watch(filesystems, in_namespace, predicate=_phase_changed)
+    manager.add(controller)
+
+
+def _answers_otherwise(delta: Delta[CephCluster]) -> bool:
+    """Whether a CephCluster came, went, or can be asked now when it could not before, or the other way round."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or bool(old.status.ceph.health) != bool(new.status.ceph.health)
+
+
+def _phase_changed(delta: Delta[CephFilesystem]) -> bool:
+    """Whether a CephFilesystem came, went, or is in another phase than before."""
+    old, new = delta.old, delta.new
+    return old is None or new is None or old.status.phase != new.status.phase
