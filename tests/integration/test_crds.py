@@ -10,7 +10,16 @@ import pytest
 import yaml
 
 from controller.apis.cassandra import CASSANDRA_CLUSTER, CASSANDRA_OPERATION, CASSANDRA_OPERATION_SCHEDULE
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
+from controller.apis.ceph import (
+    CEPH_BLOCK_POOL,
+    CEPH_CLUSTER,
+    CEPH_FILESYSTEM,
+    CEPH_FILESYSTEM_SUBVOLUME_GROUP,
+    CephBlockPool,
+    CephCluster,
+    CephFilesystem,
+    CephFilesystemSubVolumeGroup,
+)
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster, to_v1
 from controller.apis.meta import JsonObject, Kind
 from controller.apis.registry import KINDS
@@ -66,7 +75,14 @@ async def wait_served(client: Client, kind: Kind) -> None:
 
 def valid(kind: Kind, spec: JsonObject) -> JsonObject:
     """The spec, with what an object of the kind cannot be without."""
-    return {"cephVersion": {"image": "ceph"}} | spec if kind is CEPH_CLUSTER else spec
+    return NEEDED.get(kind, {}) | spec
+
+
+NEEDED: dict[Kind, JsonObject] = {
+    CEPH_CLUSTER: {"cephVersion": {"image": "ceph"}},
+    CEPH_FILESYSTEM: {"metadataPool": None, "dataPools": None, "metadataServer": {"activeCount": 1}},
+    CEPH_FILESYSTEM_SUBVOLUME_GROUP: {"filesystemName": "myfs"},
+}
 
 
 async def try_out(client: Client, kind: Kind, name: str, spec: JsonObject) -> JsonObject:
@@ -134,11 +150,19 @@ SPECIAL: dict[str, Any] = {
     ".network.hostNetwork": False,
     ".healthCheck.muteHealthWarning": {"MON_CLOCK_SKEW": {"policy": "mute"}},
     ".erasureCoded.stripeUnit": "64Ki",
+    ".pinning": {"export": 1},
 }
 
 
 @pytest.mark.parametrize(
-    ("kind", "struct"), [(CEPH_CLUSTER, CephCluster), (CEPH_BLOCK_POOL, CephBlockPool)], ids=["cluster", "pool"]
+    ("kind", "struct"),
+    [
+        (CEPH_CLUSTER, CephCluster),
+        (CEPH_BLOCK_POOL, CephBlockPool),
+        (CEPH_FILESYSTEM, CephFilesystem),
+        (CEPH_FILESYSTEM_SUBVOLUME_GROUP, CephFilesystemSubVolumeGroup),
+    ],
+    ids=["cluster", "pool", "filesystem", "group"],
 )
 class TestEveryField:
     async def test_of_the_spec_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
@@ -164,6 +188,7 @@ class TestEveryField:
         assert spec
         # Every other cluster needs an image of Ceph's.
         spec |= {"external": {"enable": True}} if kind is CEPH_CLUSTER else {}
+        spec |= NEEDED[kind] if kind is CEPH_FILESYSTEM_SUBVOLUME_GROUP else {}
 
         created = await try_out(client, kind, "nulls", spec)
 
