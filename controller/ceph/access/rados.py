@@ -161,8 +161,8 @@ class RadosCluster:
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mgr`.
 
-        Asked through a connection without librados' own time limit: an mgr that answers after the limit makes librados
-        write to memory that is not its own any more, and that ends the process.
+        Asked through a connection without librados' own time limit: librados keeps the place for an answer on the stack
+        of whoever waits, and gives no way to take the question back when the limit has passed.
         """
         if self._patient:
             return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)

@@ -108,7 +108,7 @@ async def test_every_time_limit_is_in_librados_too_so_that_no_thread_stays(libra
     assert (conf["rados_mon_op_timeout"], conf["rados_osd_op_timeout"], conf["client_mount_timeout"]) == ("3", "3", "5")
 
 
-async def test_mgrs_are_asked_without_librados_own_limit_which_ends_the_process_when_they_answer_late(
+async def test_mgrs_that_do_not_answer_are_given_up_in_time_though_librados_has_no_limit(
     librados: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rados, "GRACE", 0.0)
