@@ -312,6 +312,23 @@ def probes(context: Context, daemon: Daemon, prefix: str = "status") -> JsonObje
     return workload.probes(own, chosen)
 
 
+def pod_with_data(context: Context, container: JsonObject, keyring_secret: str, path: str) -> JsonObject:
+    """The pod of a daemon that keeps nothing: its container has an empty directory at `path`, for the user `ceph`."""
+    container = {**container, "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": path}]}
+    give_to_ceph = {
+        "name": "chown-data",
+        "command": ["chown", "ceph:ceph", path, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
+        **image_fields(context),
+        "volumeMounts": container["volumeMounts"],
+        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
+    }
+    return {
+        "initContainers": [give_to_ceph],
+        "containers": [container],
+        "volumes": [*volumes(keyring_secret), {"name": "data", "emptyDir": {}}],
+    }
+
+
 def pod_template(
     context: Context,
     daemon: Daemon,

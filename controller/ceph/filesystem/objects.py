@@ -18,10 +18,9 @@ from controller.ceph.pods import (
     image_fields,
     ip_flags,
     pod_template,
+    pod_with_data,
     probes,
     security_context,
-    volume_mounts,
-    volumes,
 )
 from controller.framework.disruption import budget
 from controller.framework.labels import recommended
@@ -87,26 +86,13 @@ def mds_deployment(filesystem: CephFilesystem, context: Context, mds_id: str) ->
         ],
         **image_fields(context),
         "env": environment(),
-        "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": data}],
         "securityContext": security_context(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **context.pods.container_resources(KEY),
         # Answered without the daemon's own locks, and without mons: neither a long replay nor their outage kills it.
         **probes(context, daemon, prefix="version"),
     }
-    give_to_ceph = {
-        "name": "chown-data",
-        "command": ["chown", "ceph:ceph", data, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
-        **image_fields(context),
-        "volumeMounts": container["volumeMounts"],
-        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
-    }
-    pod: JsonObject = {
-        "initContainers": [give_to_ceph],
-        "containers": [container],
-        "volumes": [*volumes(keyring_name(mds_id)), {"name": "data", "emptyDir": {}}],
-    }
-    template = pod_template(context, daemon, pod)
+    template = pod_template(context, daemon, pod_with_data(context, container, keyring_name(mds_id), data))
     template["metadata"]["labels"][FILESYSTEM_LABEL] = context.owner.name
     # A node that is lost takes as few of one file system's daemons with it as can be.
     alike = _selector(context)

@@ -14,10 +14,9 @@ from controller.ceph.pods import (
     image_fields,
     ip_flags,
     pod_template,
+    pod_with_data,
     probes,
     security_context,
-    volume_mounts,
-    volumes,
 )
 from controller.framework.disruption import budget
 from controller.framework.monitoring import SERVICE_MONITOR, monitor, scrape_annotations
@@ -48,25 +47,12 @@ def mgr_deployment(spec: MgrSpec, context: Context, daemon: Daemon) -> JsonObjec
             {"name": "mgr", "containerPort": 6800, "protocol": "TCP"},
             {"name": "http-metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
         ],
-        "volumeMounts": [*volume_mounts(), {"name": "data", "mountPath": data}],
         "securityContext": security_context(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         **context.pods.container_resources("mgr"),
         **probes(context, daemon),
     }
-    give_to_ceph = {
-        "name": "chown-data",
-        "command": ["chown", "ceph:ceph", data, "/run/ceph", "/var/log/ceph", "/var/lib/ceph/crash"],
-        **image_fields(context),
-        "volumeMounts": container["volumeMounts"],
-        "securityContext": security_context(("CHOWN", "DAC_OVERRIDE")),
-    }
-    pod: JsonObject = {
-        "initContainers": [give_to_ceph],
-        "containers": [container],
-        "volumes": [*volumes(keyring_name(daemon)), {"name": "data", "emptyDir": {}}],
-    }
-    template = pod_template(context, daemon, pod)
+    template = pod_template(context, daemon, pod_with_data(context, container, keyring_name(daemon), data))
     # Also where there is only one: it need not be restarted then when another is wanted.
     mgrs = {"app": APP, CLUSTER_LABEL: context.namespace}
     keep_apart(template["spec"], mgrs, strictly=not spec.allow_multiple_per_node)
