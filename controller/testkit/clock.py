@@ -1,7 +1,8 @@
 """Virtual time: an event loop whose clock jumps to the next timer when no task can run.
 
-Hours pass in milliseconds. Timers, timeouts and sleeps run in order and exactly on time. Code under test must use
-neither real I/O nor threads: the clock would jump while the loop waits for them.
+Hours pass in milliseconds. Timers, timeouts and sleeps run in order and exactly on time. The clock stands still while
+a worker thread of `anyio.to_thread` runs: what it computes takes no time. Code under test must not use real I/O: the
+clock would jump while the loop waits for it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ import selectors
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from anyio.to_thread import current_default_thread_limiter
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The time of the kit's wall clocks when virtual time begins."""
+THREAD_SECONDS = 60.0
+"""How long a worker thread may run, in real seconds."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -28,6 +33,10 @@ class _JumpingSelector(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
+        if not ready and timeout != 0 and current_default_thread_limiter().borrowed_tokens:
+            ready = super().select(THREAD_SECONDS)
+            if not ready:
+                raise RuntimeError(f"a worker thread has not ended after {THREAD_SECONDS:g} s")
         if not ready and timeout is None:
             raise RuntimeError("deadlock: every task waits, and no timer is set")
         if not ready and timeout is not None and timeout > 0:
