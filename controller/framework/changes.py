@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controller.framework.pods import trouble
 
@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.runtime.kube import Deployment, HasMetadata, Job, PersistentVolumeClaim, Pod, PodDisruptionBudget
+    from controller.runtime.mapping import Predicate
     from informers import Delta
+
+
+def changed[T](view: Callable[[T], object]) -> Predicate[T]:
+    """Whether an object came, went, or differs in what `view` gives of it."""
+    return lambda delta: _differs(delta, view)
+
+
+def appeared_or_went(delta: Delta[Any]) -> bool:
+    """Whether an object came or went."""
+    return delta.old is None or delta.new is None
 
 
 def pod_changed(delta: Delta[Pod]) -> bool:

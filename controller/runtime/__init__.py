@@ -28,6 +28,7 @@ from controller.runtime.mapping import (
     any_of,
     by_label,
     generation_changed,
+    in_namespace,
     labels_changed,
     owned_by,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "difference",
     "find_condition",
     "generation_changed",
+    "in_namespace",
     "is_true",
     "labels_changed",
     "object_reference",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controller.runtime.reconciler import Request
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from controller.runtime.kube import HasMetadata
-    from informers import Delta, Resource
+    from informers import Delta, Informer, Resource
 
 type ToRequests[T] = Callable[[T], Iterable[Request]]
 """The requests that an object stands for. Pure; called for the old and the new form of an object that changed."""
@@ -34,6 +34,15 @@ def owned_by(resource: Resource) -> ToRequests[HasMetadata]:
             and owner.kind == resource.kind
             and owner.api_version.rpartition("/")[0] == resource.group
         )
+
+    return to_requests
+
+
+def in_namespace(objects: Informer[Any]) -> ToRequests[HasMetadata]:
+    """Maps an object to all objects of a kind in its namespace, by the cache of that kind."""
+
+    def to_requests(obj: HasMetadata) -> tuple[Request, ...]:
+        return tuple(Request(*key) for key in objects.keys(obj.metadata.namespace))
 
     return to_requests
 

@@ -28,7 +28,15 @@ from controller.ceph.osd.reservations import Reservations
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, context_of, owner_of
 from controller.ceph.rbd import users
 from controller.framework import children, jobs
-from controller.framework.changes import budget_changed, claim_changed, deployment_changed, job_changed, pod_changed
+from controller.framework.changes import (
+    appeared_or_went,
+    budget_changed,
+    changed,
+    claim_changed,
+    deployment_changed,
+    job_changed,
+    pod_changed,
+)
 from controller.framework.deletion import Dependents
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.kind import ControlLoop, controller_of
@@ -36,7 +44,7 @@ from controller.framework.monitoring import SERVICE_MONITOR, Monitors
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
 from controller.framework.status import is_settled
-from controller.runtime import Request
+from controller.runtime import Request, in_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +58,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import ConfigMap, HasMetadata, Node, Secret
-    from informers import Delta, Informer
+    from informers import Informer
 
 MON_INTERVAL, OSD_INTERVAL, STATUS_INTERVAL = 45.0, 60.0, 60.0
 """Seconds between two looks at a cluster at rest; upstream's defaults."""
@@ -280,12 +288,11 @@ def register(
     controller = controller_of(manager, loop, clusters, workers=operator.workers)
     apps = frozenset((version.NAME, cleanup.APP, CONFIG_OVERRIDE)).union(*(part.apps for part in parts))
 
-    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
-        return [Request(*key) for key in clusters.keys(obj.metadata.namespace)]
+    neighbours = in_namespace(clusters)
 
     def of_parts(obj: HasMetadata) -> Iterable[Request]:
         """Objects of another kind that is run in the cluster, such as a file system, are none of its concern."""
-        return in_namespace(obj) if obj.metadata.labels.get("app") in apps else ()
+        return neighbours(obj) if obj.metadata.labels.get("app") in apps else ()
 
     def every(_: HasMetadata) -> Iterable[Request]:
         return [Request(cluster.metadata.namespace, cluster.metadata.name) for cluster in clusters.list()]
@@ -294,7 +301,7 @@ def register(
         """ConfigMaps and Secrets of the namespace may be anybody's: ours have the label, and some have a name."""
         meta = obj.metadata
         if CLUSTER_LABEL in meta.labels and meta.labels.get("app") in apps:
-            return in_namespace(obj)
+            return neighbours(obj)
         named = meta.name in (IDENTITY, ENDPOINTS, CONFIG_OVERRIDE)
         return [
             Request(meta.namespace, cluster.metadata.name)
@@ -312,24 +319,12 @@ def register(
     controller.watch(caches.secrets, concerned)
     for dependent in dependents:
         if dependent.objects is not None:
-            controller.watch(dependent.objects, in_namespace, predicate=_appeared_or_went)
-    controller.watch(caches.nodes, every, predicate=_node_changed)
+            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    controller.watch(caches.nodes, every, predicate=changed(_of_node))
     controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)
 
 
-def _appeared_or_went(delta: Delta[Any]) -> bool:
-    return delta.old is None or delta.new is None
-
-
-def _node_changed(delta: Delta[Node]) -> bool:
-    """Whether a change of a node can matter for placement; kubelets report much more, and often."""
-    old, new = delta.old, delta.new
-    if old is None or new is None:
-        return True
-    return (
-        old.spec != new.spec
-        or old.metadata.labels != new.metadata.labels
-        or old.status.addresses != new.status.addresses
-        or old.ready != new.ready
-    )
+def _of_node(node: Node) -> tuple[object, ...]:
+    """What of a node can matter for placement; kubelets report much more, and often."""
+    return node.spec, node.metadata.labels, node.status.addresses, node.ready

@@ -13,10 +13,10 @@ from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL
 from controller.ceph.filesystem.observe import BEFORE_MDS, Caches, Observer
 from controller.ceph.filesystem.status import show
 from controller.framework import children
-from controller.framework.changes import budget_changed, deployment_changed, pod_changed
+from controller.framework.changes import appeared_or_went, budget_changed, changed, deployment_changed, pod_changed
 from controller.framework.deletion import Dependents, of_namespace
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request, resource_of
+from controller.runtime import Request, in_namespace, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Delta, InformerFactory
+    from informers import InformerFactory
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephfilesystem.ceph.rook.io"
@@ -79,44 +79,36 @@ def register(
     )
     controller = controller_of(manager, loop, filesystems, workers=settings.workers)
 
-    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
-        return [Request(*key) for key in filesystems.keys(obj.metadata.namespace)]
+    neighbours = in_namespace(filesystems)
 
     def concerned(obj: HasMetadata) -> Iterable[Request]:
         """Objects of MDS daemons are their file system's; those of others matter to an upgrade."""
         labels = obj.metadata.labels
         if labels.get("app") == APP:
             return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))]
-        return in_namespace(obj) if labels.get("ceph_daemon_type") in BEFORE_MDS else ()
+        return neighbours(obj) if labels.get("ceph_daemon_type") in BEFORE_MDS else ()
 
     def own_only(obj: HasMetadata) -> Iterable[Request]:
         return concerned(obj) if obj.metadata.labels.get("app") == APP else ()
 
-    controller.watch(clusters, in_namespace, predicate=_cluster_changed)
+    controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
     controller.watch(caches.deployments, concerned, predicate=deployment_changed)
     controller.watch(caches.pods, own_only, predicate=pod_changed)
     controller.watch(caches.budgets, own_only, predicate=budget_changed)
     controller.watch(caches.secrets, own_only)
     for dependent in dependents:
         if dependent.objects is not None:
-            controller.watch(dependent.objects, in_namespace, predicate=_appeared_or_went)
+            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
     manager.add(controller)
 
 
-def _cluster_changed(delta: Delta[CephCluster]) -> bool:
-    """Whether a CephCluster came, went, was edited, or can be asked now when it could not before, or the other way."""
-    old, new = delta.old, delta.new
-    if old is None or new is None:
-        return True
-    before, after = old.status, new.status
+def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
+    """What file systems depend on."""
+    status = cluster.status
     return (
-        old.metadata.generation != new.metadata.generation
-        or obstacles(before.ceph) != obstacles(after.ceph)
-        or before.ceph.health != after.ceph.health
-        or before.version != after.version
-        or before.storage.device_classes != after.storage.device_classes
+        cluster.metadata.generation,
+        obstacles(status.ceph),
+        status.ceph.health,
+        status.version,
+        status.storage.device_classes,
     )
-
-
-def _appeared_or_went(delta: Delta[HasMetadata]) -> bool:
-    return delta.old is None or delta.new is None

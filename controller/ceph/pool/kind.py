@@ -10,12 +10,13 @@ from controller.ceph.pool.act import POOLS, handlers
 from controller.ceph.pool.analyze import analyze
 from controller.ceph.pool.observe import Observer
 from controller.ceph.pool.status import show
+from controller.framework.changes import changed
 from controller.framework.deletion import of_namespace
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request, resource_of
+from controller.runtime import in_namespace, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from controller.ceph.access.rados import Connections
     from controller.ceph.pools.observe import PoolObservation
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Delta, InformerFactory
+    from informers import InformerFactory
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephblockpool.ceph.rook.io"
@@ -55,21 +56,11 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     )
     controller = controller_of(manager, loop, pools, workers=settings.workers)
 
-    def in_namespace(cluster: CephCluster) -> Iterable[Request]:
-        return [Request(*key) for key in pools.keys(cluster.metadata.namespace)]
-
-    controller.watch(clusters, in_namespace, predicate=_health_changed)
+    controller.watch(clusters, in_namespace(pools), predicate=changed(_of_cluster))
     manager.add(controller)
 
 
-def _health_changed(delta: Delta[CephCluster]) -> bool:
-    """Whether a CephCluster came, went, or can be asked now when it could not before, or the other way round."""
-    old, new = delta.old, delta.new
-    if old is None or new is None:
-        return True
-    before, after = old.status, new.status
-    return (
-        obstacles(before.ceph) != obstacles(after.ceph)
-        or before.ceph.health != after.ceph.health
-        or before.storage.device_classes != after.storage.device_classes
-    )
+def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
+    """What pools depend on."""
+    status = cluster.status
+    return obstacles(status.ceph), status.ceph.health, status.storage.device_classes

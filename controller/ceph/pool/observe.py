@@ -9,6 +9,7 @@ import structlog
 
 from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.reach import reach
 from controller.ceph.access.threads import Lane
 from controller.ceph.pool.spec import pool_name
 from controller.ceph.pools.observe import PoolObservation, observe
@@ -42,13 +43,11 @@ class Observer:
     async def observe(self, pool: CephBlockPool, _: float) -> PoolObservation:
         """What the cluster says of a pool, or why it cannot be asked."""
         namespace = pool.metadata.namespace
-        clusters = self._clusters.list(namespace)
-        if not clusters:
-            return PoolObservation(waits_for=f"a CephCluster in namespace {namespace}", cluster_gone=True)
-        cluster, ceph = clusters[0], self._connections.get(namespace)
-        health, name = cluster.status.ceph.health, f"CephCluster {cluster.metadata.name}"
-        if ceph is None or not health:
-            return PoolObservation(waits_for=f"{name} to answer")
+        way = reach(self._clusters, self._connections, namespace)
+        cluster, ceph = way.cluster, way.ceph
+        if cluster is None or ceph is None:
+            return PoolObservation(waits_for=way.waits_for, cluster_gone=cluster is None)
+        name = f"CephCluster {cluster.metadata.name}"
         codes = ", ".join(obstacles(cluster.status.ceph))
         try:
             seen = await observe(ceph, pool_name(pool), pool.spec)

@@ -11,16 +11,18 @@ from controller.apis.ceph import (
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
 )
+from controller.ceph.access.reach import answers_otherwise
 from controller.ceph.subvolumegroup.act import GROUPS, handlers
 from controller.ceph.subvolumegroup.analyze import analyze
 from controller.ceph.subvolumegroup.observe import Observer
 from controller.ceph.subvolumegroup.status import show
+from controller.framework.changes import changed
 from controller.framework.deletion import Dependent, of_namespace
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request, resource_of
+from controller.runtime import in_namespace, resource_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from controller.ceph.access.rados import Connections
     from controller.ceph.subvolumegroup.observe import GroupObservation
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Client, Delta, InformerFactory
+    from informers import Client, InformerFactory
 
 CLUSTERS, FILESYSTEMS = resource_of(CEPH_CLUSTER), resource_of(CEPH_FILESYSTEM)
 FINALIZER = "cephfilesystemsubvolumegroup.ceph.rook.io"
@@ -77,21 +79,10 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     )
     controller = controller_of(manager, loop, groups, workers=settings.workers)
 
-    def in_namespace(obj: HasMetadata) -> Iterable[Request]:
-        return [Request(*key) for key in groups.keys(obj.metadata.namespace)]
-
-    controller.watch(clusters, in_namespace, predicate=_answers_otherwise)
-    controller.watch(filesystems, in_namespace, predicate=_phase_changed)
+    controller.watch(clusters, in_namespace(groups), predicate=answers_otherwise)
+    controller.watch(filesystems, in_namespace(groups), predicate=changed(_phase))
     manager.add(controller)
 
 
-def _answers_otherwise(delta: Delta[CephCluster]) -> bool:
-    """Whether a CephCluster came, went, or can be asked now when it could not before, or the other way round."""
-    old, new = delta.old, delta.new
-    return old is None or new is None or bool(old.status.ceph.health) != bool(new.status.ceph.health)
-
-
-def _phase_changed(delta: Delta[CephFilesystem]) -> bool:
-    """Whether a CephFilesystem came, went, or is in another phase than before."""
-    old, new = delta.old, delta.new
-    return old is None or new is None or old.status.phase != new.status.phase
+def _phase(filesystem: CephFilesystem) -> str:
+    return filesystem.status.phase

@@ -9,6 +9,7 @@ import structlog
 
 from controller.ceph.access.filesystems import groups_of, parse, subvolumes_of
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.reach import reach
 from controller.ceph.subvolumegroup.spec import NO_QUOTA, group_name
 
 if TYPE_CHECKING:
@@ -54,18 +55,14 @@ class Observer:
     async def observe(self, group: CephFilesystemSubVolumeGroup, _: float) -> GroupObservation:
         """What the cluster says of a group, or why it cannot be asked."""
         namespace = group.metadata.namespace
-        clusters = self._clusters.list(namespace)
-        if not clusters:
-            return GroupObservation(waits_for=f"a CephCluster in namespace {namespace}", gone=True)
-        cluster, ceph = clusters[0], self._connections.get(namespace)
-        name = f"CephCluster {cluster.metadata.name}"
-        if ceph is None or not cluster.status.ceph.health:
-            return GroupObservation(waits_for=f"{name} to answer")
+        way = reach(self._clusters, self._connections, namespace)
+        if way.cluster is None or way.ceph is None:
+            return GroupObservation(waits_for=way.waits_for, gone=way.cluster is None)
         try:
-            return await observe(ceph, group)
+            return await observe(way.ceph, group)
         except CephError as error:
             log.info("Group cannot be asked for", group=group.metadata.name, namespace=namespace, error=str(error))
-            return GroupObservation(waits_for=f"the mgr of {name} to answer")
+            return GroupObservation(waits_for=f"the mgr of CephCluster {way.cluster.metadata.name} to answer")
 
 
 async def observe(ceph: Cluster, group: CephFilesystemSubVolumeGroup) -> GroupObservation:
