@@ -121,6 +121,11 @@ def _steps(operation: CassandraOperation, seen: Observation, decision: Decision,
         if has_turn:
             yield _give_back(mine, decision.message or "nothing of it is at work")
     for task in decision.at_work:
+        way = act.way(task, _keyspaces(seen)) if act is not None else None
+        if isinstance(way, str) and way in seen.stalled and not decision.break_off:
+            stop = StopJob(operation.metadata.namespace, way, seen.working[way])
+            yield Step(subject=task.piece, reason=seen.stalled[way], action=stop, lane=f"stop {task.piece}")
+            continue
         row = decision.ledger.rows[task.piece]
         waits_for = row.message or f"{task.part} to be done"
         reason = act.reason(task) if act is not None else "it was begun"
@@ -248,6 +253,8 @@ def _hold(operation: CassandraOperation, seen: Observation) -> str:
         return held
     if held := unrest(ring.roster, ring.scene):
         return after(held)
+    if seen.leftover:
+        return f"{seen.leftover} to end, whose Job is gone: where the node is gone for good, delete the pod by force"
     if ring.scene.keyspaces is None:
         return "a member to tell which keyspaces there are"
     return "" if seen.pieces else "a keyspace to be there"
