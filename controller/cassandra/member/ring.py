@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from controller.cassandra.member.roster import Roster
 
 MAX_NAMED = 3
+BULK_LOAD = "Bulk Load"
+"""What Cassandra calls the streams of one (`StreamOperation`)."""
 
 
 class Problem(StrEnum):
@@ -312,6 +314,12 @@ def busy(roster: Roster, scene: Scene) -> str:
     ]
     streams = [f"{n} streams data" for n in roster.members if (s := scene.of(n).state) is not None and s.streams]
     return some([*running, *streams], 3)
+
+
+def bulk_loading(roster: Roster, scene: Scene) -> list[str]:
+    """The members between which rows are on their way that a bulk load brings."""
+    states = {name: state for name in sorted(roster.members) if (state := scene.of(name).state) is not None}
+    return [name for name, state in states.items() if any(s.operation == BULK_LOAD for s in state.streams)]
 
 
 def _is_live(ring: Ring, host_id: str, likely: str = "") -> bool:

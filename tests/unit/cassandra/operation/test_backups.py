@@ -290,6 +290,29 @@ async def test_rows_are_not_thrown_away_once_the_operation_is_being_deleted() ->
 
 
 @virtual_time
+async def test_a_restore_waits_for_what_cassandra_still_loads_of_one_that_was_broken_off() -> None:
+    async with ring(a=3) as (life, jobs):
+        jobs.stuck = {"load"}
+        life.order("late", restore=RESTORE, deadlineSeconds=60)
+        await life.until(lambda: "load" in jobs.commands())
+        life.world.loading = {"store-dc1-a-0", "store-dc1-a-2"}
+        await life.ended("late", "Failed")
+        assert not jobs.running()
+        jobs.began.clear()
+        jobs.stuck = set()
+        life.order("again", restore={**RESTORE, "overwrite": ["app"]})
+        await asyncio.sleep(600)
+        message = "store-dc1-a-0, store-dc1-a-2 to end a bulk load, as of a restore that was broken off"
+        assert life.operation("again").status.message == f"waits for {message}"
+        assert jobs.began == []
+        life.world.loading = set()
+        await life.until(lambda: "load" in jobs.commands())
+        # Its own rows are on their way.
+        life.world.loading = {"store-dc1-a-0"}
+        await life.ended("again")
+
+
+@virtual_time
 async def test_a_deadline_ends_the_job_that_is_at_work() -> None:
     async with ring(a=1) as (life, jobs):
         jobs.stuck = {"upload"}
