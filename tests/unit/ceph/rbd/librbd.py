@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
@@ -73,6 +73,8 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    source: int = 0
+    """Who moved it to the trash; 3: a removal that is under way."""
 
     def content(self) -> str:
         """What a client reads. A parent's data is gone with its snapshot."""
@@ -220,8 +222,9 @@ class Cluster:
         image = ioctx.images.pop(name)
         ioctx.trash[image.id] = image
 
-    def trash_list(self, ioctx: Pool) -> list[dict[str, str]]:
-        return [{"id": image.id, "name": image.name} for image in ioctx.trash.values()]
+    def trash_list(self, ioctx: Pool) -> Iterator[dict[str, str]]:
+        for image in ioctx.trash.values():
+            yield {"id": image.id, "name": image.name, "source": ("USER", "MIRRORING")[image.source]}
 
     def trash_remove(self, ioctx: Pool, image_id: str) -> None:
         if image_id not in ioctx.trash:

@@ -164,6 +164,19 @@ async def test_what_others_moved_to_the_trash_stays_there(cluster: Cluster, monk
     assert cluster.left() == [f"csi-vol-{UID}"]
 
 
+async def test_a_removal_that_is_under_way_holds_up_no_other(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """librbd's Python module fails on it."""
+    await operator(cluster, monkeypatch).create(new(volume(COPY), Source(volume=volume(), size=5)))
+    cluster.add("p", "removed").source = 3
+    cluster.trash_move(cluster.pools["p"], "removed", 0)
+    await operator(cluster, monkeypatch).delete(volume())
+    await operator(cluster, monkeypatch).delete(volume(COPY))
+    assert cluster.left() == [f"csi-vol-{UID}", "removed"]
+    cluster.pools["p"].trash = {key: kept for key, kept in cluster.pools["p"].trash.items() if not kept.source}
+    await operator(cluster, monkeypatch).delete(volume(COPY))
+    assert cluster.left() == []
+
+
 async def test_nor_is_a_clone_of_a_deleted_image_taken_for_deleted(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
