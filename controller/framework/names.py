@@ -12,27 +12,30 @@ from hashlib import sha256
 LIMIT = 63
 """Characters of a label value, and of the name of whatever puts its name into a label, as a Job does."""
 
+LONGEST = 253
+"""Characters of the name of whatever does not."""
+
 _DIGEST = 8
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 
 
-def object_name(text: str) -> str:
-    """A name for an object: a DNS subdomain of at most `LIMIT` characters."""
-    if len(text) <= LIMIT and _NAME.fullmatch(text):
+def object_name(text: str, limit: int = LIMIT) -> str:
+    """A name for an object: a DNS subdomain of at most `limit` characters."""
+    if len(text) <= limit and _NAME.fullmatch(text):
         return text
     labels = (label.strip("-") for label in re.sub(r"[^a-z0-9.-]", "-", text.lower()).split("."))
-    return _told_apart(".".join(filter(None, labels)), text)
+    return _told_apart(".".join(filter(None, labels)), text, limit)
 
 
 def label_value(text: str) -> str:
     """A value for a label."""
     if len(text) <= LIMIT and _VALUE.fullmatch(text):
         return text
-    return _told_apart(re.sub(r"[^-A-Za-z0-9_.]", "-", text).lstrip("-_."), text)
+    return _told_apart(re.sub(r"[^-A-Za-z0-9_.]", "-", text).lstrip("-_."), text, LIMIT)
 
 
-def _told_apart(fit: str, text: str) -> str:
+def _told_apart(fit: str, text: str, limit: int) -> str:
     digest = sha256(text.encode()).hexdigest()[:_DIGEST]
-    kept = fit[: LIMIT - _DIGEST - 1].rstrip("-_.")
+    kept = fit[: limit - _DIGEST - 1].rstrip("-_.")
     return f"{kept}-{digest}" if kept else digest

@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from controller.framework.names import LONGEST, object_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -136,4 +138,5 @@ def surplus(keep: HistorySpec, succeeded: Iterable[tuple[str, str]], failed: Ite
 
 def operation_name(schedule: str, time: float) -> str:
     """The name of the operation of a schedule that was due at `time`: the same however often it is made."""
-    return f"{schedule}-{int(timedelta(seconds=time) / timedelta(minutes=1))}"
+    minute = f"-{int(timedelta(seconds=time) / timedelta(minutes=1))}"
+    return object_name(schedule, LONGEST - len(minute)) + minute

@@ -7,6 +7,7 @@ and ranges. https://docs.aws.amazon.com/AmazonS3/latest/API/
 from __future__ import annotations
 
 import hashlib
+import ssl
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -85,12 +86,13 @@ class Bucket:
         credentials: A directory with a file for each key of the Secret.
 
     Raises:
-        HopelessError: The Secret lacks a key, or a field of the location means nothing.
+        HopelessError: A Secret lacks a key or has no certificate, or a field of the location means nothing.
     """
 
     def __init__(self, location: Location, credentials: Path) -> None:
         self._location = location
         keys = {name: _read(credentials, key) for name, key in _KEYS.items()}
+        _check(location.ca)
         config = Config(
             connect_timeout=10,
             read_timeout=60,
@@ -237,8 +239,19 @@ class _AbsentError(BucketError):
     """There is no such object."""
 
 
+def _check(ca: str) -> None:
+    """Finds out whether a file has an authority; the library would do so only when a server answers."""
+    try:
+        ssl.create_default_context(cafile=ca or None)
+    except (ssl.SSLError, OSError) as error:
+        raise HopelessError(f"what the Secret of s3.caSecretName has is no certificate in PEM: {error}") from error
+
+
 def _read(directory: Path, key: str) -> str:
     try:
-        return (directory / key).read_text().strip()
+        found = (directory / key).read_text().strip()
     except OSError as error:
         raise HopelessError(f"the Secret of s3.credentialsSecretName has no key {key}") from error
+    if not found:
+        raise HopelessError(f"the Secret of s3.credentialsSecretName has nothing under the key {key}")
+    return found

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import msgspec
 
-from controller.cassandra.backup.bucket import Location
+from controller.cassandra.backup.bucket import HopelessError, Location
 
 S3, LOGIN, ADMIN = (Path("/etc/rook") / name for name in ("s3", "login", "admin"))
 """Where Secrets are mounted: the S3's credentials, the superuser, what members' programs let in."""
 S3_CA = Path("/etc/rook/s3-ca")
+"""Where the Secret of `caSecretName` is mounted, if there is one."""
+CA_KEY = "ca.crt"
+"""Its key with the authority."""
 HOPELESS = 3
 """Exit status where trying again does not help."""
 
@@ -54,13 +57,19 @@ class Options(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
 
     @property
     def location(self) -> Location:
-        """Where the bucket is."""
-        ca = S3_CA / "ca.crt"
+        """Where the bucket is.
+
+        Raises:
+            HopelessError: A Secret for the authority is mounted, and has none.
+        """
+        ca = S3_CA / CA_KEY
+        if S3_CA.is_dir() and not (ca.is_file() and ca.stat().st_size):
+            raise HopelessError(f"the Secret of s3.caSecretName has nothing under the key {CA_KEY}")
         return Location(
             bucket=self.bucket,
             prefix=self.prefix,
             endpoint=self.endpoint,
             region=self.region,
             path_style=self.path_style,
-            ca=str(ca) if ca.exists() else "",
+            ca=str(ca) if S3_CA.is_dir() else "",
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from controller.apis.meta import ObjectMeta
 from controller.cassandra.backup.acts import Ground
+from controller.cassandra.backup.secrets import lacking, needed
 from controller.cassandra.cluster.turns import CHANGES
 from controller.cassandra.member.ring import unrest
 from controller.cassandra.member.steps import Tell, after
@@ -34,6 +35,8 @@ FINALIZER = "operation.cassandra.rook.io"
 LANE = "operation"
 AT_WORK, HELD = 5.0, 15.0
 """Seconds between two looks at an Operation that is at work, and at one that waits."""
+SECRETS_SECONDS = 120.0
+"""Seconds after an Operation is made in which the Secrets that it names may still come."""
 MAX_NAMED = 10
 """Keyspaces that a message names."""
 _CHANGES = frozenset({"Wait", *(change.__name__ for change in CHANGES)})
@@ -204,6 +207,11 @@ def _wrong(operation: CassandraOperation, ledger: Ledger, seen: Observation) -> 
     roster = seen.ring.roster if seen.ring is not None else None
     if refused := act.refusal(ledger, roster):
         return refused
+    made = operation.metadata.creation_timestamp
+    if ledger.started is None and made and seen.now >= seconds_of(made) + SECRETS_SECONDS:
+        lacks = lacking(needed(spec), seen.secrets)
+        if lacks:
+            return lacks
     if seen.cluster is None and ledger.started is not None:
         return f"Cluster {spec.cluster} does not exist any more"
     keyspaces = seen.ring.scene.keyspaces if seen.ring is not None else None
@@ -225,6 +233,9 @@ def _hold(operation: CassandraOperation, seen: Observation) -> str:
         return f"Operation {first}, which goes first, to end"
     if operation.spec.backup is not None and operation.status.started is None and seen.snapshots:
         return f"Operation {seen.snapshots}, whose snapshots members keep, to end"
+    lacks = lacking(needed(operation.spec), seen.secrets) if operation.status.started is None else ""
+    if lacks:
+        return f"a Secret: {lacks}"
     if cluster is None:
         return f"Cluster {operation.spec.cluster} to exist"
     if cluster.metadata.deletion_timestamp is not None:

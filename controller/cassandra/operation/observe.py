@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controller.apis.cassandra import CASSANDRA_OPERATION
 from controller.cassandra.access.answers import JobState
 from controller.cassandra.backup.objects import APP
+from controller.cassandra.backup.secrets import needed
 from controller.cassandra.member.steps import Tell
 from controller.cassandra.member.turn import ANNOTATION
 from controller.cassandra.operation.work import act_of
@@ -49,6 +50,7 @@ class Observation:
         pieces: Members and their keyspaces; None: they are not known.
         heard: What is heard of the tasks that the Operation is at.
         working: The Jobs that it has made, by name: their uids.
+        secrets: Of the Secrets that it names, by name of those that there are: the keys that have a value.
     """
 
     now: float
@@ -60,6 +62,7 @@ class Observation:
     pieces: tuple[Piece, ...] | None = None
     heard: Mapping[Task, Word] = field(default_factory=dict)
     working: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class JobCaches:
@@ -93,7 +96,7 @@ class Observer:
         operations = [o for o in self._caches.operations.list(namespace) if o.spec.cluster == operation.spec.cluster]
         kept = next((o.metadata.name for o in operations if _keeps_snapshots(o)), "")
         queue = tuple(_queued(other, kept) for other in operations)
-        seen = Observation(now=now, cluster=found, queue=queue, snapshots=kept)
+        seen = Observation(now=now, cluster=found, queue=queue, snapshots=kept, secrets=self._secrets(operation))
         if found is None:
             return seen
         config_map = self._caches.config_maps.get(namespace, roster_name(found))
@@ -129,6 +132,15 @@ class Observer:
         answered = await self._rings.jobs(ring, set(told))
         heard |= {told[key]: _word(job) for key, job in answered.items()}
         return replace(seen, pieces=pieces, heard=heard)
+
+    def _secrets(self, operation: CassandraOperation) -> dict[str, frozenset[str]]:
+        namespace, names = operation.metadata.namespace, {one.name for one in needed(operation.spec)}
+        found = {name: self._caches.secrets.get(namespace, name) for name in names}
+        return {
+            name: frozenset(key for key, value in secret.data.items() if value)
+            for name, secret in found.items()
+            if secret is not None
+        }
 
     async def _runs(self, operation: CassandraOperation, now: float) -> dict[str, jobs.Run]:
         """The Jobs that an Operation has made, by name."""

@@ -40,6 +40,12 @@ def test_any_text_becomes_a_valid_name_and_label(text: str) -> None:
     assert len(value) <= 63
 
 
+@given(st.text(max_size=300))
+def test_a_name_of_what_may_be_longer_is_cut_later(text: str) -> None:
+    assert DNS.fullmatch(object_name(text, 253))
+    assert len(object_name(text, 253)) <= 253
+
+
 @given(st.lists(st.text(max_size=100), unique=True, max_size=20))
 def test_different_texts_stay_different(texts: list[str]) -> None:
     assert len({object_name(text) for text in texts}) == len(texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from controller.apis.operations import HistorySpec, ScheduleSpec
 from controller.framework.schedules import Due, ScheduleError, due, operation_name, surplus, times
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+"""As Kubernetes itself has it, in its package validation."""
+NAMES = st.from_regex(rf"{_LABEL}(\.{_LABEL}){{0,3}}", fullmatch=True).filter(lambda name: len(name) <= 253)
 
 
 def at(text: str) -> float:
@@ -130,6 +136,21 @@ def test_the_oldest_that_ended_go() -> None:
 def test_the_name_tells_the_minute() -> None:
     assert operation_name("weekly", NIGHT) == operation_name("weekly", NIGHT + 59) == f"weekly-{int(NIGHT / 60)}"
     assert operation_name("weekly", NIGHT + 60) != operation_name("weekly", NIGHT)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5, unique=True), st.integers(min_value=0, max_value=2**40))
+def test_the_name_is_legal_and_another_one_for_each_schedule_and_minute(schedules: list[str], time: int) -> None:
+    made = [operation_name(schedule, time + 60 * minute) for schedule in schedules for minute in range(3)]
+    assert len(set(made)) == len(made)
+    for name in made:
+        assert re.fullmatch(NAME, name)
+        assert len(name) <= 253
+
+
+def test_the_longest_names_are_told_apart_by_their_last_letter() -> None:
+    one, two = (operation_name("s" * 252 + last, NIGHT) for last in "ab")
+    assert one != two
+    assert one.endswith(f"-{int(NIGHT / 60)}")
 
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "Asia/Kathmandu"])

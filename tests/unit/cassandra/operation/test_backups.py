@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from controller.cassandra.access.answers import (
     UnansweredError,
 )
 from controller.cassandra.backup.acts import AT_ONCE, TAG
-from controller.cassandra.cluster.observe import OPERATIONS
-from controller.runtime.kube import JOB
+from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
+from controller.runtime.kube import JOB, SECRET
 from controller.testkit import virtual_time
-from tests.unit.cassandra.life import Life, living, operator, spec
+from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.operation.jobs import Jobs
 from tests.unit.cassandra.talk import WorldMember
 from tests.unit.cassandra.world import NAMESPACE
@@ -51,6 +52,7 @@ async def ring(
                 jobs.tick()
 
         tasks.start_soon(go_on)
+        secret(life, "s3", AWS_ACCESS_KEY_ID="id", AWS_SECRET_ACCESS_KEY="key")
         wanted: dict[str, Any] = racks or {"a": 2}
         life.create({**spec(**wanted), **({"encryption": encryption} if encryption else {})})
         if operated:
@@ -58,6 +60,12 @@ async def ring(
             life.world.told.clear()
         yield life, jobs
         tasks.cancel_scope.cancel()
+
+
+def secret(life: Life, name: str, **data: str) -> None:
+    """Makes a Secret of the user's."""
+    found = {key.replace("_crt", ".crt"): base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    life.server.create(SECRET, {"metadata": {"name": name, "namespace": NAMESPACE}, "data": found})
 
 
 def told(life: Life) -> list[tuple[str, str]]:
@@ -156,6 +164,62 @@ async def test_what_cannot_be_backed_up_is_refused(keyspaces: list[str], words: 
         await life.ended("monday", "Failed")
         assert words in life.operation("monday").status.message
         assert (told(life), jobs.began) == ([], [])
+
+
+@virtual_time
+@pytest.mark.parametrize("act", ["backup", "restore"])
+@pytest.mark.parametrize(
+    ("field", "data", "words"),
+    [
+        ("caSecretName", None, "which does not exist"),
+        ("caSecretName", {"tls_crt": "CERTIFICATE"}, "which has nothing under the key ca.crt"),
+        ("caSecretName", {"ca_crt": ""}, "which has nothing under the key ca.crt"),
+        ("credentialsSecretName", None, "which does not exist"),
+        ("credentialsSecretName", {"AWS_ACCESS_KEY_ID": "id"}, "which has nothing under the key AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+async def test_a_secret_that_lacks_what_is_needed_of_it_is_named(
+    act: str, field: str, data: dict[str, str] | None, words: str
+) -> None:
+    async with ring(a=1) as (life, jobs):
+        if data is not None:
+            secret(life, "other", **data)
+        s3 = {**S3, field: "other"}
+        life.order(
+            "monday", **{act: {**RESTORE, "source": {"s3": s3}} if act == "restore" else {"destination": {"s3": s3}}}
+        )
+        path = "spec.restore.source.s3" if act == "restore" else "spec.backup.destination.s3"
+        message = f"{path}.{field} names Secret other, {words}"
+        await life.until(lambda: message in life.operation("monday").status.message)
+        assert life.operation("monday").status.message == f"waits for a Secret: {message}"
+        await life.ended("monday", "Failed")
+        (failed,) = [c for c in life.operation("monday").status.conditions if c.type == "Failed"]
+        assert (failed.status, failed.message) == ("True", message)
+        assert (told(life), jobs.began) == ([], [])
+
+
+@virtual_time
+async def test_a_secret_may_come_after_the_operation_that_names_it() -> None:
+    async with ring(a=1) as (life, _):
+        life.order("monday", backup={"destination": {"s3": {**S3, "caSecretName": "s3-ca"}}})
+        await asyncio.sleep(60)
+        secret(life, "s3-ca", ca_crt="CERTIFICATE")
+        await life.ended("monday")
+
+
+@virtual_time
+async def test_a_schedule_with_the_longest_name_makes_backups() -> None:
+    async with ring(a=1) as (life, jobs):
+        meta = {"name": "s" * 253, "namespace": NAMESPACE}
+        operation = {"cluster": NAME, "backup": BACKUP}
+        life.server.create(SCHEDULES, {"metadata": meta, "spec": {"schedule": "0 * * * *", "operation": operation}})
+        await life.until(lambda: jobs.commands() == ["upload", "seal"] * 2, within=3 * 3600)
+        names = {options.backup for _, options in jobs.began}
+        assert {len(name) for name in names} == {253}
+        assert len(names) == 2
+        made = [job["metadata"]["name"] for job in life.server.list(JOB, NAMESPACE)]
+        assert max(map(len, made)) <= 63
+        assert len(set(made)) == len(made) == 4
 
 
 @virtual_time
