@@ -213,5 +213,5 @@ def raise_inotify_limit() -> None:
 
 
 def run_on(node: str, *command: str) -> str:
-    """What a command on a node of the cluster wrote to stdout, whether or not it failed."""
-    return engine().run("exec", node, *command, check=False).stdout
+    """What a command on a node of the cluster wrote to stdout. Raises `RuntimeError` when it fails."""
+    return engine().run("exec", node, *command).stdout

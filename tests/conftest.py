@@ -1,7 +1,31 @@
-"""How long random search goes on, and from which seed: `make test` is the same each time, `make test-long` is not."""
+"""How long random search goes on, and from which seed: `make test` is the same each time, `make test-long` is not.
 
+And what may run side by side where a run has several processes.
+"""
+
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=120)
 settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("ci")
+
+ALONE = ("e2e", "tests/integration")
+"""Directories whose tests share a cluster, servers or a network: one process runs all of a directory."""
+
+
+class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist publishes no types
+    """Hands a process a file of tests at a time, and of `ALONE` a directory."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.split("::")[0])
+        return next((directory for directory in ALONE if file.is_relative_to(directory)), str(file))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """The scheduler of a run with several processes."""
+    return Rooms(config, log)
