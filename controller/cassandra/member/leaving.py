@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
 from controller.cassandra.member.replication import short_of_copies
-from controller.cassandra.member.ring import Scene, busy, joined_unseen, keepers, unrest
+from controller.cassandra.member.ring import Scene, busy, halted, joined_unseen, keepers, unrest
 from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import (
     LANE,
@@ -85,10 +85,11 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
         job = scene.jobs.get((name, decommission(seat)))
         if job is not None and job.state is JobState.FAILED and seen.pod:
             # Told once more, it would leave without a check of who keeps its data.
-            halted = f"it stopped leaving: {job.message}; a restart takes that back"
-            yield Step(subject=name, reason=halted, action=Restart(name, seen.pod), lane=LANE)
+            stopped = f"it stopped leaving: {job.message}; a restart takes that back"
+            yield Step(subject=name, reason=stopped, action=Restart(name, seen.pod), lane=LANE)
             return
-        yield wait(name, reason, f"its data to be with the others{_streams(state)}")
+        by_hand = halted(state) if job is None and (name, decommission(seat)) in scene.jobs else ""
+        yield wait(name, reason, f"its data to be with the others{_streams(state)}{by_hand}")
         return
     if not seen.serves:
         yield wait(name, reason, coming(name, scene))

@@ -171,6 +171,14 @@ def _own(name: str, roster: Roster, scene: Scene) -> Iterator[Finding]:
             yield Finding(Problem.MEMBER_ZOMBIE, name, f"{name} runs with {off} off")
         else:
             yield Finding(Problem.MEMBER_DOWN, name, f"{name} is {mode}")
+    elif seen.state.mode is Mode.LEAVING:
+        text = f"{name} leaves the ring, told by hand{halted(seen.state)}"
+        yield Finding(Problem.OTHER_MOVE, name, text)
+
+
+def halted(state: State) -> str:
+    """What a person can do where one that leaves may have stopped, which 4.1 does not say; empty: it streams."""
+    return "" if state.streams else "; it streams nothing: if it has stopped, delete its pod, which takes that back"
 
 
 def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away: Collection[str]) -> Iterator[Finding]:

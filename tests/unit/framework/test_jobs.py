@@ -75,8 +75,11 @@ def conditions(ready: bool, at: str) -> dict[str, Any]:
     return {"conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": at}]}
 
 
-RUNS = {"phase": "Running", "containerStatuses": [{"name": "main", "ready": True, "state": {"running": {}}}]}
-UNSCHEDULED = {
+RUNS: dict[str, Any] = {
+    "phase": "Running",
+    "containerStatuses": [{"name": "main", "ready": True, "state": {"running": {}}}],
+}
+UNSCHEDULED: dict[str, Any] = {
     "conditions": [
         {"type": "PodScheduled", "status": "False", "message": "1 node was unschedulable", "lastTransitionTime": MADE}
     ]

@@ -323,11 +323,11 @@ async def test_a_deadline_ends_the_job_that_is_at_work() -> None:
         await life.until(lambda: told(life)[-1] == ("a-0", "ClearSnapshot"))
 
 
-CORDONED = {
+CORDONED: dict[str, Any] = {
     "phase": "Pending",
     "conditions": [{"type": "PodScheduled", "status": "False", "message": "1 node(s) were unschedulable"}],
 }
-LOST = {
+LOST: dict[str, Any] = {
     "phase": "Running",
     "conditions": [{"type": "Ready", "status": "False"}],
     "containerStatuses": [{"name": "backup", "ready": True, "state": {"running": {}}}],
