@@ -61,7 +61,8 @@ async def check(
         HopelessError: It cannot be; the message says why.
     """
     found, wanted = _wanted(bucket, backup, keyspaces)
-    read_members(bucket, found)
+    for _ in read_members(bucket, found):
+        pass
     (local,) = await session.query("SELECT release_version FROM system.local")
     own, written = (CassandraVersion.parse(text) for text in (local["release_version"], found.release))
     if own.release < written.release:
