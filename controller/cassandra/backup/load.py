@@ -162,20 +162,20 @@ async def _share(
         if not mark.exists():
             directory = scratch / keyspace / table
             directory.mkdir(parents=True, exist_ok=True)
-            say(f"{keyspace}.{table}: {portion.bytes} bytes")
+            say(f"{keyspace}.{table}: {portion.size} bytes")
             await anyio.to_thread.run_sync(_bring, bucket, directory, portion)
             seen = PurePosixPath(DATA, SCRATCH, scratch.name, keyspace, table)
             await _load(member, _job_id(scratch, keyspace, table), str(seen))
             mark.touch()
             shutil.rmtree(directory)
-        done = Loaded(done.files + portion.files, done.bytes + portion.bytes)
+        done = Loaded(done.files + portion.files, done.bytes + portion.size)
     return done
 
 
 def _check_space(scratch: Path, share: Share) -> None:
     """The largest table of the share is there twice for a while, and what other members stream comes meanwhile."""
     here = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
-    largest = max((portion.bytes for portion in share.portions), default=0)
+    largest = max((portion.size for portion in share.portions), default=0)
     needed = largest + share.streamed - here
     state = os.statvfs(scratch)
     free = int(state.f_bavail * state.f_frsize - SPARE * state.f_blocks * state.f_frsize)

@@ -29,14 +29,14 @@ class Portion:
     Attributes:
         keyspace: Its keyspace.
         table: Its name.
-        bytes: Of all of its files.
+        size: Bytes of all of its files.
         files: How many there are.
         packed: Its SSTables, in an order that is always the same.
     """
 
     keyspace: str
     table: str
-    bytes: int
+    size: int
     files: int
     packed: tuple[bytes, ...] = field(repr=False)
 
@@ -93,8 +93,9 @@ def share_of(bucket: Bucket, whole: Backup, keyspaces: Iterable[str], *, number:
             if found.key in packed:
                 packed[found.key] = msgspec.json.encode(found)
                 files[found.key[:2]] += len(found.files)
-    portions = [
-        Portion(*table, sum(sizes[key] for key in keys), files[table], tuple(packed[key] for key in keys))
-        for table, keys in ((table, tuple(keys)) for table, keys in groupby(own, key=lambda key: key[:2]))
-    ]
+    portions = []
+    for (keyspace, table), group in groupby(own, key=lambda key: key[:2]):
+        keys = tuple(group)
+        size = sum(sizes[key] for key in keys)
+        portions.append(Portion(keyspace, table, size, files[keyspace, table], tuple(packed[key] for key in keys)))
     return Share(tuple(portions), streamed)

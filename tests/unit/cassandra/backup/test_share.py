@@ -84,7 +84,7 @@ def test_each_file_is_in_one_share(members: int, tables: int, count: int) -> Non
         for portion in share.portions:
             files = [file for sstable in portion.sstables for file in sstable.files]
             assert {file.table for file in files} == {portion.table}
-            assert (portion.files, portion.bytes) == (len(files), sum(file.size for file in files))
+            assert (portion.files, portion.size) == (len(files), sum(file.size for file in files))
         sizes = [8 * (1000 + number % 7) for number in range(tables) if number % 3 != 2] * members
         assert share.streamed == sum(size * min(2, count) // count for size in sizes)
 
