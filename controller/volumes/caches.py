@@ -20,6 +20,15 @@ from controller.runtime.kube import (
 )
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.snapshots.kinds import (
+    CONTENTS,
+    SNAPSHOT_CLASSES,
+    SNAPSHOTS,
+    VolumeSnapshot,
+    VolumeSnapshotClass,
+    VolumeSnapshotContent,
+    handles,
+)
 
 if TYPE_CHECKING:
     from controller.apis.rook.node_report import NodeReport
@@ -31,6 +40,12 @@ BY_CLASS = "class"
 
 BY_IDENTITY = "identity"
 """The index of PersistentVolumes by the volume that they are of: by `Drivers.identities`."""
+
+BY_HANDLE = "handle"
+"""The index of PersistentVolumes by CSI driver and handle: by `handle_key`."""
+
+BY_SNAPSHOT = "snapshot"
+"""The index of VolumeSnapshotContents by the handle of the snapshot."""
 
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
@@ -50,6 +65,9 @@ class Caches:
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
+        snapshots: All VolumeSnapshots. This cache and those below are empty where the API server has not these kinds.
+        contents: All VolumeSnapshotContents, with the index `BY_SNAPSHOT`.
+        snapshot_classes: All VolumeSnapshotClasses.
     """
 
     claims: Informer[PersistentVolumeClaim]
@@ -58,6 +76,9 @@ class Caches:
     attachments: Informer[VolumeAttachment]
     nodes: Informer[Node]
     reports: Informer[NodeReport]
+    snapshots: Informer[VolumeSnapshot]
+    contents: Informer[VolumeSnapshotContent]
+    snapshot_classes: Informer[VolumeSnapshotClass]
 
 
 def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
@@ -75,12 +96,28 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
         attachments=informers.informer(VOLUME_ATTACHMENT, VolumeAttachment),
         nodes=informers.informer(NODE, Node),
         reports=reports_of(informers, namespace),
+        snapshots=informers.informer(SNAPSHOTS, VolumeSnapshot, cluster_wide=True, optional=True),
+        contents=informers.informer(CONTENTS, VolumeSnapshotContent, optional=True),
+        snapshot_classes=informers.informer(SNAPSHOT_CLASSES, VolumeSnapshotClass, optional=True),
     )
     caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
+    caches.volumes.add_index(BY_HANDLE, handles_of)
+    caches.contents.add_index(BY_SNAPSHOT, handles)
     caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
     caches.attachments.add_index(BY_NODE, lambda found: (found.spec.node_name,))
     caches.nodes.add_index(BY_ADDRESS, addresses_of)
     caches.reports.add_index(BY_CLIENT, clients_of)
     caches.reports.add_index(BY_MAPPED, mapped_by)
     return caches
+
+
+def handle_key(driver: str, handle: str) -> str:
+    """What the index `BY_HANDLE` has a volume by."""
+    return f"{driver} {handle}"
+
+
+def handles_of(volume: PersistentVolume) -> tuple[str, ...]:
+    """What the index `BY_HANDLE` has: nothing for a PersistentVolume that no CSI driver serves."""
+    csi = volume.spec.csi
+    return (handle_key(csi.driver, csi.volume_handle),) if csi is not None else ()

@@ -17,6 +17,7 @@ from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
+from controller.volumes.snapshots.act import Contents
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Node, PersistentVolume, StorageClass
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
+    from controller.volumes.snapshots.kinds import VolumeSnapshotClass
     from informers import Delta
 
 WORKERS = 4
-"""Volumes worked on at the same time, for each of the three controllers."""
+"""Volumes or snapshots worked on at the same time, for each of the controllers."""
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds until what failed is tried again: pods wait for it, and a cluster that is away comes back unannounced."""
@@ -46,6 +48,7 @@ class VolumeControllers:
         claims: Provisions and expands.
         volumes: Reclaims.
         attachments: Attaches.
+        snapshots: Takes snapshots, and destroys them.
     """
 
     drivers: Drivers
@@ -53,6 +56,7 @@ class VolumeControllers:
     claims: Controller
     volumes: Controller
     attachments: Controller
+    snapshots: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -78,6 +82,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         attachments=_controller(
             "attachments", Attachments(client, events, Observer(client, caches, namespace, drivers))
         ),
+        snapshots=_controller("snapshots", Contents(client, events, caches, drivers)),
     )
 
     def same_volume(name: str) -> Iterable[Request]:
@@ -91,6 +96,10 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
             if attachment.metadata.deletion_timestamp is not None or not attachment.status.attached
         ]
 
+    def of_snapshot_class(found: VolumeSnapshotClass) -> list[Request]:
+        name, contents = found.metadata.name, caches.contents.list()
+        return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
     serving.claims.watch(caches.claims)
     serving.claims.watch(caches.volumes, _claim_of)
     serving.claims.watch(caches.classes, serving.claims_of)
@@ -101,7 +110,9 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
-    for controller in (serving.claims, serving.volumes, serving.attachments):
+    serving.snapshots.watch(caches.contents)
+    serving.snapshots.watch(caches.snapshot_classes, of_snapshot_class)
+    for controller in (serving.claims, serving.volumes, serving.attachments, serving.snapshots):
         manager.add(controller)
     return serving
 
