@@ -15,7 +15,8 @@ GROUP = "snapshot.storage.k8s.io"
 _PREFIX = "snapshot.storage.kubernetes.io/"
 
 BEING_CREATED = f"{_PREFIX}volumesnapshot-being-created"
-"""The annotation of a content of whose snapshot there may be a part: from before it is taken until the status has it."""
+"""The annotation of a content of whose snapshot there may be a part: from before it is taken until its status has it.
+"""
 
 BEING_DELETED = f"{_PREFIX}volumesnapshot-being-deleted"
 """The annotation by which the snapshot-controller says that the VolumeSnapshot of a content is being deleted."""

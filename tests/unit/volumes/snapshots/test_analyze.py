@@ -25,7 +25,7 @@ from tests.unit.volumes.snapshots.objects import READY, SNAPSHOT_HANDLE, VOLUME,
 TAKEABLE = ContentObservation(volume=VOLUME, handle=SNAPSHOT_HANDLE)
 TAKE, UNMARK = TakeSnapshot(VOLUME, SNAPSHOT_HANDLE), UnmarkContent()
 DESTROY, RELEASE = DestroySnapshot(SNAPSHOT_HANDLE, VOLUME), ReleaseContent()
-GONE = {"deleting": True, "annotations": {BEING_DELETED: "yes"}}
+GONE: dict[str, Any] = {"deleting": True, "annotations": {BEING_DELETED: "yes"}}
 
 
 def actions(this: Any, seen: ContentObservation) -> list[object]:
