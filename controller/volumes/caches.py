@@ -55,19 +55,32 @@ BY_NODE = "node"
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotCaches:
+    """What the API server has of snapshots.
+
+    Attributes:
+        snapshots: All VolumeSnapshots.
+        contents: All VolumeSnapshotContents, with the index `BY_SNAPSHOT`.
+        classes: All VolumeSnapshotClasses.
+    """
+
+    snapshots: Informer[VolumeSnapshot]
+    contents: Informer[VolumeSnapshotContent]
+    classes: Informer[VolumeSnapshotClass]
+
+
+@dataclass(slots=True)
 class Caches:
     """What the API server has of volumes.
 
     Attributes:
         claims: All claims of the cluster, with the index `BY_CLASS`.
-        volumes: All PersistentVolumes, with the index `BY_IDENTITY`.
+        volumes: All PersistentVolumes, with the indexes `BY_IDENTITY` and `BY_HANDLE`.
         classes: All StorageClasses.
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
-        snapshots: All VolumeSnapshots. This cache and those below are empty where the API server has not these kinds.
-        contents: All VolumeSnapshotContents, with the index `BY_SNAPSHOT`.
-        snapshot_classes: All VolumeSnapshotClasses.
+        snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
     """
 
     claims: Informer[PersistentVolumeClaim]
@@ -76,9 +89,7 @@ class Caches:
     attachments: Informer[VolumeAttachment]
     nodes: Informer[Node]
     reports: Informer[NodeReport]
-    snapshots: Informer[VolumeSnapshot]
-    contents: Informer[VolumeSnapshotContent]
-    snapshot_classes: Informer[VolumeSnapshotClass]
+    snapshots: SnapshotCaches | None = None
 
 
 def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
@@ -96,20 +107,27 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
         attachments=informers.informer(VOLUME_ATTACHMENT, VolumeAttachment),
         nodes=informers.informer(NODE, Node),
         reports=reports_of(informers, namespace),
-        snapshots=informers.informer(SNAPSHOTS, VolumeSnapshot, cluster_wide=True, optional=True),
-        contents=informers.informer(CONTENTS, VolumeSnapshotContent, optional=True),
-        snapshot_classes=informers.informer(SNAPSHOT_CLASSES, VolumeSnapshotClass, optional=True),
     )
     caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
     caches.volumes.add_index(BY_HANDLE, handles_of)
-    caches.contents.add_index(BY_SNAPSHOT, handles)
     caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
     caches.attachments.add_index(BY_NODE, lambda found: (found.spec.node_name,))
     caches.nodes.add_index(BY_ADDRESS, addresses_of)
     caches.reports.add_index(BY_CLIENT, clients_of)
     caches.reports.add_index(BY_MAPPED, mapped_by)
     return caches
+
+
+def snapshot_caches_of(informers: InformerFactory) -> SnapshotCaches:
+    """The caches of snapshots, for an API server that has their kinds. Should it lose them, nothing else waits."""
+    found = SnapshotCaches(
+        snapshots=informers.informer(SNAPSHOTS, VolumeSnapshot, cluster_wide=True, optional=True),
+        contents=informers.informer(CONTENTS, VolumeSnapshotContent, optional=True),
+        classes=informers.informer(SNAPSHOT_CLASSES, VolumeSnapshotClass, optional=True),
+    )
+    found.contents.add_index(BY_SNAPSHOT, handles)
+    return found
 
 
 def handle_key(driver: str, handle: str) -> str:

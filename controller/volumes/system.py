@@ -13,11 +13,12 @@ from controller.runtime.controller import Controller
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of
+from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
+from controller.volumes.snapshots.presence import until_served
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ class VolumeControllers:
         claims: Provisions and expands.
         volumes: Reclaims.
         attachments: Attaches.
-        snapshots: Takes snapshots, and destroys them.
     """
 
     drivers: Drivers
@@ -56,7 +56,6 @@ class VolumeControllers:
     claims: Controller
     volumes: Controller
     attachments: Controller
-    snapshots: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -82,7 +81,6 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         attachments=_controller(
             "attachments", Attachments(client, events, Observer(client, caches, namespace, drivers))
         ),
-        snapshots=_controller("snapshots", Contents(client, events, caches, drivers)),
     )
 
     def same_volume(name: str) -> Iterable[Request]:
@@ -96,10 +94,6 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
             if attachment.metadata.deletion_timestamp is not None or not attachment.status.attached
         ]
 
-    def of_snapshot_class(found: VolumeSnapshotClass) -> list[Request]:
-        name, contents = found.metadata.name, caches.contents.list()
-        return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
-
     serving.claims.watch(caches.claims)
     serving.claims.watch(caches.volumes, _claim_of)
     serving.claims.watch(caches.classes, serving.claims_of)
@@ -110,11 +104,25 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
-    serving.snapshots.watch(caches.contents)
-    serving.snapshots.watch(caches.snapshot_classes, of_snapshot_class)
-    for controller in (serving.claims, serving.volumes, serving.attachments, serving.snapshots):
+    for controller in (serving.claims, serving.volumes, serving.attachments):
         manager.add(controller)
+    manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     return serving
+
+
+async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
+    """Adds the controller of snapshots once the API server has their kinds."""
+    await until_served(manager.client)
+    found = caches.snapshots = snapshot_caches_of(manager.informers)
+    controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
+
+    def of_class(changed: VolumeSnapshotClass) -> list[Request]:
+        name, contents = changed.metadata.name, found.contents.list()
+        return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
+    controller.watch(found.contents)
+    controller.watch(found.classes, of_class)
+    manager.add(controller)
 
 
 def _controller(name: str, reconciler: Reconciler) -> Controller:

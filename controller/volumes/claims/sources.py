@@ -84,9 +84,10 @@ def _snapshot(
     """A snapshot that is ready, by the content that it is bound to."""
     namespace = claim.metadata.namespace
     name, other = f"PersistentVolumeClaim {namespace}/{claim.metadata.name}", f"VolumeSnapshot {reference.name}"
-    found = caches.snapshots.get(namespace, reference.name)
+    there = caches.snapshots
+    found = there.snapshots.get(namespace, reference.name) if there is not None else None
     bound = found.status.bound_volume_snapshot_content_name if found is not None else ""
-    content = caches.contents.get("", bound) if bound else None
+    content = there.contents.get("", bound) if there is not None and bound else None
     if found is None or content is None:
         raise NotReadyError(f"VolumeSnapshot {namespace}/{reference.name} to be bound")
     # A content that names another VolumeSnapshot is of somebody else's data.

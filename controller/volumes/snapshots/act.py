@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.volumes.backend import Snapshot, Snapshots
-    from controller.volumes.caches import Caches
+    from controller.volumes.caches import Caches, SnapshotCaches
     from controller.volumes.drivers import Drivers
     from informers import Client, JsonObject
 
@@ -64,7 +64,8 @@ class Contents:
     Attributes:
         client: Writes.
         events: Tells users.
-        caches: What there is.
+        caches: What there is of volumes.
+        snapshots: What there is of snapshots.
         drivers: The storage systems.
         backoffs: Which lanes failed.
     """
@@ -72,12 +73,13 @@ class Contents:
     client: Client
     events: EventRecorder
     caches: Caches
+    snapshots: SnapshotCaches
     drivers: Drivers
     backoffs: Backoffs = field(default_factory=Backoffs)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
-        content = self.caches.contents.get("", request.name)
+        content = self.snapshots.contents.get("", request.name)
         if content is None or self.drivers.serving(content.spec.driver) is None:
             self.backoffs.forget(request)
             return Result()
@@ -127,7 +129,7 @@ class Contents:
         name = content.spec.volume_snapshot_class_name
         if not name:
             return "spec.volumeSnapshotClassName is empty: expected a VolumeSnapshotClass"
-        found = self.caches.snapshot_classes.get("", name)
+        found = self.snapshots.classes.get("", name)
         if found is None:
             return f"VolumeSnapshotClass {name} does not exist"
         if found.driver != content.spec.driver:
@@ -137,7 +139,7 @@ class Contents:
     def _others(self, content: VolumeSnapshotContent, handle: str) -> tuple[str, ...]:
         if not handle:
             return ()
-        found = self.caches.contents.by_index(BY_SNAPSHOT, handle, complete=True)
+        found = self.snapshots.contents.by_index(BY_SNAPSHOT, handle, complete=True)
         return tuple(
             sorted(
                 other.metadata.name
@@ -265,13 +267,13 @@ class Contents:
             CONTENTS, "", name, {"metadata": metadata}, content_type="application/merge-patch+json"
         )
         try:
-            await self.caches.contents.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
+            await self.snapshots.contents.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
         except TimeoutError:
             raise BackendError(
                 f"{subject} is not destroyed: the cache of VolumeSnapshotContents did not show within "
                 f"{REACHED_WITHIN:g} s what there is"
             ) from None
-        same = self.caches.contents.keys_by_index(BY_SNAPSHOT, handle, complete=True)
+        same = self.snapshots.contents.keys_by_index(BY_SNAPSHOT, handle, complete=True)
         others = [await self.client.find(CONTENTS, "", other) for _, other in sorted(same) if other != name]
         fresh = msgspec.convert([other for other in others if other is not None], list[VolumeSnapshotContent])
         users = tuple(other.metadata.name for other in fresh if not is_doomed(other))
@@ -294,7 +296,7 @@ class Contents:
     def _record(self, content: VolumeSnapshotContent, result: StepResult) -> None:
         match result.step.action:
             case TakeSnapshot() if result.state is StepState.DONE:
-                found = self.caches.snapshot_classes.get("", content.spec.volume_snapshot_class_name or "")
+                found = self.snapshots.classes.get("", content.spec.volume_snapshot_class_name or "")
                 parameters = found.parameters if found is not None else {}
                 own = {name: value for name, value in parameters.items() if not name.startswith(CSI)}
                 for name in self._snapshots(content).unserved(own):

@@ -29,7 +29,15 @@ from controller.testkit import ApiServer, Connection
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
-from controller.volumes.caches import BY_HANDLE, BY_IDENTITY, BY_SNAPSHOT, BY_VOLUME, Caches, handles_of
+from controller.volumes.caches import (
+    BY_HANDLE,
+    BY_IDENTITY,
+    BY_SNAPSHOT,
+    BY_VOLUME,
+    Caches,
+    SnapshotCaches,
+    handles_of,
+)
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
 from controller.volumes.snapshots.kinds import (
@@ -267,11 +275,18 @@ def caches_of(world: World) -> Caches:
         "attachments": FakeInformer(world, "volumeattachments", VolumeAttachment),
         "nodes": FakeInformer(world, "nodes", Node),
         "reports": FakeInformer(world, "nodereports", NodeReport),
+    }
+    return Caches(**caches, snapshots=snapshot_caches_of(world))
+
+
+def snapshot_caches_of(world: World) -> SnapshotCaches:
+    """Caches of snapshots that are never behind."""
+    caches: dict[str, Any] = {
         "snapshots": FakeInformer(world, "volumesnapshots", VolumeSnapshot),
         "contents": FakeInformer(world, "volumesnapshotcontents", VolumeSnapshotContent),
-        "snapshot_classes": FakeInformer(world, "volumesnapshotclasses", VolumeSnapshotClass),
+        "classes": FakeInformer(world, "volumesnapshotclasses", VolumeSnapshotClass),
     }
-    return Caches(**caches)
+    return SnapshotCaches(**caches)
 
 
 def attaching(

@@ -91,5 +91,6 @@ def test_another_volume_mode_by_consent() -> None:
 
 def test_where_the_api_server_has_no_snapshots_they_are_waited_for() -> None:
     world = World()
+    caches = replace(caches_of(world), snapshots=None)
     with pytest.raises(NotReadyError, match="VolumeSnapshot app/snap to be bound"):
-        source_of(restored(), caches_of(world), Restoring(world))
+        source_of(restored(), caches, Restoring(world))
