@@ -10,8 +10,8 @@ import anyio.lowlevel
 import msgspec
 
 from bench.scale.ceph import OSDS_PER_NODE, VERSION, SimulatedCeph, node_name
-from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CEPH_FILESYSTEM, CEPH_FILESYSTEM_SUBVOLUME_GROUP
-from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER
+from controller.apis.ceph import CEPH_CLUSTER
+from controller.apis.registry import KINDS
 from controller.apis.rook.node_report import NODE_REPORT, BlockDevice
 from controller.runtime.kube import (
     CONFIG_MAP,
@@ -57,8 +57,7 @@ class World:
         self.follows = True
         self._changed = anyio.Event()
         self.server.storage.listeners.append(lambda: self._changed.set())
-        ceph = (CEPH_CLUSTER, CEPH_BLOCK_POOL, CEPH_FILESYSTEM, CEPH_FILESYSTEM_SUBVOLUME_GROUP)
-        for kind in (*ceph, NODE_REPORT, CEPH_V1BETA1_CLUSTER):
+        for kind in KINDS:
             self.server.serve(resource_of(kind))
         for index in range(max(-(-osds // OSDS_PER_NODE), 3)):
             self.server.put(NODE, _node(node_name(index)))

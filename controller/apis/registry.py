@@ -16,10 +16,12 @@ from controller.apis.cassandra import (
 from controller.apis.cassandra import served as cassandra
 from controller.apis.ceph import (
     CEPH_BLOCK_POOL,
+    CEPH_CLIENT,
     CEPH_CLUSTER,
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CephBlockPool,
+    CephClient,
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
@@ -36,6 +38,7 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_BLOCK_POOL: CephBlockPool,
         CEPH_FILESYSTEM: CephFilesystem,
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: CephFilesystemSubVolumeGroup,
+        CEPH_CLIENT: CephClient,
         CEPH_V1BETA1_CLUSTER: Cluster,
         NODE_REPORT: NodeReport,
         CASSANDRA_CLUSTER: CassandraCluster,
@@ -50,6 +53,7 @@ SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
         CEPH_BLOCK_POOL: served.POOL,
         CEPH_FILESYSTEM: served.FILESYSTEM,
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: served.SUBVOLUME_GROUP,
+        CEPH_CLIENT: served.CLIENT,
         CASSANDRA_CLUSTER: cassandra.CLUSTER,
         CASSANDRA_OPERATION: cassandra.OPERATION,
         CASSANDRA_OPERATION_SCHEDULE: cassandra.SCHEDULE,

@@ -9,6 +9,7 @@ import anyio
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
+from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.filesystem import kind as filesystem
@@ -41,12 +42,14 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    using = (pool.dependents(informers), filesystem.dependents(informers), subvolumegroup.dependents(informers))
+    kinds = (pool, filesystem, subvolumegroup, client)
+    using = tuple(kind.dependents(informers) for kind in kinds)
     cluster.register(manager, settings, connections, dependents=using)
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections)
     filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
     subvolumegroup.register(manager, settings, connections)
+    client.register(manager, settings, connections)
     rbd.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:

@@ -19,6 +19,7 @@ from controller.framework.text import some
 
 TYPE = "FieldsHonoured"
 HONOURED, NOT_SERVED, INVALID = "AllFieldsHonoured", "FieldsNotServed", "FieldsInvalid"
+DIFFERING = "ImmutableFieldsDiffer"
 """Reasons of the condition."""
 MAX_NAMED = 20
 """Fields that the condition names; more are counted."""
@@ -66,6 +67,21 @@ def condition(
         more_invalid = [f"and {len(invalid) - MAX_NAMED} more"] if len(invalid) > MAX_NAMED else []
         told = "; ".join([*invalid[:MAX_NAMED], *more_invalid, *([told] if told else [])])
     return Condition(type=TYPE, status=status, reason=reason, message=told, observed_generation=generation)
+
+
+def differing(kept: Sequence[str], unserved: Sequence[str], generation: int) -> Condition:
+    """Condition FieldsHonoured of an object of which something cannot be changed any more.
+
+    Args:
+        kept: What it has otherwise than its spec asks, and keeps: each with its path, and what is to be done about it.
+        unserved: What is set and not served.
+        generation: The object's.
+    """
+    found = condition(unserved, (), generation)
+    if not kept:
+        return found
+    message = "; ".join([*kept, *([found.message] if found.message else [])])
+    return msgspec.structs.replace(found, status="False", reason=DIFFERING, message=message)
 
 
 def _walk(

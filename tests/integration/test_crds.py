@@ -12,10 +12,12 @@ import yaml
 from controller.apis.cassandra import CASSANDRA_CLUSTER, CASSANDRA_OPERATION, CASSANDRA_OPERATION_SCHEDULE
 from controller.apis.ceph import (
     CEPH_BLOCK_POOL,
+    CEPH_CLIENT,
     CEPH_CLUSTER,
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CephBlockPool,
+    CephClient,
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
@@ -82,6 +84,7 @@ NEEDED: dict[Kind, JsonObject] = {
     CEPH_CLUSTER: {"cephVersion": {"image": "ceph"}},
     CEPH_FILESYSTEM: {"metadataPool": None, "dataPools": None, "metadataServer": {"activeCount": 1}},
     CEPH_FILESYSTEM_SUBVOLUME_GROUP: {"filesystemName": "myfs"},
+    CEPH_CLIENT: {"caps": {"mon": "allow r"}},
 }
 
 
@@ -161,8 +164,9 @@ SPECIAL: dict[str, Any] = {
         (CEPH_BLOCK_POOL, CephBlockPool),
         (CEPH_FILESYSTEM, CephFilesystem),
         (CEPH_FILESYSTEM_SUBVOLUME_GROUP, CephFilesystemSubVolumeGroup),
+        (CEPH_CLIENT, CephClient),
     ],
-    ids=["cluster", "pool", "filesystem", "group"],
+    ids=["cluster", "pool", "filesystem", "group", "client"],
 )
 class TestEveryField:
     async def test_of_the_spec_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
@@ -184,11 +188,11 @@ class TestEveryField:
         assert _decoded(body)["status"] == status
 
     async def test_that_is_nullable_may_be_null(self, client: Client, kind: Kind, struct: type[Any]) -> None:
-        spec = samples.nulls(schema_of(struct)["properties"]["spec"])
-        assert spec
+        spec = samples.nulls(schema_of(struct)["properties"]["spec"]) or {}
+        assert spec or kind is CEPH_CLIENT
         # Every other cluster needs an image of Ceph's.
         spec |= {"external": {"enable": True}} if kind is CEPH_CLUSTER else {}
-        spec |= NEEDED[kind] if kind is CEPH_FILESYSTEM_SUBVOLUME_GROUP else {}
+        spec |= NEEDED[kind] if kind in (CEPH_FILESYSTEM_SUBVOLUME_GROUP, CEPH_CLIENT) else {}
 
         created = await try_out(client, kind, "nulls", spec)
 

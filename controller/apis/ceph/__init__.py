@@ -4,6 +4,7 @@ What each field means to upstream is in its CRD reference:
 https://rook.io/docs/rook/latest-release/CRDs/specification/
 """
 
+from controller.apis.ceph.client import CEPH_CLIENT, CephClient, CephClientSpec, CephClientStatus
 from controller.apis.ceph.cluster import CEPH_CLUSTER, CephCluster, CephClusterSpec
 from controller.apis.ceph.filesystem import (
     CEPH_FILESYSTEM,
@@ -20,11 +21,15 @@ from controller.apis.ceph.storage import StorageScopeSpec
 
 __all__ = [
     "CEPH_BLOCK_POOL",
+    "CEPH_CLIENT",
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CephBlockPool",
     "CephBlockPoolStatus",
+    "CephClient",
+    "CephClientSpec",
+    "CephClientStatus",
     "CephCluster",
     "CephClusterSpec",
     "CephClusterStatus",

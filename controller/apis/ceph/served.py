@@ -130,3 +130,11 @@ SUBVOLUME_GROUP: Mapping[str, Honoured] = {
     "pinning": None,
 }
 """The fields of a CephFilesystemSubVolumeGroup's spec that are served."""
+
+CLIENT: Mapping[str, Honoured] = {
+    "caps": None,
+    "secretName": None,
+    "removeSecret": None,
+    "security": None,
+}
+"""The fields of a CephClient's spec that are served."""

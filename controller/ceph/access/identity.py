@@ -60,6 +60,12 @@ def generate_key(key_type: str = AES) -> str:
     return base64.b64encode(header + secrets.token_bytes(length)).decode()
 
 
+def key_type_of(key: str) -> str:
+    """The type of a cephx key; empty for one of a type that is not known here."""
+    (number,) = struct.unpack_from("<H", base64.b64decode(key))
+    return next((name for name, (known, _) in _KEY_TYPES.items() if known == number), "")
+
+
 def generate_identity(mon_key_type: str = AES) -> Identity:
     """A cluster that has not been before.
 

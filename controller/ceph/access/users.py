@@ -48,6 +48,29 @@ def shortfall(live: Live, secret: str, caps: Mapping[str, str]) -> str:
     return "" if given(caps).items() <= noted.items() else f"Secret {secret} is of other capabilities"
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user as the mons have it: what it may do by kind of daemon, and its key."""
+
+    caps: Mapping[str, str]
+    key: str = field(repr=False)
+
+
+async def find(ceph: Cluster, entity: str) -> User | None:
+    """The user `entity`, such as "client.a"; None: there is none.
+
+    Raises:
+        CephError: The mons do not answer, or refuse it.
+    """
+    try:
+        answer = await ceph.mon("auth get", entity=entity)
+    except CephError as error:
+        if error.is_not_found:
+            return None
+        raise
+    return User(answer[0].get("caps", {}), str(answer[0]["key"]))
+
+
 async def key_of(ceph: Cluster, entity: str, caps: Mapping[str, str], *, key_type: str = "") -> str:
     """The key of the user `entity`, which is made if there is none, and has exactly `caps` after.
 
@@ -67,8 +90,11 @@ async def key_of(ceph: Cluster, entity: str, caps: Mapping[str, str], *, key_typ
     except CephError as error:
         if error.errno != errno.EINVAL:
             raise
-        # It exists with other capabilities, from an older release.
-        await ceph.mon("auth caps", entity=entity, caps=pairs)
+        # It exists with other capabilities, or capabilities as these cannot be.
+        try:
+            await ceph.mon("auth caps", entity=entity, caps=pairs)
+        except CephError as missing:
+            raise (error if missing.is_not_found else missing) from None
         answer = await ceph.mon("auth get", entity=entity)
     return str(answer[0]["key"])
 

@@ -37,9 +37,10 @@ def show(look: Look[CephFilesystem], seen: FilesystemObservation, outcome: Outco
     if is_settled(present, look, outcome):
         return present
     stage = stage_of(look, outcome, WORDS, invalid="; ".join(problems(filesystem)))
+    generation = filesystem.metadata.generation
     found = (
         *conditions(stage, WORDS, blocked=_blocked(seen, outcome)),
-        _fields_honoured(look, seen),
+        honoured.differing(() if seen.waits_for else kept(filesystem, seen), unserved(look.spec), generation),
         *_redundant(filesystem, seen),
     )
     state = seen.state
@@ -54,15 +55,6 @@ def show(look: Look[CephFilesystem], seen: FilesystemObservation, outcome: Outco
         metadata_servers=servers,
         mds_upgrade=_upgrade(filesystem, seen),
     )
-
-
-def _fields_honoured(look: Look[CephFilesystem], seen: FilesystemObservation) -> Condition:
-    found = honoured.condition(unserved(look.spec), (), look.obj.metadata.generation)
-    differing = () if seen.waits_for else kept(look.obj, seen)
-    if not differing:
-        return found
-    message = "; ".join([*differing, *([found.message] if found.message else [])])
-    return msgspec.structs.replace(found, status="False", reason="ImmutableFieldsDiffer", message=message)
 
 
 def _redundant(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[Condition]:

@@ -18,8 +18,6 @@ from controller.framework.text import some
 from controller.runtime.conditions import remove_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from controller.apis.ceph import CephBlockPool
     from controller.apis.ceph.status import CephBlockPoolStatus
     from controller.ceph.pools.observe import PoolObservation
@@ -42,7 +40,7 @@ def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> 
     blocked = _blocked(seen, outcome)
     found = [
         *conditions(stage, WORDS, blocked=blocked),
-        _fields_honoured(unserved(look.spec), kept(pool.spec, seen), pool.metadata.generation),
+        honoured.differing(kept(pool.spec, seen), unserved(look.spec), pool.metadata.generation),
     ]
     if pool.metadata.deletion_timestamp is not None:
         reason = "PoolNotEmpty" if blocked else "PoolEmpty"
@@ -56,14 +54,6 @@ def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> 
         pool_id=seen.state.pool_id if seen.state is not None else present.pool_id,
         info={**(present.info or {}), **info},
     )
-
-
-def _fields_honoured(unserved: Sequence[str], differing: Sequence[str], generation: int) -> Condition:
-    found = honoured.condition(unserved, (), generation)
-    if not differing:
-        return found
-    message = "; ".join([*differing, *([found.message] if found.message else [])])
-    return msgspec.structs.replace(found, status="False", reason="ImmutableFieldsDiffer", message=message)
 
 
 def _blocked(seen: PoolObservation, outcome: Outcome) -> str:

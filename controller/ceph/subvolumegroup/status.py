@@ -16,7 +16,6 @@ from controller.framework.text import some
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephFilesystemSubVolumeGroup, SubVolumeGroupStatus
-    from controller.apis.meta import Condition
     from controller.ceph.subvolumegroup.observe import GroupObservation
     from controller.framework.kind import Look
     from controller.framework.plan import Outcome
@@ -29,18 +28,10 @@ def show(look: Look[CephFilesystemSubVolumeGroup], seen: GroupObservation, outco
     group, present = look.obj, look.obj.status
     stage = stage_of(look, outcome, WORDS)
     blocked = f"it has {some(seen.subvolumes, MAX_NAMED)}" if seen.subvolumes else ""
-    found = (*conditions(stage, WORDS, blocked=blocked), _fields_honoured(look, seen))
+    told = honoured.differing(kept(group, seen), unserved(look.spec), group.metadata.generation)
+    found = (*conditions(stage, WORDS, blocked=blocked), told)
     info = dict(present.info or {})
     pinned = any(isinstance(r.step.action, PinGroup) and r.state is StepState.DONE for r in outcome.results)
     if pinned:
         info["pinning"] = told_pinning(group)
     return msgspec.structs.replace(present, **fields(present, look, outcome, stage, found), info=info)
-
-
-def _fields_honoured(look: Look[CephFilesystemSubVolumeGroup], seen: GroupObservation) -> Condition:
-    found = honoured.condition(unserved(look.spec), (), look.obj.metadata.generation)
-    differing = kept(look.obj, seen)
-    if not differing:
-        return found
-    message = "; ".join([*differing, *([found.message] if found.message else [])])
-    return msgspec.structs.replace(found, status="False", reason="ImmutableFieldsDiffer", message=message)

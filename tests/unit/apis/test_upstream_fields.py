@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from controller.apis.ceph import CephBlockPool, CephCluster, CephFilesystem, CephFilesystemSubVolumeGroup
+from controller.apis.ceph import CephBlockPool, CephClient, CephCluster, CephFilesystem, CephFilesystemSubVolumeGroup
 from controller.apis.schema import schema_of
 
 FACTS: dict[str, list[dict[str, Any]]] = json.loads(
@@ -18,6 +18,7 @@ FACTS: dict[str, list[dict[str, Any]]] = json.loads(
 TYPES = {
     "CephCluster": CephCluster,
     "CephBlockPool": CephBlockPool,
+    "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
 }

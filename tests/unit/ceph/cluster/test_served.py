@@ -9,14 +9,16 @@ import pytest
 
 from controller.apis.ceph import (
     CephBlockPool,
+    CephClientSpec,
     CephCluster,
     CephClusterSpec,
     CephFilesystemSpec,
     CephFilesystemSubVolumeGroupSpec,
     NamedBlockPoolSpec,
 )
-from controller.apis.ceph.served import CLUSTER, FILESYSTEM, POOL, SUBVOLUME_GROUP
+from controller.apis.ceph.served import CLIENT, CLUSTER, FILESYSTEM, POOL, SUBVOLUME_GROUP
 from controller.apis.schema import schema_of
+from controller.ceph.client import spec as client_spec
 from controller.ceph.cluster.served import unserved
 from controller.ceph.crush import Rule
 from controller.ceph.filesystem import spec as filesystem_spec
@@ -208,6 +210,17 @@ def test_every_field_of_a_file_system_that_is_not_served_is_named_when_it_is_set
 ) -> None:
     pool = {"dataPools": [{"name": "x"}]}
     _assert_named(FILESYSTEM_SCHEMA, CephFilesystemSpec, filesystem_spec.unserved, path, samples(schema), on=pool)
+
+
+CLIENT_SCHEMA = schema_of(CephClientSpec)
+
+
+@pytest.mark.parametrize(("path", "schema"), _unserved(CLIENT_SCHEMA, CLIENT))
+def test_every_field_of_a_user_that_is_not_served_is_named_when_it_is_set(path: Path, schema: JsonObject) -> None:
+    def named(spec: JsonObject) -> Sequence[str]:
+        return client_spec.unserved(spec, "another")
+
+    _assert_named(CLIENT_SCHEMA, CephClientSpec, named, path, samples(schema))
 
 
 @pytest.mark.parametrize(("path", "schema"), _unserved(GROUP_SCHEMA, SUBVOLUME_GROUP))
