@@ -99,7 +99,7 @@ CAPABILITIES = Capabilities(
     access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
     file_systems=("ext4", "xfs"),
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
-    sources=("PersistentVolumeClaim",),
+    sources=("PersistentVolumeClaim", "VolumeSnapshot"),
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 
@@ -311,7 +311,8 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     attachments, classes = volumes.caches.attachments, volumes.caches.classes
     scopes = tuple(clusters.cache.scopes)
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    volumes.drivers.add(RbdBackend(connections, clusters, config_maps, served, home))
+    backend = RbdBackend(connections, clusters, config_maps, served, home)
+    volumes.drivers.add(backend, backend.snapshots)
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 
