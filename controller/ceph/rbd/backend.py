@@ -5,7 +5,6 @@ how nodes reach that.
 from __future__ import annotations
 
 import itertools
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,13 @@ import anyio
 from anyio import current_time
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph.access.mons import ENDPOINTS, requires_msgr2
+from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.images import Changes, PoolMissingError
+from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
     SUFFIX,
@@ -29,7 +30,10 @@ from controller.ceph.rbd.volumes import (
     named,
     volume_handle,
 )
+from controller.ceph.rbd.ways import mon_addresses, ms_mode
+from controller.framework.changes import changed
 from controller.framework.quantities import MIB
+from controller.framework.status import READY
 from controller.runtime.kube import (
     CONFIG_MAP,
     ConfigMap,
@@ -42,16 +46,14 @@ from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from controller.apis.ceph import CephBlockPoolRadosNamespace
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.access.rados_namespaces import RadosNamespaces
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.system import VolumeControllers
     from informers import Delta, Informer
-
-
-_ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
-"""What can be handed to the kernel, which is told the mons in one line of text."""
 
 
 BY_CLUSTER = "cluster"
@@ -112,6 +114,7 @@ class RbdBackend:
         config_maps: The ConfigMaps of their namespaces.
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
+        rados: The RADOS namespaces that volumes may be in.
     """
 
     name = "rbd"
@@ -124,12 +127,14 @@ class RbdBackend:
         config_maps: Informer[ConfigMap],
         namespaces: Collection[str] | None,
         home: str,
+        rados: RadosNamespaces,
     ) -> None:
         self._connections = connections
         self._clusters = clusters
         self._config_maps = config_maps
         self._namespaces = namespaces
         self._home = home
+        self._places = Places(clusters, rados)
         self._changes = Changes()
         self._asking: dict[str, anyio.Lock] = {}
         self._asked: dict[str, _Asked] = {}
@@ -155,7 +160,7 @@ class RbdBackend:
 
     def not_served(self, storage_class: StorageClass) -> str:
         """For a class of a cluster here, with a driver that nobody here is."""
-        cluster = storage_class.parameters.get("clusterID", "")
+        cluster = self._places.namespace_of(storage_class.parameters.get("clusterID", ""))
         if not storage_class.provisioner.endswith(SUFFIX) or self.serves(storage_class.provisioner):
             return ""
         if not self._has(cluster) or not self._clusters.keys(cluster):
@@ -171,13 +176,14 @@ class RbdBackend:
 
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """The image that a claim gets: its name comes from the claim's uid."""
-        return describe(storage_class, claim_uid, self._has)
+        return describe(storage_class, claim_uid, self._has, self._places.find)
 
     def identity(self, volume: Volume) -> str:
         """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
         attributes = volume.attributes
         if volume.driver.endswith(SUFFIX) and attributes.get("clusterID") and attributes.get("pool"):
-            return f"{attributes['clusterID']}/{named(volume)}"
+            image = self._places.resolve(volume)
+            return f"{image.attributes['clusterID']}/{named(image)}"
         return f"{volume.driver} {volume.handle}"
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
@@ -186,17 +192,18 @@ class RbdBackend:
 
     async def create(self, wanted: NewVolume) -> Created:
         """Creates the image."""
-        volume, size, options = wanted.volume, wanted.size, wanted.options
+        volume, size, options = self._places.for_new(wanted.volume), wanted.size, wanted.options
         found, pool_id = await self._on_pool(
             volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._changes)
         )
-        return Created(handle=volume_handle(volume, pool_id), size=found)
+        return Created(handle=volume_handle(wanted.volume, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
         """Removes the image, object by object; a removal that was cut off is continued by the next.
 
         Not by the mgr's task queue, as Ceph's CSI driver does it: there, a task that crashes the mgr is tried for ever.
         """
+        volume = self._places.resolve(volume)
         check(volume)
         cluster = self._cluster(volume)
 
@@ -217,6 +224,7 @@ class RbdBackend:
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
+        volume = self._places.resolve(volume)
         return await self._on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, self._changes))
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
@@ -224,14 +232,15 @@ class RbdBackend:
 
         This operator's own client is none: it has images open for moments, to grow them.
         """
-        return await self._clients(volume, rbd_image.watchers)
+        return await self._clients(self._places.resolve(volume), rbd_image.watchers)
 
     async def absent(self, volume: Volume) -> tuple[Holder, ...]:
         """The owner of the image's exclusive lock, if it is no watcher: the lock outlives the watch."""
-        return await self._clients(volume, rbd_image.absent)
+        return await self._clients(self._places.resolve(volume), rbd_image.absent)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
+        volume = self._places.resolve(volume)
         try:
             await self._cluster(volume).mon(
                 "osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS)
@@ -241,6 +250,7 @@ class RbdBackend:
 
     async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
+        volume = self._places.resolve(volume)
         way = await self._way(volume)
         features = told.get("imageFeatures")
         if not features:
@@ -269,7 +279,10 @@ class RbdBackend:
     def _cluster(self, volume: Volume) -> RadosCluster:
         namespace = volume.attributes.get("clusterID", "")
         if not self._has(namespace) or not self._clusters.keys(namespace):
-            raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)})")
+            raise GoneError(
+                f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)}), and no "
+                "CephBlockPoolRadosNamespace of that clusterID"
+            )
         cluster = self._connections.get(namespace)
         if cluster is None:
             raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
@@ -329,7 +342,13 @@ class RbdBackend:
         return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
 
 
-def register(manager: Manager, settings: Settings, connections: Connections, volumes: VolumeControllers) -> None:
+def register(
+    manager: Manager,
+    settings: Settings,
+    connections: Connections,
+    volumes: VolumeControllers,
+    rados: RadosNamespaces,
+) -> None:
     """Has the controllers of volumes serve RBD's."""
     informers = manager.informers
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
@@ -337,7 +356,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     attachments, classes = volumes.caches.attachments, volumes.caches.classes
     scopes = tuple(clusters.cache.scopes)
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    volumes.drivers.add(RbdBackend(connections, clusters, config_maps, served, home))
+    volumes.drivers.add(RbdBackend(connections, clusters, config_maps, served, home, rados))
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 
@@ -345,42 +364,22 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
         """Every attachment of the cluster whose mons these are: nodes are told where the mons are."""
         return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
 
-    def waiting(cluster: CephCluster) -> list[Request]:
-        """Every claim of a class for the cluster."""
-        namespace = cluster.metadata.namespace
+    def claims_for(cluster: str) -> list[Request]:
+        """Every claim of a class with this clusterID."""
         found = [
-            c for c in classes.list() if namespace in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
+            c for c in classes.list() if cluster in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
         ]
         return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
     volumes.attachments.watch(config_maps, attached, _endpoints_changed)
-    volumes.claims.watch(clusters, waiting, lambda delta: delta.old is None)
+    volumes.claims.watch(
+        clusters, lambda cluster: claims_for(cluster.metadata.namespace), lambda delta: delta.old is None
+    )
+    volumes.claims.watch(rados.objects, lambda found: claims_for(cluster_id(found)), changed(_is_ready))
 
 
-def ms_mode(cluster: CephCluster) -> str:
-    """How the kernel's client has to speak to a cluster: its option `ms_mode`; empty: as it does by itself.
-
-    https://docs.ceph.com/en/latest/man/8/rbd/#kernel-rbd-krbd-options. A kernel compresses nothing.
-    """
-    if cluster.spec.network.connections.encryption.enabled:
-        return "secure"
-    return "prefer-crc" if requires_msgr2(cluster.spec.network) else ""
-
-
-def mon_addresses(monmap: Mapping[str, Any], *, msgr2: bool) -> list[str]:
-    """An "address:port" for each mon of `mon dump`: of the first protocol if it has one, which every client speaks.
-
-    A client finds out the rest from the mons. With `msgr2`: of the second.
-    """
-    addresses = []
-    for mon in monmap["mons"]:
-        by_protocol = {a["type"]: a["addr"] for a in mon["public_addrs"]["addrvec"]}
-        order = ("v2", "v1", "any") if msgr2 else ("v1", "v2", "any")
-        address = next(by_protocol[protocol] for protocol in order if protocol in by_protocol)
-        if not _ADDRESS.fullmatch(address):
-            raise BackendError(f"a mon's address is {address!r}: expected an IP address and a port")
-        addresses.append(address)
-    return addresses
+def _is_ready(namespace: CephBlockPoolRadosNamespace) -> bool:
+    return namespace.status.phase == READY
 
 
 def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:
