@@ -31,6 +31,8 @@ PATHS = {
     "CassandraOperationSchedule": (_CASSANDRA, "operationschedules"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephCluster": (_CEPH, "cephclusters"),
+    "CephFilesystem": (_CEPH, "cephfilesystems"),
+    "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),

@@ -246,14 +246,31 @@ def _apply_class(environment: Environment, manifest: Manifest) -> None:
 
 def wait_for_pool(environment: Environment, name: str) -> None:
     """Wait until a pool is Ready for its newest spec."""
+    wait_for_phase(environment, "CephBlockPool", name)
+
+
+def wait_for_phase(environment: Environment, kind: str, name: str, *, deadline: float = 120.0) -> None:
+    """Wait until an object of a kind of Ceph is Ready for its newest spec."""
 
     def look() -> None:
-        found = environment.api.get("CephBlockPool", name, NAMESPACE)
+        found = environment.api.get(kind, name, NAMESPACE)
         status = found.get("status", {})
         if status.get("phase") != "Ready" or status.get("observedGeneration") != found["metadata"]["generation"]:
             raise NotYetError(progress(found))
 
-    eventually(f"pool {name}", look, deadline=120)
+    eventually(f"{kind} {name}", look, deadline=deadline)
+
+
+def wait_until_blocked(environment: Environment, kind: str, name: str, *, by: str) -> None:
+    """Wait until an object of a kind of Ceph says that its deletion is blocked by what is named so."""
+
+    def look() -> None:
+        found = environment.api.get(kind, name, NAMESPACE)
+        state = condition(found, "DeletionIsBlocked")
+        if state.get("status") != "True" or by not in state.get("message", ""):
+            raise NotYetError(progress(found))
+
+    eventually(f"the deletion of {kind} {name} to be blocked by {by}", look, deadline=120)
 
 
 def ceph(environment: Environment, *command: str) -> Any:
@@ -332,7 +349,9 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
         place.mkdir(exist_ok=True)
         for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
             _write(environment, place / f"{kind}.json", kind, namespace)
-        for kind in ("CephCluster", "CephBlockPool", "CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
+        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup"):
+            _write(environment, place / f"{kind}.json", kind, namespace)
+        for kind in ("CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for pod in environment.api.list("Pod", namespace):
             _write_logs(environment, place, pod)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from controller.agent.node import generate
 from e2e import binaries, host, jars, node_image
 from e2e import cache as store
 from e2e.image_recipe import (
@@ -174,6 +175,13 @@ def _operator(build: Build) -> None:
     _python(build, requirements="requirements.txt")
 
 
+def _agent_inputs() -> tuple[str | Path, ...]:
+    """The agent's inputs. Its gRPC stubs are not in the repository; they are made where they are missing."""
+    if not generate.are_there():
+        generate.generate()
+    return _python_inputs("requirements-agent.txt")
+
+
 def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
     return (PYTHON, CHECKOUT / requirements, *(CHECKOUT / package for package in SOURCE_PACKAGES))
 
@@ -260,7 +268,7 @@ RECIPES = {
             "agent",
             "dev",
             base="agent-base",
-            inputs=partial(_python_inputs, "requirements-agent.txt"),
+            inputs=_agent_inputs,
             build=partial(_python, requirements="requirements-agent.txt"),
         ),
     )

@@ -74,13 +74,7 @@ def test_a_pool_with_images_is_not_deleted(environment: Environment, namespace: 
     env.wait_for_pool(environment, "kept")
     env.in_toolbox(environment, "rbd", "create", "--size", "1M", "kept/image")
     environment.api.delete("CephBlockPool", "kept", env.NAMESPACE)
-
-    def blocked() -> None:
-        conditions = environment.api.get("CephBlockPool", "kept", env.NAMESPACE)["status"].get("conditions", [])
-        if not any(c["type"] == "DeletionIsBlocked" and c["status"] == "True" for c in conditions):
-            raise NotYetError("no condition DeletionIsBlocked")
-
-    eventually("the deletion to be blocked", blocked, deadline=120)
+    env.wait_until_blocked(environment, "CephBlockPool", "kept", by="image")
     assert "kept" in env.ceph(environment, "osd", "pool", "ls")
     env.in_toolbox(environment, "rbd", "rm", "--no-progress", "kept/image")
     env.gone(environment, "CephBlockPool", "kept", env.NAMESPACE, deadline=120)

@@ -9,7 +9,6 @@ import pytest
 
 from e2e import environment as env
 from e2e import host
-from e2e.api import condition
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
@@ -18,7 +17,7 @@ def test_deletion(environment: Environment) -> None:
     before = (env.ceph(environment, "fsid"), osds(environment))
 
     environment.api.delete("CephCluster", env.CLUSTER, env.NAMESPACE)
-    eventually("the pool to block the deletion", lambda: blocked_by(environment, env.POOL), deadline=120)
+    env.wait_until_blocked(environment, "CephCluster", env.CLUSTER, by=env.POOL)
     assert len(env.ready_daemons(environment, "osd")) == 3
 
     environment.api.delete("CephBlockPool", env.POOL, env.NAMESPACE)
@@ -88,14 +87,6 @@ def test_mons_with_their_data_on_claims(environment: Environment, mon_class: str
 def osds(environment: Environment) -> dict[int, str]:
     """The uuid of each OSD by its number."""
     return {osd["osd"]: osd["uuid"] for osd in env.ceph(environment, "osd", "dump")["osds"]}
-
-
-def blocked_by(environment: Environment, name: str) -> None:
-    """Raises `NotYetError` until the CephCluster says that its deletion is blocked by the object of that name."""
-    found = environment.api.get("CephCluster", env.CLUSTER, env.NAMESPACE)
-    state = condition(found, "DeletionIsBlocked")
-    if state.get("status") != "True" or name not in state.get("message", ""):
-        raise NotYetError(env.progress(found))
 
 
 def no_daemons(environment: Environment) -> None:

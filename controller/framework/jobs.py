@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LAST_PAUSE = 300.0, 2400.0
 """Seconds after which a Job that failed is made anew: at first, and at most."""
 
+STALL = 1800.0
+"""Seconds without a pod at work after which a Job has stalled."""
+
 GRACE = 120.0
 """Seconds after its deadline that a Job has to end."""
 
@@ -78,6 +81,7 @@ class Run:
         trouble: Why its pod does not run or has failed, in words; empty: nobody says.
         result: What its pod left when it had done its work; empty: it has not.
         pause: What the next attempt waits for, in words; empty: it may be made now.
+        idle: Seconds for which none of its pods has been at work, as on a node that is cordoned or gone.
     """
 
     job: Job | None = None
@@ -85,6 +89,14 @@ class Run:
     trouble: str = ""
     result: str = ""
     pause: str = ""
+    idle: float = 0.0
+
+    @property
+    def stalled(self) -> str:
+        """That none of its pods has been at work for `STALL` seconds, and why, in words; empty: that is not so."""
+        if self.over or self.idle < STALL:
+            return ""
+        return f"no pod of it has run for {_words(self.idle)}: {self.trouble or 'nobody says why'}"
 
     @property
     def over(self) -> bool:
@@ -147,9 +159,10 @@ def read(job: Job | None, pods: Sequence[Pod], told: Mapping[str, str], now: flo
     return Run(
         job=job,
         phase=_phase(job, now),
-        trouble=trouble(pods) or told.get(job.metadata.uid, ""),
+        trouble=trouble(pods) or told.get(job.metadata.uid, "") or _cut_off(pods),
         result=next(filter(None, done), ""),
         pause=_pause(job, now),
+        idle=_idle(job, pods, now),
     )
 
 
@@ -215,6 +228,30 @@ def _phase(job: Job, now: float) -> Phase:
     made, deadline = job.metadata.creation_timestamp, _deadline(job)
     late = made and deadline and datetime.fromisoformat(made).timestamp() + deadline + GRACE < now
     return Phase.OVERDUE if late else Phase.RUNNING
+
+
+def _idle(job: Job, pods: Sequence[Pod], now: float) -> float:
+    """Seconds since a pod was at work or something else became of one; the Job's own age where there never was one."""
+    if any(_at_work(pod) for pod in pods):
+        return 0.0
+    times = [job.metadata.creation_timestamp, *(pod.metadata.creation_timestamp for pod in pods)]
+    times += [condition.last_transition_time for pod in pods for condition in pod.status.conditions]
+    return max(now - max((datetime.fromisoformat(time).timestamp() for time in times if time), default=now), 0.0)
+
+
+def _at_work(pod: Pod) -> bool:
+    """Whether a pod runs; of one on a node that does not answer, the control plane sets Ready to false."""
+    conditions = pod.status.conditions
+    return pod.status.phase == "Running" and not any(c.type == "Ready" and c.status == "False" for c in conditions)
+
+
+def _cut_off(pods: Sequence[Pod]) -> str:
+    """Of a pod whose container runs, by the last word of a node that says nothing any more."""
+    for pod in pods:
+        runs = any(status.ready for status in pod.status.container_statuses)
+        if runs and pod.status.phase == "Running" and not _at_work(pod):
+            return f"pod {pod.metadata.name}: node {pod.spec.node_name} does not answer"
+    return ""
 
 
 def _deadline(job: Job | None) -> float:

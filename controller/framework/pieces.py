@@ -120,7 +120,8 @@ def follow(piece: Piece, row: PieceStatus, heard: Mapping[Task, Word], now: floa
         case Said.FAILED:
             return _failed(piece, row, word, now)
         case Said.UNKNOWN if row.state == RUNNING:
-            return _failed(piece, row, Word(message="nothing is known of it any more, as after a restart"), now)
+            before = f": {row.message}" if row.message else ", as after a restart"
+            return _failed(piece, row, Word(message=f"nothing is known of it any more{before}"), now)
     return row
 
 

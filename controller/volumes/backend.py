@@ -55,12 +55,14 @@ class Source:
     """What a new volume begins as a copy of.
 
     Attributes:
-        volume: Another volume, as it is when it is copied.
+        volume: Another volume, as it is when it is copied; or a snapshot, by its driver and handle.
         size: Its bytes: the new one has as many at least.
+        is_snapshot: Whether it is a snapshot.
     """
 
     volume: Volume
     size: int
+    is_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +97,19 @@ class Created:
     handle: str
     size: int
     places: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A snapshot that exists, and of which volumes can be made.
+
+    Attributes:
+        size: The bytes that the volume had: those that are made of it have as many at least.
+        created: When it was taken, in nanoseconds since 1970.
+    """
+
+    size: int
+    created: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,5 +244,49 @@ class VolumeBackend(Protocol):
             volume: The volume.
             told: What a node that has it attached was told; empty for one that has not. Values that cannot have
                 changed since are not asked for again.
+        """
+        ...
+
+
+class Snapshots(Protocol):
+    """What a storage system that takes snapshots of volumes has beside its `VolumeBackend`.
+
+    All operations may be repeated, also after they were cut off at any point, and raise `BackendError`. A snapshot and
+    the volumes that were made of it, or that it was taken of, can be destroyed in any order.
+    """
+
+    def unserved(self, parameters: Mapping[str, str]) -> tuple[str, ...]:
+        """Those parameters of a VolumeSnapshotClass that have no effect. Pure."""
+        ...
+
+    def handle(self, volume: Volume, uid: str) -> str:
+        """The CSI handle that the volume's snapshot of that uid has, once there is one. Pure: the same for ever.
+
+        Raises:
+            ParameterError: No snapshot can be taken of this volume.
+        """
+        ...
+
+    async def take(self, volume: Volume, handle: str) -> Snapshot:
+        """Takes the snapshot of that handle; one that is there already is returned.
+
+        It is what a client would find on the volume if it died at that moment.
+        """
+        ...
+
+    async def find(self, driver: str, handle: str) -> Snapshot | None:
+        """The snapshot of that handle; None: there is none."""
+        ...
+
+    async def destroy(self, driver: str, handle: str, volume: Volume | None) -> None:
+        """Destroys a snapshot, also one of which only a part was made; one that is not there is no error.
+
+        Args:
+            driver: The CSI driver that serves it.
+            handle: Its handle.
+            volume: What it was taken of; None: that is not known.
+
+        Raises:
+            GoneError: There is no storage system to ask.
         """
         ...

@@ -82,6 +82,12 @@ def fetch(definition: Definition) -> Path:
     return Path(download.dir) / definition.path
 
 
+def are_there() -> bool:
+    """Whether every definition has its stubs beside this module."""
+    names = (f"{definition.name}_pb2{part}.py" for definition in DEFINITIONS for part in ("", "_grpc"))
+    return all((PACKAGE / name).exists() for name in names)
+
+
 def generate() -> None:
     """Writes `<name>_pb2.py`, `<name>_pb2_grpc.py` and their type stubs beside this module, for each definition."""
     with tempfile.TemporaryDirectory() as directory:

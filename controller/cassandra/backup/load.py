@@ -1,13 +1,16 @@
 """A member's part of a restore: files are brought back table by table, verified, and streamed to their owners.
 
-Cassandra's own bulk loading finds the owners, so that the ring may be another one than that of the backup.
+Cassandra's own bulk loading finds the owners, so that the ring may be another one than that of the backup. It is not
+broken off with a Job: whoever comes after that Job waits for its end.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import batched, groupby
 from pathlib import PurePosixPath
@@ -16,14 +19,14 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
-from controller.cassandra.access.answers import BulkLoad, JobState, RefusedError, UnansweredError
+from controller.cassandra.access.answers import BulkLoad, Job, JobState, RefusedError, UnansweredError
 from controller.cassandra.backup.bucket import HopelessError
 from controller.cassandra.backup.catalog import copies, dealt, file_key, renumbered, sstables
 from controller.cassandra.backup.seal import read, read_members
 from controller.cassandra.member.containers import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from pathlib import Path
 
     from controller.cassandra.access.members import Member
@@ -62,6 +65,8 @@ async def load(
 ) -> Loaded:
     """Brings back this member's share of a backup; what an earlier try has brought is not brought again.
 
+    Of all that load at a member, one does so at a time, and only when Cassandra does nothing any more for the others.
+
     Args:
         bucket: Where the backup is.
         member: Loads what was brought.
@@ -87,19 +92,64 @@ async def load(
         if table.table[1] in whole.keyspaces[table.table[0]].columns
     ]
     share = dealt(tables, members)[number]
-    scratch = volume / SCRATCH / operation
-    scratch.mkdir(parents=True, exist_ok=True)
-    for left in scratch.parent.iterdir():
-        if left != scratch:  # of an operation that is no more: a cluster has one at a time
-            await anyio.to_thread.run_sync(shutil.rmtree, left)
-    try:
-        _check_space(scratch, whole, tables, share, members)
-        done = await _share(bucket, member, scratch, share, operation, say)
-    except HopelessError:  # no later try goes on with what is there
-        await anyio.to_thread.run_sync(partial(shutil.rmtree, scratch, ignore_errors=True))
-        raise
-    shutil.rmtree(scratch)
+    # What was loaded of a share says nothing of another one, as there are once the cluster has more or fewer members.
+    scratch = volume / SCRATCH / f"{operation}-{number + 1}-of-{members}"
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    async with _alone(scratch.parent):
+        scratch.mkdir(exist_ok=True)
+        for left in sorted(scratch.parent.iterdir()):
+            if left != scratch:  # of an operation that is no more: a cluster has one at a time
+                await _left_alone(member, left, say)
+                await anyio.to_thread.run_sync(shutil.rmtree, left)
+        try:
+            _check_space(scratch, whole, tables, share, members)
+            done = await _share(bucket, member, scratch, share, say)
+        except HopelessError:  # no later try goes on with what is there
+            await anyio.to_thread.run_sync(partial(shutil.rmtree, scratch, ignore_errors=True))
+            raise
+        shutil.rmtree(scratch)
     return done
+
+
+@asynccontextmanager
+async def _alone(directory: Path) -> AsyncIterator[None]:
+    """Keeps others out: a pod that is to end may still be at work when the next one begins.
+
+    Raises:
+        UnansweredError: It does not end.
+    """
+    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        await _patiently(partial(_lock, place))
+        yield
+    finally:
+        os.close(place)
+
+
+async def _lock(place: int) -> None:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UnansweredError("another Job brings files to this member") from error
+
+
+def _tables(scratch: Path) -> list[tuple[str, str]]:
+    """Keyspace and table of whatever was brought, and perhaps not loaded."""
+    return sorted((path.parent.name, path.name) for path in scratch.glob("*/*"))
+
+
+async def _left_alone(member: Member, left: Path, say: Callable[[str], None]) -> None:
+    """Waits until Cassandra loads nothing any more of what an earlier operation, or share, has brought."""
+    for keyspace, table in _tables(left):
+        told = False
+        while True:
+            _, found = await _latest(member, _job_id(left, keyspace, table))
+            if found is None or found.state is not JobState.RUNNING:
+                break
+            if not told:
+                say(f"{keyspace}.{table}: waits for Cassandra to load what an earlier restore has brought")
+                told = True
+            await anyio.sleep(POLL_SECONDS)
 
 
 async def _share(
@@ -107,7 +157,6 @@ async def _share(
     member: Member,
     scratch: Path,
     share: Sequence[SSTable],
-    operation: str,
     say: Callable[[str], None],
 ) -> Loaded:
     """Brings back table after table."""
@@ -121,8 +170,8 @@ async def _share(
             directory.mkdir(parents=True, exist_ok=True)
             say(f"{keyspace}.{table}: {sum(part.bytes for part in parts)} bytes")
             await anyio.to_thread.run_sync(_bring, bucket, directory, parts)
-            seen = PurePosixPath(DATA, SCRATCH, operation, keyspace, table)
-            await _load(member, f"load-{operation}-{keyspace}-{table}".replace("_", "."), str(seen))
+            seen = PurePosixPath(DATA, SCRATCH, scratch.name, keyspace, table)
+            await _load(member, _job_id(scratch, keyspace, table), str(seen))
             mark.touch()
             shutil.rmtree(directory)
         done = Loaded(
@@ -168,10 +217,7 @@ def _bring(bucket: Bucket, directory: Path, parts: Sequence[SSTable]) -> None:
 
 async def _load(member: Member, job_id: str, directory: str) -> None:
     """Has Cassandra stream what is in a directory, and waits for the end of it; that may be an earlier try's."""
-    number = 1
-    while (found := await _patiently(partial(member.job, f"{job_id}-{number}"))) and found.state is JobState.FAILED:
-        number += 1
-    job_id = f"{job_id}-{number}"
+    job_id, _ = await _latest(member, job_id)
     job = await _patiently(partial(member.start, job_id, BulkLoad(directory)))
     while job.state is JobState.RUNNING:
         await anyio.sleep(POLL_SECONDS)
@@ -181,6 +227,18 @@ async def _load(member: Member, job_id: str, directory: str) -> None:
         job = found
     if job.state is JobState.FAILED:
         raise RefusedError(f"Cassandra did not load {directory}: {job.message}")
+
+
+def _job_id(scratch: Path, keyspace: str, table: str) -> str:
+    return f"load-{scratch.name}-{keyspace}-{table}".replace("_", ".")
+
+
+async def _latest(member: Member, job_id: str) -> tuple[str, Job | None]:
+    """The ID of the last try to load a table that has not failed, and how it is; None: it has not begun."""
+    number = 1
+    while (found := await _patiently(partial(member.job, f"{job_id}-{number}"))) and found.state is JobState.FAILED:
+        number += 1
+    return f"{job_id}-{number}", found
 
 
 async def _patiently[T](ask: Callable[[], Awaitable[T]]) -> T:

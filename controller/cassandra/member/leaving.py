@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from controller.cassandra.access.answers import Decommission, JobState, Mode, RemoveNode
 from controller.cassandra.member.replication import short_of_copies
-from controller.cassandra.member.ring import Scene, busy, joined_unseen, keepers, unrest
+from controller.cassandra.member.ring import Scene, busy, halted, joined_unseen, keepers, unrest
 from controller.cassandra.member.roster import Roster, Standing
 from controller.cassandra.member.steps import (
     LANE,
@@ -62,7 +62,8 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
     if seat.lost:
         yield from _removing(name, wish, roster, scene)
         return
-    reason, state = "it hands on its data and leaves the ring", seen.state
+    anew = ", and joins anew when it has left: it is wanted again" if _is_wanted(seat, wish, roster) else ""
+    reason, state = f"it hands on its data and leaves the ring{anew}", seen.state
     if seen.host_id and seen.host_id != seat.host_id:
         yield wait(name, reason, f"its volume to have the data of host ID {seat.host_id}: it has {seen.host_id}")
         return
@@ -84,10 +85,11 @@ def leaving(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Ste
         job = scene.jobs.get((name, decommission(seat)))
         if job is not None and job.state is JobState.FAILED and seen.pod:
             # Told once more, it would leave without a check of who keeps its data.
-            halted = f"it stopped leaving: {job.message}; a restart takes that back"
-            yield Step(subject=name, reason=halted, action=Restart(name, seen.pod), lane=LANE)
+            stopped = f"it stopped leaving: {job.message}; a restart takes that back"
+            yield Step(subject=name, reason=stopped, action=Restart(name, seen.pod), lane=LANE)
             return
-        yield wait(name, reason, f"its data to be with the others{_streams(state)}")
+        by_hand = halted(state) if job is None and (name, decommission(seat)) in scene.jobs else ""
+        yield wait(name, reason, f"its data to be with the others{_streams(state)}{by_hand}")
         return
     if not seen.serves:
         yield wait(name, reason, coming(name, scene))
@@ -101,6 +103,9 @@ def _begin(name: str, wish: Wish, roster: Roster, scene: Scene, reason: str) -> 
     job = scene.jobs.get((name, job_id))
     if (job is not None and job.state is not JobState.FAILED) or (name, job_id) not in scene.jobs:
         yield wait(name, reason, "it to begin")
+        return
+    if _is_wanted(seat, wish, roster):
+        yield from _stay(name, roster, scene)
         return
     held = unrest(roster, scene, but=(name,))
     held = after(held) if held else _cannot_leave(name, wish, roster, scene)
@@ -123,6 +128,28 @@ def _begin(name: str, wish: Wish, roster: Roster, scene: Scene, reason: str) -> 
     lose = tuple(k.name for k in short_of_copies(len(roster.members), roster.datacenter, scene.keyspaces or ()))
     action = Tell(name, job_id, Decommission(force=bool(lose)), lose)
     yield Step(subject=name, reason=reason, action=action, lane=LANE)
+
+
+def _is_wanted(seat: Seat, wish: Wish, roster: Roster) -> bool:
+    """Whether the rack is to have as many members again as with the one that leaves."""
+    return wish.racks.get(seat.rack, 0) >= len(roster.rack(seat.rack))
+
+
+def _stay(name: str, roster: Roster, scene: Scene) -> Iterator[Step]:
+    """The steps by which a member that has not begun to leave, or could not, is taken back."""
+    seat, seen = roster.seats[name], scene.of(name)
+    job = scene.jobs.get((name, decommission(seat)))
+    reason = f"rack {seat.rack} is to have it again, and it has not left"
+    states = {member: scene.of(member).state for member in (*roster.members, name)}
+    viewers = [member for member, state in states.items() if state is not None and seen.address in state.ring.leaving]
+    if not viewers:
+        yield write(roster.seated(name, replace(seat, standing=Standing.MEMBER)), name, reason)
+        return
+    failed = job is not None or (seen.state is not None and seen.state.mode is Mode.DECOMMISSION_FAILED)
+    if failed and seen.pod:
+        yield Step(subject=name, reason=f"{reason}: a restart ends that", action=Restart(name, seen.pod), lane=LANE)
+        return
+    yield wait(name, reason, f"{some(viewers, 3)} to see that it stays")
 
 
 def _removing(name: str, wish: Wish, roster: Roster, scene: Scene) -> Iterator[Step]:

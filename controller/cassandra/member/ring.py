@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from controller.cassandra.member.roster import Roster
 
 MAX_NAMED = 3
+BULK_LOAD = "Bulk Load"
+"""What Cassandra calls the streams of one (`StreamOperation`)."""
 
 
 class Problem(StrEnum):
@@ -169,6 +171,14 @@ def _own(name: str, roster: Roster, scene: Scene) -> Iterator[Finding]:
             yield Finding(Problem.MEMBER_ZOMBIE, name, f"{name} runs with {off} off")
         else:
             yield Finding(Problem.MEMBER_DOWN, name, f"{name} is {mode}")
+    elif seen.state.mode is Mode.LEAVING:
+        text = f"{name} leaves the ring, told by hand{halted(seen.state)}"
+        yield Finding(Problem.OTHER_MOVE, name, text)
+
+
+def halted(state: State) -> str:
+    """What a person can do where one that leaves may have stopped, which 4.1 does not say; empty: it streams."""
+    return "" if state.streams else "; it streams nothing: if it has stopped, delete its pod, which takes that back"
 
 
 def _view(viewer: str, roster: Roster, scene: Scene, but: Collection[str], away: Collection[str]) -> Iterator[Finding]:
@@ -312,6 +322,12 @@ def busy(roster: Roster, scene: Scene) -> str:
     ]
     streams = [f"{n} streams data" for n in roster.members if (s := scene.of(n).state) is not None and s.streams]
     return some([*running, *streams], 3)
+
+
+def bulk_loading(roster: Roster, scene: Scene) -> list[str]:
+    """The members between which rows are on their way that a bulk load brings."""
+    states = {name: state for name in sorted(roster.members) if (state := scene.of(name).state) is not None}
+    return [name for name, state in states.items() if any(s.operation == BULK_LOAD for s in state.streams)]
 
 
 def _is_live(ring: Ring, host_id: str, likely: str = "") -> bool:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from controller.apis.meta import ObjectMeta
 from controller.cassandra.backup.acts import Ground
+from controller.cassandra.backup.objects import Verb
 from controller.cassandra.backup.secrets import lacking, needed
 from controller.cassandra.cluster.turns import CHANGES
-from controller.cassandra.member.ring import unrest
+from controller.cassandra.member.ring import bulk_loading, unrest
 from controller.cassandra.member.steps import Tell, after
 from controller.cassandra.member.turn import occupied
 from controller.cassandra.operation.work import act_of, name_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from controller.apis.cassandra import CassandraCluster, CassandraOperation
     from controller.cassandra.access.answers import Keyspace
+    from controller.cassandra.member.ring import Scene
+    from controller.cassandra.member.roster import Roster
     from controller.cassandra.operation.observe import Observation
     from controller.cassandra.operation.work import Act
     from controller.framework.operations import Ledger
@@ -39,6 +42,8 @@ SECRETS_SECONDS = 120.0
 """Seconds after an Operation is made in which the Secrets that it names may still come."""
 MAX_NAMED = 10
 """Keyspaces that a message names."""
+MAX_MEMBERS = 3
+"""Members that one names."""
 _CHANGES = frozenset({"Wait", *(change.__name__ for change in CHANGES)})
 
 
@@ -121,6 +126,11 @@ def _steps(operation: CassandraOperation, seen: Observation, decision: Decision,
         if has_turn:
             yield _give_back(mine, decision.message or "nothing of it is at work")
     for task in decision.at_work:
+        way = act.way(task, _keyspaces(seen)) if act is not None else None
+        if isinstance(way, str) and way in seen.stalled and not decision.break_off:
+            stop = StopJob(operation.metadata.namespace, way, seen.working[way])
+            yield Step(subject=task.piece, reason=seen.stalled[way], action=stop, lane=f"stop {task.piece}")
+            continue
         row = decision.ledger.rows[task.piece]
         waits_for = row.message or f"{task.part} to be done"
         reason = act.reason(task) if act is not None else "it was begun"
@@ -228,14 +238,8 @@ def _wrong(operation: CassandraOperation, ledger: Ledger, seen: Observation) -> 
 def _hold(operation: CassandraOperation, seen: Observation) -> str:
     """What has to happen before anything more of an Operation is begun, in words; empty: nothing."""
     cluster, ring = seen.cluster, seen.ring
-    first = ahead(operation.metadata.name, seen.queue)
-    if first:
-        return f"Operation {first}, which goes first, to end"
-    if operation.spec.backup is not None and operation.status.started is None and seen.snapshots:
-        return f"Operation {seen.snapshots}, whose snapshots members keep, to end"
-    lacks = lacking(needed(operation.spec), seen.secrets) if operation.status.started is None else ""
-    if lacks:
-        return f"a Secret: {lacks}"
+    if held := _not_yet(operation, seen):
+        return held
     if cluster is None:
         return f"Cluster {operation.spec.cluster} to exist"
     if cluster.metadata.deletion_timestamp is not None:
@@ -248,9 +252,33 @@ def _hold(operation: CassandraOperation, seen: Observation) -> str:
         return held
     if held := unrest(ring.roster, ring.scene):
         return after(held)
+    if held := _at_work(operation, seen, ring.roster, ring.scene):
+        return held
     if ring.scene.keyspaces is None:
         return "a member to tell which keyspaces there are"
     return "" if seen.pieces else "a keyspace to be there"
+
+
+def _not_yet(operation: CassandraOperation, seen: Observation) -> str:
+    """What has to happen before it is an Operation's turn."""
+    begun = operation.status.started is not None
+    first = ahead(operation.metadata.name, seen.queue)
+    if first:
+        return f"Operation {first}, which goes first, to end"
+    if operation.spec.backup is not None and not begun and seen.snapshots:
+        return f"Operation {seen.snapshots}, whose snapshots members keep, to end"
+    lacks = lacking(needed(operation.spec), seen.secrets) if not begun else ""
+    return f"a Secret: {lacks}" if lacks else ""
+
+
+def _at_work(operation: CassandraOperation, seen: Observation, roster: Roster, scene: Scene) -> str:
+    """What may still be at work for a Job that is no more, in words; empty: nothing."""
+    if seen.leftover:
+        return f"{seen.leftover} to end, whose Job is gone: where the node is gone for good, delete the pod by force"
+    # Its own loads are begun later.
+    early = operation.spec.restore is not None and Verb.PREPARE not in operation.status.finished
+    loading = bulk_loading(roster, scene) if early else []
+    return f"{some(loading, MAX_MEMBERS)} to end a bulk load, as of a restore that was broken off" if loading else ""
 
 
 def changing(cluster: CassandraCluster) -> str:

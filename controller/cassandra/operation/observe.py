@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from controller.apis.cassandra import CASSANDRA_OPERATION
 from controller.cassandra.access.answers import JobState
-from controller.cassandra.backup.objects import APP
+from controller.cassandra.backup.objects import APP, OPERATION_LABEL
 from controller.cassandra.backup.secrets import needed
 from controller.cassandra.member.steps import Tell
 from controller.cassandra.member.turn import ANNOTATION
 from controller.cassandra.operation.work import act_of
 from controller.cassandra.pods import roster_name
 from controller.framework import jobs
+from controller.framework.names import label_value
 from controller.framework.operations import ENDED, Queued, ahead, asked, ledger_of
 from controller.framework.pieces import Said, Task, Word
 from controller.framework.pods import warnings, with_warnings
@@ -50,6 +51,8 @@ class Observation:
         pieces: Members and their keyspaces; None: they are not known.
         heard: What is heard of the tasks that the Operation is at.
         working: The Jobs that it has made, by name: their uids.
+        stalled: Those of them that have had no pod at work for too long, by name: why, in words.
+        leftover: A pod of one of its Jobs that is gone or has failed, which may be at work; empty: there is none.
         secrets: Of the Secrets that it names, by name of those that there are: the keys that have a value.
     """
 
@@ -62,6 +65,8 @@ class Observation:
     pieces: tuple[Piece, ...] | None = None
     heard: Mapping[Task, Word] = field(default_factory=dict)
     working: Mapping[str, str] = field(default_factory=dict)
+    stalled: Mapping[str, str] = field(default_factory=dict)
+    leftover: str = ""
     secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -116,7 +121,8 @@ class Observer:
         act, keyspaces = act_of(operation), ring.scene.keyspaces
         runs = await self._runs(operation, seen.now)
         working = {name: run.job.metadata.uid for name, run in runs.items() if run.job is not None and not run.over}
-        seen = replace(seen, ring=ring, working=working)
+        stalled = {name: run.stalled for name, run in runs.items() if run.stalled}
+        seen = replace(seen, ring=ring, working=working, stalled=stalled, leftover=self._leftover(operation, runs))
         if act is None or ring.roster is None or keyspaces is None:
             return seen
         pieces = act.pieces(ring.roster, keyspaces)
@@ -152,6 +158,20 @@ class Observer:
         pods = jobs.by_job(with_warnings(self._made.pods.list(namespace), told))
         return {job.metadata.name: jobs.read(job, pods.get(job.metadata.uid, ()), told, now) for job in own}
 
+    def _leftover(self, operation: CassandraOperation, runs: Mapping[str, jobs.Run]) -> str:
+        """A pod that outlives its Job: on a node that does not answer, nobody knows whether it still does something."""
+        known = {run.job.metadata.uid for run in runs.values() if run.job is not None and _may_have_pods(run)}
+        label = label_value(operation.metadata.name)
+        for pod in self._made.pods.list(operation.metadata.namespace):
+            own = pod.metadata.labels.get(OPERATION_LABEL) == label and pod.status.phase not in ("Succeeded", "Failed")
+            if own and not known & {owner.uid for owner in pod.metadata.owner_references}:
+                return f"pod {pod.metadata.name} on node {pod.spec.node_name or 'none'}"
+        return ""
+
+
+def _may_have_pods(run: jobs.Run) -> bool:
+    return not run.over or run.phase is jobs.Phase.COMPLETE
+
 
 def _is_of(job: Job, uid: str) -> bool:
     """Whether a Job is an Operation's; one of the same name that was deleted may have left some."""
@@ -184,7 +204,7 @@ def _word_of_job(run: jobs.Run) -> Word:
         case jobs.Phase.ABSENT:
             return Word(Said.UNKNOWN)
         case jobs.Phase.RUNNING:
-            return Word(Said.RUNNING, run.trouble)
+            return Word(Said.RUNNING, run.stalled or run.trouble)
         case jobs.Phase.COMPLETE:
             return Word(Said.SUCCEEDED, run.result)
     return Word(Said.FAILED, run.failure, final=run.is_final)

@@ -5,6 +5,7 @@ how nodes reach that.
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,11 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import images as rbd_image
-from controller.ceph.rbd.images import Changes, PoolMissingError
+from controller.ceph.rbd import removal
+from controller.ceph.rbd.calls import Calls
+from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
+from controller.ceph.rbd.snapshots import RbdSnapshots
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
     SUFFIX,
@@ -40,7 +44,7 @@ from controller.runtime.kube import (
     resource_of,
 )
 from controller.runtime.reconciler import Request
-from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
+from controller.volumes.backend import BackendError, Created, Description, Holder, NewVolume, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
@@ -64,12 +68,8 @@ _FENCE_SECONDS = 5 * 365 * 24 * 3600
 write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
 """
 
-_CALL_SECONDS = 60.0
 _WAY_SECONDS = 5.0
 """How long what a cluster says of the way to it holds, and how long it is not asked again after it did not answer."""
-
-_REMOVAL_SECONDS = 540.0
-"""The removal of a large image takes minutes, object by object; it goes on where it was cut off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ CAPABILITIES = Capabilities(
     access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
     file_systems=("ext4", "xfs"),
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
+    sources=("PersistentVolumeClaim", "VolumeSnapshot"),
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 
@@ -115,6 +116,9 @@ class RbdBackend:
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
         rados: The RADOS namespaces that volumes may be in.
+
+    Attributes:
+        snapshots: Snapshots of its volumes.
     """
 
     name = "rbd"
@@ -129,13 +133,13 @@ class RbdBackend:
         home: str,
         rados: RadosNamespaces,
     ) -> None:
-        self._connections = connections
+        self._places = Places(clusters, rados)
+        self._calls = Calls(connections, clusters, namespaces, self._places)
+        self.snapshots = RbdSnapshots(self._calls)
         self._clusters = clusters
         self._config_maps = config_maps
         self._namespaces = namespaces
         self._home = home
-        self._places = Places(clusters, rados)
-        self._changes = Changes()
         self._asking: dict[str, anyio.Lock] = {}
         self._asked: dict[str, _Asked] = {}
 
@@ -163,7 +167,7 @@ class RbdBackend:
         cluster = self._places.namespace_of(storage_class.parameters.get("clusterID", ""))
         if not storage_class.provisioner.endswith(SUFFIX) or self.serves(storage_class.provisioner):
             return ""
-        if not self._has(cluster) or not self._clusters.keys(cluster):
+        if not self._calls.has(cluster) or not self._clusters.keys(cluster):
             return ""
         namespaces = self._namespaces
         if namespaces is None:
@@ -176,7 +180,7 @@ class RbdBackend:
 
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """The image that a claim gets: its name comes from the claim's uid."""
-        return describe(storage_class, claim_uid, self._has, self._places.find)
+        return describe(storage_class, claim_uid, self._calls.has, self._places.find)
 
     def identity(self, volume: Volume) -> str:
         """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
@@ -191,58 +195,49 @@ class RbdBackend:
         return image_name(volume).endswith(claim_uid)
 
     async def create(self, wanted: NewVolume) -> Created:
-        """Creates the image."""
-        volume, size, options = self._places.for_new(wanted.volume), wanted.size, wanted.options
-        found, pool_id = await self._on_pool(
-            volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._changes)
+        """Creates the image, or makes it a clone of its source's."""
+        volume, size, options, source = wanted.volume, wanted.size, wanted.options, wanted.source
+        self._places.check_new(volume)
+        if source is not None:
+            await self.snapshots.make(volume, source, options)
+        found, pool_id = await self._calls.on_pool(
+            volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._calls.changes)
         )
-        return Created(handle=volume_handle(wanted.volume, pool_id), size=found)
+        return Created(handle=volume_handle(volume, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
         """Removes the image, object by object; a removal that was cut off is continued by the next.
 
         Not by the mgr's task queue, as Ceph's CSI driver does it: there, a task that crashes the mgr is tried for ever.
         """
-        volume = self._places.resolve(volume)
-        check(volume)
-        cluster = self._cluster(volume)
 
-        def remove(_: Any, ioctx: Any) -> None:
-            with self._changes.alone(volume, "removed"):
-                rbd_image.remove(ioctx, volume)
+        def remove(handle: Any, ioctx: Any) -> None:
+            with self._calls.changes.alone(volume, "removed"):
+                removal.remove(handle, ioctx, volume, self._calls.changes)
 
-        try:
-            await cluster.use(
-                lambda handle: rbd_image.with_ioctx(handle, volume, remove), lane=Lane.LONG, seconds=_REMOVAL_SECONDS
-            )
-        except PoolMissingError:
-            return
-        except Exception as error:
-            if getattr(error, "errno", None) is None:
-                raise
-            raise BackendError(f"image {named(volume)}: {error}") from error
+        with suppress(PoolMissingError):
+            await self._calls.on_pool(volume, remove, lane=Lane.LONG)
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
-        volume = self._places.resolve(volume)
-        return await self._on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, self._changes))
+        changes = self._calls.changes
+        return await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, changes))
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death.
 
         This operator's own client is none: it has images open for moments, to grow them.
         """
-        return await self._clients(self._places.resolve(volume), rbd_image.watchers)
+        return await self._clients(volume, rbd_image.watchers)
 
     async def absent(self, volume: Volume) -> tuple[Holder, ...]:
         """The owner of the image's exclusive lock, if it is no watcher: the lock outlives the watch."""
-        return await self._clients(self._places.resolve(volume), rbd_image.absent)
+        return await self._clients(volume, rbd_image.absent)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
-        volume = self._places.resolve(volume)
         try:
-            await self._cluster(volume).mon(
+            await self._calls.cluster(volume).mon(
                 "osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS)
             )
         except CephError as error:
@@ -254,7 +249,7 @@ class RbdBackend:
         way = await self._way(volume)
         features = told.get("imageFeatures")
         if not features:
-            features = str(await self._on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
+            features = str(await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
@@ -270,44 +265,18 @@ class RbdBackend:
             metadata["msMode"] = way.mode
         return metadata
 
-    def _has(self, namespace: str) -> bool:
-        return self._namespaces is None or namespace in self._namespaces
-
     def _has_driver(self, namespace: str) -> bool:
         return bool(self._clusters.keys(namespace)) if self._namespaces is None else namespace in self._namespaces
-
-    def _cluster(self, volume: Volume) -> RadosCluster:
-        namespace = volume.attributes.get("clusterID", "")
-        if not self._has(namespace) or not self._clusters.keys(namespace):
-            raise GoneError(
-                f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)}), and no "
-                "CephBlockPoolRadosNamespace of that clusterID"
-            )
-        cluster = self._connections.get(namespace)
-        if cluster is None:
-            raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
-        return cluster
 
     async def _clients(
         self, volume: Volume, look: Callable[[Any, Any, Volume], tuple[Holder, ...]]
     ) -> tuple[Holder, ...]:
-        if not self._clusters.keys(volume.attributes.get("clusterID", "")):
+        if not self._clusters.keys(self._places.namespace_of(volume.attributes.get("clusterID", ""))):
             return ()  # with the cluster, nothing is left that could be written to twice
         try:
-            return await self._on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
+            return await self._calls.on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
         except (PoolMissingError, IncompleteError):
             return ()
-
-    async def _on_pool[T](self, volume: Volume, work: Callable[[Any, Any], T]) -> T:
-        """Runs `work` in a worker thread, with the connection and an I/O context of the volume's pool and namespace."""
-        check(volume)
-        cluster = self._cluster(volume)
-        try:
-            return await cluster.use(
-                lambda handle: rbd_image.with_ioctx(handle, volume, work), lane=Lane.IMAGES, seconds=_CALL_SECONDS
-            )
-        except CephError as error:
-            raise BackendError(f"image {named(volume)}: {error}") from error
 
     async def _way(self, volume: Volume) -> Way:
         """How nodes reach the volume's cluster.
@@ -315,7 +284,7 @@ class RbdBackend:
         Many volumes ask at once, when a leader starts or the mons have moved: one question answers them all.
         """
         check(volume)
-        cluster, namespace = self._cluster(volume), volume.attributes["clusterID"]
+        cluster, namespace = self._calls.cluster(volume), volume.attributes["clusterID"]
         config_map = self._config_maps.get(namespace, ENDPOINTS)
         endpoints = config_map.data.get("data", "") if config_map is not None else ""
         async with self._asking.setdefault(namespace, anyio.Lock()):
@@ -356,7 +325,8 @@ def register(
     attachments, classes = volumes.caches.attachments, volumes.caches.classes
     scopes = tuple(clusters.cache.scopes)
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    volumes.drivers.add(RbdBackend(connections, clusters, config_maps, served, home, rados))
+    backend = RbdBackend(connections, clusters, config_maps, served, home, rados)
+    volumes.drivers.add(backend, backend.snapshots)
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 

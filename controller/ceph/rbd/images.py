@@ -29,7 +29,7 @@ class PoolMissingError(BackendError):
 
 
 class Changes:
-    """Images that are being grown or removed: by one call at a time, which may be one that nobody waits for any more.
+    """Images that are being changed: by one call at a time, which may be one that nobody waits for any more.
 
     Of two growths at once, the one that asks for less could be carried out last, and librbd would cut the image to that
     size. A second removal would hold a second thread for as long as the first takes.
@@ -38,6 +38,11 @@ class Changes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._images: dict[tuple[str, str], str] = {}
+
+    def concern(self, cluster: str, name: str) -> bool:
+        """Whether an image of that name is being changed, in whatever pool of the cluster (its namespace)."""
+        with self._lock:
+            return any(where == cluster and image.endswith(f"/{name}") for where, image in self._images)
 
     @contextmanager
     def alone(self, volume: Volume, change: str) -> Iterator[None]:
@@ -86,12 +91,23 @@ def create(
     handle: Any, ioctx: Any, volume: Volume, size: int, options: Mapping[str, str], changes: Changes
 ) -> tuple[int, int]:
     """Makes the image, or grows the one that is there; returns its size in bytes and the id of its pool."""
-    rbd = _rbd()
+    rbd = library()
     name = image_name(volume)
     try:
         return grow(ioctx, volume, size, changes), ioctx.get_pool_id()
     except rbd.ImageNotFound:
         pass
+    made = layout(handle, volume, options)
+    rbd.RBD().create(ioctx, name, size, made.pop("order"), old_format=False, **made)
+    return size, ioctx.get_pool_id()
+
+
+def layout(handle: Any, volume: Volume, options: Mapping[str, str]) -> dict[str, Any]:
+    """How librbd is to lay out a new image, by the arguments that its `create` and `clone` have in common.
+
+    Raises:
+        PoolMissingError: The pool for the data does not exist.
+    """
     data_pool = volume.attributes.get("dataPool")
     if data_pool and not handle.pool_exists(data_pool):  # librbd would say that the image was not found
         raise _pool_missing(volume, "dataPool")
@@ -99,23 +115,18 @@ def create(
     order = None
     if object_size := int(options.get("objectSize", "0")):
         order = object_size.bit_length() - 1
-    rbd.RBD().create(
-        ioctx,
-        name,
-        size,
-        order,
-        old_format=False,
-        features=sum(FEATURES[feature] for feature in wanted.split(",")) if wanted else None,
-        stripe_unit=int(options.get("stripeUnit", "0")),
-        stripe_count=int(options.get("stripeCount", "0")),
-        data_pool=data_pool,
-    )
-    return size, ioctx.get_pool_id()
+    return {
+        "order": order,
+        "features": sum(FEATURES[feature] for feature in wanted.split(",")) if wanted else None,
+        "stripe_unit": int(options.get("stripeUnit", "0")),
+        "stripe_count": int(options.get("stripeCount", "0")),
+        "data_pool": data_pool,
+    }
 
 
 def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
     """Makes the image as large as `size` bytes, if it is smaller, and returns its size."""
-    rbd, name = _rbd(), image_name(volume)
+    rbd, name = library(), image_name(volume)
     with rbd.Image(ioctx, name, read_only=True) as image:
         present: int = image.size()
     if present >= size:
@@ -127,26 +138,9 @@ def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
     return grown
 
 
-def remove(ioctx: Any, volume: Volume) -> None:
-    """Removes the image, if it is there.
-
-    Raises:
-        CephError: A client has it open, or it has snapshots.
-    """
-    rbd = _rbd()
-    try:
-        rbd.RBD().remove(ioctx, image_name(volume))
-    except rbd.ImageNotFound:
-        pass
-    except rbd.ImageBusy as error:
-        raise CephError(errno.EBUSY, "a client has it open") from error
-    except rbd.ImageHasSnapshots as error:
-        raise CephError(errno.ENOTEMPTY, "it has snapshots") from error
-
-
 def watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     """The clients that have the image open for writing, without this process's own."""
-    rbd, own = _rbd(), set(_CLIENT.findall(handle.get_addrs()))
+    rbd, own = library(), set(_CLIENT.findall(handle.get_addrs()))
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
             clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
@@ -157,7 +151,7 @@ def watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
 
 def absent(_: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     """The owner of the image's exclusive lock, if it does not watch the image any more."""
-    rbd = _rbd()
+    rbd = library()
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
             before = _lockers(image)
@@ -178,7 +172,7 @@ def lost(before: Set[str], watchers: Set[str], after: Set[str]) -> Set[str]:
 
 def features(ioctx: Any, volume: Volume) -> int:
     """The image's feature bits."""
-    with _rbd().Image(ioctx, image_name(volume), read_only=True) as image:
+    with library().Image(ioctx, image_name(volume), read_only=True) as image:
         bits: int = image.features()
     return bits
 
@@ -208,7 +202,8 @@ def _pool_missing(volume: Volume, parameter: str) -> PoolMissingError:
     return PoolMissingError(f"image {named(volume)}: pool {pool!r} (parameter {parameter!r}) does not exist")
 
 
-def _rbd() -> ModuleType:
+def library() -> ModuleType:
+    """librbd's Python module."""
     import rbd  # a system library of the operator's image, absent where only plans are computed
 
     module: ModuleType = rbd

@@ -47,18 +47,17 @@ class Places:
         place = {"clusterID": found.metadata.namespace, "radosNamespace": name_of(found)}
         return replace(volume, attributes={**volume.attributes, **place})
 
-    def for_new(self, volume: Volume) -> Volume:
-        """The same for a volume that is to be made.
+    def check_new(self, volume: Volume) -> None:
+        """Refuses a volume that is not to be made now.
 
         Raises:
             BackendError: Its RADOS namespace is to go, or came after the volume was described.
         """
         found = self.find(volume.attributes.get("clusterID", ""))
         if found is None:
-            return volume
+            return
         name = f"CephBlockPoolRadosNamespace {address_of(found)}"
         if found.metadata.deletion_timestamp is not None:
             raise BackendError(f"{name} is being deleted")
         if "radosNamespace" not in volume.attributes:
             raise BackendError(f"{name} came a moment ago: the StorageClass is looked at again")
-        return self.resolve(volume)

@@ -115,6 +115,8 @@ class Daemons:
         """They hear nothing new of the others."""
         self.stuck: set[str] = set()
         """What they are told to repair or clean up never ends."""
+        self.loading: set[str] = set()
+        """They have rows on their way of a bulk load."""
         self.failing: dict[str, int] = {}
         """So many of the next repairs and cleanups of a member fail."""
         self.split = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from controller.cassandra.access.answers import Keyspace, Mode, RefusedError, UnansweredError
+from controller.cassandra.access.answers import JobState, Keyspace, Mode, RefusedError, UnansweredError
 from controller.cassandra.access.members import Door, Login
 from controller.cassandra.member.analyze import analyze
 from controller.cassandra.member.asked import asked_jobs
@@ -120,6 +120,13 @@ class Rounds:
         elif alone and seat.standing is Standing.MEMBER:
             self.world.decommission(name)
             self.by_hand[name] = seat.host_id
+
+    def restart_who_stopped(self) -> None:
+        """Somebody deletes the pods of those that were told by hand to leave, and stopped, as the plan says."""
+        for process in list(self.world.processes.values()):
+            told = process.jobs.get("decommission-by-hand")
+            if process.mode is Mode.LEAVING and told is not None and told.state is JobState.FAILED:
+                self.world.kill(process.name)
 
     def consent(self) -> None:
         """Whoever left because somebody told it by hand, as all know, is given up."""

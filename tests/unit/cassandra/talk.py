@@ -26,6 +26,7 @@ from controller.cassandra.access.answers import (
     State,
     StopCleanups,
     StopRepairs,
+    Stream,
     UnansweredError,
 )
 from controller.cassandra.member.pod.jolokia import MOST_JOBS
@@ -95,6 +96,7 @@ class WorldMember:
             native_running=process.serves,
             seeds=process.seeds,
             ring=process.view,
+            streams=(Stream("Bulk Load"),) if process.name in self._world.loading else (),
         )
         return Look(report, state)
 

@@ -133,6 +133,62 @@ def test_who_stopped_leaving_halfway_begins_anew(seed: int) -> None:
     assert told(rounds) == [LAST, LAST]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_who_could_not_leave_stays_when_it_is_wanted_again(seed: int) -> None:
+    rounds = Rounds({"a": 3}, seed=seed)
+    go_on(rounds, rounds.settled)
+    before = host(rounds, LAST)
+    rounds.world.slow = 20
+    rounds.scale("a", 2)
+    go_on(rounds, lambda: told(rounds))
+    rounds.world.break_off(LAST)
+    rounds.scale("a", 3)
+
+    go_on(rounds, rounds.settled)
+    assert told(rounds) == [LAST]
+    assert host(rounds, LAST) == before
+    assert len(rounds.world.ring) == 3
+
+
+def test_who_leaves_already_joins_anew_when_it_is_wanted_again() -> None:
+    rounds = settled()
+    before = host(rounds, LAST)
+    rounds.world.slow = 20
+    rounds.scale("a", 2)
+    go_on(rounds, lambda: told(rounds))
+    rounds.scale("a", 3)
+
+    go_on(rounds, rounds.settled)
+    assert told(rounds) == [LAST]
+    assert host(rounds, LAST) != before
+    assert len(rounds.world.ring) == 3
+
+
+@pytest.mark.parametrize("count", [3, 2])
+def test_who_stopped_leaving_as_somebody_told_it_is_named_until_it_is_restarted(count: int) -> None:
+    rounds = Rounds({"a": 3}, seed=1)
+    go_on(rounds, rounds.settled)
+    rounds.world.slow = 20
+    rounds.tell_by_hand(SECOND, alone=True)
+    rounds.tick()
+    rounds.world.break_off(SECOND)
+    assert rounds.world.processes[SECOND].mode is Mode.LEAVING
+    rounds.scale("a", count)
+    if count == 2:
+        for _ in range(30):
+            rounds.operate()
+            rounds.tick()
+        (only,) = rounds.operate(0)
+        assert f"{SECOND} leaves the ring, told by hand; it streams nothing: if it has stopped, delete its pod" in (
+            only.waits_for
+        )
+    rounds.restart_who_stopped()
+
+    go_on(rounds, rounds.settled)
+    assert host(rounds, SECOND) in rounds.world.ring
+    assert len(rounds.world.ring) == count
+
+
 @pytest.mark.parametrize("deaf", [(FIRST,), (SECOND,), (FIRST, SECOND)])
 def test_who_left_is_stopped_when_everybody_has_heard_of_it(deaf: tuple[str, ...]) -> None:
     rounds = settled()

@@ -84,6 +84,7 @@ def happen(rounds: Rounds, chance: random.Random) -> str:
 def settle(rounds: Rounds) -> None:
     """Nothing goes wrong any more."""
     thaw(rounds.world)
+    rounds.restart_who_stopped()
     for _ in range(SETTLING):
         rounds.operate()
         rounds.tick()

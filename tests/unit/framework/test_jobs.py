@@ -71,6 +71,51 @@ def test_how_far_it_is(job: Job, after: float, phase: Phase) -> None:
     assert (found.phase, found.over) == (phase, phase is not Phase.RUNNING)
 
 
+def conditions(ready: bool, at: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": at}]}
+
+
+RUNS: dict[str, Any] = {
+    "phase": "Running",
+    "containerStatuses": [{"name": "main", "ready": True, "state": {"running": {}}}],
+}
+UNSCHEDULED: dict[str, Any] = {
+    "conditions": [
+        {"type": "PodScheduled", "status": "False", "message": "1 node was unschedulable", "lastTransitionTime": MADE}
+    ]
+}
+LATER = "2027-01-15T09:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("pods", "after", "why"),
+    [
+        ([], 1799, ""),
+        ([], 1800, "no pod of it has run for 30 min: nobody says why"),
+        ([a_pod(**UNSCHEDULED)], 1799, ""),
+        (
+            [a_pod(**UNSCHEDULED)],
+            1800,
+            "no pod of it has run for 30 min: pod p: not scheduled: 1 node was unschedulable",
+        ),
+        ([a_pod(made=LATER)], 3600, ""),
+        ([a_pod(made=LATER)], 7200, "no pod of it has run for 1 h: nobody says why"),
+        ([a_pod(**RUNS)], 1e6, ""),
+        ([a_pod(**RUNS, **conditions(ready=True, at=MADE))], 1e6, ""),
+        ([a_pod(**RUNS, **conditions(ready=False, at=LATER))], 3600 + 1799, ""),
+        (
+            [a_pod(**RUNS, **conditions(ready=False, at=LATER))],
+            3600 + 1800,
+            "no pod of it has run for 30 min: pod p: node  does not answer",
+        ),
+        ([a_pod(**RUNS, **conditions(ready=False, at=MADE)), a_pod("q", **RUNS)], 1e6, ""),
+    ],
+)
+def test_a_job_without_a_pod_at_work_has_stalled_after_a_while(pods: Sequence[Pod], after: float, why: str) -> None:
+    assert seen(a_job(deadline=None), pods, now=START + after).stalled == why
+    assert seen(a_job(deadline=None, ended="Failed"), pods, now=START + after).stalled == ""
+
+
 def test_nothing_is_known_of_a_job_that_is_not_there() -> None:
     assert read(None, (), {}, START) == Run()
 

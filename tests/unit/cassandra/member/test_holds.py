@@ -54,6 +54,11 @@ UNWELL = [
         id="one was told to leave by hand",
     ),
     pytest.param(
+        scene((SECOND, seen(SECOND, state(SECOND, mode=Mode.LEAVING)))),
+        f"{SECOND} leaves the ring, told by hand; it streams nothing: if it has stopped, delete its pod",
+        id="one leaves by hand",
+    ),
+    pytest.param(
         scene((SECOND, seen(SECOND, state(SECOND, host_id="host-else")))),
         f"{SECOND} has the data of host ID host-else",
         id="one has another's volume",

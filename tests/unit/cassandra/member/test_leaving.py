@@ -101,6 +101,49 @@ def test_who_stopped_leaving_halfway_is_restarted_and_not_told_again() -> None:
     assert found.action == Restart(LAST, f"pod-{LAST}")
 
 
+SEES_IT_LEAVE = replace(RING, leaving=frozenset({f"ip-{LAST}"}))
+FAILED_MODE: dict[str, Any] = {"mode": Mode.DECOMMISSION_FAILED}
+TAKEN_BACK = [
+    pytest.param({}, {JOB: None}, RING, Standing.MEMBER, id="it was not told"),
+    pytest.param({}, {JOB: job(JobState.FAILED, NOW)}, RING, Standing.MEMBER, id="it could not"),
+    pytest.param(FAILED_MODE, {JOB: job(JobState.FAILED, NOW)}, RING, Standing.MEMBER, id="it was refused"),
+    pytest.param({}, {JOB: None}, SEES_IT_LEAVE, "to see that it stays", id="it was restarted a moment ago"),
+    pytest.param({}, {JOB: job(JobState.FAILED, NOW)}, SEES_IT_LEAVE, Restart, id="it stopped halfway"),
+    pytest.param(FAILED_MODE, {JOB: None}, SEES_IT_LEAVE, Restart, id="it stopped halfway, as somebody told it"),
+    pytest.param({}, {}, RING, "it to begin", id="it does not say what it was told"),
+    pytest.param({}, {JOB: job(JobState.RUNNING)}, RING, "it to begin", id="it was told a moment ago"),
+    pytest.param(LEAVES, {JOB: job(JobState.RUNNING)}, SEES_IT_LEAVE, "its data to be with the others", id="it leaves"),
+    pytest.param(DONE, {JOB: None}, WITHOUT, Standing.LEFT, id="it has left"),
+]
+
+
+@pytest.mark.parametrize(("changes", "jobs", "ring", "expected"), TAKEN_BACK)
+def test_who_is_wanted_again_stays_where_it_has_not_begun_to_leave(
+    changes: dict[str, Any], jobs: dict[str, Job | None], ring: Ring, expected: Standing | type | str
+) -> None:
+    known = scenes.roster(a2=scenes.seat(2, standing=Standing.LEAVING))
+    others = [(name, seen(name, state(name, ring=ring))) for name in (FIRST, SECOND)]
+    found = scene(*others, leaver(ring=ring, **changes), jobs={(LAST, job_id): said for job_id, said in jobs.items()})
+    only = scenes.step(scenes.wish(3), known, found)
+
+    assert not isinstance(only.action, Tell)
+    if isinstance(expected, Standing):
+        assert written(only) is expected
+    elif isinstance(expected, str):
+        assert only.action is None
+        assert expected in only.waits_for
+    else:
+        assert only.action == expected(LAST, f"pod-{LAST}")
+
+
+def test_who_has_nobody_with_room_for_its_data_stays_when_it_is_wanted_again() -> None:
+    full = seen(FIRST, state(FIRST), report=Report(Phase.RUNNING, "", f"host-{FIRST}", 100, 5))
+    found = scene((FIRST, full), leaver(load=10), jobs={(LAST, JOB): None})
+    assert "to have room for 10 bytes" in next_step(found).waits_for
+    known = scenes.roster(a2=scenes.seat(2, standing=Standing.LEAVING))
+    assert written(scenes.step(scenes.wish(3), known, found)) is Standing.MEMBER
+
+
 def views(first: Ring, second: Ring) -> Scene:
     """What the two that stay see; the third has left."""
     return scene(

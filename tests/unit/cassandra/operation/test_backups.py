@@ -20,7 +20,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.backup.acts import AT_ONCE, TAG
 from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
-from controller.runtime.kube import JOB, SECRET
+from controller.runtime.kube import JOB, POD, SECRET
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
 from tests.unit.cassandra.operation.jobs import Jobs
@@ -290,6 +290,29 @@ async def test_rows_are_not_thrown_away_once_the_operation_is_being_deleted() ->
 
 
 @virtual_time
+async def test_a_restore_waits_for_what_cassandra_still_loads_of_one_that_was_broken_off() -> None:
+    async with ring(a=3) as (life, jobs):
+        jobs.stuck = {"load"}
+        life.order("late", restore=RESTORE, deadlineSeconds=60)
+        await life.until(lambda: "load" in jobs.commands())
+        life.world.loading = {"store-dc1-a-0", "store-dc1-a-2"}
+        await life.ended("late", "Failed")
+        assert not jobs.running()
+        jobs.began.clear()
+        jobs.stuck = set()
+        life.order("again", restore={**RESTORE, "overwrite": ["app"]})
+        await asyncio.sleep(600)
+        message = "store-dc1-a-0, store-dc1-a-2 to end a bulk load, as of a restore that was broken off"
+        assert life.operation("again").status.message == f"waits for {message}"
+        assert jobs.began == []
+        life.world.loading = set()
+        await life.until(lambda: "load" in jobs.commands())
+        # Its own rows are on their way.
+        life.world.loading = {"store-dc1-a-0"}
+        await life.ended("again")
+
+
+@virtual_time
 async def test_a_deadline_ends_the_job_that_is_at_work() -> None:
     async with ring(a=1) as (life, jobs):
         jobs.stuck = {"upload"}
@@ -298,6 +321,56 @@ async def test_a_deadline_ends_the_job_that_is_at_work() -> None:
         assert "deadlineSeconds" in life.operation("monday").status.message
         assert life.server.list(JOB, NAMESPACE) == []
         await life.until(lambda: told(life)[-1] == ("a-0", "ClearSnapshot"))
+
+
+CORDONED: dict[str, Any] = {
+    "phase": "Pending",
+    "conditions": [{"type": "PodScheduled", "status": "False", "message": "1 node(s) were unschedulable"}],
+}
+LOST: dict[str, Any] = {
+    "phase": "Running",
+    "conditions": [{"type": "Ready", "status": "False"}],
+    "containerStatuses": [{"name": "backup", "ready": True, "state": {"running": {}}}],
+}
+
+
+@virtual_time
+async def test_a_job_that_is_not_scheduled_is_given_up_after_a_while_and_so_is_the_operation() -> None:
+    async with ring(a=3) as (life, jobs):
+        jobs.stuck, jobs.pods = {"upload"}, {"upload": CORDONED}
+        life.order("monday", backup=BACKUP)
+        await life.until(lambda: jobs.began)
+        life.scale(a=2)
+        await life.until(lambda: not jobs.running(), within=2400)
+        reason = "upload: nothing is known of it any more: no pod of it has run for 30 min: pod monday-"
+        (row, *_) = life.operation("monday").status.members.values()
+        assert row.message.startswith(reason)
+        assert "not scheduled: 1 node(s) were unschedulable" in row.message
+        # Nobody holds the turn while there is nothing to do.
+        await life.until(lambda: len(life.roster.seats) == 2, within=1200)
+        await life.ended("monday", "Failed", within=3 * 3600)
+
+
+@virtual_time
+async def test_nothing_is_begun_while_a_pod_whose_node_does_not_answer_may_be_at_work() -> None:
+    async with ring(a=1) as (life, jobs):
+        jobs.stuck, jobs.pods = {"prepare"}, {"prepare": LOST}
+        life.order("back", restore={**RESTORE, "overwrite": ["app"]})
+        await life.until(lambda: "prepare" in jobs.commands())
+        # Only the kubelet ends a pod, and it does not answer.
+        life.server.patch(POD, NAMESPACE, "back-prepare-x", {"metadata": {"finalizers": ["example.org/kubelet"]}})
+        await life.until(lambda: not jobs.running(), within=2400)
+        jobs.stuck, jobs.pods = set(), {}
+        await asyncio.sleep(3600)
+        assert jobs.commands() == ["check", "prepare"]
+        message = life.operation("back").status.message
+        assert message == (
+            "waits for pod back-prepare-x on node n1 to end, whose Job is gone: where the node is gone for good, "
+            "delete the pod by force"
+        )
+        life.server.patch(POD, NAMESPACE, "back-prepare-x", {"metadata": {"finalizers": None}})
+        await life.ended("back")
+        assert jobs.commands() == ["check", "prepare", "prepare", "load"]
 
 
 @virtual_time

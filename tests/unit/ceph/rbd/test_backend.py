@@ -236,6 +236,12 @@ class Image:
     def features(self) -> int:
         return 5
 
+    def list_snaps(self) -> list[dict[str, Any]]:
+        return []
+
+    def get_parent_image_spec(self) -> dict[str, str]:
+        raise NotFoundError
+
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": watcher} for watcher in self._pool.watchers]
 
@@ -258,8 +264,8 @@ def on(pool: Pool, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
         ImageHasSnapshots=BlockingIOError,
         RBD=lambda: pool,
     )
-    monkeypatch.setattr(rbd_image, "_rbd", lambda: library)
-    monkeypatch.setattr(found, "_connections", {"rook-ceph": pool})
+    monkeypatch.setattr(rbd_image, "library", lambda: library)
+    monkeypatch.setattr(found._calls, "_connections", {"rook-ceph": pool})
     return found
 
 

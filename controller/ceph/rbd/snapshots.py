@@ -1,0 +1,225 @@
+"""Snapshots of RBD images (`controller.volumes.backend.Snapshots`), and images that begin as copies of others.
+
+A snapshot's handle has the form of Ceph's CSI driver, as volumes' handles have: version, cluster, pool and, in place of
+a volume's, the snapshot's uid. Its image is named after that uid. So what there is of a snapshot is found by its
+handle, and the handle by the volume's handle and the uid.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from controller.ceph.access.rados import CephError
+from controller.ceph.access.threads import Lane
+from controller.ceph.rbd import copies
+from controller.ceph.rbd.images import PoolMissingError, layout, with_ioctx
+from controller.ceph.rbd.removal import COPY, drop_snapshot
+from controller.ceph.rbd.volumes import FEATURES, HANDLE_VERSION, image_name, named
+from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.ceph.rbd.calls import Calls
+    from controller.volumes.backend import Source
+
+SNAPSHOT_PREFIX = "csi-snap-"
+
+_HANDLE = re.compile(
+    rf"{HANDLE_VERSION}-[0-9a-f]{{4}}-(?P<cluster>.+)-(?P<pool>[0-9a-f]{{16}})-(?P<uid>[0-9a-fA-F-]{{36}})"
+)
+
+_SERVED = frozenset({"clusterID", "pool"})
+
+_FEATURES = FEATURES["layering"] | FEATURES["deep-flatten"]
+"""Of a snapshot's image: with the second, its snapshot needs no parent either, once it was made whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What the handle of a volume or snapshot says.
+
+    Attributes:
+        cluster: The clusterID.
+        pool_id: The pool of the image.
+        uid: What the image's name ends in.
+    """
+
+    cluster: str
+    pool_id: int
+    uid: str
+
+
+def parse(handle: str) -> Handle | None:
+    """What a handle says; None: it has another form. Pure."""
+    found = _HANDLE.fullmatch(handle)
+    if found is None or int(handle[5:9], 16) != len(found["cluster"]):
+        return None
+    return Handle(found["cluster"], int(found["pool"], 16), found["uid"])
+
+
+class RbdSnapshots:
+    """Takes and destroys snapshots of images, and makes images that are copies.
+
+    Args:
+        calls: Makes the calls.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def unserved(self, parameters: Mapping[str, str]) -> tuple[str, ...]:
+        """All but what says where the snapshot is, which its volume says."""
+        return tuple(name for name in parameters if name not in _SERVED)
+
+    def handle(self, volume: Volume, uid: str) -> str:
+        """The volume's handle, with the snapshot's uid."""
+        found = parse(volume.handle)
+        if volume.is_static or found is None:
+            raise ParameterError(
+                f"volume {volume.handle} was made by hand: expected one that was provisioned, whose handle says where "
+                f"its snapshots are"
+            )
+        namespace = volume.attributes.get("radosNamespace")
+        if namespace and self._calls.places.find(found.cluster) is None:
+            raise ParameterError(
+                f"volume {volume.handle} is in the RADOS namespace {namespace}: expected one in none, or by the "
+                f"clusterID of a CephBlockPoolRadosNamespace, as a snapshot's handle names its place by that alone"
+            )
+        return f"{volume.handle[:-36]}{uid}"
+
+    async def take(self, volume: Volume, handle: str) -> Snapshot:
+        """Makes the snapshot's image, and at last its own snapshot, by which it is complete."""
+        found = _parsed(handle)
+        where = {key: volume.attributes[key] for key in ("clusterID", "pool") if key in volume.attributes}
+        target = _image(volume.driver, handle, {**where, "dataPool": volume.attributes.get("dataPool", "")})
+        made = {"features": _FEATURES, "data_pool": volume.attributes.get("dataPool") or None}
+
+        def settle(_: Any, ioctx: Any) -> Snapshot:
+            if ioctx.get_pool_id() != found.pool_id:
+                raise CephError(22, f"pool {where.get('pool')} has id {ioctx.get_pool_id()}, not {found.pool_id}")
+            size, created = copies.settle(ioctx, image_name(target))
+            return Snapshot(size=size, created=created)
+
+        await self._copy(volume, "", target, lambda _: made)
+        return await self._calls.on_pool(target, settle)
+
+    async def find(self, driver: str, handle: str) -> Snapshot | None:
+        """By its image, if that is complete."""
+        target = await self._located(driver, handle)
+        if target is None:
+            return None
+
+        def look(_: Any, ioctx: Any) -> Snapshot | None:
+            if not copies.is_complete(ioctx, image_name(target)):
+                return None
+            size, created = copies.settle(ioctx, image_name(target))
+            return Snapshot(size=size, created=created)
+
+        return await self._calls.on_pool(target, look)
+
+    async def destroy(self, driver: str, handle: str, volume: Volume | None) -> None:
+        """Removes its image, by way of the trash if volumes were made of it, and what was left of its making."""
+        target = await self._located(driver, handle)
+        if target is None:
+            return
+
+        origin = self._calls.places.resolve(volume) if volume is not None else None
+
+        def remove(connection: Any, ioctx: Any) -> None:
+            with self._calls.changes.alone(target, "removed"):
+                copies.destroy(connection, ioctx, image_name(target))
+                if origin is not None:
+                    unfinished = f"{COPY}{image_name(target)}"
+                    with suppress(PoolMissingError):
+                        with_ioctx(
+                            connection, origin, lambda _, source: drop_snapshot(source, image_name(origin), unfinished)
+                        )
+
+        with suppress(PoolMissingError):
+            await self._calls.on_pool(target, remove, lane=Lane.LONG)
+
+    async def make(self, volume: Volume, source: Source, options: Mapping[str, str]) -> None:
+        """Makes a volume's image a copy of its source, unless it is one already.
+
+        Raises:
+            BackendError: The source is not there, or in another cluster.
+        """
+        origin, snapshot = source.volume, ""
+        if source.is_snapshot:
+            located = await self._located(origin.driver, origin.handle)
+            if located is None:
+                raise BackendError(f"snapshot {origin.handle}: its pool does not exist")
+            origin, snapshot = located, image_name(located)
+        there, here = (self._calls.places.resolve(image) for image in (origin, volume))
+        if there.attributes.get("clusterID") != here.attributes["clusterID"]:
+            raise BackendError(
+                f"{named(origin)} is in the cluster of namespace {there.attributes.get('clusterID')}: expected "
+                f"{here.attributes['clusterID']}, as an image is a copy of one in its own cluster"
+            )
+        rados = [image.attributes.get("radosNamespace") or "none" for image in (there, here)]
+        if rados[0] != rados[1]:
+            raise BackendError(
+                f"{named(origin)} is in the RADOS namespace {rados[0]}: expected {rados[1]}, as an image is a copy of "
+                "one in its own RADOS namespace"
+            )
+
+        def made(handle: Any) -> dict[str, Any]:
+            arguments = {key: value for key, value in layout(handle, volume, options).items() if value}
+            if "features" in arguments:
+                arguments["features"] |= FEATURES["layering"]
+            return arguments
+
+        await self._copy(origin, snapshot, volume, made)
+
+    async def _copy(self, origin: Volume, snapshot: str, target: Volume, made: Any) -> None:
+        """Makes `target` a copy of `origin`, at a snapshot that it has, or as it is (empty)."""
+        name, changes, origin = image_name(target), self._calls.changes, self._calls.places.resolve(origin)
+
+        def copy(handle: Any, ioctx: Any) -> int:
+            def from_pool(_: Any, source: Any) -> None:
+                of = copies.Origin(source, image_name(origin), snapshot or f"{COPY}{name}", lasts=bool(snapshot))
+                copies.copy(of, ioctx, name, made(handle))
+
+            with changes.alone(target, "copied"):
+                with_ioctx(handle, origin, from_pool)
+                return copies.depth(handle, ioctx, name)
+
+        def flatten(_: Any, ioctx: Any) -> None:
+            with changes.alone(target, "made independent of what it is a copy of"):
+                copies.flatten(ioctx, name)
+
+        if await self._calls.on_pool(target, copy) > copies.DEEPEST:
+            await self._calls.on_pool(target, flatten, lane=Lane.LONG)
+
+    async def _located(self, driver: str, handle: str) -> Volume | None:
+        """A snapshot's image by its handle; None: its pool is gone."""
+        found = _parsed(handle)
+        nowhere = _image(driver, handle, {"clusterID": found.cluster})
+        try:
+            pool = await self._calls.cluster(nowhere).use(
+                lambda connection: connection.pool_reverse_lookup(found.pool_id), lane=Lane.IMAGES, seconds=30.0
+            )
+        except CephError as error:
+            raise BackendError(f"snapshot {handle}: {error}") from error
+        return _image(driver, handle, {"clusterID": found.cluster, "pool": pool}) if pool else None
+
+
+def _parsed(handle: str) -> Handle:
+    found = parse(handle)
+    if found is None:
+        raise BackendError(
+            f"snapshot handle {handle!r}: expected the form of Ceph's CSI driver, "
+            f"{HANDLE_VERSION}-<length>-<clusterID>-<pool id>-<uid>"
+        )
+    return found
+
+
+def _image(driver: str, handle: str, attributes: Mapping[str, str]) -> Volume:
+    kept = {key: value for key, value in attributes.items() if value}
+    return Volume(
+        driver=driver, attributes={**kept, "imageName": f"{SNAPSHOT_PREFIX}{_parsed(handle).uid}"}, handle=handle
+    )

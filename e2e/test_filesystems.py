@@ -1,0 +1,160 @@
+"""File systems: made by a manifest, served while MDS daemons die and ranks come and go, and never lost unasked."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import environment as env
+from e2e.api import Manifest, load
+from e2e.environment import Environment
+from e2e.eventually import NotYetError, eventually
+
+NAME = "myfs"
+GROUP = "team-a"
+MDS = f"app=rook-ceph-mds,rook_file_system={NAME}"
+CLIENT = "rook-ceph-files"
+# Each row is in the file system before the next begins; the pod's own file has the last one that was.
+WRITER = """
+import os, pathlib
+number, rows = 0, os.open("/files/rows", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while True:
+    number += 1
+    os.write(rows, b"%d\\n" % number)
+    os.fsync(rows)
+    pathlib.Path("/etc/ceph/written").write_text(str(number))
+"""
+
+
+@pytest.fixture(scope="module")
+def filesystem(environment: Environment) -> str:
+    """The example's file system with its group of subvolumes, small enough for a test machine."""
+    manifests = {manifest["kind"]: manifest for manifest in load(env.EXAMPLES / "filesystem.yaml")}
+    spec = manifests["CephFilesystem"]["spec"]
+    spec["preserveFilesystemOnDelete"] = False
+    spec["metadataServer"]["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}}
+    for kind, manifest in manifests.items():
+        environment.api.apply(manifest)
+        env.wait_for_phase(environment, kind, manifest["metadata"]["name"])
+    return NAME
+
+
+@pytest.fixture(scope="module")
+def client(environment: Environment, filesystem: str) -> Iterator[str]:
+    """A pod that has the file system at /files, and writes rows into it."""
+    (toolbox,) = load(env.EXAMPLES / "toolbox.yaml")
+    template = toolbox["spec"]["template"]
+    for labels in (
+        toolbox["metadata"]["labels"],
+        toolbox["spec"]["selector"]["matchLabels"],
+        template["metadata"]["labels"],
+    ):
+        labels["app"] = CLIENT
+    toolbox["metadata"].update(name=CLIENT, namespace=env.NAMESPACE)
+    (container,) = template["spec"]["containers"]
+    container.update(name="client", image=environment.images["ceph"], securityContext={"privileged": True})
+    environment.api.apply(toolbox)
+
+    def look() -> str:
+        pods = env.running(environment.api.list("Pod", env.NAMESPACE, labels=f"app={CLIENT}"))
+        if not pods:
+            raise NotYetError("its pod to be ready")
+        return str(pods[0]["metadata"]["name"])
+
+    pod = eventually("the client", look, deadline=60)
+    mount = f'mkdir /files && ceph-fuse --id "${{CEPH_USER#client.}}" --client_fs {filesystem} /files'
+    shell(environment, pod, mount)
+    environment.execute(
+        pod, "sh", "-c", 'nohup python3 -c "$0" >/dev/null 2>&1 &', WRITER, namespace=env.NAMESPACE, container="client"
+    )
+    yield pod
+    environment.api.delete("Deployment", CLIENT, env.NAMESPACE)
+
+
+def shell(environment: Environment, pod: str, script: str) -> str:
+    return environment.execute(pod, "bash", "-c", script, namespace=env.NAMESPACE, container="client")
+
+
+def written(environment: Environment, pod: str) -> int:
+    """The last row that the file system has taken."""
+    return int(shell(environment, pod, "cat /etc/ceph/written 2>/dev/null || echo 0") or 0)
+
+
+def wait_for_rows(environment: Environment, pod: str, more: int = 20) -> None:
+    """Wait until so many more rows are in the file system."""
+    wanted = written(environment, pod) + more
+
+    def look() -> None:
+        if (number := written(environment, pod)) < wanted:
+            raise NotYetError(f"{number} of {wanted} rows")
+
+    eventually("rows", look, deadline=120)
+
+
+def states(environment: Environment) -> dict[str, str]:
+    """The state of each MDS daemon of the file system, as Ceph says."""
+    (found,) = (fs for fs in env.ceph(environment, "fs", "dump")["filesystems"] if fs["mdsmap"]["fs_name"] == NAME)
+    return {info["name"]: info["state"] for info in found["mdsmap"]["info"].values()}
+
+
+def named(environment: Environment, state: str) -> list[str]:
+    return sorted(name for name, present in states(environment).items() if present == state)
+
+
+def test_a_file_system_is_as_its_spec_says(environment: Environment, filesystem: str) -> None:
+    def look() -> None:
+        if sorted(states(environment).values()) != ["up:active", "up:standby-replay"]:
+            raise NotYetError(str(states(environment)))
+
+    eventually("one daemon that serves and one that follows", look, deadline=60)
+    (found,) = (fs for fs in env.ceph(environment, "fs", "ls") if fs["name"] == filesystem)
+    assert (found["metadata_pool"], found["data_pools"]) == ("myfs-metadata", ["myfs-replicated"])
+    group = env.ceph(environment, "fs", "subvolumegroup", "info", filesystem, GROUP)
+    assert group["bytes_quota"] == 100 << 30
+    assert {group["name"] for group in env.ceph(environment, "fs", "subvolumegroup", "ls", filesystem)} == {
+        GROUP,
+        "csi",
+    }
+
+
+def test_rows_are_written_while_the_daemon_that_serves_dies_and_ranks_come_and_go(
+    environment: Environment, client: str
+) -> None:
+    wait_for_rows(environment, client)
+    (victim,) = named(environment, "up:active")
+    (pod,) = environment.api.list("Pod", env.NAMESPACE, labels=f"{MDS},mds={victim}")
+    environment.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
+
+    def taken_over() -> None:
+        serving = named(environment, "up:active")
+        if not serving or serving == [victim]:
+            raise NotYetError(str(states(environment)))
+
+    eventually("another daemon to serve", taken_over, deadline=60)
+    wait_for_rows(environment, client)
+
+    for ranks in (2, 1):
+        change: Manifest = {"spec": {"metadataServer": {"activeCount": ranks}}}
+        environment.api.patch("CephFilesystem", NAME, env.NAMESPACE, change)
+        env.wait_for_phase(environment, "CephFilesystem", NAME, deadline=240)
+        assert len(named(environment, "up:active")) == ranks
+        assert len(environment.api.list("Deployment", env.NAMESPACE, labels=MDS)) == 2 * ranks
+        wait_for_rows(environment, client)
+
+    last = written(environment, client)
+    rows = shell(environment, client, f"head -n {last} /files/rows | md5sum; seq {last} | md5sum").split()
+    assert rows[0] == rows[2], f"the first {last} rows are not those that were written"
+
+
+def test_a_file_system_goes_only_when_nothing_is_in_it(environment: Environment, client: str) -> None:
+    environment.api.delete("CephFilesystem", NAME, env.NAMESPACE)
+    env.wait_until_blocked(environment, "CephFilesystem", NAME, by=GROUP)
+    environment.api.delete("CephFilesystemSubVolumeGroup", GROUP, env.NAMESPACE)
+    env.gone(environment, "CephFilesystemSubVolumeGroup", GROUP, env.NAMESPACE)
+    env.wait_until_blocked(environment, "CephFilesystem", NAME, by="files that are in no subvolume")
+    assert named(environment, "up:active")
+
+    shell(environment, client, "pkill python3; rm /files/rows; umount /files")
+    env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
+    assert env.ceph(environment, "fs", "ls") == []
+    assert not [name for name in env.ceph(environment, "osd", "pool", "ls") if name.startswith(NAME)]
+    assert environment.api.list("Deployment", env.NAMESPACE, labels=MDS) == []

@@ -1,0 +1,341 @@
+"""librbd in memory: pools of images with snapshots, clones of format 2, metadata, the trash. It may die at any write.
+
+What a clone is while librbd makes it, and what becomes of snapshots and images that have clones, is as in librbd's own
+`CloneRequest`, `SnapshotRemoveRequest`, `DetachChildRequest` and `PreRemoveRequest`.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from controller.ceph.access.rados import CephError
+
+IN_TRASH = 2
+CREATED = datetime(2026, 1, 1)  # noqa: DTZ001  librbd's times have no zone
+
+
+class CrashError(BaseException):
+    """The operator dies here: no handler may catch it."""
+
+
+class RbdError(OSError):
+    """What librbd raises."""
+
+    number = errno.EINVAL
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(self.number, message or type(self).__name__)
+
+
+class ImageNotFound(RbdError):  # noqa: N818  its names are librbd's
+    number = errno.ENOENT
+
+
+class ImageExists(RbdError):  # noqa: N818
+    number = errno.EEXIST
+
+
+class ImageBusy(RbdError):  # noqa: N818
+    number = errno.EBUSY
+
+
+class ImageHasSnapshots(RbdError):  # noqa: N818
+    number = errno.ENOTEMPTY
+
+
+@dataclass
+class Snap:
+    """A snapshot; `clones`: the ids of images that it knows of as its clones."""
+
+    name: str
+    size: int
+    data: str
+    namespace: int = 0
+    clones: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Stored:
+    """An image. `data` is what was written to it; empty: it has its parent's."""
+
+    id: str
+    name: str
+    pool: Pool
+    size: int
+    data: str = ""
+    features: int = 1
+    parent: tuple[Stored, Snap] | None = None
+    snaps: list[Snap] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+    watched: bool = False
+    source: int = 0
+    """Who moved it to the trash; 3: a removal that is under way."""
+
+    def content(self) -> str:
+        """What a client reads. A parent's data is gone with its snapshot."""
+        if self.data or self.parent is None:
+            return self.data
+        parent, snap = self.parent
+        if snap not in parent.snaps:
+            raise AssertionError(f"{self.name}: its parent's snapshot is gone")
+        return snap.data
+
+
+@dataclass
+class Pool:
+    """A pool, and an I/O context of it."""
+
+    cluster: Cluster
+    name: str
+    id: int
+    images: dict[str, Stored] = field(default_factory=dict)
+    trash: dict[str, Stored] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def set_namespace(self, _: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def get_pool_id(self) -> int:
+        return self.id
+
+
+class Cluster:
+    """A cluster; also a connection to it, and the module `rbd`."""
+
+    ImageNotFound, ImageExists, ImageBusy, ImageHasSnapshots = ImageNotFound, ImageExists, ImageBusy, ImageHasSnapshots
+
+    def __init__(self, *pools: str) -> None:
+        self.pools = {name: Pool(self, name, number) for number, name in enumerate(pools, 1)}
+        self.writes = 0
+        self.crash_at: int | None = None
+        self.ids = itertools.count(1)
+        self.most_parents = 0
+
+    def write(self) -> None:
+        """One write of librbd's: it may be the last."""
+        self.writes += 1
+        if self.writes == self.crash_at:
+            self.crash_at = None
+            raise CrashError
+
+    async def use(self, function: Callable[[Any], Any], *, lane: Any, seconds: float) -> Any:
+        try:
+            return function(self)
+        except RbdError as error:
+            raise CephError(error.number, str(error)) from error
+
+    def open_ioctx(self, name: str) -> Pool:
+        if name not in self.pools:
+            raise ImageNotFound
+        return self.pools[name]
+
+    def pool_exists(self, name: str) -> bool:
+        return name in self.pools
+
+    def pool_reverse_lookup(self, pool_id: int) -> str | None:
+        return next((pool.name for pool in self.pools.values() if pool.id == pool_id), None)
+
+    def add(self, pool: str, name: str, data: str = "", size: int = 1) -> Stored:
+        """Puts an image there, as by somebody else."""
+        image = Stored(f"id{next(self.ids)}", name, self.pools[pool], size, data)
+        self.pools[pool].images[name] = image
+        return image
+
+    def RBD(self) -> Self:  # noqa: N802  librbd's name
+        return self
+
+    def Image(self, ioctx: Pool, name: str = "", **which: Any) -> Image:  # noqa: N802
+        return Image(ioctx, name, **which)
+
+    def create(self, ioctx: Pool, name: str, size: int, order: object, **_: object) -> None:
+        if name in ioctx.images:
+            raise ImageExists
+        self.write()
+        self.add(ioctx.name, name, size=size)
+
+    def clone(
+        self, p_ioctx: Pool, p_name: str, p_snapname: str, c_ioctx: Pool, c_name: str, *, clone_format: int, **made: Any
+    ) -> None:
+        assert clone_format == 2, "one of format 1 needs protected snapshots"
+        with Image(p_ioctx, p_name, snapshot=p_snapname) as opened:
+            parent, snap = opened.stored, opened.at
+        assert snap is not None
+        if c_name in c_ioctx.images:
+            raise ImageExists
+        self.write()
+        child = self.add(c_ioctx.name, c_name, size=snap.size)
+        child.features = made.get("features") or 1
+        self.write()
+        child.parent = (parent, snap)
+        self.write()
+        snap.clones.add(child.id)
+        self.write()
+        child.metadata = dict(parent.metadata)
+        self.most_parents = max(self.most_parents, parents_of(child))
+
+    def remove(self, ioctx: Pool, name: str) -> None:
+        if name not in ioctx.images:
+            raise ImageNotFound
+        self._remove(ioctx.images[name])
+        self.write()
+        del ioctx.images[name]
+
+    def _remove(self, image: Stored) -> None:
+        if any(snap.namespace != IN_TRASH for snap in image.snaps):
+            raise ImageHasSnapshots
+        if image.watched:
+            raise ImageBusy
+        for snap in list(image.snaps):
+            if not snap.clones:
+                self.write()
+                image.snaps.remove(snap)
+        if image.snaps:
+            raise ImageHasSnapshots
+        self.detach(image)
+
+    def detach(self, image: Stored) -> None:
+        """Takes an image off its parent, whose snapshot goes with its last clone if it is in the trash."""
+        if image.parent is None:
+            return
+        parent, snap = image.parent
+        self.write()
+        snap.clones.discard(image.id)
+        if snap.namespace == IN_TRASH and not snap.clones and snap in parent.snaps:
+            self.write()
+            parent.snaps.remove(snap)
+        image.parent = None
+
+    def trash_move(self, ioctx: Pool, name: str, delay: int) -> None:
+        if ioctx.images[name].watched:
+            raise ImageBusy
+        self.write()
+        image = ioctx.images.pop(name)
+        ioctx.trash[image.id] = image
+
+    def trash_list(self, ioctx: Pool) -> Iterator[dict[str, str]]:
+        for image in ioctx.trash.values():
+            yield {"id": image.id, "name": image.name, "source": ("USER", "MIRRORING")[image.source]}
+
+    def trash_remove(self, ioctx: Pool, image_id: str) -> None:
+        if image_id not in ioctx.trash:
+            raise ImageNotFound
+        self._remove(ioctx.trash[image_id])
+        self.write()
+        del ioctx.trash[image_id]
+
+    def left(self) -> list[str]:
+        """All images, those in the trash included."""
+        pools = self.pools.values()
+        return sorted(image.name for pool in pools for image in (*pool.images.values(), *pool.trash.values()))
+
+
+class Image:
+    """An open image: what of `rbd.Image` is used."""
+
+    def __init__(
+        self, ioctx: Pool, name: str = "", *, snapshot: str = "", read_only: bool = False, image_id: str = ""
+    ) -> None:
+        found = ioctx.images.get(name)
+        if image_id:
+            everything = (*ioctx.images.values(), *ioctx.trash.values())
+            found = next((image for image in everything if image.id == image_id), None)
+        if found is None:
+            raise ImageNotFound
+        self.stored = found
+        self.at = None
+        if snapshot:
+            self.at = self._snap(snapshot)
+        self._cluster = ioctx.cluster
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def _snap(self, name: str) -> Snap:
+        found = [snap for snap in self.stored.snaps if snap.name == name and snap.namespace != IN_TRASH]
+        if not found:
+            raise ImageNotFound
+        return found[0]
+
+    def id(self) -> str:
+        return self.stored.id
+
+    def size(self) -> int:
+        return self.at.size if self.at is not None else self.stored.size
+
+    def features(self) -> int:
+        return self.stored.features
+
+    def create_timestamp(self) -> datetime:
+        return CREATED
+
+    def resize(self, size: int, *, allow_shrink: bool = True) -> None:
+        assert not allow_shrink
+        self._cluster.write()
+        self.stored.size = size
+
+    def list_snaps(self) -> list[dict[str, Any]]:
+        return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
+
+    def create_snap(self, name: str) -> None:
+        if any(snap.name == name and snap.namespace != IN_TRASH for snap in self.stored.snaps):
+            raise ImageExists
+        self._cluster.write()
+        self.stored.snaps.append(Snap(name, self.stored.size, self.stored.content()))
+
+    def remove_snap(self, name: str) -> None:
+        snap = self._snap(name)
+        self._cluster.write()
+        if snap.clones:
+            snap.namespace = IN_TRASH
+        else:
+            self.stored.snaps.remove(snap)
+
+    def list_children(self) -> list[tuple[str, str]]:
+        assert self.at is not None
+        pools = self._cluster.pools.values()
+        return [(p.name, image.name) for p in pools for image in p.images.values() if image.id in self.at.clones]
+
+    def get_parent_image_spec(self) -> dict[str, str]:
+        if self.stored.parent is None:
+            raise ImageNotFound
+        parent, snap = self.stored.parent
+        return {
+            "pool_name": parent.pool.name,
+            "pool_namespace": "",
+            "image_name": parent.name,
+            "snap_name": snap.name,
+        }
+
+    def parent_id(self) -> str:
+        if self.stored.parent is None:
+            raise ImageNotFound
+        return self.stored.parent[0].id
+
+    def flatten(self) -> None:
+        self._cluster.write()
+        self.stored.data = self.stored.content()
+        self._cluster.detach(self.stored)
+
+    def metadata_set(self, key: str, value: str) -> None:
+        self._cluster.write()
+        self.stored.metadata[key] = value
+
+    def metadata_list(self) -> list[tuple[str, str]]:
+        return list(self.stored.metadata.items())
+
+
+def parents_of(image: Stored) -> int:
+    """How many parents an image has, one behind the other."""
+    return 0 if image.parent is None else 1 + parents_of(image.parent[0])
