@@ -20,6 +20,15 @@ from controller.runtime.kube import (
 )
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.snapshots.kinds import (
+    CONTENTS,
+    SNAPSHOT_CLASSES,
+    SNAPSHOTS,
+    VolumeSnapshot,
+    VolumeSnapshotClass,
+    VolumeSnapshotContent,
+    handles,
+)
 
 if TYPE_CHECKING:
     from controller.apis.rook.node_report import NodeReport
@@ -32,6 +41,12 @@ BY_CLASS = "class"
 BY_IDENTITY = "identity"
 """The index of PersistentVolumes by the volume that they are of: by `Drivers.identities`."""
 
+BY_HANDLE = "handle"
+"""The index of PersistentVolumes by CSI driver and handle: by `handle_key`."""
+
+BY_SNAPSHOT = "snapshot"
+"""The index of VolumeSnapshotContents by the handle of the snapshot."""
+
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
 
@@ -40,16 +55,32 @@ BY_NODE = "node"
 
 
 @dataclass(frozen=True, slots=True)
+class SnapshotCaches:
+    """What the API server has of snapshots.
+
+    Attributes:
+        snapshots: All VolumeSnapshots.
+        contents: All VolumeSnapshotContents, with the index `BY_SNAPSHOT`.
+        classes: All VolumeSnapshotClasses.
+    """
+
+    snapshots: Informer[VolumeSnapshot]
+    contents: Informer[VolumeSnapshotContent]
+    classes: Informer[VolumeSnapshotClass]
+
+
+@dataclass(slots=True)
 class Caches:
     """What the API server has of volumes.
 
     Attributes:
         claims: All claims of the cluster, with the index `BY_CLASS`.
-        volumes: All PersistentVolumes, with the index `BY_IDENTITY`.
+        volumes: All PersistentVolumes, with the indexes `BY_IDENTITY` and `BY_HANDLE`.
         classes: All StorageClasses.
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
+        snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
     """
 
     claims: Informer[PersistentVolumeClaim]
@@ -58,6 +89,7 @@ class Caches:
     attachments: Informer[VolumeAttachment]
     nodes: Informer[Node]
     reports: Informer[NodeReport]
+    snapshots: SnapshotCaches | None = None
 
 
 def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
@@ -78,9 +110,32 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
     )
     caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
+    caches.volumes.add_index(BY_HANDLE, handles_of)
     caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
     caches.attachments.add_index(BY_NODE, lambda found: (found.spec.node_name,))
     caches.nodes.add_index(BY_ADDRESS, addresses_of)
     caches.reports.add_index(BY_CLIENT, clients_of)
     caches.reports.add_index(BY_MAPPED, mapped_by)
     return caches
+
+
+def snapshot_caches_of(informers: InformerFactory) -> SnapshotCaches:
+    """The caches of snapshots, for an API server that has their kinds. Should it lose them, nothing else waits."""
+    found = SnapshotCaches(
+        snapshots=informers.informer(SNAPSHOTS, VolumeSnapshot, cluster_wide=True, optional=True),
+        contents=informers.informer(CONTENTS, VolumeSnapshotContent, optional=True),
+        classes=informers.informer(SNAPSHOT_CLASSES, VolumeSnapshotClass, optional=True),
+    )
+    found.contents.add_index(BY_SNAPSHOT, handles)
+    return found
+
+
+def handle_key(driver: str, handle: str) -> str:
+    """What the index `BY_HANDLE` has a volume by."""
+    return f"{driver} {handle}"
+
+
+def handles_of(volume: PersistentVolume) -> tuple[str, ...]:
+    """What the index `BY_HANDLE` has: nothing for a PersistentVolume that no CSI driver serves."""
+    csi = volume.spec.csi
+    return (handle_key(csi.driver, csi.volume_handle),) if csi is not None else ()

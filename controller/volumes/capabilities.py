@@ -35,7 +35,7 @@ class Capabilities:
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
         topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
             reached from every node.
-        sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim".
+        sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
 

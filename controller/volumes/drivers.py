@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Volume, VolumeBackend
+    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -23,13 +23,17 @@ class Drivers:
 
     Attributes:
         backends: Them; each knows drivers of other names than the others.
+        snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
     """
 
     backends: list[VolumeBackend] = field(default_factory=list)
+    snapshots: dict[str, Snapshots] = field(default_factory=dict)
 
-    def add(self, backend: VolumeBackend) -> None:
-        """Has a storage system serve its drivers, too."""
+    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None) -> None:
+        """Has a storage system serve its drivers, too; `snapshots`: what takes snapshots of its volumes, if it can."""
         self.backends.append(backend)
+        if snapshots is not None:
+            self.snapshots[backend.name] = snapshots
 
     def serving(self, driver: str) -> VolumeBackend | None:
         """The storage system that serves a CSI driver now; None: nobody here does."""
@@ -38,6 +42,11 @@ class Drivers:
     def knowing(self, driver: str) -> VolumeBackend | None:
         """The storage system whose drivers have such names, whether it serves this one now or not."""
         return next((backend for backend in self.backends if backend.knows(driver)), None)
+
+    def snapshots_of(self, driver: str) -> Snapshots | None:
+        """What takes snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
+        backend = self.serving(driver)
+        return self.snapshots.get(backend.name) if backend is not None else None
 
     def of_class(self, storage_class: StorageClass) -> tuple[str, VolumeBackend | None]:
         """The CSI driver of a class, and the storage system that serves it; empty and None: nobody here does."""

@@ -13,10 +13,12 @@ from controller.runtime.controller import Controller
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of
+from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
+from controller.volumes.snapshots.act import Contents
+from controller.volumes.snapshots.presence import until_served
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Node, PersistentVolume, StorageClass
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
+    from controller.volumes.snapshots.kinds import VolumeSnapshotClass
     from informers import Delta
 
 WORKERS = 4
-"""Volumes worked on at the same time, for each of the three controllers."""
+"""Volumes or snapshots worked on at the same time, for each of the controllers."""
 
 FIRST_RETRY, LAST_RETRY = 0.5, 30.0
 """Seconds until what failed is tried again: pods wait for it, and a cluster that is away comes back unannounced."""
@@ -103,7 +106,23 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
     for controller in (serving.claims, serving.volumes, serving.attachments):
         manager.add(controller)
+    manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     return serving
+
+
+async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
+    """Adds the controller of snapshots once the API server has their kinds."""
+    await until_served(manager.client)
+    found = caches.snapshots = snapshot_caches_of(manager.informers)
+    controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
+
+    def of_class(changed: VolumeSnapshotClass) -> list[Request]:
+        name, contents = changed.metadata.name, found.contents.list()
+        return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
+    controller.watch(found.contents)
+    controller.watch(found.classes, of_class)
+    manager.add(controller)
 
 
 def _controller(name: str, reconciler: Reconciler) -> Controller:

@@ -1,11 +1,15 @@
-"""What the volume of a claim begins as a copy of: `spec.dataSource`, of the kinds that its storage system can copy."""
+"""What the volume of a claim begins as a copy of: `spec.dataSource`, of the kinds that its storage system can copy.
+
+The checks are those of the external-provisioner.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from controller.framework.quantities import quantity, round_up, storage_bytes
-from controller.volumes.backend import ParameterError, Source, volume_from
+from controller.volumes.backend import ParameterError, Source, Volume, volume_from
+from controller.volumes.snapshots.kinds import ALLOW_MODE_CHANGE, BEING_DELETED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,13 +73,54 @@ def _claims_volume(
         raise ParameterError(
             f"{name}: spec.volumeMode is {claim.spec.volume_mode}: expected {found.spec.volume_mode}, as of {other}"
         )
-    asked, has = round_up(storage_bytes(claim.spec.resources.requests)), storage_bytes(volume.spec.capacity)
-    if asked < has:
-        raise ParameterError(
-            f"{name}: spec.resources.requests.storage is {quantity(asked)}: expected at least {quantity(has)}, "
-            f"as of {other}"
-        )
+    has = storage_bytes(volume.spec.capacity)
+    _check_size(claim, has, other)
     return Source(volume=volume_from(csi), size=has)
 
 
-_FINDERS: Mapping[str, SourceOf] = {"PersistentVolumeClaim": _claims_volume}
+def _snapshot(
+    claim: PersistentVolumeClaim, reference: ObjectReference, caches: Caches, backend: VolumeBackend
+) -> Source:
+    """A snapshot that is ready, by the content that it is bound to."""
+    namespace = claim.metadata.namespace
+    name, other = f"PersistentVolumeClaim {namespace}/{claim.metadata.name}", f"VolumeSnapshot {reference.name}"
+    there = caches.snapshots
+    found = there.snapshots.get(namespace, reference.name) if there is not None else None
+    bound = found.status.bound_volume_snapshot_content_name if found is not None else ""
+    content = there.contents.get("", bound) if there is not None and bound else None
+    if found is None or content is None:
+        raise NotReadyError(f"VolumeSnapshot {namespace}/{reference.name} to be bound")
+    # A content that names another VolumeSnapshot is of somebody else's data.
+    of = content.spec.volume_snapshot_ref
+    if (of.uid, of.namespace, of.name) != (found.metadata.uid, namespace, reference.name):
+        raise ParameterError(f"{name}: spec.dataSource is {other}, whose VolumeSnapshotContent {bound} is of another")
+    if not backend.serves(content.spec.driver):
+        raise ParameterError(
+            f"{name}: spec.dataSource is {other} of CSI driver {content.spec.driver}: expected one of the claim's own "
+            f"driver"
+        )
+    if content.metadata.deletion_timestamp is not None or BEING_DELETED in content.metadata.annotations:
+        raise ParameterError(f"{name}: spec.dataSource is {other}, which is being deleted")
+    if not content.status.ready_to_use or not content.status.snapshot_handle:
+        error = content.status.error
+        why = f": {error.message}" if error is not None else ""
+        raise NotReadyError(f"VolumeSnapshot {namespace}/{reference.name} to be ready to use{why}")
+    mode = content.spec.source_volume_mode
+    if mode and mode != claim.spec.volume_mode and content.metadata.annotations.get(ALLOW_MODE_CHANGE) != "true":
+        raise ParameterError(f"{name}: spec.volumeMode is {claim.spec.volume_mode}: expected {mode}, as of {other}")
+    has = content.status.restore_size or 0
+    _check_size(claim, has, other)
+    volume = Volume(driver=content.spec.driver, attributes={}, handle=content.status.snapshot_handle)
+    return Source(volume=volume, size=has, is_snapshot=True)
+
+
+def _check_size(claim: PersistentVolumeClaim, has: int, other: str) -> None:
+    asked = round_up(storage_bytes(claim.spec.resources.requests))
+    if asked < has:
+        raise ParameterError(
+            f"PersistentVolumeClaim {claim.metadata.namespace}/{claim.metadata.name}: spec.resources.requests.storage "
+            f"is {quantity(asked)}: expected at least {quantity(has)}, as of {other}"
+        )
+
+
+_FINDERS: Mapping[str, SourceOf] = {"PersistentVolumeClaim": _claims_volume, "VolumeSnapshot": _snapshot}

@@ -66,6 +66,17 @@ def test_the_storage_class_finds_its_pool_and_cluster_and_postgres_its_class() -
     assert {claim["spec"]["storageClassName"] for claim in claims} == {storage_class["metadata"]["name"]}
 
 
+def test_snapshots_are_of_the_claim_and_its_class() -> None:
+    (storage_class,), (snapshot_class,) = documents("storageclass.yaml"), documents("snapshotclass.yaml")
+    (claim,), (snapshot, restored) = documents("pvc.yaml"), documents("snapshot.yaml")
+
+    assert snapshot_class["driver"] == storage_class["provisioner"]
+    assert snapshot["spec"]["volumeSnapshotClassName"] == snapshot_class["metadata"]["name"]
+    assert snapshot["spec"]["source"]["persistentVolumeClaimName"] == claim["metadata"]["name"]
+    assert restored["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
+    assert restored["spec"]["storageClassName"] == storage_class["metadata"]["name"]
+
+
 def test_the_application_on_cassandra_finds_its_cluster() -> None:
     (cluster,) = yaml.safe_load_all((EVERY / "cassandra/cluster.yaml").read_text(encoding="utf-8"))
     made = list(yaml.safe_load_all((EVERY / "cassandra/application.yaml").read_text(encoding="utf-8")))

@@ -190,6 +190,22 @@ def test_what_detaching_and_attaching_ask_of_the_api_server_is_allowed(render: R
     assert verbs["persistentvolumes"] >= {"get", "patch"}
 
 
+def test_what_snapshots_ask_of_the_api_server_is_allowed_and_no_more(render: Render) -> None:
+    verbs = {
+        resource: set(rule["verbs"])
+        for rule in rules(render(), "ClusterRole", "rook-ceph-rook-volumes")
+        for resource in rule["resources"]
+        if "snapshot.storage.k8s.io" in rule["apiGroups"]
+    }
+    read = {"get", "list", "watch"}
+    assert verbs == {
+        "volumesnapshots": read,
+        "volumesnapshotclasses": read,
+        "volumesnapshotcontents": read | {"patch"},
+        "volumesnapshotcontents/status": {"patch"},
+    }
+
+
 def test_no_rule_has_a_wildcard_verb_or_escalates(render: Render) -> None:
     rendered = render()
     for role in rendered.of_kind("ClusterRole") + rendered.of_kind("Role"):

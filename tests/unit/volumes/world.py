@@ -29,9 +29,26 @@ from controller.testkit import ApiServer, Connection
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
-from controller.volumes.caches import BY_IDENTITY, BY_VOLUME, Caches
+from controller.volumes.caches import (
+    BY_HANDLE,
+    BY_IDENTITY,
+    BY_SNAPSHOT,
+    BY_VOLUME,
+    Caches,
+    SnapshotCaches,
+    handles_of,
+)
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
+from controller.volumes.snapshots.kinds import (
+    CONTENTS,
+    SNAPSHOT_CLASSES,
+    SNAPSHOTS,
+    VolumeSnapshot,
+    VolumeSnapshotClass,
+    VolumeSnapshotContent,
+    handles,
+)
 from informers import Client, IncompleteIndexError, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DISKS, DRIVER
 
@@ -47,8 +64,11 @@ class World:
 
     def __init__(self) -> None:
         self.server = ApiServer(namespaces=("app", "rook-ceph"), collects=False)
-        self.server.serve(REPORTS)
+        for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES):
+            self.server.serve(resource)
         self.images: dict[str, int] = {}
+        self.snapshots: dict[str, str] = {}
+        """By handle, what each snapshot is of, or a part of it."""
         self.holders: dict[str, tuple[Holder, ...]] = {}
         self.absent: dict[str, tuple[Holder, ...]] = {}
         self.steps = 0
@@ -69,7 +89,7 @@ class World:
             self.server.put(resource, obj)
             return
         typed = {"apiVersion": resource.api_version, "kind": resource.kind}
-        about = {"uid": f"uid-{self.server.storage.version}", **metadata}
+        about = {"uid": f"uid-{self.server.storage.version}", "generation": 1, **metadata}
         self.server.storage.put((resource.group, resource.plural), key, {**obj, **typed, "metadata": about})
 
     def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
@@ -146,6 +166,8 @@ class FakeInformer[T]:
         indexed: dict[str, Callable[[Any], tuple[str, ...]]] = {
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
             BY_IDENTITY: Drivers([FakeBackend(self._world)]).identities,
+            BY_HANDLE: handles_of,
+            BY_SNAPSHOT: handles,
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
@@ -254,7 +276,17 @@ def caches_of(world: World) -> Caches:
         "nodes": FakeInformer(world, "nodes", Node),
         "reports": FakeInformer(world, "nodereports", NodeReport),
     }
-    return Caches(**caches)
+    return Caches(**caches, snapshots=snapshot_caches_of(world))
+
+
+def snapshot_caches_of(world: World) -> SnapshotCaches:
+    """Caches of snapshots that are never behind."""
+    caches: dict[str, Any] = {
+        "snapshots": FakeInformer(world, "volumesnapshots", VolumeSnapshot),
+        "contents": FakeInformer(world, "volumesnapshotcontents", VolumeSnapshotContent),
+        "classes": FakeInformer(world, "volumesnapshotclasses", VolumeSnapshotClass),
+    }
+    return SnapshotCaches(**caches)
 
 
 def attaching(
