@@ -327,7 +327,6 @@ def register(
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
     backend = RbdBackend(connections, clusters, config_maps, served, home, rados)
     volumes.drivers.add(backend, backend.snapshots)
-    volumes.drivers.add(backend, backend.snapshots)
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 

@@ -13,7 +13,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.rados_namespaces import RadosNamespaces, cluster_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from informers import Informer, JsonObject
 
@@ -140,5 +140,5 @@ class Rbd:
         return context.pool[context.namespace][0]
 
     @staticmethod
-    def trash_list(context: Context) -> list[dict[str, str]]:
+    def trash_list(context: Context) -> Sequence[dict[str, str]]:
         return [{"name": name} for name in context.pool[context.namespace][1]]
