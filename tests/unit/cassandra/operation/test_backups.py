@@ -20,6 +20,7 @@ from controller.cassandra.access.answers import (
 )
 from controller.cassandra.backup.acts import AT_ONCE, TAG
 from controller.cassandra.cluster.observe import OPERATIONS, SCHEDULES
+from controller.framework import jobs as framework
 from controller.runtime.kube import JOB, POD, SECRET
 from controller.testkit import virtual_time
 from tests.unit.cassandra.life import NAME, Life, living, operator, spec
@@ -338,14 +339,15 @@ LOST: dict[str, Any] = {
 
 
 @virtual_time
-async def test_a_job_that_is_not_scheduled_is_given_up_after_a_while() -> None:
+async def test_a_job_that_is_not_scheduled_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framework, "STALL", 300.0)
     async with ring(a=3) as (life, jobs):
         jobs.stuck, jobs.pods = {"upload"}, {"upload": CORDONED}
         life.order("monday", backup=BACKUP)
         await life.until(lambda: jobs.began)
         life.scale(a=2)
         await life.until(lambda: not jobs.running(), within=2400)
-        reason = "upload: nothing is known of it any more: no pod of it has run for 30 min: pod monday-"
+        reason = "upload: nothing is known of it any more: no pod of it has run for 5 min: pod monday-"
         (row, *_) = life.operation("monday").status.members.values()
         assert row.message.startswith(reason)
         assert "not scheduled: 1 node(s) were unschedulable" in row.message
@@ -354,7 +356,10 @@ async def test_a_job_that_is_not_scheduled_is_given_up_after_a_while() -> None:
 
 
 @virtual_time
-async def test_nothing_is_begun_while_a_pod_whose_node_does_not_answer_may_be_at_work() -> None:
+async def test_nothing_is_begun_while_a_pod_whose_node_does_not_answer_may_be_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(framework, "STALL", 300.0)
     async with ring(a=1) as (life, jobs):
         jobs.stuck, jobs.pods = {"prepare"}, {"prepare": LOST}
         life.order("back", restore={**RESTORE, "overwrite": ["app"]})
