@@ -16,11 +16,13 @@ from controller.apis.cassandra import (
 from controller.apis.cassandra import served as cassandra
 from controller.apis.ceph import (
     CEPH_BLOCK_POOL,
+    CEPH_BLOCK_POOL_RADOS_NAMESPACE,
     CEPH_CLIENT,
     CEPH_CLUSTER,
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CephBlockPool,
+    CephBlockPoolRadosNamespace,
     CephClient,
     CephCluster,
     CephFilesystem,
@@ -36,6 +38,7 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
     {
         CEPH_CLUSTER: CephCluster,
         CEPH_BLOCK_POOL: CephBlockPool,
+        CEPH_BLOCK_POOL_RADOS_NAMESPACE: CephBlockPoolRadosNamespace,
         CEPH_FILESYSTEM: CephFilesystem,
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: CephFilesystemSubVolumeGroup,
         CEPH_CLIENT: CephClient,
@@ -51,6 +54,7 @@ SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
     {
         CEPH_CLUSTER: served.CLUSTER,
         CEPH_BLOCK_POOL: served.POOL,
+        CEPH_BLOCK_POOL_RADOS_NAMESPACE: served.RADOS_NAMESPACE,
         CEPH_FILESYSTEM: served.FILESYSTEM,
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: served.SUBVOLUME_GROUP,
         CEPH_CLIENT: served.CLIENT,

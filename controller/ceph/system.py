@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.apis.ceph import CEPH_CLUSTER, CephBlockPoolRadosNamespace, CephCluster
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
+from controller.ceph.access.rados_namespaces import RadosNamespaces
+from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.pool import kind as pool
+from controller.ceph.radosnamespace import kind as radosnamespace
+from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX
 from controller.ceph.subvolumegroup import kind as subvolumegroup
@@ -42,15 +46,18 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, filesystem, subvolumegroup, client)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client)
     using = tuple(kind.dependents(informers) for kind in kinds)
-    cluster.register(manager, settings, connections, dependents=using)
+    found = ClusterVolumes(informers)
+    namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
+    cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
-    pool.register(manager, settings, connections)
+    pool.register(manager, settings, connections, dependents=(radosnamespace.of_pool(informers),))
+    radosnamespace.register(manager, settings, connections, namespaces, found)
     filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
-    rbd.register(manager, settings, connections, volumes)
+    rbd.register(manager, settings, connections, volumes, namespaces)
 
     async def close_connections() -> None:
         try:

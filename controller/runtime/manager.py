@@ -108,6 +108,7 @@ class Manager:
         controllers: The controllers that it runs.
         elector: Takes part in the leader election; None without one.
         health: What its probes tell.
+        registry: What `/metrics` shows; a program may register collectors of its own.
         addresses: Where metrics and debug endpoints are served, once they are.
     """
 
@@ -159,6 +160,7 @@ class Manager:
             self._clients.append(lease_client)
             self._stand_for(leader_election, lease_client)
         self.health = Health(self.informers, self.controllers, self.elector, self._stopping.is_set)
+        self.registry = new_registry(self)
 
     def _stand_for(self, election: LeaderElection, lease_client: Client) -> None:
         elector = self.elector = Elector(KubeLease(lease_client, election), election, self.identity)
@@ -222,7 +224,7 @@ class Manager:
             Exception: A runnable or a cache failed for good.
         """
         probes = Probes(
-            new_registry(self),
+            self.registry,
             live=self.health.live,
             ready=self.health.ready,
             debug=debug_pages(self.controllers, self.informers),

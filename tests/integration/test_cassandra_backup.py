@@ -165,6 +165,9 @@ async def test_rows_come_back(lab: Lab, members: HttpMembers, server: Minio, mon
     await there.run("check", "tuesday")
     for _ in range(2):  # a Job that was killed does it again
         await there.run("prepare", "tuesday")
+    # Tables that another one has made are in the way.
+    with pytest.raises(HopelessError, match=r"table app\.rows exists"):
+        await there.run("prepare", "tuesday", operation="another")
     # A damaged file brings nothing back.
     (member,) = read_members(bucket, read(bucket, "tuesday"))
     damaged = next(file for file in member.files if file.table == "rows" and file.name.endswith("Data.db"))

@@ -12,11 +12,13 @@ import yaml
 from controller.apis.cassandra import CASSANDRA_CLUSTER, CASSANDRA_OPERATION, CASSANDRA_OPERATION_SCHEDULE
 from controller.apis.ceph import (
     CEPH_BLOCK_POOL,
+    CEPH_BLOCK_POOL_RADOS_NAMESPACE,
     CEPH_CLIENT,
     CEPH_CLUSTER,
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CephBlockPool,
+    CephBlockPoolRadosNamespace,
     CephClient,
     CephCluster,
     CephFilesystem,
@@ -84,6 +86,7 @@ NEEDED: dict[Kind, JsonObject] = {
     CEPH_CLUSTER: {"cephVersion": {"image": "ceph"}},
     CEPH_FILESYSTEM: {"metadataPool": None, "dataPools": None, "metadataServer": {"activeCount": 1}},
     CEPH_FILESYSTEM_SUBVOLUME_GROUP: {"filesystemName": "myfs"},
+    CEPH_BLOCK_POOL_RADOS_NAMESPACE: {"blockPoolName": "replicapool"},
     CEPH_CLIENT: {"caps": {"mon": "allow r"}},
 }
 
@@ -165,8 +168,9 @@ SPECIAL: dict[str, Any] = {
         (CEPH_FILESYSTEM, CephFilesystem),
         (CEPH_FILESYSTEM_SUBVOLUME_GROUP, CephFilesystemSubVolumeGroup),
         (CEPH_CLIENT, CephClient),
+        (CEPH_BLOCK_POOL_RADOS_NAMESPACE, CephBlockPoolRadosNamespace),
     ],
-    ids=["cluster", "pool", "filesystem", "group", "client"],
+    ids=["cluster", "pool", "filesystem", "group", "client", "namespace"],
 )
 class TestEveryField:
     async def test_of_the_spec_is_kept(self, client: Client, kind: Kind, struct: type[Any]) -> None:
@@ -189,10 +193,10 @@ class TestEveryField:
 
     async def test_that_is_nullable_may_be_null(self, client: Client, kind: Kind, struct: type[Any]) -> None:
         spec = samples.nulls(schema_of(struct)["properties"]["spec"]) or {}
-        assert spec or kind is CEPH_CLIENT
+        assert spec or kind in (CEPH_CLIENT, CEPH_BLOCK_POOL_RADOS_NAMESPACE)
         # Every other cluster needs an image of Ceph's.
         spec |= {"external": {"enable": True}} if kind is CEPH_CLUSTER else {}
-        spec |= NEEDED[kind] if kind in (CEPH_FILESYSTEM_SUBVOLUME_GROUP, CEPH_CLIENT) else {}
+        spec |= NEEDED[kind] if kind not in (CEPH_CLUSTER, CEPH_BLOCK_POOL, CEPH_FILESYSTEM) else {}
 
         created = await try_out(client, kind, "nulls", spec)
 

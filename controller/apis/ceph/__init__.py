@@ -16,16 +16,26 @@ from controller.apis.ceph.filesystem import (
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
+from controller.apis.ceph.rados_namespace import (
+    CEPH_BLOCK_POOL_RADOS_NAMESPACE,
+    CephBlockPoolRadosNamespace,
+    CephBlockPoolRadosNamespaceSpec,
+    CephBlockPoolRadosNamespaceStatus,
+)
 from controller.apis.ceph.status import CephBlockPoolStatus, CephClusterStatus
 from controller.apis.ceph.storage import StorageScopeSpec
 
 __all__ = [
     "CEPH_BLOCK_POOL",
+    "CEPH_BLOCK_POOL_RADOS_NAMESPACE",
     "CEPH_CLIENT",
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CephBlockPool",
+    "CephBlockPoolRadosNamespace",
+    "CephBlockPoolRadosNamespaceSpec",
+    "CephBlockPoolRadosNamespaceStatus",
     "CephBlockPoolStatus",
     "CephClient",
     "CephClientSpec",

@@ -94,6 +94,9 @@ POOL: Mapping[str, Honoured] = {
 }
 """The fields of a CephBlockPool's spec that are served."""
 
+RADOS_NAMESPACE: Mapping[str, Honoured] = {"name": None, "blockPoolName": None, "clusterID": None}
+"""The fields of a CephBlockPoolRadosNamespace's spec that are served."""
+
 _FILESYSTEM_POOL: Mapping[str, Honoured] = {name: below for name, below in POOL.items() if name != "application"}
 
 FILESYSTEM: Mapping[str, Honoured] = {

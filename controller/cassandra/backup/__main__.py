@@ -70,7 +70,12 @@ async def run_check(options: Options) -> prepare.Restorable:
     bucket = Bucket(options.location, S3)
     async with HttpMembers() as members, _session(members, options) as session:
         return await prepare.check(
-            bucket, session, backup=options.backup, keyspaces=options.keyspaces, overwrite=options.overwrite
+            bucket,
+            session,
+            backup=options.backup,
+            keyspaces=options.keyspaces,
+            overwrite=options.overwrite,
+            operation=options.operation,
         )
 
 
@@ -85,6 +90,7 @@ async def run_prepare(options: Options) -> prepare.Restorable:
             keyspaces=options.keyspaces,
             overwrite=options.overwrite,
             members=options.members,
+            operation=options.operation,
         )
 
 

@@ -13,13 +13,13 @@ Files of Cassandra's tables never change once they are complete, so a later back
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping
 
 FORMAT = 1
 """The version of what this module describes. A later one is refused."""
@@ -177,14 +177,14 @@ def index_key(host_id: str) -> str:
     return f"index/{host_id}.json"
 
 
-def files_prefix(host_id: str) -> str:
-    """What the keys of a member's files begin with."""
-    return f"files/{host_id}/"
+def table_prefix(host_id: str, keyspace: str, table: str) -> str:
+    """What the keys of a member's files of a table begin with."""
+    return f"files/{host_id}/{keyspace}/{table}/"
 
 
 def file_key(host_id: str, file: File) -> str:
     """The object with a file's content."""
-    return f"{files_prefix(host_id)}{file.keyspace}/{file.table}/{file.sha256[:RANDOM_ENOUGH]}-{file.name}"
+    return f"{table_prefix(host_id, file.keyspace, file.table)}{file.sha256[:RANDOM_ENOUGH]}-{file.name}"
 
 
 def decoded[T: (Index, MemberFiles, Backup)](content: bytes, kind: type[T], where: str) -> T:
@@ -206,6 +206,15 @@ class _Format(msgspec.Struct, frozen=True):
     format: int
 
 
+class Key(NamedTuple):
+    """Tells an SSTable from all others of a backup."""
+
+    keyspace: str
+    table: str
+    host_id: str
+    sstable: str
+
+
 class SSTable(msgspec.Struct, frozen=True):
     """Files that are read together.
 
@@ -222,36 +231,38 @@ class SSTable(msgspec.Struct, frozen=True):
         return sum(file.size for file in self.files)
 
     @property
-    def table(self) -> tuple[str, str]:
-        """Keyspace and table."""
-        return self.files[0].keyspace, self.files[0].table
+    def key(self) -> Key:
+        """What it is."""
+        first = self.files[0]
+        return Key(first.keyspace, first.table, self.host_id, first.sstable)
 
 
-def sstables(members: Iterable[MemberFiles], keyspaces: Iterable[str]) -> tuple[SSTable, ...]:
-    """All that the members have of some keyspaces, in an order that is always the same."""
-    wanted = set(keyspaces)
-    found: dict[tuple[str, str, str, str], list[File]] = {}
-    for member in members:
-        for file in member.files:
-            if file.keyspace in wanted:
-                found.setdefault((file.keyspace, file.table, member.host_id, file.sstable), []).append(file)
-    return tuple(
-        SSTable(key[2], tuple(sorted(files, key=lambda file: file.name))) for key, files in sorted(found.items())
-    )
+def sstables(member: MemberFiles, tables: Container[tuple[str, str]]) -> Iterator[SSTable]:
+    """What a member has of some tables, each given as keyspace and name."""
+    found: dict[tuple[str, str, str], list[File]] = {}
+    for file in member.files:
+        if (file.keyspace, file.table) in tables:
+            found.setdefault((file.keyspace, file.table, file.sstable), []).append(file)
+    for files in found.values():
+        yield SSTable(member.host_id, tuple(sorted(files, key=lambda file: file.name)))
 
 
-def dealt(tables: Sequence[SSTable], members: int) -> tuple[tuple[SSTable, ...], ...]:
-    """What each of so many members brings back: alike many bytes of each, and each file by one member.
+def dealt(sizes: Mapping[Key, int], members: int) -> tuple[tuple[Key, ...], ...]:
+    """Which SSTables each of so many members brings back, table by table: alike many bytes, and each by one member.
 
     Everybody who asks with the same arguments gets the same answer.
+
+    Args:
+        sizes: All of them, with their bytes.
+        members: How many members there are.
     """
-    shares: list[list[SSTable]] = [[] for _ in range(members)]
+    shares: list[list[Key]] = [[] for _ in range(members)]
     loads = [(0, number) for number in range(members)]
-    for table in sorted(tables, key=lambda table: -table.bytes):  # stable, so ties keep their order
+    for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
         load, number = heapq.heappop(loads)
-        shares[number].append(table)
-        heapq.heappush(loads, (load + table.bytes, number))
-    return tuple(tuple(sorted(share, key=lambda table: (table.table, table.host_id))) for share in shares)
+        shares[number].append(key)
+        heapq.heappush(loads, (load + sizes[key], number))
+    return tuple(tuple(sorted(share, key=lambda key: (key[:3], -sizes[key], key))) for share in shares)
 
 
 def renumbered(file: File, number: int) -> str:

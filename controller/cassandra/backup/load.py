@@ -12,7 +12,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
-from itertools import batched, groupby
+from itertools import batched
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,17 +21,18 @@ import msgspec
 
 from controller.cassandra.access.answers import BulkLoad, Job, JobState, RefusedError, UnansweredError
 from controller.cassandra.backup.bucket import HopelessError
-from controller.cassandra.backup.catalog import copies, dealt, file_key, renumbered, sstables
-from controller.cassandra.backup.seal import read, read_members
+from controller.cassandra.backup.catalog import file_key, renumbered
+from controller.cassandra.backup.seal import read
+from controller.cassandra.backup.share import share_of
 from controller.cassandra.member.containers import DATA
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from pathlib import Path
 
     from controller.cassandra.access.members import Member
     from controller.cassandra.backup.bucket import Bucket
-    from controller.cassandra.backup.catalog import Backup, SSTable
+    from controller.cassandra.backup.share import Portion, Share
 
 SCRATCH = "rook-restore"
 """Below the volume of a member: what a restore has brought and Cassandra has not yet taken."""
@@ -84,14 +85,7 @@ async def load(
         AccessError: The member does not load it.
     """
     whole = await anyio.to_thread.run_sync(read, bucket, backup)
-    names = tuple(keyspaces) or tuple(whole.keyspaces)
-    # Views are made by Cassandra out of their tables.
-    tables = [
-        table
-        for table in sstables(await anyio.to_thread.run_sync(read_members, bucket, whole), names)
-        if table.table[1] in whole.keyspaces[table.table[0]].columns
-    ]
-    share = dealt(tables, members)[number]
+    share = await anyio.to_thread.run_sync(partial(share_of, bucket, whole, keyspaces, number=number, members=members))
     # What was loaded of a share says nothing of another one, as there are once the cluster has more or fewer members.
     scratch = volume / SCRATCH / f"{operation}-{number + 1}-of-{members}"
     scratch.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +96,7 @@ async def load(
                 await _left_alone(member, left, say)
                 await anyio.to_thread.run_sync(shutil.rmtree, left)
         try:
-            _check_space(scratch, whole, tables, share, members)
+            _check_space(scratch, share)
             done = await _share(bucket, member, scratch, share, say)
         except HopelessError:  # no later try goes on with what is there
             await anyio.to_thread.run_sync(partial(shutil.rmtree, scratch, ignore_errors=True))
@@ -156,40 +150,33 @@ async def _share(
     bucket: Bucket,
     member: Member,
     scratch: Path,
-    share: Sequence[SSTable],
+    share: Share,
     say: Callable[[str], None],
 ) -> Loaded:
     """Brings back table after table."""
     done = Loaded()
-    for (keyspace, table), group in groupby(share, key=lambda part: part.table):
-        parts = tuple(group)
+    for portion in share.portions:
+        keyspace, table = portion.keyspace, portion.table
         # One process of ours writes here at a time, and its next try goes by these marks.
         mark = scratch / f"{keyspace}.{table}.loaded"
         if not mark.exists():
             directory = scratch / keyspace / table
             directory.mkdir(parents=True, exist_ok=True)
-            say(f"{keyspace}.{table}: {sum(part.bytes for part in parts)} bytes")
-            await anyio.to_thread.run_sync(_bring, bucket, directory, parts)
+            say(f"{keyspace}.{table}: {portion.size} bytes")
+            await anyio.to_thread.run_sync(_bring, bucket, directory, portion)
             seen = PurePosixPath(DATA, SCRATCH, scratch.name, keyspace, table)
             await _load(member, _job_id(scratch, keyspace, table), str(seen))
             mark.touch()
             shutil.rmtree(directory)
-        done = Loaded(
-            done.files + sum(len(part.files) for part in parts), done.bytes + sum(part.bytes for part in parts)
-        )
+        done = Loaded(done.files + portion.files, done.bytes + portion.size)
     return done
 
 
-def _check_space(
-    scratch: Path, whole: Backup, tables: Sequence[SSTable], share: Sequence[SSTable], members: int
-) -> None:
+def _check_space(scratch: Path, share: Share) -> None:
     """The largest table of the share is there twice for a while, and what other members stream comes meanwhile."""
-    sizes: dict[tuple[str, str], int] = {}
-    for part in share:
-        sizes[part.table] = sizes.get(part.table, 0) + part.bytes
     here = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
-    streamed = sum(part.bytes * copies(whole.keyspaces[part.table[0]].factors, members) // members for part in tables)
-    needed = max(sizes.values(), default=0) + streamed - here
+    largest = max((portion.size for portion in share.portions), default=0)
+    needed = largest + share.streamed - here
     state = os.statvfs(scratch)
     free = int(state.f_bavail * state.f_frsize - SPARE * state.f_blocks * state.f_frsize)
     if needed > free:
@@ -198,14 +185,14 @@ def _check_space(
         )
 
 
-def _bring(bucket: Bucket, directory: Path, parts: Sequence[SSTable]) -> None:
+def _bring(bucket: Bucket, directory: Path, portion: Portion) -> None:
     """Brings the files of a table, and numbers them anew: members number theirs alike."""
-    wanted = [
+    wanted = (
         (file_key(part.host_id, file), directory / renumbered(file, number), file)
-        for number, part in enumerate(parts, 1)
+        for number, part in enumerate(portion.sstables, 1)
         for file in part.files
-    ]
-    missing = [item for item in wanted if not item[1].exists()]
+    )
+    missing = (item for item in wanted if not item[1].exists())
     with ThreadPoolExecutor(WORKERS) as pool:
         for batch in batched(missing, BATCH):
             tries = [

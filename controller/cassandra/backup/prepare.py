@@ -45,7 +45,7 @@ class Restorable(msgspec.Struct, frozen=True):
 
 
 async def check(
-    bucket: Bucket, session: Session, *, backup: str, keyspaces: Iterable[str], overwrite: Iterable[str]
+    bucket: Bucket, session: Session, *, backup: str, keyspaces: Iterable[str], overwrite: Iterable[str], operation: str
 ) -> Restorable:
     """Whether a backup can be restored here.
 
@@ -55,12 +55,14 @@ async def check(
         backup: Its name.
         keyspaces: Those to restore; none: all.
         overwrite: Those whose rows may be thrown away.
+        operation: The uid of the Operation.
 
     Raises:
         HopelessError: It cannot be; the message says why.
     """
     found, wanted = _wanted(bucket, backup, keyspaces)
-    read_members(bucket, found)
+    for _ in read_members(bucket, found):
+        pass
     (local,) = await session.query("SELECT release_version FROM system.local")
     own, written = (CassandraVersion.parse(text) for text in (local["release_version"], found.release))
     if own.release < written.release:
@@ -70,9 +72,7 @@ async def check(
     overwrite = tuple(overwrite)
     if strangers := sorted(set(overwrite) - wanted.keys()):
         raise HopelessError(f"spec.restore.overwrite names {', '.join(strangers)}, which is not to be restored")
-    if refused := await schema.refusals(session, wanted, overwrite):
-        more = f"; and {len(refused) - MOST_TOLD} more" if len(refused) > MOST_TOLD else ""
-        raise HopelessError("; ".join(refused[:MOST_TOLD]) + more)
+    await _refuse(session, wanted, overwrite, operation)
     return Restorable(found.bytes, found.files, found.release, tuple(sorted(wanted)))
 
 
@@ -84,8 +84,12 @@ async def prepare(
     keyspaces: Iterable[str],
     overwrite: Iterable[str],
     members: int,
+    operation: str,
 ) -> Restorable:
     """Makes what is absent of the schema, and throws away the rows of tables that were there before.
+
+    Tables may have come since the check, so they are looked at once more. Those that an earlier try of the same
+    operation has made are known by their IDs.
 
     Args:
         bucket: Where the backup is.
@@ -94,20 +98,32 @@ async def prepare(
         keyspaces: Those to restore; none: all.
         overwrite: Those whose rows are thrown away: the user's consent.
         members: How many members the cluster has.
+        operation: The uid of the Operation.
 
     Raises:
+        HopelessError: A table that somebody has made is in the way.
         AccessError: Cassandra does not do it; it may be tried again.
     """
     found, wanted = _wanted(bucket, backup, keyspaces)
     (local,) = await session.query("SELECT data_center FROM system.local")
     overwrite = set(overwrite)
+    await _refuse(session, wanted, overwrite, operation)
     for name, keyspace in wanted.items():
         there = await schema.tables(session, name)
-        await schema.make(session, name, keyspace, datacenter=local["data_center"], members=members)
-        for table in sorted(there & keyspace.columns.keys()) if name in overwrite else ():
+        await schema.make(
+            session, name, keyspace, datacenter=local["data_center"], members=members, operation=operation
+        )
+        for table in sorted(there.keys() & keyspace.columns.keys()) if name in overwrite else ():
             await session.query(f"TRUNCATE {quoted(name)}.{quoted(table)}")
     await _agreed(session)
     return Restorable(found.bytes, found.files, found.release, tuple(sorted(wanted)))
+
+
+async def _refuse(session: Session, wanted: dict[str, Keyspace], overwrite: Iterable[str], operation: str) -> None:
+    refused = await schema.refusals(session, wanted, overwrite, operation)
+    if refused:
+        more = f"; and {len(refused) - MOST_TOLD} more" if len(refused) > MOST_TOLD else ""
+        raise HopelessError("; ".join(refused[:MOST_TOLD]) + more)
 
 
 def _wanted(bucket: Bucket, backup: str, keyspaces: Iterable[str]) -> tuple[Backup, dict[str, Keyspace]]:

@@ -13,7 +13,7 @@ from controller.cassandra.backup.bucket import BucketError, HopelessError
 from controller.cassandra.backup.catalog import BackedUp, Backup, MemberFiles, backup_key, decoded, member_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from controller.cassandra.access.members import Session
     from controller.cassandra.backup.bucket import Bucket
@@ -102,17 +102,15 @@ def read(bucket: Bucket, backup: str) -> Backup:
     return decoded(content, Backup, backup_key(backup))
 
 
-def read_members(bucket: Bucket, backup: Backup) -> tuple[MemberFiles, ...]:
-    """The files of all of its members.
+def read_members(bucket: Bucket, backup: Backup) -> Iterator[MemberFiles]:
+    """The files of its members, one after the other: those of all of them are more than a Job can hold.
 
     Raises:
         HopelessError: They are not those that the backup was made with.
     """
-    found = []
     for member in backup.members:
         key = member_key(backup.name, member.host_id)
         content = bucket.get(key)
         if content is None or hashlib.sha256(content).hexdigest() != member.manifest:
             raise HopelessError(f"{key} is {'not there' if content is None else 'damaged'}")
-        found.append(decoded(content, MemberFiles, key))
-    return tuple(found)
+        yield decoded(content, MemberFiles, key)

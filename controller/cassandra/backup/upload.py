@@ -6,7 +6,7 @@ import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import batched
+from itertools import batched, groupby
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,9 +21,9 @@ from controller.cassandra.backup.catalog import (
     backup_key,
     decoded,
     file_key,
-    files_prefix,
     index_key,
     member_key,
+    table_prefix,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def upload(bucket: Bucket, data: Path, *, backup: str, tag: str, host_id: str, s
         raise HopelessError(f"the member has no snapshot {tag}")
     job = _Job(bucket, host_id, len(found), sum(file.size for file in found), say)
     with ThreadPoolExecutor(WORKERS) as pool:
-        files = tuple(file for batch in batched(found, BATCH) for file in job.bring(pool, batch))
+        files = tuple(file for batch in _batches(found) for file in job.bring(pool, batch))
     job.save(whole=True)
     content = msgspec.json.encode(MemberFiles(host_id, files))
     bucket.put(member_key(backup, host_id), content)
@@ -108,6 +108,12 @@ def snapshot(data: Path, tag: str) -> Iterator[Found]:
             state = path.stat()
             keyspace, directory = path.parts[-5:-3]
             yield Found(path, keyspace, directory, state.st_size, state.st_mtime_ns)
+
+
+def _batches(found: list[Found]) -> Iterator[tuple[Found, ...]]:
+    """Some files of one table at a time."""
+    for _, group in groupby(found, key=lambda file: (file.keyspace, file.table)):
+        yield from batched(group, BATCH)
 
 
 class _Job:
@@ -124,12 +130,16 @@ class _Job:
             index = Index()
         self._before = {_identity(known): known.sha256 for known in index.files}
         self._known: list[Known] = []
-        self._there = bucket.sizes(files_prefix(host_id))
+        self._table, self._there = "", dict[str, int]()
         self._saved = time.monotonic()
         self.done = Uploaded()
 
     def bring(self, pool: ThreadPoolExecutor, found: tuple[Found, ...]) -> list[File]:
-        """Brings some files."""
+        """Brings some files of one table."""
+        prefix = table_prefix(self._host_id, found[0].keyspace, found[0].table)
+        if prefix != self._table:
+            # The bucket has all files of all backups; those of one table at a time are few enough.
+            self._table, self._there = prefix, self._bucket.sizes(prefix)
         brought = []
         for file, known, new in pool.map(self._bring, found):
             brought.append(file)

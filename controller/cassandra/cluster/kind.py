@@ -10,6 +10,7 @@ from controller.apis.cassandra import CassandraCluster
 from controller.cassandra.cluster.act import CLUSTERS, handlers
 from controller.cassandra.cluster.analyze import analyze
 from controller.cassandra.cluster.deletion import FINALIZER
+from controller.cassandra.cluster.metrics import Repairs
 from controller.cassandra.cluster.observe import Caches, Observer
 from controller.cassandra.cluster.status import show
 from controller.cassandra.pods import CLUSTER_LABEL, superuser_secret
@@ -39,6 +40,7 @@ def register(manager: Manager, settings: Settings, members: Members, *, clock: C
     """
     # Whoever has not this kind in their API server still has the others.
     clusters = manager.informers.informer(CLUSTERS, CassandraCluster, optional=True)
+    manager.registry.register(Repairs(clusters))
     caches = Caches(manager.informers)
     monitors = Monitors(manager.client, POD_MONITOR, manager.program.name)
     observer = Observer(caches, members, manager.applier, monitors)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephClusterStatus
     from controller.ceph.access.rados import Connections
+    from controller.ceph.access.volumes import ClusterVolumes
     from controller.ceph.part import Ground, Observation, Part
     from controller.framework.deletion import Dependent
     from controller.framework.kind import Look
@@ -270,6 +271,7 @@ def register(
     manager: Manager,
     operator: Settings,
     connections: Connections,
+    found: ClusterVolumes,
     dependents: Sequence[Dependent[HasMetadata]],
 ) -> None:
     """Has `manager` reconcile CephClusters.
@@ -278,12 +280,13 @@ def register(
         manager: The process.
         operator: The operator's settings.
         connections: Ways to the clusters.
+        found: The PersistentVolumes of clusters.
         dependents: The kinds whose objects use the cluster of their namespace.
     """
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
     caches = Caches(manager.informers, operator.operator_namespace)
     parts = parts_of(manager, operator, caches.secrets)
-    using = Dependents[CephCluster]((*dependents, volumes(manager.informers)))
+    using = Dependents[CephCluster]((*dependents, volumes(found)))
     loop = Clusters(manager, clusters, caches, connections, parts, using).loop
     controller = controller_of(manager, loop, clusters, workers=operator.workers)
     apps = frozenset((version.NAME, cleanup.APP, CONFIG_OVERRIDE)).union(*(part.apps for part in parts))

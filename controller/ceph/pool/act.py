@@ -26,20 +26,27 @@ MAX_NAMED = 10
 """Images that are named."""
 
 
-def handlers(pool: CephBlockPool, client: Client, ceph: RadosCluster) -> dict[type, Handler]:
+def handlers(
+    pool: CephBlockPool, client: Client, ceph: RadosCluster, users: Callable[[], Awaitable[tuple[str, ...]]]
+) -> dict[type, Handler]:
     """How the actions of a pool's plan are carried out.
 
     Args:
         pool: The CephBlockPool.
         client: Asks the API server for consent.
         ceph: The cluster.
+        users: Asks the API server for objects that use the pool.
     """
-    delete = with_consent(client, pool, lambda: contents_of(ceph, pool_name(pool)), pools.deletion(ceph))
+    delete = with_consent(client, pool, lambda: contents_of(ceph, pool_name(pool)), users, pools.deletion(ceph))
     return {**pools.handlers(ceph), DeletePool: delete}
 
 
 def with_consent(
-    client: Client, pool: CephBlockPool, contents: Callable[[], Awaitable[tuple[str, ...]]], delete: Handler
+    client: Client,
+    pool: CephBlockPool,
+    contents: Callable[[], Awaitable[tuple[str, ...]]],
+    users: Callable[[], Awaitable[tuple[str, ...]]],
+    delete: Handler,
 ) -> Handler:
     """`delete` for a pool that is empty, or is to go with its images, at that moment.
 
@@ -47,6 +54,7 @@ def with_consent(
         client: Asks the API server whether it, too, has the CephBlockPool as one that is to go.
         pool: The CephBlockPool.
         contents: Asks the cluster what is in the pool.
+        users: Asks the API server for objects that use the pool.
         delete: Deletes the pool.
     """
 
@@ -55,6 +63,9 @@ def with_consent(
         name = f"CephBlockPool {meta['namespace']}/{meta['name']}"
         if action.forced and not is_forced(meta.get("annotations", {})):
             raise NoConsentError(f'{name}: annotation {FORCE_ANNOTATION} is not "true" any more: the images stay')
+        using = await users()
+        if using:
+            raise NoConsentError(f"{name}: {some(using, MAX_NAMED)} uses it by now: it stays")
         found = () if action.forced else await contents()
         if found:
             raise NoConsentError(f"{name}: the pool has {some(found, MAX_NAMED)} by now: it stays")

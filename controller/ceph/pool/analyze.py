@@ -60,6 +60,9 @@ def _deletion(pool: CephBlockPool, seen: PoolObservation) -> Iterator[Step]:
         yield release
     elif seen.waits_for:
         yield Step(subject=subject, reason="the pool is to be deleted", waits_for=seen.waits_for)
+    elif seen.users:
+        waits_for = f"what uses it to be deleted: {some(seen.users, MAX_NAMED)}"
+        yield Step(subject=subject, reason="the pool is to be deleted", waits_for=waits_for)
     elif seen.state is None:
         yield release
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephBlockPool, CephCluster
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.framework.deletion import Dependents
     from informers import Informer
 
 log = structlog.get_logger(__name__)
@@ -35,10 +36,13 @@ class Observer:
     Args:
         clusters: The cache of CephClusters.
         connections: Ways to the clusters.
+        dependents: What uses pools.
     """
 
-    def __init__(self, clusters: Informer[CephCluster], connections: Connections) -> None:
-        self._clusters, self._connections = clusters, connections
+    def __init__(
+        self, clusters: Informer[CephCluster], connections: Connections, dependents: Dependents[CephBlockPool]
+    ) -> None:
+        self._clusters, self._connections, self._dependents = clusters, connections, dependents
 
     async def observe(self, pool: CephBlockPool, _: float) -> PoolObservation:
         """What the cluster says of a pool, or why it cannot be asked."""
@@ -58,7 +62,7 @@ class Observer:
         except CephError as error:
             log.info("Cluster does not answer", pool=pool.metadata.name, namespace=namespace, error=str(error))
             return PoolObservation(waits_for=f"{name} to answer")
-        return seen
+        return replace(seen, users=self._dependents.known(pool))
 
 
 async def contents_of(cluster: RadosCluster, name: str) -> tuple[str, ...]:

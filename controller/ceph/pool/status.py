@@ -58,5 +58,7 @@ def show(look: Look[CephBlockPool], seen: PoolObservation, outcome: Outcome) -> 
 
 def _blocked(seen: PoolObservation, outcome: Outcome) -> str:
     """What the deletion is held back by, and what may be done about it, in words; empty: by nothing."""
+    if seen.users:
+        return f"The pool is used by {some(seen.users, MAX_NAMED)}: delete them"
     consent = next((r.step.consent for r in outcome.results if r.state is StepState.NEEDS_CONSENT), "")
     return f"The pool has {some(seen.contents, MAX_NAMED)}: delete them, or set {consent}" if consent else ""

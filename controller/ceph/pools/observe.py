@@ -60,6 +60,7 @@ class PoolObservation:
         profile: The erasure code profile that has the pool's name.
         owned: The settings that are ours.
         contents: What is in the pool, in words; asked only where it matters.
+        users: The objects that use the pool, in words; asked only while it is being deleted.
     """
 
     waits_for: str = ""
@@ -71,6 +72,7 @@ class PoolObservation:
     profile: Mapping[str, str] = field(default_factory=dict)
     owned: Mapping[str, Owned] = field(default_factory=dict)
     contents: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
 
 
 async def observe(ceph: Cluster, name: str, spec: PoolSpec) -> PoolObservation:

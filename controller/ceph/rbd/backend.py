@@ -5,7 +5,6 @@ how nodes reach that.
 from __future__ import annotations
 
 import itertools
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,13 +13,15 @@ import anyio
 from anyio import current_time
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph.access.mons import ENDPOINTS, requires_msgr2
+from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
 from controller.ceph.rbd.images import PoolMissingError
+from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.snapshots import RbdSnapshots
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
@@ -33,7 +34,10 @@ from controller.ceph.rbd.volumes import (
     named,
     volume_handle,
 )
+from controller.ceph.rbd.ways import mon_addresses, ms_mode
+from controller.framework.changes import changed
 from controller.framework.quantities import MIB
+from controller.framework.status import READY
 from controller.runtime.kube import (
     CONFIG_MAP,
     ConfigMap,
@@ -46,16 +50,14 @@ from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from controller.apis.ceph import CephBlockPoolRadosNamespace
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.access.rados_namespaces import RadosNamespaces
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.system import VolumeControllers
     from informers import Delta, Informer
-
-
-_ADDRESS = re.compile(r"[0-9A-Fa-f.:\[\]]+:[0-9]+")
-"""What can be handed to the kernel, which is told the mons in one line of text."""
 
 
 BY_CLUSTER = "cluster"
@@ -113,6 +115,7 @@ class RbdBackend:
         config_maps: The ConfigMaps of their namespaces.
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
+        rados: The RADOS namespaces that volumes may be in.
 
     Attributes:
         snapshots: Snapshots of its volumes.
@@ -128,8 +131,10 @@ class RbdBackend:
         config_maps: Informer[ConfigMap],
         namespaces: Collection[str] | None,
         home: str,
+        rados: RadosNamespaces,
     ) -> None:
-        self._calls = Calls(connections, clusters, namespaces)
+        self._places = Places(clusters, rados)
+        self._calls = Calls(connections, clusters, namespaces, self._places)
         self.snapshots = RbdSnapshots(self._calls)
         self._clusters = clusters
         self._config_maps = config_maps
@@ -159,7 +164,7 @@ class RbdBackend:
 
     def not_served(self, storage_class: StorageClass) -> str:
         """For a class of a cluster here, with a driver that nobody here is."""
-        cluster = storage_class.parameters.get("clusterID", "")
+        cluster = self._places.namespace_of(storage_class.parameters.get("clusterID", ""))
         if not storage_class.provisioner.endswith(SUFFIX) or self.serves(storage_class.provisioner):
             return ""
         if not self._calls.has(cluster) or not self._clusters.keys(cluster):
@@ -175,13 +180,14 @@ class RbdBackend:
 
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """The image that a claim gets: its name comes from the claim's uid."""
-        return describe(storage_class, claim_uid, self._calls.has)
+        return describe(storage_class, claim_uid, self._calls.has, self._places.find)
 
     def identity(self, volume: Volume) -> str:
         """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
         attributes = volume.attributes
         if volume.driver.endswith(SUFFIX) and attributes.get("clusterID") and attributes.get("pool"):
-            return f"{attributes['clusterID']}/{named(volume)}"
+            image = self._places.resolve(volume)
+            return f"{image.attributes['clusterID']}/{named(image)}"
         return f"{volume.driver} {volume.handle}"
 
     def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
@@ -191,6 +197,7 @@ class RbdBackend:
     async def create(self, wanted: NewVolume) -> Created:
         """Creates the image, or makes it a clone of its source's."""
         volume, size, options, source = wanted.volume, wanted.size, wanted.options, wanted.source
+        self._places.check_new(volume)
         if source is not None:
             await self.snapshots.make(volume, source, options)
         found, pool_id = await self._calls.on_pool(
@@ -238,6 +245,7 @@ class RbdBackend:
 
     async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
+        volume = self._places.resolve(volume)
         way = await self._way(volume)
         features = told.get("imageFeatures")
         if not features:
@@ -263,7 +271,7 @@ class RbdBackend:
     async def _clients(
         self, volume: Volume, look: Callable[[Any, Any, Volume], tuple[Holder, ...]]
     ) -> tuple[Holder, ...]:
-        if not self._clusters.keys(volume.attributes.get("clusterID", "")):
+        if not self._clusters.keys(self._places.namespace_of(volume.attributes.get("clusterID", ""))):
             return ()  # with the cluster, nothing is left that could be written to twice
         try:
             return await self._calls.on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
@@ -303,7 +311,13 @@ class RbdBackend:
         return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
 
 
-def register(manager: Manager, settings: Settings, connections: Connections, volumes: VolumeControllers) -> None:
+def register(
+    manager: Manager,
+    settings: Settings,
+    connections: Connections,
+    volumes: VolumeControllers,
+    rados: RadosNamespaces,
+) -> None:
     """Has the controllers of volumes serve RBD's."""
     informers = manager.informers
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
@@ -311,7 +325,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     attachments, classes = volumes.caches.attachments, volumes.caches.classes
     scopes = tuple(clusters.cache.scopes)
     served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    backend = RbdBackend(connections, clusters, config_maps, served, home)
+    backend = RbdBackend(connections, clusters, config_maps, served, home, rados)
     volumes.drivers.add(backend, backend.snapshots)
 
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
@@ -320,42 +334,22 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
         """Every attachment of the cluster whose mons these are: nodes are told where the mons are."""
         return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
 
-    def waiting(cluster: CephCluster) -> list[Request]:
-        """Every claim of a class for the cluster."""
-        namespace = cluster.metadata.namespace
+    def claims_for(cluster: str) -> list[Request]:
+        """Every claim of a class with this clusterID."""
         found = [
-            c for c in classes.list() if namespace in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
+            c for c in classes.list() if cluster in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
         ]
         return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
     volumes.attachments.watch(config_maps, attached, _endpoints_changed)
-    volumes.claims.watch(clusters, waiting, lambda delta: delta.old is None)
+    volumes.claims.watch(
+        clusters, lambda cluster: claims_for(cluster.metadata.namespace), lambda delta: delta.old is None
+    )
+    volumes.claims.watch(rados.objects, lambda found: claims_for(cluster_id(found)), changed(_is_ready))
 
 
-def ms_mode(cluster: CephCluster) -> str:
-    """How the kernel's client has to speak to a cluster: its option `ms_mode`; empty: as it does by itself.
-
-    https://docs.ceph.com/en/latest/man/8/rbd/#kernel-rbd-krbd-options. A kernel compresses nothing.
-    """
-    if cluster.spec.network.connections.encryption.enabled:
-        return "secure"
-    return "prefer-crc" if requires_msgr2(cluster.spec.network) else ""
-
-
-def mon_addresses(monmap: Mapping[str, Any], *, msgr2: bool) -> list[str]:
-    """An "address:port" for each mon of `mon dump`: of the first protocol if it has one, which every client speaks.
-
-    A client finds out the rest from the mons. With `msgr2`: of the second.
-    """
-    addresses = []
-    for mon in monmap["mons"]:
-        by_protocol = {a["type"]: a["addr"] for a in mon["public_addrs"]["addrvec"]}
-        order = ("v2", "v1", "any") if msgr2 else ("v1", "v2", "any")
-        address = next(by_protocol[protocol] for protocol in order if protocol in by_protocol)
-        if not _ADDRESS.fullmatch(address):
-            raise BackendError(f"a mon's address is {address!r}: expected an IP address and a port")
-        addresses.append(address)
-    return addresses
+def _is_ready(namespace: CephBlockPoolRadosNamespace) -> bool:
+    return namespace.status.phase == READY
 
 
 def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.rbd.places import Places
     from controller.volumes.backend import Volume
     from informers import Informer
 
@@ -31,15 +32,22 @@ class Calls:
         connections: Ways to the clusters, by namespace.
         clusters: The CephClusters that are served.
         namespaces: The namespaces that are served; None: all.
+        places: Finds where volumes are.
 
     Attributes:
         changes: Images that are being changed.
+        places: Finds where volumes are.
     """
 
     def __init__(
-        self, connections: Connections, clusters: Informer[CephCluster], namespaces: Collection[str] | None
+        self,
+        connections: Connections,
+        clusters: Informer[CephCluster],
+        namespaces: Collection[str] | None,
+        places: Places,
     ) -> None:
         self.changes = Changes()
+        self.places = places
         self._connections = connections
         self._clusters = clusters
         self._namespaces = namespaces
@@ -55,9 +63,12 @@ class Calls:
             GoneError: It does not exist.
             BackendError: It has not been reached yet.
         """
-        namespace = volume.attributes.get("clusterID", "")
+        namespace = self.places.namespace_of(volume.attributes.get("clusterID", ""))
         if not self.has(namespace) or not self._clusters.keys(namespace):
-            raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)})")
+            raise GoneError(
+                f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)}), and no "
+                "CephBlockPoolRadosNamespace of that clusterID"
+            )
         cluster = self._connections.get(namespace)
         if cluster is None:
             raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
@@ -71,7 +82,7 @@ class Calls:
             BackendError: It failed, or did not end in time; then its thread goes on.
         """
         check(volume)
-        cluster = self.cluster(volume)
+        cluster, volume = self.cluster(volume), self.places.resolve(volume)
         seconds = _LONG_SECONDS if lane is Lane.LONG else _CALL_SECONDS
         try:
             return await cluster.use(lambda handle: with_ioctx(handle, volume, work), lane=lane, seconds=seconds)

@@ -43,7 +43,7 @@ class Handle:
     """What the handle of a volume or snapshot says.
 
     Attributes:
-        cluster: The namespace of the CephCluster.
+        cluster: The clusterID.
         pool_id: The pool of the image.
         uid: What the image's name ends in.
     """
@@ -83,10 +83,11 @@ class RbdSnapshots:
                 f"volume {volume.handle} was made by hand: expected one that was provisioned, whose handle says where "
                 f"its snapshots are"
             )
-        if namespace := volume.attributes.get("radosNamespace"):
+        namespace = volume.attributes.get("radosNamespace")
+        if namespace and self._calls.places.find(found.cluster) is None:
             raise ParameterError(
-                f"volume {volume.handle} is in the RADOS namespace {namespace}: expected one in none, as a snapshot's "
-                f"handle names no such namespace"
+                f"volume {volume.handle} is in the RADOS namespace {namespace}: expected one in none, or by the "
+                f"clusterID of a CephBlockPoolRadosNamespace, as a snapshot's handle names its place by that alone"
             )
         return f"{volume.handle[:-36]}{uid}"
 
@@ -126,14 +127,16 @@ class RbdSnapshots:
         if target is None:
             return
 
+        origin = self._calls.places.resolve(volume) if volume is not None else None
+
         def remove(connection: Any, ioctx: Any) -> None:
             with self._calls.changes.alone(target, "removed"):
                 copies.destroy(connection, ioctx, image_name(target))
-                if volume is not None:
+                if origin is not None:
                     unfinished = f"{COPY}{image_name(target)}"
                     with suppress(PoolMissingError):
                         with_ioctx(
-                            connection, volume, lambda _, source: drop_snapshot(source, image_name(volume), unfinished)
+                            connection, origin, lambda _, source: drop_snapshot(source, image_name(origin), unfinished)
                         )
 
         with suppress(PoolMissingError):
@@ -151,10 +154,17 @@ class RbdSnapshots:
             if located is None:
                 raise BackendError(f"snapshot {origin.handle}: its pool does not exist")
             origin, snapshot = located, image_name(located)
-        if origin.attributes.get("clusterID") != volume.attributes["clusterID"]:
+        there, here = (self._calls.places.resolve(image) for image in (origin, volume))
+        if there.attributes.get("clusterID") != here.attributes["clusterID"]:
             raise BackendError(
-                f"{named(origin)} is in the cluster of namespace {origin.attributes.get('clusterID')}: expected "
-                f"{volume.attributes['clusterID']}, as an image is a copy of one in its own cluster"
+                f"{named(origin)} is in the cluster of namespace {there.attributes.get('clusterID')}: expected "
+                f"{here.attributes['clusterID']}, as an image is a copy of one in its own cluster"
+            )
+        rados = [image.attributes.get("radosNamespace") or "none" for image in (there, here)]
+        if rados[0] != rados[1]:
+            raise BackendError(
+                f"{named(origin)} is in the RADOS namespace {rados[0]}: expected {rados[1]}, as an image is a copy of "
+                "one in its own RADOS namespace"
             )
 
         def made(handle: Any) -> dict[str, Any]:
@@ -167,7 +177,7 @@ class RbdSnapshots:
 
     async def _copy(self, origin: Volume, snapshot: str, target: Volume, made: Any) -> None:
         """Makes `target` a copy of `origin`, at a snapshot that it has, or as it is (empty)."""
-        name, changes = image_name(target), self._calls.changes
+        name, changes, origin = image_name(target), self._calls.changes, self._calls.places.resolve(origin)
 
         def copy(handle: Any, ioctx: Any) -> int:
             def from_pool(_: Any, source: Any) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from controller.ceph.access.rados_namespaces import NAME, address_of, name_of
 from controller.ceph.rbd import users as csi
 from controller.volumes.backend import BackendError, Description, ParameterError, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from controller.apis.ceph import CephBlockPoolRadosNamespace
     from controller.runtime.kube import StorageClass
 
 SUFFIX = ".rbd.csi.ceph.com"
@@ -26,9 +28,6 @@ LEGACY_NAMESPACE = "rook-ceph"
 NAME_PREFIX = "csi-vol-"
 HANDLE_VERSION = "0001"
 """What a volume handle of Ceph's CSI driver begins with."""
-
-_NAME = re.compile(r"[^\s,/@]+")
-"""What can be handed to the kernel, which is told pool, image and namespace in one line of text."""
 
 FEATURES = {
     "layering": 1,
@@ -62,24 +61,33 @@ _SERVED = frozenset(
 _LEGACY_SERVED = frozenset({"blockPool", "pool", "clusterNamespace", "clusterName", "fstype", "dataBlockPool"})
 
 
+_OF_RADOS_NAMESPACE = "status.info.clusterID of a CephBlockPoolRadosNamespace"
+
+
 class IncompleteError(BackendError):
     """A volume's attributes do not say which image it is: nobody can have opened it."""
 
 
-def describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], bool]) -> Description:
+def describe(
+    storage_class: StorageClass,
+    claim_uid: str,
+    has: Callable[[str], bool],
+    find: Callable[[str], CephBlockPoolRadosNamespace | None],
+) -> Description:
     """The image that a claim gets: its name comes from the claim's uid.
 
     Args:
         storage_class: The claim's class, of this driver or the one before it.
         claim_uid: The claim's uid.
         has: Whether a namespace is served.
+        find: The RADOS namespace that a clusterID stands for; None: it is a namespace of Kubernetes'.
 
     Raises:
         ParameterError: A parameter is missing or wrong; the message names it.
     """
     if storage_class.provisioner == LEGACY_PROVISIONER:
         return _describe_legacy(storage_class, claim_uid)
-    return _describe(storage_class, claim_uid, has)
+    return _describe(storage_class, claim_uid, has, find)
 
 
 def volume_handle(volume: Volume, pool_id: int) -> str:
@@ -125,7 +133,7 @@ def check(volume: Volume) -> None:
         if not value:
             raise IncompleteError(f"{attributes} has no {key!r}: expected {expected}")
     for key, value in (("pool", given["pool"]), ("radosNamespace", given.get("radosNamespace")), ("imageName", image)):
-        if value and not _NAME.fullmatch(value):
+        if value and not NAME.fullmatch(value):
             raise IncompleteError(
                 f"{attributes} has {key!r} {value!r}: expected a name without spaces, commas, slashes and @"
             )
@@ -136,23 +144,27 @@ def legacy_namespace(parameters: Mapping[str, str]) -> str:
     return parameters.get("clusterNamespace") or parameters.get("clusterName") or LEGACY_NAMESPACE
 
 
-def _describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], bool]) -> Description:
+def _describe(
+    storage_class: StorageClass,
+    claim_uid: str,
+    has: Callable[[str], bool],
+    find: Callable[[str], CephBlockPoolRadosNamespace | None],
+) -> Description:
     parameters = storage_class.parameters
-    cluster = _required(storage_class, "clusterID", "the namespace of a CephCluster")
-    if not has(cluster):
-        raise _wrong(storage_class, "clusterID", cluster, "a namespace that this operator serves")
+    cluster = _required(storage_class, "clusterID", f"the namespace of a CephCluster, or {_OF_RADOS_NAMESPACE}")
+    namespace, place = _place(storage_class, has, find(cluster))
     pool = _required(storage_class, "pool", "the name of a CephBlockPool")
     if (image_format := parameters.get("imageFormat") or "2") != "2":
         raise _wrong(storage_class, "imageFormat", image_format, '"2"')
     if (encrypted := parameters.get("encrypted", "false")).lower() != "false":
         raise _wrong(storage_class, "encrypted", encrypted, '"false": volumes are not encrypted by this operator')
     for key in ("pool", "dataPool", "radosNamespace", "volumeNamePrefix"):
-        if (value := parameters.get(key)) and not _NAME.fullmatch(value):
+        if (value := parameters.get(key)) and not NAME.fullmatch(value):
             raise _wrong(storage_class, key, value, "a name without spaces, commas, slashes and @")
     if re.search(r"\s", options := parameters.get("mapOptions", "")):
         raise _wrong(storage_class, "mapOptions", options, "options without spaces, with commas between them")
     features = _checked_features(storage_class)
-    attributes = {"clusterID": cluster, "pool": pool, "imageFormat": image_format}
+    attributes = {"clusterID": cluster, "pool": pool, "imageFormat": image_format, **place}
     attributes["imageName"] = f"{parameters.get('volumeNamePrefix') or NAME_PREFIX}{claim_uid}"
     if features:
         attributes["imageFeatures"] = ",".join(features)
@@ -164,12 +176,35 @@ def _describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], 
             raise _wrong(storage_class, key, parameters[key], "a whole number")
     return Description(
         volume=Volume(driver=storage_class.provisioner, attributes=attributes),
-        secret_namespace=cluster,
+        secret_namespace=namespace,
         stage_secret=csi.secret_name(csi.NODE),
         expand_secret=csi.secret_name(csi.PROVISIONER),
         options={key: parameters[key] for key in ("stripeUnit", "stripeCount", "objectSize") if key in parameters},
         unserved=_unserved(parameters, _SERVED),
     )
+
+
+def _place(
+    storage_class: StorageClass, has: Callable[[str], bool], rados: CephBlockPoolRadosNamespace | None
+) -> tuple[str, dict[str, str]]:
+    """The Kubernetes namespace of the cluster, and the attribute of a volume whose RADOS namespace the clusterID tells.
+
+    Raises:
+        ParameterError: The clusterID is of nothing here, or another parameter says another place than it does.
+    """
+    parameters = storage_class.parameters
+    if rados is None:
+        namespace = parameters["clusterID"]
+        if not has(namespace):
+            expected = f"a namespace that this operator serves, or {_OF_RADOS_NAMESPACE}"
+            raise _wrong(storage_class, "clusterID", namespace, expected)
+        return namespace, {}
+    whose, wanted = f"of CephBlockPoolRadosNamespace {address_of(rados)}", rados.spec.block_pool_name
+    if (pool := parameters.get("pool")) and pool != wanted:
+        raise _wrong(storage_class, "pool", pool, f"{wanted}, the pool {whose}")
+    if (name := parameters.get("radosNamespace")) and name != name_of(rados):
+        raise _wrong(storage_class, "radosNamespace", name, f"nothing, as the clusterID is that {whose}")
+    return rados.metadata.namespace, {"radosNamespace": name_of(rados)}
 
 
 def _describe_legacy(storage_class: StorageClass, claim_uid: str) -> Description:

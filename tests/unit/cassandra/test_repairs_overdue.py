@@ -9,10 +9,19 @@ import pytest
 
 from controller.apis.cassandra import CassandraCluster, CassandraOperation, CassandraOperationSchedule
 from controller.cassandra.access.answers import Keyspace
+from controller.cassandra.cluster import kind
+from controller.cassandra.cluster.act import CLUSTERS
 from controller.cassandra.cluster.observe import Observation
 from controller.cassandra.cluster.repairs import GC_GRACE, MARGIN, MOST, is_scheduled, overdue, repaired
 from controller.cassandra.member.ring import Scene
+from controller.framework.program import PROGRAM
+from controller.framework.settings import Settings
 from controller.framework.status import timestamp
+from controller.testkit import ApiServer, new_manager, running, until, virtual_time
+from tests.unit.cassandra.clock import seconds
+from tests.unit.cassandra.life import NAME, crds, spec
+from tests.unit.cassandra.talk import WorldMembers
+from tests.unit.cassandra.world import NAMESPACE, World
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -92,3 +101,25 @@ def test_only_what_a_schedule_repairs_is_overdue() -> None:
     assert condition({"stock": ago(1)}, schedule("stock"))[0] == "False"
     assert not is_scheduled(seen(schedules=(schedule(act="cleanup"),)))
     assert is_scheduled(seen(schedules=(schedule("gone"),)))
+
+
+@virtual_time
+async def test_the_last_repair_of_each_keyspace_is_a_metric() -> None:
+    server = ApiServer(namespaces=(NAMESPACE,))
+    for crd in crds():
+        server.install(crd)
+    manager = new_manager(server, program=PROGRAM)
+    settings = Settings(operator_namespace=NAMESPACE, operator_image="rook/operator:1")
+    kind.register(manager, settings, WorldMembers(World(server)), clock=seconds)
+
+    def metric(keyspace: str) -> float | None:
+        labels = {"namespace": NAMESPACE, "cluster": NAME, "keyspace": keyspace}
+        return manager.registry.get_sample_value("rook_cassandra_last_repair_timestamp_seconds", labels)
+
+    async with running(manager):
+        server.create(CLUSTERS, {"metadata": {"name": NAME, "namespace": NAMESPACE}, "spec": {**spec(a=1)}})
+        server.patch(CLUSTERS, NAMESPACE, NAME, {"status": {"repairs": {"shop": ago(3)}}}, subresource="status")
+        await until(lambda: metric("shop") == NOW - 3 * DAY, within=60)
+        assert metric("stock") is None
+        server.delete(CLUSTERS, NAMESPACE, NAME)
+        await until(lambda: metric("shop") is None, within=600)

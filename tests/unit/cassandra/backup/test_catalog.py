@@ -13,6 +13,7 @@ from controller.cassandra.backup.catalog import (
     Backup,
     File,
     Index,
+    Key,
     MemberFiles,
     UnreadableError,
     copies,
@@ -66,10 +67,17 @@ MEMBERS = st.lists(
 )
 
 
+TABLES = {("app", "a"), ("app", "b")}
+
+
+def sizes(members: list[MemberFiles]) -> dict[Key, int]:
+    return {sstable.key: sstable.bytes for member in members for sstable in sstables(member, TABLES)}
+
+
 @given(MEMBERS, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_each_file_goes_to_one_member_and_names_never_meet(members, count, chance) -> None:  # type: ignore[no-untyped-def]
-    found = sstables(members, ["app"])
-    shares = dealt(found, count)
+    found = {sstable.key: sstable for member in members for sstable in sstables(member, TABLES)}
+    shares = [[found[key] for key in share] for share in dealt(sizes(members), count)]
     assert len(shares) == count
     wanted = Counter((m.host_id, f.table, f.name) for m in members for f in m.files if f.keyspace == "app")
     assert Counter((t.host_id, f.table, f.name) for share in shares for t in share for f in t.files) == wanted
@@ -78,16 +86,18 @@ def test_each_file_goes_to_one_member_and_names_never_meet(members, count, chanc
         numbers: Counter[tuple[str, str]] = Counter()
         for part in share:
             assert len({f.sstable for f in part.files}) == 1
-            numbers[part.table] += 1
-            tables.setdefault(part.table, []).extend(renumbered(f, numbers[part.table]) for f in part.files)
+            table = part.key.keyspace, part.key.table
+            numbers[table] += 1
+            tables.setdefault(table, []).extend(renumbered(f, numbers[table]) for f in part.files)
         assert all(len(names) == len(set(names)) for names in tables.values())
     # Nobody has more than its part and one more of the largest.
-    most = max((part.bytes for part in found), default=0)
-    assert max(sum(part.bytes for part in share) for share in shares) <= sum(p.bytes for p in found) / count + most
+    most = max((part.bytes for part in found.values()), default=0)
+    whole = sum(part.bytes for part in found.values())
+    assert max(sum(part.bytes for part in share) for share in shares) <= whole / count + most
     # Whoever asks later, and hears of the members in another order, gets the same.
     mixed = list(members)
     chance.shuffle(mixed)
-    assert dealt(sstables(mixed, ["app"]), count) == shares
+    assert dealt(sizes(mixed), count) == dealt(sizes(members), count)
 
 
 def test_copies_are_at_most_as_many_as_members() -> None:

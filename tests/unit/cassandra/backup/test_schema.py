@@ -18,12 +18,14 @@ from controller.cassandra.backup.seal import seal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+ROWS = "CREATE TABLE app.rows (\n    id int PRIMARY KEY,\n    gone int\n) WITH comment = 'a) WITH b'\n    AND x = 1"
+OWN = str(schema.own_id("op", "app", "rows"))
 APP = Keyspace(
     factors={"dc1": 3},
     durable_writes=False,
     items=(
         Item("type", "place", ("CREATE TYPE app.place (a int)",)),
-        Item("table", "rows", ("CREATE TABLE app.rows (id int, gone int)", "ALTER TABLE app.rows DROP gone")),
+        Item("table", "rows", (ROWS, "ALTER TABLE app.rows DROP gone")),
         Item("index", "words", ("CREATE INDEX words ON app.rows (word)",)),
     ),
     columns={"rows": {"id": "partition_key int", "word": "regular text"}},
@@ -47,6 +49,7 @@ class Cluster:
     release: str = "5.0.3"
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
     there: list[tuple[str, str]] = field(default_factory=list)
+    id: str = "somebody's"
     asked: list[str] = field(default_factory=list)
 
     async def query(self, statement: str, *, quorum: bool = False) -> Sequence[Mapping[str, Any]]:
@@ -54,7 +57,7 @@ class Cluster:
             self.asked.append(statement)
             return []
         if "system_schema.tables" in statement:
-            return [{"table_name": name} for name in self.tables]
+            return [{"table_name": name, "id": self.id} for name in self.tables]
         if "system_schema.columns" in statement:
             return [
                 {"table_name": table, "column_name": name, "kind": kind.split()[0], "type": kind.split()[1]}
@@ -76,7 +79,7 @@ class Bucket:
 
 
 async def check(cluster: Cluster, **changes: Any) -> prepare.Restorable:
-    wanted = {"backup": "monday", "keyspaces": ("app",), "overwrite": (), **changes}
+    wanted = {"backup": "monday", "keyspaces": ("app",), "overwrite": (), "operation": "op", **changes}
     return await prepare.check(Bucket(), cluster, **wanted)  # type: ignore[arg-type]  # as much as is needed
 
 
@@ -130,6 +133,7 @@ async def make(cluster: Cluster, *overwrite: str) -> list[str]:
         keyspaces=("app",),
         overwrite=overwrite,
         members=2,
+        operation="op",
     )
     return cluster.asked
 
@@ -138,16 +142,39 @@ async def test_what_is_absent_is_made_and_nothing_else() -> None:
     keyspace, *rest = await make(Cluster())
     assert "'east': '2'" in keyspace
     assert "durable_writes = false" in keyspace
-    assert rest == [statement for item in APP.items for statement in item.statements]
-    some = Cluster(there=[("type", "place"), ("table", "rows")], tables={"rows": {}})
+    place, rows, *more = [statement for item in APP.items for statement in item.statements]
+    assert rest == [place, rows.replace("\n) WITH ", f"\n) WITH ID = {OWN} AND "), *more]
+    some = Cluster(there=[("type", "place"), ("table", "rows")], tables={"rows": {}}, id=OWN)
     assert await make(some) == ["CREATE INDEX words ON app.rows (word)"]
 
 
 async def test_rows_are_thrown_away_by_consent_alone() -> None:
     whole = [("type", "place"), ("table", "rows"), ("index", "words")]
-    assert await make(Cluster(there=whole, tables={"rows": {}, "mine": {}})) == []
+    assert await make(Cluster(there=whole, tables={"rows": {}, "mine": {}}, id=OWN)) == []
     # Tables that the backup does not have keep their rows.
-    assert await make(Cluster(there=whole, tables={"rows": {}, "mine": {}}), "app") == ['TRUNCATE "app"."rows"']
+    same = {"rows": APP.columns["rows"], "mine": {}}
+    assert await make(Cluster(there=whole, tables=same), "app") == ['TRUNCATE "app"."rows"']
+
+
+@pytest.mark.parametrize(
+    ("columns", "overwrite", "words"),
+    [
+        (APP.columns["rows"], (), r"table app\.rows exists: name app in spec\.restore\.overwrite"),
+        ({"id": "partition_key text"}, ("app",), "its column id is partition_key text"),
+    ],
+)
+async def test_a_table_that_came_after_the_check_is_refused_and_keeps_its_rows(
+    columns: dict[str, str], overwrite: tuple[str, ...], words: str
+) -> None:
+    cluster = Cluster(there=[("table", "rows")], tables={"rows": columns})
+    with pytest.raises(HopelessError, match=words):
+        await make(cluster, *overwrite)
+    assert cluster.asked == []
+
+
+def test_the_id_of_a_table_tells_the_restore_that_made_it() -> None:
+    assert len({schema.own_id(*it) for it in (("o", "k", "t"), ("p", "k", "t"), ("o", "l", "t"), ("o", "k", "u"))}) == 4
+    assert schema.own_id("o", "k", "t") == schema.own_id("o", "k", "t")
 
 
 async def test_what_a_seal_tells_fits_into_a_termination_message_whole() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.mons import Endpoints, Mon
+from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.cluster import deletion, identity
 from controller.ceph.cluster.deletion import CLUSTERS, DestroyData, DestroyIdentity
 from controller.ceph.cluster.dependents import volumes
@@ -76,7 +77,7 @@ def handlers_of(
     """What carries out the actions of one look."""
     cluster, client = cluster or a_cluster(), cast("Client", api)
     informers = InformerFactory(ApiServer().client())
-    dependents = Dependents[CephCluster]((pool.dependents(informers), volumes(informers)))
+    dependents = Dependents[CephCluster]((pool.dependents(informers), volumes(ClusterVolumes(informers))))
     part = mons.part(client, cast("Applier", None))
     ground = Ground(cluster=cluster, now=0.0, ceph=ceph)
     own = {**deletion.handlers(cluster, client, dependents), **identity.handlers(client)}

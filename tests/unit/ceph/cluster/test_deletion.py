@@ -16,6 +16,7 @@ import pytest
 from controller.apis.ceph import CephCluster
 from controller.apis.rook.node_report import BlockDevice
 from controller.ceph.access.identity import PROTECTION, Identity
+from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.cluster.cleanup import QUICK, REMOVE_DATA, SLOWEST, cleanup_job, deadline
 from controller.ceph.cluster.deletion import DestroyData, DestroyIdentity, nodes_with_data
 from controller.ceph.cluster.dependents import volumes
@@ -96,7 +97,7 @@ async def test_what_uses_a_cluster_is_found_by_its_namespace_also_where_a_volume
     server.create(POOLS, {"metadata": {"name": "p", "namespace": "rook-ceph"}, "spec": {}})
     server.create(POOLS, {"metadata": {"name": "p", "namespace": "other"}, "spec": {}})
     factory = InformerFactory(server.client())
-    dependents = Dependents[CephCluster]((pool.dependents(factory), volumes(factory)))
+    dependents = Dependents[CephCluster]((pool.dependents(factory), volumes(ClusterVolumes(factory))))
     leaving = {"name": "c", "namespace": "rook-ceph", "deletionTimestamp": "2027-01-15T08:00:00Z"}
     deleted = a_cluster(CONSENT, metadata=leaving)
     kept = a_cluster({"cleanupPolicy": {"allowUninstallWithVolumes": True}}, metadata=leaving)

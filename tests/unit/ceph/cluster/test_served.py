@@ -9,6 +9,7 @@ import pytest
 
 from controller.apis.ceph import (
     CephBlockPool,
+    CephBlockPoolRadosNamespaceSpec,
     CephClientSpec,
     CephCluster,
     CephClusterSpec,
@@ -16,7 +17,7 @@ from controller.apis.ceph import (
     CephFilesystemSubVolumeGroupSpec,
     NamedBlockPoolSpec,
 )
-from controller.apis.ceph.served import CLIENT, CLUSTER, FILESYSTEM, POOL, SUBVOLUME_GROUP
+from controller.apis.ceph.served import CLIENT, CLUSTER, FILESYSTEM, POOL, RADOS_NAMESPACE, SUBVOLUME_GROUP
 from controller.apis.schema import schema_of
 from controller.ceph.client import spec as client_spec
 from controller.ceph.cluster.served import unserved
@@ -26,6 +27,7 @@ from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
 from controller.ceph.pool.status import show
 from controller.ceph.pools import spec as pools_spec
+from controller.ceph.radosnamespace import spec as rados_namespace_spec
 from controller.ceph.subvolumegroup import spec as group_spec
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, preview
@@ -210,6 +212,17 @@ def test_every_field_of_a_file_system_that_is_not_served_is_named_when_it_is_set
 ) -> None:
     pool = {"dataPools": [{"name": "x"}]}
     _assert_named(FILESYSTEM_SCHEMA, CephFilesystemSpec, filesystem_spec.unserved, path, samples(schema), on=pool)
+
+
+RADOS_NAMESPACE_SCHEMA = schema_of(CephBlockPoolRadosNamespaceSpec)
+
+
+@pytest.mark.parametrize(("path", "schema"), _unserved(RADOS_NAMESPACE_SCHEMA, RADOS_NAMESPACE))
+def test_every_field_of_a_rados_namespace_that_is_not_served_is_named_when_it_is_set(
+    path: Path, schema: JsonObject
+) -> None:
+    named = rados_namespace_spec.unserved
+    _assert_named(RADOS_NAMESPACE_SCHEMA, CephBlockPoolRadosNamespaceSpec, named, path, samples(schema))
 
 
 CLIENT_SCHEMA = schema_of(CephClientSpec)

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from controller.ceph.access.rados import Connections
+from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.cluster import kind
 from controller.ceph.cluster.deletion import CLUSTERS
 from controller.ceph.pool import kind as pool
@@ -52,7 +53,8 @@ async def test_a_cluster_is_woken_by_what_is_its_own_or_uses_it(
         server.serve(served)
     manager = new_manager(server)
     dependents = (pool.dependents(manager.informers),)
-    kind.register(manager, Settings(operator_namespace="rook-ceph"), Connections(), dependents)
+    volumes = ClusterVolumes(manager.informers)
+    kind.register(manager, Settings(operator_namespace="rook-ceph"), Connections(), volumes, dependents)
     (controller,) = manager.controllers
     server.create(CLUSTERS, {"metadata": {"name": CLUSTER.name, "namespace": CLUSTER.namespace}, "spec": {}})
     async with anyio.create_task_group() as tasks:

@@ -35,12 +35,15 @@ def api_server(**found: Any) -> Client:
 
 
 class TestConsent:
-    async def carry_out(self, *, forced: bool, image: str | None = None, **found: Any) -> list[Any]:
+    async def carry_out(
+        self, *, forced: bool, image: str | None = None, users: tuple[str, ...] = (), **found: Any
+    ) -> list[Any]:
         """What is deleted when the API server has a pool of this metadata by then."""
         delete = AsyncMock()
         action = DeletePool("replicapool", rule="replicapool", profile="", forced=forced)
         contents = AsyncMock(return_value=() if image is None else (f"image {image}",))
-        await with_consent(api_server(**found), pool(deleting=True), contents, delete)(action)
+        using = AsyncMock(return_value=users)
+        await with_consent(api_server(**found), pool(deleting=True), contents, using, delete)(action)
         return [call.args for call in delete.await_args_list]
 
     async def test_an_image_that_was_made_meanwhile_keeps_the_pool(self) -> None:
@@ -48,6 +51,12 @@ class TestConsent:
             await self.carry_out(forced=False, image="csi-vol-1")
         sure = {"rook.io/force-deletion": "true"}
         assert len(await self.carry_out(forced=True, image="csi-vol-1", annotations=sure)) == 1
+
+    @pytest.mark.parametrize("forced", [True, False])
+    async def test_what_uses_it_by_then_keeps_the_pool_whatever_was_consented_to(self, forced: bool) -> None:
+        sure = {"rook.io/force-deletion": "true"}
+        with pytest.raises(NoConsentError, match="CephBlockPoolRadosNamespace a uses it by now: it stays"):
+            await self.carry_out(forced=forced, users=("CephBlockPoolRadosNamespace a",), annotations=sure)
 
     async def test_consent_that_was_withdrawn(self) -> None:
         with pytest.raises(NoConsentError, match="the images stay"):
@@ -129,7 +138,8 @@ class FakeCeph:
 
     async def do(self, action: object) -> None:
         client = api_server(annotations={"rook.io/force-deletion": "true"})
-        await act.handlers(pool(deleting=True), client, cast("RadosCluster", self))[type(action)](action)
+        users = AsyncMock(return_value=())
+        await act.handlers(pool(deleting=True), client, cast("RadosCluster", self), users)[type(action)](action)
 
 
 class TestCommands:

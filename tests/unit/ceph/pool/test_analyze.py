@@ -23,7 +23,7 @@ from controller.ceph.pools.act import (
 )
 from controller.ceph.pools.analyze import kept
 from controller.ceph.pools.crush_rule import rule_name
-from controller.ceph.pools.observe import PoolObservation
+from controller.ceph.pools.observe import PoolObservation, PoolState
 from controller.ceph.pools.spec import problems, wanted_values
 from controller.framework.kind import LetGo, Look
 from controller.framework.owned import Owned
@@ -341,6 +341,11 @@ class TestDeletion:
         observation = seen(present(), contents=("image csi-vol-1", "image csi-vol-2"))
         (_, consent), _ = self.plan(observation)
         assert consent == 'annotation rook.io/force-deletion: "true", which destroys their data'
+
+    @pytest.mark.parametrize("state", [present(), None])
+    def test_what_uses_it_goes_first_whatever_is_consented_to(self, state: PoolState | None) -> None:
+        observation = seen(state, users=("CephBlockPoolRadosNamespace a",))
+        assert self.plan(observation, annotations={"rook.io/force-deletion": "true"}) == [(None, "")]
 
     @pytest.mark.parametrize(("value", "forced"), [("true", True), ("yes", False), ("", False)])
     def test_consent(self, value: str, forced: bool) -> None:

@@ -79,6 +79,12 @@ class TestStatus:
         assert conditions["PoolDeletionIsBlocked"][:2] == ("True", "PoolNotEmpty")
         assert "image csi-vol-1" in conditions["PoolDeletionIsBlocked"][2]
 
+    def test_blocked_deletion_names_what_uses_the_pool(self) -> None:
+        observation = seen(present(), users=("CephBlockPoolRadosNamespace a",))
+        conditions = self.conditions(self.shown(pool(deleting=True), observation))
+        message = "The pool is used by CephBlockPoolRadosNamespace a: delete them"
+        assert conditions["PoolDeletionIsBlocked"] == ("True", "PoolNotEmpty", message)
+
     def test_many_images_are_counted(self) -> None:
         observation = seen(present(), contents=tuple(f"image {n}" for n in range(30)))
         assert (

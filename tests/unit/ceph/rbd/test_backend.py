@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import threading
 from types import SimpleNamespace
 from typing import Any, Self
@@ -15,13 +16,16 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.rados import CephError, Connections
+from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import images as rbd_image
-from controller.ceph.rbd.backend import RbdBackend, mon_addresses, ms_mode
+from controller.ceph.rbd.backend import RbdBackend
+from controller.ceph.rbd.ways import mon_addresses, ms_mode
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
-from controller.volumes.backend import BackendError, Holder, NewVolume, Volume
+from controller.volumes.backend import BackendError, Holder, NewVolume, ParameterError, Volume
 from controller.volumes.places import ANYWHERE
+from tests.unit.ceph.rados_namespaces import a_namespace, known
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
 
@@ -57,7 +61,8 @@ def backend(
     *served: str, clusters: tuple[CephCluster, ...] = (ceph_cluster(),), home: str = "rook", **caches: Any
 ) -> RbdBackend:
     found: Any = Clusters(*clusters)
-    return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), served or None, home)
+    rados = known(*caches.get("rados", ()))
+    return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), served or None, home, rados)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +176,7 @@ class Pool:
         self.size, self.watchers, self.pools = size, watchers, pools
         self.asked, self.may_change = threading.Event(), threading.Event()
         self.opened = self.dumps = self.removals = 0
+        self.namespaces: list[str] = []
         self.down = False
         self.own = "v1:10.0.0.9:0/9"
 
@@ -189,13 +195,17 @@ class Pool:
         assert name in self.pools
         return self
 
+    def get_pool_id(self) -> int:
+        return 3
+
     def pool_exists(self, name: str) -> bool:
         return name in self.pools
 
     def get_addrs(self) -> str:
         return self.own
 
-    def set_namespace(self, _: str) -> None: ...
+    def set_namespace(self, name: str) -> None:
+        self.namespaces.append(name)
 
     def close(self) -> None: ...
 
@@ -271,6 +281,93 @@ async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     secure = on(Pool(), monkeypatch, clusters=(ceph_cluster(encryption={"enabled": True}),))
     assert await secure.attachment(IMAGE, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
+
+
+RADOS = a_namespace({"blockPoolName": "p"}, status={"phase": "Ready"})
+BY_CLUSTER_ID = {"clusterID": cluster_id(RADOS), "pool": "p"}
+CLASS = storage_class("rook.rbd.csi.ceph.com", **BY_CLUSTER_ID)
+
+
+async def test_a_volume_of_a_class_with_the_cluster_id_of_a_rados_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = Pool(size=1 << 20)
+    found = on(pool, monkeypatch, rados=(RADOS,))
+    description = found.describe(CLASS, UID, filesystem=True)
+    volume, place = description.volume, {"clusterID": "rook-ceph", "radosNamespace": "namespace-a"}
+    assert volume.attributes == {
+        **BY_CLUSTER_ID,
+        "imageFormat": "2",
+        "imageName": f"csi-vol-{UID}",
+        "radosNamespace": "namespace-a",
+    }
+    assert description.secret_namespace == "rook-ceph"
+
+    created = await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+    assert created.handle == f"0001-0020-{cluster_id(RADOS)}-0000000000000003-{UID}"
+    # As Ceph's CSI driver makes them: without the RADOS namespace.
+    csi = Volume(driver=DRIVER, attributes={**BY_CLUSTER_ID, "imageName": volume.attributes["imageName"]})
+    assert found.identity(csi) == found.identity(volume) == f"rook-ceph/p/namespace-a/csi-vol-{UID}"
+    pool.may_change.set()
+    for known_by in (volume, csi):
+        told = await found.attachment(known_by, {})
+        assert place.items() <= told.items()
+        assert await found.expand(known_by, 1) == 1 << 20
+        assert await found.holders(known_by) == ()
+    await found.delete(csi)
+    assert set(pool.namespaces) == {"namespace-a"}
+    assert pool.removals == 1
+
+
+async def test_of_the_implicit_namespace_volumes_are_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    implicit = a_namespace({"blockPoolName": "p", "name": "<implicit>", "clusterID": "plain"})
+    pool = Pool(size=1 << 20)
+    found = on(pool, monkeypatch, rados=(implicit,))
+    plain = storage_class("rook.rbd.csi.ceph.com", clusterID="plain", pool="p")
+    volume = found.describe(plain, UID, filesystem=True).volume
+    await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+    told = await found.attachment(volume, {})
+    assert (told["clusterID"], told.get("radosNamespace")) == ("rook-ceph", None)
+    assert set(pool.namespaces) == {""}
+    assert found.identity(volume) == f"rook-ceph/p/csi-vol-{UID}"
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"pool": "q"}, "parameters['pool'] is 'q': expected p, the pool of CephBlockPoolRadosNamespace rook-ceph/"),
+        ({"radosNamespace": "b"}, "parameters['radosNamespace'] is 'b': expected nothing, as the clusterID is that of"),
+    ],
+)
+def test_a_class_that_says_another_place_than_its_cluster_id(more: dict[str, str], expected: str) -> None:
+    wrong = storage_class("rook.rbd.csi.ceph.com", **{**BY_CLUSTER_ID, **more})
+    with pytest.raises(ParameterError, match=re.escape(expected)):
+        backend(rados=(RADOS,)).describe(wrong, UID, filesystem=True)
+
+
+def test_a_cluster_id_of_nothing_here_is_refused_where_the_namespaces_are_known() -> None:
+    with pytest.raises(ParameterError, match=r"or status.info.clusterID of a CephBlockPoolRadosNamespace"):
+        backend("rook-ceph").describe(CLASS, UID, filesystem=True)
+
+
+def test_a_class_by_a_driver_that_is_not_served_is_told_so_by_cluster_id_too() -> None:
+    wrong = storage_class("rook-operator.rbd.csi.ceph.com", **BY_CLUSTER_ID)
+    assert "it serves the cluster in namespace rook-ceph" in backend(rados=(RADOS,)).not_served(wrong)
+    assert backend().not_served(wrong) == ""
+
+
+async def test_no_volume_is_made_in_a_namespace_that_goes_or_was_not_known_when_it_was_described(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    going = a_namespace({"blockPoolName": "p"}, deleting=True)
+    volume = backend(rados=(RADOS,)).describe(CLASS, UID, filesystem=True).volume
+    with pytest.raises(BackendError, match="CephBlockPoolRadosNamespace rook-ceph/namespace-a is being deleted"):
+        await on(Pool(), monkeypatch, rados=(going,)).create(
+            NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE)
+        )
+    before = backend().describe(CLASS, UID, filesystem=True).volume
+    with pytest.raises(BackendError, match="came a moment ago"):
+        await on(Pool(), monkeypatch, rados=(RADOS,)).create(
+            NewVolume(volume=before, size=1, options={}, topology=ANYWHERE)
+        )
 
 
 @virtual_time

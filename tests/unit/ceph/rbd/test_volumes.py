@@ -12,7 +12,7 @@ from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 def described(*served: str, provisioner: str = DRIVER, **parameters: str) -> Description:
     """What a claim of such a class gets, where these namespaces are served, or all."""
     found = storage_class(provisioner, **parameters)
-    return describe(found, UID, lambda namespace: not served or namespace in served)
+    return describe(found, UID, lambda namespace: not served or namespace in served, lambda _: None)
 
 
 def test_upstreams_class() -> None:
