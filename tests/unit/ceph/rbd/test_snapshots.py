@@ -266,6 +266,21 @@ async def test_chains_of_copies_are_not_longer_than_they_may_be(
     assert cluster.most_parents <= copies.DEEPEST + 1, "the one more was there only until it was made independent"
 
 
+async def test_a_source_that_is_deleted_while_its_copy_is_made_independent_goes_after_that(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "DEEPEST", 0)
+    wanted = new(volume(COPY), Source(volume=volume(), size=5))
+    cluster.crash_at = 8  # the copy is there, and not independent yet
+    with pytest.raises(CrashError):
+        await operator(cluster, monkeypatch).create(wanted)
+    await operator(cluster, monkeypatch).delete(volume())
+    assert len(cluster.left()) == 2
+    await operator(cluster, monkeypatch).create(wanted)
+    assert cluster.left() == [f"csi-vol-{COPY}"]
+    assert image(cluster, f"csi-vol-{COPY}").content() == "A"
+
+
 async def test_an_image_has_no_more_snapshots_than_the_kernels_client_bears(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
