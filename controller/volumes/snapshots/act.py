@@ -139,7 +139,7 @@ class Contents:
     def _others(self, content: VolumeSnapshotContent, handle: str) -> tuple[str, ...]:
         if not handle:
             return ()
-        found = self.snapshots.contents.by_index(BY_SNAPSHOT, handle, complete=True)
+        found = self.snapshots.contents.by_index(BY_SNAPSHOT, handle)
         return tuple(
             sorted(
                 other.metadata.name

@@ -307,12 +307,27 @@ async def test_a_snapshot_that_another_content_has_too_stays_for_it() -> None:
     assert world.snapshots == {}
 
 
+async def test_nor_does_a_content_made_by_hand_take_it_from_the_others() -> None:
+    by_hand = content(name="by-hand", content_uid="by-hand", uid="", handle=SNAPSHOT_HANDLE, status=READY)
+    world = world_with(content(status=READY), by_hand)
+    world.snapshots[SNAPSHOT_HANDLE] = "h"
+    world.delete(CONTENTS, "", "by-hand")
+    await operator(world).reconcile(Request("", "by-hand"))
+    assert stored(world, "by-hand") is None
+    assert world.snapshots == {SNAPSHOT_HANDLE: "h"}
+
+
 async def test_two_that_are_deleted_together_do_not_wait_for_each_other() -> None:
     twin = content(name="twin", content_uid="twin", uid="other", handle=SNAPSHOT_HANDLE, status=READY)
     world = world_with(content(status=READY), twin)
     world.snapshots[SNAPSHOT_HANDLE] = "h"
     delete(world)
     delete(world, "twin")
+    found = operator(world)
+    for name in (CONTENT, "twin"):
+        this = found.snapshots.contents.get("", name)
+        assert this is not None
+        assert found.observe(this).others == (), "or each would leave the snapshot to the other"
     await settle(world, CONTENT, "twin")
     assert (stored(world), stored(world, "twin"), world.snapshots) == (None, None, {})
 
@@ -329,8 +344,8 @@ class Stale:
     async def reached(self, *_: float) -> None:
         self._reached = True
 
-    def by_index(self, *which: str, complete: bool) -> object:
-        return self._cache.by_index(*which, complete=complete) if self._reached else []
+    def by_index(self, *which: str) -> object:
+        return self._cache.by_index(*which) if self._reached else []
 
     def keys_by_index(self, *which: str, complete: bool) -> object:
         return self._cache.keys_by_index(*which, complete=complete) if self._reached else []
