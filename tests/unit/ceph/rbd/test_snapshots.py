@@ -161,6 +161,21 @@ async def test_volume_snapshot_and_what_was_restored_go_in_any_order(
     assert cluster.left() == []
 
 
+async def test_the_last_clone_takes_along_its_parents_in_other_pools(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, first, second = operator(cluster, monkeypatch), snapshot_handle(volume()), snapshot_handle(volume(COPY, "q"))
+    await found.snapshots.take(volume(), first)
+    await found.create(new(volume(COPY, "q"), of_snapshot(first)))
+    await found.snapshots.take(volume(COPY, "q"), second)
+    for this in (volume(), volume(COPY, "q")):
+        await found.delete(this)
+    await found.snapshots.destroy(DRIVER, first, volume())
+    assert len(cluster.left()) == 4, "the last snapshot needs them all"
+    await found.snapshots.destroy(DRIVER, second, volume(COPY, "q"))
+    assert cluster.left() == []
+
+
 async def test_what_others_moved_to_the_trash_stays_there(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.trash_move(cluster.pools["p"], f"csi-vol-{UID}", 0)
     await operator(cluster, monkeypatch).delete(volume())
