@@ -24,6 +24,7 @@ TIMEOUT = 30.0
 FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
+_SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
     "CassandraCluster": (_CASSANDRA, "clusters"),
@@ -54,10 +55,23 @@ PATHS = {
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
+    "VolumeSnapshot": (_SNAPSHOTS, "volumesnapshots"),
+    "VolumeSnapshotClass": (_SNAPSHOTS, "volumesnapshotclasses"),
+    "VolumeSnapshotContent": (_SNAPSHOTS, "volumesnapshotcontents"),
 }
 """Where the kinds that scenarios touch are served."""
 CLUSTER_SCOPED = frozenset(
-    {"CSINode", "CustomResourceDefinition", "Namespace", "Node", "PersistentVolume", "StorageClass", "VolumeAttachment"}
+    {
+        "CSINode",
+        "CustomResourceDefinition",
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "StorageClass",
+        "VolumeAttachment",
+        "VolumeSnapshotClass",
+        "VolumeSnapshotContent",
+    }
 )
 
 

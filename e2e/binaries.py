@@ -91,6 +91,10 @@ RECIPES = (
     ),
     # A test engine only: its licence is the AGPL, and no image of it is published.
     Recipe("minio", {"minio": "github.com/minio/minio"}),
+    Recipe(
+        "snapshotter",
+        {"snapshot-controller": "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"},
+    ),
     Recipe("node", {"pause": "rook.example/e2e/node/pause", "podnet": "rook.example/e2e/node/podnet"}),
 )
 

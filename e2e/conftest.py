@@ -16,6 +16,7 @@ from e2e.timetable import Timetable
 HERE = Path(__file__).parent
 SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
+MORE_IMAGES = ("ceph-20", "cassandra-41", "cassandra-50", "minio", "snapshot-controller")
 LAST = (HERE / "test_wipe.py", HERE / "test_releases.py")
 """After each of these there is no Ceph cluster."""
 _environment = pytest.StashKey[Environment]()
@@ -52,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def environment(pytestconfig: pytest.Config) -> Environment:
     """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
     timetable = Timetable()
-    environment = env.prepare(timetable, more_images=("ceph-20", "cassandra-41", "cassandra-50", "minio"))
+    environment = env.prepare(timetable, more_images=MORE_IMAGES)
     pytestconfig.stash[_environment] = environment
     env.bring_up(environment, timetable)
     say(str(timetable))

@@ -145,14 +145,17 @@ def _debian(build: Build) -> None:
     host.engine().run("import", "--change", f"LABEL {LABEL}={build.recipe.name}", str(rootfs), build.reference)
 
 
-def _minio(build: Build) -> None:
-    """The object store that backups are tested against: its program, and nothing else."""
-    link(binaries.ensure("minio") / "minio", build.context / "minio")
-    build.containerfile()
+def _program(name: str) -> Recipe:
+    """One Go program, and nothing else."""
 
+    def build(build: Build) -> None:
+        link(binaries.ensure(name) / name, build.context / name)
+        build.containerfile()
 
-def _minio_inputs() -> tuple[str | Path, ...]:
-    return tuple(binaries.key(recipe, "minio") for recipe in binaries.RECIPES if "minio" in recipe.programs)
+    def inputs() -> tuple[str | Path, ...]:
+        return tuple(binaries.key(recipe, name) for recipe in binaries.RECIPES if name in recipe.programs)
+
+    return Recipe(name, "2026", inputs=inputs, build=build)
 
 
 def _python(build: Build, requirements: str) -> None:
@@ -255,7 +258,8 @@ RECIPES = {
         _cassandra("cassandra-41"),
         _cassandra("cassandra-50"),
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
-        Recipe("minio", "2026", inputs=_minio_inputs, build=_minio),
+        _program("minio"),
+        _program("snapshot-controller"),
         Recipe(
             "operator",
             "dev",

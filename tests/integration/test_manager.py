@@ -469,7 +469,10 @@ class TestApplying:
 
 
 class TestObserving:
-    async def test_events_are_written_and_aggregated(self, client: Client, namespace: str) -> None:
+    async def test_events_are_written_and_aggregated(
+        self, client: Client, namespace: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("controller.runtime.manager.EVENTS_DEADLINE", 60.0)
         obj = await client.create(CONFIG_MAP, source(namespace, "eventful"))
         obj |= {"apiVersion": "v1", "kind": "ConfigMap"}
         manager = new_manager(client, namespace)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
 from controller.ceph.rbd import images
-from controller.ceph.rbd.removal import discard, drop_snapshot, is_marked, mark, ties
+from controller.ceph.rbd.removal import discard, drop_snapshot, is_marked, mark, sweep, ties
 from controller.ceph.rbd.volumes import FEATURES
 
 if TYPE_CHECKING:
@@ -101,12 +101,19 @@ def depth(handle: Any, ioctx: Any, name: str) -> int:
     return found
 
 
-def flatten(ioctx: Any, name: str) -> None:
-    """Gives an image what it shares with its parent; one that was cut off goes on where it was."""
+def flatten(handle: Any, ioctx: Any, name: str) -> None:
+    """Gives an image what it shares with its parent; one that was cut off goes on where it was.
+
+    Parents that are in the trash, and have no other clone, go.
+    """
     rbd = images.library()
     with rbd.Image(ioctx, name) as image:
-        if _parent(image) is not None:
-            image.flatten()
+        parent = _parent(image)
+        if parent is None:
+            return
+        image.flatten()
+    pool, namespace, _ = parent
+    sweep(handle, ioctx, (pool, namespace))
 
 
 def settle(ioctx: Any, name: str) -> tuple[int, int]:

@@ -64,13 +64,9 @@ def ties(ioctx: Any, name: str) -> Ties | None:
     try:
         with rbd.Image(ioctx, name, read_only=True) as image:
             names = sorted(found["name"] for found in image.list_snaps() if found["namespace"] != IN_TRASH)
-            try:
-                parent = image.get_parent_image_spec()
-            except rbd.ImageNotFound:
-                return Ties(tuple(names))
+            return Ties(tuple(names), _parents_place(image))
     except rbd.ImageNotFound:
         return None
-    return Ties(tuple(names), (parent["pool_name"], parent["pool_namespace"]))
 
 
 def remove(handle: Any, ioctx: Any, volume: Volume, changes: Changes) -> None:
@@ -120,14 +116,8 @@ def discard(handle: Any, ioctx: Any, name: str, found: Ties | None, *, dropping:
         with rbd.Image(ioctx, name) as image:
             mark(image, DELETED)
         rbd.RBD().trash_move(ioctx, name, 0)
-    if found is None:  # a removal was cut off, perhaps before its parents went
-        sweep(ioctx)
-    elif found.parent is not None:
-        sweep(ioctx)
-        pool, namespace = found.parent
-        with handle.open_ioctx(pool) as parents:
-            parents.set_namespace(namespace)
-            sweep(parents)
+    if found is None or found.parent is not None:  # not there: a removal was cut off, perhaps before its parents went
+        sweep(handle, ioctx, found.parent if found is not None else None)
 
 
 def drop_snapshot(ioctx: Any, name: str, snapshot: str) -> None:
@@ -140,22 +130,47 @@ def drop_snapshot(ioctx: Any, name: str, snapshot: str) -> None:
         pass
 
 
-def sweep(ioctx: Any) -> None:
-    """Removes what this operator has put in the trash of a pool, and no clone needs any more."""
+def sweep(handle: Any, ioctx: Any, parent: tuple[str, str] | None) -> None:
+    """Removes what this operator has put in the trash of a pool, and no clone needs any more.
+
+    And so on where the parents of what was removed are: they may be in the trash of another pool.
+
+    Args:
+        handle: The connection.
+        ioctx: The I/O context of the pool and namespace.
+        parent: Pool and namespace of the parent of an image that was removed just now.
+    """
+    places = [*_sweep(ioctx), *([parent] if parent is not None else [])]
+    while places:
+        pool, namespace = places.pop()
+        with handle.open_ioctx(pool) as other:
+            other.set_namespace(namespace)
+            places += _sweep(other)
+
+
+def _sweep(ioctx: Any) -> list[tuple[str, str]]:
+    """Removes from one trash; returns where the parents of what was removed are."""
     rbd = images.library()
-    removed = True
-    while removed:  # its parent may be in the trash, too
-        removed = False
-        for image_id in _in_trash(ioctx):
-            try:
-                with rbd.Image(ioctx, image_id=image_id, read_only=True) as image:
-                    ours = is_marked(image, DELETED)
-                if ours:
-                    rbd.RBD().trash_remove(ioctx, image_id)
-                    removed = True
-            except Exception as error:
-                if abs(getattr(error, "errno", None) or 0) not in _HELD:
-                    raise
+    parents = []
+    for image_id in _in_trash(ioctx):
+        try:
+            with rbd.Image(ioctx, image_id=image_id, read_only=True) as image:
+                ours, parent = is_marked(image, DELETED), _parents_place(image)
+            if ours:
+                rbd.RBD().trash_remove(ioctx, image_id)
+                parents += [parent] if parent is not None else []
+        except Exception as error:
+            if abs(getattr(error, "errno", None) or 0) not in _HELD:
+                raise
+    return parents
+
+
+def _parents_place(image: Any) -> tuple[str, str] | None:
+    try:
+        parent = image.get_parent_image_spec()
+    except images.library().ImageNotFound:
+        return None
+    return parent["pool_name"], parent["pool_namespace"]
 
 
 def _in_trash(ioctx: Any) -> list[str]:

@@ -188,9 +188,9 @@ class RbdSnapshots:
                 with_ioctx(handle, origin, from_pool)
                 return copies.depth(handle, ioctx, name)
 
-        def flatten(_: Any, ioctx: Any) -> None:
+        def flatten(handle: Any, ioctx: Any) -> None:
             with changes.alone(target, "made independent of what it is a copy of"):
-                copies.flatten(ioctx, name)
+                copies.flatten(handle, ioctx, name)
 
         if await self._calls.on_pool(target, copy) > copies.DEEPEST:
             await self._calls.on_pool(target, flatten, lane=Lane.LONG)

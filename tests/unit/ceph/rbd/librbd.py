@@ -95,13 +95,17 @@ class Pool:
     id: int
     images: dict[str, Stored] = field(default_factory=dict)
     trash: dict[str, Stored] = field(default_factory=dict)
+    namespace: str = ""
+    """The one that was asked for last; all have the same images."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def set_namespace(self, _: str) -> None: ...
+    def set_namespace(self, name: str) -> None:
+        self.namespace = name
+        self.cluster.namespaces.add(name)
 
     def close(self) -> None: ...
 
@@ -120,6 +124,7 @@ class Cluster:
         self.crash_at: int | None = None
         self.ids = itertools.count(1)
         self.most_parents = 0
+        self.namespaces: set[str] = set()
 
     def write(self) -> None:
         """One write of librbd's: it may be the last."""
@@ -319,7 +324,7 @@ class Image:
         parent, snap = self.stored.parent
         return {
             "pool_name": parent.pool.name,
-            "pool_namespace": "",
+            "pool_namespace": parent.pool.namespace,
             "image_name": parent.name,
             "snap_name": snap.name,
         }

@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.rbd import copies
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend
 from controller.ceph.rbd.snapshots import Handle, parse
 from controller.volumes.backend import BackendError, NewVolume, ParameterError, Source, Volume
 from controller.volumes.places import ANYWHERE
+from tests.unit.ceph.rados_namespaces import a_namespace
 from tests.unit.ceph.rbd.librbd import IN_TRASH, Cluster, CrashError, parents_of
 from tests.unit.ceph.rbd.test_backend import backend
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SNAPSHOT = "99999999-2222-3333-4444-555555555555"
 SNAP = f"csi-snap-{SNAPSHOT}"
 COPY = "88888888-2222-3333-4444-555555555555"
+THIRD = "77777777-2222-3333-4444-555555555555"
 
 
 def volume(uid: str = UID, pool: str = "p", **attributes: str) -> Volume:
@@ -35,9 +38,9 @@ def volume(uid: str = UID, pool: str = "p", **attributes: str) -> Volume:
     return Volume(driver=DRIVER, attributes=made, handle=f"0001-0009-rook-ceph-{number:016x}-{uid}")
 
 
-def operator(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> RbdBackend:
+def operator(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
     """A fresh one."""
-    found = backend()
+    found = backend(**kept)
     monkeypatch.setattr(rbd_image, "library", lambda: cluster)
     monkeypatch.setattr(found._calls, "_connections", {"rook-ceph": cluster})
     return found
@@ -158,6 +161,21 @@ async def test_volume_snapshot_and_what_was_restored_go_in_any_order(
     assert cluster.left() == []
 
 
+async def test_the_last_clone_takes_along_its_parents_in_other_pools(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, first, second = operator(cluster, monkeypatch), snapshot_handle(volume()), snapshot_handle(volume(COPY, "q"))
+    await found.snapshots.take(volume(), first)
+    await found.create(new(volume(COPY, "q"), of_snapshot(first)))
+    await found.snapshots.take(volume(COPY, "q"), second)
+    for this in (volume(), volume(COPY, "q")):
+        await found.delete(this)
+    await found.snapshots.destroy(DRIVER, first, volume())
+    assert len(cluster.left()) == 4, "the last snapshot needs them all"
+    await found.snapshots.destroy(DRIVER, second, volume(COPY, "q"))
+    assert cluster.left() == []
+
+
 async def test_what_others_moved_to_the_trash_stays_there(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster.trash_move(cluster.pools["p"], f"csi-vol-{UID}", 0)
     await operator(cluster, monkeypatch).delete(volume())
@@ -251,6 +269,21 @@ async def test_chains_of_copies_are_not_longer_than_they_may_be(
     assert cluster.most_parents <= copies.DEEPEST + 1, "the one more was there only until it was made independent"
 
 
+async def test_a_source_that_is_deleted_while_its_copy_is_made_independent_goes_after_that(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "DEEPEST", 0)
+    wanted = new(volume(COPY), Source(volume=volume(), size=5))
+    cluster.crash_at = 8  # the copy is there, and not independent yet
+    with pytest.raises(CrashError):
+        await operator(cluster, monkeypatch).create(wanted)
+    await operator(cluster, monkeypatch).delete(volume())
+    assert len(cluster.left()) == 2
+    await operator(cluster, monkeypatch).create(wanted)
+    assert cluster.left() == [f"csi-vol-{COPY}"]
+    assert image(cluster, f"csi-vol-{COPY}").content() == "A"
+
+
 async def test_an_image_has_no_more_snapshots_than_the_kernels_client_bears(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,6 +346,47 @@ async def test_a_copy_is_made_in_the_cluster_of_its_source_only(
     elsewhere = volume(COPY, clusterID="other")
     with pytest.raises(BackendError, match="is in the cluster of namespace other: expected rook-ceph"):
         await operator(cluster, monkeypatch).create(new(volume(), Source(volume=elsewhere, size=5)))
+
+
+RADOS = a_namespace({"blockPoolName": "p"})
+
+
+def in_namespace(uid: str = UID, **attributes: str) -> Volume:
+    """A volume whose clusterID is that of a RADOS namespace."""
+    found = cluster_id(RADOS)
+    handle = f"0001-{len(found):04x}-{found}-{1:016x}-{uid}"
+    return Volume(driver=DRIVER, attributes={**volume(uid).attributes, "clusterID": found, **attributes}, handle=handle)
+
+
+async def test_in_a_rados_namespace_that_the_cluster_id_tells_snapshots_and_copies_stay(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = operator(cluster, monkeypatch, rados=(RADOS,))
+    here = {"radosNamespace": "namespace-a"}
+    # One as this operator makes them, and one as Ceph's CSI driver does.
+    for this in (in_namespace(**here), in_namespace()):
+        handle = found.snapshots.handle(this, SNAPSHOT)
+        assert handle == snapshot_handle(this)
+        taken = await found.snapshots.take(this, handle)
+        assert await found.snapshots.find(DRIVER, handle) == taken
+        await found.create(new(in_namespace(COPY, **here), of_snapshot(handle)))
+        await found.create(new(in_namespace(THIRD, **here), Source(volume=this, size=5)))
+        assert [image(cluster, f"csi-vol-{uid}").content() for uid in (COPY, THIRD)] == ["A", "A"]
+        for uid in (COPY, THIRD):
+            await found.delete(in_namespace(uid))
+        await found.snapshots.destroy(DRIVER, handle, this)
+    assert cluster.left() == [f"csi-vol-{UID}"]
+    assert cluster.namespaces == {"namespace-a"}
+
+
+async def test_a_copy_is_made_in_the_rados_namespace_of_its_source_only(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = operator(cluster, monkeypatch, rados=(RADOS,))
+    with pytest.raises(BackendError, match="is in the RADOS namespace namespace-a: expected none"):
+        await found.create(new(volume(COPY), Source(volume=in_namespace(), size=5)))
+    with pytest.raises(BackendError, match="is in the RADOS namespace none: expected namespace-a"):
+        await found.create(new(in_namespace(COPY, radosNamespace="namespace-a"), Source(volume=volume(), size=5)))
 
 
 STEPS = st.lists(st.tuples(st.sampled_from("TRCVS"), st.integers(0, 5), st.integers(0, 16)), max_size=14)
