@@ -20,6 +20,9 @@ import anyio.to_thread
 import structlog
 from prometheus_client import CollectorRegistry, Gauge
 
+from controller.agent.cephfs.driver import SUFFIX as CEPHFS_SUFFIX
+from controller.agent.cephfs.driver import cephfs_of
+from controller.agent.cephfs.protocol import SOCKET as CEPHFS_SOCKET
 from controller.agent.devices.discovery import Discovery
 from controller.agent.devices.report import Reporter
 from controller.agent.node.block import BlockDriver
@@ -43,11 +46,12 @@ from informers import Client
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from controller.agent.node.driver import Driver
     from controller.agent.node.registration import RegistrationService
 
 _log = structlog.get_logger(__name__)
 
-SUFFIXES = (RBD_SUFFIX,)
+SUFFIXES = (RBD_SUFFIX, CEPHFS_SUFFIX)
 """What the names of CSI drivers end in, by kind."""
 
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
@@ -64,6 +68,7 @@ class Settings:
         kubelet: The kubelet's directory.
         state: A directory that outlives the agent.
         mounter: The mounter's socket.
+        cephfs_mounter: The socket of the mounter of file systems.
         host_mounts: The mount table of the host.
         metrics: Host and port for metrics and probes.
         interval: Seconds between two looks for device changes that the kernel did not announce.
@@ -78,6 +83,7 @@ class Settings:
     kubelet: Path = Path("/var/lib/kubelet")
     state: Path = Path("/var/lib/rook/agent")
     mounter: Path = Path(SOCKET)
+    cephfs_mounter: Path = Path(CEPHFS_SOCKET)
     host_mounts: Path = Path("/host/proc/1/mountinfo")
     metrics: tuple[str, int] = ("127.0.0.1", 9810)
     interval: float = 60.0
@@ -163,7 +169,9 @@ async def run_agent(settings: Settings) -> None:
         operations = Operations(tasks)
         interceptor = Interceptor(registry)
         served: list[tuple[Collection[str], NodeService]] = []
-        for driver in (BlockDriver(settings.node, rbd, clients, settings.state),):
+        cephfs = await cephfs_of(settings.node, settings.state, settings.cephfs_mounter, clients, settings.max_volumes)
+        drivers: tuple[Driver, ...] = (BlockDriver(settings.node, rbd, clients, settings.state), cephfs)
+        for driver in drivers:
             names = [name for name in settings.drivers if name.endswith(driver.suffix)]
             for name in names:
                 service = NodeService(settings.node, name, driver, operations)

@@ -9,16 +9,17 @@ import grpc
 import structlog
 from prometheus_client import Gauge
 
+from controller.agent.ceph.secrets import credentials_of
 from controller.agent.node.block import Device
 from controller.agent.node.calls import CsiError
 from controller.agent.rbd.mapper import KernelMapper, MounterClient, kernel_options
-from controller.agent.rbd.protocol import Credentials, Image
+from controller.agent.rbd.protocol import Image
 from controller.agent.system.command import run
 from controller.agent.system.task_limit import room_for
 from controller.apis.rook.node_report import Mapper as NodeMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from controller.agent.rbd.protocol import Mapped
 
 SUFFIX = ".rbd.csi.ceph.com"
+
+USER_KEYS = (("userID", "userKey"),)
+"""Of the node-stage Secret."""
 
 THREADS_PER_VOLUME = 16
 """Of a qemu-storage-daemon with a Ceph client that is told to make do with few (measured with Ceph 18.2)."""
@@ -85,7 +89,7 @@ class RbdDevices:
 
     async def map(self, stage: Stage) -> Device:
         """By the first mapper that can."""
-        image, credentials = image_of(stage), credentials_of(stage.secrets)
+        image, credentials = image_of(stage), credentials_of(stage.secrets, USER_KEYS)
         mapper = await self._choose(image, wants_kernel=stage.attributes.get("mounter", "") in ("", "rbd"))
         return _device(await mapper.map(stage.volume, image, credentials, read_only=stage.access.read_only))
 
@@ -179,22 +183,6 @@ def image_of(stage: Stage) -> Image:
         fsid=told.get("fsid", ""),
         ms_mode=told.get("msMode", ""),
     )
-
-
-def credentials_of(secrets: Mapping[str, str]) -> Credentials:
-    """The Ceph user of the node-stage Secret.
-
-    Raises:
-        CsiError: A key of the Secret is missing.
-    """
-    for key in ("userID", "userKey"):
-        if not secrets.get(key):
-            raise CsiError(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                f"the Secret of StorageClass parameter csi.storage.k8s.io/node-stage-secret-name has no {key}: "
-                "expected userID and userKey",
-            )
-    return Credentials(user=secrets["userID"].removeprefix("client."), key=secrets["userKey"])
 
 
 def _device(mapped: Mapped) -> Device:

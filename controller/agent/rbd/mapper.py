@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
+from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem
 from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.rbd.protocol import (
     RECORDS,
@@ -27,18 +28,17 @@ from controller.agent.rbd.protocol import (
     Mapped,
     Reply,
     Unmap,
-    receive,
-    send,
 )
 from controller.agent.system.command import CommandError
 from controller.agent.system.files import file_name, read_attribute, write_durably
 from controller.agent.system.loop import is_busy, size_of
+from controller.agent.system.messages import ask
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from controller.agent.rbd.protocol import Credentials
+    from controller.agent.ceph.credentials import Credentials
     from controller.agent.system.command import Runner
 
 _log = structlog.get_logger(__name__)
@@ -48,12 +48,6 @@ _CALL_DEADLINE = 110.0
 
 _LOOK_DEADLINE = 10.0
 _MODPROBE_DEADLINE = 30.0
-
-MS_MODES = ("legacy", "crc", "secure", "prefer-crc", "prefer-secure")
-"""The values of the kernel client's option `ms_mode`."""
-
-_MS_MODE_SINCE = (5, 11)
-"""The first kernel whose client has that option, and the second version of the protocol."""
 
 _GROW_DEADLINE = 15.0
 _POLL = 0.05
@@ -157,9 +151,7 @@ class MounterClient:
     async def _ask(self, command: Command, *, deadline: float = _CALL_DEADLINE) -> Reply:
         try:
             with anyio.fail_after(deadline):
-                async with await anyio.connect_unix(self._socket) as stream:
-                    await send(stream, command)
-                    reply = await receive(stream, Reply)
+                reply = await ask(self._socket, command, Reply)
         except TimeoutError:
             raise MapperUnavailableError(f"the mounter did not answer within {deadline:g} s") from None
         except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
@@ -228,9 +220,7 @@ class KernelMapper:
         supported = int((await anyio.Path(self._bus / "supported_features").read_text()).strip(), 16)
         if missing := image.features & ~supported:
             return f"the kernel does not support all features of the image (not {missing:#x})"
-        if image.ms_mode not in ("", "legacy") and _version(self._release) < _MS_MODE_SINCE:
-            return f"kernel {self._release} does not speak to the cluster with ms_mode={image.ms_mode}: 5.11 does"
-        return ""
+        return ms_mode_problem(image.ms_mode, self._release)
 
     async def volumes(self) -> Sequence[str]:
         """Those that this agent, or one before it, had the kernel map."""
@@ -368,11 +358,6 @@ def _attributes(device: Path) -> tuple[str, str, str, str]:
     names = ("pool", "pool_ns", "name", "current_snap")
     pool, namespace, image, snapshot = (read_attribute(device / name) for name in names)
     return pool, namespace, image, snapshot
-
-
-def _version(release: str) -> tuple[int, ...]:
-    """The first two numbers of a kernel's release, "6.1.0-18-amd64"."""
-    return tuple(int(number) for number in re.findall(r"\d+", release)[:2])
 
 
 def _has_records(directory: Path) -> bool:

@@ -31,14 +31,11 @@ from controller.agent.rbd.protocol import (
     Mapped,
     Reply,
     Unmap,
-    receive,
-    send,
 )
 from controller.agent.rbd.qemu import Export, Launch, Paths, QemuError, clean, command_line, reason
-from controller.agent.system import loop, task_limit
+from controller.agent.system import loop, messages, task_limit
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name, write_durably
-from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream, TaskGroup
@@ -49,9 +46,6 @@ RUNTIME_DIRECTORY = "/run/rook/mounter"
 """Holds the exported files. Their loop devices are recognised by this path: device discovery leaves them out."""
 
 _CHECK_DEADLINE = 5.0
-
-_ACCEPT_PAUSE = 0.5
-"""Seconds until connections are taken again after that failed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -271,29 +265,16 @@ class Mounter:
 
 async def serve(mounter: Mounter, socket: Path) -> None:
     """Listens on `socket` until cancelled."""
-    await anyio.to_thread.run_sync(_clear, socket)
 
-    async def answer(stream: ByteStream) -> None:
-        try:
-            async with stream:
-                await send(stream, await _answer(mounter, stream))
-        except Exception as error:
-            # A connection is one caller's; the volumes are everybody's.
-            _log.warning("connection failed", error=brief(error))
+    async def reply(stream: ByteStream) -> Reply:
+        return await _answer(mounter, stream)
 
-    async with await anyio.create_unix_listener(socket, mode=0o600) as listener:
-        while True:
-            try:
-                await listener.serve(answer, mounter.tasks)
-            except OSError as error:
-                # As when the process has no free file descriptor just now.
-                _log.warning("cannot take connections", error=str(error), retry_seconds=_ACCEPT_PAUSE)
-            await anyio.sleep(_ACCEPT_PAUSE)
+    await messages.serve(socket, reply, mounter.tasks)
 
 
 async def _answer(mounter: Mounter, stream: ByteStream) -> Reply:
     try:
-        command = await receive(stream, Command.__value__)
+        command = await messages.receive(stream, Command.__value__)
     except ValueError as error:
         return Reply(
             error=f"this mounter speaks version {VERSION} of the protocol, in which that is no command ({error}): it "
@@ -323,14 +304,7 @@ async def run_mounter(socket: Path, runtime: Path) -> None:
 async def check(socket: Path) -> None:
     """Raises an error unless a mounter answers on `socket` in time."""
     with anyio.fail_after(_CHECK_DEADLINE):
-        async with await anyio.connect_unix(socket) as stream:
-            await send(stream, List())
-            await receive(stream, Reply)
-
-
-def _clear(socket: Path) -> None:
-    socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    socket.unlink(missing_ok=True)
+        await messages.ask(socket, List(), Reply)
 
 
 def main() -> None:

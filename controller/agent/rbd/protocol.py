@@ -1,4 +1,4 @@
-"""What the agent and the mounter say to each other over a unix socket: each message is four bytes of length, then JSON.
+"""What the agent and the mounter say to each other over a unix socket, by `controller.agent.system.messages`.
 
 The socket is reachable for root on the node only. Keys travel over it and are in no file.
 
@@ -9,12 +9,9 @@ only added, with a default that means what it meant without them; unknown ones a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
-if TYPE_CHECKING:
-    from anyio.abc import ByteReceiveStream, ByteSendStream
+from controller.agent.ceph.credentials import Credentials
 
 SOCKET = "/var/lib/rook/mounter/mounter.sock"
 """Where the mounter listens: a directory of the node that both pods mount."""
@@ -24,10 +21,6 @@ RECORDS = "volumes"
 
 VERSION = 2
 """Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client."""
-
-_LENGTH = 4
-_MAX_MESSAGE = 1 << 20
-"""Bytes; bounds what a broken peer can make us read. A message is a few hundred, a list a few hundred per volume."""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -56,16 +49,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.pool, self.namespace, self.name) if part)
-
-
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """A Ceph user and its key. The key is in no representation."""
-
-    user: str
-    key: str
-
-    def __repr__(self) -> str:
-        return f"Credentials(user={self.user!r})"
 
 
 class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -123,29 +106,3 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: str = ""
     mapped: tuple[Mapped, ...] = ()
     version: int = 1
-
-
-async def send(stream: ByteSendStream, message: msgspec.Struct) -> None:
-    """Sends one message."""
-    body = msgspec.json.encode(message)
-    await stream.send(len(body).to_bytes(_LENGTH) + body)
-
-
-async def receive[T](stream: ByteReceiveStream, kind: type[T]) -> T:
-    """Receives one message.
-
-    Raises:
-        anyio.EndOfStream: The peer closed the connection.
-        ValueError: It is not a message of this kind.
-    """
-    length = int.from_bytes(await _exactly(stream, _LENGTH))
-    if length > _MAX_MESSAGE:
-        raise ValueError(f"a message of {length} bytes; at most {_MAX_MESSAGE} are taken")
-    return msgspec.json.decode(await _exactly(stream, length), type=kind)
-
-
-async def _exactly(stream: ByteReceiveStream, count: int) -> bytes:
-    received = bytearray()
-    while len(received) < count:
-        received += await stream.receive(count - len(received))
-    return bytes(received)

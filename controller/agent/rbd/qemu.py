@@ -6,8 +6,6 @@ Options are those of qemu-storage-daemon(1), commands those of the QEMU Machine 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 from dataclasses import dataclass
@@ -17,8 +15,9 @@ import anyio
 import anyio.to_thread
 import msgspec
 import structlog
-from anyio.streams.buffered import BufferedByteReceiveStream
 
+from controller.agent.ceph import admin_socket
+from controller.agent.ceph.credentials import key_descriptor
 from controller.agent.system import mounts
 from controller.agent.system.command import short
 from controller.framework.text import brief
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import Process, SocketStream
 
-    from controller.agent.rbd.protocol import Credentials, Image
+    from controller.agent.ceph.credentials import Credentials
+    from controller.agent.rbd.protocol import Image
     from controller.agent.system.command import Runner
 
 START_DEADLINE = 45.0
@@ -40,7 +40,6 @@ STOP_DEADLINE = 30.0
 
 _MON_DEADLINE = 30
 _QMP_DEADLINE = 15.0
-_ASOK_LENGTH = 4
 _POLL = 0.02
 """Seconds between two looks whether a daemon has come up, or a file has grown: neither can be waited on."""
 
@@ -204,7 +203,10 @@ class Export:
         paths.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         paths.config.write_text(client_config(image, paths))
         paths.image.touch(mode=0o600)
-        descriptor = _key_descriptor(credentials)
+        try:
+            descriptor = key_descriptor(credentials)
+        except ValueError as error:
+            raise QemuError(str(error)) from None
         try:
             argv = launch(image, paths, credentials.user, descriptor, read_only)
             process = await anyio.open_process(
@@ -247,17 +249,14 @@ class Export:
             found = _LEARNED.findall(await anyio.Path(self.paths.log).read_text(errors="replace"))
             await self._tell_client("config set", var="log_file", val=[""])
             await anyio.Path(self.paths.log).unlink(missing_ok=True)
-        except (OSError, ValueError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead) as error:
+        except admin_socket.ERRORS as error:
             _log.warning("client's address is not known", process=self.pid, error=brief(error))
             return
         # The first client of a process only fetches the cluster's settings, and ends.
         self.address = found[-1] if found else ""
 
     async def _tell_client(self, prefix: str, **arguments: object) -> None:
-        async with await anyio.connect_unix(self.paths.client) as stream:
-            await stream.send(msgspec.json.encode({"prefix": prefix, **arguments}) + b"\0")
-            answer = BufferedByteReceiveStream(stream)
-            await answer.receive_exactly(int.from_bytes(await answer.receive_exactly(_ASOK_LENGTH)))
+        await admin_socket.ask(self.paths.client, prefix, **arguments)
 
     async def ended(self) -> str:
         """Waits until the daemon has ended, and returns why, as far as it said so."""
@@ -350,17 +349,6 @@ async def _say(stream: SocketStream, message: dict[str, Any]) -> None:
 
 def _json(value: dict[str, Any]) -> str:
     return msgspec.json.encode(value).decode()
-
-
-def _key_descriptor(credentials: Credentials) -> int:
-    """An open memory file with the key; only the daemon that inherits the descriptor can read it."""
-    try:
-        base64.b64decode(credentials.key, validate=True)
-    except binascii.Error:
-        raise QemuError(f"the key of Ceph user {credentials.user} is not base64 text") from None
-    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
-    os.write(descriptor, credentials.key.encode())
-    return descriptor
 
 
 async def clean(run: Runner, paths: Paths) -> None:

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from controller.agent.ceph.credentials import Credentials
 from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.service import NodeService
 from controller.agent.rbd.devices import RbdDevices
 from controller.agent.rbd.mapper import MappingError
-from controller.agent.rbd.protocol import Credentials, Image, Mapped
+from controller.agent.rbd.protocol import Image, Mapped
 from controller.agent.system import loop
 from controller.agent.system.command import Runner, run
 from controller.apis.rook.node_report import VolumeClient

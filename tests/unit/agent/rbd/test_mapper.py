@@ -9,8 +9,9 @@ import anyio
 import msgspec
 import pytest
 
+from controller.agent.ceph.credentials import Credentials
 from controller.agent.rbd.mapper import KernelMapper, MappingError, add_line, kernel_options
-from controller.agent.rbd.protocol import Credentials, Image
+from controller.agent.rbd.protocol import Image
 from controller.agent.system.command import CommandError, Done
 
 IMAGE = Image(monitors=("10.0.0.1:6789", "10.0.0.2:6789"), pool="p", name="image", features=0x5)

@@ -17,12 +17,14 @@ import pytest
 from anyio._backends._asyncio import UNIXSocketListener
 from anyio.abc import ByteStream, SocketStream
 
+from controller.agent.ceph.credentials import Credentials
 from controller.agent.rbd.mapper import MapperUnavailableError, MappingError, MounterClient
 from controller.agent.rbd.mounter import Mounter, serve
-from controller.agent.rbd.protocol import RECORDS, VERSION, Credentials, Image, Map, Mapped, Reply, receive
+from controller.agent.rbd.protocol import RECORDS, VERSION, Image, Map, Mapped, Reply
 from controller.agent.rbd.qemu import Paths, client_config, command_line, reason
 from controller.agent.system import loop, mounts
 from controller.agent.system.command import run
+from controller.agent.system.messages import receive
 from tests.unit.agent.standin import needs_loop_devices
 
 pytestmark = needs_loop_devices

@@ -1,0 +1,1 @@
+"""CephFS volumes on a node: mounted by the kernel, or by a process in userspace."""

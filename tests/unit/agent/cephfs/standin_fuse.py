@@ -1,0 +1,48 @@
+"""A standin for ceph-fuse: what it mounts is a tmpfs, and its admin socket answers `status` as a Ceph client does.
+
+It ends once nothing is mounted at its target any more, as ceph-fuse does. Arguments: the target, the admin socket, and
+what to do: "serve", "mute" (without an admin socket), "stay" (does not end), or "fail".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+
+def answer(server: socket.socket) -> None:
+    while True:
+        stream = server.accept()[0]
+        while not stream.recv(4096).endswith(b"\0"):
+            pass
+        reply = json.dumps({"id": 4305, "addr_str": "10.0.0.5:0/77", "blocklisted": False}).encode()
+        stream.sendall(len(reply).to_bytes(4) + reply)
+        stream.close()
+
+
+def main() -> None:
+    target, path, behaviour = sys.argv[1:]
+    if behaviour == "fail":
+        pid = os.getpid()
+        sys.exit(
+            f"ceph-fuse[{pid}]: starting ceph client\nceph-fuse[{pid}]: ceph mount failed with (2) No such file or "
+            "directory"
+        )
+    if behaviour != "mute":
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(path)
+        server.listen()
+        threading.Thread(target=answer, args=(server,), daemon=True).start()
+    subprocess.run(["mount", "-t", "tmpfs", "ceph-fuse", target], check=True)
+    while behaviour == "stay" or f" {target} " in Path("/proc/self/mountinfo").read_text():
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()
