@@ -45,6 +45,11 @@ _STDERR_KEPT = 16_000
 _PREFIX = re.compile(r"^(?:ceph-fuse\[\d+\]: |[-\d]+T\S+ \S+ +-?\d+ )")
 """What stands before the words of ceph-fuse, and of its log."""
 
+_NO_ERROR = ("starting ", "init, newargv")
+"""How lines begin that a process also writes when all is well."""
+
+_NO_MON = "failed to fetch mon config"
+
 _log = structlog.get_logger(__name__)
 
 
@@ -125,9 +130,12 @@ def client_config(directory: Directory, paths: Paths, descriptor: int) -> str:
 def reason(words: str) -> str:
     """What a person needs of a process' last words; empty when it said nothing."""
     said = [_PREFIX.sub("", line.strip()) for line in words.splitlines()]
-    said = [line for line in said if line and not line.startswith("starting ")]
+    said = [line for line in said if line and not line.startswith(_NO_ERROR)]
     failed = [line for line in said if "mount failed" in line]
-    return short((failed or said or [""])[-1])
+    last = (failed or said or [""])[-1]
+    if last.startswith(_NO_MON):
+        return "no mon took its client: none answers, or none knows the user with this key"
+    return short(last)
 
 
 class FuseClient:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SUFFIX = ".cephfs.csi.ceph.com"
 
 THREADS_PER_VOLUME = 32
-"""That a ceph-fuse is reckoned with: an upper estimate, as it depends on how many OSDs it speaks to."""
+"""That a ceph-fuse is reckoned with: 27 were measured with Ceph 16.2, the rest is reserve."""
 
 _log = structlog.get_logger(__name__)
 

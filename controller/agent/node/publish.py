@@ -107,20 +107,22 @@ def usage_of(path: str) -> list[csi_pb2.VolumeUsage]:
     if stat.S_ISBLK(Path(path).stat().st_mode):
         return [csi_pb2.VolumeUsage(total=size_of(path), unit=csi_pb2.VolumeUsage.BYTES)]
     found = os.statvfs(path)
-    return [
-        csi_pb2.VolumeUsage(
-            total=found.f_blocks * found.f_frsize,
-            used=(found.f_blocks - found.f_bfree) * found.f_frsize,
-            available=found.f_bavail * found.f_frsize,
-            unit=csi_pb2.VolumeUsage.BYTES,
-        ),
-        csi_pb2.VolumeUsage(
-            total=found.f_files,
-            used=found.f_files - found.f_ffree,
-            available=found.f_favail,
-            unit=csi_pb2.VolumeUsage.INODES,
-        ),
-    ]
+    size = csi_pb2.VolumeUsage(
+        total=found.f_blocks * found.f_frsize,
+        used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+        available=found.f_bavail * found.f_frsize,
+        unit=csi_pb2.VolumeUsage.BYTES,
+    )
+    # A file system without a number of inodes, such as CephFS, says that more are free than there are, or -1.
+    if not 0 <= found.f_ffree <= found.f_files:
+        return [size]
+    inodes = csi_pb2.VolumeUsage(
+        total=found.f_files,
+        used=found.f_files - found.f_ffree,
+        available=found.f_favail,
+        unit=csi_pb2.VolumeUsage.INODES,
+    )
+    return [size, inodes]
 
 
 def _remove_mount_point(path: Path) -> None:

@@ -343,6 +343,20 @@ def test_nothing_but_a_person_restarts_the_mounter(render: Render) -> None:
     assert pod["automountServiceAccountToken"] is False
 
 
+def test_file_systems_have_a_mounter_of_their_own_where_their_driver_is_served(render: Render) -> None:
+    rendered = render(**{"csi.kubeletDirPath": "/data/kubelet"})
+    pod = rendered.pod("DaemonSet", "rook-mounter")
+    found = [container for container in pod["containers"] if container["name"] == "cephfs"]
+    served = any(o["metadata"]["name"].endswith(".cephfs.csi.ceph.com") for o in rendered.of_kind("CSIDriver"))
+    assert bool(found) == served
+    for container in found:
+        (mount,) = [m for m in container["volumeMounts"] if m["name"] == "kubelet"]
+        assert mount == {"name": "kubelet", "mountPath": "/data/kubelet", "mountPropagation": "Bidirectional"}
+        assert "livenessProbe" not in container
+        assert "limits" not in container["resources"]
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
 def test_mounts_of_the_agent_reach_the_kubelet(render: Render) -> None:
     pod = render(**{"csi.kubeletDirPath": "/data/kubelet"}).pod("DaemonSet", "rook-agent")
     (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "kubelet"]

@@ -31,6 +31,7 @@ from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError, Operations
 from controller.agent.node.clients import NotToldError
 from controller.agent.node.driver import Access, Stage, UnavailableError
+from controller.agent.node.publish import usage_of
 from controller.agent.node.service import NodeService
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
@@ -190,7 +191,7 @@ async def test_a_volume_is_used_and_leaves_nothing(node: Node) -> None:
         assert (Path(node.staging) / "file").read_text() == "kept"
         assert len(node.left()["processes"]) == 1
         answer = await node.stats()
-        assert answer.usage[0].total > 0
+        assert [usage.unit for usage in answer.usage] == [csi_pb2.VolumeUsage.BYTES, csi_pb2.VolumeUsage.INODES]
         assert not answer.volume_condition.abnormal
         for _ in range(2):
             await node.unpublish()
@@ -364,6 +365,16 @@ async def test_a_hung_file_system_holds_nothing_up(node: Node, monkeypatch: pyte
         assert node.left() == NOTHING
 
 
+async def test_inodes_that_a_file_system_does_not_count_are_not_told(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = os.statvfs(node.directory)
+    # As a CephFS of Ceph 16.2 with one file says.
+    cephfs = os.statvfs_result((*found[:5], 2, -1, -1, *found[8:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: cephfs)
+    assert [usage.unit for usage in usage_of(str(node.directory))] == [csi_pb2.VolumeUsage.BYTES]
+
+
 async def test_another_volume_of_the_same_handle_waits(node: Node) -> None:
     async with node.mounter():
         await node.stage()
@@ -509,7 +520,8 @@ def test_the_last_words_are_what_a_person_needs() -> None:
     )
     assert reason(words) == "ceph mount failed with (110) Connection timed out"
     assert reason("2026-11-30T10:00:00.000+0000 7f2 -1 unable to get monitor info") == "unable to get monitor info"
-    assert reason("") == ""
+    assert reason("ceph-fuse[7]: starting ceph client\n2026-11-30T10:00:00.000+0000 7f2 -1 init, newargv = 0x55") == ""
+    assert "none answers, or none knows the user" in reason("failed to fetch mon config (--no-mon-config to skip)\n")
 
 
 async def test_a_mounter_of_another_release_is_told_apart(node: Node) -> None:
