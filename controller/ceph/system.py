@@ -14,6 +14,7 @@ from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
+from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
@@ -57,6 +58,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
 
     async def close_connections() -> None:
