@@ -18,6 +18,7 @@ from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
+from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
@@ -57,7 +58,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections, dependents=(radosnamespace.of_pool(informers),))
     radosnamespace.register(manager, settings, connections, namespaces, found)
-    filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
+    users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
+    filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
     csi.register(manager, volumes)
