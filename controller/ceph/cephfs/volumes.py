@@ -30,6 +30,9 @@ _NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]+")
 
 _NAMED = "a name of letters, digits, '.', '-' and '_'"
 
+_ROOT = re.compile(r"/[^\s,;#]*")
+"""Paths that clients can be handed beside other options."""
+
 _SUBVOLUME = re.compile(r"/volumes/(?P<group>[^/]+)/(?P<name>[^/]+)(?:/.*)?")
 """A path at a subvolume, or within one."""
 
@@ -158,8 +161,9 @@ def check(volume: Volume) -> None:
     names = {"fsName": given["fsName"]}
     if volume.is_static:
         root = given["rootPath"]
-        if not root.startswith("/") or ".." in root.split("/"):
-            raise IncompleteError(f"{attributes} has 'rootPath' {root!r}: expected a path from / without ..")
+        if not _ROOT.fullmatch(root) or ".." in root.split("/"):
+            expected_path = "a path from / without '..', space, comma, semicolon and number sign"
+            raise IncompleteError(f"{attributes} has 'rootPath' {root!r}: expected {expected_path}")
     else:
         subvolume = subvolume_of(volume)
         names |= {"subvolumeGroup": subvolume.group, "subvolumeName": subvolume.name}

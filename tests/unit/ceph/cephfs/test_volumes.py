@@ -107,6 +107,7 @@ def test_what_is_made_by_hand_within_a_subvolume_is_of_it(root: str, same: bool)
         (volume(subvolumeGroup=".."), "has 'subvolumeGroup' '..': expected a name"),
         (volume("pv", staticVolume="true"), "volume pv: .* has no 'rootPath': expected the path"),
         (volume("pv", staticVolume="true", rootPath="a"), "has 'rootPath' 'a': expected a path from /"),
+        (volume("pv", staticVolume="true", rootPath="/a,b"), "has 'rootPath' '/a,b': expected a path from /"),
         (volume("pv", staticVolume="true", rootPath="/a/../b"), "has 'rootPath' '/a/../b': expected a path"),
     ],
 )
