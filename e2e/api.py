@@ -31,6 +31,8 @@ PATHS = {
     "CassandraOperation": (_CASSANDRA, "operations"),
     "CassandraOperationSchedule": (_CASSANDRA, "operationschedules"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
+    "CephBlockPoolRadosNamespace": (_CEPH, "cephblockpoolradosnamespaces"),
+    "CephClient": (_CEPH, "cephclients"),
     "CephCluster": (_CEPH, "cephclusters"),
     "CephFilesystem": (_CEPH, "cephfilesystems"),
     "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),

@@ -3,6 +3,7 @@
 The scenarios are told in this order, on one cluster: each begins with what the one before it left.
 """
 
+import base64
 from collections.abc import Iterator
 
 import pytest
@@ -163,6 +164,24 @@ def test_a_schedule_makes_an_operation(cluster: Environment) -> None:
     cluster.api.delete(cassandra.SCHEDULE, "often", env.NAMESPACE)
     env.gone(cluster, cassandra.OPERATION, name, env.NAMESPACE, deadline=120)
     check_rows(cluster)
+
+
+def test_the_superuser_is_rotated_and_the_application_goes_on(cluster: Environment) -> None:
+    def username() -> str:
+        secret = cluster.api.get("Secret", f"{cassandra.NAME}-superuser", env.NAMESPACE)
+        return base64.b64decode(secret["data"]["username"]).decode()
+
+    before = username()
+    cassandra.edit(cluster, {"authentication": {"rotate": "2026-12-01"}})
+
+    def mounted() -> None:
+        found = cluster.execute(cassandra.CLIENT, "cat", "/login/username", namespace=env.NAMESPACE)
+        if username() == before or found != username():
+            raise NotYetError(f"the application has {found}, the Secret {username()}")
+        check_rows(cluster)
+
+    eventually("the application to log in as the next superuser", mounted, deadline=180)
+    cassandra.wait(cluster, {"a": 2, "b": 2}, deadline=60)
 
 
 def test_grows_and_shrinks_with_its_data_though_the_operator_is_killed(cluster: Environment) -> None:

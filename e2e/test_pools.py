@@ -79,3 +79,26 @@ def test_a_pool_with_images_is_not_deleted(environment: Environment, namespace: 
     env.in_toolbox(environment, "rbd", "rm", "--no-progress", "kept/image")
     env.gone(environment, "CephBlockPool", "kept", env.NAMESPACE, deadline=120)
     assert "kept" not in env.ceph(environment, "osd", "pool", "ls")
+
+
+def test_volumes_of_a_tenant_are_in_its_part_of_the_pool(environment: Environment, namespace: str) -> None:
+    tenant, storage_class = load(env.EXAMPLES / "rados-namespace.yaml")
+    name, kind = tenant["metadata"]["name"], tenant["kind"]
+    environment.api.apply(tenant)
+    env.wait_for_phase(environment, kind, name)
+    environment.api.apply(storage_class)
+    pods.claim(environment, namespace, "data", storage_class=storage_class["metadata"]["name"])
+    pods.pod(environment, namespace, "writer", "data")
+    pods.wait(environment, namespace, "writer")
+    pods.shell(environment, namespace, "writer", f"echo there > {pods.PATH}/file; sync {pods.PATH}/file")
+    (image,) = env.in_toolbox(environment, "rbd", "ls", f"{env.POOL}/{name}").split()
+    assert image not in env.in_toolbox(environment, "rbd", "ls", env.POOL).split()
+
+    environment.api.delete(kind, name, env.NAMESPACE)
+    volume = pods.volume_of(environment, namespace, "data")["metadata"]["name"]
+    env.wait_until_blocked(environment, kind, name, by=volume)
+    pods.delete(environment, namespace, "writer")
+    environment.api.delete("PersistentVolumeClaim", "data", namespace)
+    env.gone(environment, kind, name, env.NAMESPACE, deadline=120)
+    environment.api.delete("StorageClass", storage_class["metadata"]["name"])
+    assert env.in_toolbox(environment, "rbd", "namespace", "ls", env.POOL).split() == []

@@ -11,15 +11,19 @@ from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
+from controller.ceph.cephfs import backend as cephfs
+from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
+from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
+from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
-from controller.ceph.rbd.volumes import SUFFIX
+from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
     from controller.volumes.system import VolumeControllers
 
 
-CSI_DRIVERS: Mapping[str, Capabilities] = {SUFFIX: rbd.CAPABILITIES}
+CSI_DRIVERS: Mapping[str, Capabilities] = {RBD_SUFFIX: rbd.CAPABILITIES, CEPHFS_SUFFIX: cephfs.CAPABILITIES}
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
 
 
@@ -54,10 +58,13 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     cluster_v1beta1.register(manager, settings)
     pool.register(manager, settings, connections, dependents=(radosnamespace.of_pool(informers),))
     radosnamespace.register(manager, settings, connections, namespaces, found)
-    filesystem.register(manager, settings, connections, dependents=(subvolumegroup.of_filesystem(informers),))
+    users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
+    filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
+    cephfs.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:
         try:

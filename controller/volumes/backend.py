@@ -92,11 +92,13 @@ class Created:
         handle: Its CSI volume handle.
         size: Its real size in bytes.
         places: From where it is reached; empty: from every node.
+        attributes: What is known of it only now, beside `Volume.attributes`; such as its path.
     """
 
     handle: str
     size: int
     places: tuple[Place, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.rados import Cluster
 
+DEFAULT_GROUP = "csi"
+"""The group of subvolumes that every file system gets, in which volumes are."""
+
 ACTIVE, STANDBY_REPLAY, STOPPING = "up:active", "up:standby-replay", "up:stopping"
 _NOT_JOINABLE, _ALLOW_STANDBY_REPLAY = 1 << 0, 1 << 5
 

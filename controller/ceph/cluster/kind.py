@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.apis.ceph import CephCluster, CephClusterSpec
+from controller.apis.ceph import CEPH_FILESYSTEM, CephCluster, CephClusterSpec, CephFilesystem
 from controller.ceph.access.health import HEALTH_ERR
 from controller.ceph.access.identity import IDENTITY
 from controller.ceph.access.mons import ENDPOINTS
@@ -21,12 +21,12 @@ from controller.ceph.cluster.deletion import CLUSTERS
 from controller.ceph.cluster.dependents import volumes
 from controller.ceph.cluster.observe import Caches, Observer
 from controller.ceph.cluster.served import unmendable_intents, unserved, unserved_intents
+from controller.ceph.csi import users
 from controller.ceph.mgr import part as mgrs
 from controller.ceph.mon import part as mons
 from controller.ceph.osd import part as osds
 from controller.ceph.osd.reservations import Reservations
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, context_of, owner_of
-from controller.ceph.rbd import users
 from controller.framework import children, jobs
 from controller.framework.changes import (
     appeared_or_went,
@@ -44,7 +44,7 @@ from controller.framework.monitoring import SERVICE_MONITOR, Monitors
 from controller.framework.plan import Plan, Step
 from controller.framework.reports import devices_changed
 from controller.framework.status import is_settled
-from controller.runtime import Request, in_namespace
+from controller.runtime import Request, in_namespace, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -248,13 +248,16 @@ def show(look: Look[CephCluster], seen: Observation, outcome: Outcome) -> CephCl
     )
 
 
-def parts_of(manager: Manager, operator: Settings, secrets: Informer[Secret]) -> tuple[Part[Any], ...]:
+def parts_of(
+    manager: Manager, operator: Settings, secrets: Informer[Secret], filesystems: Informer[CephFilesystem]
+) -> tuple[Part[Any], ...]:
     """The parts of a cluster, in the order in which they are planned and upgraded.
 
     Args:
         manager: Writes.
         operator: The operator's settings.
         secrets: The cache of Secrets.
+        filesystems: The cache of CephFilesystems.
     """
     client, applier = manager.client, manager.applier
     return (
@@ -262,7 +265,7 @@ def parts_of(manager: Manager, operator: Settings, secrets: Informer[Secret]) ->
         mgrs.part(client, applier, Monitors(client, SERVICE_MONITOR, manager.program.name)),
         settings.part(secrets),
         osds.part(client, applier, operator, Reservations(time.monotonic)),
-        users.part(applier),
+        users.part(applier, filesystems),
         ciphers.PART,
     )
 
@@ -285,7 +288,8 @@ def register(
     """
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
     caches = Caches(manager.informers, operator.operator_namespace)
-    parts = parts_of(manager, operator, caches.secrets)
+    filesystems = manager.informers.informer(resource_of(CEPH_FILESYSTEM), CephFilesystem)
+    parts = parts_of(manager, operator, caches.secrets, filesystems)
     using = Dependents[CephCluster]((*dependents, volumes(found)))
     loop = Clusters(manager, clusters, caches, connections, parts, using).loop
     controller = controller_of(manager, loop, clusters, workers=operator.workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from controller.ceph.access.filesystems import DEFAULT_GROUP
 from controller.ceph.filesystem import mds
 from controller.ceph.filesystem.act import (
     MAX_NAMED,
@@ -14,7 +15,6 @@ from controller.ceph.filesystem.act import (
     RemoveFilesystem,
     RemoveUser,
 )
-from controller.ceph.filesystem.contents import DEFAULT_GROUP
 from controller.ceph.filesystem.objects import daemon_of
 from controller.ceph.filesystem.spec import (
     APPLICATION,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from controller.ceph.access.filesystems import groups_of, subvolumes_of
+from controller.ceph.access.filesystems import DEFAULT_GROUP, groups_of, subvolumes_of
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from controller.ceph.access.filesystems import FilesystemState
     from controller.ceph.access.rados import Cluster, RadosCluster
 
-DEFAULT_GROUP = "csi"
-"""The group that every file system gets, in which volumes are."""
 MOST_ASKED = 10
 """Subvolumes whose snapshots are counted."""
 LISTING_TIMEOUT = 30.0

@@ -4,19 +4,14 @@ how nodes reach that.
 
 from __future__ import annotations
 
-import itertools
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import anyio
-from anyio import current_time
-
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.ceph.access.mons import ENDPOINTS
-from controller.ceph.access.rados import CephError
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
+from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
+from controller.ceph.csi.ways import Ways
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
@@ -34,7 +29,6 @@ from controller.ceph.rbd.volumes import (
     named,
     volume_handle,
 )
-from controller.ceph.rbd.ways import mon_addresses, ms_mode
 from controller.framework.changes import changed
 from controller.framework.quantities import MIB
 from controller.framework.status import READY
@@ -44,57 +38,20 @@ from controller.runtime.kube import (
     resource_of,
 )
 from controller.runtime.reconciler import Request
-from controller.volumes.backend import BackendError, Created, Description, Holder, NewVolume, Volume
+from controller.volumes.backend import Created, Description, Holder, NewVolume, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from controller.apis.ceph import CephBlockPoolRadosNamespace
-    from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.access.rados import Connections
     from controller.ceph.access.rados_namespaces import RadosNamespaces
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.system import VolumeControllers
-    from informers import Delta, Informer
-
-
-BY_CLUSTER = "cluster"
-"""The index of VolumeAttachments by the namespace of the cluster that the node was told of."""
-
-_FENCE_SECONDS = 5 * 365 * 24 * 3600
-"""How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
-write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
-"""
-
-_WAY_SECONDS = 5.0
-"""How long what a cluster says of the way to it holds, and how long it is not asked again after it did not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How nodes reach a cluster.
-
-    Attributes:
-        fsid: Which cluster it is.
-        monitors: The mons' "address:port", with commas between them.
-        mode: The kernel client's `ms_mode`; empty for its default, the first version of the protocol.
-    """
-
-    fsid: str
-    monitors: str
-    mode: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a cluster said of the way to it, or why it did not, to whom that was said, and until when it holds."""
-
-    cluster: RadosCluster
-    endpoints: str
-    until: float
-    answer: Way | CephError
+    from informers import Informer
 
 
 CAPABILITIES = Capabilities(
@@ -133,54 +90,36 @@ class RbdBackend:
         home: str,
         rados: RadosNamespaces,
     ) -> None:
+        self._drivers = Drivers(SUFFIX, clusters, namespaces, home)
         self._places = Places(clusters, rados)
-        self._calls = Calls(connections, clusters, namespaces, self._places)
+        self._calls = Calls(connections, self._drivers, self._places)
+        self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
         self._clusters = clusters
-        self._config_maps = config_maps
-        self._namespaces = namespaces
-        self._home = home
-        self._asking: dict[str, anyio.Lock] = {}
-        self._asked: dict[str, _Asked] = {}
 
     def knows(self, driver: str) -> bool:
         """By the end of its name."""
-        return driver.endswith(SUFFIX)
+        return self._drivers.knows(driver)
 
     def serves(self, driver: str) -> bool:
-        """Drivers are named after the operator's namespace, or after a cluster's that is served.
-
-        Where all namespaces are served, others' drivers are told apart by their having no CephCluster here.
-        """
-        namespace = driver.removesuffix(SUFFIX)
-        return driver.endswith(SUFFIX) and (namespace == self._home or self._has_driver(namespace))
+        """Drivers are named after the operator's namespace, or after a cluster's that is served."""
+        return self._drivers.serves(driver)
 
     def driver_of(self, storage_class: StorageClass) -> str:
         """The provisioner itself; a legacy class names the namespace in its parameters."""
         if storage_class.provisioner == LEGACY_PROVISIONER:
             namespace = legacy_namespace(storage_class.parameters)
-            return f"{namespace}{SUFFIX}" if self._has_driver(namespace) else ""
+            return f"{namespace}{SUFFIX}" if self._drivers.has_driver(namespace) else ""
         return storage_class.provisioner if self.serves(storage_class.provisioner) else ""
 
     def not_served(self, storage_class: StorageClass) -> str:
         """For a class of a cluster here, with a driver that nobody here is."""
         cluster = self._places.namespace_of(storage_class.parameters.get("clusterID", ""))
-        if not storage_class.provisioner.endswith(SUFFIX) or self.serves(storage_class.provisioner):
-            return ""
-        if not self._calls.has(cluster) or not self._clusters.keys(cluster):
-            return ""
-        namespaces = self._namespaces
-        if namespaces is None:
-            namespaces = [namespace for namespace, _ in self._clusters.keys(None)]
-        served = " or ".join(f"{namespace}{SUFFIX}" for namespace in sorted({self._home, *namespaces}))
-        return (
-            f"StorageClass {storage_class.metadata.name}: provisioner is {storage_class.provisioner!r}, which this "
-            f"operator does not serve, though it serves the cluster in namespace {cluster}: expected {served}"
-        )
+        return self._drivers.not_served(storage_class, cluster)
 
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """The image that a claim gets: its name comes from the claim's uid."""
-        return describe(storage_class, claim_uid, self._calls.has, self._places.find)
+        return describe(storage_class, claim_uid, self._drivers.has, self._places.find)
 
     def identity(self, volume: Volume) -> str:
         """The image, where the attributes tell: several drivers, and handles of several forms, may be of one image."""
@@ -236,37 +175,28 @@ class RbdBackend:
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
-        try:
-            await self._calls.cluster(volume).mon(
-                "osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS)
-            )
-        except CephError as error:
-            raise BackendError(f"client {holder.client} of image {named(volume)} was not fenced: {error}") from error
+        await fence(self._calls.cluster(volume), holder, f"image {named(volume)}")
 
     async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
         volume = self._places.resolve(volume)
-        way = await self._way(volume)
+        check(volume)
+        cluster, namespace = self._calls.cluster(volume), volume.attributes["clusterID"]
+        way = await self._ways.to(cluster, namespace, f"image {named(volume)}")
         features = told.get("imageFeatures")
         if not features:
             features = str(await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
-            "fsid": way.fsid,
-            "monitors": way.monitors,
+            **way.told,
             "pool": attributes["pool"],
             "imageName": image_name(volume),
             "imageFeatures": features,
         }
         if attributes.get("radosNamespace"):
             metadata["radosNamespace"] = attributes["radosNamespace"]
-        if way.mode:
-            metadata["msMode"] = way.mode
         return metadata
-
-    def _has_driver(self, namespace: str) -> bool:
-        return bool(self._clusters.keys(namespace)) if self._namespaces is None else namespace in self._namespaces
 
     async def _clients(
         self, volume: Volume, look: Callable[[Any, Any, Volume], tuple[Holder, ...]]
@@ -277,38 +207,6 @@ class RbdBackend:
             return await self._calls.on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
         except (PoolMissingError, IncompleteError):
             return ()
-
-    async def _way(self, volume: Volume) -> Way:
-        """How nodes reach the volume's cluster.
-
-        Many volumes ask at once, when a leader starts or the mons have moved: one question answers them all.
-        """
-        check(volume)
-        cluster, namespace = self._calls.cluster(volume), volume.attributes["clusterID"]
-        config_map = self._config_maps.get(namespace, ENDPOINTS)
-        endpoints = config_map.data.get("data", "") if config_map is not None else ""
-        async with self._asking.setdefault(namespace, anyio.Lock()):
-            asked = self._asked.get(namespace)
-            if (
-                asked is None
-                or (asked.cluster, asked.endpoints) != (cluster, endpoints)
-                or asked.until < current_time()
-            ):
-                answer = await self._ask(cluster, namespace)
-                asked = _Asked(cluster, endpoints, current_time() + _WAY_SECONDS, answer)
-                self._asked[namespace] = asked
-        if isinstance(asked.answer, CephError):
-            error = asked.answer
-            raise BackendError(f"the mons of the Ceph cluster of image {named(volume)} do not answer: {error}")
-        return asked.answer
-
-    async def _ask(self, cluster: RadosCluster, namespace: str) -> Way | CephError:
-        mode = next((ms_mode(found) for found in self._clusters.list(namespace)), "")
-        try:
-            monmap = await cluster.mon("mon dump")
-        except CephError as error:
-            return error
-        return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
 
 
 def register(
@@ -322,38 +220,21 @@ def register(
     informers = manager.informers
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
-    attachments, classes = volumes.caches.attachments, volumes.caches.classes
-    scopes = tuple(clusters.cache.scopes)
-    served, home = (None if "" in scopes else scopes), settings.operator_namespace
-    backend = RbdBackend(connections, clusters, config_maps, served, home, rados)
+    backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
     volumes.drivers.add(backend, backend.snapshots)
 
-    attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
-
-    def attached(config_map: ConfigMap) -> Iterable[Request]:
-        """Every attachment of the cluster whose mons these are: nodes are told where the mons are."""
-        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
-
-    def claims_for(cluster: str) -> list[Request]:
-        """Every claim of a class with this clusterID."""
+    def legacy_claims(cluster: CephCluster) -> list[Request]:
+        """The claims of classes of before CSI that are for this cluster."""
         found = [
-            c for c in classes.list() if cluster in (c.parameters.get("clusterID"), legacy_namespace(c.parameters))
+            c
+            for c in volumes.caches.classes.list()
+            if c.provisioner == LEGACY_PROVISIONER and legacy_namespace(c.parameters) == cluster.metadata.namespace
         ]
         return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
-    volumes.attachments.watch(config_maps, attached, _endpoints_changed)
-    volumes.claims.watch(
-        clusters, lambda cluster: claims_for(cluster.metadata.namespace), lambda delta: delta.old is None
-    )
-    volumes.claims.watch(rados.objects, lambda found: claims_for(cluster_id(found)), changed(_is_ready))
+    volumes.claims.watch(clusters, legacy_claims, lambda delta: delta.old is None)
+    volumes.claims.watch(rados.objects, lambda found: claims_of(volumes, cluster_id(found)), changed(_is_ready))
 
 
 def _is_ready(namespace: CephBlockPoolRadosNamespace) -> bool:
     return namespace.status.phase == READY
-
-
-def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:
-    if delta.name != ENDPOINTS:
-        return False
-    old, new = delta.old, delta.new
-    return old is not None and new is not None and old.data.get("data") != new.data.get("data")

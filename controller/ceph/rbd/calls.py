@@ -8,16 +8,15 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd.images import Changes, with_ioctx
 from controller.ceph.rbd.volumes import check, named
-from controller.volumes.backend import BackendError, GoneError
+from controller.volumes.backend import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-    from controller.apis.ceph import CephCluster
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.csi.drivers import Drivers
     from controller.ceph.rbd.places import Places
     from controller.volumes.backend import Volume
-    from informers import Informer
 
 _CALL_SECONDS = 60.0
 
@@ -30,8 +29,7 @@ class Calls:
 
     Args:
         connections: Ways to the clusters, by namespace.
-        clusters: The CephClusters that are served.
-        namespaces: The namespaces that are served; None: all.
+        drivers: Which clusters are served.
         places: Finds where volumes are.
 
     Attributes:
@@ -39,22 +37,11 @@ class Calls:
         places: Finds where volumes are.
     """
 
-    def __init__(
-        self,
-        connections: Connections,
-        clusters: Informer[CephCluster],
-        namespaces: Collection[str] | None,
-        places: Places,
-    ) -> None:
+    def __init__(self, connections: Connections, drivers: Drivers, places: Places) -> None:
         self.changes = Changes()
         self.places = places
         self._connections = connections
-        self._clusters = clusters
-        self._namespaces = namespaces
-
-    def has(self, namespace: str) -> bool:
-        """Whether a namespace is served."""
-        return self._namespaces is None or namespace in self._namespaces
+        self._drivers = drivers
 
     def cluster(self, volume: Volume) -> RadosCluster:
         """The cluster of a volume.
@@ -64,15 +51,8 @@ class Calls:
             BackendError: It has not been reached yet.
         """
         namespace = self.places.namespace_of(volume.attributes.get("clusterID", ""))
-        if not self.has(namespace) or not self._clusters.keys(namespace):
-            raise GoneError(
-                f"there is no CephCluster in namespace {namespace!r} (clusterID of image {named(volume)}), and no "
-                "CephBlockPoolRadosNamespace of that clusterID"
-            )
-        cluster = self._connections.get(namespace)
-        if cluster is None:
-            raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
-        return cluster
+        beside = ", and no CephBlockPoolRadosNamespace of that clusterID"
+        return self._drivers.cluster(namespace, f"image {named(volume)}", self._connections, beside=beside)
 
     async def on_pool[T](self, volume: Volume, work: Callable[[Any, Any], T], *, lane: Lane = Lane.IMAGES) -> T:
         """Runs `work` in a worker thread, with the connection and an I/O context of the volume's pool and namespace.

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
+from controller.ceph.csi.volumes import HANDLE_VERSION
 from controller.ceph.rbd import copies
 from controller.ceph.rbd.images import PoolMissingError, layout, with_ioctx
 from controller.ceph.rbd.removal import COPY, drop_snapshot
-from controller.ceph.rbd.volumes import FEATURES, HANDLE_VERSION, image_name, named
+from controller.ceph.rbd.volumes import FEATURES, image_name, named
 from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.rados_namespaces import NAME, address_of, name_of
-from controller.ceph.rbd import users as csi
-from controller.volumes.backend import BackendError, Description, ParameterError, Volume
+from controller.ceph.csi import users as csi
+from controller.ceph.csi.volumes import HANDLE_VERSION, NAME_PREFIX, handle, required, unserved, wrong
+from controller.volumes.backend import BackendError, Description, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from controller.apis.ceph import CephBlockPoolRadosNamespace
     from controller.runtime.kube import StorageClass
@@ -24,10 +25,6 @@ SUFFIX = ".rbd.csi.ceph.com"
 LEGACY_PROVISIONER = "ceph.rook.io/block"
 LEGACY_NAMESPACE = "rook-ceph"
 """Where the cluster is that a legacy class does not name."""
-
-NAME_PREFIX = "csi-vol-"
-HANDLE_VERSION = "0001"
-"""What a volume handle of Ceph's CSI driver begins with."""
 
 FEATURES = {
     "layering": 1,
@@ -91,10 +88,8 @@ def describe(
 
 
 def volume_handle(volume: Volume, pool_id: int) -> str:
-    """The CSI volume id, in the form of Ceph's CSI driver: version, cluster, pool and image, told apart by lengths."""
-    cluster = volume.attributes["clusterID"]
-    uid = image_name(volume)[-36:]
-    return f"{HANDLE_VERSION}-{len(cluster):04x}-{cluster}-{pool_id:016x}-{uid}"
+    """The CSI volume id, in the form of Ceph's CSI driver."""
+    return handle(volume.attributes["clusterID"], pool_id, image_name(volume)[-36:])
 
 
 def image_name(volume: Volume) -> str:
@@ -103,12 +98,12 @@ def image_name(volume: Volume) -> str:
     As by Ceph's CSI driver: attributes may lack it. The handle of a volume that was made by hand is the image's name
     (https://github.com/ceph/ceph-csi/blob/devel/docs/static-pvc.md), that of one which an old driver made ends in it.
     """
-    attributes, handle = volume.attributes, volume.handle
+    attributes, known = volume.attributes, volume.handle
     if attributes.get("imageName"):
         return attributes["imageName"]
-    if volume.is_static or not handle.startswith(f"{HANDLE_VERSION}-"):
-        return handle
-    return f"{attributes.get('volumeNamePrefix') or NAME_PREFIX}{handle[-36:]}"
+    if volume.is_static or not known.startswith(f"{HANDLE_VERSION}-"):
+        return known
+    return f"{attributes.get('volumeNamePrefix') or NAME_PREFIX}{known[-36:]}"
 
 
 def named(volume: Volume) -> str:
@@ -151,18 +146,18 @@ def _describe(
     find: Callable[[str], CephBlockPoolRadosNamespace | None],
 ) -> Description:
     parameters = storage_class.parameters
-    cluster = _required(storage_class, "clusterID", f"the namespace of a CephCluster, or {_OF_RADOS_NAMESPACE}")
+    cluster = required(storage_class, "clusterID", f"the namespace of a CephCluster, or {_OF_RADOS_NAMESPACE}")
     namespace, place = _place(storage_class, has, find(cluster))
-    pool = _required(storage_class, "pool", "the name of a CephBlockPool")
+    pool = required(storage_class, "pool", "the name of a CephBlockPool")
     if (image_format := parameters.get("imageFormat") or "2") != "2":
-        raise _wrong(storage_class, "imageFormat", image_format, '"2"')
+        raise wrong(storage_class, "imageFormat", image_format, '"2"')
     if (encrypted := parameters.get("encrypted", "false")).lower() != "false":
-        raise _wrong(storage_class, "encrypted", encrypted, '"false": volumes are not encrypted by this operator')
+        raise wrong(storage_class, "encrypted", encrypted, '"false": volumes are not encrypted by this operator')
     for key in ("pool", "dataPool", "radosNamespace", "volumeNamePrefix"):
         if (value := parameters.get(key)) and not NAME.fullmatch(value):
-            raise _wrong(storage_class, key, value, "a name without spaces, commas, slashes and @")
+            raise wrong(storage_class, key, value, "a name without spaces, commas, slashes and @")
     if re.search(r"\s", options := parameters.get("mapOptions", "")):
-        raise _wrong(storage_class, "mapOptions", options, "options without spaces, with commas between them")
+        raise wrong(storage_class, "mapOptions", options, "options without spaces, with commas between them")
     features = _checked_features(storage_class)
     attributes = {"clusterID": cluster, "pool": pool, "imageFormat": image_format, **place}
     attributes["imageName"] = f"{parameters.get('volumeNamePrefix') or NAME_PREFIX}{claim_uid}"
@@ -173,14 +168,14 @@ def _describe(
             attributes[key] = parameters[key]
     for key in ("stripeUnit", "stripeCount", "objectSize"):
         if key in parameters and not parameters[key].isdecimal():
-            raise _wrong(storage_class, key, parameters[key], "a whole number")
+            raise wrong(storage_class, key, parameters[key], "a whole number")
     return Description(
         volume=Volume(driver=storage_class.provisioner, attributes=attributes),
         secret_namespace=namespace,
         stage_secret=csi.secret_name(csi.NODE),
         expand_secret=csi.secret_name(csi.PROVISIONER),
         options={key: parameters[key] for key in ("stripeUnit", "stripeCount", "objectSize") if key in parameters},
-        unserved=_unserved(parameters, _SERVED),
+        unserved=unserved(parameters, _SERVED),
     )
 
 
@@ -197,13 +192,13 @@ def _place(
         namespace = parameters["clusterID"]
         if not has(namespace):
             expected = f"a namespace that this operator serves, or {_OF_RADOS_NAMESPACE}"
-            raise _wrong(storage_class, "clusterID", namespace, expected)
+            raise wrong(storage_class, "clusterID", namespace, expected)
         return namespace, {}
     whose, wanted = f"of CephBlockPoolRadosNamespace {address_of(rados)}", rados.spec.block_pool_name
     if (pool := parameters.get("pool")) and pool != wanted:
-        raise _wrong(storage_class, "pool", pool, f"{wanted}, the pool {whose}")
+        raise wrong(storage_class, "pool", pool, f"{wanted}, the pool {whose}")
     if (name := parameters.get("radosNamespace")) and name != name_of(rados):
-        raise _wrong(storage_class, "radosNamespace", name, f"nothing, as the clusterID is that {whose}")
+        raise wrong(storage_class, "radosNamespace", name, f"nothing, as the clusterID is that {whose}")
     return rados.metadata.namespace, {"radosNamespace": name_of(rados)}
 
 
@@ -212,7 +207,7 @@ def _describe_legacy(storage_class: StorageClass, claim_uid: str) -> Description
     namespace = legacy_namespace(parameters)
     pool = parameters.get("blockPool") or parameters.get("pool")
     if not pool:
-        raise _wrong(storage_class, "blockPool", "", "the name of a CephBlockPool")
+        raise wrong(storage_class, "blockPool", "", "the name of a CephBlockPool")
     attributes = {"clusterID": namespace, "pool": pool, "imageFormat": "2", "imageName": f"{NAME_PREFIX}{claim_uid}"}
     if parameters.get("dataBlockPool"):
         attributes["dataPool"] = parameters["dataBlockPool"]
@@ -221,18 +216,7 @@ def _describe_legacy(storage_class: StorageClass, claim_uid: str) -> Description
         secret_namespace=namespace,
         stage_secret=csi.secret_name(csi.NODE),
         expand_secret=csi.secret_name(csi.PROVISIONER),
-        unserved=_unserved(parameters, _LEGACY_SERVED),
-    )
-
-
-def _unserved(parameters: Mapping[str, str], served: Collection[str]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, value in parameters.items()
-        if value
-        and name not in served
-        and not name.startswith("csi.storage.k8s.io/")
-        and name not in ("encrypted", "fsType")
+        unserved=unserved(parameters, _LEGACY_SERVED),
     )
 
 
@@ -241,20 +225,7 @@ def _checked_features(storage_class: StorageClass) -> tuple[str, ...]:
     features = tuple(name.strip() for name in value.split(",") if name.strip())
     for name in features:
         if name not in FEATURES:
-            raise _wrong(storage_class, "imageFeatures", value, f"names among {', '.join(FEATURES)}")
+            raise wrong(storage_class, "imageFeatures", value, f"names among {', '.join(FEATURES)}")
         if (needed := _NEEDS.get(name)) and needed not in features:
-            raise _wrong(storage_class, "imageFeatures", value, f"{needed} with {name}, which needs it")
+            raise wrong(storage_class, "imageFeatures", value, f"{needed} with {name}, which needs it")
     return features
-
-
-def _required(storage_class: StorageClass, parameter: str, expected: str) -> str:
-    value = storage_class.parameters.get(parameter, "")
-    if not value:
-        raise _wrong(storage_class, parameter, value, expected)
-    return value
-
-
-def _wrong(storage_class: StorageClass, parameter: str, found: str, expected: str) -> ParameterError:
-    return ParameterError(
-        f"StorageClass {storage_class.metadata.name}: parameters[{parameter!r}] is {found!r}: expected {expected}"
-    )

@@ -84,7 +84,7 @@ def persistent_volume(
     csi: dict[str, Any] = {
         "driver": description.volume.driver,
         "volumeHandle": created.handle,
-        "volumeAttributes": dict(description.volume.attributes),
+        "volumeAttributes": {**description.volume.attributes, **created.attributes},
         **secret_references(claim, storage_class, description),
     }
     if claim.spec.volume_mode == FILESYSTEM and (fs_type := file_system(storage_class, capabilities)):

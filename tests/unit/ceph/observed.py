@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Job, Pod
 
 NOBODY = cast("Manager", SimpleNamespace(client=None, applier=None, program=SimpleNamespace(name="test")))
-PARTS = kind.parts_of(NOBODY, Settings(operator_namespace="rook"), cast("Any", None))
+NO_FILESYSTEMS: Any = SimpleNamespace(keys=lambda _: [])
+PARTS = kind.parts_of(NOBODY, Settings(operator_namespace="rook"), cast("Any", None), NO_FILESYSTEMS)
 """The parts of a cluster, whose plans and reports are looked at here."""
 
 

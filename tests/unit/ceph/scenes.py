@@ -19,6 +19,8 @@ from controller.ceph.access.users import given
 from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
 from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
+from controller.ceph.csi.users import RBD_CAPS as CSI_CAPS
+from controller.ceph.csi.users import secret_name
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState
@@ -31,8 +33,6 @@ from controller.ceph.osd.observation import OsdObservation
 from controller.ceph.osd.observe import observe
 from controller.ceph.osd.spec import OsdSpec
 from controller.ceph.pods import Daemon, Release, owner_of
-from controller.ceph.rbd.users import CAPS as CSI_CAPS
-from controller.ceph.rbd.users import secret_name
 from controller.ceph.releases import CephVersion, Running
 from controller.framework.monitoring import Monitored
 from controller.framework.owned import Owned

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from controller.agent.__main__ import SUFFIXES
+from controller.ceph.cephfs.volumes import SUFFIX
 from controller.ceph.pods import ACCOUNT, ACCOUNTS
-from controller.ceph.rbd.volumes import SUFFIX
 from controller.ceph.system import CSI_DRIVERS
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
 from tools import drivers as csi_drivers
@@ -296,7 +296,8 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     rendered = render(clusterNamespaces=["one", "two"])
     drivers = {o["metadata"]["name"]: o["spec"] for o in rendered.of_kind("CSIDriver")}
     (namespace,) = {o["metadata"]["namespace"] for o in rendered.of_kind("DaemonSet")}
-    assert set(drivers) == {f"{name}.rbd.csi.ceph.com" for name in ("one", "two", namespace)}
+    kinds = ("rbd", "cephfs")
+    assert set(drivers) == {f"{name}.{kind}.csi.ceph.com" for name in ("one", "two", namespace) for kind in kinds}
     environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
     assert set(served.split(",")) == set(drivers)
@@ -321,7 +322,7 @@ def test_a_namespace_that_is_too_long_for_a_driver_is_refused(helm: Helm, render
     for arguments in (["--set", f"clusterNamespaces={{one,{longest}n}}"], ["--namespace", f"{longest}n"]):
         result = helm("template", "rook", CHART, "--kube-version", "1.36.0", *arguments)
         assert result.returncode != 0
-        assert f"namespace {longest}n has 47 characters: expected 46 at most" in result.stderr
+        assert f"namespace {longest}n has 44 characters: expected 43 at most" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["rook-agent", "rook-mounter"])

@@ -11,6 +11,8 @@ from controller.ceph.access.rados import Connections
 from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.cluster import kind
 from controller.ceph.cluster.deletion import CLUSTERS
+from controller.ceph.filesystem import kind as filesystem
+from controller.ceph.filesystem.act import FILESYSTEMS
 from controller.ceph.pool import kind as pool
 from controller.ceph.pool.act import POOLS
 from controller.framework.reports import REPORTS
@@ -41,6 +43,7 @@ def an_object(name: str, app: str = "") -> JsonObject:
         (SECRET, an_object("rook-ceph-mds-fs-a-keyring", "rook-ceph-mds"), False),
         (SECRET, an_object("mine"), False),
         (POOLS, an_object("replicapool"), True),
+        (FILESYSTEMS, an_object("myfs"), True),
     ],
     ids=lambda value: value["metadata"]["name"] if isinstance(value, dict) else None,
 )
@@ -49,10 +52,10 @@ async def test_a_cluster_is_woken_by_what_is_its_own_or_uses_it(
     resource: Resource, obj: JsonObject, wakes: bool
 ) -> None:
     server = ApiServer(namespaces=("rook-ceph",))
-    for served in (CLUSTERS, POOLS, REPORTS):
+    for served in (CLUSTERS, FILESYSTEMS, POOLS, REPORTS):
         server.serve(served)
     manager = new_manager(server)
-    dependents = (pool.dependents(manager.informers),)
+    dependents = (pool.dependents(manager.informers), filesystem.dependents(manager.informers))
     volumes = ClusterVolumes(manager.informers)
     kind.register(manager, Settings(operator_namespace="rook-ceph"), Connections(), volumes, dependents)
     (controller,) = manager.controllers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +17,7 @@ from controller.ceph.crush import Rule
 from controller.ceph.pool import act
 from controller.ceph.pool.act import with_consent
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.observe import valuables
+from controller.ceph.pool.observe import in_trash, valuables
 from controller.ceph.pools.act import CreatePool, CreateProfile, CreateRule, DeletePool, SetSize, UseRule
 from controller.ceph.pools.observe import PoolObservation, PoolState, observe, read_owned
 from controller.framework.consent import NoConsentError
@@ -249,3 +250,14 @@ def observed_with_rule(observation: PoolObservation) -> PoolObservation:
 def test_what_is_of_value_without_images(objects: list[str], expected: tuple[str, ...]) -> None:
     """A CephBlockPool may have been given the name of a pool that somebody else made for something else."""
     assert valuables(objects) == expected
+
+
+def test_an_image_that_is_being_removed_from_the_trash_is_in_the_pool() -> None:
+    def listed() -> Iterator[dict[str, str]]:
+        yield {"name": "old"}
+        raise IndexError("list index out of range")
+
+    assert in_trash(listed(), "team-a/") == [
+        "image team-a/old in the trash",
+        "images team-a/* in the trash, one of which is being removed",
+    ]

@@ -18,9 +18,9 @@ from controller.apis.ceph import CephCluster
 from controller.ceph.access.rados import CephError, Connections
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
+from controller.ceph.csi.ways import mon_addresses, ms_mode
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend
-from controller.ceph.rbd.ways import mon_addresses, ms_mode
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, Holder, NewVolume, ParameterError, Volume

@@ -17,7 +17,7 @@ from controller.framework.plan import Step
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.apis.ceph import CephCluster
+    from controller.apis.ceph import CephCluster, CephFilesystem
     from controller.ceph.access.rados import Cluster
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
@@ -26,17 +26,34 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
-    from informers import JsonObject
+    from informers import Informer, JsonObject
 
 APP = "rook-ceph-csi"
 PROVISIONER, NODE = "csi-rbd-provisioner", "csi-rbd-node"
+CEPHFS_PROVISIONER, CEPHFS_NODE = "csi-cephfs-provisioner", "csi-cephfs-node"
 
-CAPS: Mapping[str, Mapping[str, str]] = {
+RBD_CAPS: Mapping[str, Mapping[str, str]] = {
     # Blocklisting a client is how a node that does not answer is kept from writing.
     PROVISIONER: {"mgr": "allow rw", "mon": 'profile rbd, allow command "osd blocklist"', "osd": "profile rbd"},
     NODE: {"mgr": "allow rw", "mon": "profile rbd", "osd": "profile rbd"},
 }
-"""What each user may do, by its name without "client."."""
+"""What each user of block volumes may do, by its name without "client."."""
+
+CEPHFS_CAPS: Mapping[str, Mapping[str, str]] = {
+    CEPHFS_PROVISIONER: {
+        "mds": "allow *",
+        "mgr": "allow rw",
+        "mon": 'allow r, allow command "osd blocklist"',
+        "osd": "allow rw tag cephfs metadata=*",
+    },
+    CEPHFS_NODE: {
+        "mds": "allow rw",
+        "mgr": "allow rw",
+        "mon": "allow r",
+        "osd": "allow rwx tag cephfs metadata=*, allow rw tag cephfs data=*",
+    },
+}
+"""The same of the users of file system volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ def secret_name(user: str) -> str:
     return f"rook-{user}"
 
 
-def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, ...]:
+def analyze(cluster: CephCluster, live: Live, running: Running, *, filesystems: bool) -> tuple[Step, ...]:
     """What to do for the users of a cluster whose mons answer. Pure.
 
     Args:
@@ -64,13 +81,14 @@ def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, .
         live: The objects of its namespace.
         running: What its daemons run. Where they know two types of keys, these users get keys of the older one: kernels
             before 7.0 and the librbd of the operator and the agents know no other.
+        filesystems: Whether there is a CephFilesystem in its namespace.
     """
     if cluster.spec.csi.skip_user_creation:
         return ()
     key_type = AES if running.oldest is not None and running.oldest.knows_aes256k else ""
     return tuple(
         Step(subject=f"user {name}", action=CreateUser(name, caps, key_type), reason=why)
-        for name, caps in CAPS.items()
+        for name, caps in {**RBD_CAPS, **(CEPHFS_CAPS if filesystems else {})}.items()
         if (why := users.shortfall(live, secret_name(name), caps))
     )
 
@@ -78,24 +96,31 @@ def analyze(cluster: CephCluster, live: Live, running: Running) -> tuple[Step, .
 def user_secret(owner: Owner, name: str, key: str) -> JsonObject:
     """The Secret with a user's key, as upstream's StorageClasses expect it."""
     labels = cluster_labels(owner, APP)
-    meta = owner.metadata(secret_name(name), labels, annotations=users.given(CAPS[name]))
-    return secret(meta, {"userID": name, "userKey": key})
+    caps = RBD_CAPS.get(name) or CEPHFS_CAPS[name]
+    meta = owner.metadata(secret_name(name), labels, annotations=users.given(caps))
+    # Ceph's CSI driver for file systems looked for an administrator's key before it took a user's.
+    admin = {"adminID": name, "adminKey": key} if name in CEPHFS_CAPS else {}
+    return secret(meta, {**admin, "userID": name, "userKey": key})
 
 
-def part(applier: Applier) -> Part[None]:
+def part(applier: Applier, filesystems: Informer[CephFilesystem]) -> Part[bool]:
     """The users as a part of their cluster.
 
     Args:
         applier: Writes.
+        filesystems: The cache of CephFilesystems.
     """
 
-    async def observe(_: Ground) -> None:
-        """Their Secrets say all that there is."""
+    async def observe(ground: Ground) -> bool:
+        """Whether there are file systems; the users' Secrets say all else that there is."""
+        return bool(filesystems.keys(ground.cluster.metadata.namespace))
 
-    def steps(ground: Ground, _context: Context, _seen: None, _hold: str) -> tuple[Step, ...]:
-        return analyze(ground.cluster, ground.live, ground.upgrade.running) if ground.quorum is not None else ()
+    def steps(ground: Ground, _context: Context, seen: bool, _hold: str) -> tuple[Step, ...]:
+        if ground.quorum is None:
+            return ()
+        return analyze(ground.cluster, ground.live, ground.upgrade.running, filesystems=seen)
 
-    def ways(ground: Ground, _: None) -> dict[type, Handler]:
+    def ways(ground: Ground, _: bool) -> dict[type, Handler]:
         return {} if ground.ceph is None else handlers(owner_of(ground.cluster), ground.ceph, applier)
 
     return Part(name="users of volumes", apps=frozenset({APP}), observe=observe, analyze=steps, handlers=ways)

@@ -11,9 +11,9 @@ import pytest
 
 from controller.apis.ceph import CephCluster
 from controller.ceph.access.rados import CephError
+from controller.ceph.csi import users as csi
+from controller.ceph.csi.users import CreateUser, analyze, handlers
 from controller.ceph.pods import owner_of
-from controller.ceph.rbd import users as csi
-from controller.ceph.rbd.users import CreateUser, analyze, handlers
 from controller.ceph.releases import CephVersion, Running
 from tests.unit.ceph.cases import live_objects
 
@@ -26,7 +26,7 @@ def cluster(**spec: Any) -> CephCluster:
 
 
 def test_users_of_a_new_cluster() -> None:
-    steps = analyze(cluster(), {}, Running())
+    steps = analyze(cluster(), {}, Running(), filesystems=False)
     assert [step.action for step in steps] == [
         CreateUser(
             "csi-rbd-provisioner",
@@ -37,14 +37,14 @@ def test_users_of_a_new_cluster() -> None:
 
 
 def test_settled() -> None:
-    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.CAPS))
-    assert analyze(cluster(), live, Running()) == ()
+    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.RBD_CAPS))
+    assert analyze(cluster(), live, Running(), filesystems=False) == ()
 
 
 def test_a_user_gets_the_capabilities_of_a_later_operator() -> None:
-    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.CAPS))
+    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.RBD_CAPS))
     del live["Secret", "rook-csi-rbd-node"]["metadata"]["annotations"]
-    (step,) = analyze(cluster(), live, Running())
+    (step,) = analyze(cluster(), live, Running(), filesystems=False)
     assert (step.subject, step.reason) == ("user csi-rbd-node", "Secret rook-csi-rbd-node is of other capabilities")
 
 
@@ -53,12 +53,46 @@ def test_a_user_gets_the_capabilities_of_a_later_operator() -> None:
 )
 def test_keys_of_users_are_of_a_type_that_old_clients_know(oldest: tuple[int, int, int] | None, key_type: str) -> None:
     running = Running(oldest and CephVersion(*oldest), None)
-    actions = [step.action for step in analyze(cluster(), {}, running)]
+    actions = [step.action for step in analyze(cluster(), {}, running, filesystems=False)]
     assert [action.key_type for action in actions if isinstance(action, CreateUser)] == [key_type, key_type]
 
 
+def test_users_of_file_systems_come_with_the_first_of_them() -> None:
+    live = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.RBD_CAPS))
+    steps = analyze(cluster(), live, Running(), filesystems=True)
+    assert [step.action for step in steps] == [
+        CreateUser(
+            "csi-cephfs-provisioner",
+            {
+                "mds": "allow *",
+                "mgr": "allow rw",
+                "mon": 'allow r, allow command "osd blocklist"',
+                "osd": "allow rw tag cephfs metadata=*",
+            },
+        ),
+        CreateUser(
+            "csi-cephfs-node",
+            {
+                "mds": "allow rw",
+                "mgr": "allow rw",
+                "mon": "allow r",
+                "osd": "allow rwx tag cephfs metadata=*, allow rw tag cephfs data=*",
+            },
+        ),
+    ]
+    secrets = live_objects(*(csi.user_secret(owner_of(cluster()), name, KEY) for name in csi.CEPHFS_CAPS))
+    assert analyze(cluster(), {**live, **secrets}, Running(), filesystems=True) == ()
+    found = secrets["Secret", "rook-csi-cephfs-node"]["data"]
+    assert {field: base64.b64decode(value).decode() for field, value in found.items()} == {
+        "adminID": "csi-cephfs-node",
+        "adminKey": KEY,
+        "userID": "csi-cephfs-node",
+        "userKey": KEY,
+    }
+
+
 def test_not_wanted() -> None:
-    assert analyze(cluster(csi={"skipUserCreation": True}), {}, Running()) == ()
+    assert analyze(cluster(csi={"skipUserCreation": True}), {}, Running(), filesystems=True) == ()
 
 
 class FakeCeph:
@@ -108,7 +142,7 @@ class RecordingApplier:
 )
 async def test_user_and_secret(ceph: FakeCeph, asked: list[str]) -> None:
     applier: Any = RecordingApplier()
-    action = CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"])
+    action = CreateUser("csi-rbd-node", csi.RBD_CAPS["csi-rbd-node"])
     await handlers(owner_of(cluster()), ceph, applier)[CreateUser](action)
     (secret,) = applier.applied
     assert ceph.asked == asked
@@ -122,5 +156,5 @@ async def test_other_errors_are_not_hidden() -> None:
     ceph, applier = FakeCeph(error=errno.EACCES), RecordingApplier()
     create = handlers(owner_of(cluster()), ceph, applier)[CreateUser]  # type: ignore[arg-type]
     with pytest.raises(CephError):
-        await create(CreateUser("csi-rbd-node", csi.CAPS["csi-rbd-node"]))
+        await create(CreateUser("csi-rbd-node", csi.RBD_CAPS["csi-rbd-node"]))
     assert applier.applied == []

@@ -1,0 +1,1 @@
+"""CephFS volumes: subvolumes of file systems."""

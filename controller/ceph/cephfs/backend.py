@@ -1,0 +1,200 @@
+"""File system volumes of Ceph: subvolumes of CephFS as a `VolumeBackend`."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
+from controller.ceph.access.filesystems import parse
+from controller.ceph.access.rados import CephError
+from controller.ceph.cephfs import subvolumes
+from controller.ceph.cephfs.volumes import SUFFIX, check, describe, named, place_of, subvolume_of
+from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
+from controller.ceph.csi.volumes import handle
+from controller.ceph.csi.ways import Ways
+from controller.framework.changes import changed
+from controller.framework.status import READY
+from controller.runtime.kube import CONFIG_MAP, ConfigMap, resource_of
+from controller.volumes.backend import BackendError, Created, Description, Holder, NewVolume, Volume
+from controller.volumes.capabilities import FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from controller.ceph.access.filesystems import FilesystemState
+    from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+    from controller.runtime.kube import StorageClass
+    from controller.volumes.system import VolumeControllers
+    from informers import Informer
+
+CAPABILITIES = Capabilities(access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS, MANY)}, nodes_expand=False)
+"""What subvolumes can be: directories that any number of nodes may write to."""
+
+
+class FilesystemMissingError(BackendError):
+    """There is no file system of that name, and so no volume in it."""
+
+
+class CephfsBackend:
+    """Serves subvolumes of CephFS as volumes. Implements `controller.volumes.backend.VolumeBackend`.
+
+    Args:
+        connections: Ways to the clusters, by namespace.
+        clusters: The CephClusters that are served.
+        filesystems: The CephFilesystems of their namespaces.
+        config_maps: The ConfigMaps of their namespaces.
+        namespaces: The namespaces that are served; None: all.
+        home: The operator's own namespace.
+    """
+
+    name = "cephfs"
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        connections: Connections,
+        clusters: Informer[CephCluster],
+        filesystems: Informer[CephFilesystem],
+        config_maps: Informer[ConfigMap],
+        namespaces: Collection[str] | None,
+        home: str,
+    ) -> None:
+        self._connections = connections
+        self._drivers = Drivers(SUFFIX, clusters, namespaces, home)
+        self._ways = Ways(clusters, config_maps)
+        self._filesystems = filesystems
+
+    def knows(self, driver: str) -> bool:
+        """By the end of its name."""
+        return self._drivers.knows(driver)
+
+    def serves(self, driver: str) -> bool:
+        """Drivers are named after the operator's namespace, or after a cluster's that is served."""
+        return self._drivers.serves(driver)
+
+    def driver_of(self, storage_class: StorageClass) -> str:
+        """The provisioner itself."""
+        return storage_class.provisioner if self.serves(storage_class.provisioner) else ""
+
+    def not_served(self, storage_class: StorageClass) -> str:
+        """For a class of a cluster here, with a driver that nobody here is."""
+        return self._drivers.not_served(storage_class, storage_class.parameters.get("clusterID", ""))
+
+    def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
+        """The subvolume that a claim gets: its name comes from the claim's uid."""
+        return describe(storage_class, claim_uid, self._drivers.has)
+
+    def identity(self, volume: Volume) -> str:
+        """The subvolume, also for a volume that was made by hand of a directory within it."""
+        if self.knows(volume.driver) and volume.attributes.get("clusterID") and volume.attributes.get("fsName"):
+            return f"{volume.attributes['clusterID']}/{place_of(volume)}"
+        return f"{volume.driver} {volume.handle}"
+
+    def is_made_for(self, volume: Volume, claim_uid: str) -> bool:
+        """By the end of the subvolume's name."""
+        return not volume.is_static and subvolume_of(volume).name.endswith(claim_uid)
+
+    async def create(self, wanted: NewVolume) -> Created:
+        """Makes the subvolume, its size as quota. One that is there is kept as it is, but never smaller."""
+        volume = wanted.volume
+        cluster, state = await self._asked(volume)
+        subvolume, namespace = subvolume_of(volume), volume.attributes["clusterID"]
+        filesystem = self._filesystems.get(namespace, subvolume.filesystem)
+        if filesystem is not None and filesystem.metadata.deletion_timestamp is not None:
+            raise BackendError(f"CephFilesystem {namespace}/{subvolume.filesystem} is being deleted")
+        with _told(volume):
+            found = await subvolumes.make(cluster, subvolume, wanted.size, wanted.options)
+        return Created(
+            handle=handle(namespace, state.fscid, subvolume.name[-36:]),
+            size=wanted.size if found.quota is None else found.quota,
+            attributes={"subvolumePath": found.path},
+        )
+
+    async def delete(self, volume: Volume) -> None:
+        """Removes the subvolume; nothing is left of one whose file system is gone."""
+        if volume.is_static:
+            raise BackendError(f"{named(volume)} was made by hand: it is never removed")
+        try:
+            cluster, _ = await self._asked(volume)
+        except FilesystemMissingError:
+            return
+        with _told(volume):
+            await subvolumes.remove(cluster, subvolume_of(volume))
+
+    async def expand(self, volume: Volume, size: int) -> int:
+        """Raises the quota. Clients that have it mounted follow by themselves."""
+        if volume.is_static:
+            raise BackendError(f"{named(volume)} was made by hand: its quota is not changed")
+        cluster, _ = await self._asked(volume)
+        with _told(volume):
+            found = await subvolumes.grow(cluster, subvolume_of(volume), size)
+        return size if found.quota is None else found.quota
+
+    async def holders(self, volume: Volume) -> tuple[Holder, ...]:
+        """Nobody: only MDS daemons know whose sessions are in which directory, and librados does not ask them.
+
+        Who has a volume is told by attachments, and by what the nodes' agents report.
+        """
+        return ()
+
+    async def absent(self, volume: Volume) -> tuple[Holder, ...]:
+        """Nobody, as for `holders`."""
+        return ()
+
+    async def fence(self, volume: Volume, holder: Holder) -> None:
+        """Puts the client on the OSDs' blocklist. MDS daemons end the sessions of clients that are on it."""
+        await fence(self._cluster(volume), holder, named(volume))
+
+    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+        """Which cluster and file system it is, and where the mons are."""
+        check(volume)
+        namespace = volume.attributes["clusterID"]
+        way = await self._ways.to(self._cluster(volume), namespace, named(volume))
+        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **way.told}
+
+    def _cluster(self, volume: Volume) -> RadosCluster:
+        return self._drivers.cluster(volume.attributes.get("clusterID", ""), named(volume), self._connections)
+
+    async def _asked(self, volume: Volume) -> tuple[RadosCluster, FilesystemState]:
+        """The cluster of a volume, and the state of its file system, which is served: else the mgr would wait for that.
+
+        Raises:
+            FilesystemMissingError: There is no such file system.
+            BackendError: No MDS daemon serves it, or the mons do not answer.
+        """
+        check(volume)
+        cluster, name = self._cluster(volume), volume.attributes["fsName"]
+        with _told(volume):
+            state = parse(await cluster.mon("fs dump")).filesystems.get(name)
+        if state is None:
+            raise FilesystemMissingError(f"{named(volume)}: file system {name!r} (fsName) does not exist")
+        if not state.active:
+            raise BackendError(f"{named(volume)}: no MDS daemon of file system {name} is active")
+        return cluster, state
+
+
+@contextmanager
+def _told(volume: Volume) -> Iterator[None]:
+    """Errors of Ceph's name the volume."""
+    try:
+        yield
+    except CephError as error:
+        raise BackendError(f"{named(volume)}: {error}") from error
+
+
+def register(manager: Manager, settings: Settings, connections: Connections, volumes: VolumeControllers) -> None:
+    """Has the controllers of volumes serve those of file systems."""
+    informers = manager.informers
+    clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
+    filesystems = informers.informer(resource_of(CEPH_FILESYSTEM), CephFilesystem)
+    config_maps = informers.informer(CONFIG_MAP, ConfigMap)
+    home = settings.operator_namespace
+    volumes.drivers.add(CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters), home))
+    volumes.claims.watch(filesystems, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
+
+
+def _is_ready(filesystem: CephFilesystem) -> bool:
+    return filesystem.status.phase == READY

@@ -1,0 +1,157 @@
+"""Which CSI drivers of Ceph's are served, and which clusters their volumes are in."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.ceph.access.mons import ENDPOINTS
+from controller.ceph.access.rados import CephError
+from controller.runtime import Request, resource_of
+from controller.runtime.kube import CONFIG_MAP, ConfigMap
+from controller.volumes.backend import BackendError, GoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from controller.ceph.access.rados import Cluster, Connections, RadosCluster
+    from controller.runtime import Manager
+    from controller.runtime.kube import StorageClass
+    from controller.volumes.backend import Holder
+    from controller.volumes.system import VolumeControllers
+    from informers import Delta, Informer
+
+BY_CLUSTER = "cluster"
+"""The index of VolumeAttachments by the namespace of the cluster that the node was told of."""
+
+_FENCE_SECONDS = 5 * 365 * 24 * 3600
+"""How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
+write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
+"""
+
+
+class Drivers:
+    """The drivers of one kind of volumes: one for each namespace with a cluster, and one for the operator's own.
+
+    Args:
+        suffix: What their names end in.
+        clusters: The CephClusters that are served.
+        namespaces: The namespaces that are served; None: all.
+        home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
+    """
+
+    def __init__(
+        self, suffix: str, clusters: Informer[CephCluster], namespaces: Collection[str] | None, home: str
+    ) -> None:
+        self._suffix = suffix
+        self._clusters = clusters
+        self._namespaces = namespaces
+        self._home = home
+
+    def knows(self, driver: str) -> bool:
+        """Whether a driver is of this kind. Pure."""
+        return driver.endswith(self._suffix)
+
+    def serves(self, driver: str) -> bool:
+        """Whether a driver is served.
+
+        Where all namespaces are served, others' drivers are told apart by their having no CephCluster here.
+        """
+        namespace = driver.removesuffix(self._suffix)
+        return self.knows(driver) and (namespace == self._home or self.has_driver(namespace))
+
+    def has(self, namespace: str) -> bool:
+        """Whether a namespace is served."""
+        return self._namespaces is None or namespace in self._namespaces
+
+    def has_driver(self, namespace: str) -> bool:
+        """Whether a driver is named after a namespace."""
+        return bool(self._clusters.keys(namespace)) if self._namespaces is None else namespace in self._namespaces
+
+    def not_served(self, storage_class: StorageClass, cluster: str) -> str:
+        """Why a class for a cluster here is not served, with what would be right; empty: it is, or is not for one.
+
+        Args:
+            storage_class: The class.
+            cluster: The namespace of the cluster that its clusterID stands for.
+        """
+        if not self.knows(storage_class.provisioner) or self.serves(storage_class.provisioner):
+            return ""
+        if not self.has(cluster) or not self._clusters.keys(cluster):
+            return ""
+        namespaces = self._namespaces
+        if namespaces is None:
+            namespaces = [namespace for namespace, _ in self._clusters.keys(None)]
+        served = " or ".join(f"{namespace}{self._suffix}" for namespace in sorted({self._home, *namespaces}))
+        return (
+            f"StorageClass {storage_class.metadata.name}: provisioner is {storage_class.provisioner!r}, which this "
+            f"operator does not serve, though it serves the cluster in namespace {cluster}: expected {served}"
+        )
+
+    def cluster(self, namespace: str, volume: str, connections: Connections, *, beside: str = "") -> RadosCluster:
+        """The cluster of a volume.
+
+        Args:
+            namespace: Where its CephCluster is.
+            volume: The volume, in words.
+            connections: Ways to the clusters.
+            beside: What else its clusterID could have been of, and is not, in words.
+
+        Raises:
+            GoneError: It does not exist.
+            BackendError: It has not been reached yet.
+        """
+        if not self.has(namespace) or not self._clusters.keys(namespace):
+            raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of {volume}){beside}")
+        cluster = connections.get(namespace)
+        if cluster is None:
+            raise BackendError(f"the CephCluster in namespace {namespace} has not been reached yet")
+        return cluster
+
+
+async def fence(cluster: Cluster, holder: Holder, volume: str) -> None:
+    """Puts a client of a volume on the OSDs' blocklist; MDS daemons end its sessions by that, too.
+
+    Raises:
+        BackendError: The mons did not do it. It names the volume, as `volume` does.
+    """
+    try:
+        await cluster.mon("osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS))
+    except CephError as error:
+        raise BackendError(f"client {holder.client} of {volume} was not fenced: {error}") from error
+
+
+def served(clusters: Informer[CephCluster]) -> tuple[str, ...] | None:
+    """The namespaces that are served; None: all."""
+    scopes = tuple(clusters.cache.scopes)
+    return None if "" in scopes else scopes
+
+
+def register(manager: Manager, volumes: VolumeControllers) -> None:
+    """Wakes attachments when mons move, since nodes are told where they are, and claims when a cluster comes."""
+    clusters = manager.informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
+    config_maps = manager.informers.informer(CONFIG_MAP, ConfigMap)
+    attachments = volumes.caches.attachments
+    attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
+
+    def attached(config_map: ConfigMap) -> Iterable[Request]:
+        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
+
+    volumes.attachments.watch(config_maps, attached, _endpoints_changed)
+    volumes.claims.watch(
+        clusters, lambda cluster: claims_of(volumes, cluster.metadata.namespace), lambda delta: delta.old is None
+    )
+
+
+def claims_of(volumes: VolumeControllers, cluster: str) -> list[Request]:
+    """The claims of each class with this clusterID."""
+    found = [c for c in volumes.caches.classes.list() if c.parameters.get("clusterID") == cluster]
+    return [request for storage_class in found for request in volumes.claims_of(storage_class)]
+
+
+def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:
+    if delta.name != ENDPOINTS:
+        return False
+    old, new = delta.old, delta.new
+    return old is not None and new is not None and old.data.get("data") != new.data.get("data")
