@@ -103,11 +103,13 @@ class CephfsDriver:
         mount = mounts.at(stage.path, await mounts.table())
         if record is not None:
             await self._refuse_another(stage, asked, record)
-        if mount is not None and await self._to_be_mounted_anew(stage, record, mount):
-            mount = None
-        if mount is not None and record is not None:
+        if mount is not None and record is not None and await self._is_as_asked(asked, record, mount):
             await self._tell(stage, asked, self._mounters[record.mounter])
             return
+        dead = (await self._state(record, stage.path)).dead
+        await unmount(self._run, stage.path, force=dead)
+        if record is not None:
+            await self._take_away(record, force=dead)
         mounter = await self._choose(asked)
         record = Record(volume=stage.volume, target=stage.path, directory=str(asked.directory), mounter=mounter.name)
         await self._records.put(record)
@@ -197,17 +199,17 @@ class CephfsDriver:
                 f"same handle, {record.directory}, is staged at {record.target}: that one has to be unstaged first",
             )
 
-    async def _to_be_mounted_anew(self, stage: Stage, record: Record | None, mount: mounts.Mount) -> bool:
-        """Whether what was mounted at the staging path had to go: it was dead, not on record, or not as it is asked."""
-        state = await self._state(record, stage.path)
+    async def _is_as_asked(self, asked: Asked, record: Record, mount: mounts.Mount) -> bool:
+        """Whether what is mounted can stay; one that is dead, or writable and asked for read-only, cannot.
+
+        Raises:
+            UnavailableError: It does not answer, and may yet.
+        """
+        state = await self._state(record, record.target)
         if state.problem and not state.dead:
-            raise UnavailableError(f"volume {stage.volume} is mounted at {stage.path}, but {state.problem}")
-        if not state.dead and record is not None and mount.read_only == stage.access.read_only:
-            return False
-        await unmount(self._run, stage.path, force=state.dead)
-        if record is not None:
-            await self._take_away(record, force=state.dead)
-        return True
+            raise UnavailableError(f"volume {record.volume} is mounted at {record.target}, but {state.problem}")
+        options = asked.kernel if record.mounter == KernelMounter.name else asked.fuse
+        return not state.dead and mount.read_only == ("ro" in options)
 
     async def _state(self, record: Record | None, path: str) -> State:
         """How what is mounted at a path is; one that is not mounted has no problem."""

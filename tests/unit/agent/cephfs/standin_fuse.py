@@ -1,7 +1,7 @@
 """A standin for ceph-fuse: what it mounts is a tmpfs, and its admin socket answers `status` as a Ceph client does.
 
 It ends once nothing is mounted at its target any more, as ceph-fuse does. Arguments: the target, the admin socket, and
-what to do: "serve", "mute" (without an admin socket), "stay" (does not end), or "fail".
+what to do: "serve", "ro" (read-only), "stay" (does not end), or "fail".
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def main() -> None:
             f"ceph-fuse[{pid}]: starting ceph client\nceph-fuse[{pid}]: ceph mount failed with (2) No such file or "
             "directory"
         )
-    if behaviour != "mute":
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        server.bind(path)
-        server.listen()
-        threading.Thread(target=answer, args=(server,), daemon=True).start()
-    subprocess.run(["mount", "-t", "tmpfs", "ceph-fuse", target], check=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server.bind(path)
+    server.listen()
+    threading.Thread(target=answer, args=(server,), daemon=True).start()
+    options = "ro" if behaviour == "ro" else "rw"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "ceph-fuse", target], check=True)
     while behaviour == "stay" or f" {target} " in Path("/proc/self/mountinfo").read_text():
         time.sleep(0.02)
 

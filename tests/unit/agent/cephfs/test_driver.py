@@ -53,7 +53,7 @@ CONTEXT = None
 
 
 def launch(command: Mount, paths: Paths) -> Sequence[str]:
-    behaviour = next((name for name in ("mute", "stay", "fail") if name in command.options), "serve")
+    behaviour = next((name for name in ("stay", "fail", "ro") if name in command.options), "serve")
     return sys.executable, STANDIN, command.target, str(paths.socket), behaviour
 
 
@@ -341,6 +341,50 @@ async def test_a_process_that_does_not_end_is_not_killed(node: Node, monkeypatch
         os.kill(process, 0)
         assert await node.service.mapped() == [VOLUME]
         os.kill(process, signal.SIGKILL)
+        await node.unstage()
+        assert node.left() == NOTHING
+
+
+async def test_what_was_unmounted_by_hand_is_mounted_again(node: Node) -> None:
+    async with node.mounter() as mounter:
+        await node.stage()
+        process = process_of(mounter)
+        await run("umount", node.staging)
+        await node.stage()
+        await node.publish()
+        assert process_of(mounter) != process
+        await node.unpublish()
+        await node.unstage()
+        assert node.left() == NOTHING
+
+
+async def test_a_mount_that_nobody_has_on_record_is_replaced(node: Node) -> None:
+    async with node.mounter():
+        await anyio.Path(node.staging).mkdir()
+        await run("mount", "-t", "tmpfs", "other", node.staging)
+        await node.stage()
+        found = mounts.at(node.staging, mounts.read())
+        assert found is not None
+        assert found.source == "ceph-fuse"
+        await node.unstage()
+        assert node.left() == NOTHING
+
+
+async def test_a_volume_of_readers_stays_mounted_as_it_is(node: Node) -> None:
+    async with node.mounter() as mounter:
+        node.mode = READERS
+        await node.stage()
+        process = process_of(mounter)
+        await node.stage()
+        assert process_of(mounter) == process
+        with pytest.raises(OSError, match="Read-only"):
+            (await node.publish() / "file").touch()
+        await node.unpublish()
+        node.mode = MANY
+        await node.stage()
+        assert process_of(mounter) != process
+        (await node.publish() / "file").touch()
+        await node.unpublish()
         await node.unstage()
         assert node.left() == NOTHING
 
