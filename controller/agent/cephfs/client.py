@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 
     from controller.agent.cephfs.protocol import Directory, Mount
 
-START_DEADLINE = 60.0
+START_DEADLINE = 85.0
 """Seconds until a directory is mounted. Longer than the client's own wait, so that its error is the one told."""
 
 STOP_DEADLINE = 30.0
 """Seconds to flush, and to leave the file system, once it is unmounted."""
 
-_MOUNT_TIMEOUT = 40
+_MOUNT_TIMEOUT = 70
+"""Seconds that a client waits. MDS daemons keep for a dead one what it had locked for 60 s (`session_timeout`)."""
+
 _STATUS_DEADLINE = 5.0
 _POLL = 0.05
 _STDERR_KEPT = 16_000
