@@ -47,8 +47,8 @@ _STDERR_KEPT = 16_000
 _PREFIX = re.compile(r"^(?:ceph-fuse\[\d+\]: |[-\d]+T\S+ \S+ +-?\d+ )")
 """What stands before the words of ceph-fuse, and of its log."""
 
-_NO_ERROR = ("starting ", "init, newargv")
-"""How lines begin that a process also writes when all is well."""
+_NO_ERROR = re.compile(r"starting ceph client|starting fuse|init, newargv")
+"""What a process also writes when all is well. Two threads may write one line."""
 
 _NO_MON = "failed to fetch mon config"
 
@@ -132,7 +132,7 @@ def client_config(directory: Directory, paths: Paths, descriptor: int) -> str:
 def reason(words: str) -> str:
     """What a person needs of a process' last words; empty when it said nothing."""
     said = [_PREFIX.sub("", line.strip()) for line in words.splitlines()]
-    said = [line for line in said if line and not line.startswith(_NO_ERROR)]
+    said = [line for line in said if line and not _NO_ERROR.search(line)]
     failed = [line for line in said if "mount failed" in line]
     last = (failed or said or [""])[-1]
     if last.startswith(_NO_MON):

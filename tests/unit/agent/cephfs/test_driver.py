@@ -565,6 +565,7 @@ def test_the_last_words_are_what_a_person_needs() -> None:
     assert reason(words) == "ceph mount failed with (110) Connection timed out"
     assert reason("2026-11-30T10:00:00.000+0000 7f2 -1 unable to get monitor info") == "unable to get monitor info"
     assert reason("ceph-fuse[7]: starting ceph client\n2026-11-30T10:00:00.000+0000 7f2 -1 init, newargv = 0x55") == ""
+    assert reason("ceph-fuse[2026-11-30T10:00:00.000+0000 7f2 -1 init, newargv = 0x55\n7]: starting ceph client") == ""
     assert "none answers, or none knows the user" in reason("failed to fetch mon config (--no-mon-config to skip)\n")
 
 
