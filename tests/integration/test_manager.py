@@ -477,9 +477,12 @@ class TestObserving:
         obj |= {"apiVersion": "v1", "kind": "ConfigMap"}
         manager = new_manager(client, namespace)
         async with running(manager):
+            manager.events.event(obj, "Normal", "Created", "Made it")
+            await until(
+                lambda: manager.events.stats.written == 1
+            )  # a manager that is stopped before it acts writes none
             for _ in range(5):
                 manager.events.event(obj, "Warning", "MonDown", "mon a is out of quorum", "Wait")
-            manager.events.event(obj, "Normal", "Created", "Made it")
         # The end of the manager writes what was still to be written.
         events = {e["reason"]: e for e in await client.list(EVENT, namespace)}
 
