@@ -19,8 +19,9 @@ def claim(
     storage_class: str = STORAGE_CLASS,
     size: str = "512Mi",
     block: bool = False,
+    access: str = "ReadWriteOnce",
 ) -> Manifest:
-    """Ask for a volume for one node."""
+    """Ask for a volume, for one node where `access` says nothing else."""
     return environment.api.apply(
         {
             "apiVersion": "v1",
@@ -28,7 +29,7 @@ def claim(
             "metadata": {"name": name, "namespace": namespace},
             "spec": {
                 "storageClassName": storage_class,
-                "accessModes": ["ReadWriteOnce"],
+                "accessModes": [access],
                 "volumeMode": "Block" if block else "Filesystem",
                 "resources": {"requests": {"storage": size}},
             },

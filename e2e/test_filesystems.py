@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
+from e2e import pods
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -143,6 +144,65 @@ def test_rows_are_written_while_the_daemon_that_serves_dies_and_ranks_come_and_g
     last = written(environment, client)
     rows = shell(environment, client, f"head -n {last} /files/rows | md5sum; seq {last} | md5sum").split()
     assert rows[0] == rows[2], f"the first {last} rows are not those that were written"
+
+
+def subvolumes(environment: Environment) -> list[str]:
+    """The subvolumes that are volumes of claims."""
+    return [found["name"] for found in env.ceph(environment, "fs", "subvolume", "ls", NAME, "csi")]
+
+
+@pytest.fixture
+def shared(environment: Environment, filesystem: str, namespace: str) -> Iterator[str]:
+    """A claim for many nodes; nothing is left of it afterwards."""
+    (storage_class,) = load(env.EXAMPLES / "filesystem-storageclass.yaml")
+    environment.api.apply(storage_class)
+    name = storage_class["metadata"]["name"]
+    pods.claim(environment, namespace, "shared", storage_class=name, size="256Mi", access="ReadWriteMany")
+    yield "shared"
+    volume = pods.volume_of(environment, namespace, "shared")["metadata"]["name"]
+    environment.api.delete("PersistentVolumeClaim", "shared", namespace)
+    env.gone(environment, "PersistentVolumeClaim", "shared", namespace)
+    env.gone(environment, "PersistentVolume", volume, deadline=120)
+    assert subvolumes(environment) == []
+    environment.api.delete("StorageClass", name)
+
+
+def test_pods_on_all_nodes_write_one_volume_while_it_grows_and_the_agent_dies(
+    environment: Environment, shared: str, namespace: str
+) -> None:
+    for node in environment.workers:
+        pods.pod(environment, namespace, node, shared, node=node)
+    for node in environment.workers:
+        pods.wait(environment, namespace, node)
+    volume = pods.volume_of(environment, namespace, shared)
+    assert subvolumes(environment) == [volume["spec"]["csi"]["volumeAttributes"]["subvolumeName"]]
+    written = {
+        node: pods.shell(
+            environment, namespace, node, f"head -c 4M /dev/urandom | tee {pods.PATH}/{node} | md5sum; sync"
+        )
+        for node in environment.workers
+    }
+    for node in environment.workers:
+        for other, digest in written.items():
+            assert pods.shell(environment, namespace, node, f"md5sum < {pods.PATH}/{other}") == digest
+
+    for pod in environment.api.list("Pod", env.NAMESPACE, labels="app=rook-agent"):
+        environment.api.delete("Pod", pod["metadata"]["name"], env.NAMESPACE, grace_seconds=0)
+    larger = {"spec": {"resources": {"requests": {"storage": "512Mi"}}}}
+    environment.api.patch("PersistentVolumeClaim", shared, namespace, larger)
+    for node in environment.workers:
+        pods.shell(environment, namespace, node, f"echo more >> {pods.PATH}/all; sync {pods.PATH}/all")
+
+    def grown() -> None:
+        found = environment.api.get("PersistentVolumeClaim", shared, namespace)["status"]["capacity"]["storage"]
+        if found != "512Mi":
+            raise NotYetError(found)
+
+    eventually("the volume to grow", grown, deadline=60)
+    assert pods.shell(environment, namespace, environment.workers[0], f"wc -l < {pods.PATH}/all") == "3"
+    env.wait_for_chart(environment)
+    for node in environment.workers:
+        pods.delete(environment, namespace, node)
 
 
 def test_a_file_system_goes_only_when_nothing_is_in_it(environment: Environment, client: str) -> None:
