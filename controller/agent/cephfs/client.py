@@ -47,7 +47,7 @@ _STDERR_KEPT = 16_000
 _PREFIX = re.compile(r"^(?:ceph-fuse\[\d+\]: |[-\d]+T\S+ \S+ +-?\d+ )")
 """What stands before the words of ceph-fuse, and of its log."""
 
-_NO_ERROR = re.compile(r"starting ceph client|starting fuse|init, newargv")
+_NO_ERROR = re.compile(r"starting ceph client|starting fuse|init, (?:newargv|args)")
 """What a process also writes when all is well. Two threads may write one line."""
 
 _NO_MON = "failed to fetch mon config"
@@ -123,6 +123,7 @@ def client_config(directory: Directory, paths: Paths, descriptor: int) -> str:
         f"client_mountpoint = {directory.path}\n"
         f"client_mount_timeout = {_MOUNT_TIMEOUT}\n"
         "fuse_default_permissions = true\n"
+        f"run_dir = {paths.directory}\n"
         f"admin_socket = {paths.socket}\n"
         "log_file =\n"
         "log_to_stderr = false\n"
@@ -133,7 +134,7 @@ def reason(words: str) -> str:
     """What a person needs of a process' last words; empty when it said nothing."""
     said = [_PREFIX.sub("", line.strip()) for line in words.splitlines()]
     said = [line for line in said if line and not _NO_ERROR.search(line)]
-    failed = [line for line in said if "mount failed" in line]
+    failed = [line for line in said if "mount failed" in line or line.startswith("what():")]
     last = (failed or said or [""])[-1]
     if last.startswith(_NO_MON):
         return "no mon took its client: none answers, or none knows the user with this key"

@@ -546,6 +546,7 @@ def test_ceph_fuse_is_told_all_but_the_user_in_its_configuration(tmp_path: Path)
         *("ceph-fuse", "-f", "-c", str(paths.config), "-n", "client.node", "-o", "ro", "/staging"),
     )
     config = client_config(directory, paths, 9).splitlines()
+    assert f"run_dir = {paths.directory}" in config  # the usual one cannot be made in a read-only container
     for line in (
         "mon_host = 10.0.0.1:6789,10.0.0.2:6789",
         "keyfile = /proc/self/fd/9",
@@ -566,6 +567,12 @@ def test_the_last_words_are_what_a_person_needs() -> None:
     assert reason("2026-11-30T10:00:00.000+0000 7f2 -1 unable to get monitor info") == "unable to get monitor info"
     assert reason("ceph-fuse[7]: starting ceph client\n2026-11-30T10:00:00.000+0000 7f2 -1 init, newargv = 0x55") == ""
     assert reason("ceph-fuse[2026-11-30T10:00:00.000+0000 7f2 -1 init, newargv = 0x55\n7]: starting ceph client") == ""
+    crash = (
+        "terminate called after throwing an instance of 'std::filesystem::__cxx11::filesystem_error'\n"
+        "  what():  filesystem error: cannot set permissions: No such file or directory [/var/run/ceph]\n"
+        "*** Caught signal (Aborted) **\n 1: abort()\n NOTE: a copy of the executable is needed to interpret this.\n"
+    )
+    assert reason(crash).startswith("what():  filesystem error: cannot set permissions")
     assert "none answers, or none knows the user" in reason("failed to fetch mon config (--no-mon-config to skip)\n")
 
 
