@@ -50,6 +50,9 @@ _PREFIX = re.compile(r"^(?:ceph-fuse\[\d+\]: |[-\d]+T\S+ \S+ +-?\d+ )")
 _NO_ERROR = re.compile(r"starting ceph client|starting fuse|init, (?:newargv|args)")
 """What a process also writes when all is well. Two threads may write one line."""
 
+_CRASH = "what():"
+"""What stands before the reason of a crash; a stack trace comes after it."""
+
 _NO_MON = "failed to fetch mon config"
 
 _log = structlog.get_logger(__name__)
@@ -134,8 +137,8 @@ def reason(words: str) -> str:
     """What a person needs of a process' last words; empty when it said nothing."""
     said = [_PREFIX.sub("", line.strip()) for line in words.splitlines()]
     said = [line for line in said if line and not _NO_ERROR.search(line)]
-    failed = [line for line in said if "mount failed" in line or line.startswith("what():")]
-    last = (failed or said or [""])[-1]
+    failed = [line for line in said if "mount failed" in line or line.startswith(_CRASH)]
+    last = (failed or said or [""])[-1].removeprefix(_CRASH)
     if last.startswith(_NO_MON):
         return "no mon took its client: none answers, or none knows the user with this key"
     return short(last)

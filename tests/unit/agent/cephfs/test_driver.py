@@ -572,7 +572,7 @@ def test_the_last_words_are_what_a_person_needs() -> None:
         "  what():  filesystem error: cannot set permissions: No such file or directory [/var/run/ceph]\n"
         "*** Caught signal (Aborted) **\n 1: abort()\n NOTE: a copy of the executable is needed to interpret this.\n"
     )
-    assert reason(crash).startswith("what():  filesystem error: cannot set permissions")
+    assert reason(crash) == "filesystem error: cannot set permissions: No such file or directory [/var/run/ceph]"
     assert "none answers, or none knows the user" in reason("failed to fetch mon config (--no-mon-config to skip)\n")
 
 
