@@ -394,11 +394,18 @@ async def test_a_hung_file_system_holds_nothing_up(node: Node, monkeypatch: pyte
         await node.stage()
         await node.publish()
         release = threading.Event()
-        monkeypatch.setattr(os, "statvfs", lambda path: release.wait(60))
+        asked: list[str] = []
+
+        def hang(path: str) -> None:
+            asked.append(path)
+            release.wait(60)
+
+        monkeypatch.setattr(os, "statvfs", hang)
         for _ in range(2):
             with anyio.fail_after(10):
                 answer = await node.stats()
             assert "has not answered for" in answer.volume_condition.message
+        assert asked == [node.staging]  # no second thread waits behind the first
         with pytest.raises(UnavailableError, match="has not answered"):
             await node.stage()
         with anyio.fail_after(10):
