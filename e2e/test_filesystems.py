@@ -27,7 +27,7 @@ while True:
 
 
 @pytest.fixture(scope="module")
-def filesystem(environment: Environment) -> str:
+def filesystem(environment: Environment) -> Iterator[str]:
     """The example's file system with its group of subvolumes, small enough for a test machine."""
     manifests = {manifest["kind"]: manifest for manifest in load(env.EXAMPLES / "filesystem.yaml")}
     spec = manifests["CephFilesystem"]["spec"]
@@ -36,7 +36,13 @@ def filesystem(environment: Environment) -> str:
     for kind, manifest in manifests.items():
         environment.api.apply(manifest)
         env.wait_for_phase(environment, kind, manifest["metadata"]["name"])
-    return NAME
+    yield NAME
+    if environment.api.find("CephFilesystem", NAME, env.NAMESPACE) is not None:  # a scenario has failed
+        environment.api.delete("CephFilesystemSubVolumeGroup", GROUP, env.NAMESPACE)
+        force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
+        environment.api.patch("CephFilesystem", NAME, env.NAMESPACE, force)
+        environment.api.delete("CephFilesystem", NAME, env.NAMESPACE)
+        env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +219,7 @@ def test_a_file_system_goes_only_when_nothing_is_in_it(environment: Environment,
     env.wait_until_blocked(environment, "CephFilesystem", NAME, by="files that are in no subvolume")
     assert named(environment, "up:active")
 
-    shell(environment, client, "pkill python3; rm /files/rows; umount /files")
+    shell(environment, client, "pkill python3; while pgrep python3; do sleep 0.1; done; rm /files/rows; umount /files")
     env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
     assert env.ceph(environment, "fs", "ls") == []
     assert not [name for name in env.ceph(environment, "osd", "pool", "ls") if name.startswith(NAME)]
