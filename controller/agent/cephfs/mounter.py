@@ -7,9 +7,6 @@ records: what it does not know, no process serves.
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,7 +19,7 @@ import structlog
 
 from controller.agent.cephfs.client import FuseClient, FuseError, Launch, Paths, command_line
 from controller.agent.cephfs.protocol import SOCKET, VERSION, Command, Look, Mount, Mounted, Reply
-from controller.agent.system import messages, mounts, task_limit
+from controller.agent.system import messages, mounts, program
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name
 from controller.framework.text import brief
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 RUNTIME_DIRECTORY = "/run/rook/cephfs"
 """Holds the configuration and the admin socket of each client."""
 
-_CHECK_DEADLINE = 5.0
 _UNMOUNT_DEADLINE = 30.0
 
 _log = structlog.get_logger(__name__)
@@ -202,48 +198,25 @@ async def serve(mounter: Mounter, socket: Path) -> None:
 async def run_mounter(socket: Path, runtime: Path) -> None:
     """Runs the mounter until it is told to end and no volume is left."""
     async with anyio.create_task_group() as tasks:
-        if lifted := await anyio.to_thread.run_sync(task_limit.lift_own):
-            _log.info("limit on tasks lifted", was=lifted)
+        await program.lift_limit()
         mounter = Mounter(tasks, runtime=runtime)
         tasks.start_soon(serve, mounter, socket)
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for _ in signals:
-                break
-            _log.info("told to end")
-            await mounter.drained()
+        await program.until_told_to_end(mounter.drained)
         tasks.cancel_scope.cancel()
-
-
-async def check(socket: Path) -> None:
-    """Raises an error unless a mounter answers on `socket` in time."""
-    with anyio.fail_after(_CHECK_DEADLINE):
-        await messages.ask(socket, Look(), Reply)
 
 
 def main() -> None:
     """The command line: runs the mounter, or with `--check` asks whether one answers."""
-    parser = argparse.ArgumentParser(prog="python -m controller.agent.cephfs.mounter", description=__doc__)
-    parser.add_argument(
-        "--socket", type=Path, default=Path(SOCKET), help="unix socket to listen on (default: %(default)s)"
+    program.main(
+        "controller.agent.cephfs.mounter",
+        __doc__,
+        run_mounter,
+        socket=SOCKET,
+        runtime=RUNTIME_DIRECTORY,
+        files="clients' files",
+        question=Look(),
+        reply=Reply,
     )
-    parser.add_argument("--runtime", type=Path, default=Path(RUNTIME_DIRECTORY), help="directory for clients' files")
-    parser.add_argument("--check", action="store_true", help="exit with 0 if a mounter answers on the socket")
-    arguments = parser.parse_args()
-    if arguments.check:
-        try:
-            anyio.run(check, arguments.socket)
-        except (OSError, ValueError) as error:
-            sys.exit(f"no mounter answers on {arguments.socket}: {str(error) or 'no answer in time'}")
-        return
-    # Not the runtime's own set-up: its imports would take more memory than the rest of this process.
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ]
-    )
-    anyio.run(run_mounter, arguments.socket, arguments.runtime)
 
 
 if __name__ == "__main__":
