@@ -16,6 +16,7 @@ from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, Volume, volume_from
 from controller.volumes.caches import BY_IDENTITY, BY_VOLUME
+from controller.volumes.checked import see_all
 from controller.volumes.claims.objects import PROVISIONED_BY, VOLUME_FINALIZER
 from controller.volumes.clients import around, locate
 from informers import ApiError
@@ -33,13 +34,6 @@ if TYPE_CHECKING:
 
 UNCLAIMED = ("Available", "Released", "Failed")
 """Phases of a PersistentVolume that no claim is bound to."""
-
-CHECKED = "volumes.rook.io/checked"
-"""Annotation of a PersistentVolume whose volume is about to be destroyed: the version at which that was checked.
-It is written to that version of it, and so shows when the cache has everything that was written before."""
-
-REACHED_WITHIN = 30.0
-"""Seconds for the cache to show a write; it takes moments while the watch works."""
 
 DESTROY_DEADLINE = 540.0
 """Seconds; a large volume takes minutes, and is continued the next time."""
@@ -172,10 +166,8 @@ class PersistentVolumes:
     async def _check(self, planned: PersistentVolume, volume: Volume) -> None:
         """Makes sure that nobody needs the volume, by what the API server has: the last thing before it is destroyed.
 
-        It may have been retained, claimed, or given to another namespace a moment ago. To ask for all PersistentVolumes
-        each time would be too much. So a note is written to this one, in the version that was read: the cache, which is
-        told of changes in their order, has every PersistentVolume that was made before once it shows the note. Those of
-        the same volume are read anew.
+        It may have been retained, claimed, or given to another namespace a moment ago. Those of the same volume are
+        read anew, once the cache has all that were made before.
 
         Raises:
             BackendError: Somebody needs it, or the cache is behind.
@@ -189,18 +181,7 @@ class PersistentVolumes:
         now = msgspec.convert(found, PersistentVolume)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
-        version = now.metadata.resource_version
-        metadata = {"uid": now.metadata.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
-        written = await self.client.patch(
-            PV, "", name, {"metadata": metadata}, content_type="application/merge-patch+json"
-        )
-        try:
-            await self.caches.volumes.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
-        except TimeoutError:
-            raise BackendError(
-                f"PersistentVolume {name} is not destroyed: the cache of PersistentVolumes did not show within "
-                f"{REACHED_WITHIN:g} s what there is"
-            ) from None
+        await see_all(self.client, PV, now.metadata, self.caches.volumes)
         same = self.caches.volumes.keys_by_index(BY_IDENTITY, self.drivers.identity(volume), complete=True)
         others = [await self.client.find(PV, "", other) for _, other in sorted(same) if other != name]
         if why := reprieve(planned, now, msgspec.convert([o for o in others if o is not None], list[PersistentVolume])):

@@ -18,6 +18,7 @@ from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_HANDLE, BY_SNAPSHOT, handle_key
+from controller.volumes.checked import see_all
 from controller.volumes.claims.objects import CSI
 from controller.volumes.snapshots.analyze import (
     ContentObservation,
@@ -47,12 +48,6 @@ if TYPE_CHECKING:
     from controller.volumes.caches import Caches, SnapshotCaches
     from controller.volumes.drivers import Drivers
     from informers import Client, JsonObject
-
-CHECKED = "volumes.rook.io/checked"
-"""The annotation of a content whose snapshot is about to be destroyed: the version at which that was checked."""
-
-REACHED_WITHIN = 30.0
-"""Seconds for the cache to show a write; it takes moments while the watch works."""
 
 CREATION_FAILED, DELETION_FAILED = "SnapshotCreationFailed", "SnapshotDeleteError"
 
@@ -245,8 +240,8 @@ class Contents:
     async def _check(self, planned: VolumeSnapshotContent, handle: str) -> None:
         """Makes sure that nobody needs the snapshot, by what the API server has: the last thing before it is destroyed.
 
-        As for PersistentVolumes: the cache has every content that was made before once it shows a note to this one,
-        in the version that was read. Those of the same snapshot are read anew.
+        As for PersistentVolumes: those of the same snapshot are read anew, once the cache has all that were made
+        before.
 
         Raises:
             BackendError: Somebody needs it, or the cache is behind.
@@ -261,18 +256,7 @@ class Contents:
         now = msgspec.convert(found, VolumeSnapshotContent)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"{subject} {why}: it is not destroyed")
-        version = now.metadata.resource_version
-        metadata = {"uid": now.metadata.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
-        written = await self.client.patch(
-            CONTENTS, "", name, {"metadata": metadata}, content_type="application/merge-patch+json"
-        )
-        try:
-            await self.snapshots.contents.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
-        except TimeoutError:
-            raise BackendError(
-                f"{subject} is not destroyed: the cache of VolumeSnapshotContents did not show within "
-                f"{REACHED_WITHIN:g} s what there is"
-            ) from None
+        await see_all(self.client, CONTENTS, now.metadata, self.snapshots.contents)
         same = self.snapshots.contents.keys_by_index(BY_SNAPSHOT, handle, complete=True)
         others = [await self.client.find(CONTENTS, "", other) for _, other in sorted(same) if other != name]
         fresh = msgspec.convert([other for other in others if other is not None], list[VolumeSnapshotContent])

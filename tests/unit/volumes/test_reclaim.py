@@ -15,9 +15,9 @@ from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
 from controller.volumes.backend import Volume
 from controller.volumes.caches import caches_of
+from controller.volumes.checked import CHECKED
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import (
-    CHECKED,
     DeletePersistentVolume,
     DestroyVolume,
     PersistentVolumes,

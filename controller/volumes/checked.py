@@ -1,0 +1,49 @@
+"""Whether the cache has everything that was made before this moment: the last thing before something is destroyed.
+
+To ask the API server for all objects of a resource each time would be too much. So a note is written to one of them, in
+the version that was read: the cache, which is told of changes in their order, has every object that was made before
+once it shows the note.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from controller.volumes.backend import BackendError
+
+if TYPE_CHECKING:
+    from controller.apis.meta import ObjectMeta
+    from informers import Client, Informer, Resource
+
+CHECKED = "volumes.rook.io/checked"
+"""The annotation of what is about to be destroyed with what it stands for: the version at which that was checked."""
+
+REACHED_WITHIN = 30.0
+"""Seconds for the cache to show a write; it takes moments while the watch works."""
+
+
+async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: Informer[Any]) -> None:
+    """Returns once the cache has every object of a resource that was made before this call.
+
+    Args:
+        client: Writes the note.
+        resource: The resource, which has no namespaces.
+        found: The object that is to be destroyed, as the API server had it just now.
+        cache: Watches all objects of the resource.
+
+    Raises:
+        BackendError: The cache is behind.
+        ApiError: Among others a conflict, when the object was changed meanwhile.
+    """
+    version = found.resource_version
+    metadata = {"uid": found.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
+    written = await client.patch(
+        resource, "", found.name, {"metadata": metadata}, content_type="application/merge-patch+json"
+    )
+    try:
+        await cache.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
+    except TimeoutError:
+        raise BackendError(
+            f"{resource.kind} {found.name} is not destroyed: the cache of {resource.kind}s did not show within "
+            f"{REACHED_WITHIN:g} s what there is"
+        ) from None
