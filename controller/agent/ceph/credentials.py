@@ -29,6 +29,11 @@ def key_descriptor(credentials: Credentials) -> int:
         base64.b64decode(credentials.key, validate=True)
     except binascii.Error:
         raise ValueError(f"the key of Ceph user {credentials.user} is not base64 text") from None
-    descriptor = os.memfd_create("key", os.MFD_CLOEXEC)
-    os.write(descriptor, credentials.key.encode())
+    return memory_file("key", credentials.key)
+
+
+def memory_file(name: str, secret: str) -> int:
+    """An open memory file with a secret, likewise."""
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    os.write(descriptor, secret.encode())
     return descriptor

@@ -232,6 +232,9 @@ class Discovery:
         return not self._is_hidden(name.replace("/", "!"))
 
     def _is_hidden(self, sysfs_name: str) -> bool:
+        below = _names(self._block / sysfs_name / "slaves")
+        if any(_IGNORED_NAMES.fullmatch(name) or self._is_hidden(name) for name in below):
+            return True  # as what an encrypted volume of a pod decrypts to
         file = read_attribute(self._block / sysfs_name / "loop/backing_file")
         # "/" is the file of a mounter that has ended: the kernel no longer knows its path.
         return file == "/" or file.startswith(self._hidden)

@@ -49,6 +49,7 @@ class Device:
         read_only: Whether it refuses writes.
         problem: Why I/O on it fails; empty while it is healthy.
         client: The client of the storage system by which the node has it, as that system knows it; empty: not known.
+        encrypted: Whether what is behind it is encrypted, and it is what that decrypts to.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Device:
     read_only: bool = False
     problem: str = ""
     client: str = ""
+    encrypted: bool = False
 
 
 class Devices(Protocol):
@@ -84,6 +86,10 @@ class Devices(Protocol):
         Raises:
             CsiError: Something that it needs to be mapped is not told.
         """
+        ...
+
+    def is_encrypted(self, stage: Stage) -> bool:
+        """Whether a volume is encrypted, as `Device.encrypted` has it. Pure."""
         ...
 
     async def volumes(self) -> Sequence[str]:
@@ -140,11 +146,13 @@ class BlockDriver:
         _refuse_many_writers(stage.access)
         volume, source = stage.volume, self._devices.source(stage)
         device = await self._devices.find(volume)
-        if device is not None and not device.problem and device.source != source:
+        encrypted = self._devices.is_encrypted(stage)
+        if device is not None and not device.problem and (device.source, device.encrypted) != (source, encrypted):
             raise CsiError(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"volume {volume} is {self._devices.kind} {source}, and is mapped here as another volume of the same "
-                f"handle, {self._devices.kind} {device.source}: that one has to be unstaged first",
+                f"volume {volume} is {self._devices.kind} {_words(source, encrypted)}, and is mapped here as another "
+                f"volume of the same handle, {self._devices.kind} {_words(device.source, device.encrypted)}: that one "
+                "has to be unstaged first",
             )
         table = await mounts.table()
         mount = mounts.at(stage.path, table)
@@ -321,6 +329,10 @@ class BlockDriver:
         await anyio.Path(path).touch(mode=0o660)
         # For a read-only volume the kubelet gives the container a device rule without write access.
         await mounts.bind(self._run, device.path, path)
+
+
+def _words(source: str, encrypted: bool) -> str:
+    return f"{source}, encrypted" if encrypted else source
 
 
 def _refuse_many_writers(access: Access) -> None:

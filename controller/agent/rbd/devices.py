@@ -12,14 +12,17 @@ from prometheus_client import Gauge
 from controller.agent.ceph.secrets import credentials_of
 from controller.agent.node.block import Device
 from controller.agent.node.calls import CsiError
-from controller.agent.rbd.mapper import KernelMapper, MounterClient, kernel_options
+from controller.agent.rbd.encryption import encryption_of, is_encrypted
+from controller.agent.rbd.kernel import KernelMapper, kernel_options
+from controller.agent.rbd.mapper import MappingError, MounterClient
 from controller.agent.rbd.protocol import Image
+from controller.agent.rbd.unlock import Question, UnlockError, ask
 from controller.agent.system.command import run
 from controller.agent.system.task_limit import room_for
 from controller.apis.rook.node_report import Mapper as NodeMapper
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from prometheus_client import CollectorRegistry
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     from controller.agent.node.driver import Stage
     from controller.agent.rbd.mapper import Mapper
     from controller.agent.rbd.protocol import Mapped
+
+type Unlock = Callable[[Question], Awaitable[str]]
+"""See `controller.agent.rbd.unlock.ask`."""
 
 SUFFIX = ".rbd.csi.ceph.com"
 
@@ -47,13 +53,23 @@ class RbdDevices:
         mappers: What makes block devices of images; the first that can serve an image does.
         registry: Gets the metric of which mapper is in use.
         most: How many volumes the scheduler may send to the node, 0: any number; None: as many as it has threads for.
+        unlock: Finds the passphrase of an encrypted image, and formats one that was never used.
     """
 
     suffix = SUFFIX
     kind = "image"
 
-    def __init__(self, node: str, mappers: Sequence[Mapper], registry: CollectorRegistry, most: int | None) -> None:
+    def __init__(
+        self,
+        node: str,
+        mappers: Sequence[Mapper],
+        registry: CollectorRegistry,
+        most: int | None,
+        *,
+        unlock: Unlock = ask,
+    ) -> None:
         self._node = node
+        self._unlock = unlock
         self._mappers = mappers
         self._most = most
         self._told = NodeMapper()
@@ -78,6 +94,10 @@ class RbdDevices:
         """The image as "pool/namespace/image"."""
         return str(image_of(stage))
 
+    def is_encrypted(self, stage: Stage) -> bool:
+        """As its attributes say."""
+        return is_encrypted(stage)
+
     async def volumes(self) -> Sequence[str]:
         """As the mappers know them."""
         return [volume for mapper in self._mappers for volume in await mapper.volumes()]
@@ -90,8 +110,26 @@ class RbdDevices:
     async def map(self, stage: Stage) -> Device:
         """By the first mapper that can."""
         image, credentials = image_of(stage), credentials_of(stage.secrets, USER_KEYS)
-        mapper = await self._choose(image, wants_kernel=stage.attributes.get("mounter", "") in ("", "rbd"))
-        return _device(await mapper.map(stage.volume, image, credentials, read_only=stage.access.read_only))
+        wants_kernel, read_only = stage.attributes.get("mounter", "") in ("", "rbd"), stage.access.read_only
+        if not is_encrypted(stage):
+            mapper = await self._choose(image, wants_kernel=wants_kernel)
+            return _device(await mapper.map(stage.volume, image, credentials, read_only=read_only))
+        encryption = encryption_of(stage)
+        # First: a node that cannot open it must not write to it.
+        mapper = await self._choose(image, wants_kernel=wants_kernel, encrypted=True)
+        question = Question(
+            image=image,
+            credentials=credentials,
+            handle=stage.volume,
+            passphrase=encryption.passphrase,
+            kms=encryption.kms,
+            read_only=read_only,
+        )
+        try:
+            passphrase = await self._unlock(question)
+        except UnlockError as error:
+            raise MappingError(str(error)) from error
+        return _device(await mapper.map(stage.volume, image, credentials, read_only=read_only, passphrase=passphrase))
 
     async def unmap(self, volume: str) -> None:
         """By all mappers: more than one may have a record of it."""
@@ -122,12 +160,16 @@ class RbdDevices:
             problems.append(f"{mapper.name}: {problem}")
         return NodeMapper(reason="; ".join(problems))
 
-    async def _choose(self, image: Image, *, wants_kernel: bool) -> Mapper:
+    async def _choose(self, image: Image, *, wants_kernel: bool, encrypted: bool = False) -> Mapper:
         reasons: list[str] = []
         for mapper in self._mappers:
             if mapper.name == KernelMapper.name and not wants_kernel:
                 reasons.append(f"{mapper.name}: the StorageClass parameter 'mounter' asks for userspace")
-            elif (problem := await mapper.usable()) or (problem := await mapper.unsuitable(image)):
+            elif (
+                (problem := await mapper.usable())
+                or (problem := await mapper.unsuitable(image))
+                or (encrypted and (problem := await mapper.cannot_decrypt()))
+            ):
                 reasons.append(f"{mapper.name}: {problem}")
             else:
                 return mapper
@@ -192,4 +234,5 @@ def _device(mapped: Mapped) -> Device:
         read_only=mapped.read_only,
         problem=mapped.problem,
         client=mapped.address,
+        encrypted=mapped.encrypted,
     )

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 import structlog
 
+from controller.agent.rbd.launch import Launch, Paths, command_line
 from controller.agent.rbd.protocol import (
     RECORDS,
     SOCKET,
@@ -25,11 +26,12 @@ from controller.agent.rbd.protocol import (
     Expand,
     List,
     Map,
+    MapEncrypted,
     Mapped,
     Reply,
     Unmap,
 )
-from controller.agent.rbd.qemu import Export, Launch, Paths, QemuError, clean, command_line, reason
+from controller.agent.rbd.qemu import Export, QemuError, clean, reason
 from controller.agent.system import loop, messages, program
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name, write_durably
@@ -117,7 +119,7 @@ class Mounter:
         match command:
             case List():
                 return tuple(volume.mapped for volume in self._volumes.values())
-            case Map():
+            case Map() | MapEncrypted():
                 async with self._locked(command.volume):
                     return (await self._map(command),)
             case Unmap():
@@ -144,20 +146,22 @@ class Mounter:
         if volume not in self._volumes and not lock.locked():
             self._locks.pop(volume, None)
 
-    async def _map(self, command: Map) -> Mapped:
+    async def _map(self, command: Map | MapEncrypted) -> Mapped:
+        encrypted = isinstance(command, MapEncrypted)
         present = self._volumes.get(command.volume)
         if present is not None and not self._owns(present):
             present.fail("its loop device was taken away")
         if present is not None and present.mapped.problem:
             await self._unmap(command.volume)
         elif present is not None:
-            if (present.mapped.image, present.mapped.read_only) != (str(command.image), command.read_only):
+            asked = (str(command.image), command.read_only, encrypted)
+            if (mapped := present.mapped) and (mapped.image, mapped.read_only, mapped.encrypted) != asked:
                 raise MounterError(
-                    f"volume {command.volume} is mapped already: image {present.mapped.image}, "
-                    f"read-only {present.mapped.read_only}; asked for image {command.image}, "
-                    f"read-only {command.read_only}: unmap it first"
+                    f"volume {command.volume} is mapped already: image {mapped.image}, read-only {mapped.read_only}, "
+                    f"encrypted {mapped.encrypted}; asked for image {command.image}, read-only {command.read_only}, "
+                    f"encrypted {encrypted}: unmap it first"
                 )
-            return present.mapped
+            return mapped
         if self._closing:
             raise MounterError("the mounter is ending and takes no new volume")
         paths = Paths(self.runtime / file_name(command.volume))
@@ -166,7 +170,12 @@ class Mounter:
         export = None
         try:
             export = await Export.open(
-                command.image, command.credentials, paths, read_only=command.read_only, launch=self.launch
+                command.image,
+                command.credentials,
+                paths,
+                read_only=command.read_only,
+                passphrase=command.passphrase if isinstance(command, MapEncrypted) else "",
+                launch=self.launch,
             )
             device = await loop.attach(self.runner, paths.image, read_only=command.read_only)
             mapped = Mapped(
@@ -175,6 +184,7 @@ class Mounter:
                 device=device,
                 read_only=command.read_only,
                 address=export.address,
+                encrypted=encrypted,
             )
             # A volume without a record would be found, and unmapped, by nobody.
             await anyio.to_thread.run_sync(write_durably, self._record(command.volume), msgspec.json.encode(mapped))

@@ -19,8 +19,10 @@ SOCKET = "/var/lib/rook/mounter/mounter.sock"
 RECORDS = "volumes"
 """The directory beside the socket in which the mounter has a file for each volume."""
 
-VERSION = 2
-"""Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client."""
+VERSION = 3
+"""Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client; 3 opens
+encrypted images.
+"""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -61,6 +63,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         read_only: Whether it refuses writes.
         problem: Why I/O on it fails; empty while it is healthy.
         address: Of the Ceph client that has the image open, with its nonce, "10.0.0.1:0/3456"; empty: not known.
+        encrypted: Whether the image is encrypted, and the device is what it decrypts to.
     """
 
     volume: str
@@ -69,6 +72,7 @@ class Mapped(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     read_only: bool = False
     problem: str = ""
     address: str = ""
+    encrypted: bool = False
 
 
 class Map(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="map"):
@@ -78,6 +82,22 @@ class Map(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="map"):
     image: Image
     credentials: Credentials
     read_only: bool = False
+
+
+class MapEncrypted(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="mapEncrypted"):
+    """Make a block device of what an encrypted image decrypts to. Repeating it is no error.
+
+    A command of its own: a mounter that passes over a field which it does not know would map what is encrypted.
+    """
+
+    volume: str
+    image: Image
+    credentials: Credentials
+    passphrase: str
+    read_only: bool = False
+
+    def __repr__(self) -> str:
+        return f"MapEncrypted(volume={self.volume!r}, image={self.image!s}, read_only={self.read_only})"
 
 
 class Unmap(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="unmap"):
@@ -97,7 +117,7 @@ class List(msgspec.Struct, frozen=True, kw_only=True, tag="list"):
     """Tell all block devices."""
 
 
-type Command = Map | Unmap | Expand | List
+type Command = Map | MapEncrypted | Unmap | Expand | List
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,14 +1,13 @@
 """One RBD image as a file of this node: a qemu-storage-daemon that exports it by FUSE.
 
 The daemon lives in librbd: it takes the image's exclusive lock before it writes, and leaves the image when it ends.
-Options are those of qemu-storage-daemon(1), commands those of the QEMU Machine Protocol (QMP) reference.
+Commands are those of the QEMU Machine Protocol (QMP) reference.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,18 +16,17 @@ import msgspec
 import structlog
 
 from controller.agent.ceph import admin_socket
-from controller.agent.ceph.credentials import key_descriptor
+from controller.agent.ceph.credentials import key_descriptor, memory_file
+from controller.agent.rbd.launch import Descriptors, Paths, client_config, command_line
 from controller.agent.system import mounts
 from controller.agent.system.command import short
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
     from anyio.abc import Process, SocketStream
 
     from controller.agent.ceph.credentials import Credentials
+    from controller.agent.rbd.launch import Launch
     from controller.agent.rbd.protocol import Image
     from controller.agent.system.command import Runner
 
@@ -38,7 +36,6 @@ START_DEADLINE = 45.0
 STOP_DEADLINE = 30.0
 """Seconds to flush and close an image."""
 
-_MON_DEADLINE = 30
 _QMP_DEADLINE = 15.0
 _POLL = 0.02
 """Seconds between two looks whether a daemon has come up, or a file has grown: neither can be waited on."""
@@ -51,6 +48,13 @@ _NO_THREAD = re.compile(
 )
 """What QEMU, Ceph, the C++ library and Python say when the kernel refuses another thread."""
 
+_NOT_OPENED = "encryption load fail: Operation not permitted"
+"""What QEMU says where librbd finds no key of the image that the passphrase opens."""
+
+_LOCKED = (
+    "the image is not opened by the passphrase; expected the encryptionPassphrase of the Secret that it was made with"
+)
+
 _LEARNED = re.compile(r" learned my addr (?:v[12]:|any:)?(\S+:0/\d+) ")
 """How Ceph's messenger tells its address, which it hears from the first mon that it speaks to."""
 
@@ -59,103 +63,6 @@ _log = structlog.get_logger(__name__)
 
 class QemuError(Exception):
     """An image could not be opened, or a command on it failed; the message has the daemon's own words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """The files of one export, in a directory that no other export uses."""
-
-    directory: Path
-
-    @property
-    def image(self) -> Path:
-        """The file that is the image."""
-        return self.directory / "image"
-
-    @property
-    def monitor(self) -> Path:
-        """The socket that takes QMP commands."""
-        return self.directory / "qmp.sock"
-
-    @property
-    def config(self) -> Path:
-        """The Ceph client's configuration."""
-        return self.directory / "ceph.conf"
-
-    @property
-    def client(self) -> Path:
-        """The admin socket of the Ceph client."""
-        return self.directory / "client.asok"
-
-    @property
-    def log(self) -> Path:
-        """What the Ceph client logs until its address is known."""
-        return self.directory / "client.log"
-
-
-type Launch = Callable[[Image, Paths, str, int, bool], Sequence[str]]
-"""The command line of an export: image, files, Ceph user, descriptor number of the key, read-only."""
-
-
-def command_line(image: Image, paths: Paths, user: str, key_descriptor: int, read_only: bool) -> Sequence[str]:
-    """The real `Launch`. The key is read from a descriptor: it is no argument and in no file."""
-    block: dict[str, Any] = {
-        "driver": "rbd",
-        "node-name": "image",
-        "pool": image.pool,
-        "image": image.name,
-        "user": user,
-        "conf": str(paths.config),
-        "auth-client-required": ["cephx"],
-        "key-secret": "key",
-        "discard": "unmap",
-        "read-only": read_only,
-    }
-    if image.namespace:
-        block["namespace"] = image.namespace
-    export = {
-        "type": "fuse",
-        "id": "export",
-        "node-name": "image",
-        "mountpoint": str(paths.image),
-        "writable": not read_only,
-        # Only root on this node opens the file, and only to put a loop device on it.
-        "allow-other": "off",
-    }
-    return (
-        "qemu-storage-daemon",
-        "--object",
-        f"secret,id=key,format=base64,file=/proc/self/fd/{key_descriptor}",
-        "--blockdev",
-        _json(block),
-        "--export",
-        _json(export),
-        # Options are carried out in order: once the monitor answers, the export is there.
-        "--chardev",
-        f"socket,id=qmp,server=on,wait=off,path={paths.monitor}",
-        "--monitor",
-        "chardev=qmp",
-    )
-
-
-def client_config(image: Image, paths: Paths) -> str:
-    """The Ceph client's configuration file: as few threads as it can do with, and a bounded wait for the mons.
-
-    A client serves one image: one thread for the network and one for completions are enough. The messenger's log is the
-    one place that tells the client's address; once the image is open, it is turned off.
-    """
-    return (
-        "[global]\n"
-        f"mon_host = {','.join(image.monitors)}\n"
-        f"client_mount_timeout = {_MON_DEADLINE}\n"
-        "ms_async_op_threads = 1\n"
-        "ms_async_max_op_threads = 1\n"
-        "librados_thread_count = 1\n"
-        f"log_file = {paths.log}\n"
-        "log_to_stderr = false\n"
-        "debug_ms = 1/0\n"
-        f"admin_socket = {paths.client}\n"
-    )
 
 
 def reason(words: str) -> str:
@@ -167,7 +74,8 @@ def reason(words: str) -> str:
         )
     said = [line for line in words.strip().splitlines() if line.startswith("qemu-storage-daemon: ")]
     # The daemon repeats the option that failed before it says why.
-    return short((said[-1] if said else words).strip().rpartition("}: ")[2])
+    why = short((said[-1] if said else words).strip().rpartition("}: ")[2])
+    return f"{why}: {_LOCKED}" if _NOT_OPENED in why else why
 
 
 class Export:
@@ -193,9 +101,24 @@ class Export:
 
     @classmethod
     async def open(
-        cls, image: Image, credentials: Credentials, paths: Paths, *, read_only: bool, launch: Launch = command_line
+        cls,
+        image: Image,
+        credentials: Credentials,
+        paths: Paths,
+        *,
+        read_only: bool,
+        passphrase: str = "",
+        launch: Launch = command_line,
     ) -> Export:
         """Starts the daemon and waits until the image is there.
+
+        Args:
+            image: The image.
+            credentials: The Ceph user.
+            paths: Its files.
+            read_only: Refuse writes.
+            passphrase: What opens an encrypted image; empty: it is not encrypted.
+            launch: Gives the command line.
 
         Raises:
             QemuError: The image cannot be opened. No daemon is left behind, but files are: `clean` removes them.
@@ -204,18 +127,20 @@ class Export:
         paths.config.write_text(client_config(image, paths))
         paths.image.touch(mode=0o600)
         try:
-            descriptor = key_descriptor(credentials)
+            key = key_descriptor(credentials)
         except ValueError as error:
             raise QemuError(str(error)) from None
+        secrets = Descriptors(key, memory_file("passphrase", passphrase) if passphrase else None)
         try:
-            argv = launch(image, paths, credentials.user, descriptor, read_only)
+            argv = launch(image, paths, credentials.user, secrets, read_only)
             process = await anyio.open_process(
-                argv, stdin=None, stdout=None, start_new_session=True, pass_fds=(descriptor,)
+                argv, stdin=None, stdout=None, start_new_session=True, pass_fds=secrets.numbers
             )
         except OSError as error:
             raise QemuError(f"qemu-storage-daemon cannot be started: {error}") from error
         finally:
-            os.close(descriptor)
+            for descriptor in secrets.numbers:
+                os.close(descriptor)
         export = cls(paths, process)
         try:
             with anyio.fail_after(START_DEADLINE):
@@ -345,10 +270,6 @@ class _Lines:
 
 async def _say(stream: SocketStream, message: dict[str, Any]) -> None:
     await stream.send(msgspec.json.encode(message) + b"\n")
-
-
-def _json(value: dict[str, Any]) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 async def clean(run: Runner, paths: Paths) -> None:

@@ -263,17 +263,25 @@ def _never_used(device: str, filesystem: str) -> bool:
         os.close(descriptor)
 
 
+def places_looked_at(total: int) -> list[tuple[int, int]]:
+    """Which parts of a device, as (start, length), must be zero for it to count as empty; they may end behind it. Pure.
+
+    Args:
+        total: Its bytes.
+    """
+    places = [(0, _PROBED), *((start, _MIB) for start in _EXT4_BACKUPS)]
+    return places + [(max(total // parts - _XFS_ROUNDING, 0), 2 * _XFS_ROUNDING) for parts in _XFS_GROUPS]
+
+
 def _find_data(device: str) -> int | None:
     """The first place that is looked at, to the MiB, where a device has data; None: it counts as empty. Blocking.
 
     A file system that lost its start, as an image does with its first object, still has copies of its superblock.
     """
     total = size_of(device)
-    places = [(0, _PROBED), *((start, _MIB) for start in _EXT4_BACKUPS)]
-    places += [(max(total // parts - _XFS_ROUNDING, 0), 2 * _XFS_ROUNDING) for parts in _XFS_GROUPS]
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        for start, length in places:
+        for start, length in places_looked_at(total):
             for offset in range(start, min(start + length, total), _MIB):
                 if any(os.pread(descriptor, _MIB, offset)):
                     return offset

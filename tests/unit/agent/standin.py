@@ -42,7 +42,9 @@ class FileMapper:
         self.directory = directory
         self.mapped: dict[str, Mapped] = {}
         self.credentials: Credentials | None = None
+        self.passphrase = ""
         self.problem = ""
+        self.cannot = ""
 
     def create(self, name: str, size: int = GIB) -> Path:
         path = self.directory / name
@@ -62,14 +64,25 @@ class FileMapper:
     async def find(self, volume: str) -> Mapped | None:
         return self.mapped.get(volume)
 
-    async def map(self, volume: str, image: Image, credentials: Credentials, *, read_only: bool) -> Mapped:
+    async def cannot_decrypt(self) -> str:
+        return self.cannot
+
+    async def map(
+        self, volume: str, image: Image, credentials: Credentials, *, read_only: bool, passphrase: str = ""
+    ) -> Mapped:
         self.credentials = credentials
+        self.passphrase = passphrase
         path = self.directory / image.name
         if not path.exists():
             raise MappingError(f"image {image} does not exist")
         device = await loop.attach(run, path, read_only=read_only)
         self.mapped[volume] = Mapped(
-            volume=volume, image=str(image), device=device, read_only=read_only, address=ADDRESS
+            volume=volume,
+            image=str(image),
+            device=device,
+            read_only=read_only,
+            address=ADDRESS,
+            encrypted=bool(passphrase),
         )
         return self.mapped[volume]
 

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from controller.agent.ceph.credentials import Credentials
-from controller.agent.rbd.mapper import KernelMapper, MappingError, add_line, kernel_options
+from controller.agent.rbd.kernel import KernelMapper, add_line, kernel_options
+from controller.agent.rbd.mapper import MappingError
 from controller.agent.rbd.protocol import Image
 from controller.agent.system.command import CommandError, Done
 

@@ -18,10 +18,11 @@ from anyio._backends._asyncio import UNIXSocketListener
 from anyio.abc import ByteStream, SocketStream
 
 from controller.agent.ceph.credentials import Credentials
+from controller.agent.rbd.launch import Descriptors, Paths, client_config, command_line
 from controller.agent.rbd.mapper import MapperUnavailableError, MappingError, MounterClient
 from controller.agent.rbd.mounter import Mounter, serve
 from controller.agent.rbd.protocol import RECORDS, VERSION, Image, Map, Mapped, Reply
-from controller.agent.rbd.qemu import Paths, client_config, command_line, reason
+from controller.agent.rbd.qemu import reason
 from controller.agent.system import loop, mounts
 from controller.agent.system.command import run
 from controller.agent.system.messages import receive
@@ -35,7 +36,7 @@ KEY = Credentials(user="node", key="c2VjcmV0")
 STANDIN = str(Path(__file__).parents[1] / "standin_qsd.py")
 
 
-def launch(image: Image, paths: Paths, user: str, key_descriptor: int, read_only: bool) -> Sequence[str]:
+def launch(image: Image, paths: Paths, user: str, secrets: Descriptors, read_only: bool) -> Sequence[str]:
     behaviour = image.name if image.name in ("fail", "full", "mute") else "serve"
     return sys.executable, STANDIN, str(paths.directory), str(GIB), behaviour
 
@@ -410,7 +411,7 @@ def test_a_daemons_words_are_cut_to_what_a_person_needs() -> None:
 
 def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
     paths = Paths(directory)
-    argv = command_line(IMAGE, paths, KEY.user, 7, False)
+    argv = command_line(IMAGE, paths, KEY.user, Descriptors(7), False)
     assert not any(KEY.key in argument for argument in argv)
     assert "secret,id=key,format=base64,file=/proc/self/fd/7" in argv
     assert KEY.key not in client_config(IMAGE, paths)
@@ -425,7 +426,7 @@ async def test_a_key_that_is_none_is_refused(directory: Path) -> None:
 
 
 def test_command_line_of_a_read_only_image_in_a_namespace(directory: Path) -> None:
-    argv = command_line(msgspec.structs.replace(IMAGE, namespace="ns"), Paths(directory), "node", 7, True)
+    argv = command_line(msgspec.structs.replace(IMAGE, namespace="ns"), Paths(directory), "node", Descriptors(7), True)
     block = msgspec.json.decode(argv[argv.index("--blockdev") + 1])
     export = msgspec.json.decode(argv[argv.index("--export") + 1])
     assert (block["read-only"], block["namespace"], export["writable"]) == (True, "ns", False)

@@ -1,0 +1,273 @@
+"""RBD images as block devices that the kernel itself makes (krbd), with dm-crypt on those that are encrypted."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem
+from controller.agent.rbd.crypt import Crypt, feed
+from controller.agent.rbd.mapper import MappingError
+from controller.agent.rbd.protocol import Image, Mapped
+from controller.agent.system.command import CommandError
+from controller.agent.system.files import file_name, read_attribute, write_durably
+from controller.agent.system.loop import is_busy, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from controller.agent.ceph.credentials import Credentials
+    from controller.agent.rbd.crypt import Feeder
+    from controller.agent.system.command import Runner
+
+_log = structlog.get_logger(__name__)
+
+_MODPROBE_DEADLINE = 30.0
+
+_GROW_DEADLINE = 15.0
+_POLL = 0.05
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Which image is a volume's: the kernel's own list knows images only."""
+
+    volume: str
+    image: Image
+    read_only: bool
+    encrypted: bool = False
+
+
+class KernelMapper:
+    """The kernel's `Mapper` (krbd).
+
+    It speaks to the kernel through /sys/bus/rbd (Linux Documentation/ABI/testing/sysfs-bus-rbd) rather than by the
+    `rbd` command, so that the key is in no argument and in no file.
+    """
+
+    name = "krbd"
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        sys: Path = Path("/sys"),
+        dev: Path = Path("/dev"),
+        release: str = os.uname().release,
+        feeder: Feeder = feed,
+    ) -> None:
+        self._state = state
+        self._crypt = Crypt(sys=sys, dev=dev, feeder=feeder)
+        self._bus = sys / "bus/rbd"
+        self._dev = dev
+        self._release = release
+        self._module = "is it a module that is not loaded?"
+
+    async def usable(self) -> str:
+        """Whether the kernel has the rbd driver."""
+        if await anyio.Path(self._bus).exists():
+            return ""
+        return f"the kernel has no rbd driver (/sys/bus/rbd does not exist; {self._module})"
+
+    async def load(self, run: Runner) -> None:
+        """Loads the kernel's drivers where they are modules that are not loaded; one that cannot be is no error."""
+        await self._crypt.load(run)
+        if not await self.usable():
+            return
+        try:
+            await run("modprobe", "rbd", deadline=_MODPROBE_DEADLINE)
+        except CommandError as error:
+            self._module = str(error)
+
+    async def unsuitable(self, image: Image) -> str:
+        """The kernel has to support all of the image's features, and the protocol that its cluster speaks."""
+        if problem := await self.usable():
+            return problem
+        supported = int((await anyio.Path(self._bus / "supported_features").read_text()).strip(), 16)
+        if missing := image.features & ~supported:
+            return f"the kernel does not support all features of the image (not {missing:#x})"
+        return ms_mode_problem(image.ms_mode, self._release)
+
+    async def cannot_decrypt(self) -> str:
+        """dm-crypt has to be there."""
+        return await self._crypt.usable()
+
+    async def volumes(self) -> Sequence[str]:
+        """Those that this agent, or one before it, had the kernel map."""
+        return await anyio.to_thread.run_sync(self._volumes)
+
+    async def find(self, volume: str) -> Mapped | None:
+        """The kernel's device of the volume's image; of an encrypted one what it decrypts to, and never the image."""
+        return await anyio.to_thread.run_sync(self._find, volume)
+
+    async def map(
+        self, volume: str, image: Image, credentials: Credentials, *, read_only: bool, passphrase: str = ""
+    ) -> Mapped:
+        """Has the kernel map the image; the kernel itself ends its wait for the mons after 60 s."""
+        record = _Record(volume=volume, image=image, read_only=read_only, encrypted=bool(passphrase))
+        await anyio.to_thread.run_sync(self._remember, record)
+        if found := await self.find(volume):
+            return found
+        below = await anyio.to_thread.run_sync(self._below, volume)
+        if below is None:
+            line = add_line(image, credentials, read_only=read_only)
+            try:
+                await self._tell("add", line)
+            except OSError as error:
+                raise MappingError(f"the kernel cannot map image {image}: {error}") from None
+            below = await anyio.to_thread.run_sync(self._below, volume)
+        if below is None:
+            raise MappingError(f"the kernel mapped image {image}, but /sys/bus/rbd/devices does not list it")
+        if passphrase:
+            try:
+                await self._crypt.open(volume, below.device, passphrase, read_only=read_only)
+            except CommandError as error:
+                raise MappingError(f"image {image} is not opened by its passphrase: {error}") from error
+        if found := await self.find(volume):
+            return found
+        raise MappingError(f"cryptsetup opened image {image}, but /sys/block has no device of it")
+
+    async def unmap(self, volume: str) -> None:
+        """Has the kernel unmap the image; it refuses while the device is open."""
+        if opened := await anyio.to_thread.run_sync(self._crypt.find, volume):
+            if await anyio.to_thread.run_sync(is_busy, opened):
+                raise MappingError(f"{opened} is still mounted or opened exclusively")
+            try:
+                await self._crypt.close(volume)
+            except CommandError as error:
+                raise MappingError(f"{opened} cannot be closed: {error}") from error
+        found = await anyio.to_thread.run_sync(self._below, volume)
+        if found is not None:
+            if await anyio.to_thread.run_sync(is_busy, found.device):
+                raise MappingError(f"{found.device} is still mounted or opened exclusively")
+            number = found.device.removeprefix(f"{self._dev}/rbd")
+            try:
+                await self._tell("remove", number)
+            except OSError as error:
+                raise MappingError(f"the kernel cannot unmap {found.device}: {error}") from None
+        await anyio.Path(self._record(volume)).unlink(missing_ok=True)
+
+    async def expand(self, volume: str, size: int) -> None:
+        """Waits until the kernel has heard from the cluster that the image grew."""
+        found = await self.find(volume)
+        if found is None:
+            raise MappingError(f"volume {volume} is not mapped here")
+        with anyio.move_on_after(_GROW_DEADLINE):
+            while await anyio.to_thread.run_sync(size_of, found.device) < size:
+                await anyio.sleep(_POLL)
+                if found.encrypted:
+                    await self._follow(volume)
+            return
+        raise MappingError(f"{found.device} did not grow to {size} bytes within {_GROW_DEADLINE:g} s")
+
+    async def _follow(self, volume: str) -> None:
+        try:
+            await self._crypt.grow(volume)
+        except CommandError as error:
+            raise MappingError(f"volume {volume} cannot be grown: {error}") from error
+
+    def _find(self, volume: str) -> Mapped | None:
+        below = self._below(volume)
+        if below is None or not below.encrypted:
+            return below
+        opened = self._crypt.find(volume)
+        return msgspec.structs.replace(below, device=opened) if opened else None
+
+    def _below(self, volume: str) -> Mapped | None:
+        """The device of the image itself."""
+        try:
+            record = msgspec.json.decode(self._record(volume).read_bytes(), type=_Record)
+        except FileNotFoundError:
+            return None
+        image = record.image
+        for device in sorted((self._bus / "devices").glob("*")):
+            # An image of the same name may be another cluster's. Old kernels do not say whose it is.
+            fsid = read_attribute(device / "cluster_fsid")
+            same_cluster = not fsid or not image.fsid or fsid == image.fsid
+            if same_cluster and _attributes(device) == (image.pool, image.namespace, image.name, "-"):
+                return Mapped(
+                    volume=volume,
+                    image=str(image),
+                    device=f"{self._dev}/rbd{device.name}",
+                    read_only=record.read_only,
+                    address=read_attribute(device / "client_addr"),
+                    encrypted=record.encrypted,
+                )
+        return None
+
+    def _volumes(self) -> Sequence[str]:
+        found = []
+        for path in sorted(self._state.glob("*.json")):
+            try:
+                found.append(msgspec.json.decode(path.read_bytes(), type=_Record).volume)
+            except (OSError, msgspec.MsgspecError) as error:
+                _log.error("record cannot be read", record=str(path), error=str(error))
+        return found
+
+    async def _tell(self, operation: str, line: str) -> None:
+        # Not given up while the kernel works on it: the next try would only wait behind this one. A thread of its own,
+        # as a cluster that does not answer must not use up those of everything else.
+        await anyio.to_thread.run_sync(self._write, operation, line, limiter=anyio.CapacityLimiter(1))
+
+    def _write(self, operation: str, line: str) -> None:
+        single_major = self._bus / f"{operation}_single_major"
+        target = single_major if single_major.exists() else self._bus / operation
+        target.write_text(line)
+
+    def _remember(self, record: _Record) -> None:
+        write_durably(self._record(record.volume), msgspec.json.encode(record))
+
+    def _record(self, volume: str) -> Path:
+        return self._state / f"{file_name(volume)}.json"
+
+
+def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
+    """What is written to /sys/bus/rbd/add to map an image.
+
+    Raises:
+        MappingError: A value has a character that would be read as another field or option.
+    """
+    fields = [("pool", image.pool), ("image", image.name), ("user", credentials.user), ("key", credentials.key)]
+    fields += [("monitor", monitor) for monitor in image.monitors or ("",)]
+    if image.namespace:
+        fields.append(("radosNamespace", image.namespace))
+    for what, value in fields:
+        if not re.fullmatch(r"[^\s,]+", value):
+            shown = "" if what == "key" else f" {value!r}"
+            raise MappingError(f"{what}{shown} cannot be handed to the kernel: it is empty, or has a space or a comma")
+    if image.ms_mode and image.ms_mode not in MS_MODES:
+        raise MappingError(f"msMode is {image.ms_mode!r}: expected one of {', '.join(MS_MODES)}")
+    if re.search(r"\s", image.options):
+        raise MappingError(f"StorageClass parameter mapOptions is {image.options!r}: expected no space in it")
+    options = [f"name={credentials.user}", f"secret={credentials.key}", "ro" if read_only else "rw"]
+    if image.namespace:
+        options.append(f"_pool_ns={image.namespace}")
+    # What the class says itself stands.
+    if image.ms_mode and "ms_mode" not in (option.partition("=")[0] for option in image.options.split(",")):
+        options.append(f"ms_mode={image.ms_mode}")
+    if image.options:
+        options.append(image.options)
+    return f"{','.join(image.monitors)} {','.join(options)} {image.pool} {image.name} -"
+
+
+def kernel_options(map_options: str) -> str:
+    """The kernel's part of the StorageClass parameter `mapOptions`: "krbd:a,b=1;nbd:c", or just "a,b=1"."""
+    for part in map_options.split(";"):
+        mapper, colon, options = part.partition(":")
+        if not colon:
+            return part.strip()
+        if mapper.strip() == "krbd":
+            return options.strip()
+    return ""
+
+
+def _attributes(device: Path) -> tuple[str, str, str, str]:
+    names = ("pool", "pool_ns", "name", "current_snap")
+    pool, namespace, image, snapshot = (read_attribute(device / name) for name in names)
+    return pool, namespace, image, snapshot
