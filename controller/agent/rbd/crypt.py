@@ -78,7 +78,7 @@ class Crypt:
         self._module = ""
 
     async def load(self, run: Runner) -> None:
-        """Loads the kernel's modules where they are not loaded yet; those that cannot be are no error."""
+        """Loads the kernel's module where it is not loaded yet; one that cannot be is no error."""
         try:
             await run("modprobe", "dm_crypt", deadline=_MODPROBE_DEADLINE)
         except CommandError as error:
@@ -86,10 +86,13 @@ class Crypt:
 
     async def usable(self) -> str:
         """Why no device can be opened on this node; empty when one can."""
-        if await anyio.Path(self._sys / "class/misc/device-mapper").exists():
+        if not await anyio.Path(self._sys / "class/misc/device-mapper").exists():
+            missing = "the kernel has no device mapper (/sys/class/misc/device-mapper does not exist"
+        elif self._module and not await anyio.Path(self._sys / "module/dm_crypt").exists():
+            missing = "the kernel has no dm-crypt (/sys/module/dm_crypt does not exist"
+        else:
             return ""
-        why = f"; {self._module}" if self._module else ""
-        return f"the kernel has no device mapper, by which it opens encrypted devices{why}"
+        return f"{missing}; {self._module})" if self._module else f"{missing})"
 
     def find(self, volume: str) -> str:
         """The opened device of a volume, "/dev/dm-3"; empty: there is none. Blocking."""

@@ -77,13 +77,13 @@ class KernelMapper:
 
     async def load(self, run: Runner) -> None:
         """Loads the kernel's drivers where they are modules that are not loaded; one that cannot be is no error."""
+        if await self.usable():
+            try:
+                await run("modprobe", "rbd", deadline=_MODPROBE_DEADLINE)
+            except CommandError as error:
+                self._module = str(error)
+                return
         await self._crypt.load(run)
-        if not await self.usable():
-            return
-        try:
-            await run("modprobe", "rbd", deadline=_MODPROBE_DEADLINE)
-        except CommandError as error:
-            self._module = str(error)
 
     async def unsuitable(self, image: Image) -> str:
         """The kernel has to support all of the image's features, and the protocol that its cluster speaks."""
