@@ -240,7 +240,7 @@ def _blank(rbd: ModuleType, image: Any, opening: Opening, key: str, offset: int)
         ) from error
     for start, length in written:
         for at in range(start - offset, start - offset + length, _MIB):
-            if any(image.read(at, min(_MIB, start - offset + length - at))):
+            if image.read(at, min(_MIB, start - offset + length - at)).strip(b"\0"):
                 raise LuksError(
                     f"image {opening.image} is noted never to have been used ({STATE}), but has data at byte "
                     f"{offset + at}; nothing was changed"

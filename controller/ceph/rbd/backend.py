@@ -8,12 +8,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.apis.rook.encryption import KMS_TYPE
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
 from controller.ceph.csi.ways import Ways
+from controller.ceph.rbd import encryption, removal
 from controller.ceph.rbd import images as rbd_image
-from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
@@ -94,6 +95,7 @@ class RbdBackend:
         self._places = Places(clusters, rados)
         self._calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
+        self._kms = encryption.KeyServices(config_maps, home)
         self.snapshots = RbdSnapshots(self._calls)
         self._clusters = clusters
 
@@ -137,11 +139,15 @@ class RbdBackend:
         """Creates the image, or makes it a clone of its source's."""
         volume, size, options, source = wanted.volume, wanted.size, wanted.options, wanted.source
         self._places.check_new(volume)
+        kms, changes = self._kms_of(volume), self._calls.changes
         if source is not None:
-            await self.snapshots.make(volume, source, options)
-        found, pool_id = await self._calls.on_pool(
-            volume, lambda handle, ioctx: rbd_image.create(handle, ioctx, volume, size, options, self._calls.changes)
-        )
+            await self.snapshots.make(volume, source, options, kms)
+
+        def make(handle: Any, ioctx: Any) -> tuple[int, int]:
+            found, pool_id = rbd_image.create(handle, ioctx, volume, size, options, changes)
+            return encryption.prepare(ioctx, volume, size, changes) if kms else found, pool_id
+
+        found, pool_id = await self._calls.on_pool(volume, make)
         return Created(handle=volume_handle(volume, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
@@ -160,7 +166,8 @@ class RbdBackend:
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
         changes = self._calls.changes
-        return await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, changes))
+        grow = encryption.grow if encryption.is_encrypted(volume) else rbd_image.grow
+        return await self._calls.on_pool(volume, lambda _, ioctx: grow(ioctx, volume, size, changes))
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death.
@@ -178,7 +185,9 @@ class RbdBackend:
         await fence(self._calls.cluster(volume), holder, f"image {named(volume)}")
 
     async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
-        """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
+        """Which cluster it is, where its mons are, the image's features, by which a node chooses how to map it, and the
+        type of its KMS.
+        """
         volume = self._places.resolve(volume)
         check(volume)
         cluster, namespace = self._calls.cluster(volume), volume.attributes["clusterID"]
@@ -196,7 +205,12 @@ class RbdBackend:
         }
         if attributes.get("radosNamespace"):
             metadata["radosNamespace"] = attributes["radosNamespace"]
+        if kms := self._kms_of(volume):
+            metadata[KMS_TYPE] = kms
         return metadata
+
+    def _kms_of(self, volume: Volume) -> str:
+        return self._kms.type_of(volume, self._places.namespace_of(volume.attributes.get("clusterID", "")))
 
     async def _clients(
         self, volume: Volume, look: Callable[[Any, Any, Volume], tuple[Holder, ...]]

@@ -19,7 +19,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
-from controller.ceph.rbd import images
+from controller.ceph.rbd import encryption, images
 from controller.ceph.rbd.removal import discard, drop_snapshot, is_marked, mark, sweep, ties
 from controller.ceph.rbd.volumes import FEATURES
 
@@ -120,7 +120,7 @@ def settle(ioctx: Any, name: str) -> tuple[int, int]:
     """Makes the snapshot of a snapshot's image by which it is complete, unless there is one.
 
     Returns:
-        Its size in bytes, and when it was made, in nanoseconds since 1970.
+        Its bytes that a pod can have, and when it was made, in nanoseconds since 1970.
 
     Raises:
         CephError: `errno.ENOENT`: there is no such image.
@@ -135,7 +135,7 @@ def settle(ioctx: Any, name: str) -> tuple[int, int]:
         except rbd.ImageNotFound as error:
             raise CephError(errno.ENOENT, "it does not exist") from error
     with rbd.Image(ioctx, name, snapshot=name, read_only=True) as image:
-        return image.size(), int(image.create_timestamp().replace(tzinfo=UTC).timestamp()) * 10**9
+        return encryption.usable(image), int(image.create_timestamp().replace(tzinfo=UTC).timestamp()) * 10**9
 
 
 def destroy(handle: Any, ioctx: Any, name: str) -> None:

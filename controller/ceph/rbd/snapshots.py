@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 from controller.ceph.csi.volumes import HANDLE_VERSION
-from controller.ceph.rbd import copies
+from controller.ceph.rbd import copies, encryption
 from controller.ceph.rbd.images import PoolMissingError, layout, with_ioctx
 from controller.ceph.rbd.removal import COPY, drop_snapshot
 from controller.ceph.rbd.volumes import FEATURES, image_name, named
@@ -143,11 +143,17 @@ class RbdSnapshots:
         with suppress(PoolMissingError):
             await self._calls.on_pool(target, remove, lane=Lane.LONG)
 
-    async def make(self, volume: Volume, source: Source, options: Mapping[str, str]) -> None:
+    async def make(self, volume: Volume, source: Source, options: Mapping[str, str], kms: str) -> None:
         """Makes a volume's image a copy of its source, unless it is one already.
 
+        Args:
+            volume: The volume.
+            source: Its source.
+            options: How its image is laid out.
+            kms: The type of its KMS; empty: it is not encrypted.
+
         Raises:
-            BackendError: The source is not there, or in another cluster.
+            BackendError: The source is not there, in another cluster, or not encrypted as the volume is to be.
         """
         origin, snapshot = source.volume, ""
         if source.is_snapshot:
@@ -168,6 +174,8 @@ class RbdSnapshots:
                 "one in its own RADOS namespace"
             )
 
+        await self._calls.on_pool(origin, lambda _, ioctx: encryption.check_source(ioctx, image_name(origin), kms))
+
         def made(handle: Any) -> dict[str, Any]:
             arguments = {key: value for key, value in layout(handle, volume, options).items() if value}
             if "features" in arguments:
@@ -184,6 +192,7 @@ class RbdSnapshots:
             def from_pool(_: Any, source: Any) -> None:
                 of = copies.Origin(source, image_name(origin), snapshot or f"{COPY}{name}", lasts=bool(snapshot))
                 copies.copy(of, ioctx, name, made(handle))
+                encryption.inherit(ioctx, name, origin.handle)
 
             with changes.alone(target, "copied"):
                 with_ioctx(handle, origin, from_pool)

@@ -53,10 +53,15 @@ _SERVED = frozenset(
         "stripeUnit",
         "stripeCount",
         "objectSize",
+        "encryptionKMSID",
+        "encryptionType",
     }
 )
 _LEGACY_SERVED = frozenset({"blockPool", "pool", "clusterNamespace", "clusterName", "fstype", "dataBlockPool"})
 
+
+_TRUE, _FALSE = ("1", "t", "true"), ("", "0", "f", "false")
+"""How Ceph's CSI driver writes yes and no."""
 
 _OF_RADOS_NAMESPACE = "status.info.clusterID of a CephBlockPoolRadosNamespace"
 
@@ -151,8 +156,6 @@ def _describe(
     pool = required(storage_class, "pool", "the name of a CephBlockPool")
     if (image_format := parameters.get("imageFormat") or "2") != "2":
         raise wrong(storage_class, "imageFormat", image_format, '"2"')
-    if (encrypted := parameters.get("encrypted", "false")).lower() != "false":
-        raise wrong(storage_class, "encrypted", encrypted, '"false": volumes are not encrypted by this operator')
     for key in ("pool", "dataPool", "radosNamespace", "volumeNamePrefix"):
         if (value := parameters.get(key)) and not NAME.fullmatch(value):
             raise wrong(storage_class, key, value, "a name without spaces, commas, slashes and @")
@@ -169,6 +172,7 @@ def _describe(
     for key in ("stripeUnit", "stripeCount", "objectSize"):
         if key in parameters and not parameters[key].isdecimal():
             raise wrong(storage_class, key, parameters[key], "a whole number")
+    attributes |= _encryption(storage_class, features)
     return Description(
         volume=Volume(driver=storage_class.provisioner, attributes=attributes),
         secret_namespace=namespace,
@@ -204,6 +208,7 @@ def _place(
 
 def _describe_legacy(storage_class: StorageClass, claim_uid: str) -> Description:
     parameters = storage_class.parameters
+    _encryption(storage_class, ())
     namespace = legacy_namespace(parameters)
     pool = parameters.get("blockPool") or parameters.get("pool")
     if not pool:
@@ -218,6 +223,30 @@ def _describe_legacy(storage_class: StorageClass, claim_uid: str) -> Description
         expand_secret=csi.secret_name(csi.PROVISIONER),
         unserved=unserved(parameters, _LEGACY_SERVED),
     )
+
+
+def _encryption(storage_class: StorageClass, features: tuple[str, ...]) -> dict[str, str]:
+    """The attributes by which volumes of a class are encrypted; none: they are not.
+
+    Raises:
+        ParameterError: A parameter cannot be served.
+    """
+    parameters = storage_class.parameters
+    asked = parameters.get("encrypted", "")
+    if asked.lower() in _FALSE:
+        return {}
+    if asked.lower() not in _TRUE:
+        raise wrong(storage_class, "encrypted", asked, '"true" or "false"')
+    if storage_class.provisioner == LEGACY_PROVISIONER:
+        raise wrong(storage_class, "encrypted", asked, f'"false" with provisioner {LEGACY_PROVISIONER}')
+    if (kind := parameters.get("encryptionType", "")) not in ("", "block"):
+        raise wrong(storage_class, "encryptionType", kind, '"block": encryption of files (fscrypt) is not served')
+    if "journaling" in features:
+        raise wrong(storage_class, "imageFeatures", ",".join(features), "no journaling, which librbd does not encrypt")
+    found = {"encrypted": "true"}
+    if parameters.get("encryptionKMSID"):
+        found["encryptionKMSID"] = parameters["encryptionKMSID"]
+    return found
 
 
 def _checked_features(storage_class: StorageClass) -> tuple[str, ...]:

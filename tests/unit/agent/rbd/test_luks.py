@@ -68,7 +68,7 @@ def test_a_volume_has_a_key_of_256_random_bits_that_is_its_own() -> None:
     assert all(len(key) >= 43 for key in found)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     kms=st.sampled_from([DEFAULT, METADATA]),
     state=st.sampled_from(["", PREPARED]),
