@@ -181,6 +181,15 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
+async def test_what_an_encrypted_volume_of_a_pod_decrypts_to_is_left_out(tree: Tree) -> None:
+    tree.add("dm-0", kind="crypt", dm="rook-luks-1", uuid="CRYPT-LUKS2-a")
+    tree.add("dm-1", kind="crypt", dm="own", uuid="CRYPT-LUKS2-b")
+    tree.add("dm-2", kind="lvm", dm="on-that", uuid="LVM-c")
+    for name, below in (("dm-0", "rbd0"), ("dm-1", "sda"), ("dm-2", "dm-0")):
+        (tree.sys / "block" / name / "slaves" / below).mkdir(parents=True)
+    assert set(await tree.found()) == {"dm-1"}
+
+
 async def test_devices_of_the_device_mapper_go_by_the_kernels_name_and_by_all_their_links(tree: Tree) -> None:
     tree.add("dm-0", kind="lvm", dm="vg--x-osd1", uuid="LVM-aaaa", links=("disk/by-id/dm-name-vg--x-osd1", "vg-x/osd1"))
     tree.add("dm-1", kind="lvm", dm="vg--x-home", uuid="LVM-bbbb")

@@ -17,6 +17,7 @@ from controller.agent.rbd.luks import MAGIC
 from controller.apis.rook.encryption import HEADER, PREPARED, STATE
 
 MIB = 1 << 20
+_ZEROS = bytes(MIB)
 _headers = itertools.count(1)
 _TURNED = [bytes((byte + turn) % 256 for byte in range(256)) for turn in range(257)]
 
@@ -141,7 +142,8 @@ class Image:
             self._cluster.write()
             part = data[start : start + MIB]
             if self._turn:
-                part = part.translate(_TURNED[self._turn])
+                is_zeros = part == _ZEROS[: len(part)]
+                part = bytes([self._turn]) * len(part) if is_zeros else part.translate(_TURNED[self._turn])
             block = bytearray(self._stored.blocks.get((at + start) // MIB, bytes(MIB)))
             block[(at + start) % MIB : (at + start) % MIB + len(part)] = part
             self._stored.blocks[(at + start) // MIB] = bytes(block[:MIB])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,85 @@ async def test_why_the_driver_is_not_there_is_told(tmp_path: Path) -> None:
 
     await mapper.load(modprobe)
     assert "Module rbd not found in directory /lib/modules/6.1.0" in await mapper.usable()
+
+
+class Cryptsetup:
+    """cryptsetup, on the tree of files."""
+
+    def __init__(self, kernel: Kernel, directory: Path) -> None:
+        self.dev, self.block = kernel.dev, directory / "sys/block"
+        self.ran: list[tuple[str, ...]] = []
+        self.read: list[str] = []
+        self.refuses = False
+
+    async def __call__(self, *argv: str, words: str = "") -> None:
+        self.ran.append(argv)
+        self.read.append(words)
+        if self.refuses:
+            raise CommandError("cryptsetup", "exit status 2: No key available with this passphrase.", 2)
+        name = self.block / "dm-3/dm/name"
+        if argv[1] == "open":
+            name.parent.mkdir(parents=True)
+            name.write_text(f"{argv[-1]}\n")
+            (self.dev / "dm-3").write_bytes(bytes(1 << 10))
+        elif argv[1] == "resize":
+            (self.dev / "dm-3").write_bytes(bytes(1 << 20))
+        elif argv[1] == "close":
+            name.unlink()
+
+
+async def test_an_encrypted_image_is_found_only_by_what_it_decrypts_to(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.agent.rbd.kernel.size_of", lambda device: Path(device).stat().st_size)
+    cryptsetup = Cryptsetup(kernel, tmp_path)
+    mapper = KernelMapper(tmp_path / "state", sys=tmp_path / "sys", dev=kernel.dev, feeder=cryptsetup)
+    kernel.appear(2)
+    cryptsetup.refuses = True
+    with pytest.raises(MappingError, match=r"image p/image is not opened by its passphrase: .* No key available"):
+        await mapper.map("v", IMAGE, KEY, read_only=False, passphrase="wrong")
+    assert await mapper.find("v") is None, "the image itself must not be taken for the volume"
+    assert await mapper.volumes() == ["v"]
+
+    cryptsetup.refuses = False
+    mapped = await mapper.map("v", IMAGE, KEY, read_only=False, passphrase="secret words")
+    assert (mapped.device, mapped.encrypted) == (f"{kernel.dev}/dm-3", True)
+    assert mapped.address == "10.0.0.9:0/3456"
+    assert await mapper.find("v") == mapped
+    assert cryptsetup.read[-1] == "secret words"
+    assert not any("secret words" in argument for argv in cryptsetup.ran for argument in argv)
+    await mapper.expand("v", 1 << 20)
+    assert cryptsetup.ran[-1][1] == "resize"
+    await mapper.unmap("v")
+    assert cryptsetup.ran[-1][1] == "close"
+    assert await anyio.Path(kernel.bus / "remove").read_text() == "2"
+    assert await mapper.volumes() == []
+
+
+@pytest.mark.parametrize(
+    ("there", "modprobe", "expected"),
+    [
+        ((), "", "the kernel has no device mapper"),
+        (("class/misc/device-mapper",), "", ""),
+        (("class/misc/device-mapper",), "Module dm_crypt not found", "the kernel has no dm-crypt .*dm_crypt not found"),
+        (("class/misc/device-mapper", "module/dm_crypt"), "Module dm_crypt not found", ""),
+    ],
+)
+async def test_why_the_kernel_opens_no_encrypted_images(
+    there: tuple[str, ...], modprobe: str, expected: str, kernel: Kernel, tmp_path: Path
+) -> None:
+    for name in there:
+        (tmp_path / "sys" / name).mkdir(parents=True)
+
+    async def run(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        if modprobe:
+            raise CommandError("modprobe", modprobe)
+        return Done(0)
+
+    await kernel.mapper.load(run)
+    problem = await kernel.mapper.cannot_decrypt()
+    assert re.match(expected, problem)
+    assert bool(problem) == bool(expected)
 
 
 @pytest.mark.parametrize(

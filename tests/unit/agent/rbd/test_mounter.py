@@ -21,7 +21,7 @@ from controller.agent.ceph.credentials import Credentials
 from controller.agent.rbd.launch import Descriptors, Paths, client_config, command_line
 from controller.agent.rbd.mapper import MapperUnavailableError, MappingError, MounterClient
 from controller.agent.rbd.mounter import Mounter, serve
-from controller.agent.rbd.protocol import RECORDS, VERSION, Image, Map, Mapped, Reply
+from controller.agent.rbd.protocol import RECORDS, VERSION, Image, Map, MapEncrypted, Mapped, Reply
 from controller.agent.rbd.qemu import reason
 from controller.agent.system import loop, mounts
 from controller.agent.system.command import run
@@ -416,6 +416,50 @@ def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
     assert "secret,id=key,format=base64,file=/proc/self/fd/7" in argv
     assert KEY.key not in client_config(IMAGE, paths)
     assert KEY.key not in repr(Map(volume="v", image=IMAGE, credentials=KEY))
+
+
+async def test_an_encrypted_image_is_mapped_as_such(directory: Path) -> None:
+    async with running(directory) as (_, client):
+        assert await client.cannot_decrypt() == ""
+        mapped = await client.map("v", IMAGE, KEY, read_only=False, passphrase="p")
+        assert mapped.encrypted
+        assert await client.find("v") == mapped
+        with pytest.raises(MappingError, match=r"encrypted True; asked for .* encrypted False: unmap"):
+            await client.map("v", IMAGE, KEY, read_only=False)
+        await client.unmap("v")
+
+
+async def test_a_mounter_that_would_map_what_is_encrypted_is_not_asked_to(directory: Path) -> None:
+    """One of the second version passes over fields that it does not know, and refuses commands."""
+
+    async def answer(stream: ByteStream) -> None:
+        async with stream:
+            await stream.receive()
+            body = msgspec.json.encode({"version": 2, "mapped": []})
+            await stream.send(len(body).to_bytes(4) + body)
+
+    listener = await anyio.create_unix_listener(directory / "mounter.sock")
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        problem = await MounterClient(directory / "mounter.sock").cannot_decrypt()
+        assert "speaks version 2 of the protocol, and opens no encrypted images: drain the node" in problem
+        tasks.cancel_scope.cancel()
+    command = MapEncrypted(volume="v", image=IMAGE, credentials=KEY, passphrase="p")
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(command), type=OldMap)
+
+
+def test_the_passphrase_is_in_no_argument_and_no_words(directory: Path) -> None:
+    argv = command_line(IMAGE, Paths(directory), KEY.user, Descriptors(7, 8), False)
+    assert "secret,id=passphrase,format=raw,file=/proc/self/fd/8" in argv
+    block = msgspec.json.decode(argv[argv.index("--blockdev") + 1])
+    assert block["encrypt"] == {"format": "luks2", "key-secret": "passphrase"}
+    assert "secret words" not in repr(MapEncrypted(volume="v", image=IMAGE, credentials=KEY, passphrase="secret words"))
+
+
+def test_a_wrong_passphrase_is_told_as_such() -> None:
+    said = 'qemu-storage-daemon: --blockdev {"a": {"b": 1}}: encryption load fail: Operation not permitted\n'
+    assert "not opened by the passphrase; expected the encryptionPassphrase of the Secret" in reason(said)
 
 
 async def test_a_key_that_is_none_is_refused(directory: Path) -> None:

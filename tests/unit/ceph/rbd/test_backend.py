@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -279,6 +280,8 @@ async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "imageName": "i",
         "imageFeatures": "5",
     }
+    encrypted = replace(IMAGE, attributes={**IMAGE.attributes, "encrypted": "true"})
+    assert await on(Pool(), monkeypatch).attachment(encrypted, {}) == {**told, "encryptionKMSType": "default"}
     secure = on(Pool(), monkeypatch, clusters=(ceph_cluster(encryption={"enabled": True}),))
     assert await secure.attachment(IMAGE, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
 
