@@ -22,7 +22,6 @@ from controller.apis.rook.encryption import DEK, DEK_OF, ENCRYPTED, METADATA, PR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
 MAGIC = b"LUKS\xba\xbe"
 _MIB = 1 << 20
@@ -72,7 +71,7 @@ class _Found:
         return self.state == ENCRYPTED or (not self.state and self.is_luks)
 
 
-def unlock(rbd: ModuleType, ioctx: Any, opening: Opening, header: Callable[[str, int], bytes]) -> str:
+def unlock(rbd: Any, ioctx: Any, opening: Opening, header: Callable[[str, int], bytes]) -> str:
     """The passphrase that opens an image, which is formatted first if nobody has used it yet.
 
     Args:
@@ -225,7 +224,7 @@ def _format(image: Any, opening: Opening, key: str, header: Callable[[str, int],
     return offset
 
 
-def _blank(rbd: ModuleType, image: Any, opening: Opening, key: str, offset: int) -> None:
+def _blank(rbd: Any, image: Any, opening: Opening, key: str, offset: int) -> None:
     """Makes encrypted zeros of the places by which a device counts as empty: to dm-crypt, what is unwritten is noise.
 
     What is there already can only be such zeros, written by one that was cut off.

@@ -154,8 +154,8 @@ class Mounter:
         if present is not None and present.mapped.problem:
             await self._unmap(command.volume)
         elif present is not None:
-            asked = (str(command.image), command.read_only, encrypted)
-            if (mapped := present.mapped) and (mapped.image, mapped.read_only, mapped.encrypted) != asked:
+            mapped, asked = present.mapped, (str(command.image), command.read_only, encrypted)
+            if (mapped.image, mapped.read_only, mapped.encrypted) != asked:
                 raise MounterError(
                     f"volume {command.volume} is mapped already: image {mapped.image}, read-only {mapped.read_only}, "
                     f"encrypted {mapped.encrypted}; asked for image {command.image}, read-only {command.read_only}, "

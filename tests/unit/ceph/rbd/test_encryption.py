@@ -46,7 +46,8 @@ class KmsConfig(ConfigMaps):
 
 
 def services(config_maps: Any = None) -> KeyServices:
-    return KeyServices(config_maps or KmsConfig(), "rook")
+    found: Any = config_maps or KmsConfig()
+    return KeyServices(found, "rook")
 
 
 def encrypted(uid: str = UID, kms: str = "", **attributes: str) -> Volume:
