@@ -1,5 +1,6 @@
 """The examples are valid, safe to apply, and fit together."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from controller.apis.ceph import CephBlockPool, CephCluster
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
+from controller.ceph.rbd.encryption import CONFIG_MAPS
 from tests.unit.apis.structural import violations
 
 EVERY = Path(__file__).parents[3] / "manifests/examples"
@@ -64,6 +66,24 @@ def test_the_storage_class_finds_its_pool_and_cluster_and_postgres_its_class() -
     assert parameters["clusterID"] == pool.metadata.namespace
     assert storage_class["provisioner"] == f"{pool.metadata.namespace}.rbd.csi.ceph.com"
     assert {claim["spec"]["storageClassName"] for claim in claims} == {storage_class["metadata"]["name"]}
+
+
+def test_the_encrypted_class_finds_its_secret_and_its_kms_and_has_no_key_of_anybodys() -> None:
+    secret, config_map, storage_class = documents("storageclass-encrypted.yaml")
+    (plain,) = documents("storageclass.yaml")
+    parameters = storage_class["parameters"]
+    kms = json.loads(config_map["data"]["config.json"])
+
+    assert (parameters["csi.storage.k8s.io/node-stage-secret-name"], config_map["metadata"]["name"]) == (
+        secret["metadata"]["name"],
+        CONFIG_MAPS[0],
+    )
+    assert kms[parameters["encryptionKMSID"]] == {"encryptionKMSType": "metadata"}
+    assert secret["stringData"].keys() == {"userID", "userKey", "encryptionPassphrase"}
+    assert all(secret["stringData"][key].startswith("REPLACE") for key in ("userKey", "encryptionPassphrase"))
+    changed = {"encrypted", "encryptionKMSID", "csi.storage.k8s.io/node-stage-secret-name"}
+    same = {key: value for key, value in parameters.items() if key not in changed}
+    assert same.items() <= plain["parameters"].items()
 
 
 def test_snapshots_are_of_the_claim_and_its_class() -> None:
