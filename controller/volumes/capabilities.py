@@ -36,6 +36,9 @@ class Capabilities:
         topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
             reached from every node.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
+        shared: Whether a volume is part of a file system that others than nodes may have open, and that itself keeps
+            writers apart: who has one open matters only where one node may have it, and a client for which no node
+            accounts is never fenced.
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
 
@@ -47,6 +50,7 @@ class Capabilities:
     nodes_expand: bool = True
     topology_keys: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    shared: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
 
 
