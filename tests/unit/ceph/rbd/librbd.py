@@ -73,6 +73,10 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    clients: set[str] = field(default_factory=set)
+    """Those that have it open for writing, "10.0.0.1:0/1"."""
+    owner: str = ""
+    """The one that has its lock."""
     source: int = 0
     """Who moved it to the trash; 3: a removal that is under way."""
 
@@ -201,7 +205,7 @@ class Cluster:
     def _remove(self, image: Stored) -> None:
         if any(snap.namespace != IN_TRASH for snap in image.snaps):
             raise ImageHasSnapshots
-        if image.watched:
+        if image.watched or image.clients:
             raise ImageBusy
         for snap in list(image.snaps):
             if not snap.clones:
@@ -224,7 +228,7 @@ class Cluster:
         image.parent = None
 
     def trash_move(self, ioctx: Pool, name: str, delay: int) -> None:
-        if ioctx.images[name].watched:
+        if ioctx.images[name].watched or ioctx.images[name].clients:
             raise ImageBusy
         self.write()
         image = ioctx.images.pop(name)
@@ -294,7 +298,11 @@ class Image:
         self.stored.size = size
 
     def watchers_list(self) -> list[dict[str, str]]:
-        return [{"addr": "v1:10.0.0.1:0/1"}] if self.stored.watched else []
+        clients = [*self.stored.clients, *(["10.0.0.1:0/1"] if self.stored.watched else [])]
+        return [{"addr": f"v1:{client}"} for client in clients]
+
+    def list_lockers(self) -> dict[str, Any]:
+        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
 
     def list_snaps(self) -> list[dict[str, Any]]:
         return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
