@@ -7,13 +7,13 @@ of, so a reference is never stale: whoever has an image of that name has the rig
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from controller.agent.node import generate
-from e2e import binaries, host, jars, node_image
+from e2e import binaries, host, jars, node_image, previous
 from e2e import cache as store
 from e2e.image_recipe import (
     BUILD_SECONDS,
@@ -158,35 +158,56 @@ def _program(name: str) -> Recipe:
     return Recipe(name, "2026", inputs=inputs, build=build)
 
 
-def _python(build: Build, requirements: str) -> None:
-    """The operator's or the agent's image: the pinned packages, then this checkout's own code."""
-    packages = _site_packages(CHECKOUT / requirements)
+def _checkout() -> Path:
+    """This checkout, with the agent's gRPC stubs: they are not in the repository, and made where they are missing."""
+    with store.lock("stubs"):
+        if not generate.are_there():
+            generate.generate()
+    return CHECKOUT
+
+
+def _python(build: Build, *, requirements: str, tree: Callable[[], Path]) -> None:
+    """The operator's or the agent's image: the pinned packages, then the own code of a source tree."""
+    sources = tree()
+    packages = _site_packages(sources / requirements)
     for file in store.files(packages):
         link(file, build.context / "site-packages" / file.relative_to(packages))
     for package in SOURCE_PACKAGES:
-        for file in store.files(CHECKOUT / package):
-            target = build.context / "packages" / package / file.relative_to(CHECKOUT / package)
+        for file in store.files(sources / package):
+            target = build.context / "packages" / package / file.relative_to(sources / package)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
     build.containerfile()
 
 
-def _operator(build: Build) -> None:
+def _operator(name: str, tree: Callable[[], Path]) -> Recipe:
     """The operator's image: also the Java agents that it gives to members of Cassandra clusters."""
-    for jar in store.files(jars.ensure("agents")):
-        link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
-    _python(build, requirements="requirements.txt")
+
+    def build(build: Build) -> None:
+        for jar in store.files(jars.ensure("agents")):
+            link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
+        _python(build, requirements="requirements.txt", tree=tree)
+
+    def inputs() -> tuple[str | Path, ...]:
+        return (*_python_inputs("requirements.txt", tree()), jars.RECIPES_DIRECTORY / "agents")
+
+    return Recipe(name, "dev", base="base", directory="operator", inputs=inputs, build=build)
 
 
-def _agent_inputs() -> tuple[str | Path, ...]:
-    """The agent's inputs. Its gRPC stubs are not in the repository; they are made where they are missing."""
-    if not generate.are_there():
-        generate.generate()
-    return _python_inputs("requirements-agent.txt")
+def _agent(name: str, tree: Callable[[], Path]) -> Recipe:
+    """The agent's image."""
+    return Recipe(
+        name,
+        "dev",
+        base="agent-base",
+        directory="agent",
+        inputs=lambda: _python_inputs("requirements-agent.txt", tree()),
+        build=partial(_python, requirements="requirements-agent.txt", tree=tree),
+    )
 
 
-def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
-    return (PYTHON, CHECKOUT / requirements, *(CHECKOUT / package for package in SOURCE_PACKAGES))
+def _python_inputs(requirements: str, sources: Path) -> tuple[str | Path, ...]:
+    return (PYTHON, sources / requirements, *(sources / package for package in SOURCE_PACKAGES))
 
 
 def _site_packages(requirements: Path) -> Path:
@@ -260,21 +281,11 @@ RECIPES = {
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
         _program("minio"),
         _program("snapshot-controller"),
-        Recipe(
-            "operator",
-            "dev",
-            base="base",
-            inputs=lambda: (*_python_inputs("requirements.txt"), jars.RECIPES_DIRECTORY / "agents"),
-            build=_operator,
-        ),
+        _operator("operator", _checkout),
         Recipe("agent-base", "trixie", base="base"),
-        Recipe(
-            "agent",
-            "dev",
-            base="agent-base",
-            inputs=_agent_inputs,
-            build=partial(_python, requirements="requirements-agent.txt"),
-        ),
+        _agent("agent", _checkout),
+        _operator("operator-previous", previous.tree),
+        _agent("agent-previous", previous.tree),
     )
 }
 """How to get each image, by name."""
