@@ -35,6 +35,8 @@ BUILDS_AT_ONCE = 2
 
 PYTHON = "3.13"
 """The Python of Debian trixie, for which the operator's and the agent's packages are installed."""
+JRE_PYTHON = "3.11"
+"""The Python of Debian bookworm, on which Cassandra's images stand."""
 SOURCE_PACKAGES = ("workqueue", "informers", "controller")
 
 AGENTS = {"jolokia": "jolokia.jar", "jmx_prometheus_javaagent": "exporter.jar"}
@@ -169,7 +171,7 @@ def _checkout() -> Path:
 def _python(build: Build, *, requirements: str, tree: Callable[[], Path]) -> None:
     """The operator's or the agent's image: the pinned packages, then the own code of a source tree."""
     sources = tree()
-    packages = _site_packages(sources / requirements)
+    packages = _site_packages(Path(requirements).stem, sources / requirements, PYTHON)
     for file in store.files(packages):
         link(file, build.context / "site-packages" / file.relative_to(packages))
     for package in SOURCE_PACKAGES:
@@ -210,12 +212,12 @@ def _python_inputs(requirements: str, sources: Path) -> tuple[str | Path, ...]:
     return (PYTHON, sources / requirements, *(sources / package for package in SOURCE_PACKAGES))
 
 
-def _site_packages(requirements: Path) -> Path:
+def _site_packages(name: str, requirements: Path, python: str) -> Path:
     """A directory with the pinned packages, wheels only, for the image's Python and not for this one."""
 
     def install(directory: Path) -> None:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--no-deps"]
-        command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+        command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
         result = subprocess.run(
             [*command, f"--target={directory}", f"--requirement={requirements}"], capture_output=True, text=True
         )
@@ -223,16 +225,19 @@ def _site_packages(requirements: Path) -> Path:
             raise RuntimeError(f"the packages of {requirements} cannot be installed:\n{result.stderr.strip()[-4000:]}")
         shutil.rmtree(directory / "bin", ignore_errors=True)
 
-    return store.artifact(f"site-packages-{requirements.stem}", store.digest(PYTHON, requirements), install)
+    return store.artifact(f"site-packages-{name}", store.digest(python, requirements), install)
 
 
 def _cassandra(name: str) -> Recipe:
-    """Cassandra in the layout of the well-known image, from the jars of that name."""
+    """Cassandra in the layout of the well-known image, from the jars of that name, with cqlsh."""
 
     def build(build: Build) -> None:
         found = jars.ensure(name)
         for jar in store.files(found):
             link(jar, build.context / "lib" / jar.name)
+        packages = _site_packages("cqlsh", build.recipe.files / "requirements.txt", JRE_PYTHON)
+        for file in store.files(packages):
+            link(file, build.context / "packages" / file.relative_to(packages))
         build.containerfile()
 
     version = jars.version(name, "cassandra-all")
@@ -242,7 +247,7 @@ def _cassandra(name: str) -> Recipe:
         base="jre",
         directory="cassandra",
         upstream=lambda: f"docker.io/library/cassandra:{version}",
-        inputs=lambda: (jars.RECIPES_DIRECTORY / name,),
+        inputs=lambda: (JRE_PYTHON, jars.RECIPES_DIRECTORY / name),
         build=build,
     )
 

@@ -45,7 +45,6 @@ def test_the_cluster_of_2018_and_its_upgrade_under_a_database(environment: Envir
         env.wait_for_phase(environment, "CephFilesystem", filesystems.NAME)
         assert env.ceph(environment, "versions")["mds"].keys() == env.ceph(environment, "versions")["mon"].keys()
         assert read_the_file(environment, namespace) == written
-        pods.delete(environment, namespace, FILES)
 
         daemons = restarts(environment)
         environment.api.delete("Cluster", env.CLUSTER, env.NAMESPACE)
@@ -95,8 +94,16 @@ def write_a_file(environment: Environment, namespace: str) -> str:
 
 
 def read_the_file(environment: Environment, namespace: str) -> str:
-    """The digest of the file, as it is by the MDS daemons and OSDs; and another file can be written."""
-    return pods.shell(environment, namespace, FILES, f"echo 3 > {FILE}2; sync {FILE}2; md5sum < {FILE}")
+    """The digest of the file, read on another node; the client that was there all along can still write."""
+    pods.shell(environment, namespace, FILES, f"touch {FILE}-after; sync {FILE}-after")
+    node = environment.api.get("Pod", FILES, namespace)["spec"]["nodeName"]
+    other = next(name for name in environment.workers if name != node)
+    pods.pod(environment, namespace, "reader", FILES, node=other)
+    pods.wait(environment, namespace, "reader")
+    found = pods.shell(environment, namespace, "reader", f"ls {FILE}-after >/dev/null; md5sum < {FILE}")
+    for pod in ("reader", FILES):
+        pods.delete(environment, namespace, pod)
+    return found
 
 
 def apply_the_talks(environment: Environment, image: str) -> None:
