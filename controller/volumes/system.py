@@ -13,12 +13,25 @@ from controller.runtime.controller import Controller
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
+from controller.volumes.attributes.act import Modifications
+from controller.volumes.attributes.kinds import V1, V1BETA1, VolumeAttributesClass
+from controller.volumes.caches import (
+    BY_ATTRIBUTES,
+    BY_CLASS,
+    BY_HANDLE,
+    BY_NODE,
+    BY_VOLUME,
+    attributes_cache_of,
+    caches_of,
+    handle_key,
+    snapshot_caches_of,
+)
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
-from controller.volumes.snapshots.presence import until_served
+from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -107,12 +120,13 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     for controller in (serving.claims, serving.volumes, serving.attachments):
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
+    manager.add_runnable(lambda: _serve_attributes(manager, serving))
     return serving
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
     """Adds the controller of snapshots once the API server has their kinds."""
-    await until_served(manager.client)
+    await until_served(manager.client, "VolumeSnapshots", (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES))
     found = caches.snapshots = snapshot_caches_of(manager.informers)
     controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
 
@@ -122,6 +136,32 @@ async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -
 
     controller.watch(found.contents)
     controller.watch(found.classes, of_class)
+    manager.add(controller)
+
+
+async def _serve_attributes(manager: Manager, serving: VolumeControllers) -> None:
+    """Adds the controller of VolumeAttributesClasses once the API server has them."""
+    (resource,) = await until_served(manager.client, "VolumeAttributesClasses", (V1,), (V1BETA1,))
+    caches = serving.caches
+    found = caches.attributes = attributes_cache_of(manager.informers, resource)
+    reconciler = Modifications(manager.client, manager.events, caches, serving.drivers)
+    controller = _controller("attributes", reconciler)
+
+    def naming(changed: VolumeAttributesClass) -> Iterable[Request]:
+        return itertools.starmap(Request, caches.claims.keys_by_index(BY_ATTRIBUTES, changed.metadata.name))
+
+    def mapped(report: NodeReport) -> Iterable[Request]:
+        """The claims of volumes that a node uses, of those that have a class."""
+        for client in report.clients:
+            for volume in caches.volumes.by_index(BY_HANDLE, handle_key(client.driver, client.volume_handle)):
+                if volume.spec.volume_attributes_class_name:
+                    yield from _claim_of(volume)
+
+    controller.watch(caches.claims)
+    controller.watch(caches.volumes, _claim_of)
+    controller.watch(found, naming)
+    controller.watch(caches.reports, mapped, _clients_changed)
+    serving.claims.watch(found, naming)
     manager.add(controller)
 
 

@@ -16,6 +16,7 @@ from controller.framework.text import brief
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
+from controller.volumes.attributes.classes import parameters_for
 from controller.volumes.backend import BackendError, GoneError, NewVolume, ParameterError
 from controller.volumes.caches import BY_VOLUME
 from controller.volumes.capabilities import FILESYSTEM
@@ -46,6 +47,8 @@ from controller.volumes.topology import wanted
 from informers import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
@@ -131,11 +134,12 @@ class Claims:
             description = self._described(claim, found, backend)
             source = source_of(claim, self.caches, backend)
             topology = self._topology(claim, found, backend.capabilities)
+            attributes = self._attributes(claim, driver)
         except ParameterError as error:
             return replace(seen, problem=str(error))
         except NotReadyError as error:
             return replace(seen, waits_for=str(error))
-        return replace(seen, description=description, topology=topology, source=source)
+        return replace(seen, description=description, topology=topology, source=source, attributes=attributes)
 
     def _described(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
@@ -156,6 +160,14 @@ class Claims:
         if name and node is None:
             raise BackendError(f"node {name}, which the scheduler has selected, is not known")
         return wanted(storage_class, capabilities.topology_keys, node)
+
+    def _attributes(self, claim: PersistentVolumeClaim, driver: str) -> Mapping[str, str]:
+        name = claim.spec.volume_attributes_class_name
+        if not name:
+            return {}
+        if self.caches.attributes is None or not self.caches.attributes.synced:
+            raise NotReadyError("VolumeAttributesClasses to be read")
+        return parameters_for(self.caches, self.drivers, name, driver)
 
     def _attached(self, volume: PersistentVolume) -> tuple[str, ...]:
         found = self.caches.attachments.by_index(BY_VOLUME, volume.metadata.name)
@@ -206,6 +218,9 @@ class Claims:
                 source=action.source,
             )
         )
+        attributes = self.drivers.attributes_of(description.volume.driver)
+        if attributes is not None and (action.attributes or action.source is not None):  # a copy has its source's
+            await attributes.apply(description.volume, action.attributes)
         try:
             await self.client.create(
                 PV, persistent_volume(claim, storage_class, description, backend.capabilities, created)

@@ -7,7 +7,7 @@ PersistentVolume comes to be, or the claim goes, and with it the volume that nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,7 +29,7 @@ from controller.volumes.claims.objects import (
 from controller.volumes.places import ANYWHERE, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
     from controller.volumes.backend import Description, Source
@@ -52,6 +52,7 @@ class ClaimObservation:
         problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
         topology: Where the volume that is made is to be reached from.
         source: What it begins as a copy of; None: it begins empty.
+        attributes: The attributes that it begins with, of its VolumeAttributesClass; empty: none.
         waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
@@ -64,6 +65,7 @@ class ClaimObservation:
     problem: str = ""
     topology: Topology = ANYWHERE
     source: Source | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
     volume: PersistentVolume | None = None
     capabilities: Capabilities | None = None
@@ -85,6 +87,7 @@ class ProvisionVolume:
     size: int
     topology: Topology = ANYWHERE
     source: Source | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     if seen.description is None or seen.capabilities is None:
         return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
     size = size_for(claim, seen.storage_class, seen.capabilities)
-    make = ProvisionVolume(seen.description, size, seen.topology, seen.source)
+    make = ProvisionVolume(seen.description, size, seen.topology, seen.source, seen.attributes)
     return Plan(steps=_provision(make, subject, protected=protected))
 
 

@@ -343,6 +343,12 @@ class Image:
         self._cluster.write()
         self.stored.metadata[key] = value
 
+    def metadata_remove(self, key: str) -> None:
+        if key not in self.stored.metadata:
+            raise KeyError(key)
+        self._cluster.write()
+        del self.stored.metadata[key]
+
     def metadata_list(self) -> list[tuple[str, str]]:
         return list(self.stored.metadata.items())
 
