@@ -57,9 +57,10 @@ if TYPE_CHECKING:
 
 CAPABILITIES = Capabilities(
     access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
-    file_systems=("ext4", "xfs"),
+    file_systems=("ext4", "ext3", "xfs"),
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
+    selinux_mount=True,
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 

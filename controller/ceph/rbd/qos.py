@@ -1,7 +1,7 @@
 """Limits of what clients do with an image, by the parameters of a VolumeAttributesClass.
 
-Their names are those of Ceph's CSI driver, for its clients of librbd and of the kernel alike. librbd keeps the limits in
-the image's metadata; each client that has the image open reads it again when it changes
+Their names are those of Ceph's CSI driver, for its clients of librbd and of the kernel alike. librbd keeps the limits
+in the image's metadata; each client that has the image open reads it again when it changes
 (https://docs.ceph.com/en/latest/rbd/rbd-config-ref/#qos-settings). The kernel's client does not know them.
 """
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from controller.ceph.rbd.images import absent, library
+from controller.ceph.rbd import images
 from controller.ceph.rbd.volumes import image_name, named
 from controller.framework.quantities import GIB
 from controller.volumes.backend import BackendError, ParameterError
@@ -105,13 +105,13 @@ def apply(ioctx: Any, volume: Volume, parameters: Mapping[str, str], changes: Ch
     Raises:
         BackendError: A client that may come back owns the image, or there is no such image.
     """
-    rbd, name = library(), image_name(volume)
+    rbd, name = images.library(), image_name(volume)
     try:
         with rbd.Image(ioctx, name, read_only=True) as image:
             if not _change(image, parameters):
                 return
         # librbd would take the lock from an owner that is cut off, and have it fenced.
-        if cut_off := absent(None, ioctx, volume):
+        if cut_off := images.absent(None, ioctx, volume):
             raise BackendError(
                 f"image {named(volume)}: {', '.join(c.client for c in cut_off)} owns its lock and does not answer: its "
                 "limits stay until that client is back, or its node is out of service"
@@ -129,7 +129,7 @@ def apply(ioctx: Any, volume: Volume, parameters: Mapping[str, str], changes: Ch
 
 def follow_size(ioctx: Any, volume: Volume, changes: Changes) -> None:
     """Gives an image that has grown the limits of its size, where these are by a class. Blocking."""
-    with library().Image(ioctx, image_name(volume), read_only=True) as image:
+    with images.library().Image(ioctx, image_name(volume), read_only=True) as image:
         record = dict(image.metadata_list()).get(RECORD)
     if record:
         apply(ioctx, volume, msgspec.json.decode(record, type=dict[str, str]), changes)

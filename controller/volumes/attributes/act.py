@@ -114,7 +114,8 @@ class Modifications:
             "message": action.message,
         }
         noted = {"targetVolumeAttributesClassName": action.target, "status": action.status}
-        await self._patch_status(claim, {"modifyVolumeStatus": noted}, condition)
+        current = {"currentVolumeAttributesClassName": None} if action.forget else {}
+        await self._patch_status(claim, {**current, "modifyVolumeStatus": noted}, condition)
 
     async def _modify(self, action: ModifyVolume) -> None:
         attributes = self.drivers.attributes_of(action.volume.driver)
@@ -129,7 +130,8 @@ class Modifications:
         await self.client.patch(PV, "", volume.metadata.name, body, content_type=MERGE_PATCH)
 
     async def _finish(self, claim: PersistentVolumeClaim, action: FinishModification) -> None:
-        current = {"currentVolumeAttributesClassName": action.target} if action.target else {}
+        changed = bool(action.target) or action.forget
+        current = {"currentVolumeAttributesClassName": action.target or None} if changed else {}
         await self._patch_status(claim, {**current, "modifyVolumeStatus": None})
 
     async def _patch_status(

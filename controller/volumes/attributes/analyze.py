@@ -7,7 +7,7 @@ status after it, so that whatever dies in between is repeated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from controller.framework.plan import Plan, Step
@@ -43,11 +43,15 @@ class AttributesObservation:
 
 @dataclass(frozen=True, slots=True)
 class MarkClaim:
-    """Say in the claim's status how far the change to a class is, and what is wrong with it."""
+    """Say in the claim's status how far the change to a class is, and what is wrong with it.
+
+    `forget`: another change was begun and cannot be ended: it is not known any more which attributes the volume has.
+    """
 
     target: str
     status: str
     message: str = ""
+    forget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +71,13 @@ class RecordClass:
 
 @dataclass(frozen=True, slots=True)
 class FinishModification:
-    """Say in the claim's status which class is in force; empty: that nothing is changed any more."""
+    """Say in the claim's status which class is in force; empty: that nothing is changed any more.
+
+    `forget`: as of `MarkClaim`.
+    """
 
     target: str
+    forget: bool = False
 
 
 def target_of(claim: PersistentVolumeClaim, exists: Callable[[str], bool]) -> str:
@@ -79,13 +87,12 @@ def target_of(claim: PersistentVolumeClaim, exists: Callable[[str], bool]) -> st
         claim: The claim.
         exists: Whether there is a class of that name.
     """
-    wanted, noted = claim.spec.volume_attributes_class_name or "", claim.status.modify_volume_status
-    if not wanted:
+    wanted, begun = claim.spec.volume_attributes_class_name or "", _begun(claim)
+    if begun and exists(begun):
+        return begun
+    if claim.status.modify_volume_status is None and wanted == claim.status.current_volume_attributes_class_name:
         return ""
-    if noted is None:
-        return wanted if wanted != claim.status.current_volume_attributes_class_name else ""
-    begun = noted.target_volume_attributes_class_name if noted.status == IN_PROGRESS else ""
-    return begun if begun and exists(begun) else wanted
+    return wanted
 
 
 def is_of(claim: PersistentVolumeClaim, volume: PersistentVolume) -> bool:
@@ -104,7 +111,8 @@ def analyze(claim: PersistentVolumeClaim, seen: AttributesObservation) -> Plan:
         if noted is None:
             return Plan()
         reason = "it names no class any more: its volume stays as it is"
-        return Plan(steps=(Step(subject=subject, action=FinishModification(""), reason=reason),))
+        stop = FinishModification("", forget=bool(_begun(claim)))
+        return Plan(steps=(Step(subject=subject, action=stop, reason=reason),))
     if not seen.exists:
         return _mark(claim, MarkClaim(target, PENDING, f"{KIND} {target} does not exist"), subject)
     if seen.problem:
@@ -124,6 +132,8 @@ def analyze(claim: PersistentVolumeClaim, seen: AttributesObservation) -> Plan:
 def _mark(claim: PersistentVolumeClaim, action: MarkClaim, subject: str) -> Plan:
     """A step, unless the claim's status says so already."""
     noted = claim.status.modify_volume_status
+    if action.status != IN_PROGRESS and _begun(claim):
+        action = replace(action, forget=True)
     told = next((c.message for c in claim.status.conditions if c.type == MODIFY_ERROR), "")
     same = noted is not None and (noted.target_volume_attributes_class_name, noted.status) == (
         action.target,
@@ -133,3 +143,9 @@ def _mark(claim: PersistentVolumeClaim, action: MarkClaim, subject: str) -> Plan
         return Plan()
     reason = action.message or f"its volume is to have the attributes of {KIND} {action.target}"
     return Plan(steps=(Step(subject=subject, action=action, reason=reason),))
+
+
+def _begun(claim: PersistentVolumeClaim) -> str:
+    """The class of which the volume may have a part; empty: of none."""
+    noted = claim.status.modify_volume_status
+    return noted.target_volume_attributes_class_name if noted is not None and noted.status == IN_PROGRESS else ""

@@ -73,6 +73,8 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    owner: str = ""
+    """The client that owns the exclusive lock."""
     source: int = 0
     """Who moved it to the trash; 3: a removal that is under way."""
 
@@ -295,6 +297,9 @@ class Image:
 
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": "v1:10.0.0.1:0/1"}] if self.stored.watched else []
+
+    def list_lockers(self) -> dict[str, Any]:
+        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
 
     def list_snaps(self) -> list[dict[str, Any]]:
         return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
