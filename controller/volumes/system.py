@@ -32,6 +32,8 @@ from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
 from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
+from controller.volumes.space.act import Space
+from controller.volumes.space.analyze import SCHEDULE
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
-    from controller.runtime.kube import Node, PersistentVolume, StorageClass
+    from controller.runtime.kube import Node, PersistentVolume, StorageClass, VolumeAttachment
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
@@ -117,11 +119,27 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
-    for controller in (serving.claims, serving.volumes, serving.attachments):
+    for controller in (serving.claims, serving.volumes, serving.attachments, _space(manager, serving)):
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     manager.add_runnable(lambda: _serve_attributes(manager, serving))
     return serving
+
+
+def _space(manager: Manager, serving: VolumeControllers) -> Controller:
+    """The controller of the space of volumes: one at a time, as each try reads all of a volume."""
+    caches = serving.caches
+    reconciler = Space(manager.client, manager.events, caches, serving.drivers)
+    controller = _controller("space", reconciler, workers=1)
+
+    def claim_of(attachment: VolumeAttachment) -> Iterable[Request]:
+        volume = caches.volumes.get("", attachment.spec.source.persistent_volume_name or "")
+        return _claim_of(volume) if volume is not None else ()
+
+    controller.watch(caches.claims)
+    controller.watch(caches.classes, serving.claims_of, _schedule_changed)
+    controller.watch(caches.attachments, claim_of, lambda delta: delta.new is None)
+    return controller
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
@@ -165,14 +183,19 @@ async def _serve_attributes(manager: Manager, serving: VolumeControllers) -> Non
     manager.add(controller)
 
 
-def _controller(name: str, reconciler: Reconciler) -> Controller:
+def _controller(name: str, reconciler: Reconciler, workers: int = WORKERS) -> Controller:
     backoff = ItemExponentialBackoff[Request](FIRST_RETRY, LAST_RETRY)
-    return Controller(name, reconciler, workers=WORKERS, rate_limiter=backoff)
+    return Controller(name, reconciler, workers=workers, rate_limiter=backoff)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:
     claim = volume.spec.claim_ref
     return () if claim is None else (Request(claim.namespace, claim.name),)
+
+
+def _schedule_changed(delta: Delta[StorageClass]) -> bool:
+    old, new = (found.metadata.annotations.get(SCHEDULE) if found else None for found in (delta.old, delta.new))
+    return old != new
 
 
 def _taints_changed(delta: Delta[Node]) -> bool:

@@ -19,6 +19,7 @@ from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
 from controller.ceph.rbd.snapshots import RbdSnapshots
+from controller.ceph.rbd.space import RbdSpace
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
     SUFFIX,
@@ -79,6 +80,7 @@ class RbdBackend:
     Attributes:
         snapshots: Snapshots of its volumes.
         attributes: Limits of what is done with its volumes.
+        space: Space that its volumes take and do not need.
     """
 
     name = "rbd"
@@ -99,6 +101,7 @@ class RbdBackend:
         self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
         self.attributes = Qos(self._calls)
+        self.space = RbdSpace(self._calls)
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -231,7 +234,7 @@ def register(
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
-    volumes.drivers.add(backend, backend.snapshots, attributes=backend.attributes)
+    volumes.drivers.add(backend, backend.snapshots, attributes=backend.attributes, space=backend.space)
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:
         """The claims of classes of before CSI that are for this cluster."""
