@@ -94,13 +94,11 @@ def analyze(
         return Plan()
     subject = f"claim {claim.metadata.namespace}/{claim.metadata.name}"
     last, asked = last_of(claim), claim.metadata.annotations.get(ASKED, "")
+    found, problem = Due(), tuple[Step, ...]()
     try:
         found = _due(claim, storage_class, last, now)
     except ScheduleError as error:
-        found = Due()
         problem = (Step(subject=subject, lane="schedule", action=RefuseSchedule(str(error)), reason=str(error)),)
-    else:
-        problem = ()
     look_again = found.next - now if found.next is not None else None
     once = asked if asked and (last is None or asked != last.asked) else ""
     if not once and found.make is None:

@@ -154,6 +154,6 @@ def test_whatever_was_cut_off_before_an_image_ends_up_with_its_limits(
 def test_the_kernels_client_knows_no_limits(mounter: str, mapper: str, told: bool) -> None:
     calls: Any = None
     volume = Volume(driver="d", attributes={"mounter": mounter} if mounter else {})
-    report = NodeReport(metadata=ObjectMeta(name="n1"), mapper=Mapper(name=mapper))  # type: ignore[arg-type]
+    report = NodeReport(metadata=ObjectMeta(name="n1"), mapper=Mapper(name=mapper))
     why = Qos(calls).without_effect(volume, [report])
     assert ("no effect on node n1" in why) == told
