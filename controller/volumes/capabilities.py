@@ -33,8 +33,6 @@ class Capabilities:
             system itself keeps apart who writes.
         expands: When volumes grow.
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
-        topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
-            reached from every node.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
@@ -45,7 +43,6 @@ class Capabilities:
     attaches: bool = True
     expands: Expansion = "online"
     nodes_expand: bool = True
-    topology_keys: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
 

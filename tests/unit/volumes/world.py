@@ -153,6 +153,9 @@ class FakeInformer[T]:
         found = self._world.objects.get((self._plural, namespace, name))
         return None if found is None else msgspec.convert(found, self._view)
 
+    def list(self) -> list[T]:
+        return [msgspec.convert(obj, self._view) for obj in self._stored().values()]
+
     def by_index(self, index: str, value: str, *, complete: bool = False) -> list[T]:
         return [msgspec.convert(self._stored()[key], self._view) for key in self._found(index, value, complete)]
 
