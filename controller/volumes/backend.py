@@ -263,6 +263,38 @@ class VolumeBackend(Protocol):
         ...
 
 
+LARGEST = 1 << 60
+"""Bytes: what a storage system without a limit to the size of a volume says that its largest one has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What fits into new volumes of a class.
+
+    Attributes:
+        place: Where they are reached from.
+        free: The bytes that can be written, together.
+        largest: The bytes of the largest volume that can be made; more than is free where volumes are thin.
+    """
+
+    place: Place
+    free: int
+    largest: int
+
+
+class Rooms(Protocol):
+    """What a storage system that knows how much fits into it has beside its `VolumeBackend`."""
+
+    async def of(self, storage_class: StorageClass) -> tuple[Room, ...]:
+        """The room for new volumes of a class, for each place at which they are reached.
+
+        Raises:
+            ParameterError: The class' parameters cannot be served, or name what does not exist.
+            BackendError: It is not known now.
+        """
+        ...
+
+
 class Snapshots(Protocol):
     """What a storage system that takes snapshots of volumes has beside its `VolumeBackend`.
 

@@ -34,6 +34,8 @@ class Capabilities:
         expands: When volumes grow.
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
+        knows_room: Whether it tells how much fits, by `Rooms`: then the scheduler waits until it is told, and sends no
+            pod where its volume does not fit.
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
 
@@ -44,6 +46,7 @@ class Capabilities:
     expands: Expansion = "online"
     nodes_expand: bool = True
     sources: tuple[str, ...] = ()
+    knows_room: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
 
 
@@ -83,4 +86,6 @@ def csi_driver(capabilities: Capabilities) -> JsonObject:
         "fsGroupPolicy": capabilities.fs_group,
         "volumeLifecycleModes": ["Persistent"],
     }
+    if capabilities.knows_room:
+        spec["storageCapacity"] = True
     return spec
