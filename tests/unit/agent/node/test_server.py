@@ -47,7 +47,8 @@ async def test_a_driver_that_registers_anew_has_another_socket_for_it_and_serves
                 stub = registration_pb2_grpc.RegistrationStub(channel)
                 assert (await stub.GetInfo(registration_pb2.InfoRequest())).name == DRIVER
             async with grpc.aio.insecure_channel(f"unix:{own}") as channel:
-                assert await csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+                info = await csi_pb2_grpc.NodeStub(channel).NodeGetInfo(csi_pb2.NodeGetInfoRequest())
+            assert info.node_id == "node-a"
     assert not registry.exists()
 
 

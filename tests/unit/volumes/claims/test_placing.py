@@ -92,7 +92,7 @@ def operator(world: World, backend: FakeBackend | None = None) -> Claims:
     return Claims(world.client(), events, caches_of(world), Drivers([backend or Zones(world)]))
 
 
-def place_of(world: World) -> tuple[str, str]:
+def place_of(world: World) -> tuple[str, list[str]]:
     """The image of the claim's PersistentVolume, and the zone of the nodes that it is for."""
     volume = world.find(PV, "", f"pvc-{UID}")
     assert volume is not None
