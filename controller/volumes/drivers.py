@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Attributes, Snapshots, Space, Volume, VolumeBackend
+    from controller.volumes.backend import Attributes, Rooms, Snapshots, Space, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -24,12 +24,14 @@ class Drivers:
     Attributes:
         backends: Them; each knows drivers of other names than the others.
         snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
+        rooms: By the name of a backend, what tells how much fits; not there: that is not known.
         attributes: By the name of a backend, what changes attributes of its volumes; not there: nothing does.
         space: By the name of a backend, what gives back space of its volumes; not there: nothing does.
     """
 
     backends: list[VolumeBackend] = field(default_factory=list)
     snapshots: dict[str, Snapshots] = field(default_factory=dict)
+    rooms: dict[str, Rooms] = field(default_factory=dict)
     attributes: dict[str, Attributes] = field(default_factory=dict)
     space: dict[str, Space] = field(default_factory=dict)
 
@@ -38,18 +40,22 @@ class Drivers:
         backend: VolumeBackend,
         snapshots: Snapshots | None = None,
         *,
+        rooms: Rooms | None = None,
         attributes: Attributes | None = None,
         space: Space | None = None,
     ) -> None:
         """Has a storage system serve its drivers, too.
 
         Args:
-            backend: Serves its volumes.
-            snapshots: Takes snapshots of them, if it can.
-            attributes: Changes attributes of them, if they have any.
-            space: Gives back space of them, if it can.
+            backend: The storage system.
+            snapshots: What takes snapshots of its volumes, if it can.
+            rooms: What tells how much fits into it, if that is known.
+            attributes: What changes attributes of its volumes, if they have any.
+            space: What gives back space of its volumes, if it can.
         """
         self.backends.append(backend)
+        if rooms is not None:
+            self.rooms[backend.name] = rooms
         if snapshots is not None:
             self.snapshots[backend.name] = snapshots
         if attributes is not None:

@@ -18,6 +18,7 @@ from controller.ceph.rbd.calls import Calls
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
+from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.snapshots import RbdSnapshots
 from controller.ceph.rbd.space import RbdSpace
 from controller.ceph.rbd.volumes import (
@@ -62,6 +63,7 @@ CAPABILITIES = Capabilities(
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
     selinux_mount=True,
+    knows_room=True,
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 
@@ -81,6 +83,7 @@ class RbdBackend:
         snapshots: Snapshots of its volumes.
         attributes: Limits of what is done with its volumes.
         space: Space that its volumes take and do not need.
+        rooms: How much fits.
     """
 
     name = "rbd"
@@ -102,6 +105,7 @@ class RbdBackend:
         self.snapshots = RbdSnapshots(self._calls)
         self.attributes = Qos(self._calls)
         self.space = RbdSpace(self._calls)
+        self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -234,7 +238,9 @@ def register(
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
-    volumes.drivers.add(backend, backend.snapshots, attributes=backend.attributes, space=backend.space)
+    volumes.drivers.add(
+        backend, backend.snapshots, rooms=backend.rooms, attributes=backend.attributes, space=backend.space
+    )
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:
         """The claims of classes of before CSI that are for this cluster."""
