@@ -11,6 +11,7 @@ import yaml
 from controller.apis.ceph import CephBlockPool, CephCluster
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
+from controller.ceph.rbd.qos import check
 from tests.unit.apis.structural import violations
 
 EVERY = Path(__file__).parents[3] / "manifests/examples"
@@ -76,6 +77,15 @@ def test_snapshots_are_of_the_claim_and_its_class() -> None:
     assert snapshot["spec"]["source"]["persistentVolumeClaimName"] == claim["metadata"]["name"]
     assert restored["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
     assert restored["spec"]["storageClassName"] == storage_class["metadata"]["name"]
+
+
+def test_attributes_are_of_the_storage_class_and_known() -> None:
+    (storage_class,) = documents("storageclass.yaml")
+    classes = documents("volumeattributesclass.yaml")
+    assert classes
+    for found in classes:
+        assert found["driverName"] == storage_class["provisioner"]
+        check(found["parameters"])
 
 
 def test_the_application_on_cassandra_finds_its_cluster() -> None:

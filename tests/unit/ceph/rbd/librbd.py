@@ -73,6 +73,10 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    objects: list[str] = field(default_factory=list)
+    """What its objects have."""
+    owner: str = ""
+    """The client that owns the exclusive lock."""
     source: int = 0
     """Who moved it to the trash; 3: a removal that is under way."""
 
@@ -296,6 +300,32 @@ class Image:
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": "v1:10.0.0.1:0/1"}] if self.stored.watched else []
 
+    def stat(self) -> dict[str, int]:
+        return {"obj_size": 4}
+
+    def sparsify(self, sparse_size: int) -> None:
+        assert sparse_size == 4
+        self._cluster.write()
+        self.stored.objects = [found for found in self.stored.objects if found.strip("0")]
+
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        call: Callable[[int, int, bool], None],
+        *,
+        include_parent: bool,
+        whole_object: bool,
+    ) -> None:
+        assert (offset, from_snapshot, include_parent, whole_object) == (0, None, False, True)
+        for number, found in enumerate(self.stored.objects):
+            call(4 * number, len(found), True)
+        call(length, 4, False)
+
+    def list_lockers(self) -> dict[str, Any]:
+        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
+
     def list_snaps(self) -> list[dict[str, Any]]:
         return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
 
@@ -342,6 +372,12 @@ class Image:
     def metadata_set(self, key: str, value: str) -> None:
         self._cluster.write()
         self.stored.metadata[key] = value
+
+    def metadata_remove(self, key: str) -> None:
+        if key not in self.stored.metadata:
+            raise KeyError(key)
+        self._cluster.write()
+        del self.stored.metadata[key]
 
     def metadata_list(self) -> list[tuple[str, str]]:
         return list(self.stored.metadata.items())
