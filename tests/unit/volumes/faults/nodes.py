@@ -25,6 +25,7 @@ from controller.agent.node.clients import Clients
 from controller.agent.node.driver import Publish, Stage, VolumeError
 from controller.agent.node.leftovers import Leftovers, NodeVolumes, Wanted
 from controller.agent.node.service import NodeService
+from controller.agent.node.topology import Topology
 from controller.agent.system.command import CommandError
 from controller.agent.system.mounts import Mount, at
 from controller.apis.rook.node_report import VolumeClient
@@ -272,7 +273,8 @@ class Agent:
                 health: Any = Healthy()
                 files = CephfsDriver(host.name, (Files(host),), clients, records, 0, health=health, runner=host.run)
                 for name, driver in ((RBD, Images(host, clients)), (CEPHFS, files)):
-                    service = NodeService(host.name, name, driver, operations)
+                    topology = Topology(host.server.client(), host.name)
+                    service = NodeService(host.name, name, driver, operations, topology)
                     self.services[name] = service
                     tasks.start_soon(Leftovers(service, self._wanted(name)).run)
                 with suppress(TransportError):

@@ -300,7 +300,7 @@ async def a_cluster() -> AsyncIterator[Scene]:
             tasks.cancel_scope.cancel()
 
 
-@settings(max_examples=settings.default.max_examples // 3)
+@settings(max_examples=settings.default.max_examples // 6)
 @given(STEPS)
 @virtual_time
 async def test_whatever_goes_wrong_nobody_writes_beside_another_and_nothing_is_left(
