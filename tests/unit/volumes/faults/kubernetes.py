@@ -234,6 +234,8 @@ class Kubernetes:
             for handle in [handle for handle in host.staged if host.alive and not self._has(host, handle)]:
                 with suppress(*ERRORS):
                     await self._orphan(host, handle)
+            if host.alive:
+                host.in_use = {name for name in host.in_use if self._needs(host, name.partition("^")[2])}
 
     async def _sync(self, pod: Pod) -> None:
         host, wish = pod.host, self.wish(pod.claim)
@@ -262,6 +264,9 @@ class Kubernetes:
     def _has(self, host: Host, handle: str) -> bool:
         wishes = (self.wish(pod.claim) for pod in self.pods.values() if pod.host is host)
         return any(wish is not None and wish.handle == handle for wish in wishes)
+
+    def _needs(self, host: Host, handle: str) -> bool:
+        return handle in host.staged or self._has(host, handle)
 
     async def _orphan(self, host: Host, handle: str) -> None:
         """What pods had that were deleted by force."""
