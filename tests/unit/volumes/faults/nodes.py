@@ -6,7 +6,7 @@ RBD has a driver that is a stand-in. That of CephFS is the real one, over a moun
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from controller.agent.node.driver import Publish, Stage, VolumeError
 from controller.agent.node.leftovers import Leftovers, NodeVolumes, Wanted
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
-from controller.agent.system.command import CommandError
+from controller.agent.system.command import CommandError, Done
 from controller.agent.system.mounts import Mount, at
 from controller.apis.rook.node_report import VolumeClient
 from controller.framework.reports import REPORTS
@@ -78,17 +78,17 @@ class Host:
         device = next((mount.device for mount in self.table if mount.target == source), f"0:{source}")
         self.table.append(Mount(device, "/", target, frozenset({"rw"}), "fuse", source))
 
-    async def run(self, *command: str, **_: Any) -> str:
+    async def run(self, *command: str, deadline: float | None = None, ok: Collection[int] = ()) -> Done:
         """Stands in for mount(8) and umount(8)."""
         await anyio.sleep(WORK_SECONDS / 4)
         if command[0] == "mount":
             self.mount(command[2], command[3])
-            return ""
+            return Done(0)
         mount = at(command[-1], self.table)
         if mount is None:
-            raise CommandError(f"umount: {command[-1]}: not mounted")
+            raise CommandError(command, "not mounted")
         self.table.remove(mount)
-        return ""
+        return Done(0)
 
     def let_go(self, volume: str, *, force: bool = False) -> None:
         """The end of a client, which flushes first."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from controller.agent.system import mounts
@@ -300,7 +300,7 @@ async def a_cluster() -> AsyncIterator[Scene]:
             tasks.cancel_scope.cancel()
 
 
-@settings(max_examples=settings.default.max_examples // 6)
+@settings(max_examples=settings().max_examples // 6, phases=[Phase.generate])
 @given(STEPS)
 @virtual_time
 async def test_whatever_goes_wrong_nobody_writes_beside_another_and_nothing_is_left(
