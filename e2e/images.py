@@ -171,21 +171,22 @@ def _python(build: Build, requirements: str) -> None:
     build.containerfile()
 
 
+def _operator_inputs() -> tuple[str | Path, ...]:
+    """The operator's inputs: its code, and which Java agents it gives to members of Cassandra clusters."""
+    return (*_python_inputs("requirements.txt"), jars.RECIPES_DIRECTORY / "agents")
+
+
 def _operator(build: Build) -> None:
-    """The operator's image: also the Java agents that it gives to members of Cassandra clusters."""
+    """The operator's image: also those Java agents."""
     for jar in store.files(jars.ensure("agents")):
         link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
     _python(build, requirements="requirements.txt")
 
 
-def _agent_inputs() -> tuple[str | Path, ...]:
-    """The agent's inputs. Its gRPC stubs are not in the repository; they are made where they are missing."""
+def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
+    """The code's own. Its gRPC stubs are not in the repository; they are made where they are missing."""
     if not generate.are_there():
         generate.generate()
-    return _python_inputs("requirements-agent.txt")
-
-
-def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
     return (PYTHON, CHECKOUT / requirements, *(CHECKOUT / package for package in SOURCE_PACKAGES))
 
 
@@ -264,7 +265,7 @@ RECIPES = {
             "operator",
             "dev",
             base="base",
-            inputs=lambda: (*_python_inputs("requirements.txt"), jars.RECIPES_DIRECTORY / "agents"),
+            inputs=_operator_inputs,
             build=_operator,
         ),
         Recipe("agent-base", "trixie", base="base"),
@@ -272,7 +273,7 @@ RECIPES = {
             "agent",
             "dev",
             base="agent-base",
-            inputs=_agent_inputs,
+            inputs=lambda: _python_inputs("requirements-agent.txt"),
             build=partial(_python, requirements="requirements-agent.txt"),
         ),
     )
