@@ -31,6 +31,8 @@ class Recipe:
     """The module in go.mod whose version the programs should report as theirs."""
     version_flags: str = ""
     """Linker flags that set that version: `{version}` without the leading v, `{major}`, `{minor}`."""
+    usual: bool = True
+    """Whether the environment and its tests need them; others take minutes, and are built where they are named."""
 
 
 _KUBERNETES_VERSION = (
@@ -106,6 +108,7 @@ RECIPES = (
         },
         versioned_by="k8s.io/kubernetes",
         version_flags=_KUBERNETES_VERSION,
+        usual=False,
     ),
     Recipe("node", {"pause": "rook.example/e2e/node/pause", "podnet": "rook.example/e2e/node/podnet"}),
 )
