@@ -48,6 +48,7 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         name: The caller's name for it.
         size: Its bytes: as asked for until it is there, then as it is.
         attributes: `Volume.attributes`.
+        place: Where it is reached from: labels of nodes; none: from every node.
         source: What it began as a copy of, by kind and handle; empty: of nothing.
         handle: Its CSI handle; empty: it is not there yet.
         published: The nodes that may use it.
@@ -59,6 +60,7 @@ class VolumeRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     name: str
     size: int
     attributes: dict[str, str]
+    place: dict[str, str] = msgspec.field(default_factory=dict)
     source: str = ""
     handle: str = ""
     published: dict[str, Publication] = msgspec.field(default_factory=dict)

@@ -14,6 +14,7 @@ import grpc
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError
 from controller.runtime.kube import ObjectMeta, StorageClass
+from controller.volumes.backend import Choice
 from controller.volumes.capabilities import (
     BLOCK,
     FILESYSTEM,
@@ -25,11 +26,13 @@ from controller.volumes.capabilities import (
     modes_problem,
 )
 from controller.volumes.claims.objects import CSI, FSTYPE
+from controller.volumes.places import in_words, is_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.csi.records import Publication, VolumeRecord
+    from controller.volumes.backend import Description
     from controller.volumes.capabilities import Capabilities
 
 DEFAULT_BYTES = 1 << 30
@@ -167,14 +170,37 @@ def keeps_apart(publication: Publication, capabilities: Capabilities) -> bool:
     return exclusive(capabilities, (publication.mode,), BLOCK if publication.block else FILESYSTEM)
 
 
-def differs(record: VolumeRecord, attributes: Mapping[str, str], wanted: Range, source: str) -> str:
-    """In what a volume that is there differs from one of its name that is asked for; empty: it does not."""
+def choices_for(described: Description, asked: csi_pb2.TopologyRequirement) -> Sequence[Choice]:
+    """The volumes of which one may be made, the best first.
+
+    Raises:
+        CsiError: RESOURCE_EXHAUSTED: none is reached from where it is asked for.
+    """
+    choices = described.choices or (Choice(volume=described.volume, place=described.place),)
+    if not asked.requisite and not asked.preferred:
+        return choices
+    wanted = [topology.segments for topology in (*asked.preferred, *asked.requisite)]
+    # One at a place is for all nodes that have its labels; what is asked for may have more labels, or fewer.
+    fitting = [c for segments in wanted for c in choices if not c.place or is_at(segments, c.place)]
+    if not fitting:
+        places = " or ".join(dict.fromkeys(in_words(choice.place) for choice in choices))
+        raise CsiError(
+            grpc.StatusCode.RESOURCE_EXHAUSTED, f"accessibility_requirements name other places: expected {places}"
+        )
+    return fitting
+
+
+def differs(record: VolumeRecord, choices: Sequence[Choice], wanted: Range, source: str) -> str:
+    """In what a volume that is there differs from those of its name that are asked for; empty: it does not."""
     if not wanted.has(record.size):
         return f"it has {record.size} bytes, asked for are {wanted}"
     if record.source != source:
         return f"it began as {record.source or 'an empty one'}, asked for is {source or 'an empty one'}"
-    changed = sorted(key for key, value in attributes.items() if record.attributes.get(key) != value)
-    return f"other parameters are asked for ({', '.join(changed)})" if changed else ""
+    changed = [
+        sorted(key for key, value in choice.volume.attributes.items() if record.attributes.get(key) != value)
+        for choice in choices
+    ]
+    return f"other parameters are asked for ({', '.join(changed[0])})" if all(changed) else ""
 
 
 def page[T](found: Sequence[T], key: Callable[[T], str], token: str, most: int) -> tuple[Sequence[T], str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import grpc
+import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from controller.agent.node import csi_pb2, csi_pb2_grpc
@@ -16,7 +17,7 @@ from controller.agent.node.calls import CsiError, status_of
 from controller.csi import requests
 from controller.csi.records import Publication
 from controller.csi.requests import require, uid_of
-from controller.csi.volumes import serving
+from controller.csi.volumes import Asked, serving
 from controller.framework.text import brief
 from controller.runtime.leader import NotLeaderError
 from controller.volumes.backend import BackendError, ParameterError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from controller.csi.volumes import Volumes
     from controller.volumes.backend import Snapshots, VolumeBackend
     from controller.volumes.drivers import Drivers
+
+_log = structlog.get_logger(__name__)
 
 _Rpc = csi_pb2.ControllerServiceCapability.RPC
 
@@ -100,11 +103,18 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
         if backend.driver_of(found) != self._driver:
             raise BackendError(f"CSI driver {self._driver} is not served now")
 
-        async def operation() -> VolumeRecord:
-            described = backend.describe(found, uid, filesystem=any(c.HasField("mount") for c in asked))
-            return await self._volumes.create(backend, request.name, uid, described, wanted, source)
-
-        record = await self._run(uid, operation, "CreateVolume")
+        described = backend.describe(found, uid, filesystem=any(c.HasField("mount") for c in asked))
+        if described.unserved:
+            _log.warning("parameters have no effect", driver=self._driver, parameters=list(described.unserved))
+        new = Asked(
+            name=request.name,
+            uid=uid,
+            choices=requests.choices_for(described, request.accessibility_requirements),
+            options=described.options,
+            size=wanted,
+            source=source,
+        )
+        record = await self._run(uid, lambda: self._volumes.create(backend, new), "CreateVolume")
         return csi_pb2.CreateVolumeResponse(volume=_volume(record))
 
     async def DeleteVolume(  # noqa: N802
@@ -230,7 +240,7 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
     async def GetCapacity(  # noqa: N802
         self, request: csi_pb2.GetCapacityRequest, context: Any
     ) -> csi_pb2.GetCapacityResponse:
-        """Not declared: volumes are thin, and what is free is the pool's, not theirs."""
+        """Not declared: how much fits depends on parameters, which this call may lack."""
         raise _undeclared("GET_CAPACITY")
 
     async def ControllerGetVolume(  # noqa: N802
@@ -310,6 +320,7 @@ def _volume(record: VolumeRecord) -> csi_pb2.Volume:
         capacity_bytes=record.size,
         volume_context=record.attributes,
         content_source=content,
+        accessible_topology=[csi_pb2.Topology(segments=record.place)] if record.place else [],
     )
 
 

@@ -69,6 +69,6 @@ def service_of(
 
 def add(server: grpc.aio.Server, driver: str, service: ControllerService) -> None:
     """Adds a controller service, and who it is, to a server."""
-    identity = IdentityService(driver, installed_version(), service.problem, controller=True)
+    identity = IdentityService(driver, installed_version(), service.problem, controller=True, places=True)
     csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
     csi_pb2_grpc.add_ControllerServicer_to_server(service, server)

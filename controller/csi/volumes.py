@@ -8,23 +8,40 @@ from typing import TYPE_CHECKING
 
 import grpc
 import msgspec
-import structlog
 
 from controller.agent.node.calls import CsiError
 from controller.csi.records import Publication, VolumeRecord
 from controller.csi.requests import differs, keeps_apart, size_within
 from controller.volumes.backend import BackendError, GoneError, NewVolume, Source, Volume
-from controller.volumes.places import ANYWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from controller.csi.guard import Guard
     from controller.csi.records import Records, SnapshotRecord, Stored
     from controller.csi.requests import Range
-    from controller.volumes.backend import Description, VolumeBackend
+    from controller.volumes.backend import Choice, VolumeBackend
 
-_log = structlog.get_logger(__name__)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A volume that is asked for.
+
+    Attributes:
+        name: The caller's name.
+        uid: The uid that was made of it.
+        choices: What it may be, the best first.
+        options: `NewVolume.options`.
+        size: Its bytes.
+        source: What it begins as a copy of, as records have it.
+    """
+
+    name: str
+    uid: str
+    choices: Sequence[Choice]
+    options: Mapping[str, str]
+    size: Range
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +60,42 @@ class Volumes:
     snapshots: Records[SnapshotRecord]
     guard: Guard
 
-    async def create(
-        self, backend: VolumeBackend, name: str, uid: str, described: Description, wanted: Range, source: str
-    ) -> VolumeRecord:
+    async def create(self, backend: VolumeBackend, asked: Asked) -> VolumeRecord:
         """Makes the volume of a name; one that is there already is returned.
 
         Args:
             backend: The storage system.
-            name: The caller's name.
-            uid: The uid that was made of it.
-            described: What it is to be.
-            wanted: Its size.
-            source: What it begins as a copy of, as records have it.
+            asked: What is asked for.
         """
-        volume = described.volume
-        stored = await self.records.of_uid(uid)
+        name, wanted = asked.name, asked.size
+        stored = await self.records.of_uid(asked.uid)
         if stored is not None:
             if stored.record.deleting:
                 raise CsiError(grpc.StatusCode.ABORTED, f"volume {name!r} is being destroyed")
-            if difference := differs(stored.record, volume.attributes, wanted, source):
+            if difference := differs(stored.record, asked.choices, wanted, asked.source):
                 raise CsiError(grpc.StatusCode.ALREADY_EXISTS, f"volume {name!r} is there, but {difference}")
             if stored.record.handle:
                 return stored.record
-        origin = await self._origin(source)
+        origin = await self._origin(asked.source)
         least = origin.size if origin is not None else 0
         if stored is None:
             size = max(size_within(wanted), least)
             if not wanted.has(size):
                 raise CsiError(grpc.StatusCode.OUT_OF_RANGE, f"its source has {least} bytes, asked for are {wanted}")
+            best = asked.choices[0]
             made = VolumeRecord(
-                uid=uid, driver=self.driver, name=name, size=size, attributes=dict(volume.attributes), source=source
+                uid=asked.uid,
+                driver=self.driver,
+                name=name,
+                size=size,
+                attributes=dict(best.volume.attributes),
+                place=dict(best.place),
+                source=asked.source,
             )
             stored = await self.records.add(made)
-        for parameter in described.unserved:
-            _log.warning("parameter has no effect", driver=self.driver, volume=name, parameter=parameter)
         record = stored.record
         created = await backend.create(
-            NewVolume(
-                volume=record.volume, size=record.size, options=described.options, topology=ANYWHERE, source=origin
-            )
+            NewVolume(volume=record.volume, size=record.size, options=asked.options, source=origin)
         )
         done = msgspec.structs.replace(
             record, handle=created.handle, size=created.size, attributes={**record.attributes, **created.attributes}

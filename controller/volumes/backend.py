@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from controller.runtime.kube import CsiVolumeSource, StorageClass
     from controller.volumes.capabilities import Capabilities
-    from controller.volumes.places import Place, Topology
+    from controller.volumes.places import Place
 
 
 class BackendError(Exception):
@@ -73,14 +73,12 @@ class NewVolume:
         volume: The volume, by `Description.volume`.
         size: Its bytes at least.
         options: `Description.options`.
-        topology: Where it is to be reached from; anywhere, where the backend has no `Capabilities.topology_keys`.
         source: What it begins as a copy of, where `Capabilities.sources` has its kind; None: it begins empty.
     """
 
     volume: Volume
     size: int
     options: Mapping[str, str]
-    topology: Topology
     source: Source | None = None
 
 
@@ -91,13 +89,11 @@ class Created:
     Attributes:
         handle: Its CSI volume handle.
         size: Its real size in bytes.
-        places: From where it is reached; empty: from every node.
         attributes: What is known of it only now, beside `Volume.attributes`; such as its path.
     """
 
     handle: str
     size: int
-    places: tuple[Place, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -139,16 +135,31 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A volume that a claim may get, where its class leaves several to choose from.
+
+    Attributes:
+        volume: The volume.
+        place: Where it is reached from.
+    """
+
+    volume: Volume
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a StorageClass asks for a new volume.
 
     Attributes:
-        volume: The volume that it will be.
+        volume: The volume that it will be; of several choices the first, until one is made.
         secret_namespace: Where Secrets are that the class does not name.
         stage_secret: The Secret that nodes use, where the class does not name it.
         expand_secret: The Secret that `controllerExpandSecretRef` names, where the class does not.
         options: How it is made, for `VolumeBackend.create`: what matters only then.
         unserved: Parameters that have no effect.
+        choices: The volumes that the claim may get, the best first; empty: only the one.
+        place: Where it is reached from.
     """
 
     volume: Volume
@@ -157,6 +168,8 @@ class Description:
     expand_secret: str
     options: Mapping[str, str] = field(default_factory=dict)
     unserved: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    place: Place = field(default_factory=dict)
 
 
 class VolumeBackend(Protocol):
@@ -246,6 +259,38 @@ class VolumeBackend(Protocol):
             volume: The volume.
             told: What a node that has it attached was told; empty for one that has not. Values that cannot have
                 changed since are not asked for again.
+        """
+        ...
+
+
+LARGEST = 1 << 60
+"""Bytes: what a storage system without a limit to the size of a volume says that its largest one has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What fits into new volumes of a class.
+
+    Attributes:
+        place: Where they are reached from.
+        free: The bytes that can be written, together.
+        largest: The bytes of the largest volume that can be made; more than is free where volumes are thin.
+    """
+
+    place: Place
+    free: int
+    largest: int
+
+
+class Rooms(Protocol):
+    """What a storage system that knows how much fits into it has beside its `VolumeBackend`."""
+
+    async def of(self, storage_class: StorageClass) -> tuple[Room, ...]:
+        """The room for new volumes of a class, for each place at which they are reached.
+
+        Raises:
+            ParameterError: The class' parameters cannot be served, or name what does not exist.
+            BackendError: It is not known now.
         """
         ...
 

@@ -33,9 +33,9 @@ class Capabilities:
             system itself keeps apart who writes.
         expands: When volumes grow.
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
-        topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
-            reached from every node.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
+        knows_room: Whether it tells how much fits, by `Rooms`: then the scheduler waits until it is told, and sends no
+            pod where its volume does not fit.
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
 
@@ -45,8 +45,8 @@ class Capabilities:
     attaches: bool = True
     expands: Expansion = "online"
     nodes_expand: bool = True
-    topology_keys: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    knows_room: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
 
 
@@ -86,4 +86,6 @@ def csi_driver(capabilities: Capabilities) -> JsonObject:
         "fsGroupPolicy": capabilities.fs_group,
         "volumeLifecycleModes": ["Persistent"],
     }
+    if capabilities.knows_room:
+        spec["storageCapacity"] = True
     return spec

@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
+    from controller.volumes.backend import Rooms, Snapshots, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -24,14 +24,24 @@ class Drivers:
     Attributes:
         backends: Them; each knows drivers of other names than the others.
         snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
+        rooms: By the name of a backend, what tells how much fits; not there: that is not known.
     """
 
     backends: list[VolumeBackend] = field(default_factory=list)
     snapshots: dict[str, Snapshots] = field(default_factory=dict)
+    rooms: dict[str, Rooms] = field(default_factory=dict)
 
-    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None) -> None:
-        """Has a storage system serve its drivers, too; `snapshots`: what takes snapshots of its volumes, if it can."""
+    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None, *, rooms: Rooms | None = None) -> None:
+        """Has a storage system serve its drivers, too.
+
+        Args:
+            backend: The storage system.
+            snapshots: What takes snapshots of its volumes, if it can.
+            rooms: What tells how much fits into it, if that is known.
+        """
         self.backends.append(backend)
+        if rooms is not None:
+            self.rooms[backend.name] = rooms
         if snapshots is not None:
             self.snapshots[backend.name] = snapshots
 

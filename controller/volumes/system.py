@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.runtime.controller import Controller
+from controller.runtime.kube import CSI_STORAGE_CAPACITY, CsiStorageCapacity
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
 from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
+from controller.volumes.capacity.act import BY_CLASS as CAPACITY_BY_CLASS
+from controller.volumes.capacity.act import Capacities
+from controller.volumes.capacity.analyze import MANAGER, MANAGER_LABEL
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
@@ -48,6 +52,7 @@ class VolumeControllers:
         caches: What the API server has of volumes.
         claims: Provisions and expands.
         volumes: Reclaims.
+        capacities: Tells the scheduler how much fits.
         attachments: Attaches.
     """
 
@@ -56,6 +61,7 @@ class VolumeControllers:
     claims: Controller
     volumes: Controller
     attachments: Controller
+    capacities: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -73,6 +79,14 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     caches = caches_of(manager.informers, drivers, namespace)
     client, events = manager.client, manager.events
     attachments = caches.attachments
+    told = manager.informers.informer(
+        CSI_STORAGE_CAPACITY,
+        CsiStorageCapacity,
+        namespaces=(namespace,),
+        label_selector=f"{MANAGER_LABEL}={MANAGER}",
+        optional=True,
+    )
+    told.add_index(CAPACITY_BY_CLASS, lambda found: (found.storage_class_name,))
     serving = VolumeControllers(
         drivers,
         caches,
@@ -80,6 +94,10 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         volumes=_controller("volumes", PersistentVolumes(client, events, caches, drivers)),
         attachments=_controller(
             "attachments", Attachments(client, events, Observer(client, caches, namespace, drivers))
+        ),
+        # One at a time: all ask for the same, which is remembered for a moment.
+        capacities=_controller(
+            "capacities", Capacities(client, manager.applier, caches, told, drivers, namespace), workers=1
         ),
     )
 
@@ -104,7 +122,9 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
-    for controller in (serving.claims, serving.volumes, serving.attachments):
+    serving.capacities.watch(caches.classes)
+    serving.capacities.watch(told, lambda found: [Request("", found.storage_class_name)])
+    for controller in (serving.claims, serving.volumes, serving.attachments, serving.capacities):
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     return serving
@@ -125,9 +145,9 @@ async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -
     manager.add(controller)
 
 
-def _controller(name: str, reconciler: Reconciler) -> Controller:
+def _controller(name: str, reconciler: Reconciler, *, workers: int = WORKERS) -> Controller:
     backoff = ItemExponentialBackoff[Request](FIRST_RETRY, LAST_RETRY)
-    return Controller(name, reconciler, workers=WORKERS, rate_limiter=backoff)
+    return Controller(name, reconciler, workers=workers, rate_limiter=backoff)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:

@@ -24,6 +24,7 @@ from controller.agent.node.clients import Clients
 from controller.agent.node.identity import IdentityService
 from controller.agent.node.server import serving_on
 from controller.agent.node.service import NodeService
+from controller.agent.node.topology import Topology
 from controller.agent.rbd.devices import RbdDevices
 from controller.agent.system import loop, mounts
 from controller.agent.system.command import run
@@ -81,7 +82,8 @@ async def served(client: Client, namespace: str, directory: Path) -> AsyncIterat
         server = await stack.enter_async_context(serving_on(found.node, (Interceptor(CollectorRegistry()),)))
         identity = IdentityService(driver, "test", block.usable, controller=True)
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
-        csi_pb2_grpc.add_NodeServicer_to_server(NodeService(node, driver, block, Operations(tasks)), server)
+        service = NodeService(node, driver, block, Operations(tasks), Topology(client, node))
+        csi_pb2_grpc.add_NodeServicer_to_server(service, server)
         await server.start()
         told = Interceptor(CollectorRegistry(), metric=system.METRIC, status=status)
         server = await stack.enter_async_context(serving_on(found.controller, (told,)))

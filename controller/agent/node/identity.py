@@ -21,6 +21,7 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
         version: This program's version.
         problem: Why no volume can be served now; empty when it can.
         controller: Whether the driver has a controller service, too; it may have another socket.
+        places: Whether volumes may be for some nodes only, as far as it is known where nodes are.
     """
 
     def __init__(
@@ -30,11 +31,13 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
         problem: Callable[[], Awaitable[str]],
         *,
         controller: bool = False,
+        places: bool = False,
     ) -> None:
         self._driver = driver
         self._version = version
         self._problem = problem
         self._controller = controller
+        self._places = places
 
     async def GetPluginInfo(  # noqa: N802
         self, request: csi_pb2.GetPluginInfoRequest, context: Any
@@ -45,11 +48,11 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
     async def GetPluginCapabilities(  # noqa: N802
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: Any
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """Whether a controller service may be asked. Kubernetes needs none: the operator serves it through its API."""
+        """What there is beside the node service. Kubernetes asks for no controller service: the operator is that."""
         volumes, service = csi_pb2.PluginCapability.VolumeExpansion, csi_pb2.PluginCapability.Service
         found = [csi_pb2.PluginCapability(volume_expansion=volumes(type=volumes.ONLINE))]
-        if self._controller:
-            found.append(csi_pb2.PluginCapability(service=service(type=service.CONTROLLER_SERVICE)))
+        kinds = {service.CONTROLLER_SERVICE: self._controller, service.VOLUME_ACCESSIBILITY_CONSTRAINTS: self._places}
+        found += [csi_pb2.PluginCapability(service=service(type=kind)) for kind, has in kinds.items() if has]
         return csi_pb2.GetPluginCapabilitiesResponse(capabilities=found)
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:  # noqa: N802

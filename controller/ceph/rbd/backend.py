@@ -17,6 +17,7 @@ from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
+from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.snapshots import RbdSnapshots
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
@@ -59,6 +60,7 @@ CAPABILITIES = Capabilities(
     file_systems=("ext4", "xfs"),
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
+    knows_room=True,
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 
@@ -76,6 +78,7 @@ class RbdBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        rooms: How much fits.
     """
 
     name = "rbd"
@@ -95,6 +98,7 @@ class RbdBackend:
         self._calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
+        self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -221,7 +225,7 @@ def register(
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
-    volumes.drivers.add(backend, backend.snapshots)
+    volumes.drivers.add(backend, backend.snapshots, rooms=backend.rooms)
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:
         """The claims of classes of before CSI that are for this cluster."""

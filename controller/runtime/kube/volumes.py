@@ -5,7 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from controller.apis.meta import ApiStruct, Condition, ObjectMeta
-from controller.runtime.kube.meta import IntOrString, LocalReference, ObjectReference, ResourceRequirements
+from controller.runtime.kube.meta import (
+    IntOrString,
+    LabelSelector,
+    LocalReference,
+    ObjectReference,
+    ResourceRequirements,
+)
 
 
 class ClaimSpec(ApiStruct, frozen=True, kw_only=True):
@@ -166,3 +172,13 @@ class CsiNode(ApiStruct, frozen=True, kw_only=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: CsiNodeSpec = CsiNodeSpec()
+
+
+class CsiStorageCapacity(ApiStruct, frozen=True, kw_only=True):
+    """A storage.k8s.io/v1 CSIStorageCapacity."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    storage_class_name: str = ""
+    node_topology: LabelSelector | None = None
+    capacity: IntOrString | None = None
+    maximum_volume_size: IntOrString | None = None

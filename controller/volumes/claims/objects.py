@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from controller.framework.quantities import quantity
 from controller.volumes.backend import ParameterError
 from controller.volumes.capabilities import FILESYSTEM
-from controller.volumes.topology import node_affinity
+from controller.volumes.places import node_affinity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,7 +118,7 @@ def persistent_volume(
                 "resourceVersion": claim.metadata.resource_version,
             },
             "csi": csi,
-            **({"nodeAffinity": node_affinity(created.places)} if created.places else {}),
+            **({"nodeAffinity": node_affinity(description.place)} if description.place else {}),
         },
     }
 

@@ -14,6 +14,7 @@ from controller.agent.node.calls import CsiError
 from controller.csi import requests
 from controller.csi.records import Publication, VolumeRecord
 from controller.csi.requests import Range
+from controller.volumes.backend import Choice, Description, Volume
 from tests.unit.volumes.objects import DISKS, SHARES
 
 GIB = 1 << 30
@@ -123,7 +124,8 @@ def test_a_volume_of_the_same_name_is_the_same_or_said_to_differ(
     wanted: Range, source: str, attributes: dict[str, str], differs: str
 ) -> None:
     there = VolumeRecord(uid="u", driver="d", name="n", size=5, attributes={"pool": "a"})
-    found = requests.differs(there, attributes, wanted, source)
+    choice = Choice(volume=Volume(driver="d", attributes=attributes), place={})
+    found = requests.differs(there, [choice], wanted, source)
     assert differs in found
     assert bool(differs) == bool(found)
 
@@ -136,3 +138,31 @@ def test_names_have_128_bytes_at_most(name: str, problem: str) -> None:
         return
     with pytest.raises(CsiError, match=problem):
         requests.require(request, "name")
+
+
+@pytest.mark.parametrize(
+    ("preferred", "requisite", "pools"),
+    [
+        ((), (), ["a", "b"]),
+        (({"zone": "b"},), ({"zone": "a"}, {"zone": "b"}), ["b", "a", "b"]),
+        ((), ({"zone": "b", "rack": "1"},), ["b"]),
+        ((), ({"zone": "c"},), []),
+    ],
+)
+def test_a_volume_is_made_where_it_is_asked_for(
+    preferred: tuple[dict[str, str], ...], requisite: tuple[dict[str, str], ...], pools: list[str]
+) -> None:
+    choices = tuple(Choice(volume=Volume(driver="d", attributes={"pool": zone}), place={"zone": zone}) for zone in "ab")
+    described = Description(
+        volume=choices[0].volume, secret_namespace="x", stage_secret="x", expand_secret="x", choices=choices
+    )
+    asked = csi_pb2.TopologyRequirement(
+        preferred=[csi_pb2.Topology(segments=segments) for segments in preferred],
+        requisite=[csi_pb2.Topology(segments=segments) for segments in requisite],
+    )
+    if not pools:
+        with pytest.raises(CsiError, match="expected zone=a or zone=b") as refused:
+            requests.choices_for(described, asked)
+        assert refused.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        return
+    assert [choice.volume.attributes["pool"] for choice in requests.choices_for(described, asked)] == pools

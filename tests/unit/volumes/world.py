@@ -7,7 +7,7 @@ system is a fake, since the real one is tested in `e2e/`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,6 +186,9 @@ class FakeInformer[T]:
 
     def _stored(self) -> dict[Key, JsonObject]:
         return {key: obj for key, obj in self._world.objects.items() if key[0] == self._plural}
+
+    def list(self) -> Sequence[T]:
+        return [msgspec.convert(obj, self._view) for obj in self._stored().values()]
 
 
 class FakeBackend:
