@@ -6,13 +6,7 @@ from e2e import environment as env
 from e2e.api import Manifest
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
-from e2e.leader import leader
-
-
-def metrics(environment: Environment, pod: Manifest) -> str:
-    name = pod["metadata"]["name"]
-    path = f"/api/v1/namespaces/{env.NAMESPACE}/pods/{name}:9090/proxy/metrics"
-    return environment.api.request("GET", path).decode()
+from e2e.leader import leader, metrics
 
 
 def test_helm_test_passes(environment: Environment) -> None:

@@ -252,7 +252,7 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
     async def ControllerModifyVolume(  # noqa: N802
         self, request: csi_pb2.ControllerModifyVolumeRequest, context: Any
     ) -> csi_pb2.ControllerModifyVolumeResponse:
-        """Not declared: no volume has parameters that can be changed."""
+        """Not declared: attributes are changed by VolumeAttributesClasses, through the API."""
         raise _undeclared("MODIFY_VOLUME")
 
     def _backend(self) -> VolumeBackend:
