@@ -1,9 +1,8 @@
-"""csi-sanity, the conformance tests of CSI: how it is called, and what it found."""
+"""csi-sanity, the conformance tests of CSI: how it is called, and why it may skip tests."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
-from xml.etree import ElementTree
+
+from e2e.junit import Results
 
 PROGRAM = "csi-sanity"
 
@@ -27,24 +26,9 @@ UNDECLARED = {
 """Why tests are skipped, by what they say: the capability that is not declared."""
 
 
-@dataclass(frozen=True)
-class Results:
-    """What csi-sanity found, by the names of its tests.
-
-    Attributes:
-        passed: Those that passed.
-        failed: Those that failed, with what they say.
-        skipped: Those that were skipped, with why.
-    """
-
-    passed: tuple[str, ...]
-    failed: Mapping[str, str]
-    skipped: Mapping[str, str]
-
-    @property
-    def unexplained(self) -> Mapping[str, str]:
-        """The tests that were skipped for another reason than a capability that is not declared."""
-        return {name: why for name, why in self.skipped.items() if why not in UNDECLARED}
+def unexplained(results: Results) -> dict[str, str]:
+    """The tests that were skipped for another reason than a capability that is not declared, with that reason."""
+    return {name: why for name, why in results.skipped.items() if why not in UNDECLARED}
 
 
 def command(
@@ -84,19 +68,3 @@ def command(
         "-ginkgo.no-color",
         *given,
     ]
-
-
-def read(junit: str | bytes) -> Results:
-    """What the report of a run says, in JUnit's form."""
-    passed, failed, skipped = [], {}, {}
-    for case in ElementTree.fromstring(junit).iter("testcase"):  # noqa: S314 - our own program's
-        name, state = case.get("name", ""), case.get("status", "")
-        if state == "passed" and name.startswith("[It]"):
-            passed.append(name)
-        for why in case.findall("skipped"):
-            message = why.get("message", "")
-            skipped[name] = message.removeprefix("skipped - ")
-        for kind in ("failure", "error"):
-            for why in case.findall(kind):
-                failed[name] = f"{why.get('message', '')}\n{why.text or ''}"
-    return Results(tuple(passed), failed, {name: why for name, why in skipped.items() if why})
