@@ -86,7 +86,7 @@ class Host:
             return Done(0)
         mount = at(command[-1], self.table)
         if mount is None:
-            raise CommandError(command, "not mounted")
+            raise CommandError(command[0], f"{command[-1]}: not mounted")
         self.table.remove(mount)
         return Done(0)
 
