@@ -18,7 +18,7 @@ import grpc
 import structlog
 
 from controller.agent.node.calls import CsiError
-from controller.agent.node.publish import not_staged, publish_directory, taken, unmount, unpublish
+from controller.agent.node.publish import not_staged, publish_directory, refuse_second_pod, taken, unmount, unpublish
 from controller.agent.system import filesystem, mounts
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name
@@ -268,10 +268,11 @@ class BlockDriver:
 
     async def _mount(self, stage: Stage, device: Device) -> None:
         volume, wanted = stage.volume, stage.access.filesystem or DEFAULT_FILESYSTEM
-        if not filesystem.supported(wanted):
+        if wanted not in filesystem.SUPPORTED:
             raise CsiError(
                 grpc.StatusCode.INVALID_ARGUMENT,
-                f"volume {volume}: file system type {wanted!r} is not served: expected ext4 or xfs",
+                f"volume {volume}: file system type {wanted!r} is not served: expected "
+                f"{' or '.join(filesystem.SUPPORTED)}",
             )
         unfinished = self._unfinished / file_name(volume)
         await filesystem.prepare(self._run, device.path, wanted, unfinished=unfinished, read_only=device.read_only)
@@ -300,7 +301,7 @@ class BlockDriver:
             await filesystem.grow_mounted(self._run, device.path, wanted, stage.path)
         except CommandError as error:
             _log.warning("file system not grown while mounted", volume=volume, error=str(error))
-            if wanted != "ext4":
+            if wanted not in filesystem.EXT:
                 return
             await mounts.unmount(self._run, stage.path)
             try:
@@ -321,10 +322,12 @@ class BlockDriver:
         if device is None or device.problem:
             reason = device.problem if device else "it has no block device here"
             raise CsiError(grpc.StatusCode.FAILED_PRECONDITION, f"volume {volume} is not staged: {reason}")
-        if mounts.at(path, await mounts.table()) is not None:
+        table = await mounts.table()
+        if mounts.at(path, table) is not None:
             if await anyio.to_thread.run_sync(_device_number, path) != _device_number(device.path):
                 raise taken(publish, f"something other than {device.path} is mounted there")
             return
+        refuse_second_pod(publish, _users(device.path, table))
         await anyio.Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         await anyio.Path(path).touch(mode=0o660)
         # For a read-only volume the kubelet gives the container a device rule without write access.
