@@ -291,9 +291,6 @@ class Image:
     def features(self) -> int:
         return self.stored.features
 
-    def stat(self) -> dict[str, int]:
-        return {"obj_size": 4 << 20}
-
     def stripe_count(self) -> int:
         return 1
 

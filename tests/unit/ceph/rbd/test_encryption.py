@@ -12,7 +12,6 @@ from controller.apis.rook.encryption import DEFAULT, DEK, DEK_OF, ENCRYPTED, HEA
 from controller.ceph.rbd.encryption import CONFIG_MAPS, KeyServices
 from controller.runtime.kube import ConfigMap, ObjectMeta
 from controller.volumes.backend import BackendError, NewVolume, Source, Volume
-from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.rbd.librbd import Cluster, CrashError
 from tests.unit.ceph.rbd.test_backend import ConfigMaps
 from tests.unit.ceph.rbd.test_snapshots import COPY, SNAP, image, of_snapshot, operator, snapshot_handle, volume
@@ -56,7 +55,7 @@ def encrypted(uid: str = UID, kms: str = "", **attributes: str) -> Volume:
 
 
 def new(wanted: Volume, size: int = GIB, source: Source | None = None) -> NewVolume:
-    return NewVolume(volume=wanted, size=size, options={}, topology=ANYWHERE, source=source)
+    return NewVolume(volume=wanted, size=size, options={}, source=source)
 
 
 @pytest.mark.parametrize(
