@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
 
-.PHONY: help demo demo-down test test-long check lint unit integration e2e crds reference format docs bench bench-cluster bench-scale clean venv stubs
+.PHONY: help demo demo-down test test-long check lint unit integration e2e conformance crds reference format docs bench bench-cluster bench-scale clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ integration: stubs ## tests against a real etcd and kube-apiserver
 e2e: stubs ## tests on the real kind cluster; a single one: make e2e ARGS='-k postgres'
 	@$(RUN) pytest e2e $(ARGS)
 
+conformance: stubs ## Kubernetes' own storage suite on the kind cluster, hours; writes docs/conformance.md; a part: ARGS='--focus subPath'
+	@$(RUN) e2e.conformance $(ARGS)
+
 crds: venv ## generate the CustomResourceDefinitions from controller/apis, and the chart's CSI drivers
 	@$(RUN) controller.apis --output manifests/crds
 	@rm -f charts/rook/files/crds/*.yaml && cp manifests/crds/*.yaml charts/rook/files/crds/
@@ -57,13 +60,13 @@ format: venv ## format the code and sort imports
 	@$(RUN) ruff check --fix --select I .
 	@$(RUN) ruff format .
 
-bench-cluster: stubs ## measure the demo cluster: seconds to Ready, claim to pod, the operator at rest
-	@$(RUN) bench.cluster
+bench-cluster: stubs ## measure the demo cluster: seconds to Ready, what users wait for, the operator at rest; ARGS='--help'
+	@$(RUN) bench.cluster $(ARGS)
 
 bench: venv ## measure the runtime beside its peers, some hours; a part: make bench ARGS='--quick' (or --help)
 	@$(RUN) bench.runtime $(ARGS)
 
-bench-scale: venv ## measure what the operator costs at 100, 1,000 and 5,000 OSDs, minutes; other sizes: ARGS='--sizes 100'
+bench-scale: venv ## measure what the operator costs by OSDs and by claims, minutes; a part: ARGS='--only volumes' (or --help)
 	@$(RUN) bench.scale $(ARGS)
 
 clean: ## remove what tools left in the checkout; the cache outside it stays

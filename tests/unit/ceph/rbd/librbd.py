@@ -127,6 +127,7 @@ class Cluster:
         self.writes = 0
         self.crash_at: int | None = None
         self.ids = itertools.count(1)
+        self.by_id: dict[str, Stored] = {}
         self.most_parents = 0
         self.namespaces: set[str] = set()
 
@@ -160,7 +161,7 @@ class Cluster:
     def add(self, pool: str, name: str, data: str = "", size: int = 1) -> Stored:
         """Puts an image there, as by somebody else."""
         image = Stored(f"id{next(self.ids)}", name, self.pools[pool], size, data)
-        self.pools[pool].images[name] = image
+        self.pools[pool].images[name] = self.by_id[image.id] = image
         return image
 
     def RBD(self) -> Self:  # noqa: N802  librbd's name
@@ -200,7 +201,7 @@ class Cluster:
             raise ImageNotFound
         self._remove(ioctx.images[name])
         self.write()
-        del ioctx.images[name]
+        del self.by_id[ioctx.images.pop(name).id]
 
     def _remove(self, image: Stored) -> None:
         if any(snap.namespace != IN_TRASH for snap in image.snaps):
@@ -243,7 +244,7 @@ class Cluster:
             raise ImageNotFound
         self._remove(ioctx.trash[image_id])
         self.write()
-        del ioctx.trash[image_id]
+        del self.by_id[ioctx.trash.pop(image_id).id]
 
     def left(self) -> list[str]:
         """All images, those in the trash included."""
@@ -259,9 +260,8 @@ class Image:
     ) -> None:
         found = ioctx.images.get(name)
         if image_id:
-            everything = (*ioctx.images.values(), *ioctx.trash.values())
-            found = next((image for image in everything if image.id == image_id), None)
-        if found is None:
+            found = ioctx.cluster.by_id.get(image_id)
+        if found is None or found.pool is not ioctx:
             raise ImageNotFound
         self.stored = found
         self.at = None
@@ -345,8 +345,8 @@ class Image:
 
     def list_children(self) -> list[tuple[str, str]]:
         assert self.at is not None
-        pools = self._cluster.pools.values()
-        return [(p.name, image.name) for p in pools for image in p.images.values() if image.id in self.at.clones]
+        children = (self._cluster.by_id.get(child) for child in sorted(self.at.clones))
+        return [(c.pool.name, c.name) for c in children if c is not None and c.name in c.pool.images]
 
     def get_parent_image_spec(self) -> dict[str, str]:
         if self.stored.parent is None:
