@@ -32,6 +32,7 @@ async def counted(claims: int, decoded: Counter[str]) -> dict[str, tuple[float, 
     return found
 
 
+@pytest.mark.timeout(600)
 async def test_what_a_claim_costs_does_not_grow_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("rados", "rbd"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))  # what the simulation replaces is put back
