@@ -15,7 +15,7 @@ from bench.scale.storage import FILESYSTEM, POOL
 from bench.scale.world import NAMESPACE
 from controller.apis.ceph import CEPH_BLOCK_POOL_RADOS_NAMESPACE, CEPH_CLIENT, CEPH_FILESYSTEM_SUBVOLUME_GROUP
 from controller.runtime.kube import PV, PVC, STORAGE_CLASS, resource_of
-from controller.volumes.claims.objects import STORAGE_PROVISIONERS
+from controller.volumes.claims.objects import CLAIM_FINALIZER, STORAGE_PROVISIONERS
 from controller.volumes.snapshots.kinds import CONTENTS, GROUP, SNAPSHOT_CLASSES, SNAPSHOTS
 from e2e.api import load
 from e2e.environment import EXAMPLES
@@ -56,16 +56,15 @@ class Demand:
 
 @dataclass
 class Binder:
-    """Binds claims to the PersistentVolumes that are made for them, and counts what is done.
+    """Binds claims to the PersistentVolumes that are made for them, and sees which objects have what was asked for.
 
     Attributes:
         server: The API server.
-        wanted: The demand that is counted.
+        waiting: Those that have not, with what they wait for, by collection and key.
     """
 
     server: ApiServer
-    wanted: Demand | None = None
-    _done: set[tuple[str, str]] = field(default_factory=set)
+    waiting: dict[tuple[object, object], Callable[[JsonObject], bool]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Follows the objects for ever; costs nothing for those that do not change."""
@@ -79,24 +78,17 @@ class Binder:
                 seen = record.version
                 if record.collection == (PV.group, PV.plural) and record.type == "ADDED":
                     self._bind(record.object)
-                self._count(record.collection, record.key, record.object)
+                done = self.waiting.get((record.collection, record.key))
+                if done is not None and done(record.object):
+                    del self.waiting[record.collection, record.key]
                 if number % AT_ONCE == 0:
                     await anyio.lowlevel.checkpoint()
 
-    def begin(self, wanted: Demand) -> None:
-        """Counts from now on what is done of a demand."""
-        self.wanted = wanted
-        self._done.clear()
-
-    @property
-    def done(self) -> int:
-        """How many objects have what was asked for."""
-        return len(self._done)
-
-    def _count(self, collection: tuple[str, str], key: tuple[str, str], obj: JsonObject) -> None:
-        wanted = self.wanted
-        if wanted is not None and collection == (wanted.resource.group, wanted.resource.plural) and wanted.done(obj):
-            self._done.add(key)
+    def expect(self, demand: Demand, resource: Resource, obj: JsonObject) -> None:
+        """Waits for an object that is about to be made, if it is of the kind that the demand is for."""
+        if resource == demand.resource:
+            key = (obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+            self.waiting[(resource.group, resource.plural), key] = demand.done
 
     def _bind(self, volume: JsonObject) -> None:
         reference = volume["spec"]["claimRef"]
@@ -152,9 +144,8 @@ SORTS = (
 
 def is_bound(claim: JsonObject) -> bool:
     """Whether a claim has its volume, and the operator has nothing to do with it any more."""
-    return claim.get("status", {}).get("phase") == "Bound" and "volumes.rook.io/provisioning" not in str(
-        claim["metadata"].get("finalizers", "")
-    )
+    held = CLAIM_FINALIZER in claim["metadata"].get("finalizers", ())
+    return claim.get("status", {}).get("phase") == "Bound" and not held
 
 
 def is_taken(content: JsonObject) -> bool:
