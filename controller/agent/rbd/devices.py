@@ -19,6 +19,7 @@ from controller.agent.rbd.protocol import Image
 from controller.agent.rbd.unlock import Question, UnlockError, ask
 from controller.agent.system.command import run
 from controller.agent.system.task_limit import room_for
+from controller.apis.rook.encryption import MONITORS
 from controller.apis.rook.node_report import Mapper as NodeMapper
 
 if TYPE_CHECKING:
@@ -207,8 +208,8 @@ def image_of(stage: Stage) -> Image:
     Raises:
         CsiError: The attacher did not say.
     """
-    told = stage.told
-    for key in ("monitors", "pool", "imageName"):
+    told, monitors = stage.told, MONITORS if is_encrypted(stage) else "monitors"
+    for key in (monitors, "pool", "imageName"):
         if not told.get(key):
             raise CsiError(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -216,7 +217,7 @@ def image_of(stage: Stage) -> Image:
                 "VolumeAttachment's status.attachmentMetadata",
             )
     return Image(
-        monitors=tuple(told["monitors"].split(",")),
+        monitors=tuple(told[monitors].split(",")),
         pool=told["pool"],
         namespace=told.get("radosNamespace", ""),
         name=told["imageName"],

@@ -29,6 +29,11 @@ DEFAULT, METADATA = "default", "metadata"
 KMS_TYPE = "encryptionKMSType"
 """What the attachment of an encrypted volume tells: `DEFAULT` or `METADATA`."""
 
+MONITORS = "monitorsForEncrypted"
+"""In place of "monitors" in what the attachment of an encrypted volume tells: an agent from before there were any asks
+for that one, and would write what is not encrypted.
+"""
+
 HEADER = 16 << 20
 """Bytes of a LUKS2 header, with all that cryptsetup keeps free for keys."""
 

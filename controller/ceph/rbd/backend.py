@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
-from controller.apis.rook.encryption import KMS_TYPE
+from controller.apis.rook.encryption import KMS_TYPE, MONITORS
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
 from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
@@ -222,8 +222,8 @@ class RbdBackend:
         }
         if attributes.get("radosNamespace"):
             metadata["radosNamespace"] = attributes["radosNamespace"]
-        if kms := self._kms_of(volume):
-            metadata[KMS_TYPE] = kms
+        if kms := told.get(KMS_TYPE) or self._kms_of(volume):
+            metadata |= {KMS_TYPE: kms, MONITORS: metadata.pop("monitors")}
         return metadata
 
     def _kms_of(self, volume: Volume) -> str:

@@ -14,14 +14,14 @@ from controller.agent.node.driver import Access, Stage
 from controller.agent.rbd.devices import RbdDevices
 from controller.agent.rbd.mapper import MappingError
 from controller.agent.rbd.unlock import Question, UnlockError
-from controller.apis.rook.encryption import DEFAULT, KMS_TYPE, METADATA
+from controller.apis.rook.encryption import DEFAULT, KMS_TYPE, METADATA, MONITORS
 from tests.unit.agent.standin import DRIVER, FileMapper, Operator, needs_loop_devices
 
 pytestmark = needs_loop_devices
 
 PASS = "of the Secret"
 SECRETS = {"userID": "csi-rbd-node", "userKey": "c2VjcmV0", "encryptionPassphrase": PASS}
-TOLD = {"monitors": "10.0.0.1:6789", "pool": "p", "imageName": "image", KMS_TYPE: METADATA}
+TOLD = {MONITORS: "10.0.0.1:6789", "pool": "p", "imageName": "image", KMS_TYPE: METADATA}
 
 
 class Node:
@@ -50,6 +50,8 @@ class Node:
             "told": TOLD,
             "secrets": SECRETS,
         }
+        if changes.get("attributes", made["attributes"]).get("encrypted") != "true":
+            made["told"] = {"monitors": TOLD[MONITORS], **TOLD}
         return Stage(**made | changes)
 
 
@@ -81,6 +83,10 @@ async def test_one_that_is_not_encrypted_is_not_unlocked(place: Node, mapper: Fi
     [
         ({"secrets": SECRETS | {"encryptionPassphrase": ""}}, "node-stage-secret-name has no encryptionPassphrase"),
         ({"told": {**TOLD, KMS_TYPE: ""}}, "encryptionKMSType.* is '': expected default or metadata"),
+        (
+            {"told": {**TOLD, MONITORS: "", "monitors": "10.0.0.1:6789"}},
+            r"publish_context\['monitorsForEncrypted'\] is empty",
+        ),
         ({"attributes": {"encrypted": "true", "encryptionType": "file"}}, "is 'file': expected 'block'"),
     ],
 )

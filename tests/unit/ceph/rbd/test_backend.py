@@ -283,7 +283,11 @@ async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "imageFeatures": "5",
     }
     encrypted = replace(IMAGE, attributes={**IMAGE.attributes, "encrypted": "true"})
-    assert await on(Pool(), monkeypatch).attachment(encrypted, {}) == {**told, "encryptionKMSType": "default"}
+    plain = {key: value for key, value in told.items() if key != "monitors"}
+    sealed = {**plain, "monitorsForEncrypted": "10.0.0.1:6789", "encryptionKMSType": "default"}
+    assert await on(Pool(), monkeypatch).attachment(encrypted, {}) == sealed, "an old agent cannot map it as it is"
+    kept = {**sealed, "encryptionKMSType": "metadata"}
+    assert await on(Pool(), monkeypatch).attachment(encrypted, kept) == kept
     secure = on(Pool(), monkeypatch, clusters=(ceph_cluster(encryption={"enabled": True}),))
     assert await secure.attachment(IMAGE, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
 
