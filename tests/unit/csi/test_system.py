@@ -23,7 +23,8 @@ KINDS = csi_pb2.PluginCapability.Service
 
 
 async def test_each_driver_has_its_socket_which_goes_with_the_lead() -> None:
-    world, runnables = World(), []
+    world = World()
+    runnables: list[Any] = []
     registry = CollectorRegistry()
     manager: Any = SimpleNamespace(registry=registry, client=world.client(), add_runnable=runnables.append)
     volumes: Any = SimpleNamespace(caches=caches_of(world), drivers=Drivers([FakeBackend(world)]))
