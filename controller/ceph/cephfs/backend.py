@@ -148,12 +148,12 @@ class CephfsBackend:
         """Puts the client on the OSDs' blocklist. MDS daemons end the sessions of clients that are on it."""
         await fence(self._cluster(volume), holder, named(volume))
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster and file system it is, and where the mons are."""
         check(volume)
         namespace = volume.attributes["clusterID"]
         way = await self._ways.to(self._cluster(volume), namespace, named(volume))
-        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **way.told}
+        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **way.told(node)}
 
     def _cluster(self, volume: Volume) -> RadosCluster:
         return self._drivers.cluster(volume.attributes.get("clusterID", ""), named(volume), self._connections)

@@ -473,7 +473,8 @@ async def test_the_kernel_mounts_where_it_can(node: Node) -> None:
     mounter = KernelMounter(runner=kernel, proc=node.directory, release="6.1.0-18-amd64")
     target = node.directory / "target"
     target.mkdir()
-    asked = asked_of(stage_of({"kernelMountOptions": "noatime"}, {**TOLD, "msMode": "secure"}))
+    told = {**TOLD, "msMode": "secure", "crushLocation": "zone:a|host:n1"}
+    asked = asked_of(stage_of({"kernelMountOptions": "noatime"}, told))
     assert not await mounter.unsuitable(asked)
     await mounter.mount(VOLUME, asked, str(target))
     (argv,) = kernel.argv
@@ -481,7 +482,8 @@ async def test_the_kernel_mounts_where_it_can(node: Node) -> None:
     assert argv[-2:] == ("10.0.0.1:6789,10.0.0.2:6789:/volumes/csi/csi-vol-1/5d1f", str(target))
     options = argv[4].split(",")
     assert options[0] == "name=csi-cephfs-node"
-    assert options[2:] == ["mds_namespace=myfs", "ms_mode=secure", "noatime"]
+    nearest = ["read_from_replica=localize", "crush_location=zone:a|host:n1"]
+    assert options[2:] == ["mds_namespace=myfs", "ms_mode=secure", *nearest, "noatime"]
     assert kernel.key == KEY
     assert KEY not in " ".join(argv)
     assert not await anyio.Path(options[1].removeprefix("secretfile=")).exists()

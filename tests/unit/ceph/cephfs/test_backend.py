@@ -190,17 +190,17 @@ async def test_without_a_cluster() -> None:
 
 @pytest.mark.parametrize("volume", [wanted().volume, STATIC], ids=["made", "by hand"])
 async def test_what_a_node_is_told(volume: Volume) -> None:
-    told = await backend(Ceph()).attachment(volume, {})
+    told = await backend(Ceph()).attachment(volume, {}, {})
     assert told == {"clusterID": "rook-ceph", "fsName": "myfs", "fsid": "f", "monitors": "10.0.0.1:6789"}
     incomplete = replace(volume, attributes={**volume.attributes, "fsName": ""})
     with pytest.raises(BackendError, match="has no 'fsName'"):
-        await backend(Ceph()).attachment(incomplete, {})
+        await backend(Ceph()).attachment(incomplete, {}, {})
 
 
 async def test_a_client_is_fenced_by_its_address_also_when_the_volume_is_known_by_what_the_node_was_told() -> None:
     ceph = Ceph()
     found = backend(ceph)
-    told = await found.attachment(STATIC, {})
+    told = await found.attachment(STATIC, {}, {})
     holder = Holder(address="10.0.0.7", client="10.0.0.7:0/123")
     for volume in (STATIC, Volume(driver=DRIVER, attributes=told)):
         await found.fence(volume, holder)
