@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from controller.apis.rook.node_report import NodeReport
     from controller.runtime.kube import CsiVolumeSource, StorageClass
     from controller.volumes.capabilities import Capabilities
     from controller.volumes.places import Place
@@ -336,5 +337,57 @@ class Snapshots(Protocol):
 
         Raises:
             GoneError: There is no storage system to ask.
+        """
+        ...
+
+
+class Attributes(Protocol):
+    """What a storage system has beside its `VolumeBackend` whose volumes have attributes that change while in use.
+
+    They are those of a VolumeAttributesClass. All operations may be repeated, also after they were cut off at any
+    point.
+    """
+
+    def check(self, parameters: Mapping[str, str]) -> None:
+        """Refuses parameters of a class that no volume can have. Pure.
+
+        Raises:
+            ParameterError: The message names the parameter, what was found and what would be right.
+        """
+        ...
+
+    async def apply(self, volume: Volume, parameters: Mapping[str, str]) -> None:
+        """Gives a volume these attributes, and takes those away that it has beside them by an earlier class.
+
+        Args:
+            volume: The volume.
+            parameters: What `check` has passed; empty: the volume is left without any.
+
+        Raises:
+            BackendError: It failed; the volume may have a part of them.
+        """
+        ...
+
+    def without_effect(self, volume: Volume, reports: Iterable[NodeReport]) -> str:
+        """On which nodes the volume's attributes have no effect, and why; empty where they do. Pure.
+
+        Args:
+            volume: The volume.
+            reports: Those of the nodes that use it.
+        """
+        ...
+
+
+class Space(Protocol):
+    """What a storage system has beside its `VolumeBackend` that can give back what volumes take and do not need."""
+
+    async def reclaim(self, volume: Volume) -> int | None:
+        """Gives back the space of what is zero in a volume. It may be repeated, also after it was cut off.
+
+        Returns:
+            How many bytes less the volume takes; None: that is not known.
+
+        Raises:
+            BackendError: It failed; a part may be done.
         """
         ...

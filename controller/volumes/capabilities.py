@@ -37,6 +37,8 @@ class Capabilities:
         knows_room: Whether it tells how much fits, by `Rooms`: then the scheduler waits until it is told, and sends no
             pod where its volume does not fit.
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
+        selinux_mount: Whether each volume can be mounted with an SELinux label of its own, where the chart lets nodes
+            do that: `seLinuxMount` of the CSIDriver.
     """
 
     access_modes: Mapping[str, tuple[str, ...]]
@@ -48,6 +50,7 @@ class Capabilities:
     sources: tuple[str, ...] = ()
     knows_room: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
+    selinux_mount: bool = False
 
 
 def exclusive(capabilities: Capabilities, modes: Collection[str], volume_mode: str) -> bool:
@@ -84,6 +87,7 @@ def csi_driver(capabilities: Capabilities) -> JsonObject:
         "attachRequired": capabilities.attaches,
         "podInfoOnMount": False,
         "fsGroupPolicy": capabilities.fs_group,
+        "seLinuxMount": capabilities.selinux_mount,
         "volumeLifecycleModes": ["Persistent"],
     }
     if capabilities.knows_room:

@@ -16,6 +16,7 @@ from controller.framework.text import brief
 from controller.runtime.kube import NODE, PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
+from controller.volumes.attributes.classes import parameters_for
 from controller.volumes.backend import BackendError, GoneError, NewVolume, ParameterError
 from controller.volumes.caches import BY_VOLUME
 from controller.volumes.capabilities import FILESYSTEM
@@ -134,10 +135,12 @@ class Claims:
         try:
             description = self._described(claim, found, backend)
             source = source_of(claim, self.caches, backend)
+            attributes = self._attributes(claim, driver)
         except ParameterError as error:
             return replace(seen, problem=str(error))
         except NotReadyError as error:
             return replace(seen, waits_for=str(error))
+        seen = replace(seen, source=source, attributes=attributes)
         begun = begun_for(claim, self.drivers)
         try:
             if description.choices and not waits_for_pod(claim, found):
@@ -145,7 +148,7 @@ class Claims:
         except NowhereError as error:
             return replace(seen, description=description, nowhere=str(error))
         elsewhere = begun is not None and is_elsewhere(begun, description, self.drivers)
-        return replace(seen, description=description, begun=begun if elsewhere else None, source=source)
+        return replace(seen, description=description, begun=begun if elsewhere else None)
 
     def _described(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
@@ -155,6 +158,14 @@ class Claims:
         if problem := claim_problem(claim, storage_class, description, backend.capabilities):
             raise ParameterError(problem)
         return description
+
+    def _attributes(self, claim: PersistentVolumeClaim, driver: str) -> Mapping[str, str]:
+        name = claim.spec.volume_attributes_class_name
+        if not name:
+            return {}
+        if self.caches.attributes is None or not self.caches.attributes.synced:
+            raise NotReadyError("VolumeAttributesClasses to be read")
+        return parameters_for(self.caches, self.drivers, name, driver)
 
     def _attached(self, volume: PersistentVolume) -> tuple[str, ...]:
         found = self.caches.attachments.by_index(BY_VOLUME, volume.metadata.name)
@@ -199,6 +210,9 @@ class Claims:
                 source=action.source,
             )
         )
+        attributes = self.drivers.attributes_of(description.volume.driver)
+        if attributes is not None and (action.attributes or action.source is not None):  # a copy has its source's
+            await attributes.apply(description.volume, action.attributes)
         try:
             await self.client.create(
                 PV, persistent_volume(claim, storage_class, description, backend.capabilities, created)

@@ -7,7 +7,7 @@ PersistentVolume comes to be, or the claim goes, and with it the volume that nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,7 +28,7 @@ from controller.volumes.claims.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
     from controller.volumes.backend import Description, Source
@@ -55,6 +55,7 @@ class ClaimObservation:
         nowhere: Why no node can reach the volume where it is needed; empty: one can.
         begun: A volume that was begun for the claim elsewhere than it is to be now; None: there is none.
         source: What it begins as a copy of; None: it begins empty.
+        attributes: The attributes that it begins with, of its VolumeAttributesClass; empty: none.
         waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
@@ -68,6 +69,7 @@ class ClaimObservation:
     nowhere: str = ""
     begun: Volume | None = None
     source: Source | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
     volume: PersistentVolume | None = None
     capabilities: Capabilities | None = None
@@ -88,6 +90,7 @@ class ProvisionVolume:
     description: Description
     size: int
     source: Source | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     if seen.nowhere:
         return _nowhere(claim, seen.nowhere, subject)
     size = size_for(claim, seen.storage_class, seen.capabilities)
-    make = ProvisionVolume(seen.description, size, seen.source)
+    make = ProvisionVolume(seen.description, size, seen.source, seen.attributes)
     return Plan(steps=_provision(make, subject, seen.begun, protected=protected))
 
 

@@ -90,6 +90,7 @@ def persistent_volume(
     if claim.spec.volume_mode == FILESYSTEM and (fs_type := file_system(storage_class, capabilities)):
         csi["fsType"] = fs_type
     name, namespace = _secret(claim, storage_class, "provisioner", description)
+    attributes = claim.spec.volume_attributes_class_name
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -118,6 +119,7 @@ def persistent_volume(
                 "resourceVersion": claim.metadata.resource_version,
             },
             "csi": csi,
+            **({"volumeAttributesClassName": attributes} if attributes else {}),
             **({"nodeAffinity": node_affinity(description.place)} if description.place else {}),
         },
     }

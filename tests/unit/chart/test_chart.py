@@ -306,9 +306,22 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
             "attachRequired": True,
             "podInfoOnMount": False,
             "fsGroupPolicy": "File",
+            "seLinuxMount": False,
             "volumeLifecycleModes": ["Persistent"],
             **({"storageCapacity": True} if name.endswith(".rbd.csi.ceph.com") else {}),
         }
+
+
+def test_volumes_are_mounted_with_labels_where_the_agents_see_the_nodes_selinux(render: Render) -> None:
+    names = {"selinux": "/sys/fs/selinux", "selinux-policy": "/etc/selinux"}
+    for asked in (False, True):
+        rendered = render(**{"csi.enablePluginSelinuxHostMount": asked})
+        drivers = {o["metadata"]["name"]: o["spec"]["seLinuxMount"] for o in rendered.of_kind("CSIDriver")}
+        assert {name: ".rbd." in name and asked for name in drivers} == drivers
+        pod = rendered.pod("DaemonSet", "rook-agent")
+        paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if v["name"] in names}
+        mounted = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if m["name"] in names}
+        assert paths == mounted == (names if asked else {})
 
 
 def test_what_the_scheduler_is_told_of_room_is_in_the_operators_namespace(render: Render) -> None:

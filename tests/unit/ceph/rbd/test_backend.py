@@ -238,6 +238,9 @@ class Image:
     def list_snaps(self) -> list[dict[str, Any]]:
         return []
 
+    def metadata_list(self) -> list[tuple[str, str]]:
+        return []
+
     def get_parent_image_spec(self) -> dict[str, str]:
         raise NotFoundError
 
