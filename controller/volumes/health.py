@@ -11,7 +11,7 @@ from controller.runtime.references import object_reference
 from controller.volumes.caches import BY_HANDLE, handle_key
 
 if TYPE_CHECKING:
-    from controller.runtime.events import EventRecorder
+    from controller.runtime.events import EventRecorder, EventType
     from controller.volumes.caches import Caches
     from informers import JsonObject
 
@@ -51,7 +51,7 @@ class Conditions:
             self._told[node] = now
         return Result()
 
-    def _tell(self, key: Key, kind: str, reason: str, note: str) -> None:
+    def _tell(self, key: Key, kind: EventType, reason: str, note: str) -> None:
         for volume in self.caches.volumes.by_index(BY_HANDLE, handle_key(*key)):
             regarding: JsonObject = object_reference(volume, PV)
             claim = volume.spec.claim_ref
