@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem
+from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem, nearest_options
 from controller.agent.rbd.crypt import Crypt, feed
 from controller.agent.rbd.mapper import MappingError
 from controller.agent.rbd.protocol import Image, Mapped
@@ -116,7 +116,7 @@ class KernelMapper:
             return found
         below = await anyio.to_thread.run_sync(self._below, volume)
         if below is None:
-            line = add_line(image, credentials, read_only=read_only)
+            line = add_line(image, credentials, read_only=read_only, release=self._release)
             try:
                 await self._tell("add", line)
             except OSError as error:
@@ -227,8 +227,8 @@ class KernelMapper:
         return self._state / f"{file_name(volume)}.json"
 
 
-def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
-    """What is written to /sys/bus/rbd/add to map an image.
+def add_line(image: Image, credentials: Credentials, *, read_only: bool, release: str) -> str:
+    """What is written to /sys/bus/rbd/add to map an image, by a kernel of that release.
 
     Raises:
         MappingError: A value has a character that would be read as another field or option.
@@ -251,6 +251,7 @@ def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
     # What the class says itself stands.
     if image.ms_mode and "ms_mode" not in (option.partition("=")[0] for option in image.options.split(",")):
         options.append(f"ms_mode={image.ms_mode}")
+    options += nearest_options(image.location, image.options.split(","), release)
     if image.options:
         options.append(image.options)
     return f"{','.join(image.monitors)} {','.join(options)} {image.pool} {image.name} -"

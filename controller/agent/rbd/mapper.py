@@ -42,7 +42,7 @@ _CALL_DEADLINE = 110.0
 
 _LOOK_DEADLINE = 10.0
 
-_DECRYPTS = 3
+_DECRYPTS = 4
 """The version of the protocol since which the mounter opens encrypted images."""
 
 _MODPROBE_DEADLINE = 30.0

@@ -462,6 +462,16 @@ def test_a_wrong_passphrase_is_told_as_such() -> None:
     assert "not opened by the passphrase; expected the encryptionPassphrase of the Secret" in reason(said)
 
 
+def test_the_client_reads_from_the_nearest_osd_where_the_node_is_known_to_be(directory: Path) -> None:
+    paths = Paths(directory)
+    here = client_config(msgspec.structs.replace(IMAGE, location="zone:a|host:n1"), paths).splitlines()
+    assert "rbd_read_from_replica_policy = localize" in here
+    assert "crush_location = zone=a host=n1" in here
+    for location in ("", "zone:a\nkeyring = /x", "zone"):
+        found = client_config(msgspec.structs.replace(IMAGE, location=location), paths)
+        assert found == client_config(IMAGE, paths)
+
+
 async def test_a_key_that_is_none_is_refused(directory: Path) -> None:
     async with running(directory) as (_, client):
         with pytest.raises(MappingError, match="key of Ceph user node is not base64") as refused:
