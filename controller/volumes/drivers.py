@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
+    from controller.volumes.backend import Groups, Snapshots, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -24,16 +24,26 @@ class Drivers:
     Attributes:
         backends: Them; each knows drivers of other names than the others.
         snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
+        groups: By the name of a backend, what takes snapshots of several of its volumes at one moment.
     """
 
     backends: list[VolumeBackend] = field(default_factory=list)
     snapshots: dict[str, Snapshots] = field(default_factory=dict)
+    groups: dict[str, Groups] = field(default_factory=dict)
 
-    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None) -> None:
-        """Has a storage system serve its drivers, too; `snapshots`: what takes snapshots of its volumes, if it can."""
+    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None, groups: Groups | None = None) -> None:
+        """Has a storage system serve its drivers, too.
+
+        Args:
+            backend: It.
+            snapshots: What takes snapshots of its volumes, if it can.
+            groups: What takes snapshots of several of them at one moment, if it can.
+        """
         self.backends.append(backend)
         if snapshots is not None:
             self.snapshots[backend.name] = snapshots
+        if groups is not None:
+            self.groups[backend.name] = groups
 
     def serving(self, driver: str) -> VolumeBackend | None:
         """The storage system that serves a CSI driver now; None: nobody here does."""
@@ -47,6 +57,11 @@ class Drivers:
         """What takes snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
         backend = self.serving(driver)
         return self.snapshots.get(backend.name) if backend is not None else None
+
+    def groups_of(self, driver: str) -> Groups | None:
+        """What takes group snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
+        backend = self.serving(driver)
+        return self.groups.get(backend.name) if backend is not None else None
 
     def of_class(self, storage_class: StorageClass) -> tuple[str, VolumeBackend | None]:
         """The CSI driver of a class, and the storage system that serves it; empty and None: nobody here does."""

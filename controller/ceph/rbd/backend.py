@@ -15,6 +15,7 @@ from controller.ceph.csi.ways import Ways
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
+from controller.ceph.rbd.groups import RbdGroups
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.snapshots import RbdSnapshots
@@ -76,6 +77,7 @@ class RbdBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        groups: Snapshots of several of them at one moment.
     """
 
     name = "rbd"
@@ -95,6 +97,7 @@ class RbdBackend:
         self._calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
+        self.groups = RbdGroups(self._calls, self.snapshots)
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -221,7 +224,7 @@ def register(
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
-    volumes.drivers.add(backend, backend.snapshots)
+    volumes.drivers.add(backend, backend.snapshots, backend.groups)
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:
         """The claims of classes of before CSI that are for this cluster."""
