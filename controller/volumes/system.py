@@ -13,11 +13,14 @@ from controller.runtime.controller import Controller
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
+from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, group_caches_of, snapshot_caches_of
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.groups import kinds as groups
+from controller.volumes.groups.act import GroupContents
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
+from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
 from controller.volumes.snapshots.presence import until_served
 from workqueue import ItemExponentialBackoff
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Node, PersistentVolume, StorageClass
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
+    from controller.volumes.groups.kinds import VolumeGroupSnapshotClass
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
     from informers import Delta
 
@@ -111,14 +115,30 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
-    """Adds the controller of snapshots once the API server has their kinds."""
-    await until_served(manager.client)
+    """Adds the controllers of snapshots and of group snapshots, each once the API server has their kinds."""
+    await until_served(manager.client, "VolumeSnapshots", (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES))
     found = caches.snapshots = snapshot_caches_of(manager.informers)
     controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
 
     def of_class(changed: VolumeSnapshotClass) -> list[Request]:
         name, contents = changed.metadata.name, found.contents.list()
         return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
+    controller.watch(found.contents)
+    controller.watch(found.classes, of_class)
+    manager.add(controller)
+    await _serve_groups(manager, caches, drivers)
+
+
+async def _serve_groups(manager: Manager, caches: Caches, drivers: Drivers) -> None:
+    choices = [(groups.contents(version), groups.classes(version)) for version in groups.VERSIONS]
+    contents, classes = await until_served(manager.client, "VolumeGroupSnapshots", *choices)
+    found = caches.groups = group_caches_of(manager.informers, contents, classes)
+    controller = _controller("groupsnapshots", GroupContents(manager.client, manager.events, caches, found, drivers))
+
+    def of_class(changed: VolumeGroupSnapshotClass) -> list[Request]:
+        name, every = changed.metadata.name, found.contents.list()
+        return [Request("", c.metadata.name) for c in every if c.spec.volume_group_snapshot_class_name == name]
 
     controller.watch(found.contents)
     controller.watch(found.classes, of_class)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
 from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
@@ -20,20 +19,33 @@ LOOK = 60.0
 """Seconds between two looks. A watch of what is not there would be as many questions, and complain each time."""
 
 
-async def until_served(client: Client) -> None:
-    """Returns once all kinds of snapshots are there, and may be read."""
+async def until_served(client: Client, what: str, *choices: tuple[Resource, ...]) -> tuple[Resource, ...]:
+    """Returns once all kinds of one of the choices are there, and may be read: the first such choice.
+
+    Args:
+        client: Looks.
+        what: What the kinds are, for the log.
+        choices: Kinds, such as the same ones in several versions.
+    """
     told = ""
     while True:
-        missing = [
-            why for resource in (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES) if (why := await _missing(client, resource))
-        ]
-        if not missing:
-            _log.info("VolumeSnapshots are served")
-            return
-        if missing[0] != told:
-            told = missing[0]
-            _log.info("VolumeSnapshots are not served", reason=told)
+        reasons = []
+        for resources in choices:
+            if not (why := await _missing_of(client, resources)):
+                _log.info(f"{what} are served", version=resources[0].version)
+                return resources
+            reasons.append(why)
+        if reasons[0] != told:
+            told = reasons[0]
+            _log.info(f"{what} are not served", reason=told)
         await anyio.sleep(LOOK)
+
+
+async def _missing_of(client: Client, resources: tuple[Resource, ...]) -> str:
+    for resource in resources:
+        if why := await _missing(client, resource):
+            return why
+    return ""
 
 
 async def _missing(client: Client, resource: Resource) -> str:
@@ -42,7 +54,7 @@ async def _missing(client: Client, resource: Resource) -> str:
         await client.request("GET", resource.path(), params={"limit": "1"})
     except ApiError as error:
         if error.status == HTTPStatus.NOT_FOUND:
-            return f"the API server has no {resource.kind}"
+            return f"the API server has no {resource.kind} of {resource.api_version}"
         return str(error)
     except TransportError as error:
         return str(error)

@@ -41,7 +41,7 @@ class Writer:
         cluster.client = self
 
     def __call__(self) -> None:
-        for _ in range(2):
+        for _ in range(5):
             this = self._images[self._turn % len(self._images)]
             if self.stopped or this in self._cluster.locked or len(this.data) >= this.size:
                 return
