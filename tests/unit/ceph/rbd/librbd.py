@@ -397,7 +397,8 @@ class Image:
         assert now is not None
         if before.id >= now.id:
             raise RbdError("the diff begins after its end")
-        for at in range(offset, offset + length):
+        assert (offset, length) == (0, now.size)
+        for at in range(max(len(before.data), len(now.data))):
             if (byte := byte_of(now.data, at)) != byte_of(before.data, at):
                 told(at, 1, byte != ZERO)
 
