@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import pods
+from e2e import filesystems, pods
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
+from e2e.filesystems import GROUP, NAME
 
-NAME = "myfs"
-GROUP = "team-a"
 MDS = f"app=rook-ceph-mds,rook_file_system={NAME}"
 CLIENT = "rook-ceph-files"
 # Each row is in the file system before the next begins; the pod's own file has the last one that was.
@@ -29,20 +28,9 @@ while True:
 @pytest.fixture(scope="module")
 def filesystem(environment: Environment) -> Iterator[str]:
     """The example's file system with its group of subvolumes, small enough for a test machine."""
-    manifests = {manifest["kind"]: manifest for manifest in load(env.EXAMPLES / "filesystem.yaml")}
-    spec = manifests["CephFilesystem"]["spec"]
-    spec["preserveFilesystemOnDelete"] = False
-    spec["metadataServer"]["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}}
-    for kind, manifest in manifests.items():
-        environment.api.apply(manifest)
-        env.wait_for_phase(environment, kind, manifest["metadata"]["name"])
+    filesystems.make(environment)
     yield NAME
-    if environment.api.find("CephFilesystem", NAME, env.NAMESPACE) is not None:  # a scenario has failed
-        environment.api.delete("CephFilesystemSubVolumeGroup", GROUP, env.NAMESPACE)
-        force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
-        environment.api.patch("CephFilesystem", NAME, env.NAMESPACE, force)
-        environment.api.delete("CephFilesystem", NAME, env.NAMESPACE)
-        env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
+    filesystems.remove(environment)  # there is one if a scenario has failed
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from controller.runtime.kube import (
     StorageClass,
     VolumeAttachment,
 )
+from controller.volumes.attributes.kinds import VolumeAttributesClass
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.groups.kinds import VolumeGroupSnapshotClass, VolumeGroupSnapshotContent, snapshot_handles
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 BY_CLASS = "class"
 """The index of claims by the name of their StorageClass."""
+
+BY_ATTRIBUTES = "attributes"
+"""The index of claims by the VolumeAttributesClasses that they name, in spec or status."""
 
 BY_IDENTITY = "identity"
 """The index of PersistentVolumes by the volume that they are of: by `Drivers.identities`."""
@@ -97,7 +101,7 @@ class Caches:
     """What the API server has of volumes.
 
     Attributes:
-        claims: All claims of the cluster, with the index `BY_CLASS`.
+        claims: All claims of the cluster, with the indexes `BY_CLASS` and `BY_ATTRIBUTES`.
         volumes: All PersistentVolumes, with the indexes `BY_IDENTITY` and `BY_HANDLE`.
         classes: All StorageClasses.
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
@@ -105,6 +109,7 @@ class Caches:
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
         snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
         groups: Those of group snapshots; None likewise.
+        attributes: All VolumeAttributesClasses; None as long as it is not known that the API server has such a kind.
     """
 
     claims: Informer[PersistentVolumeClaim]
@@ -115,6 +120,7 @@ class Caches:
     reports: Informer[NodeReport]
     snapshots: SnapshotCaches | None = None
     groups: GroupCaches | None = None
+    attributes: Informer[VolumeAttributesClass] | None = None
 
 
 def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
@@ -134,6 +140,7 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
         reports=reports_of(informers, namespace),
     )
     caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
+    caches.claims.add_index(BY_ATTRIBUTES, attributes_classes)
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
     caches.volumes.add_index(BY_HANDLE, handles_of)
     caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
@@ -165,6 +172,18 @@ def group_caches_of(informers: InformerFactory, contents: Resource, classes: Res
     found.contents.add_index(BY_GROUP, group_handles)
     found.contents.add_index(BY_MEMBER, snapshot_handles)
     return found
+
+
+def attributes_cache_of(informers: InformerFactory, resource: Resource) -> Informer[VolumeAttributesClass]:
+    """The cache of VolumeAttributesClasses, for an API server that has them in the version of `resource`."""
+    return informers.informer(resource, VolumeAttributesClass, optional=True)
+
+
+def attributes_classes(claim: PersistentVolumeClaim) -> tuple[str, ...]:
+    """What the index `BY_ATTRIBUTES` has a claim by."""
+    noted = claim.status.modify_volume_status
+    target = noted.target_volume_attributes_class_name if noted is not None else ""
+    return tuple(dict.fromkeys(filter(None, (claim.spec.volume_attributes_class_name, target))))
 
 
 def handle_key(driver: str, handle: str) -> str:

@@ -168,7 +168,7 @@ async def test_from_claims_to_their_group_to_what_is_restored_to_nothing(monkeyp
     kubernetes, ceph = Kubernetes(), Cluster("p")
     backend, images = operator(ceph, monkeypatch), ceph.pools["p"].images
     manager = new_manager(kubernetes.server)
-    system.register(manager, "rook-ceph").drivers.add(backend, backend.snapshots, backend.groups)
+    system.register(manager, "rook-ceph").drivers.add(backend, backend.snapshots, groups=backend.groups)
     async with running(manager):
         sources = [await kubernetes.claim(name) for name in ("one", "two")]
         for image, data in zip(sources, "AB", strict=True):

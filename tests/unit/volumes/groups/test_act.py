@@ -99,7 +99,9 @@ def operator(world: World, groups: FakeGroups | None = None) -> GroupContents:
     """A fresh one."""
     events: Any = FakeEvents()
     backend = FakeBackend(world)
-    drivers = Drivers([backend], {backend.name: FakeSnapshots(world)}, {backend.name: groups or FakeGroups(world)})
+    drivers = Drivers(
+        [backend], {backend.name: FakeSnapshots(world)}, groups={backend.name: groups or FakeGroups(world)}
+    )
     return GroupContents(world.client(), events, caches_of(world), group_caches_of(world), drivers)
 
 
@@ -462,7 +464,7 @@ async def test_the_newest_version_is_used_once_the_api_server_has_any(served: li
         server.put(PV, {**built, "metadata": {"name": handle}})
     manager = new_manager(server)
     serving = system.register(manager, "rook-ceph")
-    serving.drivers.add(FakeBackend(world), FakeSnapshots(world), FakeGroups(world))
+    serving.drivers.add(FakeBackend(world), FakeSnapshots(world), groups=FakeGroups(world))
     async with running(manager):
         await until(lambda: any("/volumegroupsnapshot" in r.path for r in server.requests), within=600)
         for one in served:
