@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -51,6 +52,12 @@ def install(environment: Environment) -> None:
 
 def take(environment: Environment, namespace: str, name: str, claim: str) -> None:
     """Take a snapshot of a claim, and wait until it is ready to use."""
+    ask(environment, namespace, name, claim)
+    wait(environment, namespace, name)
+
+
+def ask(environment: Environment, namespace: str, name: str, claim: str) -> None:
+    """Ask for a snapshot of a claim."""
     environment.api.apply(
         {
             "apiVersion": "snapshot.storage.k8s.io/v1",
@@ -59,6 +66,10 @@ def take(environment: Environment, namespace: str, name: str, claim: str) -> Non
             "spec": {"volumeSnapshotClassName": CLASS, "source": {"persistentVolumeClaimName": claim}},
         }
     )
+
+
+def wait(environment: Environment, namespace: str, name: str) -> None:
+    """Wait until a snapshot is ready to use."""
 
     def look() -> None:
         status = environment.api.get("VolumeSnapshot", name, namespace).get("status", {})
@@ -123,6 +134,18 @@ def pod_of(
     metadata = {"name": name, "namespace": namespace}
     environment.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
     return pods.wait(environment, namespace, name)
+
+
+def copy(environment: Environment, namespace: str, claim: str, /, **source: str) -> None:
+    """Ask for a volume that begins as a copy."""
+    spec: dict[str, Any] = {
+        "storageClassName": env.STORAGE_CLASS,
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "dataSource": source,
+    }
+    meta = {"name": claim, "namespace": namespace}
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
 
 
 def _module(path: str) -> Path:
