@@ -39,6 +39,7 @@ PATHS = {
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
+    "CSIStorageCapacity": (_STORAGE, "csistoragecapacities"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "DaemonSet": (_APPS, "daemonsets"),
     "Deployment": (_APPS, "deployments"),

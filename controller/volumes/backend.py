@@ -255,13 +255,14 @@ class VolumeBackend(Protocol):
         """Makes sure that this client of the volume's never writes again, and is no longer a holder."""
         ...
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """What a node must know to map the volume, beside its attributes: `publish_context` of CSI.
 
         Args:
             volume: The volume.
             told: What a node that has it attached was told; empty for one that has not. Values that cannot have
                 changed since are not asked for again.
+            node: The labels of the node.
         """
         ...
 

@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.framework.changes import changed
 from controller.runtime.controller import Controller
 from controller.runtime.kube import CSI_STORAGE_CAPACITY, CsiStorageCapacity
 from controller.runtime.reconciler import Request
@@ -32,6 +33,7 @@ from controller.volumes.capacity.act import Capacities
 from controller.volumes.capacity.analyze import MANAGER, MANAGER_LABEL
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.health import Conditions
 from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
@@ -68,6 +70,7 @@ class VolumeControllers:
         claims: Provisions and expands.
         volumes: Reclaims.
         capacities: Tells the scheduler how much fits.
+        conditions: Tells users of volumes that fail.
         attachments: Attaches.
     """
 
@@ -77,6 +80,7 @@ class VolumeControllers:
     volumes: Controller
     attachments: Controller
     capacities: Controller
+    conditions: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -114,6 +118,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         capacities=_controller(
             "capacities", Capacities(client, manager.applier, caches, told, drivers, namespace), workers=1
         ),
+        conditions=_controller("conditions", Conditions(events, caches)),
     )
 
     def same_volume(name: str) -> Iterable[Request]:
@@ -137,10 +142,12 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
+    serving.conditions.watch(caches.reports, predicate=changed(lambda report: report.problems))
     serving.capacities.watch(caches.classes)
     serving.capacities.watch(told, lambda found: [Request("", found.storage_class_name)])
     space = _space(manager, serving)
-    for controller in (serving.claims, serving.volumes, serving.attachments, serving.capacities, space):
+    every = (serving.claims, serving.volumes, serving.attachments, serving.capacities, serving.conditions, space)
+    for controller in every:
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     manager.add_runnable(lambda: _serve_attributes(manager, serving))

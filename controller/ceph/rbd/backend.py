@@ -194,7 +194,7 @@ class RbdBackend:
         """Puts the client on the OSDs' blocklist."""
         await fence(self._calls.cluster(volume), holder, f"image {named(volume)}")
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
         volume = self._places.resolve(volume)
         check(volume)
@@ -206,7 +206,7 @@ class RbdBackend:
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
-            **way.told,
+            **way.told(node),
             "pool": attributes["pool"],
             "imageName": image_name(volume),
             "imageFeatures": features,

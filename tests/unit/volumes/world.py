@@ -269,7 +269,7 @@ class FakeBackend:
             for known in (self._world.holders, self._world.absent):
                 known[name] = tuple(h for h in known.get(name, ()) if h.client != holder.client)
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
 
 
