@@ -25,6 +25,7 @@ from controller.volumes.caches import (
     BY_VOLUME,
     attributes_cache_of,
     caches_of,
+    group_caches_of,
     handle_key,
     snapshot_caches_of,
 )
@@ -33,6 +34,8 @@ from controller.volumes.capacity.act import Capacities
 from controller.volumes.capacity.analyze import MANAGER, MANAGER_LABEL
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.groups import kinds as groups
+from controller.volumes.groups.act import GroupContents
 from controller.volumes.health import Conditions
 from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
     from controller.runtime.kube import Node, PersistentVolume, StorageClass, VolumeAttachment
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
+    from controller.volumes.groups.kinds import VolumeGroupSnapshotClass
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
     from informers import Delta
 
@@ -171,7 +175,7 @@ def _space(manager: Manager, serving: VolumeControllers) -> Controller:
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
-    """Adds the controller of snapshots once the API server has their kinds."""
+    """Adds the controllers of snapshots and of group snapshots, each once the API server has their kinds."""
     await until_served(manager.client, "VolumeSnapshots", (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES))
     found = caches.snapshots = snapshot_caches_of(manager.informers)
     controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
@@ -179,6 +183,22 @@ async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -
     def of_class(changed: VolumeSnapshotClass) -> list[Request]:
         name, contents = changed.metadata.name, found.contents.list()
         return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
+    controller.watch(found.contents)
+    controller.watch(found.classes, of_class)
+    manager.add(controller)
+    await _serve_groups(manager, caches, drivers)
+
+
+async def _serve_groups(manager: Manager, caches: Caches, drivers: Drivers) -> None:
+    choices = [(groups.contents(version), groups.classes(version)) for version in groups.VERSIONS]
+    contents, classes = await until_served(manager.client, "VolumeGroupSnapshots", *choices)
+    found = caches.groups = group_caches_of(manager.informers, contents, classes)
+    controller = _controller("groupsnapshots", GroupContents(manager.client, manager.events, caches, found, drivers))
+
+    def of_class(changed: VolumeGroupSnapshotClass) -> list[Request]:
+        name, every = changed.metadata.name, found.contents.list()
+        return [Request("", c.metadata.name) for c in every if c.spec.volume_group_snapshot_class_name == name]
 
     controller.watch(found.contents)
     controller.watch(found.classes, of_class)

@@ -172,7 +172,7 @@ def _key(found: _Found, opening: Opening) -> str:
             f"image {opening.image} has no passphrase of its own ({DEK}): expected no encryptionKMSID, as it was made "
             "with"
         )
-    for handle in dict.fromkeys((opening.handle, found.dek_of or opening.handle)):
+    for handle in dict.fromkeys((opening.handle, *filter(None, found.dek_of.splitlines()))):
         try:
             key = keys.unwrap(found.dek, opening.passphrase, handle)
         except ValueError:
@@ -191,6 +191,8 @@ def _own_key(image: Any, found: _Found, opening: Opening) -> str:
     key = keys.new() if is_new else _key(found, opening)
     if opening.kms == METADATA and found.dek_of != opening.handle:
         if not found.dek or keys.unwrap(found.dek, opening.passphrase, opening.handle) is None:
+            if found.dek_of:  # it may be copied at any moment, and then has one of the two
+                image.metadata_set(DEK_OF, f"{found.dek_of}\n{opening.handle}")
             image.metadata_set(DEK, keys.wrap(key, opening.passphrase, opening.handle))
         image.metadata_set(DEK_OF, opening.handle)
     return key

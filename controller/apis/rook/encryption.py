@@ -21,7 +21,9 @@ DEK = "rbd.csi.ceph.com/dek"
 """Metadata: the volume's own passphrase, wrapped by that of its Secret; where its KMS is of the type `METADATA`."""
 
 DEK_OF = "rook.io/dek-of"
-"""Metadata: the CSI handle for which `DEK` was wrapped. A copy of an image has the metadata of its source."""
+"""Metadata: the CSI handle for which `DEK` was wrapped; while that changes, both, a line each. A copy of an image has
+the metadata of its source.
+"""
 
 DEFAULT, METADATA = "default", "metadata"
 """Types of KMS: the Secret's passphrase opens the volume; or it opens the volume's own one."""

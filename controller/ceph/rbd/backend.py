@@ -16,6 +16,7 @@ from controller.ceph.csi.ways import Ways
 from controller.ceph.rbd import encryption, removal
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.calls import Calls
+from controller.ceph.rbd.groups import RbdGroups
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
@@ -82,6 +83,7 @@ class RbdBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        groups: Snapshots of several of them at one moment.
         attributes: Limits of what is done with its volumes.
         space: Space that its volumes take and do not need.
         rooms: How much fits.
@@ -105,6 +107,7 @@ class RbdBackend:
         self._ways = Ways(clusters, config_maps)
         self._kms = encryption.KeyServices(config_maps, home)
         self.snapshots = RbdSnapshots(self._calls)
+        self.groups = RbdGroups(self._calls, self.snapshots)
         self.attributes = Qos(self._calls)
         self.space = RbdSpace(self._calls)
         self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
@@ -253,7 +256,12 @@ def register(
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
     volumes.drivers.add(
-        backend, backend.snapshots, rooms=backend.rooms, attributes=backend.attributes, space=backend.space
+        backend,
+        backend.snapshots,
+        groups=backend.groups,
+        rooms=backend.rooms,
+        attributes=backend.attributes,
+        space=backend.space,
     )
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:

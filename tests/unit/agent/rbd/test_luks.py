@@ -20,6 +20,7 @@ from controller.apis.rook.encryption import DEFAULT, DEK, DEK_OF, ENCRYPTED, HEA
 from tests.unit.agent.rbd.standin_librbd import MIB, Cluster, CrashError, Stored, header
 
 HANDLE = "0001-0009-rook-ceph-0000000000000001-66666666-2222-3333-4444-555555555555"
+THIRD = "0001-0009-rook-ceph-0000000000000001-88888888-2222-3333-4444-555555555555"
 OTHER = "0001-0009-rook-ceph-0000000000000001-77777777-2222-3333-4444-555555555555"
 SIZE = HEADER + 48 * MIB
 PASS = "of the Secret"
@@ -163,11 +164,14 @@ def test_a_copy_keeps_the_key_and_has_it_sealed_for_itself() -> None:
     for _ in range(2):
         assert unlock(made, made, opening(handle=OTHER, read_only=True), header) == key
         assert made.images["image"].metadata[DEK_OF] == HANDLE
-    for crash in (1, 2, None):
+    for crash in (1, 2, 3, None):
         made.crash_at = made.writes + crash if crash else None
         made.locked = False
         with suppress(CrashError):
             assert unlock(made, made, opening(handle=OTHER), header) == key
+        stored = made.images["image"]
+        copied = cluster(metadata=dict(stored.metadata), blocks=dict(stored.blocks))
+        assert unlock(copied, copied, opening(handle=THIRD), header) == key, "as it was copied at that moment"
     metadata = made.images["image"].metadata
     assert metadata[DEK_OF] == OTHER
     assert keys.unwrap(metadata[DEK], PASS, OTHER) == key

@@ -245,6 +245,9 @@ class Image:
     def get_parent_image_spec(self) -> dict[str, str]:
         raise NotFoundError
 
+    def group(self) -> dict[str, Any]:
+        return {"pool": -1, "name": ""}
+
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": watcher} for watcher in self._pool.watchers]
 
