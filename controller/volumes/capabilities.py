@@ -36,6 +36,7 @@ class Capabilities:
         topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
             reached from every node.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
+        shows_snapshots: Whether volumes may show a snapshot of which they have no copy (`Volume.shows`).
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
     """
 
@@ -47,6 +48,7 @@ class Capabilities:
     nodes_expand: bool = True
     topology_keys: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    shows_snapshots: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
 
 

@@ -13,7 +13,7 @@ from controller.runtime.controller import Controller
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, snapshot_caches_of
+from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, copied_by, snapshot_caches_of
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
-    from controller.runtime.kube import Node, PersistentVolume, StorageClass
+    from controller.runtime.kube import Node, PersistentVolume, PersistentVolumeClaim, StorageClass
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
@@ -95,6 +95,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         ]
 
     serving.claims.watch(caches.claims)
+    serving.claims.watch(caches.claims, _source_of)
     serving.claims.watch(caches.volumes, _claim_of)
     serving.claims.watch(caches.classes, serving.claims_of)
     serving.volumes.watch(caches.volumes)
@@ -133,6 +134,11 @@ def _controller(name: str, reconciler: Reconciler) -> Controller:
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:
     claim = volume.spec.claim_ref
     return () if claim is None else (Request(claim.namespace, claim.name),)
+
+
+def _source_of(claim: PersistentVolumeClaim) -> Iterable[Request]:
+    """The claim that a claim is a copy of: it may go when the copy is made."""
+    return [Request(*name.split("/")) for name in copied_by(claim)]
 
 
 def _taints_changed(delta: Delta[Node]) -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 import structlog
 
@@ -40,7 +41,14 @@ from controller.volumes.claims.objects import (
     persistent_volume,
     volume_name,
 )
-from controller.volumes.claims.sources import NotReadyError, source_of
+from controller.volumes.claims.protection import (
+    ProtectSource,
+    ReleaseSource,
+    carry_out_protect,
+    carry_out_release,
+    is_copied,
+)
+from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
 from controller.volumes.places import ANYWHERE
 from controller.volumes.topology import wanted
 from informers import ApiError
@@ -49,7 +57,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
-    from controller.volumes.backend import Description, VolumeBackend
+    from controller.volumes.backend import Description, Volume, VolumeBackend
     from controller.volumes.caches import Caches
     from controller.volumes.capabilities import Capabilities
     from controller.volumes.drivers import Drivers
@@ -57,6 +65,9 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
+
+PROGRESS_EVERY = 60.0
+"""Seconds between two events of a claim whose volume is being copied."""
 
 RESIZE_PENDING = "NodeResizePending"
 
@@ -79,12 +90,14 @@ class Claims:
     drivers: Drivers
     backoffs: Backoffs = field(default_factory=Backoffs)
     _told: dict[str, str] = field(default_factory=dict)
+    _progress: dict[str, float] = field(default_factory=dict)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         claim = self.caches.claims.get(request.namespace, request.name)
         if claim is None:
             self._told.pop(str(request), None)
+            self._progress.pop(str(request), None)
             self.backoffs.forget(request)
             return Result()
         try:
@@ -104,6 +117,8 @@ class Claims:
                 ExpandVolume: lambda action: self._expand(seen.volume, action),
                 AnnounceExpansion: lambda action: self._announce(claim, action),
                 FinishExpansion: lambda action: self._finish(claim, action),
+                ProtectSource: lambda action: carry_out_protect(self.client, claim, self.caches, action),
+                ReleaseSource: lambda _: carry_out_release(self.client, claim),
             },
             request,
             self.backoffs,
@@ -119,7 +134,8 @@ class Claims:
             backend = self.drivers.serving(driver)
             capabilities = backend.capabilities if backend is not None else None
             attached = self._attached(volume) if capabilities is not None and capabilities.expands == "offline" else ()
-            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached)
+            copied = is_copied(claim, self.caches)
+            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached, is_copied=copied)
         found = self.caches.classes.get("", class_name(claim)) if class_name(claim) else None
         if found is None or claim.spec.volume_name:
             return ClaimObservation(storage_class=found)
@@ -135,7 +151,8 @@ class Claims:
             return replace(seen, problem=str(error))
         except NotReadyError as error:
             return replace(seen, waits_for=str(error))
-        return replace(seen, description=description, topology=topology, source=source)
+        copied = source_claim(claim, self.caches)
+        return replace(seen, description=description, topology=topology, source=source, copied=copied)
 
     def _described(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
@@ -204,6 +221,7 @@ class Claims:
                 options=description.options,
                 topology=action.topology,
                 source=action.source,
+                read_only=action.read_only,
             )
         )
         try:
@@ -232,6 +250,15 @@ class Claims:
                 raise
             with suppress(GoneError):  # what never held anything may be left behind
                 await backend.delete(action.volume)
+                await self._abandon(claim, backend, action.volume)
+
+    async def _abandon(self, claim: PersistentVolumeClaim, backend: VolumeBackend, volume: Volume) -> None:
+        """Takes away what is left at what the volume was to be a copy of, which is there as long as the claim is."""
+        snapshots = self.drivers.snapshots.get(backend.name)
+        with suppress(ParameterError, NotReadyError):
+            source = source_of(claim, self.caches, backend)
+            if snapshots is not None and source is not None:
+                await snapshots.abandon(volume, source)
 
     async def _refuse(self, claim: PersistentVolumeClaim, action: Any) -> None:
         _log.info("claim refused", claim=f"{claim.metadata.namespace}/{claim.metadata.name}", problem=action.problem)
@@ -286,6 +313,8 @@ class Claims:
                 if self._told.get(key) != problem:
                     self._told[key] = problem
                     self._event(claim, "Warning", reason, problem)
+            case _ if result.state is StepState.WAITING:
+                self._tell_progress(claim, result.step.waits_for)
             case ProvisionVolume() as action if result.state is StepState.DONE:
                 self._event(claim, "Normal", "ProvisioningSucceeded", _made(claim, action.size))
                 for unserved in _unserved(seen, action.description):
@@ -297,6 +326,12 @@ class Claims:
                 self._event(claim, "Warning", "VolumeResizeFailed", brief(result.error))
             case _ if result.state is StepState.FAILED:
                 self._event(claim, "Warning", "ProvisioningFailed", brief(result.error))
+
+    def _tell_progress(self, claim: PersistentVolumeClaim, progress: str) -> None:
+        key, now = f"{claim.metadata.namespace}/{claim.metadata.name}", anyio.current_time()
+        if now - self._progress.get(key, -PROGRESS_EVERY) >= PROGRESS_EVERY:
+            self._progress[key] = now
+            self._event(claim, "Normal", "Provisioning", brief(progress))
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
         self.events.event(object_reference(claim, PVC), kind, reason, note)

@@ -15,7 +15,8 @@ import msgspec
 from controller.framework.plan import Plan, Step
 from controller.framework.quantities import quantity, round_up, storage_bytes
 from controller.volumes.backend import ParameterError, Volume, volume_from
-from controller.volumes.capabilities import FILESYSTEM, modes_problem
+from controller.volumes.capabilities import FILESYSTEM, READERS, modes_problem
+from controller.volumes.claims import protection
 from controller.volumes.claims.objects import (
     CLAIM_FINALIZER,
     CLAIM_VOLUME,
@@ -52,6 +53,8 @@ class ClaimObservation:
         problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
         topology: Where the volume that is made is to be reached from.
         source: What it begins as a copy of; None: it begins empty.
+        copied: The claim that it is a copy of; None: it is none of a claim's.
+        is_copied: Whether a copy of this claim is being made.
         waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
@@ -64,6 +67,8 @@ class ClaimObservation:
     problem: str = ""
     topology: Topology = ANYWHERE
     source: Source | None = None
+    copied: PersistentVolumeClaim | None = None
+    is_copied: bool = False
     waits_for: str = ""
     volume: PersistentVolume | None = None
     capabilities: Capabilities | None = None
@@ -85,6 +90,7 @@ class ProvisionVolume:
     size: int
     topology: Topology = ANYWHERE
     source: Source | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,8 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
             steps = (Step(subject=subject, action=ReleaseClaim(), reason="its PersistentVolume exists"),)
         if claim.metadata.deletion_timestamp is None:
             steps += _expand(claim, seen, subject)
+        elif not steps and seen.capabilities is not None:
+            steps = protection.release(claim, subject, copied=seen.is_copied)
         return Plan(steps=steps)
     if claim.metadata.deletion_timestamp is not None:
         return Plan(steps=_discard(claim, subject) if protected else ())
@@ -155,8 +163,10 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     if seen.description is None or seen.capabilities is None:
         return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
     size = size_for(claim, seen.storage_class, seen.capabilities)
-    make = ProvisionVolume(seen.description, size, seen.topology, seen.source)
-    return Plan(steps=_provision(make, subject, protected=protected))
+    read_only = set(claim.spec.access_modes) == {READERS}
+    make = ProvisionVolume(seen.description, size, seen.topology, seen.source, read_only)
+    keep = protection.protect(seen.copied, subject)
+    return Plan(steps=_provision(make, subject, keep, protected=protected))
 
 
 def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
@@ -178,7 +188,9 @@ def size_for(claim: PersistentVolumeClaim, storage_class: StorageClass, capabili
     return max(asked, capabilities.least_bytes.get(file_system(storage_class, capabilities), 0))
 
 
-def _provision(action: ProvisionVolume, subject: str, *, protected: bool) -> tuple[Step, ...]:
+def _provision(
+    action: ProvisionVolume, subject: str, before: tuple[Step, ...], *, protected: bool
+) -> tuple[Step, ...]:
     make = Step(
         subject=subject,
         action=action,
@@ -186,9 +198,9 @@ def _provision(action: ProvisionVolume, subject: str, *, protected: bool) -> tup
         deadline=ACTION_DEADLINE,
     )
     if protected:
-        return (make,)
+        return (*before, make)
     protect = ProtectClaim(action.description.volume)
-    return (Step(subject=subject, action=protect, reason="a volume is about to be made"), make)
+    return (Step(subject=subject, action=protect, reason="a volume is about to be made"), *before, make)
 
 
 def _discard(claim: PersistentVolumeClaim, subject: str) -> tuple[Step, ...]:

@@ -33,6 +33,7 @@ from controller.volumes.snapshots.analyze import (
     is_doomed,
     reprieve,
 )
+from controller.volumes.snapshots.shown import refuse_shown
 from controller.volumes.snapshots.kinds import (
     BEING_CREATED,
     CONTENT_FINALIZER,
@@ -206,7 +207,7 @@ class Contents:
         status = {
             "snapshotHandle": handle,
             "creationTime": snapshot.created,
-            "restoreSize": snapshot.size,
+            "restoreSize": snapshot.size or None,
             "readyToUse": True,
             "error": None,
         }
@@ -263,6 +264,9 @@ class Contents:
         users = tuple(other.metadata.name for other in fresh if not is_doomed(other))
         if why := reprieve(planned, now, users):
             raise BackendError(f"{subject} {why}: it is not destroyed")
+        backend = self.drivers.serving(planned.spec.driver)
+        if backend is not None and backend.capabilities.shows_snapshots:
+            await refuse_shown(self.client, self.caches, planned.spec.driver, handle)
 
     async def _release(self, content: VolumeSnapshotContent) -> None:
         # Read anew: the notes that came before are ours.

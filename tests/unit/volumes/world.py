@@ -30,13 +30,19 @@ from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
 from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
 from controller.volumes.caches import (
+    BY_DRIVER,
     BY_HANDLE,
     BY_IDENTITY,
+    BY_SHOWN,
     BY_SNAPSHOT,
+    BY_SOURCE,
     BY_VOLUME,
     Caches,
     SnapshotCaches,
+    copied_by,
+    drivers_of,
     handles_of,
+    shown_by,
 )
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
@@ -167,6 +173,9 @@ class FakeInformer[T]:
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
             BY_IDENTITY: Drivers([FakeBackend(self._world)]).identities,
             BY_HANDLE: handles_of,
+            BY_DRIVER: drivers_of,
+            BY_SHOWN: shown_by,
+            BY_SOURCE: copied_by,
             BY_SNAPSHOT: handles,
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,

@@ -1,0 +1,51 @@
+"""Volumes that show a snapshot of which they have no copy: as long as there is one, its snapshot is not destroyed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.runtime.kube import PV, PersistentVolume
+from controller.volumes.backend import BackendError, volume_from
+from controller.volumes.caches import BY_DRIVER, BY_SHOWN
+from controller.volumes.checked import see_all
+
+if TYPE_CHECKING:
+    from controller.volumes.caches import Caches
+    from informers import Client
+
+_SOME = 5
+"""PersistentVolumes that a message names."""
+
+
+async def refuse_shown(client: Client, caches: Caches, driver: str, handle: str) -> None:
+    """Makes sure that no PersistentVolume shows a snapshot, by what the API server has.
+
+    Raises:
+        BackendError: One does, or the cache is behind.
+        ApiError: Among others a conflict, when a PersistentVolume was changed meanwhile.
+        IncompleteIndexError: A PersistentVolume cannot be read: it may show this snapshot.
+    """
+    noted = await _note(client, caches, driver)
+    if noted:
+        named = caches.volumes.keys_by_index(BY_SHOWN, handle, complete=True)
+        found = [await client.find(PV, "", name) for _, name in sorted(named)]
+    else:  # a cache that shows none of the driver's may be empty because it is behind
+        found = await client.list(PV)
+    volumes = msgspec.convert([volume for volume in found if volume is not None], list[PersistentVolume])
+    users = [v.metadata.name for v in volumes if v.spec.csi is not None and volume_from(v.spec.csi).shows == handle]
+    if users:
+        more = ", …" if len(users) > _SOME else ""
+        raise BackendError(f"PersistentVolume {', '.join(users[:_SOME])}{more} shows the snapshot: it is not destroyed")
+
+
+async def _note(client: Client, caches: Caches, driver: str) -> bool:
+    """Has the cache show every PersistentVolume that was made before; False: there is none of the driver to note it on.
+    """
+    for _, name in caches.volumes.keys_by_index(BY_DRIVER, driver):
+        found = await client.find(PV, "", name)
+        if found is not None:
+            await see_all(client, PV, msgspec.convert(found, PersistentVolume).metadata, caches.volumes)
+            return True
+    return False
