@@ -44,9 +44,9 @@ from controller.volumes.claims.objects import (
 from controller.volumes.claims.protection import (
     ProtectSource,
     ReleaseSource,
-    carry_out_protect,
-    carry_out_release,
     is_copied,
+    keep_source,
+    release_source,
 )
 from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
 from controller.volumes.places import ANYWHERE
@@ -117,8 +117,8 @@ class Claims:
                 ExpandVolume: lambda action: self._expand(seen.volume, action),
                 AnnounceExpansion: lambda action: self._announce(claim, action),
                 FinishExpansion: lambda action: self._finish(claim, action),
-                ProtectSource: lambda action: carry_out_protect(self.client, claim, self.caches, action),
-                ReleaseSource: lambda _: carry_out_release(self.client, claim),
+                ProtectSource: lambda action: keep_source(self.client, claim, self.caches, action),
+                ReleaseSource: lambda _: release_source(self.client, claim),
             },
             request,
             self.backoffs,
@@ -134,8 +134,8 @@ class Claims:
             backend = self.drivers.serving(driver)
             capabilities = backend.capabilities if backend is not None else None
             attached = self._attached(volume) if capabilities is not None and capabilities.expands == "offline" else ()
-            copied = is_copied(claim, self.caches)
-            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached, is_copied=copied)
+            copying = is_copied(claim, self.caches)
+            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached, is_copied=copying)
         found = self.caches.classes.get("", class_name(claim)) if class_name(claim) else None
         if found is None or claim.spec.volume_name:
             return ClaimObservation(storage_class=found)

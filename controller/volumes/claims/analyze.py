@@ -188,9 +188,7 @@ def size_for(claim: PersistentVolumeClaim, storage_class: StorageClass, capabili
     return max(asked, capabilities.least_bytes.get(file_system(storage_class, capabilities), 0))
 
 
-def _provision(
-    action: ProvisionVolume, subject: str, before: tuple[Step, ...], *, protected: bool
-) -> tuple[Step, ...]:
+def _provision(action: ProvisionVolume, subject: str, before: tuple[Step, ...], *, protected: bool) -> tuple[Step, ...]:
     make = Step(
         subject=subject,
         action=action,

@@ -56,7 +56,7 @@ def is_copied(claim: PersistentVolumeClaim, caches: Caches) -> bool:
     return any(CLAIM_FINALIZER in copy.metadata.finalizers for copy in found)
 
 
-async def carry_out_protect(client: Client, claim: PersistentVolumeClaim, caches: Caches, action: ProtectSource) -> None:
+async def keep_source(client: Client, claim: PersistentVolumeClaim, caches: Caches, action: ProtectSource) -> None:
     """Carries out `ProtectSource` for the copy `claim`."""
     source = caches.claims.get(claim.metadata.namespace, action.name)
     if source is None:
@@ -64,7 +64,7 @@ async def carry_out_protect(client: Client, claim: PersistentVolumeClaim, caches
     await add_finalizer(client, PVC, source, SOURCE_FINALIZER)
 
 
-async def carry_out_release(client: Client, claim: PersistentVolumeClaim) -> None:
+async def release_source(client: Client, claim: PersistentVolumeClaim) -> None:
     """Carries out `ReleaseSource`."""
     try:
         await remove_finalizer(client, PVC, claim, SOURCE_FINALIZER)

@@ -33,13 +33,13 @@ from controller.volumes.snapshots.analyze import (
     is_doomed,
     reprieve,
 )
-from controller.volumes.snapshots.shown import refuse_shown
 from controller.volumes.snapshots.kinds import (
     BEING_CREATED,
     CONTENT_FINALIZER,
     CONTENTS,
     VolumeSnapshotContent,
 )
+from controller.volumes.snapshots.shown import refuse_shown
 from informers import ApiError
 
 if TYPE_CHECKING:

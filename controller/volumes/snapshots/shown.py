@@ -27,13 +27,12 @@ async def refuse_shown(client: Client, caches: Caches, driver: str, handle: str)
         ApiError: Among others a conflict, when a PersistentVolume was changed meanwhile.
         IncompleteIndexError: A PersistentVolume cannot be read: it may show this snapshot.
     """
-    noted = await _note(client, caches, driver)
-    if noted:
+    if await _note(client, caches, driver):
         named = caches.volumes.keys_by_index(BY_SHOWN, handle, complete=True)
-        found = [await client.find(PV, "", name) for _, name in sorted(named)]
+        found = [volume for _, name in sorted(named) if (volume := await client.find(PV, "", name)) is not None]
     else:  # a cache that shows none of the driver's may be empty because it is behind
         found = await client.list(PV)
-    volumes = msgspec.convert([volume for volume in found if volume is not None], list[PersistentVolume])
+    volumes = msgspec.convert(found, list[PersistentVolume])
     users = [v.metadata.name for v in volumes if v.spec.csi is not None and volume_from(v.spec.csi).shows == handle]
     if users:
         more = ", …" if len(users) > _SOME else ""
@@ -41,8 +40,7 @@ async def refuse_shown(client: Client, caches: Caches, driver: str, handle: str)
 
 
 async def _note(client: Client, caches: Caches, driver: str) -> bool:
-    """Has the cache show every PersistentVolume that was made before; False: there is none of the driver to note it on.
-    """
+    """Has the cache show every PersistentVolume that was made before; False: it has none of the driver's to note it on."""
     for _, name in caches.volumes.keys_by_index(BY_DRIVER, driver):
         found = await client.find(PV, "", name)
         if found is not None:
