@@ -163,12 +163,10 @@ async def _most(ceph: Cluster) -> int:
 
 
 def _progress(report: Any) -> str:
-    """Since Ceph 20: how much is copied."""
+    """How much is copied, as newer releases tell it."""
     if not isinstance(report, dict):
         return ""
-    return ", ".join(
-        f"{value} {name}" for name in ("percentage cloned", "amount cloned") if (value := report.get(name))
-    )
+    return ", ".join(str(report[name]) for name in ("percentage cloned", "amount cloned") if report.get(name))
 
 
 def _failure(failure: Any) -> str:

@@ -39,7 +39,7 @@ from controller.volumes.snapshots.kinds import (
     CONTENTS,
     VolumeSnapshotContent,
 )
-from controller.volumes.snapshots.shown import refuse_shown
+from controller.volumes.snapshots.shown import refuse_known, refuse_shown
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ class Contents:
         return True
 
     async def _destroy(self, content: VolumeSnapshotContent, action: DestroySnapshot) -> None:
+        refuse_known(self.caches, action.handle)
         await self._check(content, action.handle)
         try:
             await self._snapshots(content).destroy(content.spec.driver, action.handle, action.volume)

@@ -12,11 +12,22 @@ from controller.volumes.caches import BY_DRIVER, BY_SHOWN
 from controller.volumes.checked import see_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from controller.volumes.caches import Caches
     from informers import Client
 
 _SOME = 5
 """PersistentVolumes that a message names."""
+
+
+def refuse_known(caches: Caches, handle: str) -> None:
+    """Makes sure that no PersistentVolume in the cache shows a snapshot, without a write.
+
+    Raises:
+        BackendError: One does.
+    """
+    _refuse([name for _, name in caches.volumes.keys_by_index(BY_SHOWN, handle)])
 
 
 async def refuse_shown(client: Client, caches: Caches, driver: str, handle: str) -> None:
@@ -33,14 +44,17 @@ async def refuse_shown(client: Client, caches: Caches, driver: str, handle: str)
     else:  # a cache that shows none of the driver's may be empty because it is behind
         found = await client.list(PV)
     volumes = msgspec.convert(found, list[PersistentVolume])
-    users = [v.metadata.name for v in volumes if v.spec.csi is not None and volume_from(v.spec.csi).shows == handle]
+    _refuse([v.metadata.name for v in volumes if v.spec.csi is not None and volume_from(v.spec.csi).shows == handle])
+
+
+def _refuse(users: Sequence[str]) -> None:
     if users:
-        more = ", …" if len(users) > _SOME else ""
-        raise BackendError(f"PersistentVolume {', '.join(users[:_SOME])}{more} shows the snapshot: it is not destroyed")
+        named = ", ".join(sorted(users)[:_SOME]) + (", …" if len(users) > _SOME else "")
+        raise BackendError(f"PersistentVolume {named} shows the snapshot: it is not destroyed")
 
 
 async def _note(client: Client, caches: Caches, driver: str) -> bool:
-    """Has the cache show every PersistentVolume that was made before; False: it has none of the driver's to note it on."""
+    """Has the cache show every PersistentVolume that was made before; False: it has none of this driver."""
     for _, name in caches.volumes.keys_by_index(BY_DRIVER, driver):
         found = await client.find(PV, "", name)
         if found is not None:
