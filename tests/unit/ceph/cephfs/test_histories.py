@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ceph.cephfs.backend import CephfsBackend
+from controller.ceph.cephfs.snaps import HELPER
 from controller.framework.plan import PlanError
 from controller.runtime.kube import PV, PVC, STORAGE_CLASS
 from controller.runtime.reconciler import Request
+from controller.volumes.caches import BY_DRIVER, BY_SHOWN
 from controller.volumes.claims.act import Claims
 from controller.volumes.claims.objects import SOURCE_FINALIZER, STORAGE_PROVISIONERS
 from controller.volumes.drivers import Drivers
@@ -127,10 +129,7 @@ class Story:
             if claim["spec"].get("dataSource") == source and claim.get("status", {}).get("phase") != "Bound":
                 return
         del self.snapshots[content]
-        found = self.world.find(CONTENTS, "", content)
-        assert found is not None
-        found["metadata"].setdefault("annotations", {})[BEING_DELETED] = "yes"
-        self.world.put(CONTENTS, found)
+        self.world.put(CONTENTS, with_note(self.world.find(CONTENTS, "", content)))
         self.world.delete(SNAPSHOTS, "app", source["name"])
         self.world.delete(CONTENTS, "", content)
         await self.look()
@@ -149,6 +148,10 @@ class Story:
             return None
         attributes = volume["spec"]["csi"]["volumeAttributes"]
         return self.ceph.subvolumes.get((attributes["subvolumeGroup"], attributes["subvolumeName"]))
+
+    def points(self) -> list[str]:
+        """The snapshots of all subvolumes."""
+        return [name for found in self.ceph.subvolumes.values() for name in found.snapshots]
 
     def check(self) -> None:
         """Whoever has something still has it."""
@@ -221,6 +224,7 @@ class Story:
             self.work()
             self.check()
             if msgspec.json.encode([sorted(self.world.objects.items()), str(self.ceph.subvolumes)]) == before:
+                assert not [name for name in self.points() if name.startswith(HELPER)]
                 return
         raise AssertionError("it does not settle")
 
@@ -282,6 +286,18 @@ async def test_a_claim_that_is_copied_stays_until_that_is_done() -> None:
     await this.end()
 
 
+@pytest.mark.parametrize("works", range(4))
+async def test_a_copy_that_is_deleted_in_the_midst_leaves_nothing_at_its_source(works: int) -> None:
+    this, source = await story()
+    copy = await this.make({"kind": "PersistentVolumeClaim", "name": source}, this.claims[source].data)
+    for _ in range(works):
+        this.ceph.work()
+    await this.delete_claim(copy)
+    await this.settle()
+    assert (this.ceph.listed(), this.points()) == ([f"csi-vol-{uuid.UUID(int=1)}"], [])
+    assert this.world.find(PVC, "app", copy) is None
+
+
 async def test_a_claim_that_is_being_deleted_is_not_copied_any_more() -> None:
     this, source = await story()
     stored = this.world.find(PVC, "app", source)
@@ -305,6 +321,51 @@ async def test_a_snapshot_that_is_shown_stays_until_nobody_shows_it() -> None:
     assert this.world.find(CONTENTS, "", snapshot) is not None
     assert f"PersistentVolume {name} shows the snapshot: it is not destroyed" in this.events.told[-1][1]
     await this.end()
+
+
+class Late:
+    """A cache that shows what is only when it is waited for."""
+
+    def __init__(self, cache: Any, *, empty: bool) -> None:
+        self._cache = cache
+        self._reached = False
+        self._empty = empty
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def keys_by_index(self, index: str, value: str, *, complete: bool = False) -> list[tuple[str, str]]:
+        if (index == BY_SHOWN and not self._reached) or (self._empty and index in (BY_SHOWN, BY_DRIVER)):
+            return []
+        found: list[tuple[str, str]] = self._cache.keys_by_index(index, value, complete=complete)
+        return found
+
+    async def reached(self, version: int, deadline: float) -> None:
+        self._reached = True
+
+
+@pytest.mark.parametrize("empty", [False, True])
+async def test_nor_is_one_destroyed_that_a_volume_shows_which_the_cache_does_not(empty: bool) -> None:
+    this, source = await story()
+    snapshot = await this.take(source)
+    await this.make(this.source(snapshot), this.claims[source].data, shows=True)
+    client, snapshots = this.world.client(), snapshot_caches_of(this.world)
+    caches = caches_of(this.world)
+    late: Any = Late(caches.volumes, empty=empty)
+    caches.volumes = late
+    drivers = Drivers([this.backend], {this.backend.name: this.backend.snapshots})
+    this.world.put(CONTENTS, with_note(this.world.find(CONTENTS, "", snapshot)))
+    this.world.delete(CONTENTS, "", snapshot)
+    with pytest.raises(PlanError, match="shows the snapshot: it is not destroyed"):
+        await Contents(client, this.events, caches, snapshots, drivers).reconcile(Request("", snapshot))
+    this.check()
+
+
+def with_note(content: JsonObject | None) -> JsonObject:
+    """As the snapshot-controller says that a content's VolumeSnapshot is being deleted."""
+    assert content is not None
+    content["metadata"].setdefault("annotations", {})[BEING_DELETED] = "yes"
+    return content
 
 
 STEPS = st.lists(st.tuples(st.sampled_from("NTTRRCSVXWWFK"), st.integers(0, 5), st.integers(0, 12)), max_size=14)
