@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +55,14 @@ def volume(uid: str = UID, **parameters: str) -> Volume:
 
 def new(source: Source, uid: str = COPY, *, size: int = GIB, read_only: bool = False, **parameters: str) -> NewVolume:
     found = backend(None).describe(storage_class(**parameters), uid, filesystem=True)
-    options = {"topology": ANYWHERE, "source": source, "read_only": read_only}
-    return NewVolume(volume=found.volume, size=size, options=found.options, **options)
+    return NewVolume(
+        volume=found.volume,
+        size=size,
+        options=found.options,
+        topology=ANYWHERE,
+        source=source,
+        read_only=read_only,
+    )
 
 
 def of_snapshot(handle: str = AT) -> Source:
@@ -339,8 +346,8 @@ async def test_a_copy_is_made_where_the_class_or_ceph_wants_it(case: str, ceph: 
     await backend(ceph).snapshots.take(volume(), AT)
     ceph.subvolumes["csi", NAME].retains = case != "old"
     source = of_volume() if case == "volume" else of_snapshot()
-    shows = {"backingSnapshot": "false" if case == "class" else "true"}
-    assert (await whole(ceph, new(source, read_only=case != "writer", **shows))).data == "A"
+    shows = "false" if case == "class" else "true"
+    assert (await whole(ceph, new(source, read_only=case != "writer", backingSnapshot=shows))).data == "A"
 
 
 async def test_what_cannot_be_copied(ceph: Ceph) -> None:
@@ -364,7 +371,7 @@ async def test_without_an_mds_daemon_or_a_mgr_nothing_waits(call: str, ceph: Cep
     found = backend(ceph)
 
     async def ask() -> Any:
-        calls = {
+        calls: dict[str, Callable[[], Awaitable[Any]]] = {
             "take": lambda: found.snapshots.take(volume(), AT),
             "find": lambda: found.snapshots.find(DRIVER, AT),
             "destroy": lambda: found.snapshots.destroy(DRIVER, AT, None),
