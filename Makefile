@@ -57,13 +57,13 @@ format: venv ## format the code and sort imports
 	@$(RUN) ruff check --fix --select I .
 	@$(RUN) ruff format .
 
-bench-cluster: stubs ## measure the demo cluster: seconds to Ready, claim to pod, the operator at rest
-	@$(RUN) bench.cluster
+bench-cluster: stubs ## measure the demo cluster: seconds to Ready, what users wait for, the operator at rest; ARGS='--help'
+	@$(RUN) bench.cluster $(ARGS)
 
 bench: venv ## measure the runtime beside its peers, some hours; a part: make bench ARGS='--quick' (or --help)
 	@$(RUN) bench.runtime $(ARGS)
 
-bench-scale: venv ## measure what the operator costs at 100, 1,000 and 5,000 OSDs, minutes; other sizes: ARGS='--sizes 100'
+bench-scale: venv ## measure what the operator costs by OSDs and by claims, minutes; a part: ARGS='--only volumes' (or --help)
 	@$(RUN) bench.scale $(ARGS)
 
 clean: ## remove what tools left in the checkout; the cache outside it stays

@@ -1,7 +1,8 @@
-"""Measures the demo's cluster: seconds to Ready, seconds from claim to pod, and what the operator costs at rest.
+"""Measures the demo's cluster: seconds to Ready, how long users wait for volumes, and what the operator costs at rest.
 
-It begins with a new kind cluster, so that no step finds its work done, and with the images on the
-nodes. Results go to bench/cluster.json, and as a table into docs/performance.md.
+It begins with a new kind cluster, so that no step finds its work done, and with the images on the nodes; with
+`--only latencies`, on the cluster that is there. Results go to bench/cluster.json, and as tables into
+docs/performance.md.
 """
 
 import argparse
@@ -10,11 +11,15 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
+from bench import latencies
+from bench.latencies import Latency
 from e2e import cluster, pods, postgres
 from e2e import environment as env
 from e2e.api import condition
@@ -27,7 +32,12 @@ REPOSITORY = Path(__file__).parents[1]
 RESULTS = REPOSITORY / "bench" / "cluster.json"
 PAGE = REPOSITORY / "docs" / "performance.md"
 BEGIN, END = "<!-- measured by `make bench-cluster`: begin -->", "<!-- measured: end -->"
+BEGIN_LATENCIES, END_LATENCIES = (
+    "<!-- latencies, measured by `make bench-cluster`: begin -->",
+    "<!-- latencies, measured by `make bench-cluster`: end -->",
+)
 
+DEMO, LATENCIES = "demo", "latencies"
 CLAIMS = 5
 SETTLE_SECONDS = 60.0
 """Longest wait until the operator has nothing left to do, before it is measured at rest."""
@@ -61,6 +71,10 @@ class Results:
     claims: list[list[tuple[str, float]]] = field(default_factory=list)
     """For each claim, from the claim's and pod's apply to each milestone."""
     rest: list[Rest] = field(default_factory=list)
+    latencies_at: str = ""
+    latencies_machine: str = ""
+    latencies: list[Latency] = field(default_factory=list)
+    """What users wait for, one request after the other."""
 
 
 def milestones(looks: dict[str, Callable[[], bool]], began: float, deadline: float) -> list[tuple[str, float]]:
@@ -211,12 +225,29 @@ def table(results: Results) -> str:
 
 
 def write(results: Results) -> None:
-    """Keep the results for programs and for people."""
+    """Keep the results for programs and for people. What was not measured stays as it was."""
     RESULTS.write_text(json.dumps(asdict(results), indent=2) + "\n")
     page = PAGE.read_text()
-    before, rest = page.split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table(results)}\n\n{END}{after}")
+    if results.ready:
+        page = replaced(page, BEGIN, END, table(results))
+    if results.latencies:
+        said = f"Measured {results.latencies_at} on {results.latencies_machine}."
+        page = replaced(page, BEGIN_LATENCIES, END_LATENCIES, f"{said}\n\n{latencies.table(results.latencies)}")
+    PAGE.write_text(page)
+
+
+def replaced(page: str, begin: str, end: str, content: str) -> str:
+    """The page with other content between the two marks."""
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
+
+
+def read() -> Results:
+    """The last results; nothing where there are none."""
+    if not RESULTS.exists():
+        return Results(at="", machine="")
+    return msgspec.json.decode(RESULTS.read_bytes(), type=Results)
 
 
 def machine() -> str:
@@ -233,15 +264,11 @@ def machine() -> str:
     )
 
 
-def main() -> None:
-    """Measure all of it."""
-    argparse.ArgumentParser(
-        prog="make bench-cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
-    results = Results(at=datetime.now(UTC).strftime("%Y-%m-%d"), machine=machine())
-    timetable = Timetable()
+def measure_demo(results: Results, timetable: Timetable) -> Environment:
+    """Measures a new cluster, from nothing to rest."""
+    results.at, results.machine = datetime.now(UTC).strftime("%Y-%m-%d"), machine()
     cluster.down()
-    environment = env.prepare(timetable)
+    environment = env.prepare(timetable, more_images=MORE_IMAGES)
     with timetable.step("operator and agents"):
         env.install_chart(environment)
         env.wait_for_chart(environment)
@@ -255,8 +282,44 @@ def main() -> None:
         postgres.remove(environment, "bench")
     with timetable.step("operator at rest"):
         results.rest = measure_rest(environment)
-    write(results)
-    print(table(results))
+    return environment
+
+
+def measure_latencies(results: Results, environment: Environment, systems: Sequence[str], timetable: Timetable) -> None:
+    """Measures how long users wait. Systems that are not named keep the figures that they have."""
+    results.latencies_at, results.latencies_machine = datetime.now(UTC).strftime("%Y-%m-%d"), machine()
+    with timetable.step("latencies"):
+        chosen = [system for system in latencies.SYSTEMS if system.name in systems]
+        kept = [latency for latency in results.latencies if latency.system not in systems]
+        results.latencies = kept + latencies.measure(environment, chosen)
+
+
+MORE_IMAGES = ("snapshot-controller",)
+
+
+def main() -> None:
+    """Measure all of it, or a part."""
+    parser = argparse.ArgumentParser(
+        prog="make bench-cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=(DEMO, LATENCIES), help="this part; the other figures stay as they are")
+    names = [system.name for system in latencies.SYSTEMS]
+    parser.add_argument(
+        "--systems", nargs="+", choices=names, default=names, help="volumes whose latencies are measured"
+    )
+    arguments = parser.parse_args()
+    results, timetable = read(), Timetable()
+    if arguments.only != LATENCIES:
+        environment = measure_demo(results, timetable)
+        write(results)
+        print(table(results))
+    else:
+        environment = env.prepare(timetable, more_images=MORE_IMAGES)
+        env.bring_up(environment, timetable)
+    if arguments.only != DEMO:
+        measure_latencies(results, environment, arguments.systems, timetable)
+        write(results)
+        print(latencies.table(results.latencies))
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ PATHS = {
     "StatefulSet": (_APPS, "statefulsets"),
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
+    "VolumeAttributesClass": (_STORAGE, "volumeattributesclasses"),
     "VolumeSnapshot": (_SNAPSHOTS, "volumesnapshots"),
     "VolumeSnapshotClass": (_SNAPSHOTS, "volumesnapshotclasses"),
     "VolumeSnapshotContent": (_SNAPSHOTS, "volumesnapshotcontents"),
@@ -71,6 +72,7 @@ CLUSTER_SCOPED = frozenset(
         "PersistentVolume",
         "StorageClass",
         "VolumeAttachment",
+        "VolumeAttributesClass",
         "VolumeSnapshotClass",
         "VolumeSnapshotContent",
     }

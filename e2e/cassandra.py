@@ -1,8 +1,11 @@
 """A Cassandra cluster on the environment, and an application that writes to it."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+
+import yaml
 
 from e2e import environment as env
 from e2e.api import Manifest, condition
@@ -13,6 +16,7 @@ NAME = "store"
 DATACENTER = "dc1"
 KIND, OPERATION, SCHEDULE = "CassandraCluster", "CassandraOperation", "CassandraOperationSchedule"
 CLIENT = "cassandra-client"
+SHOP = "corner"
 JOIN_SECONDS = 150.0
 """How long a member may take to join, its volume and its image included."""
 FAST = (
@@ -175,6 +179,43 @@ def client(environment: Environment, *command: str, deadline: float = 180.0) -> 
     )
     found: Manifest = json.loads(told.strip().splitlines()[-1])
     return found
+
+
+def deploy_example(environment: Environment, *, image: str) -> None:
+    """The examples' application on this cluster, under the name of `SHOP`: the e2e's own keyspace has the example's."""
+    text = (env.EXAMPLES.parent / "cassandra" / "application.yaml").read_text()
+    text = text.replace("namespace: rook-cassandra", f"namespace: {env.NAMESPACE}").replace("rook-cassandra", NAME)
+    text = text.replace("us-east-1", DATACENTER).replace("shop", SHOP)
+    for manifest in filter(None, yaml.safe_load_all(text)):
+        if manifest["kind"] == "Deployment":
+            pod = manifest["spec"]["template"]["spec"]
+            for container in (*pod["initContainers"], *pod["containers"]):
+                container.update(image=environment.images[image], imagePullPolicy="IfNotPresent")
+        environment.api.apply(manifest)
+
+
+def wait_for_orders(environment: Environment, *, deadline: float) -> None:
+    """Wait until the example's application has written orders, and read them back."""
+
+    def look() -> None:
+        pods = env.running(environment.api.list("Pod", env.NAMESPACE, labels=f"app={SHOP}"))
+        if not pods:
+            raise NotYetError("its pod to run")
+        log = environment.api.logs(pods[0]["metadata"]["name"], env.NAMESPACE, SHOP)
+        if len(re.findall(r"^ *order [0-9a-f-]{36} *$", log, re.MULTILINE)) < 2:
+            raise NotYetError(log[-300:] or "it to say something")
+
+    eventually("the example's application", look, deadline=deadline)
+
+
+def remove_example(environment: Environment) -> int:
+    """Remove the example's application with its keyspace and role; return how many orders there were."""
+    environment.api.delete("Deployment", SHOP, env.NAMESPACE)
+    for kind in ("Secret", "ConfigMap"):
+        environment.api.delete(kind, SHOP, env.NAMESPACE)
+    for pod in environment.api.list("Pod", env.NAMESPACE, labels=f"app={SHOP}"):
+        env.gone(environment, "Pod", pod["metadata"]["name"], env.NAMESPACE)
+    return int(client(environment, "drop", SHOP)["rows"])
 
 
 def begin_load(environment: Environment) -> None:

@@ -2,6 +2,7 @@
 
 create COPIES: a keyspace and a table. fill FROM TO, delete FROM TO: rows, at QUORUM. count: how many rows there are, at
 QUORUM, and what is missing between the first and the last. load: rows one after the other, until there is /tmp/stop.
+drop NAME: the keyspace and the role of that name, and how many rows its table of orders had.
 """
 
 import asyncio
@@ -82,6 +83,12 @@ async def main(host: str, command: str, *arguments: str) -> dict[str, Any]:
             rows = await client.query("SELECT id FROM shop.orders")
             found = {row["id"] for row in rows}
             return {"rows": len(found), "missing": sorted(set(range(max(found, default=-1) + 1)) - found)[:20]}
+        case "drop":
+            (name,) = arguments
+            rows = await client.query(f"SELECT id FROM {name}.orders")  # noqa: S608  a name of ours
+            await client.query(f"DROP KEYSPACE {name}")
+            await client.query(f"DROP ROLE {name}")
+            return {"rows": len(rows)}
         case "load":
             acknowledged, failed = [], 0
             for number in _numbers():

@@ -107,13 +107,23 @@ def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Envir
     )
 
 
-def install_chart(environment: Environment, **values: Any) -> None:
-    """Install or upgrade the release, without waiting until its pods are ready."""
+def install_chart(
+    environment: Environment, *, chart: Path = CHART, operator: str = "operator", agent: str = "agent", **values: Any
+) -> None:
+    """Install or upgrade the release, without waiting until its pods are ready.
+
+    Args:
+        environment: The cluster.
+        chart: The chart's directory.
+        operator: Which image the operator runs.
+        agent: Which image the agents run.
+        values: More values of the chart.
+    """
     # The control plane is not given the images, so nothing of ours may tolerate its taint.
     settings: dict[str, Any] = {"allowLoopDevices": True, "csi.pluginTolerations": [], **values}
-    for prefix, image in (("image", "operator"), ("agent.image", "agent")):
+    for prefix, image in (("image", operator), ("agent.image", agent)):
         settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
-    arguments: list[str | Path] = ["upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE]
+    arguments: list[str | Path] = ["upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE]
     for name, value in settings.items():
         arguments += ["--set-json", f"{name}={json.dumps(value)}"]
     environment.run("helm", *arguments, "--create-namespace")

@@ -7,13 +7,13 @@ of, so a reference is never stale: whoever has an image of that name has the rig
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 from controller.agent.node import generate
-from e2e import binaries, host, jars, node_image
+from e2e import binaries, host, jars, node_image, previous
 from e2e import cache as store
 from e2e.image_recipe import (
     BUILD_SECONDS,
@@ -35,6 +35,8 @@ BUILDS_AT_ONCE = 2
 
 PYTHON = "3.13"
 """The Python of Debian trixie, for which the operator's and the agent's packages are installed."""
+JRE_PYTHON = "3.11"
+"""The Python of Debian bookworm, on which Cassandra's images stand."""
 SOURCE_PACKAGES = ("workqueue", "informers", "controller")
 
 AGENTS = {"jolokia": "jolokia.jar", "jmx_prometheus_javaagent": "exporter.jar"}
@@ -158,43 +160,64 @@ def _program(name: str) -> Recipe:
     return Recipe(name, "2026", inputs=inputs, build=build)
 
 
-def _python(build: Build, requirements: str) -> None:
-    """The operator's or the agent's image: the pinned packages, then this checkout's own code."""
-    packages = _site_packages(CHECKOUT / requirements)
+def _checkout() -> Path:
+    """This checkout, with the agent's gRPC stubs: they are not in the repository, and made where they are missing."""
+    with store.lock("stubs"):
+        if not generate.are_there():
+            generate.generate()
+    return CHECKOUT
+
+
+def _python(build: Build, *, requirements: str, tree: Callable[[], Path]) -> None:
+    """The operator's or the agent's image: the pinned packages, then the own code of a source tree."""
+    sources = tree()
+    packages = _site_packages(Path(requirements).stem, sources / requirements, PYTHON)
     for file in store.files(packages):
         link(file, build.context / "site-packages" / file.relative_to(packages))
     for package in SOURCE_PACKAGES:
-        for file in store.files(CHECKOUT / package):
-            target = build.context / "packages" / package / file.relative_to(CHECKOUT / package)
+        for file in store.files(sources / package):
+            target = build.context / "packages" / package / file.relative_to(sources / package)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, target)
     build.containerfile()
 
 
-def _operator(build: Build) -> None:
+def _operator(name: str, tree: Callable[[], Path]) -> Recipe:
     """The operator's image: also the Java agents that it gives to members of Cassandra clusters."""
-    for jar in store.files(jars.ensure("agents")):
-        link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
-    _python(build, requirements="requirements.txt")
+
+    def build(build: Build) -> None:
+        for jar in store.files(jars.ensure("agents")):
+            link(jar, build.context / "jars" / AGENTS[jar.name.partition("-")[0]])
+        _python(build, requirements="requirements.txt", tree=tree)
+
+    def inputs() -> tuple[str | Path, ...]:
+        return (*_python_inputs("requirements.txt", tree()), jars.RECIPES_DIRECTORY / "agents")
+
+    return Recipe(name, "dev", base="base", directory="operator", inputs=inputs, build=build)
 
 
-def _agent_inputs() -> tuple[str | Path, ...]:
-    """The agent's inputs. Its gRPC stubs are not in the repository; they are made where they are missing."""
-    if not generate.are_there():
-        generate.generate()
-    return _python_inputs("requirements-agent.txt")
+def _agent(name: str, tree: Callable[[], Path]) -> Recipe:
+    """The agent's image."""
+    return Recipe(
+        name,
+        "dev",
+        base="agent-base",
+        directory="agent",
+        inputs=lambda: _python_inputs("requirements-agent.txt", tree()),
+        build=partial(_python, requirements="requirements-agent.txt", tree=tree),
+    )
 
 
-def _python_inputs(requirements: str) -> tuple[str | Path, ...]:
-    return (PYTHON, CHECKOUT / requirements, *(CHECKOUT / package for package in SOURCE_PACKAGES))
+def _python_inputs(requirements: str, sources: Path) -> tuple[str | Path, ...]:
+    return (PYTHON, sources / requirements, *(sources / package for package in SOURCE_PACKAGES))
 
 
-def _site_packages(requirements: Path) -> Path:
+def _site_packages(name: str, requirements: Path, python: str) -> Path:
     """A directory with the pinned packages, wheels only, for the image's Python and not for this one."""
 
     def install(directory: Path) -> None:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "--no-deps"]
-        command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}"]
+        command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
         result = subprocess.run(
             [*command, f"--target={directory}", f"--requirement={requirements}"], capture_output=True, text=True
         )
@@ -202,16 +225,19 @@ def _site_packages(requirements: Path) -> Path:
             raise RuntimeError(f"the packages of {requirements} cannot be installed:\n{result.stderr.strip()[-4000:]}")
         shutil.rmtree(directory / "bin", ignore_errors=True)
 
-    return store.artifact(f"site-packages-{requirements.stem}", store.digest(PYTHON, requirements), install)
+    return store.artifact(f"site-packages-{name}", store.digest(python, requirements), install)
 
 
 def _cassandra(name: str) -> Recipe:
-    """Cassandra in the layout of the well-known image, from the jars of that name."""
+    """Cassandra in the layout of the well-known image, from the jars of that name, with cqlsh."""
 
     def build(build: Build) -> None:
         found = jars.ensure(name)
         for jar in store.files(found):
             link(jar, build.context / "lib" / jar.name)
+        packages = _site_packages("cqlsh", build.recipe.files / "requirements.txt", JRE_PYTHON)
+        for file in store.files(packages):
+            link(file, build.context / "packages" / file.relative_to(packages))
         build.containerfile()
 
     version = jars.version(name, "cassandra-all")
@@ -221,7 +247,7 @@ def _cassandra(name: str) -> Recipe:
         base="jre",
         directory="cassandra",
         upstream=lambda: f"docker.io/library/cassandra:{version}",
-        inputs=lambda: (jars.RECIPES_DIRECTORY / name,),
+        inputs=lambda: (JRE_PYTHON, jars.RECIPES_DIRECTORY / name),
         build=build,
     )
 
@@ -260,21 +286,11 @@ RECIPES = {
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
         _program("minio"),
         _program("snapshot-controller"),
-        Recipe(
-            "operator",
-            "dev",
-            base="base",
-            inputs=lambda: (*_python_inputs("requirements.txt"), jars.RECIPES_DIRECTORY / "agents"),
-            build=_operator,
-        ),
+        _operator("operator", _checkout),
         Recipe("agent-base", "trixie", base="base"),
-        Recipe(
-            "agent",
-            "dev",
-            base="agent-base",
-            inputs=_agent_inputs,
-            build=partial(_python, requirements="requirements-agent.txt"),
-        ),
+        _agent("agent", _checkout),
+        _operator("operator-previous", previous.tree),
+        _agent("agent-previous", previous.tree),
     )
 }
 """How to get each image, by name."""

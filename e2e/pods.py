@@ -20,8 +20,9 @@ def claim(
     size: str = "512Mi",
     block: bool = False,
     access: str = "ReadWriteOnce",
+    attributes: str = "",
 ) -> Manifest:
-    """Ask for a volume, for one node where `access` says nothing else."""
+    """Ask for a volume, for one node where `access` says nothing else; `attributes`: its VolumeAttributesClass."""
     return environment.api.apply(
         {
             "apiVersion": "v1",
@@ -32,6 +33,7 @@ def claim(
                 "accessModes": [access],
                 "volumeMode": "Block" if block else "Filesystem",
                 "resources": {"requests": {"storage": size}},
+                **({"volumeAttributesClassName": attributes} if attributes else {}),
             },
         }
     )

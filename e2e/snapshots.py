@@ -44,14 +44,14 @@ def install(environment: Environment) -> None:
         environment.api.apply(manifest)
 
 
-def take(environment: Environment, namespace: str, name: str, claim: str) -> None:
+def take(environment: Environment, namespace: str, name: str, claim: str, *, snapshot_class: str = CLASS) -> None:
     """Take a snapshot of a claim, and wait until it is ready to use."""
     environment.api.apply(
         {
             "apiVersion": "snapshot.storage.k8s.io/v1",
             "kind": "VolumeSnapshot",
             "metadata": {"name": name, "namespace": namespace},
-            "spec": {"volumeSnapshotClassName": CLASS, "source": {"persistentVolumeClaimName": claim}},
+            "spec": {"volumeSnapshotClassName": snapshot_class, "source": {"persistentVolumeClaimName": claim}},
         }
     )
 

@@ -120,6 +120,15 @@ def test_members_serve_metrics_where_prometheus_finds_them(cluster: Environment)
     assert "cassandra_storage_load " in run(cluster, script, url)
 
 
+def test_the_examples_application_needs_no_image_but_the_clusters(cluster: Environment) -> None:
+    cassandra.deploy_example(cluster, image="cassandra-41")
+    try:
+        cassandra.wait_for_orders(cluster, deadline=60)
+    finally:
+        orders = cassandra.remove_example(cluster)
+    assert orders >= 2
+
+
 def test_is_repaired_by_an_operation_that_goes_on_when_the_operator_is_killed(cluster: Environment) -> None:
     cluster.api.apply(cassandra.operation("repair", repair={}), kind=cassandra.OPERATION)
 

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import pods
+from e2e import filesystems, pods, snapshots
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
+from e2e.filesystems import GROUP, NAME
 
-NAME = "myfs"
-GROUP = "team-a"
 MDS = f"app=rook-ceph-mds,rook_file_system={NAME}"
 CLIENT = "rook-ceph-files"
 # Each row is in the file system before the next begins; the pod's own file has the last one that was.
@@ -29,20 +28,9 @@ while True:
 @pytest.fixture(scope="module")
 def filesystem(environment: Environment) -> Iterator[str]:
     """The example's file system with its group of subvolumes, small enough for a test machine."""
-    manifests = {manifest["kind"]: manifest for manifest in load(env.EXAMPLES / "filesystem.yaml")}
-    spec = manifests["CephFilesystem"]["spec"]
-    spec["preserveFilesystemOnDelete"] = False
-    spec["metadataServer"]["resources"] = {"requests": {"cpu": "50m", "memory": "64Mi"}}
-    for kind, manifest in manifests.items():
-        environment.api.apply(manifest)
-        env.wait_for_phase(environment, kind, manifest["metadata"]["name"])
+    filesystems.make(environment)
     yield NAME
-    if environment.api.find("CephFilesystem", NAME, env.NAMESPACE) is not None:  # a scenario has failed
-        environment.api.delete("CephFilesystemSubVolumeGroup", GROUP, env.NAMESPACE)
-        force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
-        environment.api.patch("CephFilesystem", NAME, env.NAMESPACE, force)
-        environment.api.delete("CephFilesystem", NAME, env.NAMESPACE)
-        env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
+    filesystems.remove(environment)  # there is one if a scenario has failed
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +197,100 @@ def test_pods_on_all_nodes_write_one_volume_while_it_grows_and_the_agent_dies(
     env.wait_for_chart(environment)
     for node in environment.workers:
         pods.delete(environment, namespace, node)
+
+
+@pytest.fixture
+def classes(environment: Environment, filesystem: str) -> Iterator[str]:
+    """The examples' classes for volumes of the file system and for their snapshots, of one name; nothing is left."""
+    snapshots.install(environment)
+    found = [
+        *load(env.EXAMPLES / "filesystem-storageclass.yaml"),
+        *load(env.EXAMPLES / "filesystem-snapshotclass.yaml"),
+    ]
+    for manifest in found:
+        environment.api.apply(manifest)
+    (name,) = {manifest["metadata"]["name"] for manifest in found}
+    yield name
+
+    def look() -> None:
+        if left := subvolumes(environment):
+            raise NotYetError(f"{', '.join(left)} to go")
+
+    eventually("all subvolumes to go", look, deadline=60)
+    for manifest in found:
+        environment.api.delete(manifest["kind"], name)
+
+
+def restore(environment: Environment, namespace: str, claim: str, snapshot: str, storage_class: str, mode: str) -> None:
+    """Ask for a volume of a snapshot."""
+    spec = {
+        "storageClassName": storage_class,
+        "accessModes": [mode],
+        "resources": {"requests": {"storage": "256Mi"}},
+        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot},
+    }
+    meta = {"name": claim, "namespace": namespace}
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+
+
+def forget(environment: Environment, namespace: str, claim: str) -> None:
+    """Delete a claim, and wait until its volume is gone."""
+    volume = pods.volume_of(environment, namespace, claim)["metadata"]["name"]
+    environment.api.delete("PersistentVolumeClaim", claim, namespace)
+    env.gone(environment, "PersistentVolumeClaim", claim, namespace)
+    env.gone(environment, "PersistentVolume", volume, deadline=120)
+
+
+def test_a_snapshot_is_restored_and_shown_whatever_becomes_of_its_source(
+    environment: Environment, classes: str, namespace: str
+) -> None:
+    here, there, _ = environment.workers
+    file = f"{pods.PATH}/file"
+    pods.claim(environment, namespace, "source", storage_class=classes, size="256Mi", access="ReadWriteMany")
+    pods.pod(environment, namespace, "writer", "source", node=here)
+    pods.wait(environment, namespace, "writer")
+    write = f"head -c 16M /dev/urandom | tee {file} | md5sum; sync {file}"
+    first = pods.shell(environment, namespace, "writer", write)
+    snapshots.take(environment, namespace, "monday", "source", snapshot_class=classes)
+    second = pods.shell(environment, namespace, "writer", write)
+
+    # A copy, and the snapshot itself for readers on two nodes, while the source has other data.
+    restore(environment, namespace, "restored", "monday", classes, "ReadWriteMany")
+    restore(environment, namespace, "shown", "monday", classes, "ReadOnlyMany")
+    pods.pod(environment, namespace, "restored", "restored", node=there)
+    for name, node in (("reader-a", here), ("reader-b", there)):
+        pods.pod(environment, namespace, name, "shown", node=node, read_only=True)
+    for name in ("restored", "reader-a", "reader-b"):
+        pods.wait(environment, namespace, name)
+        assert pods.shell(environment, namespace, name, f"md5sum < {file}") == first != second
+    assert pods.shell(environment, namespace, "writer", f"md5sum < {file}") == second
+    assert pods.shell(environment, namespace, "reader-a", f"touch {pods.PATH}/own 2>/dev/null || echo no") == "no"
+    assert len(subvolumes(environment)) == 2, "what shows the snapshot has no subvolume"
+
+    # The source goes before its snapshot, which is kept while somebody shows it.
+    pods.delete(environment, namespace, "writer")
+    forget(environment, namespace, "source")
+    for name in ("restored", "reader-b"):
+        assert pods.shell(environment, namespace, name, f"md5sum < {file}") == first
+    environment.api.delete("VolumeSnapshot", "monday", namespace)
+
+    def refused() -> None:
+        fields = "involvedObject.kind=VolumeSnapshotContent,type=Warning"
+        events = environment.api.list("Event", "default", fields=fields)
+        if not any("shows the snapshot" in event["message"] for event in events):
+            raise NotYetError("an event that names who shows it")
+
+    eventually("the snapshot to be kept", refused, deadline=60)
+    assert pods.shell(environment, namespace, "reader-a", f"md5sum < {file}") == first
+    for name in ("reader-a", "reader-b"):
+        pods.delete(environment, namespace, name)
+    forget(environment, namespace, "shown")
+    env.gone(environment, "VolumeSnapshot", "monday", namespace, deadline=120)
+    assert len(subvolumes(environment)) == 1
+    assert pods.shell(environment, namespace, "restored", f"md5sum < {file}") == first
+    pods.delete(environment, namespace, "restored")
+    forget(environment, namespace, "restored")
+    assert environment.api.list("VolumeSnapshotContent") == []
 
 
 def test_a_file_system_goes_only_when_nothing_is_in_it(environment: Environment, client: str) -> None:

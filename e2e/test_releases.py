@@ -1,4 +1,6 @@
-"""Releases: the cluster of 2018, its upgrade from Ceph 18.2 to 20.2 under a database, and a new one on 20.2."""
+"""Releases: the cluster of 2018, its upgrade from Ceph 18.2 to 20.2 under a database and with a file system, and a new
+one on 20.2.
+"""
 
 import uuid
 from collections.abc import Iterator
@@ -6,13 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import postgres
+from e2e import filesystems, pods, postgres
 from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
 NEWEST = "ceph-20"
 UPGRADE_SECONDS = 240.0
+DAEMONS = 3 + 1 + 3 + 2
+"""Mons, mgr, OSDs and MDS daemons of the cluster that is upgraded."""
 
 
 @pytest.fixture
@@ -32,11 +36,15 @@ def test_the_cluster_of_2018_and_its_upgrade_under_a_database(environment: Envir
     try:
         postgres.deploy(environment, namespace)
         postgres.write_rows(environment, namespace)
+        written = write_a_file(environment, namespace)
         plan_shows_every_restart(environment)
         with postgres.commits_meanwhile(environment, namespace):
             apply_the_talks(environment, environment.images[NEWEST])
             eventually("all daemons on 20.2", lambda: all_run(environment, "20.2."), deadline=UPGRADE_SECONDS)
             env.wait_for_cluster(environment)
+        env.wait_for_phase(environment, "CephFilesystem", filesystems.NAME)
+        assert env.ceph(environment, "versions")["mds"].keys() == env.ceph(environment, "versions")["mon"].keys()
+        assert read_the_file(environment, namespace) == written
 
         daemons = restarts(environment)
         environment.api.delete("Cluster", env.CLUSTER, env.NAMESPACE)
@@ -50,6 +58,7 @@ def test_the_cluster_of_2018_and_its_upgrade_under_a_database(environment: Envir
         postgres.write_rows(environment, namespace)
     finally:
         postgres.remove(environment, namespace)
+        filesystems.remove(environment)
 
 
 def test_a_new_cluster_of_the_newest_release(environment: Environment, nothing: None) -> None:
@@ -66,6 +75,35 @@ def test_a_new_cluster_of_the_newest_release(environment: Environment, nothing: 
         assert postgres.rows(environment, namespace) == before
     finally:
         postgres.remove(environment, namespace)
+
+
+FILES = "files"
+FILE = f"{pods.PATH}/file"
+
+
+def write_a_file(environment: Environment, namespace: str) -> str:
+    """Make a file system and a pod that has a volume in it, and write a file; return its digest."""
+    filesystems.make(environment, group=False)
+    (storage_class,) = load(env.EXAMPLES / "filesystem-storageclass.yaml")
+    environment.api.apply(storage_class)
+    name = storage_class["metadata"]["name"]
+    pods.claim(environment, namespace, FILES, storage_class=name, size="64Mi", access="ReadWriteMany")
+    pods.pod(environment, namespace, FILES, FILES)
+    pods.wait(environment, namespace, FILES)
+    return pods.shell(environment, namespace, FILES, f"head -c 4M /dev/urandom | tee {FILE} | md5sum; sync {FILE}")
+
+
+def read_the_file(environment: Environment, namespace: str) -> str:
+    """The digest of the file, read on another node; the client that was there all along can still write."""
+    pods.shell(environment, namespace, FILES, f"touch {FILE}-after; sync {FILE}-after")
+    node = environment.api.get("Pod", FILES, namespace)["spec"]["nodeName"]
+    other = next(name for name in environment.workers if name != node)
+    pods.pod(environment, namespace, "reader", FILES, node=other)
+    pods.wait(environment, namespace, "reader")
+    found = pods.shell(environment, namespace, "reader", f"ls {FILE}-after >/dev/null; md5sum < {FILE}")
+    for pod in ("reader", FILES):
+        pods.delete(environment, namespace, pod)
+    return found
 
 
 def apply_the_talks(environment: Environment, image: str) -> None:
@@ -143,7 +181,7 @@ def all_run(environment: Environment, release: str) -> None:
     """Raises `NotYetError` until every daemon runs a version that begins so, by what Ceph says."""
     versions = env.ceph(environment, "versions")["overall"]
     old = {version: count for version, count in versions.items() if f"version {release}" not in version}
-    if old or sum(versions.values()) < 7:
+    if old or sum(versions.values()) < DAEMONS:
         found = environment.api.get("CephCluster", env.CLUSTER, env.NAMESPACE)
         raise NotYetError(f"{sum(old.values())} of {sum(versions.values())} left; {env.progress(found)}")
 

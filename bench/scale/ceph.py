@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from controller.ceph.access.rados import CephError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -64,7 +66,10 @@ class SimulatedCeph:
             def shutdown(self) -> None: ...
 
             def mon_command(self, command: str, _: bytes, __: int) -> tuple[int, bytes, str]:
-                return 0, simulation.answer(json.loads(command)), ""
+                try:
+                    return 0, simulation.answer(json.loads(command)), ""
+                except CephError as error:
+                    return -error.errno, b"", error.message
 
             mgr_command = mon_command
 

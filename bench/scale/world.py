@@ -51,9 +51,9 @@ class World:
         follows: Whether Deployments are rolled out; Jobs and Services are served in any case.
     """
 
-    def __init__(self, osds: int) -> None:
+    def __init__(self, osds: int, system: type[SimulatedCeph] = SimulatedCeph) -> None:
         self.server = ApiServer(namespaces=(NAMESPACE, "apps"))
-        self.ceph = SimulatedCeph(osds, self._mons)
+        self.ceph = system(osds, self._mons)
         self.follows = True
         self._changed = anyio.Event()
         self.server.storage.listeners.append(lambda: self._changed.set())

@@ -30,8 +30,10 @@ from controller.agent.node.calls import Interceptor, Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.identity import IdentityService
 from controller.agent.node.leftovers import let_go_of_leftovers
+from controller.agent.node.renewal import keep_told
 from controller.agent.node.server import serve_driver
 from controller.agent.node.service import NodeService
+from controller.agent.node.topology import Topology
 from controller.agent.rbd.devices import SUFFIX as RBD_SUFFIX
 from controller.agent.rbd.devices import devices_of
 from controller.agent.rbd.mounter import RUNTIME_DIRECTORY
@@ -44,7 +46,7 @@ from controller.runtime.probes import OK, Probes
 from informers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
 
     from controller.agent.node.driver import Driver
     from controller.agent.node.registration import RegistrationService
@@ -74,6 +76,7 @@ class Settings:
         interval: Seconds between two looks for device changes that the kernel did not announce.
         max_volumes: How many volumes the scheduler may send to the node, 0 for any number; None: as many as the node
             has threads for.
+        domains: The node's labels that tell places apart.
         log_level: The lowest level that is logged.
     """
 
@@ -88,6 +91,7 @@ class Settings:
     metrics: tuple[str, int] = ("127.0.0.1", 9810)
     interval: float = 60.0
     max_volumes: int | None = None
+    domains: tuple[str, ...] = ()
     log_level: str = "info"
 
     @classmethod
@@ -115,6 +119,12 @@ class Settings:
                     f"environment variable ROOK_CSI_DRIVERS has {name!r}: expected names that end in "
                     f"{' or '.join(SUFFIXES)}"
                 )
+        domains = tuple(filter(None, environment.get("ROOK_TOPOLOGY_LABELS", "").replace(" ", "").split(",")))
+        if len({label.rpartition("/")[2] for label in domains}) < len(domains):
+            raise ValueError(
+                f"environment variable ROOK_TOPOLOGY_LABELS is {','.join(domains)!r}: expected labels that differ in "
+                "what stands after the slash"
+            )
         level = environment.get("ROOK_LOG_LEVEL", "info").lower()
         if level not in _LEVELS:
             raise ValueError(f"environment variable ROOK_LOG_LEVEL is {level!r}: expected one of {', '.join(_LEVELS)}")
@@ -132,6 +142,7 @@ class Settings:
             metrics=(host.strip("[]"), int(port)),
             interval=interval,
             max_volumes=int(most) if most else None,
+            domains=domains,
             log_level=level,
         )
 
@@ -168,21 +179,26 @@ async def run_agent(settings: Settings) -> None:
         tasks.start_soon(reporter.run)
         operations = Operations(tasks)
         interceptor = Interceptor(registry)
+        topology = Topology(client, settings.node, settings.domains)
         served: list[tuple[Collection[str], NodeService]] = []
+        told: list[tuple[str, NodeService, Callable[[], Awaitable[None]]]] = []
         cephfs = await cephfs_of(settings.node, settings.state, settings.cephfs_mounter, clients, settings.max_volumes)
         drivers: tuple[Driver, ...] = (BlockDriver(settings.node, rbd, clients, settings.state), cephfs)
         for driver in drivers:
             names = [name for name in settings.drivers if name.endswith(driver.suffix)]
             for name in names:
-                service = NodeService(settings.node, name, driver, operations)
+                service = NodeService(settings.node, name, driver, operations, topology)
                 identity = IdentityService(name, _version(), driver.usable)
-                registrations[name] = await stack.enter_async_context(
+                found = await stack.enter_async_context(
                     serve_driver(settings.kubelet, name, identity, service, interceptor)
                 )
+                registrations[name] = found.registration
+                told.append((name, service, found.renew))
             if names:  # one for all of a kind: they share their volumes
                 served.append((names, service))
         if served:
             tasks.start_soon(let_go_of_leftovers, client, settings.node, served)
+            tasks.start_soon(keep_told, told)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("started", node=settings.node, drivers=list(settings.drivers))
             async for _ in signals:

@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
+
+def topology_label(driver: str, domain: str) -> str:
+    """The label of nodes by which a CSI driver tells places apart, as Ceph's CSI driver names it.
+
+    Args:
+        driver: The driver's name.
+        domain: What a label of the node that says the same is called, after its slash: "zone".
+    """
+    return f"topology.{driver.lower()}/{domain}"
+
+
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _EFFECTS_THAT_KEEP_PODS_OFF = frozenset({"NoSchedule", "NoExecute"})
 _PLACED_BY_NODE_HEALTH = frozenset(

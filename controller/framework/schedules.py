@@ -75,8 +75,12 @@ class Due:
     waits_for: str = ""
 
 
-def times(spec: ScheduleSpec) -> Times:
+def times(spec: ScheduleSpec, field: str = "spec.schedule") -> Times:
     """When a schedule falls due.
+
+    Args:
+        spec: The schedule.
+        field: Where the user wrote it, for messages.
 
     Raises:
         ScheduleError: A field means nothing.
@@ -84,7 +88,7 @@ def times(spec: ScheduleSpec) -> Times:
     expression = NAMED.get(spec.schedule.strip(), spec.schedule)
     if len(expression.split()) != FIELDS:
         raise ScheduleError(
-            f'spec.schedule is "{spec.schedule}": it has to have five fields (minute, hour, day of the month, month, '
+            f'{field} is "{spec.schedule}": it has to have five fields (minute, hour, day of the month, month, '
             f'day of the week), such as "0 3 * * 6", or to be one of {", ".join(NAMED)}'
         )
     try:
@@ -94,7 +98,7 @@ def times(spec: ScheduleSpec) -> Times:
     try:
         CronSim(expression, datetime.fromtimestamp(0, UTC))
     except CronSimError as error:
-        raise ScheduleError(f'spec.schedule is "{spec.schedule}": {str(error).lower()}') from error
+        raise ScheduleError(f'{field} is "{spec.schedule}": {str(error).lower()}') from error
     return Times(expression, zone)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from controller.framework import plan
 
 if TYPE_CHECKING:
+    from controller.apis.rook.node_report import NodeReport
     from controller.runtime.kube import CsiVolumeSource, StorageClass
     from controller.volumes.capabilities import Capabilities
-    from controller.volumes.places import Place, Topology
+    from controller.volumes.places import Place
 
 
 SHOWN_SNAPSHOT = "backingSnapshotID"
@@ -88,7 +89,6 @@ class NewVolume:
         volume: The volume, by `Description.volume`.
         size: Its bytes at least.
         options: `Description.options`.
-        topology: Where it is to be reached from; anywhere, where the backend has no `Capabilities.topology_keys`.
         source: What it begins as a copy of, where `Capabilities.sources` has its kind; None: it begins empty.
         read_only: Nobody is to write to it. So a snapshot may be shown as it is (`Volume.shows`).
     """
@@ -96,7 +96,6 @@ class NewVolume:
     volume: Volume
     size: int
     options: Mapping[str, str]
-    topology: Topology
     source: Source | None = None
     read_only: bool = False
 
@@ -108,13 +107,11 @@ class Created:
     Attributes:
         handle: Its CSI volume handle.
         size: Its real size in bytes.
-        places: From where it is reached; empty: from every node.
         attributes: What is known of it only now, beside `Volume.attributes`; such as its path, or what it shows.
     """
 
     handle: str
     size: int
-    places: tuple[Place, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -156,16 +153,31 @@ class Holder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A volume that a claim may get, where its class leaves several to choose from.
+
+    Attributes:
+        volume: The volume.
+        place: Where it is reached from.
+    """
+
+    volume: Volume
+    place: Place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
     """What a StorageClass asks for a new volume.
 
     Attributes:
-        volume: The volume that it will be.
+        volume: The volume that it will be; of several choices the first, until one is made.
         secret_namespace: Where Secrets are that the class does not name.
         stage_secret: The Secret that nodes use, where the class does not name it.
         expand_secret: The Secret that `controllerExpandSecretRef` names, where the class does not.
         options: How it is made, for `VolumeBackend.create`: what matters only then.
         unserved: Parameters that have no effect.
+        choices: The volumes that the claim may get, the best first; empty: only the one.
+        place: Where it is reached from.
     """
 
     volume: Volume
@@ -174,6 +186,8 @@ class Description:
     expand_secret: str
     options: Mapping[str, str] = field(default_factory=dict)
     unserved: tuple[str, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    place: Place = field(default_factory=dict)
 
 
 class VolumeBackend(Protocol):
@@ -273,6 +287,38 @@ class VolumeBackend(Protocol):
         ...
 
 
+LARGEST = 1 << 60
+"""Bytes: what a storage system without a limit to the size of a volume says that its largest one has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """What fits into new volumes of a class.
+
+    Attributes:
+        place: Where they are reached from.
+        free: The bytes that can be written, together.
+        largest: The bytes of the largest volume that can be made; more than is free where volumes are thin.
+    """
+
+    place: Place
+    free: int
+    largest: int
+
+
+class Rooms(Protocol):
+    """What a storage system that knows how much fits into it has beside its `VolumeBackend`."""
+
+    async def of(self, storage_class: StorageClass) -> tuple[Room, ...]:
+        """The room for new volumes of a class, for each place at which they are reached.
+
+        Raises:
+            ParameterError: The class' parameters cannot be served, or name what does not exist.
+            BackendError: It is not known now.
+        """
+        ...
+
+
 class Snapshots(Protocol):
     """What a storage system that takes snapshots of volumes has beside its `VolumeBackend`.
 
@@ -325,5 +371,57 @@ class Snapshots(Protocol):
 
         Raises:
             GoneError: There is no storage system to ask.
+        """
+        ...
+
+
+class Attributes(Protocol):
+    """What a storage system has beside its `VolumeBackend` whose volumes have attributes that change while in use.
+
+    They are those of a VolumeAttributesClass. All operations may be repeated, also after they were cut off at any
+    point.
+    """
+
+    def check(self, parameters: Mapping[str, str]) -> None:
+        """Refuses parameters of a class that no volume can have. Pure.
+
+        Raises:
+            ParameterError: The message names the parameter, what was found and what would be right.
+        """
+        ...
+
+    async def apply(self, volume: Volume, parameters: Mapping[str, str]) -> None:
+        """Gives a volume these attributes, and takes those away that it has beside them by an earlier class.
+
+        Args:
+            volume: The volume.
+            parameters: What `check` has passed; empty: the volume is left without any.
+
+        Raises:
+            BackendError: It failed; the volume may have a part of them.
+        """
+        ...
+
+    def without_effect(self, volume: Volume, reports: Iterable[NodeReport]) -> str:
+        """On which nodes the volume's attributes have no effect, and why; empty where they do. Pure.
+
+        Args:
+            volume: The volume.
+            reports: Those of the nodes that use it.
+        """
+        ...
+
+
+class Space(Protocol):
+    """What a storage system has beside its `VolumeBackend` that can give back what volumes take and do not need."""
+
+    async def reclaim(self, volume: Volume) -> int | None:
+        """Gives back the space of what is zero in a volume. It may be repeated, also after it was cut off.
+
+        Returns:
+            How many bytes less the volume takes; None: that is not known.
+
+        Raises:
+            BackendError: It failed; a part may be done.
         """
         ...

@@ -18,6 +18,7 @@ from controller.runtime.kube import (
     StorageClass,
     VolumeAttachment,
 )
+from controller.volumes.attributes.kinds import VolumeAttributesClass
 from controller.volumes.backend import volume_from
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
@@ -34,10 +35,13 @@ from controller.volumes.snapshots.kinds import (
 if TYPE_CHECKING:
     from controller.apis.rook.node_report import NodeReport
     from controller.volumes.drivers import Drivers
-    from informers import Informer, InformerFactory
+    from informers import Informer, InformerFactory, Resource
 
 BY_CLASS = "class"
 """The index of claims by the name of their StorageClass."""
+
+BY_ATTRIBUTES = "attributes"
+"""The index of claims by the VolumeAttributesClasses that they name, in spec or status."""
 
 BY_IDENTITY = "identity"
 """The index of PersistentVolumes by the volume that they are of: by `Drivers.identities`."""
@@ -84,7 +88,7 @@ class Caches:
     """What the API server has of volumes.
 
     Attributes:
-        claims: All claims of the cluster, with the indexes `BY_CLASS` and `BY_SOURCE`.
+        claims: All claims of the cluster, with the indexes `BY_CLASS`, `BY_SOURCE` and `BY_ATTRIBUTES`.
         volumes: All PersistentVolumes, with the indexes `BY_IDENTITY`, `BY_HANDLE`, `BY_DRIVER` and
             `BY_SHOWN`.
         classes: All StorageClasses.
@@ -92,6 +96,7 @@ class Caches:
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
         snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
+        attributes: All VolumeAttributesClasses; None as long as it is not known that the API server has such a kind.
     """
 
     claims: Informer[PersistentVolumeClaim]
@@ -101,6 +106,7 @@ class Caches:
     nodes: Informer[Node]
     reports: Informer[NodeReport]
     snapshots: SnapshotCaches | None = None
+    attributes: Informer[VolumeAttributesClass] | None = None
 
 
 def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> Caches:
@@ -123,6 +129,7 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
     caches.claims.add_index(BY_SOURCE, copied_by)
     caches.volumes.add_index(BY_DRIVER, drivers_of)
     caches.volumes.add_index(BY_SHOWN, shown_by)
+    caches.claims.add_index(BY_ATTRIBUTES, attributes_classes)
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
     caches.volumes.add_index(BY_HANDLE, handles_of)
     caches.attachments.add_index(BY_VOLUME, lambda found: (found.spec.source.persistent_volume_name or "",))
@@ -142,6 +149,18 @@ def snapshot_caches_of(informers: InformerFactory) -> SnapshotCaches:
     )
     found.contents.add_index(BY_SNAPSHOT, handles)
     return found
+
+
+def attributes_cache_of(informers: InformerFactory, resource: Resource) -> Informer[VolumeAttributesClass]:
+    """The cache of VolumeAttributesClasses, for an API server that has them in the version of `resource`."""
+    return informers.informer(resource, VolumeAttributesClass, optional=True)
+
+
+def attributes_classes(claim: PersistentVolumeClaim) -> tuple[str, ...]:
+    """What the index `BY_ATTRIBUTES` has a claim by."""
+    noted = claim.status.modify_volume_status
+    target = noted.target_volume_attributes_class_name if noted is not None else ""
+    return tuple(dict.fromkeys(filter(None, (claim.spec.volume_attributes_class_name, target))))
 
 
 def handle_key(driver: str, handle: str) -> str:

@@ -33,11 +33,13 @@ class Capabilities:
             system itself keeps apart who writes.
         expands: When volumes grow.
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
-        topology_keys: The labels of nodes that tell places apart from which volumes are reached; empty: each volume is
-            reached from every node.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
         shows_snapshots: Whether volumes may show a snapshot of which they have no copy (`Volume.shows`).
+        knows_room: Whether it tells how much fits, by `Rooms`: then the scheduler waits until it is told, and sends no
+            pod where its volume does not fit.
         fs_group: How the kubelet applies `fsGroup` of pods: `fsGroupPolicy` of the CSIDriver.
+        selinux_mount: Whether each volume can be mounted with an SELinux label of its own, where the chart lets nodes
+            do that: `seLinuxMount` of the CSIDriver.
     """
 
     access_modes: Mapping[str, tuple[str, ...]]
@@ -46,10 +48,11 @@ class Capabilities:
     attaches: bool = True
     expands: Expansion = "online"
     nodes_expand: bool = True
-    topology_keys: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     shows_snapshots: bool = False
+    knows_room: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"
+    selinux_mount: bool = False
 
 
 def exclusive(capabilities: Capabilities, modes: Collection[str], volume_mode: str) -> bool:
@@ -86,6 +89,9 @@ def csi_driver(capabilities: Capabilities) -> JsonObject:
         "attachRequired": capabilities.attaches,
         "podInfoOnMount": False,
         "fsGroupPolicy": capabilities.fs_group,
+        "seLinuxMount": capabilities.selinux_mount,
         "volumeLifecycleModes": ["Persistent"],
     }
+    if capabilities.knows_room:
+        spec["storageCapacity"] = True
     return spec

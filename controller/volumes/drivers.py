@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
+    from controller.volumes.backend import Attributes, Rooms, Snapshots, Space, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -24,16 +24,44 @@ class Drivers:
     Attributes:
         backends: Them; each knows drivers of other names than the others.
         snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
+        rooms: By the name of a backend, what tells how much fits; not there: that is not known.
+        attributes: By the name of a backend, what changes attributes of its volumes; not there: nothing does.
+        space: By the name of a backend, what gives back space of its volumes; not there: nothing does.
     """
 
     backends: list[VolumeBackend] = field(default_factory=list)
     snapshots: dict[str, Snapshots] = field(default_factory=dict)
+    rooms: dict[str, Rooms] = field(default_factory=dict)
+    attributes: dict[str, Attributes] = field(default_factory=dict)
+    space: dict[str, Space] = field(default_factory=dict)
 
-    def add(self, backend: VolumeBackend, snapshots: Snapshots | None = None) -> None:
-        """Has a storage system serve its drivers, too; `snapshots`: what takes snapshots of its volumes, if it can."""
+    def add(
+        self,
+        backend: VolumeBackend,
+        snapshots: Snapshots | None = None,
+        *,
+        rooms: Rooms | None = None,
+        attributes: Attributes | None = None,
+        space: Space | None = None,
+    ) -> None:
+        """Has a storage system serve its drivers, too.
+
+        Args:
+            backend: The storage system.
+            snapshots: What takes snapshots of its volumes, if it can.
+            rooms: What tells how much fits into it, if that is known.
+            attributes: What changes attributes of its volumes, if they have any.
+            space: What gives back space of its volumes, if it can.
+        """
         self.backends.append(backend)
+        if rooms is not None:
+            self.rooms[backend.name] = rooms
         if snapshots is not None:
             self.snapshots[backend.name] = snapshots
+        if attributes is not None:
+            self.attributes[backend.name] = attributes
+        if space is not None:
+            self.space[backend.name] = space
 
     def serving(self, driver: str) -> VolumeBackend | None:
         """The storage system that serves a CSI driver now; None: nobody here does."""
@@ -47,6 +75,16 @@ class Drivers:
         """What takes snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
         backend = self.serving(driver)
         return self.snapshots.get(backend.name) if backend is not None else None
+
+    def attributes_of(self, driver: str) -> Attributes | None:
+        """What changes attributes of the volumes of a CSI driver; None: nobody here does, or not now."""
+        backend = self.serving(driver)
+        return self.attributes.get(backend.name) if backend is not None else None
+
+    def space_of(self, driver: str) -> Space | None:
+        """What gives back space of the volumes of a CSI driver; None: nobody here does, or not now."""
+        backend = self.serving(driver)
+        return self.space.get(backend.name) if backend is not None else None
 
     def of_class(self, storage_class: StorageClass) -> tuple[str, VolumeBackend | None]:
         """The CSI driver of a class, and the storage system that serves it; empty and None: nobody here does."""

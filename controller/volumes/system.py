@@ -10,15 +10,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.runtime.controller import Controller
+from controller.runtime.kube import CSI_STORAGE_CAPACITY, CsiStorageCapacity
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.caches import BY_CLASS, BY_NODE, BY_VOLUME, caches_of, copied_by, snapshot_caches_of
+from controller.volumes.attributes.act import Modifications
+from controller.volumes.attributes.kinds import V1, V1BETA1, VolumeAttributesClass
+from controller.volumes.caches import (
+    BY_ATTRIBUTES,
+    BY_CLASS,
+    BY_HANDLE,
+    BY_NODE,
+    BY_VOLUME,
+    attributes_cache_of,
+    caches_of,
+    copied_by,
+    handle_key,
+    snapshot_caches_of,
+)
+from controller.volumes.capacity.act import BY_CLASS as CAPACITY_BY_CLASS
+from controller.volumes.capacity.act import Capacities
+from controller.volumes.capacity.analyze import MANAGER, MANAGER_LABEL
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
-from controller.volumes.snapshots.presence import until_served
+from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
+from controller.volumes.space.act import Space
+from controller.volumes.space.analyze import SCHEDULE
 from workqueue import ItemExponentialBackoff
 
 if TYPE_CHECKING:
@@ -26,7 +46,13 @@ if TYPE_CHECKING:
 
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
-    from controller.runtime.kube import Node, PersistentVolume, PersistentVolumeClaim, StorageClass
+    from controller.runtime.kube import (
+        Node,
+        PersistentVolume,
+        PersistentVolumeClaim,
+        StorageClass,
+        VolumeAttachment,
+    )
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
@@ -48,6 +74,7 @@ class VolumeControllers:
         caches: What the API server has of volumes.
         claims: Provisions and expands.
         volumes: Reclaims.
+        capacities: Tells the scheduler how much fits.
         attachments: Attaches.
     """
 
@@ -56,6 +83,7 @@ class VolumeControllers:
     claims: Controller
     volumes: Controller
     attachments: Controller
+    capacities: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -73,6 +101,14 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     caches = caches_of(manager.informers, drivers, namespace)
     client, events = manager.client, manager.events
     attachments = caches.attachments
+    told = manager.informers.informer(
+        CSI_STORAGE_CAPACITY,
+        CsiStorageCapacity,
+        namespaces=(namespace,),
+        label_selector=f"{MANAGER_LABEL}={MANAGER}",
+        optional=True,
+    )
+    told.add_index(CAPACITY_BY_CLASS, lambda found: (found.storage_class_name,))
     serving = VolumeControllers(
         drivers,
         caches,
@@ -80,6 +116,10 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         volumes=_controller("volumes", PersistentVolumes(client, events, caches, drivers)),
         attachments=_controller(
             "attachments", Attachments(client, events, Observer(client, caches, namespace, drivers))
+        ),
+        # One at a time: all ask for the same, which is remembered for a moment.
+        capacities=_controller(
+            "capacities", Capacities(client, manager.applier, caches, told, drivers, namespace), workers=1
         ),
     )
 
@@ -105,15 +145,35 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
-    for controller in (serving.claims, serving.volumes, serving.attachments):
+    serving.capacities.watch(caches.classes)
+    serving.capacities.watch(told, lambda found: [Request("", found.storage_class_name)])
+    space = _space(manager, serving)
+    for controller in (serving.claims, serving.volumes, serving.attachments, serving.capacities, space):
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
+    manager.add_runnable(lambda: _serve_attributes(manager, serving))
     return serving
+
+
+def _space(manager: Manager, serving: VolumeControllers) -> Controller:
+    """The controller of the space of volumes: one at a time, as each try reads all of a volume."""
+    caches = serving.caches
+    reconciler = Space(manager.client, manager.events, caches, serving.drivers)
+    controller = _controller("space", reconciler, workers=1)
+
+    def claim_of(attachment: VolumeAttachment) -> Iterable[Request]:
+        volume = caches.volumes.get("", attachment.spec.source.persistent_volume_name or "")
+        return _claim_of(volume) if volume is not None else ()
+
+    controller.watch(caches.claims)
+    controller.watch(caches.classes, serving.claims_of, _schedule_changed)
+    controller.watch(caches.attachments, claim_of, lambda delta: delta.new is None)
+    return controller
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
     """Adds the controller of snapshots once the API server has their kinds."""
-    await until_served(manager.client)
+    await until_served(manager.client, "VolumeSnapshots", (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES))
     found = caches.snapshots = snapshot_caches_of(manager.informers)
     controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
 
@@ -126,9 +186,35 @@ async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -
     manager.add(controller)
 
 
-def _controller(name: str, reconciler: Reconciler) -> Controller:
+async def _serve_attributes(manager: Manager, serving: VolumeControllers) -> None:
+    """Adds the controller of VolumeAttributesClasses once the API server has them."""
+    (resource,) = await until_served(manager.client, "VolumeAttributesClasses", (V1,), (V1BETA1,))
+    caches = serving.caches
+    found = caches.attributes = attributes_cache_of(manager.informers, resource)
+    reconciler = Modifications(manager.client, manager.events, caches, serving.drivers)
+    controller = _controller("attributes", reconciler)
+
+    def naming(changed: VolumeAttributesClass) -> Iterable[Request]:
+        return itertools.starmap(Request, caches.claims.keys_by_index(BY_ATTRIBUTES, changed.metadata.name))
+
+    def mapped(report: NodeReport) -> Iterable[Request]:
+        """The claims of volumes that a node uses, of those that have a class."""
+        for client in report.clients:
+            for volume in caches.volumes.by_index(BY_HANDLE, handle_key(client.driver, client.volume_handle)):
+                if volume.spec.volume_attributes_class_name:
+                    yield from _claim_of(volume)
+
+    controller.watch(caches.claims)
+    controller.watch(caches.volumes, _claim_of)
+    controller.watch(found, naming)
+    controller.watch(caches.reports, mapped, _clients_changed)
+    serving.claims.watch(found, naming)
+    manager.add(controller)
+
+
+def _controller(name: str, reconciler: Reconciler, *, workers: int = WORKERS) -> Controller:
     backoff = ItemExponentialBackoff[Request](FIRST_RETRY, LAST_RETRY)
-    return Controller(name, reconciler, workers=WORKERS, rate_limiter=backoff)
+    return Controller(name, reconciler, workers=workers, rate_limiter=backoff)
 
 
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:
@@ -139,6 +225,11 @@ def _claim_of(volume: PersistentVolume) -> Iterable[Request]:
 def _source_of(claim: PersistentVolumeClaim) -> Iterable[Request]:
     """The claim that a claim is a copy of: it may go when the copy is made."""
     return [Request(*name.split("/")) for name in copied_by(claim)]
+
+
+def _schedule_changed(delta: Delta[StorageClass]) -> bool:
+    old, new = (found.metadata.annotations.get(SCHEDULE) if found else None for found in (delta.old, delta.new))
+    return old != new
 
 
 def _taints_changed(delta: Delta[Node]) -> bool:

@@ -260,10 +260,11 @@ class BlockDriver:
 
     async def _mount(self, stage: Stage, device: Device) -> None:
         volume, wanted = stage.volume, stage.access.filesystem or DEFAULT_FILESYSTEM
-        if not filesystem.supported(wanted):
+        if wanted not in filesystem.SUPPORTED:
             raise CsiError(
                 grpc.StatusCode.INVALID_ARGUMENT,
-                f"volume {volume}: file system type {wanted!r} is not served: expected ext4 or xfs",
+                f"volume {volume}: file system type {wanted!r} is not served: expected "
+                f"{' or '.join(filesystem.SUPPORTED)}",
             )
         unfinished = self._unfinished / file_name(volume)
         await filesystem.prepare(self._run, device.path, wanted, unfinished=unfinished, read_only=device.read_only)
@@ -292,7 +293,7 @@ class BlockDriver:
             await filesystem.grow_mounted(self._run, device.path, wanted, stage.path)
         except CommandError as error:
             _log.warning("file system not grown while mounted", volume=volume, error=str(error))
-            if wanted != "ext4":
+            if wanted not in filesystem.EXT:
                 return
             await mounts.unmount(self._run, stage.path)
             try:

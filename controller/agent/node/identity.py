@@ -35,10 +35,15 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
     async def GetPluginCapabilities(  # noqa: N802
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: Any
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """None that need a controller service: the operator does that part through the Kubernetes API."""
+        """Volumes may be for some nodes only, and grow. No controller service: the operator is that."""
+        service = csi_pb2.PluginCapability.Service
+        places = service(type=service.VOLUME_ACCESSIBILITY_CONSTRAINTS)
         expansion = csi_pb2.PluginCapability.VolumeExpansion(type=csi_pb2.PluginCapability.VolumeExpansion.ONLINE)
         return csi_pb2.GetPluginCapabilitiesResponse(
-            capabilities=[csi_pb2.PluginCapability(volume_expansion=expansion)]
+            capabilities=[
+                csi_pb2.PluginCapability(service=places),
+                csi_pb2.PluginCapability(volume_expansion=expansion),
+            ]
         )
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:  # noqa: N802

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,7 +14,7 @@ from controller.agent.node import csi_pb2_grpc, registration_pb2_grpc
 from controller.agent.node.registration import RegistrationService
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from pathlib import Path
 
     from controller.agent.node.calls import Interceptor
@@ -24,10 +25,24 @@ _GRACE = 5.0
 """Seconds that calls under way get when the process ends. What they started goes on longer, or is found half done."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A driver that is served.
+
+    Attributes:
+        registration: Knows whether the kubelet has taken it.
+        renew: Registers it anew, whereupon the kubelet asks anew about the node. For a second or two it then serves no
+            calls.
+    """
+
+    registration: RegistrationService
+    renew: Callable[[], Awaitable[None]]
+
+
 @asynccontextmanager
 async def serve_driver(
     kubelet: Path, driver: str, identity: IdentityService, node: NodeService, interceptor: Interceptor
-) -> AsyncIterator[RegistrationService]:
+) -> AsyncIterator[Served]:
     """Serves a driver and registers it with the kubelet, until the context ends.
 
     Args:
@@ -38,7 +53,7 @@ async def serve_driver(
         interceptor: Wraps each call.
 
     Yields:
-        The registration, which knows whether the kubelet has taken the driver.
+        The driver as it is served.
     """
     endpoint = kubelet / "plugins" / driver / "csi.sock"
     registration = RegistrationService(driver, str(endpoint))
@@ -46,11 +61,21 @@ async def serve_driver(
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
         csi_pb2_grpc.add_NodeServicer_to_server(node, server)
         await server.start()
-        # The kubelet sees this socket appear and asks at once: the other one has to be there.
-        async with _server(kubelet / "plugins_registry" / f"{driver}-reg.sock", ()) as registrar:
-            registration_pb2_grpc.add_RegistrationServicer_to_server(registration, registrar)
-            await registrar.start()
-            yield registration
+        async with AsyncExitStack() as registered:
+
+            async def register() -> None:
+                # The kubelet sees this socket appear and asks at once: the other one has to be there.
+                registrar = _server(kubelet / "plugins_registry" / f"{driver}-reg.sock", ())
+                found = await registered.enter_async_context(registrar)
+                registration_pb2_grpc.add_RegistrationServicer_to_server(registration, found)
+                await found.start()
+
+            async def renew() -> None:
+                await registered.aclose()
+                await register()
+
+            await register()
+            yield Served(registration, renew)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from controller.agent.node.calls import Operations
     from controller.agent.node.driver import Driver
+    from controller.agent.node.topology import Topology
 
 AccessMode = csi_pb2.VolumeCapability.AccessMode
 
@@ -43,20 +44,36 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         name: The CSI driver's name.
         driver: Serves its volumes.
         operations: Keeps the operations on a volume apart; one for all drivers.
+        topology: Tells where the node is.
+
+    Attributes:
+        told: What the kubelet was told of the node when it asked last; None: it has not asked.
     """
 
-    def __init__(self, node: str, name: str, driver: Driver, operations: Operations) -> None:
+    def __init__(self, node: str, name: str, driver: Driver, operations: Operations, topology: Topology) -> None:
         self._node = node
         self._name = name
         self._driver = driver
         self._operations = operations
+        self._topology = topology
         self._usage = Usage()
+        self.told: csi_pb2.NodeGetInfoResponse | None = None
 
     async def NodeGetInfo(  # noqa: N802
         self, request: csi_pb2.NodeGetInfoRequest, context: Any
     ) -> csi_pb2.NodeGetInfoResponse:
-        """The node's id, by which VolumeAttachments name it, and how many volumes the scheduler may send here."""
-        return csi_pb2.NodeGetInfoResponse(node_id=self._node, max_volumes_per_node=await self._driver.max_volumes())
+        """See `info`."""
+        self.told = await self.info()
+        return self.told
+
+    async def info(self) -> csi_pb2.NodeGetInfoResponse:
+        """The node's id, by which VolumeAttachments name it, how many volumes the scheduler may send, and its place."""
+        segments = await self._topology.segments(self._name)
+        return csi_pb2.NodeGetInfoResponse(
+            node_id=self._node,
+            max_volumes_per_node=await self._driver.max_volumes(),
+            accessible_topology=csi_pb2.Topology(segments=segments) if segments else None,
+        )
 
     async def NodeGetCapabilities(  # noqa: N802
         self, request: csi_pb2.NodeGetCapabilitiesRequest, context: Any

@@ -41,17 +41,19 @@ _FSCK_CORRECTED = 1
 _FSCK_UNCORRECTED = 4
 """A bit of e2fsck's exit status: damage is left that it mends only with a person's consent."""
 
+_EXT_OPTIONS = ("-q", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1")
 _MAKE = {
     # No discard: a new image is sparse already.
-    "ext4": ("mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"),
+    "ext4": ("mkfs.ext4", *_EXT_OPTIONS),
+    "ext3": ("mkfs.ext3", *_EXT_OPTIONS),
     "xfs": ("mkfs.xfs", "-q", "-K"),
 }
-_MAKE_AGAIN = {"ext4": "-F", "xfs": "-f"}
+_MAKE_AGAIN = {"ext4": "-F", "ext3": "-F", "xfs": "-f"}
 
-MOUNT_OPTIONS = {"ext4": (), "xfs": ("nouuid",)}
+MOUNT_OPTIONS = {"ext4": (), "ext3": (), "xfs": ("nouuid",)}
 """Options that are always set. `nouuid`: a clone of a volume has the same UUID and may be mounted on the same node."""
 
-WITHOUT_JOURNAL = {"ext4": "noload", "xfs": "norecovery"}
+WITHOUT_JOURNAL = {"ext4": "noload", "ext3": "noload", "xfs": "norecovery"}
 """The mount options that leave a journal as it is: what is seen then may be inconsistent."""
 
 _EXT4_NEEDS_RECOVERY = 0x4
@@ -77,9 +79,11 @@ class Content:
         return self.type or f"a {self.partition_table} partition table"
 
 
-def supported(filesystem: str) -> bool:
-    """Whether this module makes and grows file systems of that type."""
-    return filesystem in _MAKE
+SUPPORTED = tuple(_MAKE)
+"""The types of file systems that this module makes and grows."""
+
+EXT = ("ext4", "ext3")
+"""Those with the format of ext: the same programs serve them, and the same driver of the kernel."""
 
 
 async def probe(run: Runner, device: str) -> Content:
@@ -108,7 +112,7 @@ async def prepare(run: Runner, device: str, filesystem: str, *, unfinished: Path
     Args:
         run: Runs the tools.
         device: The block device; not mounted.
-        filesystem: "ext4" or "xfs".
+        filesystem: One of `SUPPORTED`.
         unfinished: A file of this volume that exists while its file system is being made. It is found again when the
             maker died: then what it left is made anew. Another node may have finished since, so a file system that may
             have been in use is kept.
@@ -161,7 +165,7 @@ async def grow_mounted(run: Runner, device: str, filesystem: str, mountpoint: st
 
 
 async def grow_unmounted(run: Runner, device: str) -> None:
-    """Makes an ext4 file system that is not mounted as large as its device: for a kernel that cannot grow it mounted.
+    """Makes an ext file system that is not mounted as large as its device: for a kernel that cannot grow it mounted.
 
     Raises:
         FilesystemError: It has damage that needs a person.
@@ -173,11 +177,11 @@ async def grow_unmounted(run: Runner, device: str) -> None:
 
 
 def needs_recovery(device: str, filesystem: str) -> bool:
-    """Whether an ext4 file system has a journal with what its last user had not written yet. Blocking.
+    """Whether an ext4 or ext3 file system has a journal with what its last user had not written yet. Blocking.
 
     XFS does not tell; its mount does.
     """
-    return filesystem == "ext4" and bool(_number(_ext4_superblock(device), 0x60) & _EXT4_NEEDS_RECOVERY)
+    return filesystem in EXT and bool(_number(_ext4_superblock(device), 0x60) & _EXT4_NEEDS_RECOVERY)
 
 
 def _xfs_size(device: str) -> int:
@@ -229,7 +233,7 @@ def ext4_can_grow(superblock: bytes, bytes_: int) -> bool:
 
 
 async def _check(run: Runner, device: str, filesystem: str) -> None:
-    if filesystem == "ext4":  # XFS replays its log when it is mounted; there is nothing to run before
+    if filesystem in EXT:  # XFS replays its log when it is mounted; there is nothing to run before
         await _fsck(run, device)
 
 
@@ -243,7 +247,7 @@ async def _fsck(run: Runner, device: str, *options: str) -> None:
 
 
 def _can_grow(device: str, filesystem: str) -> bool:
-    if filesystem == "ext4":
+    if filesystem in EXT:
         return ext4_can_grow(_ext4_superblock(device), size_of(device))
     # XFS leaves out a last group of less than 64 blocks.
     return size_of(device) - _xfs_size(device) >= _MIB

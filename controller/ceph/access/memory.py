@@ -22,6 +22,7 @@ Less than the time between two looks at a cluster at rest, so that those ask for
 OSDS, MGRS, MONS = "osdmap", "mgrmap", "quorum"
 
 READS: Mapping[str, frozenset[str]] = {
+    "df": frozenset(),
     "mgr dump": frozenset({MGRS, MONS}),
     "versions": frozenset({OSDS, MGRS, MONS}),
     "config dump": frozenset(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_CLUSTER, CephClient, CephCluster
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephclient.ceph.rook.io"
 
+BY_SECRET = "secret"  # noqa: S105  the name of an index
+"""The index of CephClients by namespace and name of the Secret with their key."""
+
 
 def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
     """CephClients as what uses the cluster of their namespace."""
@@ -39,6 +43,7 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:
     """Has `manager` reconcile CephClients."""
     clients = manager.informers.informer(CLIENTS, CephClient)
+    clients.add_index(BY_SECRET, lambda found: (f"{found.metadata.namespace}/{secret_name(found)}",))
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
     secrets = manager.informers.informer(SECRET, Secret)
 
@@ -60,8 +65,7 @@ def register(manager: Manager, settings: Settings, connections: Connections) -> 
     def named(secret: Secret) -> Iterable[Request]:
         """Those that keep their key in this Secret, or would, were it not another's."""
         meta = secret.metadata
-        found = clients.list(meta.namespace)
-        return [Request(meta.namespace, c.metadata.name) for c in found if secret_name(c) == meta.name]
+        return itertools.starmap(Request, clients.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
 
     controller.watch(clusters, in_namespace(clients), predicate=answers_otherwise)
     controller.watch(secrets, named)

@@ -17,7 +17,10 @@ from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
+from controller.ceph.rbd.qos import Qos, follow_size
+from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.snapshots import RbdSnapshots
+from controller.ceph.rbd.space import RbdSpace
 from controller.ceph.rbd.volumes import (
     LEGACY_PROVISIONER,
     SUFFIX,
@@ -56,9 +59,11 @@ if TYPE_CHECKING:
 
 CAPABILITIES = Capabilities(
     access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS), BLOCK: (ONCE, ONCE_POD, READERS, MANY)},
-    file_systems=("ext4", "xfs"),
+    file_systems=("ext4", "ext3", "xfs"),
     least_bytes={"xfs": 300 * MIB},  # mkfs.xfs refuses less (xfsprogs 5.19)
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
+    selinux_mount=True,
+    knows_room=True,
 )
 """What RBD images can be: block devices, with a file system for one node at a time or for readers."""
 
@@ -76,6 +81,9 @@ class RbdBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        attributes: Limits of what is done with its volumes.
+        space: Space that its volumes take and do not need.
+        rooms: How much fits.
     """
 
     name = "rbd"
@@ -95,6 +103,9 @@ class RbdBackend:
         self._calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
+        self.attributes = Qos(self._calls)
+        self.space = RbdSpace(self._calls)
+        self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -160,7 +171,13 @@ class RbdBackend:
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
         changes = self._calls.changes
-        return await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.grow(ioctx, volume, size, changes))
+
+        def grow(_: Any, ioctx: Any) -> int:
+            grown = rbd_image.grow(ioctx, volume, size, changes)
+            follow_size(ioctx, volume, changes)
+            return grown
+
+        return await self._calls.on_pool(volume, grow)
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death.
@@ -221,7 +238,9 @@ def register(
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
-    volumes.drivers.add(backend, backend.snapshots)
+    volumes.drivers.add(
+        backend, backend.snapshots, rooms=backend.rooms, attributes=backend.attributes, space=backend.space
+    )
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:
         """The claims of classes of before CSI that are for this cluster."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from controller.ceph.access.rados_namespaces import NAME, address_of, name_of
 from controller.ceph.csi import users as csi
 from controller.ceph.csi.volumes import HANDLE_VERSION, NAME_PREFIX, handle, required, unserved, wrong
-from controller.volumes.backend import BackendError, Description, Volume
+from controller.ceph.rbd.constrained import PARAMETER, constrained_pools
+from controller.volumes.backend import BackendError, Choice, Description, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ _SERVED = frozenset(
         "clusterID",
         "pool",
         "dataPool",
+        PARAMETER,
         "radosNamespace",
         "imageFormat",
         "imageFeatures",
@@ -147,8 +149,12 @@ def _describe(
 ) -> Description:
     parameters = storage_class.parameters
     cluster = required(storage_class, "clusterID", f"the namespace of a CephCluster, or {_OF_RADOS_NAMESPACE}")
-    namespace, place = _place(storage_class, has, find(cluster))
-    pool = required(storage_class, "pool", "the name of a CephBlockPool")
+    rados, constrained = find(cluster), constrained_pools(storage_class)
+    if constrained:
+        pools = {f"{PARAMETER}[{number}].poolName": found.pool_name for number, found in enumerate(constrained)}
+    else:
+        pools = {"pool": required(storage_class, "pool", "the name of a CephBlockPool")}
+    namespace, place = _place(storage_class, has, rados, pools)
     if (image_format := parameters.get("imageFormat") or "2") != "2":
         raise wrong(storage_class, "imageFormat", image_format, '"2"')
     if (encrypted := parameters.get("encrypted", "false")).lower() != "false":
@@ -159,28 +165,37 @@ def _describe(
     if re.search(r"\s", options := parameters.get("mapOptions", "")):
         raise wrong(storage_class, "mapOptions", options, "options without spaces, with commas between them")
     features = _checked_features(storage_class)
-    attributes = {"clusterID": cluster, "pool": pool, "imageFormat": image_format, **place}
+    attributes = {"clusterID": cluster, "pool": next(iter(pools.values())), "imageFormat": image_format, **place}
     attributes["imageName"] = f"{parameters.get('volumeNamePrefix') or NAME_PREFIX}{claim_uid}"
     if features:
         attributes["imageFeatures"] = ",".join(features)
     for key in ("dataPool", "radosNamespace", "mounter", "mapOptions"):
-        if parameters.get(key):
+        if parameters.get(key) and not (constrained and key == "dataPool"):
             attributes[key] = parameters[key]
     for key in ("stripeUnit", "stripeCount", "objectSize"):
         if key in parameters and not parameters[key].isdecimal():
             raise wrong(storage_class, key, parameters[key], "a whole number")
+    driver = storage_class.provisioner
+    choices = tuple(
+        Choice(volume=Volume(driver=driver, attributes={**attributes, **found.attributes}), place=found.place(driver))
+        for found in constrained
+    )
     return Description(
-        volume=Volume(driver=storage_class.provisioner, attributes=attributes),
+        volume=choices[0].volume if choices else Volume(driver=driver, attributes=attributes),
+        choices=choices,
         secret_namespace=namespace,
         stage_secret=csi.secret_name(csi.NODE),
         expand_secret=csi.secret_name(csi.PROVISIONER),
         options={key: parameters[key] for key in ("stripeUnit", "stripeCount", "objectSize") if key in parameters},
-        unserved=unserved(parameters, _SERVED),
+        unserved=unserved(parameters, _SERVED - {"dataPool"} if constrained else _SERVED),
     )
 
 
 def _place(
-    storage_class: StorageClass, has: Callable[[str], bool], rados: CephBlockPoolRadosNamespace | None
+    storage_class: StorageClass,
+    has: Callable[[str], bool],
+    rados: CephBlockPoolRadosNamespace | None,
+    pools: Mapping[str, str],
 ) -> tuple[str, dict[str, str]]:
     """The Kubernetes namespace of the cluster, and the attribute of a volume whose RADOS namespace the clusterID tells.
 
@@ -195,8 +210,9 @@ def _place(
             raise wrong(storage_class, "clusterID", namespace, expected)
         return namespace, {}
     whose, wanted = f"of CephBlockPoolRadosNamespace {address_of(rados)}", rados.spec.block_pool_name
-    if (pool := parameters.get("pool")) and pool != wanted:
-        raise wrong(storage_class, "pool", pool, f"{wanted}, the pool {whose}")
+    for parameter, pool in pools.items():
+        if pool != wanted:
+            raise wrong(storage_class, parameter, pool, f"{wanted}, the pool {whose}")
     if (name := parameters.get("radosNamespace")) and name != name_of(rados):
         raise wrong(storage_class, "radosNamespace", name, f"nothing, as the clusterID is that {whose}")
     return rados.metadata.namespace, {"radosNamespace": name_of(rados)}

@@ -32,6 +32,9 @@ VOLUME_ATTACHMENT = Resource(
     group="storage.k8s.io", version="v1", kind="VolumeAttachment", plural="volumeattachments", namespaced=False
 )
 CSI_DRIVER = Resource(group="storage.k8s.io", version="v1", kind="CSIDriver", plural="csidrivers", namespaced=False)
+CSI_STORAGE_CAPACITY = Resource(
+    group="storage.k8s.io", version="v1", kind="CSIStorageCapacity", plural="csistoragecapacities"
+)
 CSI_NODE = Resource(group="storage.k8s.io", version="v1", kind="CSINode", plural="csinodes", namespaced=False)
 
 BUILT_IN = {
@@ -57,6 +60,7 @@ BUILT_IN = {
         VOLUME_ATTACHMENT,
         CSI_DRIVER,
         CSI_NODE,
+        CSI_STORAGE_CAPACITY,
     )
 }
 """By (apiVersion, kind): what an object's own type says, to where its kind is served."""

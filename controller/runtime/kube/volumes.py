@@ -5,7 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from controller.apis.meta import ApiStruct, Condition, ObjectMeta
-from controller.runtime.kube.meta import IntOrString, LocalReference, ObjectReference, ResourceRequirements
+from controller.runtime.kube.meta import (
+    IntOrString,
+    LabelSelector,
+    LocalReference,
+    ObjectReference,
+    ResourceRequirements,
+)
 
 
 class ClaimSpec(ApiStruct, frozen=True, kw_only=True):
@@ -18,6 +24,14 @@ class ClaimSpec(ApiStruct, frozen=True, kw_only=True):
     resources: ResourceRequirements = ResourceRequirements()
     data_source: ObjectReference | None = None
     data_source_ref: ObjectReference | None = None
+    volume_attributes_class_name: str | None = None
+
+
+class ModifyVolumeStatus(ApiStruct, frozen=True, kw_only=True):
+    """How far the change of a claim's volume to another VolumeAttributesClass is."""
+
+    target_volume_attributes_class_name: str = ""
+    status: str = ""
 
 
 class ClaimStatus(ApiStruct, frozen=True, kw_only=True):
@@ -29,6 +43,8 @@ class ClaimStatus(ApiStruct, frozen=True, kw_only=True):
     allocated_resources: dict[str, IntOrString] = msgspec.field(default_factory=dict)
     allocated_resource_statuses: dict[str, str] = msgspec.field(default_factory=dict)
     conditions: tuple[Condition, ...] = ()
+    current_volume_attributes_class_name: str | None = None
+    modify_volume_status: ModifyVolumeStatus | None = None
 
 
 class PersistentVolumeClaim(ApiStruct, frozen=True, kw_only=True):
@@ -65,6 +81,7 @@ class VolumeSpec(ApiStruct, frozen=True, kw_only=True):
     mount_options: tuple[str, ...] = ()
     claim_ref: ObjectReference | None = None
     csi: CsiVolumeSource | None = None
+    volume_attributes_class_name: str | None = None
 
 
 class VolumeStatus(ApiStruct, frozen=True, kw_only=True):
@@ -166,3 +183,13 @@ class CsiNode(ApiStruct, frozen=True, kw_only=True):
 
     metadata: ObjectMeta = ObjectMeta()
     spec: CsiNodeSpec = CsiNodeSpec()
+
+
+class CsiStorageCapacity(ApiStruct, frozen=True, kw_only=True):
+    """A storage.k8s.io/v1 CSIStorageCapacity."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    storage_class_name: str = ""
+    node_topology: LabelSelector | None = None
+    capacity: IntOrString | None = None
+    maximum_volume_size: IntOrString | None = None

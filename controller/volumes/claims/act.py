@@ -14,9 +14,10 @@ from controller.framework.backoff import Backoffs
 from controller.framework.plan import StepState, carry_out, conclude
 from controller.framework.quantities import quantity, round_up, storage_bytes
 from controller.framework.text import brief
-from controller.runtime.kube import PV, PVC
+from controller.runtime.kube import NODE, PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
+from controller.volumes.attributes.classes import parameters_for
 from controller.volumes.backend import BackendError, GoneError, NewVolume, ParameterError
 from controller.volumes.caches import BY_VOLUME
 from controller.volumes.capabilities import FILESYSTEM
@@ -30,38 +31,42 @@ from controller.volumes.claims.analyze import (
     ProvisionVolume,
     RefuseClaim,
     ReleaseClaim,
+    SelectAnother,
     analyze,
     claim_problem,
+    waits_for_pod,
 )
 from controller.volumes.claims.objects import (
     CLAIM_FINALIZER,
     CLAIM_VOLUME,
     SELECTED_NODE,
+    WAIT_FOR_FIRST_CONSUMER,
     class_name,
     persistent_volume,
     volume_name,
 )
+from controller.volumes.claims.placing import begun_for, is_elsewhere, placed
 from controller.volumes.claims.protection import (
     ProtectSource,
     ReleaseSource,
+    abandon,
     is_copied,
     keep_source,
     release_source,
 )
 from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
-from controller.volumes.places import ANYWHERE
-from controller.volumes.topology import wanted
+from controller.volumes.topology import NowhereError
 from informers import ApiError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
-    from controller.volumes.backend import Description, Volume, VolumeBackend
+    from controller.volumes.backend import Description, VolumeBackend
     from controller.volumes.caches import Caches
-    from controller.volumes.capabilities import Capabilities
     from controller.volumes.drivers import Drivers
-    from controller.volumes.places import Topology
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
@@ -114,6 +119,7 @@ class Claims:
                 DiscardVolume: lambda action: self._discard(claim, action),
                 ReleaseClaim: lambda action: self._release(claim),
                 RefuseClaim: lambda action: self._refuse(claim, action),
+                SelectAnother: lambda action: self._select_another(claim, action),
                 ExpandVolume: lambda action: self._expand(seen.volume, action),
                 AnnounceExpansion: lambda action: self._announce(claim, action),
                 FinishExpansion: lambda action: self._finish(claim, action),
@@ -146,13 +152,20 @@ class Claims:
         try:
             description = self._described(claim, found, backend)
             source = source_of(claim, self.caches, backend)
-            topology = self._topology(claim, found, backend.capabilities)
+            attributes = self._attributes(claim, driver)
         except ParameterError as error:
             return replace(seen, problem=str(error))
         except NotReadyError as error:
             return replace(seen, waits_for=str(error))
-        copied = source_claim(claim, self.caches)
-        return replace(seen, description=description, topology=topology, source=source, copied=copied)
+        seen = replace(seen, source=source, attributes=attributes, copied=source_claim(claim, self.caches))
+        begun = begun_for(claim, self.drivers)
+        try:
+            if description.choices and not waits_for_pod(claim, found):
+                description = placed(claim, found, description, begun, self.caches)
+        except NowhereError as error:
+            return replace(seen, description=description, nowhere=str(error))
+        elsewhere = begun is not None and is_elsewhere(begun, description, self.drivers)
+        return replace(seen, description=description, begun=begun if elsewhere else None)
 
     def _described(
         self, claim: PersistentVolumeClaim, storage_class: StorageClass, backend: VolumeBackend
@@ -163,49 +176,41 @@ class Claims:
             raise ParameterError(problem)
         return description
 
-    def _topology(
-        self, claim: PersistentVolumeClaim, storage_class: StorageClass, capabilities: Capabilities
-    ) -> Topology:
-        if not capabilities.topology_keys:
-            return ANYWHERE
-        name = claim.metadata.annotations.get(SELECTED_NODE)
-        node = self.caches.nodes.get("", name) if name else None
-        if name and node is None:
-            raise BackendError(f"node {name}, which the scheduler has selected, is not known")
-        return wanted(storage_class, capabilities.topology_keys, node)
+    def _attributes(self, claim: PersistentVolumeClaim, driver: str) -> Mapping[str, str]:
+        name = claim.spec.volume_attributes_class_name
+        if not name:
+            return {}
+        if self.caches.attributes is None or not self.caches.attributes.synced:
+            raise NotReadyError("VolumeAttributesClasses to be read")
+        return parameters_for(self.caches, self.drivers, name, driver)
 
     def _attached(self, volume: PersistentVolume) -> tuple[str, ...]:
         found = self.caches.attachments.by_index(BY_VOLUME, volume.metadata.name)
         return tuple(sorted(attachment.spec.node_name for attachment in found))
 
     async def _protect(self, claim: PersistentVolumeClaim, action: Any) -> None:
-        await self._patch_claim(
-            claim,
-            finalizers=[*claim.metadata.finalizers, CLAIM_FINALIZER],
-            note=msgspec.json.encode(action.volume, order="deterministic").decode(),
-        )
+        note = msgspec.json.encode(action.volume, order="deterministic").decode()
+        finalizers = list(dict.fromkeys((*claim.metadata.finalizers, CLAIM_FINALIZER)))
+        await self._patch_claim(claim, {CLAIM_VOLUME: note}, finalizers=finalizers)
 
     async def _release(self, claim: PersistentVolumeClaim) -> None:
         finalizers = [name for name in claim.metadata.finalizers if name != CLAIM_FINALIZER]
         try:
-            await self._patch_claim(claim, finalizers=finalizers, note=None)
+            await self._patch_claim(claim, {CLAIM_VOLUME: None}, finalizers=finalizers)
         except ApiError as error:
             # A claim that is gone needs no release; one that has changed wakes us again.
             if not error.is_not_found and not error.is_conflict:
                 raise
 
-    async def _patch_claim(self, claim: PersistentVolumeClaim, *, finalizers: list[str], note: str | None) -> None:
-        metadata = {
-            "uid": claim.metadata.uid,
-            "resourceVersion": claim.metadata.resource_version,
-            "finalizers": finalizers,
-            "annotations": {CLAIM_VOLUME: note},
-        }
+    async def _patch_claim(
+        self, claim: PersistentVolumeClaim, annotations: Mapping[str, str | None], **metadata: Any
+    ) -> None:
+        same = {"uid": claim.metadata.uid, "resourceVersion": claim.metadata.resource_version}
         await self.client.patch(
             PVC,
             claim.metadata.namespace,
             claim.metadata.name,
-            {"metadata": metadata},
+            {"metadata": {**same, **metadata, "annotations": annotations}},
             content_type="application/merge-patch+json",
         )
 
@@ -219,11 +224,13 @@ class Claims:
                 volume=description.volume,
                 size=action.size,
                 options=description.options,
-                topology=action.topology,
                 source=action.source,
                 read_only=action.read_only,
             )
         )
+        attributes = self.drivers.attributes_of(description.volume.driver)
+        if attributes is not None and (action.attributes or action.source is not None):  # a copy has its source's
+            await attributes.apply(description.volume, action.attributes)
         try:
             await self.client.create(
                 PV, persistent_volume(claim, storage_class, description, backend.capabilities, created)
@@ -239,29 +246,40 @@ class Claims:
             name = f"{claim.metadata.namespace}/{claim.metadata.name}"
             _log.warning("claim names a volume that was not made for it: left alone", claim=name)
             return
-        # The cache may be older than a PersistentVolume that was made a moment ago, or made, bound and deleted.
+        if await self._has_volume(claim):
+            if claim.metadata.deletion_timestamp is None:
+                raise BackendError("the claim has a PersistentVolume, which the cache did not show yet")
+            return
+        with suppress(GoneError):  # what never held anything may be left behind
+            await backend.delete(action.volume)
+            await abandon(claim, action.volume, backend, self.drivers.snapshots.get(backend.name), self.caches)
+
+    async def _has_volume(self, claim: PersistentVolumeClaim) -> bool:
+        """Whether a claim has a PersistentVolume, or had one, or is another's by now: the cache may be older."""
         fresh = await self.client.get(PVC, claim.metadata.namespace, claim.metadata.name)
         if fresh["metadata"]["uid"] != claim.metadata.uid or fresh["spec"].get("volumeName"):
-            return
+            return True
         try:
             await self.client.get(PV, "", volume_name(claim))
         except ApiError as error:
             if not error.is_not_found:
                 raise
-            with suppress(GoneError):  # what never held anything may be left behind
-                await backend.delete(action.volume)
-                await self._abandon(claim, backend, action.volume)
-
-    async def _abandon(self, claim: PersistentVolumeClaim, backend: VolumeBackend, volume: Volume) -> None:
-        """Takes away what is left at what the volume was to be a copy of, which is there as long as the claim is."""
-        snapshots = self.drivers.snapshots.get(backend.name)
-        with suppress(ParameterError, NotReadyError):
-            source = source_of(claim, self.caches, backend)
-            if snapshots is not None and source is not None:
-                await snapshots.abandon(volume, source)
+            return False
+        return True
 
     async def _refuse(self, claim: PersistentVolumeClaim, action: Any) -> None:
         _log.info("claim refused", claim=f"{claim.metadata.namespace}/{claim.metadata.name}", problem=action.problem)
+
+    async def _select_another(self, claim: PersistentVolumeClaim, action: SelectAnother) -> None:
+        if self.caches.nodes.get("", action.node) is None:
+            try:
+                await self.client.get(NODE, "", action.node)
+            except ApiError as error:
+                if not error.is_not_found:
+                    raise
+            else:
+                raise BackendError(f"node {action.node}, which the scheduler selected, is not in the cache yet")
+        await self._patch_claim(claim, {SELECTED_NODE: None})
 
     async def _expand(self, volume: PersistentVolume | None, action: Any) -> None:
         if volume is None:
@@ -315,11 +333,12 @@ class Claims:
                     self._event(claim, "Warning", reason, problem)
             case _ if result.state is StepState.WAITING:
                 self._tell_progress(claim, result.step.waits_for)
+            case SelectAnother(_, problem) if result.state is StepState.DONE:
+                self._event(claim, "Warning", "ProvisioningFailed", f"{problem}; the scheduler selects another")
             case ProvisionVolume() as action if result.state is StepState.DONE:
                 self._event(claim, "Normal", "ProvisioningSucceeded", _made(claim, action.size))
                 for unserved in _unserved(seen, action.description):
-                    note = f"StorageClass {class_name(claim)}: {unserved} has no effect here"
-                    self._event(claim, "Warning", "ParameterNotServed", note)
+                    self._event(claim, "Warning", "ParameterNotServed", f"StorageClass {class_name(claim)}: {unserved}")
             case ExpandVolume(_, size) if result.state is StepState.DONE:
                 self._event(claim, "Normal", "VolumeResizeSuccessful", f"Made the volume {quantity(size)} large")
             case ExpandVolume() | AnnounceExpansion() | FinishExpansion() if result.state is StepState.FAILED:
@@ -338,10 +357,12 @@ class Claims:
 
 
 def _unserved(seen: ClaimObservation, description: Description) -> list[str]:
-    unserved = [f"parameter {name!r}" for name in description.unserved]
-    has_places = seen.capabilities is not None and seen.capabilities.topology_keys
-    if seen.storage_class is not None and seen.storage_class.allowed_topologies and not has_places:
-        unserved.append("allowedTopologies")
+    unserved = [f"parameter {name!r} has no effect here" for name in description.unserved]
+    storage_class = seen.storage_class
+    if storage_class is not None and storage_class.allowed_topologies and not description.choices:
+        delayed = storage_class.volume_binding_mode == WAIT_FOR_FIRST_CONSUMER
+        effect = "decides where the first pod runs, and no more" if delayed else "has no effect"
+        unserved.append(f"allowedTopologies {effect}, as every node reaches this volume")
     return unserved
 
 

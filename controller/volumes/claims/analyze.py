@@ -7,7 +7,7 @@ PersistentVolume comes to be, or the claim goes, and with it the volume that nev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,10 +27,9 @@ from controller.volumes.claims.objects import (
     file_system,
     secret_references,
 )
-from controller.volumes.places import ANYWHERE, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from controller.runtime.kube import PersistentVolume, PersistentVolumeClaim, StorageClass
     from controller.volumes.backend import Description, Source
@@ -40,6 +39,9 @@ ACTION_DEADLINE = 120.0
 
 SOURCE_LOOK = 10.0
 """Seconds between two looks at whether what a volume is to be a copy of is there."""
+
+NODES_LOOK = 30.0
+"""Seconds between two looks at whether a node has come that could reach a claim's volume."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +53,12 @@ class ClaimObservation:
         driver: The CSI driver that serves the class; empty: not ours.
         description: What the class asks for; None when it cannot be told.
         problem: Why it cannot: the claim or the class is wrong. Also why the class, though meant to be, is not ours.
-        topology: Where the volume that is made is to be reached from.
+        nowhere: Why no node can reach the volume where it is needed; empty: one can.
+        begun: A volume that was begun for the claim elsewhere than it is to be now; None: there is none.
         source: What it begins as a copy of; None: it begins empty.
         copied: The claim that it is a copy of; None: it is none of a claim's.
         is_copied: Whether a copy of this claim is being made.
+        attributes: The attributes that it begins with, of its VolumeAttributesClass; empty: none.
         waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
         capabilities: What the storage system of the PersistentVolume, else of the class, can do; None: not ours.
@@ -65,10 +69,12 @@ class ClaimObservation:
     driver: str = ""
     description: Description | None = None
     problem: str = ""
-    topology: Topology = ANYWHERE
+    nowhere: str = ""
+    begun: Volume | None = None
     source: Source | None = None
     copied: PersistentVolumeClaim | None = None
     is_copied: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
     volume: PersistentVolume | None = None
     capabilities: Capabilities | None = None
@@ -88,14 +94,25 @@ class ProvisionVolume:
 
     description: Description
     size: int
-    topology: Topology = ANYWHERE
     source: Source | None = None
     read_only: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SelectAnother:
+    """Have the scheduler select another node for the claim's first pod, as this one reaches no volume of its class."""
+
+    node: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
 class DiscardVolume:
-    """Destroy the volume that was being made for a claim which is going away; it never had a PersistentVolume."""
+    """Destroy a volume that was being made for a claim which is going away, or is to have it elsewhere.
+
+    It never had a PersistentVolume.
+    """
 
     volume: Volume
 
@@ -155,21 +172,24 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
         return Plan()
     if not any(claim.metadata.annotations.get(key) == seen.storage_class.provisioner for key in STORAGE_PROVISIONERS):
         return Plan()
-    if waits := _waits_for_pod(claim, seen.storage_class):
+    if waits := waits_for_pod(claim, seen.storage_class):
         return Plan(steps=(Step(subject=subject, reason="the class binds when a pod is scheduled", waits_for=waits),))
     if seen.waits_for:
         wait = Step(subject=subject, reason="its volume is to be a copy", waits_for=seen.waits_for)
         return Plan(steps=(wait,), look_again=SOURCE_LOOK)
     if seen.description is None or seen.capabilities is None:
         return Plan(steps=(Step(subject=subject, action=RefuseClaim(seen.problem), reason=seen.problem),))
+    if seen.nowhere:
+        return _nowhere(claim, seen.nowhere, subject)
     size = size_for(claim, seen.storage_class, seen.capabilities)
     read_only = set(claim.spec.access_modes) == {READERS}
-    make = ProvisionVolume(seen.description, size, seen.topology, seen.source, read_only)
+    make = ProvisionVolume(seen.description, size, seen.source, read_only, seen.attributes)
     keep = protection.protect(seen.copied, subject)
-    return Plan(steps=_provision(make, subject, keep, protected=protected))
+    return Plan(steps=_provision(make, subject, keep, seen.begun, protected=protected))
 
 
-def _waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
+def waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
+    """What a claim of a class that binds when a pod is scheduled waits for; empty: nothing. Pure."""
     delayed = storage_class.volume_binding_mode == WAIT_FOR_FIRST_CONSUMER
     if delayed and not claim.metadata.annotations.get(SELECTED_NODE):
         return f"the scheduler's annotation {SELECTED_NODE}"
@@ -188,17 +208,31 @@ def size_for(claim: PersistentVolumeClaim, storage_class: StorageClass, capabili
     return max(asked, capabilities.least_bytes.get(file_system(storage_class, capabilities), 0))
 
 
-def _provision(action: ProvisionVolume, subject: str, before: tuple[Step, ...], *, protected: bool) -> tuple[Step, ...]:
+def _nowhere(claim: PersistentVolumeClaim, problem: str, subject: str) -> Plan:
+    selected = claim.metadata.annotations.get(SELECTED_NODE, "")
+    action = SelectAnother(selected, problem) if selected else RefuseClaim(problem)
+    return Plan(steps=(Step(subject=subject, action=action, reason=problem),), look_again=NODES_LOOK)
+
+
+def _provision(
+    action: ProvisionVolume, subject: str, before: tuple[Step, ...], begun: Volume | None, *, protected: bool
+) -> tuple[Step, ...]:
     make = Step(
         subject=subject,
         action=action,
         reason=f"no volume fits; one of {quantity(action.size)} is made",
         deadline=ACTION_DEADLINE,
     )
-    if protected:
+    if protected and begun is None:
         return (*before, make)
-    protect = ProtectClaim(action.description.volume)
-    return (Step(subject=subject, action=protect, reason="a volume is about to be made"), *before, make)
+    protect = Step(
+        subject=subject, action=ProtectClaim(action.description.volume), reason="a volume is about to be made"
+    )
+    if begun is None:
+        return (protect, *before, make)
+    why = "the volume is to be elsewhere than it was begun"
+    discard = Step(subject=subject, action=DiscardVolume(begun), reason=why, deadline=ACTION_DEADLINE)
+    return (discard, protect, *before, make)
 
 
 def _discard(claim: PersistentVolumeClaim, subject: str) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from controller.framework.quantities import quantity
 from controller.volumes.backend import ParameterError
 from controller.volumes.capabilities import FILESYSTEM
-from controller.volumes.topology import node_affinity
+from controller.volumes.places import node_affinity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +93,7 @@ def persistent_volume(
     if claim.spec.volume_mode == FILESYSTEM and (fs_type := file_system(storage_class, capabilities)):
         csi["fsType"] = fs_type
     name, namespace = _secret(claim, storage_class, "provisioner", description)
+    attributes = claim.spec.volume_attributes_class_name
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -121,7 +122,8 @@ def persistent_volume(
                 "resourceVersion": claim.metadata.resource_version,
             },
             "csi": csi,
-            **({"nodeAffinity": node_affinity(created.places)} if created.places else {}),
+            **({"volumeAttributesClassName": attributes} if attributes else {}),
+            **({"nodeAffinity": node_affinity(description.place)} if description.place else {}),
         },
     }
 

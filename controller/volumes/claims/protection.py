@@ -6,19 +6,22 @@ finalizer: from before its volume is made until it is bound, or gone.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.framework.plan import Step
 from controller.runtime.finalizers import add_finalizer, remove_finalizer
 from controller.runtime.kube import PVC
-from controller.volumes.backend import BackendError
+from controller.volumes.backend import BackendError, ParameterError
 from controller.volumes.caches import BY_SOURCE
 from controller.volumes.claims.objects import CLAIM_FINALIZER, SOURCE_FINALIZER
+from controller.volumes.claims.sources import NotReadyError, source_of
 from informers import ApiError
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolumeClaim
+    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
     from controller.volumes.caches import Caches
     from informers import Client
 
@@ -71,3 +74,17 @@ async def release_source(client: Client, claim: PersistentVolumeClaim) -> None:
     except ApiError as error:
         if not error.is_conflict:  # whoever changed it wakes us
             raise
+
+
+async def abandon(
+    claim: PersistentVolumeClaim,
+    volume: Volume,
+    backend: VolumeBackend,
+    snapshots: Snapshots | None,
+    caches: Caches,
+) -> None:
+    """Takes away what is left at the source of a claim's volume, which was to be a copy and is destroyed."""
+    with suppress(ParameterError, NotReadyError):
+        source = source_of(claim, caches, backend)
+        if snapshots is not None and source is not None:
+            await snapshots.abandon(volume, source)

@@ -16,13 +16,14 @@ from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.service import NodeService
+from controller.agent.node.topology import Topology
 from controller.agent.rbd.devices import RbdDevices
 from controller.agent.rbd.mapper import MappingError
 from controller.agent.rbd.protocol import Image, Mapped
 from controller.agent.system import loop
 from controller.agent.system.command import Runner, run
 from controller.apis.rook.node_report import VolumeClient
-from informers import TransportError
+from informers import JsonObject, Resource, TransportError
 
 GIB = 1 << 30
 ADDRESS = "10.0.0.1:0/3456"
@@ -31,6 +32,19 @@ ADDRESS = "10.0.0.1:0/3456"
 needs_loop_devices = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
 )
+
+
+class Labels:
+    """The labels of a node, as the API server tells them."""
+
+    def __init__(self, **labels: str) -> None:
+        self.labels = labels
+        self.problem: Exception | None = None
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> JsonObject:
+        if self.problem is not None:
+            raise self.problem
+        return {"metadata": {"name": name, "labels": dict(self.labels)}}
 
 
 class FileMapper:
@@ -119,4 +133,4 @@ def service(
     """The node service of a node that has room for 7 volumes."""
     devices = RbdDevices("node-a", [mapper], CollectorRegistry(), 7)
     driver = BlockDriver("node-a", devices, operator.clients, directory / "state", runner=run)
-    return NodeService("node-a", DRIVER, driver, operations)
+    return NodeService("node-a", DRIVER, driver, operations, Topology(Labels(), "node-a"))

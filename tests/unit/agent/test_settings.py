@@ -27,6 +27,16 @@ def test_what_is_missing_is_named(name: str) -> None:
         Settings.from_environment({key: value for key, value in POD.items() if key != name})
 
 
+def test_labels_that_would_be_told_by_one_name_are_named() -> None:
+    wanted = "topology.kubernetes.io/zone, topology.rook.io/rack"
+    assert Settings.from_environment({**POD, "ROOK_TOPOLOGY_LABELS": wanted}).domains == (
+        "topology.kubernetes.io/zone",
+        "topology.rook.io/rack",
+    )
+    with pytest.raises(ValueError, match="ROOK_TOPOLOGY_LABELS is 'a/zone,b/zone': expected labels that differ"):
+        Settings.from_environment({**POD, "ROOK_TOPOLOGY_LABELS": "a/zone,b/zone"})
+
+
 def test_a_driver_of_no_known_kind_is_named() -> None:
     assert Settings.from_environment({**POD, "ROOK_CSI_DRIVERS": "a.rbd.csi.ceph.com, b.rbd.csi.ceph.com"}).drivers
     with pytest.raises(ValueError, match=r"ROOK_CSI_DRIVERS has 'x.example.com': expected names that end in \.rbd"):

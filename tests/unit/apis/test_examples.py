@@ -1,5 +1,6 @@
 """The examples are valid, safe to apply, and fit together."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from controller.apis.ceph import CephBlockPool, CephCluster
 from controller.apis.registry import KINDS
 from controller.apis.schema import schema_of
+from controller.ceph.rbd.qos import check
 from tests.unit.apis.structural import violations
 
 EVERY = Path(__file__).parents[3] / "manifests/examples"
@@ -66,15 +68,30 @@ def test_the_storage_class_finds_its_pool_and_cluster_and_postgres_its_class() -
     assert {claim["spec"]["storageClassName"] for claim in claims} == {storage_class["metadata"]["name"]}
 
 
-def test_snapshots_are_of_the_claim_and_its_class() -> None:
-    (storage_class,), (snapshot_class,) = documents("storageclass.yaml"), documents("snapshotclass.yaml")
-    (claim,), (snapshot, restored) = documents("pvc.yaml"), documents("snapshot.yaml")
+@pytest.mark.parametrize("kind", ["", "filesystem-"])
+def test_snapshots_are_of_the_claim_and_its_class(kind: str) -> None:
+    (storage_class,), (snapshot_class,) = (
+        documents(f"{kind}storageclass.yaml"),
+        documents(f"{kind}snapshotclass.yaml"),
+    )
+    (claim,), (snapshot, *restored) = documents(f"{kind}pvc.yaml"), documents(f"{kind}snapshot.yaml")
 
     assert snapshot_class["driver"] == storage_class["provisioner"]
     assert snapshot["spec"]["volumeSnapshotClassName"] == snapshot_class["metadata"]["name"]
     assert snapshot["spec"]["source"]["persistentVolumeClaimName"] == claim["metadata"]["name"]
-    assert restored["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
-    assert restored["spec"]["storageClassName"] == storage_class["metadata"]["name"]
+    assert restored
+    for copy in restored:
+        assert copy["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
+        assert copy["spec"]["storageClassName"] == storage_class["metadata"]["name"]
+
+
+def test_attributes_are_of_the_storage_class_and_known() -> None:
+    (storage_class,) = documents("storageclass.yaml")
+    classes = documents("volumeattributesclass.yaml")
+    assert classes
+    for found in classes:
+        assert found["driverName"] == storage_class["provisioner"]
+        check(found["parameters"])
 
 
 def test_the_application_on_cassandra_finds_its_cluster() -> None:
@@ -82,19 +99,41 @@ def test_the_application_on_cassandra_finds_its_cluster() -> None:
     made = list(yaml.safe_load_all((EVERY / "cassandra/application.yaml").read_text(encoding="utf-8")))
     pod = made[-1]["spec"]["template"]["spec"]
     name, datacenter = cluster["metadata"]["name"], cluster["spec"]["datacenter"]
-    read = [
-        {e["name"]: e.get("value") or e["valueFrom"]["secretKeyRef"]["name"] for e in container.get("env", ())}
+    prepare, work = (
+        {e["name"]: e.get("value") or e["valueFrom"]["secretKeyRef"]["name"] for e in container["env"]}
         for container in (*pod["initContainers"], *pod["containers"])
-    ]
+    )
 
     assert {document["metadata"]["namespace"] for document in made} == {cluster["metadata"]["namespace"]}
-    for env in read[1:]:
-        assert (env["CASSANDRA"], env["DATACENTER"]) == (f"{name}-client", datacenter["name"])
-        assert env["SHOP_PASSWORD"] == made[0]["metadata"]["name"]
-    assert read[1]["SUPERUSER_PASSWORD"] == f"{name}-superuser"
-    assert "SUPERUSER_PASSWORD" not in read[2], "who works has no right but its own"
+    assert prepare["CASSANDRA"] == work["CASSANDRA"] == f"{name}-client"
+    assert prepare["SHOP_PASSWORD"] == work["SHOP_PASSWORD"] == made[0]["metadata"]["name"]
+    assert prepare["DATACENTER"] == datacenter["name"]
+    assert prepare["SUPERUSER_PASSWORD"] == f"{name}-superuser"
+    assert "SUPERUSER_PASSWORD" not in work, "who works has no right but its own"
     assert sum(rack["members"] for rack in datacenter["racks"]) >= 3, "there are three copies"
-    compile(made[1]["data"]["shop.py"], "shop.py", "exec")
+    version = cluster["spec"]["version"]
+    images = {container["image"] for container in (*pod["initContainers"], *pod["containers"])}
+    assert images == {f"docker.io/library/cassandra:{version}"}, "no image but the cluster's"
+    homes = [m["name"] for c in (*pod["initContainers"], *pod["containers"]) for m in c["volumeMounts"]]
+    assert (homes.count("home"), homes.count("home-of-prepare")) == (1, 1), "the superuser's password is not shared"
+
+
+def test_the_application_on_cassandra_hands_passwords_over_in_files_and_quotes_them(tmp_path: Path) -> None:
+    made = list(yaml.safe_load_all((EVERY / "cassandra/application.yaml").read_text(encoding="utf-8")))
+    script, cqlsh = tmp_path / "shop.sh", tmp_path / "cqlsh"
+    script.write_text(made[1]["data"]["shop.sh"])
+    cqlsh.write_text('#!/bin/sh\necho "$*" > "$HOME/arguments"\nexec cat\n')
+    cqlsh.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin:/bin", "CASSANDRA": "host", "DATACENTER": "dc1"}
+    environment |= {"SUPERUSER_USERNAME": "root", "SUPERUSER_PASSWORD": "secret%s&"}
+    environment |= {"SHOP_USERNAME": 'a"b', "SHOP_PASSWORD": "it's & \\"}
+    done = subprocess.run(["sh", script, "prepare"], env=environment, check=True, capture_output=True, text=True)
+
+    assert """CREATE ROLE IF NOT EXISTS "a""b" WITH LOGIN = true AND PASSWORD = 'it''s & \\';""" in done.stdout
+    assert (tmp_path / "arguments").read_text().split() == ["--ssl", "--credentials", f"{tmp_path}/login", "host"]
+    login = tmp_path / "login"
+    assert login.read_text() == "[plain_text_auth]\nusername = root\npassword = secret%s&\n"
+    assert login.stat().st_mode & 0o077 == 0, "cqlsh takes no file that others can read"
 
 
 def test_a_pool_loses_no_data_with_one_device() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import cluster
+from bench.latencies import Latency
 
 METRICS = """\
 # HELP rest_client_requests_total Number of HTTP requests
@@ -46,3 +47,18 @@ def test_results_replace_the_last_ones_and_nothing_else(tmp_path: Path, monkeypa
     assert "| CephCluster Ready | 60.0 |" in written
     assert "| pod running | 5.0 | 3.0 | 9.0 |" in written
     assert "| leader | 0.0 | 2.0 | 30.0 | 0.50 | 80 |" in written
+
+
+def test_latencies_alone_leave_the_other_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text(f"{cluster.BEGIN}\nkept\n{cluster.END}\n{cluster.BEGIN_LATENCIES}\nold\n{cluster.END_LATENCIES}\n")
+    monkeypatch.setattr(cluster, "PAGE", page)
+    monkeypatch.setattr(cluster, "RESULTS", tmp_path / "cluster.json")
+    results = cluster.read()
+    assert results.ready == []
+    results.latencies_at, results.latencies = "2026-01-01", [Latency("RBD", "claim to bound", [0.5] * 50)]
+    cluster.write(results)
+    assert "kept" in page.read_text()
+    assert "old" not in page.read_text()
+    assert "| claim to bound | 0.50 | 0.50 | - | - |" in page.read_text()
+    assert cluster.read() == results

@@ -13,9 +13,10 @@ import anyio
 import msgspec
 import pytest
 
-from bench.scale.__main__ import BEGIN, COLUMNS, END, Results, table, with_table
+from bench.scale.__main__ import BEGIN, BEGIN_VOLUMES, COLUMNS, END, END_VOLUMES, Results, table, with_tables
 from bench.scale.ceph import OSDS_PER_NODE, SimulatedCeph
 from bench.scale.measure import Loop, Row, operator, planned, status_bytes
+from bench.scale.volumes import Cost, VolumeRow
 from bench.scale.world import World
 from controller.ceph.access.health import Health
 from controller.ceph.access.mons import MonState
@@ -47,15 +48,20 @@ def test_the_table_has_a_column_for_each_size() -> None:
     assert len(lines) == len(COLUMNS) + 2
 
 
-def test_the_table_takes_the_place_of_the_one_before() -> None:
-    page = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    once = with_table(page, RESULTS)
+def test_the_tables_take_the_place_of_those_before() -> None:
+    page = f"before\n{BEGIN}\nold\n{END}\nbetween\n{BEGIN_VOLUMES}\nold\n{END_VOLUMES}\nafter\n"
+    once = with_tables(page, msgspec.structs.replace(RESULTS, volumes=(claims_row(250), claims_row(2000))))
     assert "old" not in once
     assert once.startswith("before")
     assert once.endswith("after\n")
-    assert with_table(once, RESULTS) == once
+    assert "| CephFS claim | 250.0 | 2000.0 | 1 | 2 | 3 |" in once
+    assert with_tables(once, RESULTS).count("CephFS claim") == 1, "what was not measured stays"
     with pytest.raises(ValueError, match="has no place for the table"):
-        with_table("nothing", RESULTS)
+        with_tables("nothing", RESULTS)
+
+
+def claims_row(claims: int) -> VolumeRow:
+    return VolumeRow(claims=claims, costs=(Cost(name="CephFS claim", cpu=claims, stretch=1, calls=2, writes=3),))
 
 
 @asynccontextmanager

@@ -301,13 +301,38 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
     assert set(served.split(",")) == set(drivers)
-    for spec in drivers.values():
+    for name, spec in drivers.items():
         assert spec == {
             "attachRequired": True,
             "podInfoOnMount": False,
             "fsGroupPolicy": "File",
+            "seLinuxMount": False,
             "volumeLifecycleModes": ["Persistent"],
+            **({"storageCapacity": True} if name.endswith(".rbd.csi.ceph.com") else {}),
         }
+
+
+def test_volumes_are_mounted_with_labels_where_the_agents_see_the_nodes_selinux(render: Render) -> None:
+    names = {"selinux": "/sys/fs/selinux", "selinux-policy": "/etc/selinux"}
+    for asked in (False, True):
+        rendered = render(**{"csi.enablePluginSelinuxHostMount": asked})
+        drivers = {o["metadata"]["name"]: o["spec"]["seLinuxMount"] for o in rendered.of_kind("CSIDriver")}
+        assert {name: ".rbd." in name and asked for name in drivers} == drivers
+        pod = rendered.pod("DaemonSet", "rook-agent")
+        paths = {v["name"]: v["hostPath"]["path"] for v in pod["volumes"] if v["name"] in names}
+        mounted = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"] if m["name"] in names}
+        assert paths == mounted == (names if asked else {})
+
+
+def test_what_the_scheduler_is_told_of_room_is_in_the_operators_namespace(render: Render) -> None:
+    found = [
+        (role["metadata"]["namespace"], rule.get("resourceNames"), set(rule["verbs"]))
+        for role in render(clusterNamespaces=["one"]).of_kind("Role")
+        for rule in role["rules"]
+        if {"csistoragecapacities", "deployments"} & set(rule["resources"]) and role["metadata"]["namespace"] != "one"
+    ]
+    every = {"get", "list", "watch", "create", "patch", "delete"}
+    assert found == [("rook-ceph", None, every), ("rook-ceph", ["rook-ceph-operator"], {"get"})]
 
 
 def test_the_drivers_are_those_of_the_operator_and_of_the_agent() -> None:
@@ -371,6 +396,16 @@ def test_agent_serves_the_drivers_that_are_registered(render: Render) -> None:
     rendered = render(clusterNamespaces=["one", "two"])
     drivers = environment(rendered.pod("DaemonSet", "rook-agent"))["ROOK_CSI_DRIVERS"].split(",")
     assert drivers == [o["metadata"]["name"] for o in rendered.of_kind("CSIDriver")]
+
+
+@pytest.mark.parametrize(
+    ("enabled", "told"), [(True, "topology.kubernetes.io/zone,topology.rook.io/rack"), (False, "")]
+)
+def test_agent_tells_where_nodes_are_where_that_is_wanted(render: Render, enabled: bool, told: str) -> None:
+    wanted = {"enabled": enabled, "domainLabels": ["topology.kubernetes.io/zone", "topology.rook.io/rack"]}
+    rendered = render(**{"csi.topology": wanted})
+    assert environment(rendered.pod("DaemonSet", "rook-agent"))["ROOK_TOPOLOGY_LABELS"] == told
+    assert "annotations" not in rendered.get("Deployment", "rook-ceph-operator")["metadata"], "it is upstream's value"
 
 
 def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:

@@ -29,6 +29,7 @@ from controller.runtime.kube import (
     VolumeSpec,
     VolumeStatus,
 )
+from controller.volumes.attributes.kinds import VolumeAttributesClass
 from controller.volumes.capabilities import (
     BLOCK,
     FILESYSTEM,
@@ -153,6 +154,10 @@ def volume(
         ),
         status=VolumeStatus(phase=phase),
     )
+
+
+def attributes_class(name: str, *, driver: str = DRIVER, **parameters: str) -> VolumeAttributesClass:
+    return VolumeAttributesClass(metadata=ObjectMeta(name=name), driver_name=driver, parameters=parameters)
 
 
 def alone(volume: PersistentVolume) -> bool:

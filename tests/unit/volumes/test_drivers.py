@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,32 +9,30 @@ import pytest
 
 from controller.apis.meta import ObjectMeta
 from controller.framework.reports import REPORTS
-from controller.runtime.kube import NODE, PV, PVC, STORAGE_CLASS, StorageClass, TopologyExpression, TopologyTerm
+from controller.runtime.kube import PV, PVC, STORAGE_CLASS, StorageClass
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
-from controller.volumes.backend import Created, Description, NewVolume, Volume
+from controller.volumes.backend import Description, Volume
 from controller.volumes.claims.act import Claims
-from controller.volumes.claims.objects import SELECTED_NODE, STORAGE_PROVISIONERS
+from controller.volumes.claims.objects import STORAGE_PROVISIONERS
 from controller.volumes.drivers import Drivers
 from tests.unit.volumes.objects import DRIVER, SHARES, UID, claim, storage_class
 from tests.unit.volumes.world import FakeBackend, FakeEvents, World, caches_of
 
 SHARE_DRIVER = "rook-ceph.shares.csi.example.com"
-ZONE = "topology.kubernetes.io/zone"
 SHARE_CLASS = StorageClass(metadata=ObjectMeta(name="shared"), provisioner=SHARE_DRIVER, parameters={"fs": "x"})
 GIB = 1 << 30
 
 
 class Shares(FakeBackend):
-    """A storage system of another kind: many nodes may write to its file systems, each of which is in a zone."""
+    """A storage system of another kind: many nodes may write to its file systems."""
 
     name = "shares"
     capabilities = SHARES
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self.made: list[NewVolume] = []
         self.there = True
 
     def knows(self, driver: str) -> bool:
@@ -53,11 +50,6 @@ class Shares(FakeBackend):
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         made = Volume(driver=SHARE_DRIVER, attributes={"imageName": f"share-{claim_uid}"})
         return Description(volume=made, secret_namespace="rook-ceph", stage_secret="node", expand_secret="admin")
-
-    async def create(self, wanted: NewVolume) -> Created:
-        self.made.append(wanted)
-        created = await super().create(wanted)
-        return replace(created, places=(wanted.topology.preferred,) if wanted.topology.preferred else ())
 
 
 def shared(**changes: Any) -> Any:
@@ -112,38 +104,6 @@ async def test_a_claim_is_served_by_its_class(there: bool) -> None:
     assert found["spec"]["csi"]["driver"] == SHARE_DRIVER
     assert "fsType" not in found["spec"]["csi"], "it is a file system by itself"
     assert "nodeAffinity" not in found["spec"]
-
-
-async def test_a_volume_is_made_where_its_first_pod_runs() -> None:
-    world = World()
-    term = TopologyTerm(match_label_expressions=(TopologyExpression(key=ZONE, values=("a", "b")),))
-    delayed = {"volume_binding_mode": "WaitForFirstConsumer", "allowed_topologies": (term,)}
-    world.put(STORAGE_CLASS, _built(msgspec.structs.replace(SHARE_CLASS, **delayed)))
-    world.put(PVC, _built(shared(annotations={SELECTED_NODE: "n1"})))
-    shares = Shares(world)
-    shares.capabilities = replace(SHARES, topology_keys=(ZONE,))
-    claims = worlds_claims(world, shares)
-    with pytest.raises(Exception, match="node n1, which the scheduler has selected, is not known"):
-        await claims.reconcile(Request("app", "data"))
-    world.put(NODE, {"metadata": {"name": "n1", "labels": {ZONE: "b"}}})
-    await claims.reconcile(Request("app", "data"))
-    (made,) = shares.made
-    assert (made.topology.allowed, made.topology.preferred) == (({ZONE: "a"}, {ZONE: "b"}), {ZONE: "b"})
-    found = world.find(PV, "", f"pvc-{UID}")
-    assert found is not None
-    (affinity,) = found["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
-    assert affinity["matchExpressions"] == [{"key": ZONE, "operator": "In", "values": ["b"]}]
-
-
-async def test_places_of_a_class_whose_volumes_are_reached_from_everywhere_are_told_to_have_no_effect() -> None:
-    world = World()
-    term = TopologyTerm(match_label_expressions=(TopologyExpression(key=ZONE, values=("a",)),))
-    world.put(STORAGE_CLASS, _built(storage_class(allowed_topologies=(term,))))
-    world.put(PVC, _built(claim()))
-    claims = worlds_claims(world, FakeBackend(world))
-    await claims.reconcile(Request("app", "data"))
-    events: Any = claims.events
-    assert ("ParameterNotServed", "StorageClass rook-ceph-block: allowedTopologies has no effect here") in events.told
 
 
 @virtual_time

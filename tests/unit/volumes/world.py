@@ -7,7 +7,7 @@ system is a fake, since the real one is tested in `e2e/`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,17 @@ from controller.runtime.kube import (
 from controller.testkit import ApiServer, Connection
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
-from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
+from controller.volumes.attributes.kinds import V1, VolumeAttributesClass
+from controller.volumes.backend import (
+    BackendError,
+    Created,
+    Description,
+    GoneError,
+    Holder,
+    NewVolume,
+    ParameterError,
+    Volume,
+)
 from controller.volumes.caches import (
     BY_DRIVER,
     BY_HANDLE,
@@ -70,11 +80,13 @@ class World:
 
     def __init__(self) -> None:
         self.server = ApiServer(namespaces=("app", "rook-ceph"), collects=False)
-        for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES):
+        for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES, V1):
             self.server.serve(resource)
         self.images: dict[str, int] = {}
         self.snapshots: dict[str, str] = {}
         """By handle, what each snapshot is of, or a part of it."""
+        self.attributes: dict[str, dict[str, str]] = {}
+        """By image, by the class that was applied last, or a part of it."""
         self.holders: dict[str, tuple[Holder, ...]] = {}
         self.absent: dict[str, tuple[Holder, ...]] = {}
         self.steps = 0
@@ -150,6 +162,8 @@ class Mortal(Connection):
 class FakeInformer[T]:
     """A cache that is never behind."""
 
+    synced = True
+
     def __init__(self, world: World, plural: str, view: type[T]) -> None:
         self._world = world
         self._plural = plural
@@ -195,6 +209,9 @@ class FakeInformer[T]:
 
     def _stored(self) -> dict[Key, JsonObject]:
         return {key: obj for key, obj in self._world.objects.items() if key[0] == self._plural}
+
+    def list(self) -> Sequence[T]:
+        return [msgspec.convert(obj, self._view) for obj in self._stored().values()]
 
 
 class FakeBackend:
@@ -265,6 +282,36 @@ class FakeBackend:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
 
 
+class FakeAttributes:
+    """Volumes have a speed, which is a number, and a colour."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.fails = False
+        self.without = ""
+
+    def check(self, parameters: Mapping[str, str]) -> None:
+        for key in parameters:
+            if key not in ("speed", "colour"):
+                raise ParameterError(f"parameter {key!r} is not known: expected some of speed, colour")
+
+    async def apply(self, volume: Volume, parameters: Mapping[str, str]) -> None:
+        has = self._world.attributes.setdefault(volume.attributes["imageName"], {})
+        for key in ("speed", "colour"):
+            if has.get(key) == parameters.get(key):
+                continue
+            if self.fails:
+                raise BackendError("the storage system does not answer")
+            with self._world.step():
+                has.pop(key, None)
+                if key in parameters:
+                    has[key] = parameters[key]
+
+    def without_effect(self, volume: Volume, reports: Iterable[NodeReport]) -> str:
+        nodes = ", ".join(report.metadata.name for report in reports)
+        return f"{self.without} on {nodes}" if nodes and self.without else ""
+
+
 class FakeEvents:
     """Keeps what users are told, as (reason, note)."""
 
@@ -284,6 +331,7 @@ def caches_of(world: World) -> Caches:
         "attachments": FakeInformer(world, "volumeattachments", VolumeAttachment),
         "nodes": FakeInformer(world, "nodes", Node),
         "reports": FakeInformer(world, "nodereports", NodeReport),
+        "attributes": FakeInformer(world, V1.plural, VolumeAttributesClass),
     }
     return Caches(**caches, snapshots=snapshot_caches_of(world))
 

@@ -33,10 +33,11 @@ from controller.agent.node.clients import NotToldError
 from controller.agent.node.driver import Access, Stage, UnavailableError
 from controller.agent.node.publish import usage_of
 from controller.agent.node.service import NodeService
+from controller.agent.node.topology import Topology
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
 from controller.apis.rook.node_report import VolumeClient
-from tests.unit.agent.standin import Operator, Tasks, needs_loop_devices
+from tests.unit.agent.standin import Labels, Operator, Tasks, needs_loop_devices
 
 pytestmark = needs_loop_devices
 
@@ -78,7 +79,7 @@ class Node:
         self.driver = CephfsDriver(
             "node-a", mounters, self.operator.clients, Records(self.directory / "records"), 7, health=Health(deadline=2)
         )
-        self.service = NodeService("node-a", DRIVER, self.driver, Operations(Tasks()))
+        self.service = NodeService("node-a", DRIVER, self.driver, Operations(Tasks()), Topology(Labels(), "node-a"))
 
     @asynccontextmanager
     async def mounter(self) -> AsyncIterator[Mounter]:

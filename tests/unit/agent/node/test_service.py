@@ -120,7 +120,7 @@ def mounted(path: str) -> mounts.Mount | None:
     return mounts.at(path, mounts.read())
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs_type", ["ext4", "ext3", "xfs"])
 async def test_a_volume_is_made_used_and_found_again(
     node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str
 ) -> None:
@@ -212,7 +212,7 @@ async def test_other_content_is_never_formatted(
     assert head(path, 1 << 20) == before
 
 
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+@pytest.mark.parametrize("filesystem", ["ext4", "ext3", "xfs"])
 @pytest.mark.parametrize("size", [GIB // 2, 3 * GIB + 12345 * 512])
 async def test_a_file_system_that_lost_its_start_is_not_made_over(
     node: NodeService, mapper: FileMapper, tmp_path: Path, filesystem: str, size: int
@@ -273,7 +273,7 @@ async def test_an_interrupted_mkfs_is_started_over(mapper: FileMapper, operator:
         assert not list((tmp_path / "state/unfinished").iterdir())
 
 
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+@pytest.mark.parametrize("filesystem", ["ext4", "ext3", "xfs"])
 async def test_what_another_node_has_made_since_is_not_made_over(
     node: NodeService, mapper: FileMapper, tmp_path: Path, filesystem: str
 ) -> None:
@@ -376,7 +376,7 @@ async def test_xfs_grows_while_it_is_mounted(node: NodeService, mapper: FileMapp
     assert await kubelet.expand(2 * GIB) == 2 * GIB
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs_type", ["ext4", "ext3", "xfs"])
 async def test_what_grew_while_it_was_away_is_grown_when_it_is_staged(
     node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str
 ) -> None:
@@ -389,7 +389,7 @@ async def test_what_grew_while_it_was_away_is_grown_when_it_is_staged(
     assert os.statvfs(kubelet.staging).f_blocks * os.statvfs(kubelet.staging).f_frsize > 1.8 * GIB
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs_type", ["ext4", "ext3", "xfs"])
 async def test_one_that_cannot_be_grown_is_mounted_as_it_is(
     mapper: FileMapper, operator: Operator, tmp_path: Path, fs_type: str
 ) -> None:
@@ -407,6 +407,48 @@ async def test_one_that_cannot_be_grown_is_mounted_as_it_is(
     mapper.create("image", 2 * GIB)
     await kubelet.stage()
     assert mounted(kubelet.staging) is not None
+
+
+async def test_the_label_of_selinux_reaches_the_mount_as_one_option(
+    mapper: FileMapper, operator: Operator, tmp_path: Path
+) -> None:
+    """A kernel without SELinux has none: there, mount(8) leaves it out."""
+    options: list[str] = []
+
+    async def records(*argv: str, deadline: float | None = 30.0, ok: Any = (0,)) -> Done:
+        if argv[:2] == ("mount", "-t"):
+            options.append(argv[argv.index("-o") + 1])
+        return await run(*argv, deadline=deadline, ok=ok)
+
+    mapper.create("image")
+    node, label = service(mapper, operator, tmp_path, Operations(Tasks()), records), "system_u:object_r:t:s0:c1,c2"
+    kubelet = Kubelet(node, tmp_path, fs_type="xfs", flags=(f'context="{label}"', "noatime"))
+    await kubelet.stage()
+    assert options == [f'context="{label}",noatime,nouuid']
+    assert mounted(kubelet.staging) is not None
+
+
+async def test_a_copy_of_an_xfs_is_mounted_beside_it(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
+    image = mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type="xfs")
+    await kubelet.stage()
+    await kubelet.unstage()
+    await run("cp", "--sparse=always", str(image), str(mapper.directory / "copy"))
+    await kubelet.stage()
+    copy = Kubelet(node, tmp_path / "copy", fs_type="xfs")
+    copy.volume, copy.publish_context["imageName"] = "vol-2", "copy"
+    await copy.stage()
+    assert mounted(kubelet.staging) is not None
+    assert mounted(copy.staging) is not None
+
+
+async def test_a_type_of_file_system_that_is_not_known_is_named(
+    node: NodeService, mapper: FileMapper, tmp_path: Path
+) -> None:
+    mapper.create("image")
+    with pytest.raises(CsiError, match="file system type 'btrfs' is not served: expected ext4 or ext3 or xfs"):
+        await Kubelet(node, tmp_path, fs_type="btrfs").stage()
+    assert mapper.mapped == {}
 
 
 async def test_mount_options_reach_the_mount(node: NodeService, mapper: FileMapper, tmp_path: Path) -> None:
@@ -742,7 +784,7 @@ async def test_a_file_system_grows_once_for_each_size(tmp_path: Path, grown: int
     assert not ext4_can_grow(after, grown << 20)
 
 
-@pytest.mark.parametrize(("fs_type", "option"), [("ext4", "noload"), ("xfs", "norecovery")])
+@pytest.mark.parametrize(("fs_type", "option"), [("ext4", "noload"), ("ext3", "noload"), ("xfs", "norecovery")])
 async def test_a_reader_is_told_of_a_journal_that_it_cannot_replay(
     node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str, option: str
 ) -> None:

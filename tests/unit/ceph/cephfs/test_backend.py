@@ -11,7 +11,6 @@ import pytest
 from controller.ceph.cephfs.backend import CAPABILITIES, CephfsBackend
 from controller.volumes.backend import BackendError, Created, GoneError, Holder, NewVolume, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, exclusive, modes_problem
-from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.cephfs.cephfs import DRIVER, HANDLE, NAME, UID, Ceph, Point, Subvolume, backend, storage_class
 
 GIB = 1 << 30
@@ -24,7 +23,7 @@ STATIC = Volume(
 
 def wanted(size: int = GIB, **parameters: str) -> NewVolume:
     found = backend(None).describe(storage_class(**parameters), UID, filesystem=True)
-    return NewVolume(volume=found.volume, size=size, options=found.options, topology=ANYWHERE)
+    return NewVolume(volume=found.volume, size=size, options=found.options)
 
 
 def bound(created: Created, made: NewVolume) -> Volume:

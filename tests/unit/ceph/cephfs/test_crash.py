@@ -19,7 +19,6 @@ from controller.volumes.backend import BackendError, NewVolume
 from controller.volumes.claims.act import Claims
 from controller.volumes.claims.objects import STORAGE_PROVISIONERS
 from controller.volumes.drivers import Drivers
-from controller.volumes.places import ANYWHERE
 from controller.volumes.reclaim import PersistentVolumes
 from tests.unit.ceph.cephfs.cephfs import DRIVER, HANDLE, NAME, UID, Ceph, Subvolume, backend, storage_class
 from tests.unit.volumes.objects import claim
@@ -216,7 +215,7 @@ async def test_volumes_whatever_is_done_and_cut_off(actions: list[tuple[str, str
 async def _do(found: CephfsBackend, action: str, uid: str, size: int) -> None:
     volume = found.describe(storage_class(), uid, filesystem=True).volume
     if action == "create":
-        created = await found.create(NewVolume(volume=volume, size=size, options={}, topology=ANYWHERE))
+        created = await found.create(NewVolume(volume=volume, size=size, options={}))
         assert created.size >= size
         await found.expand(replace(volume, attributes={**volume.attributes, **created.attributes}), size)
     elif action == "expand":

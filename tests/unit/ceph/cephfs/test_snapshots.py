@@ -19,7 +19,6 @@ from controller.volumes.backend import (
     UnderWayError,
     Volume,
 )
-from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.cephfs.cephfs import (
     CANCELED,
     DRIVER,
@@ -59,7 +58,6 @@ def new(source: Source, uid: str = COPY, *, size: int = GIB, read_only: bool = F
         volume=found.volume,
         size=size,
         options=found.options,
-        topology=ANYWHERE,
         source=source,
         read_only=read_only,
     )

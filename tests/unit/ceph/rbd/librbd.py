@@ -73,6 +73,10 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    objects: list[str] = field(default_factory=list)
+    """What its objects have."""
+    owner: str = ""
+    """The client that owns the exclusive lock."""
     source: int = 0
     """Who moved it to the trash; 3: a removal that is under way."""
 
@@ -123,6 +127,7 @@ class Cluster:
         self.writes = 0
         self.crash_at: int | None = None
         self.ids = itertools.count(1)
+        self.by_id: dict[str, Stored] = {}
         self.most_parents = 0
         self.namespaces: set[str] = set()
 
@@ -156,7 +161,7 @@ class Cluster:
     def add(self, pool: str, name: str, data: str = "", size: int = 1) -> Stored:
         """Puts an image there, as by somebody else."""
         image = Stored(f"id{next(self.ids)}", name, self.pools[pool], size, data)
-        self.pools[pool].images[name] = image
+        self.pools[pool].images[name] = self.by_id[image.id] = image
         return image
 
     def RBD(self) -> Self:  # noqa: N802  librbd's name
@@ -196,7 +201,7 @@ class Cluster:
             raise ImageNotFound
         self._remove(ioctx.images[name])
         self.write()
-        del ioctx.images[name]
+        del self.by_id[ioctx.images.pop(name).id]
 
     def _remove(self, image: Stored) -> None:
         if any(snap.namespace != IN_TRASH for snap in image.snaps):
@@ -239,7 +244,7 @@ class Cluster:
             raise ImageNotFound
         self._remove(ioctx.trash[image_id])
         self.write()
-        del ioctx.trash[image_id]
+        del self.by_id[ioctx.trash.pop(image_id).id]
 
     def left(self) -> list[str]:
         """All images, those in the trash included."""
@@ -255,9 +260,8 @@ class Image:
     ) -> None:
         found = ioctx.images.get(name)
         if image_id:
-            everything = (*ioctx.images.values(), *ioctx.trash.values())
-            found = next((image for image in everything if image.id == image_id), None)
-        if found is None:
+            found = ioctx.cluster.by_id.get(image_id)
+        if found is None or found.pool is not ioctx:
             raise ImageNotFound
         self.stored = found
         self.at = None
@@ -296,6 +300,32 @@ class Image:
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": "v1:10.0.0.1:0/1"}] if self.stored.watched else []
 
+    def stat(self) -> dict[str, int]:
+        return {"obj_size": 4}
+
+    def sparsify(self, sparse_size: int) -> None:
+        assert sparse_size == 4
+        self._cluster.write()
+        self.stored.objects = [found for found in self.stored.objects if found.strip("0")]
+
+    def diff_iterate(
+        self,
+        offset: int,
+        length: int,
+        from_snapshot: str | None,
+        call: Callable[[int, int, bool], None],
+        *,
+        include_parent: bool,
+        whole_object: bool,
+    ) -> None:
+        assert (offset, from_snapshot, include_parent, whole_object) == (0, None, False, True)
+        for number, found in enumerate(self.stored.objects):
+            call(4 * number, len(found), True)
+        call(length, 4, False)
+
+    def list_lockers(self) -> dict[str, Any]:
+        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
+
     def list_snaps(self) -> list[dict[str, Any]]:
         return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
 
@@ -315,8 +345,8 @@ class Image:
 
     def list_children(self) -> list[tuple[str, str]]:
         assert self.at is not None
-        pools = self._cluster.pools.values()
-        return [(p.name, image.name) for p in pools for image in p.images.values() if image.id in self.at.clones]
+        children = (self._cluster.by_id.get(child) for child in sorted(self.at.clones))
+        return [(c.pool.name, c.name) for c in children if c is not None and c.name in c.pool.images]
 
     def get_parent_image_spec(self) -> dict[str, str]:
         if self.stored.parent is None:
@@ -342,6 +372,12 @@ class Image:
     def metadata_set(self, key: str, value: str) -> None:
         self._cluster.write()
         self.stored.metadata[key] = value
+
+    def metadata_remove(self, key: str) -> None:
+        if key not in self.stored.metadata:
+            raise KeyError(key)
+        self._cluster.write()
+        del self.stored.metadata[key]
 
     def metadata_list(self) -> list[tuple[str, str]]:
         return list(self.stored.metadata.items())

@@ -24,7 +24,6 @@ from controller.ceph.rbd.backend import RbdBackend
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, Holder, NewVolume, ParameterError, Volume
-from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.rados_namespaces import a_namespace, known
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
@@ -156,7 +155,7 @@ async def test_without_a_cluster() -> None:
     volume = Volume(driver=DRIVER, attributes={"clusterID": "gone", "pool": "p", "imageName": "i"})
     assert await backend().holders(volume) == ()  # whoever had it open writes nowhere any more
     with pytest.raises(BackendError, match=r"no CephCluster in namespace 'gone' \(clusterID of image p/i\)"):
-        await backend().create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+        await backend().create(NewVolume(volume=volume, size=1, options={}))
     here = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
     with pytest.raises(BackendError, match="has not been reached yet"):
         await backend().holders(here)
@@ -239,6 +238,9 @@ class Image:
     def list_snaps(self) -> list[dict[str, Any]]:
         return []
 
+    def metadata_list(self) -> list[tuple[str, str]]:
+        return []
+
     def get_parent_image_spec(self) -> dict[str, str]:
         raise NotFoundError
 
@@ -301,7 +303,7 @@ async def test_a_volume_of_a_class_with_the_cluster_id_of_a_rados_namespace(monk
     }
     assert description.secret_namespace == "rook-ceph"
 
-    created = await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+    created = await found.create(NewVolume(volume=volume, size=1, options={}))
     assert created.handle == f"0001-0020-{cluster_id(RADOS)}-0000000000000003-{UID}"
     # As Ceph's CSI driver makes them: without the RADOS namespace.
     csi = Volume(driver=DRIVER, attributes={**BY_CLUSTER_ID, "imageName": volume.attributes["imageName"]})
@@ -323,7 +325,7 @@ async def test_of_the_implicit_namespace_volumes_are_in_none(monkeypatch: pytest
     found = on(pool, monkeypatch, rados=(implicit,))
     plain = storage_class("rook.rbd.csi.ceph.com", clusterID="plain", pool="p")
     volume = found.describe(plain, UID, filesystem=True).volume
-    await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+    await found.create(NewVolume(volume=volume, size=1, options={}))
     told = await found.attachment(volume, {})
     assert (told["clusterID"], told.get("radosNamespace")) == ("rook-ceph", None)
     assert set(pool.namespaces) == {""}
@@ -360,14 +362,10 @@ async def test_no_volume_is_made_in_a_namespace_that_goes_or_was_not_known_when_
     going = a_namespace({"blockPoolName": "p"}, deleting=True)
     volume = backend(rados=(RADOS,)).describe(CLASS, UID, filesystem=True).volume
     with pytest.raises(BackendError, match="CephBlockPoolRadosNamespace rook-ceph/namespace-a is being deleted"):
-        await on(Pool(), monkeypatch, rados=(going,)).create(
-            NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE)
-        )
+        await on(Pool(), monkeypatch, rados=(going,)).create(NewVolume(volume=volume, size=1, options={}))
     before = backend().describe(CLASS, UID, filesystem=True).volume
     with pytest.raises(BackendError, match="came a moment ago"):
-        await on(Pool(), monkeypatch, rados=(RADOS,)).create(
-            NewVolume(volume=before, size=1, options={}, topology=ANYWHERE)
-        )
+        await on(Pool(), monkeypatch, rados=(RADOS,)).create(NewVolume(volume=before, size=1, options={}))
 
 
 @virtual_time
@@ -429,7 +427,7 @@ async def test_the_pool_for_the_data_is_named_that_does_not_exist(monkeypatch: p
     found = on(Pool(0), monkeypatch)
     volume = Volume(driver=DRIVER, attributes={**IMAGE.attributes, "dataPool": "ec-poool"})
     with pytest.raises(BackendError, match=r"pool 'ec-poool' \(parameter 'dataPool'\) does not exist"):
-        await found.create(NewVolume(volume=volume, size=1, options={}, topology=ANYWHERE))
+        await found.create(NewVolume(volume=volume, size=1, options={}))
 
 
 async def test_an_image_is_removed_by_one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

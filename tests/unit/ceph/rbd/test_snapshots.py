@@ -17,7 +17,6 @@ from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend
 from controller.ceph.rbd.snapshots import Handle, parse
 from controller.volumes.backend import BackendError, NewVolume, ParameterError, Source, Volume
-from controller.volumes.places import ANYWHERE
 from tests.unit.ceph.rados_namespaces import a_namespace
 from tests.unit.ceph.rbd.librbd import IN_TRASH, Cluster, CrashError, parents_of
 from tests.unit.ceph.rbd.test_backend import backend
@@ -55,7 +54,7 @@ def of_snapshot(handle: str, size: int = 1) -> Source:
 
 
 def new(this: Volume, source: Source, size: int = 1) -> NewVolume:
-    return NewVolume(volume=this, size=size, options={}, topology=ANYWHERE, source=source)
+    return NewVolume(volume=this, size=size, options={}, source=source)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from controller.testkit import ApiServer, new_manager, running, until, virtual_t
 from controller.volumes import system
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Snapshot, Source, Volume
 from controller.volumes.drivers import Drivers
+from controller.volumes.presence import LOOK
 from controller.volumes.snapshots.act import Contents
 from controller.volumes.snapshots.kinds import (
     BEING_CREATED,
@@ -28,7 +29,6 @@ from controller.volumes.snapshots.kinds import (
     SNAPSHOT_CLASSES,
     SNAPSHOTS,
 )
-from controller.volumes.snapshots.presence import LOOK
 from tests.unit.volumes.objects import DRIVER, volume
 from tests.unit.volumes.snapshots.objects import CONTENT, GIB, READY, SNAPSHOT_HANDLE, SNAPSHOT_UID, content
 from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, caches_of, snapshot_caches_of

@@ -1,4 +1,4 @@
-"""Whether the API server has the kinds of snapshots. They are no part of Kubernetes, and may come at any time."""
+"""Whether the API server has kinds that not every cluster has. They may come at any time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from controller.volumes.snapshots.kinds import CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
 from informers import ApiError, TransportError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from informers import Client, Resource
 
 _log = structlog.get_logger(__name__)
@@ -20,19 +21,29 @@ LOOK = 60.0
 """Seconds between two looks. A watch of what is not there would be as many questions, and complain each time."""
 
 
-async def until_served(client: Client) -> None:
-    """Returns once all kinds of snapshots are there, and may be read."""
+async def until_served(client: Client, what: str, *choices: Sequence[Resource]) -> Sequence[Resource]:
+    """Returns once all kinds of a choice are there, and may be read.
+
+    Args:
+        client: Asks the API server.
+        what: What the kinds are, for the log: "VolumeSnapshots".
+        choices: The kinds, by version, the one that is preferred first.
+
+    Returns:
+        The first choice that is there.
+    """
     told = ""
     while True:
-        missing = [
-            why for resource in (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES) if (why := await _missing(client, resource))
-        ]
-        if not missing:
-            _log.info("VolumeSnapshots are served")
-            return
+        missing = []
+        for kinds in choices:
+            found = [why for resource in kinds if (why := await _missing(client, resource))]
+            if not found:
+                _log.info(f"{what} are served", version=kinds[0].version)
+                return kinds
+            missing += found
         if missing[0] != told:
             told = missing[0]
-            _log.info("VolumeSnapshots are not served", reason=told)
+            _log.info(f"{what} are not served", reason=told)
         await anyio.sleep(LOOK)
 
 

@@ -1,0 +1,1 @@
+"""How much fits: CSIStorageCapacity objects, by which the scheduler chooses nodes for pods with new volumes."""
