@@ -5,7 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 RUN := .venv/bin/python -m
 
-.PHONY: help demo demo-down test test-long check lint unit integration e2e crds reference format docs bench bench-cluster bench-scale clean venv stubs
+.PHONY: help demo demo-down test test-long check lint unit integration e2e conformance crds reference format docs bench bench-cluster bench-scale clean venv stubs
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ integration: stubs ## tests against a real etcd and kube-apiserver
 
 e2e: stubs ## tests on the real kind cluster; a single one: make e2e ARGS='-k postgres'
 	@$(RUN) pytest e2e $(ARGS)
+
+conformance: stubs ## Kubernetes' own storage suite on the kind cluster, hours; writes docs/conformance.md; a part: ARGS='--focus subPath'
+	@$(RUN) e2e.conformance $(ARGS)
 
 crds: venv ## generate the CustomResourceDefinitions from controller/apis, and the chart's CSI drivers
 	@$(RUN) controller.apis --output manifests/crds

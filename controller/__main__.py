@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -85,6 +86,13 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "seconds that a command to a Ceph cluster may take",
         type=float,
     )
+    add(
+        "--csi-controllers",
+        "ROOK_CSI_CONTROLLERS",
+        "",
+        "CSI drivers to offer a controller service of, driver=unix:///path with commas between; Kubernetes needs none",
+        type=sockets,
+    )
     return made
 
 
@@ -111,6 +119,24 @@ def address(text: str) -> Address:
     if not colon or not port.isdigit():
         raise argparse.ArgumentTypeError(f'{text!r} is not an address: expected "0.0.0.0:9090"')
     return host.strip("[]"), int(port)
+
+
+def sockets(text: str) -> Mapping[str, Path]:
+    """The sockets of controller services, by CSI driver.
+
+    Raises:
+        argparse.ArgumentTypeError: The text has another form.
+    """
+    found: dict[str, Path] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        driver, _, endpoint = part.partition("=")
+        path = endpoint.removeprefix("unix://")
+        if not driver or path == endpoint or not path.startswith("/"):
+            raise argparse.ArgumentTypeError(f"{part!r} is no driver with a socket: expected driver=unix:///path")
+        if driver in found:
+            raise argparse.ArgumentTypeError(f"{driver} is there twice: expected one socket for each CSI driver")
+        found[driver] = Path(path)
+    return found
 
 
 def namespaces(text: str) -> tuple[str, ...] | None:
@@ -140,6 +166,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         serving = volumes.register(manager, settings.operator_namespace)
         for volume_system in VOLUME_SYSTEMS:
             volume_system(manager, settings, serving)
+        if arguments.csi_controllers:
+            from controller.csi import system as csi  # gRPC takes memory, and most operators need none
+
+            csi.register(manager, serving, settings.operator_namespace, arguments.csi_controllers)
         log.info("Serving", namespaces=list(served) if served is not None else "all")
 
     election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)

@@ -38,8 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     doctor.set_defaults(run=_doctor)
 
     programs = commands.add_parser("binaries", help="build Go programs and print the directory they are in")
-    every = [name for recipe in binaries.RECIPES for name in recipe.programs]
-    programs.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(every)}")
+    every = [name for recipe in binaries.RECIPES if recipe.usual for name in recipe.programs]
+    more = [name for recipe in binaries.RECIPES if not recipe.usual for name in recipe.programs]
+    said = f"default: all of {', '.join(every)}; others are {', '.join(more)}"
+    programs.add_argument("names", nargs="*", metavar="NAME", help=said)
     programs.set_defaults(run=lambda arguments: _binaries(arguments.names or every))
 
     pictures = commands.add_parser("images", help="pull or build container images and print their references")

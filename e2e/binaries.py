@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -26,11 +26,13 @@ class Recipe:
 
     directory: str
     programs: Mapping[str, str]
-    """The file name wanted for each program, and the Go package that it is built from."""
+    """The file name wanted for each program, and the Go package that it is built from: one in `.test` of its tests."""
     versioned_by: str | None = None
     """The module in go.mod whose version the programs should report as theirs."""
     version_flags: str = ""
     """Linker flags that set that version: `{version}` without the leading v, `{major}`, `{minor}`."""
+    usual: bool = True
+    """Whether the environment and its tests need them; others take minutes, and are built where they are named."""
 
 
 _KUBERNETES_VERSION = (
@@ -95,6 +97,19 @@ RECIPES = (
         "snapshotter",
         {"snapshot-controller": "github.com/kubernetes-csi/external-snapshotter/v8/cmd/snapshot-controller"},
     ),
+    Recipe("csi-sanity", {"csi-sanity": "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"}),
+    # Beside the cluster's own programs, which are not built anew when this changes.
+    Recipe(
+        "kubernetes-test",
+        {
+            "e2e.test": "k8s.io/kubernetes/test/e2e",
+            "agnhost": "k8s.io/kubernetes/test/images/agnhost",
+            "ginkgo": "github.com/onsi/ginkgo/v2/ginkgo",
+        },
+        versioned_by="k8s.io/kubernetes",
+        version_flags=_KUBERNETES_VERSION,
+        usual=False,
+    ),
     Recipe("node", {"pause": "rook.example/e2e/node/pause", "podnet": "rook.example/e2e/node/podnet"}),
 )
 
@@ -143,7 +158,12 @@ def _build(recipe: Recipe, keys: Mapping[str, str]) -> None:
         with tempfile.TemporaryDirectory(prefix="rook-gobuild-") as scratch:
             if missing:
                 with step(f"build {', '.join(missing)} from Go modules"):
-                    _go_build(recipe, [recipe.programs[name] for name in missing], Path(scratch))
+                    programs = [recipe.programs[name] for name in missing if not _is_test(name)]
+                    if programs:
+                        _go(recipe, "build", *_flags(recipe), "-o", f"{scratch}/", *programs)
+                    for name in filter(_is_test, missing):
+                        output = f"{scratch}/{program_file(recipe.programs[name])}"
+                        _go(recipe, "test", "-c", *_flags(recipe), "-o", output, recipe.programs[name])
             for name, value in keys.items():
                 built = Path(scratch) / program_file(recipe.programs[name])
                 store.artifact(f"bin-{name}", value, partial(_take, built, name))
@@ -153,8 +173,16 @@ def _take(built: Path, name: str, directory: Path) -> None:
     shutil.move(built, directory / name)
 
 
-def _go_build(recipe: Recipe, packages: Iterable[str], output: Path) -> None:
-    command = ["go", "build", "-trimpath", "-ldflags", link_flags(recipe), "-o", f"{output}/", *packages]
+def _is_test(name: str) -> bool:
+    return name.endswith(".test")
+
+
+def _flags(recipe: Recipe) -> tuple[str, ...]:
+    return ("-trimpath", "-ldflags", link_flags(recipe))
+
+
+def _go(recipe: Recipe, *arguments: str) -> None:
+    command = ["go", *arguments]
     result = subprocess.run(
         command,
         cwd=RECIPES_DIRECTORY / recipe.directory,

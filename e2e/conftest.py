@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
 MORE_IMAGES = ("ceph-20", "cassandra-41", "cassandra-50", "minio", "snapshot-controller")
+CHART_VALUES = {"csi.controllerService": True}
+"""What scenarios ask of the chart beside what the demo does."""
 LAST = (HERE / "test_wipe.py", HERE / "test_releases.py")
 """After each of these there is no Ceph cluster."""
 _environment = pytest.StashKey[Environment]()
@@ -55,7 +57,7 @@ def environment(pytestconfig: pytest.Config) -> Environment:
     timetable = Timetable()
     environment = env.prepare(timetable, more_images=MORE_IMAGES)
     pytestconfig.stash[_environment] = environment
-    env.bring_up(environment, timetable)
+    env.bring_up(environment, timetable, **CHART_VALUES)
     say(str(timetable))
     return environment
 

@@ -75,10 +75,10 @@ def up(timetable: Timetable) -> Environment:
     return environment
 
 
-def bring_up(environment: Environment, timetable: Timetable) -> None:
-    """The chart, the Ceph cluster, the pool and the StorageClass."""
+def bring_up(environment: Environment, timetable: Timetable, **values: Any) -> None:
+    """The chart with these values, the Ceph cluster, the pool and the StorageClass."""
     with timetable.step("operator and agents"):
-        install_chart(environment)
+        install_chart(environment, **values)
         wait_for_chart(environment)
     with timetable.step("Ceph cluster"):
         if runs_another_release(environment):

@@ -228,6 +228,19 @@ def _site_packages(name: str, requirements: Path, python: str) -> Path:
     return store.artifact(f"site-packages-{name}", store.digest(python, requirements), install)
 
 
+def _conformance(target: str) -> Recipe:
+    """An image of pods of Kubernetes' storage suite: what its own are called is told by `e2e/conformance.py`."""
+
+    def build(build: Build) -> None:
+        link(binaries.ensure("agnhost") / "agnhost", build.context / "agnhost")
+        build.containerfile("--target", target)
+
+    def inputs() -> tuple[str | Path, ...]:
+        return tuple(binaries.key(recipe, "agnhost") for recipe in binaries.RECIPES if "agnhost" in recipe.programs)
+
+    return Recipe(f"conformance-{target}", "trixie", base="debian", directory="conformance", inputs=inputs, build=build)
+
+
 def _cassandra(name: str) -> Recipe:
     """Cassandra in the layout of the well-known image, from the jars of that name, with cqlsh."""
 
@@ -286,6 +299,8 @@ RECIPES = {
         Recipe("postgres", "17", base="debian", upstream=lambda: "docker.io/library/postgres:17"),
         _program("minio"),
         _program("snapshot-controller"),
+        _conformance("shell"),
+        _conformance("agnhost"),
         _operator("operator", _checkout),
         Recipe("agent-base", "trixie", base="base"),
         _agent("agent", _checkout),

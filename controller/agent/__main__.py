@@ -11,7 +11,6 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ from controller.agent.devices.report import Reporter
 from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Interceptor, Operations
 from controller.agent.node.clients import Clients
-from controller.agent.node.identity import IdentityService
+from controller.agent.node.identity import IdentityService, installed_version
 from controller.agent.node.leftovers import let_go_of_leftovers
 from controller.agent.node.renewal import keep_told
 from controller.agent.node.server import serve_driver
@@ -76,6 +75,7 @@ class Settings:
         interval: Seconds between two looks for device changes that the kernel did not announce.
         max_volumes: How many volumes the scheduler may send to the node, 0 for any number; None: as many as the node
             has threads for.
+        controller_service: Whether the operator offers controller services of the drivers.
         domains: The node's labels that tell places apart.
         log_level: The lowest level that is logged.
     """
@@ -91,6 +91,7 @@ class Settings:
     metrics: tuple[str, int] = ("127.0.0.1", 9810)
     interval: float = 60.0
     max_volumes: int | None = None
+    controller_service: bool = False
     domains: tuple[str, ...] = ()
     log_level: str = "info"
 
@@ -112,6 +113,9 @@ class Settings:
             raise ValueError(
                 f"environment variable ROOK_MAX_VOLUMES_PER_NODE is {most!r}: expected a number, or nothing"
             )
+        offered = environment.get("ROOK_CSI_CONTROLLER_SERVICE") or "false"
+        if offered not in ("true", "false"):
+            raise ValueError(f"environment variable ROOK_CSI_CONTROLLER_SERVICE is {offered!r}: expected true or false")
         drivers = tuple(filter(None, environment.get("ROOK_CSI_DRIVERS", "").replace(" ", "").split(",")))
         for name in drivers:
             if not name.endswith(SUFFIXES):
@@ -142,6 +146,7 @@ class Settings:
             metrics=(host.strip("[]"), int(port)),
             interval=interval,
             max_volumes=int(most) if most else None,
+            controller_service=offered == "true",
             domains=domains,
             log_level=level,
         )
@@ -188,7 +193,13 @@ async def run_agent(settings: Settings) -> None:
             names = [name for name in settings.drivers if name.endswith(driver.suffix)]
             for name in names:
                 service = NodeService(settings.node, name, driver, operations, topology)
-                identity = IdentityService(name, _version(), driver.usable)
+                identity = IdentityService(
+                    name,
+                    installed_version(),
+                    driver.usable,
+                    controller=settings.controller_service,
+                    places=bool(settings.domains),
+                )
                 found = await stack.enter_async_context(
                     serve_driver(settings.kubelet, name, identity, service, interceptor)
                 )
@@ -218,13 +229,6 @@ def _describe(registry: CollectorRegistry, reporter: Reporter) -> None:
     devices.set_function(lambda: len(reporter.devices or ()))
     scan = Gauge("rook_agent_scan_seconds", "Time that the last look at all devices took.", registry=registry)
     scan.set_function(lambda: reporter.scan_seconds)
-
-
-def _version() -> str:
-    try:
-        return version("rook")
-    except PackageNotFoundError:  # the image carries the packages without their metadata
-        return "unknown"
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from controller.__main__ import address, boolean, namespaces, parser
+from controller.__main__ import address, boolean, namespaces, parser, sockets
 
 
 def test_arguments_come_from_the_environment_and_go_before_it() -> None:
@@ -33,11 +34,20 @@ def test_flags(text: str, value: bool) -> None:
     assert boolean(text) is value
 
 
-@pytest.mark.parametrize(("function", "text"), [(boolean, "maybe"), (address, "9090"), (address, "host:")])
+@pytest.mark.parametrize(
+    ("function", "text"), [(boolean, "maybe"), (address, "9090"), (address, "host:"), (sockets, "a=/run/a")]
+)
 def test_what_cannot_be_read_is_an_error_that_shows_it(function: object, text: str) -> None:
     assert callable(function)
     with pytest.raises(argparse.ArgumentTypeError, match=repr(text)):
         function(text)
+
+
+def test_controller_services_have_a_socket_for_each_driver() -> None:
+    assert sockets("") == {}
+    assert sockets("a=unix:///run/a, b=unix:///run/b") == {"a": Path("/run/a"), "b": Path("/run/b")}
+    with pytest.raises(argparse.ArgumentTypeError, match="a is there twice"):
+        sockets("a=unix:///run/a,a=unix:///run/b")
 
 
 def test_addresses() -> None:

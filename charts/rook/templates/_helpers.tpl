@@ -88,7 +88,7 @@ prometheus.io/path: /metrics
   {{- if hasKey $.Values . }}{{ $found = append $found . }}{{ end -}}
 {{- end -}}
 {{- range $name, $_ := .Values.csi -}}
-  {{- if not (has $name (list "kubeletDirPath" "pluginTolerations" "pluginNodeAffinity" "enablePluginSelinuxHostMount" "topology")) }}{{ $found = append $found (printf "csi.%s" $name) }}{{ end -}}
+  {{- if not (has $name (list "kubeletDirPath" "pluginTolerations" "pluginNodeAffinity" "enablePluginSelinuxHostMount" "topology" "controllerService")) }}{{ $found = append $found (printf "csi.%s" $name) }}{{ end -}}
 {{- end -}}
 {{- range list "toleration" "tolerationKey" "nodeAffinity" -}}
   {{- if hasKey $.Values.discover . }}{{ $found = append $found (printf "discover.%s" .) }}{{ end -}}

@@ -18,7 +18,7 @@ import grpc
 import structlog
 
 from controller.agent.node.calls import CsiError
-from controller.agent.node.publish import not_staged, publish_directory, taken, unmount, unpublish
+from controller.agent.node.publish import not_staged, publish_directory, refuse_second_pod, taken, unmount, unpublish
 from controller.agent.system import filesystem, mounts
 from controller.agent.system.command import CommandError, run
 from controller.agent.system.files import file_name
@@ -314,10 +314,12 @@ class BlockDriver:
         if device is None or device.problem:
             reason = device.problem if device else "it has no block device here"
             raise CsiError(grpc.StatusCode.FAILED_PRECONDITION, f"volume {volume} is not staged: {reason}")
-        if mounts.at(path, await mounts.table()) is not None:
+        table = await mounts.table()
+        if mounts.at(path, table) is not None:
             if await anyio.to_thread.run_sync(_device_number, path) != _device_number(device.path):
                 raise taken(publish, f"something other than {device.path} is mounted there")
             return
+        refuse_second_pod(publish, _users(device.path, table))
         await anyio.Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         await anyio.Path(path).touch(mode=0o660)
         # For a read-only volume the kubelet gives the container a device rule without write access.

@@ -24,8 +24,16 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_QUIET = {"GetPluginInfo", "Probe", "NodeGetCapabilities", "NodeGetVolumeStats", "NodeGetInfo"}
-"""Calls that the kubelet repeats all the time: logged only when they fail."""
+_QUIET = {
+    "ControllerGetCapabilities",
+    "GetPluginCapabilities",
+    "GetPluginInfo",
+    "NodeGetCapabilities",
+    "NodeGetInfo",
+    "NodeGetVolumeStats",
+    "Probe",
+}
+"""Calls that are repeated all the time: logged only when they fail."""
 
 
 class Starter(Protocol):
@@ -129,11 +137,24 @@ class Operations:
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Turns errors into status codes, and counts and logs each call."""
+    """Turns errors into status codes, and counts and logs each call.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Args:
+        registry: Where the metric goes.
+        metric: Its name.
+        status: The status code of an error, and the text for the caller.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        metric: str = "rook_agent_csi_call_seconds",
+        status: Callable[[Exception], tuple[grpc.StatusCode, str]] | None = None,
+    ) -> None:
+        self._status = status or status_of
         self._seconds = Histogram(
-            "rook_agent_csi_call_seconds",
+            metric,
             "Time that CSI calls took, by method and gRPC status code.",
             ("method", "code"),
             buckets=(0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120),
@@ -158,7 +179,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 return await inner(request, context)
             except Exception as error:
-                code, message = status_of(error)
+                code, message = self._status(error)
             finally:
                 elapsed = time.monotonic() - started
                 self._seconds.labels(method, code.name).observe(elapsed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.wrappers_pb2 import BoolValue
@@ -18,13 +19,25 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
     Args:
         driver: The CSI driver's name.
         version: This program's version.
-        problem: Why no volume can be mapped on this node; empty when it can.
+        problem: Why no volume can be served now; empty when it can.
+        controller: Whether the driver has a controller service, too; it may have another socket.
+        places: Whether volumes may be for some nodes only, as far as it is known where nodes are.
     """
 
-    def __init__(self, driver: str, version: str, problem: Callable[[], Awaitable[str]]) -> None:
+    def __init__(
+        self,
+        driver: str,
+        version: str,
+        problem: Callable[[], Awaitable[str]],
+        *,
+        controller: bool = False,
+        places: bool = False,
+    ) -> None:
         self._driver = driver
         self._version = version
         self._problem = problem
+        self._controller = controller
+        self._places = places
 
     async def GetPluginInfo(  # noqa: N802
         self, request: csi_pb2.GetPluginInfoRequest, context: Any
@@ -35,17 +48,21 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
     async def GetPluginCapabilities(  # noqa: N802
         self, request: csi_pb2.GetPluginCapabilitiesRequest, context: Any
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """Volumes may be for some nodes only, and grow. No controller service: the operator is that."""
-        service = csi_pb2.PluginCapability.Service
-        places = service(type=service.VOLUME_ACCESSIBILITY_CONSTRAINTS)
-        expansion = csi_pb2.PluginCapability.VolumeExpansion(type=csi_pb2.PluginCapability.VolumeExpansion.ONLINE)
-        return csi_pb2.GetPluginCapabilitiesResponse(
-            capabilities=[
-                csi_pb2.PluginCapability(service=places),
-                csi_pb2.PluginCapability(volume_expansion=expansion),
-            ]
-        )
+        """What there is beside the node service. Kubernetes asks for no controller service: the operator is that."""
+        volumes, service = csi_pb2.PluginCapability.VolumeExpansion, csi_pb2.PluginCapability.Service
+        found = [csi_pb2.PluginCapability(volume_expansion=volumes(type=volumes.ONLINE))]
+        kinds = {service.CONTROLLER_SERVICE: self._controller, service.VOLUME_ACCESSIBILITY_CONSTRAINTS: self._places}
+        found += [csi_pb2.PluginCapability(service=service(type=kind)) for kind, has in kinds.items() if has]
+        return csi_pb2.GetPluginCapabilitiesResponse(capabilities=found)
 
     async def Probe(self, request: csi_pb2.ProbeRequest, context: Any) -> csi_pb2.ProbeResponse:  # noqa: N802
-        """Whether a volume could be mapped now."""
+        """Whether a volume could be served now."""
         return csi_pb2.ProbeResponse(ready=BoolValue(value=not await self._problem()))
+
+
+def installed_version() -> str:
+    """This program's version."""
+    try:
+        return version("rook")
+    except PackageNotFoundError:  # the images carry the packages without their metadata
+        return "unknown"

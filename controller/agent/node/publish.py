@@ -18,8 +18,13 @@ from controller.agent.system.command import CommandError
 from controller.agent.system.loop import size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from controller.agent.node.driver import Publish
     from controller.agent.system.command import Runner
+
+SINGLE_POD = "SINGLE_NODE_SINGLE_WRITER"
+"""CSI's access mode of a volume that one pod may have; in Kubernetes ReadWriteOncePod."""
 
 _STAT_DEADLINE = 10.0
 _FORCED_UNMOUNT_DEADLINE = 60.0
@@ -34,7 +39,7 @@ async def publish_directory(run: Runner, publish: Publish, within: str = "") -> 
         within: The directory of the staged file system that the pod is to see; empty: all of it.
 
     Raises:
-        CsiError: It is not staged, or something else is there.
+        CsiError: It is not staged, something else is there, or it is for one pod and another has it.
     """
     table = await mounts.table()
     staged = mounts.at(publish.staged, table)
@@ -46,6 +51,8 @@ async def publish_directory(run: Runner, publish: Publish, within: str = "") -> 
         if publish.read_only and not present.read_only:
             raise taken(publish, "it is mounted there for writing, asked for read-only")
         return
+    same = (staged.device, staged.root)
+    refuse_second_pod(publish, (m.target for m in table if (m.device, m.root) == same and m.target != publish.staged))
     await anyio.Path(publish.path).mkdir(parents=True, exist_ok=True, mode=0o750)
     source = f"{publish.staged}/{within}" if within else publish.staged
     await mounts.bind(run, source, publish.path, options=("ro",) if publish.read_only else ())
@@ -66,6 +73,25 @@ async def unmount(run: Runner, path: str, *, force: bool) -> None:
             raise
         # Nothing can be flushed, and nothing is lost by not waiting for it.
         await mounts.unmount(run, path, lazy=True)
+
+
+def refuse_second_pod(publish: Publish, others: Iterable[str]) -> None:
+    """Refuses a volume for one pod that another has: the scheduler is not alone in choosing where pods run.
+
+    Args:
+        publish: How it is asked for.
+        others: Where the volume is published already.
+
+    Raises:
+        CsiError: It is for one pod, and published.
+    """
+    found = sorted(others)
+    if publish.access.mode == SINGLE_POD and found:
+        raise CsiError(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"volume {publish.volume} has access mode {SINGLE_POD} and is published at {', '.join(found)}: "
+            f"it is not published at {publish.path} as well",
+        )
 
 
 def not_staged(publish: Publish) -> CsiError:

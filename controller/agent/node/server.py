@@ -57,7 +57,7 @@ async def serve_driver(
     """
     endpoint = kubelet / "plugins" / driver / "csi.sock"
     registration = RegistrationService(driver, str(endpoint))
-    async with _server(endpoint, (interceptor,)) as server:
+    async with serving_on(endpoint, (interceptor,)) as server:
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
         csi_pb2_grpc.add_NodeServicer_to_server(node, server)
         await server.start()
@@ -65,7 +65,7 @@ async def serve_driver(
 
             async def register() -> None:
                 # The kubelet sees this socket appear and asks at once: the other one has to be there.
-                registrar = _server(kubelet / "plugins_registry" / f"{driver}-reg.sock", ())
+                registrar = serving_on(kubelet / "plugins_registry" / f"{driver}-reg.sock", ())
                 found = await registered.enter_async_context(registrar)
                 registration_pb2_grpc.add_RegistrationServicer_to_server(registration, found)
                 await found.start()
@@ -79,7 +79,10 @@ async def serve_driver(
 
 
 @asynccontextmanager
-async def _server(socket: Path, interceptors: Sequence[grpc.aio.ServerInterceptor]) -> AsyncIterator[grpc.aio.Server]:
+async def serving_on(
+    socket: Path, interceptors: Sequence[grpc.aio.ServerInterceptor]
+) -> AsyncIterator[grpc.aio.Server]:
+    """A server on a unix socket, which is stopped when the context ends; it is not started yet."""
     await anyio.to_thread.run_sync(_make_room, socket)
     server = grpc.aio.server(interceptors=interceptors)
     server.add_insecure_port(f"unix:{socket}")

@@ -41,3 +41,10 @@ def test_a_driver_of_no_known_kind_is_named() -> None:
     assert Settings.from_environment({**POD, "ROOK_CSI_DRIVERS": "a.rbd.csi.ceph.com, b.rbd.csi.ceph.com"}).drivers
     with pytest.raises(ValueError, match=r"ROOK_CSI_DRIVERS has 'x.example.com': expected names that end in \.rbd"):
         Settings.from_environment({**POD, "ROOK_CSI_DRIVERS": "a.rbd.csi.ceph.com,x.example.com"})
+
+
+def test_a_controller_service_is_declared_where_the_operator_offers_one() -> None:
+    assert not Settings.from_environment(POD).controller_service
+    assert Settings.from_environment({**POD, "ROOK_CSI_CONTROLLER_SERVICE": "true"}).controller_service
+    with pytest.raises(ValueError, match="ROOK_CSI_CONTROLLER_SERVICE is 'maybe': expected true or false"):
+        Settings.from_environment({**POD, "ROOK_CSI_CONTROLLER_SERVICE": "maybe"})

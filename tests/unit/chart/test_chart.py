@@ -3,11 +3,13 @@
 import ast
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from controller.__main__ import sockets
 from controller.agent.__main__ import SUFFIXES
 from controller.ceph.cephfs.volumes import SUFFIX
 from controller.ceph.pods import ACCOUNT, ACCOUNTS
@@ -153,6 +155,27 @@ def test_operator_values(render: Render, values: dict[str, Any], path: str, expe
 )
 def test_operator_settings(render: Render, values: dict[str, Any], variable: str, expected: str) -> None:
     assert environment(render(**values).pod("Deployment", "rook-ceph-operator"))[variable] == expected
+
+
+def test_a_controller_service_is_offered_and_may_keep_records_only_where_it_is_asked_for(render: Render) -> None:
+    without, given = (
+        render(clusterNamespaces=["one"]),
+        render(clusterNamespaces=["one"], **{"csi.controllerService": True}),
+    )
+    pods = [rendered.pod("Deployment", "rook-ceph-operator") for rendered in (without, given)]
+    assert "ROOK_CSI_CONTROLLERS" not in environment(pods[0])
+    drivers = environment(given.pod("DaemonSet", "rook-agent"))["ROOK_CSI_DRIVERS"].split(",")
+    found = sockets(environment(pods[1])["ROOK_CSI_CONTROLLERS"])
+    assert found == {driver: Path(f"/run/csi/{driver}.sock") for driver in drivers}
+    (mount,) = [m for m in pods[1]["containers"][0]["volumeMounts"] if m["mountPath"] == "/run/csi"]
+    (place,) = [v for v in pods[1]["volumes"] if v["name"] == mount["name"]]
+    assert "emptyDir" in place
+    declared = [
+        environment(r.pod("DaemonSet", "rook-agent")).get("ROOK_CSI_CONTROLLER_SERVICE") for r in (without, given)
+    ]
+    assert declared == [None, "true"]
+    more = [r for r in rules(given, "Role", "rook-ceph-system") if r not in rules(without, "Role", "rook-ceph-system")]
+    assert more == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create", "update"]}]
 
 
 def test_pull_secrets_are_on_every_account(render: Render) -> None:

@@ -33,6 +33,12 @@ def test_the_version_that_programs_report_is_the_one_that_go_mod_pins() -> None:
     assert f"version.gitMinor={minor}" in flags
 
 
+def test_the_conformance_suite_is_of_the_version_that_the_cluster_runs() -> None:
+    assert binaries.module_version("kubernetes-test", "k8s.io/kubernetes") == binaries.module_version(
+        "kubernetes", "k8s.io/kubernetes"
+    )
+
+
 def test_a_module_that_is_not_required_is_named_in_the_error() -> None:
     with pytest.raises(ValueError, match=r"etcd/go\.mod does not require example\.com/absent"):
         binaries.module_version("etcd", "example.com/absent")
@@ -48,6 +54,7 @@ def test_an_unknown_program_is_named_in_the_error() -> None:
     [
         ("go.etcd.io/etcd/server/v3", "server"),
         ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+        ("github.com/onsi/ginkgo/v2/ginkgo", "ginkgo"),
         ("github.com/containerd/containerd/v2/cmd/ctr", "ctr"),
     ],
 )

@@ -170,6 +170,25 @@ async def test_two_pods_of_a_node_share_a_volume(kubelet: Kubelet, tmp_path: Pat
     assert (second / "file").read_text() == "seen"
 
 
+@pytest.mark.parametrize("block", [False, True])
+async def test_a_volume_for_one_pod_is_not_given_to_another(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, *, block: bool
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, block=block, mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_SINGLE_WRITER)
+    await kubelet.stage()
+    first = await kubelet.publish()
+    assert await kubelet.publish() == first
+    second = str(tmp_path / "pods/2/mount")
+    with pytest.raises(CsiError, match=f"is published at {first}") as refused:
+        await kubelet.publish(second)
+    assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert not exists(Path(second))
+    await kubelet.unpublish(first)
+    await kubelet.unpublish(await kubelet.publish(second))
+    await kubelet.unstage()
+
+
 async def test_a_volume_in_use_is_not_unstaged(kubelet: Kubelet, mapper: FileMapper) -> None:
     await kubelet.stage()
     target = Path(await kubelet.publish())

@@ -1,0 +1,1 @@
+"""A CSI controller service over the storage systems' volumes, for callers other than Kubernetes; off by default."""
