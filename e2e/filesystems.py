@@ -29,3 +29,23 @@ def remove(environment: Environment) -> None:
     environment.api.patch("CephFilesystem", NAME, env.NAMESPACE, force)
     environment.api.delete("CephFilesystem", NAME, env.NAMESPACE)
     env.gone(environment, "CephFilesystem", NAME, env.NAMESPACE, deadline=120)
+
+
+def make_class(environment: Environment) -> str:
+    """The example's class of its volumes; its name."""
+    (storage_class,) = load(env.EXAMPLES / "filesystem-storageclass.yaml")
+    environment.api.apply(storage_class)
+    name: str = storage_class["metadata"]["name"]
+    return name
+
+
+def subvolumes(environment: Environment) -> list[str]:
+    """The subvolumes that are volumes of claims."""
+    return [found["name"] for found in env.ceph(environment, "fs", "subvolume", "ls", NAME, "csi")]
+
+
+def clients_at(environment: Environment, root: str) -> list[str]:
+    """The addresses of the clients that have a directory mounted, as the MDS daemon has them."""
+    sessions = env.ceph(environment, "tell", f"mds.{NAME}:0", "session", "ls")
+    mine = [s["entity"]["addr"] for s in sessions if s.get("client_metadata", {}).get("root") == root]
+    return [f"{address['addr']}/{address['nonce']}" for address in mine]

@@ -4,6 +4,7 @@ import json
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -46,6 +47,12 @@ def install(environment: Environment) -> None:
 
 def take(environment: Environment, namespace: str, name: str, claim: str, *, snapshot_class: str = CLASS) -> None:
     """Take a snapshot of a claim, and wait until it is ready to use."""
+    ask(environment, namespace, name, claim, snapshot_class=snapshot_class)
+    wait(environment, namespace, name)
+
+
+def ask(environment: Environment, namespace: str, name: str, claim: str, *, snapshot_class: str = CLASS) -> None:
+    """Ask for a snapshot of a claim."""
     environment.api.apply(
         {
             "apiVersion": "snapshot.storage.k8s.io/v1",
@@ -55,12 +62,28 @@ def take(environment: Environment, namespace: str, name: str, claim: str, *, sna
         }
     )
 
+
+def wait(environment: Environment, namespace: str, name: str) -> None:
+    """Wait until a snapshot is ready to use."""
+
     def look() -> None:
         status = environment.api.get("VolumeSnapshot", name, namespace).get("status", {})
         if not status.get("readyToUse"):
             raise NotYetError(status.get("error", {}).get("message", "it to be ready to use"))
 
     eventually(f"snapshot {name}", look, deadline=120)
+
+
+def copy(environment: Environment, namespace: str, claim: str, /, **source: str) -> None:
+    """Ask for a volume that begins as a copy."""
+    spec: dict[str, Any] = {
+        "storageClassName": env.STORAGE_CLASS,
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "dataSource": source,
+    }
+    meta = {"name": claim, "namespace": namespace}
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
 
 
 def _module(path: str) -> Path:

@@ -1,11 +1,12 @@
 """File systems: made by a manifest, served while MDS daemons die and ranks come and go, and never lost unasked."""
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
 
 from e2e import environment as env
-from e2e import filesystems, pods, snapshots
+from e2e import filesystems, host, leftovers, pods, snapshots
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -27,10 +28,10 @@ while True:
 
 @pytest.fixture(scope="module")
 def filesystem(environment: Environment) -> Iterator[str]:
-    """The example's file system with its group of subvolumes, small enough for a test machine."""
+    """The example's file system."""
     filesystems.make(environment)
     yield NAME
-    filesystems.remove(environment)  # there is one if a scenario has failed
+    filesystems.remove(environment)  # a scenario has failed
 
 
 @pytest.fixture(scope="module")
@@ -140,24 +141,17 @@ def test_rows_are_written_while_the_daemon_that_serves_dies_and_ranks_come_and_g
     assert rows[0] == rows[2], f"the first {last} rows are not those that were written"
 
 
-def subvolumes(environment: Environment) -> list[str]:
-    """The subvolumes that are volumes of claims."""
-    return [found["name"] for found in env.ceph(environment, "fs", "subvolume", "ls", NAME, "csi")]
-
-
 @pytest.fixture
 def shared(environment: Environment, filesystem: str, namespace: str) -> Iterator[str]:
     """A claim for many nodes; nothing is left of it afterwards."""
-    (storage_class,) = load(env.EXAMPLES / "filesystem-storageclass.yaml")
-    environment.api.apply(storage_class)
-    name = storage_class["metadata"]["name"]
+    name = filesystems.make_class(environment)
     pods.claim(environment, namespace, "shared", storage_class=name, size="256Mi", access="ReadWriteMany")
     yield "shared"
     volume = pods.volume_of(environment, namespace, "shared")["metadata"]["name"]
     environment.api.delete("PersistentVolumeClaim", "shared", namespace)
     env.gone(environment, "PersistentVolumeClaim", "shared", namespace)
     env.gone(environment, "PersistentVolume", volume, deadline=120)
-    assert subvolumes(environment) == []
+    assert filesystems.subvolumes(environment) == []
     environment.api.delete("StorageClass", name)
 
 
@@ -169,7 +163,7 @@ def test_pods_on_all_nodes_write_one_volume_while_it_grows_and_the_agent_dies(
     for node in environment.workers:
         pods.wait(environment, namespace, node)
     volume = pods.volume_of(environment, namespace, shared)
-    assert subvolumes(environment) == [volume["spec"]["csi"]["volumeAttributes"]["subvolumeName"]]
+    assert filesystems.subvolumes(environment) == [volume["spec"]["csi"]["volumeAttributes"]["subvolumeName"]]
     written = {
         node: pods.shell(
             environment, namespace, node, f"head -c 4M /dev/urandom | tee {pods.PATH}/{node} | md5sum; sync"
@@ -199,6 +193,80 @@ def test_pods_on_all_nodes_write_one_volume_while_it_grows_and_the_agent_dies(
         pods.delete(environment, namespace, node)
 
 
+def test_a_directory_that_was_made_by_hand_is_used_and_kept(
+    environment: Environment, client: str, namespace: str
+) -> None:
+    shell(environment, client, "mkdir -m 777 /files/by-hand && echo kept > /files/by-hand/file")
+    name = f"by-hand-{namespace}"
+    attributes = {"clusterID": env.NAMESPACE, "fsName": NAME, "staticVolume": "true", "rootPath": "/by-hand"}
+    csi = {
+        "driver": "rook-ceph.cephfs.csi.ceph.com",
+        "volumeHandle": name,
+        "volumeAttributes": attributes,
+        "nodeStageSecretRef": {"name": "rook-csi-cephfs-node", "namespace": env.NAMESPACE},
+    }
+    volume: Manifest = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteMany"],
+        "persistentVolumeReclaimPolicy": "Delete",
+        "csi": csi,
+        "claimRef": {"namespace": namespace, "name": "by-hand"},
+    }
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": volume})
+    pods.claim(environment, namespace, "by-hand", storage_class="", size="1Gi", access="ReadWriteMany")
+    pods.pod(environment, namespace, "reader", "by-hand")
+    pods.wait(environment, namespace, "reader")
+    added = f"cat {pods.PATH}/file; echo more > {pods.PATH}/more; sync {pods.PATH}/more"
+    assert pods.shell(environment, namespace, "reader", added) == "kept"
+    pods.delete(environment, namespace, "reader")
+    environment.api.delete("PersistentVolumeClaim", "by-hand", namespace)
+    env.gone(environment, "PersistentVolumeClaim", "by-hand", namespace)
+    environment.api.delete("PersistentVolume", name)
+    env.gone(environment, "PersistentVolume", name)
+    assert shell(environment, client, "cat /files/by-hand/*; rm -r /files/by-hand").split() == ["kept", "more"]
+
+
+@pytest.fixture
+def nothing_left(environment: Environment, filesystem: str) -> Iterator[None]:
+    """Of what a scenario makes of volumes, nothing is left once its namespace is gone."""
+    before = leftovers.found(environment)
+    yield
+    leftovers.gone(environment, before)
+
+
+def test_the_client_of_a_node_that_is_out_of_service_is_evicted(
+    environment: Environment, nothing_left: None, namespace: str
+) -> None:
+    """It does not answer any more, but may again: by then another node has the volume."""
+    first, second = environment.workers[:2]
+    pods.claim(environment, namespace, "one", storage_class=filesystems.make_class(environment), size="256Mi")
+    pods.pod(environment, namespace, "holder", "one", node=first)
+    pods.wait(environment, namespace, "holder")
+    pods.shell(environment, namespace, "holder", f"echo kept > {pods.PATH}/file; sync {pods.PATH}/file")
+    volume = pods.volume_of(environment, namespace, "one")
+    csi = volume["spec"]["csi"]
+    root = csi["volumeAttributes"]["subvolumePath"]
+    (client,) = filesystems.clients_at(environment, root)
+    report = environment.api.get("NodeReport", first, env.NAMESPACE)
+    assert client in [c.get("address") for c in report["clients"] if c["volumeHandle"] == csi["volumeHandle"]]
+
+    process = f"ceph-fuse.*{hashlib.sha256(csi['volumeHandle'].encode()).hexdigest()}"  # where the kubelet stages it
+    host.run_on(first, "pkill", "-STOP", "-f", process)
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoSchedule"}
+    environment.api.patch("Node", first, "", {"spec": {"taints": [taint]}})
+    try:
+        environment.api.delete("Pod", "holder", namespace, grace_seconds=0)
+        pods.pod(environment, namespace, "next", "one", node=second)
+        pods.wait(environment, namespace, "next", deadline=120)
+        assert pods.shell(environment, namespace, "next", f"cat {pods.PATH}/file") == "kept"
+        assert client in env.ceph(environment, "osd", "dump")["blocklist"]
+        assert client not in filesystems.clients_at(environment, root)
+    finally:
+        environment.api.patch("Node", first, "", {"spec": {"taints": None}})
+        host.run_on(first, "pkill", "-CONT", "-f", process)
+    pods.delete(environment, namespace, "next")
+
+
 @pytest.fixture
 def classes(environment: Environment, filesystem: str) -> Iterator[str]:
     """The examples' classes for volumes of the file system and for their snapshots, of one name; nothing is left."""
@@ -213,7 +281,7 @@ def classes(environment: Environment, filesystem: str) -> Iterator[str]:
     yield name
 
     def look() -> None:
-        if left := subvolumes(environment):
+        if left := filesystems.subvolumes(environment):
             raise NotYetError(f"{', '.join(left)} to go")
 
     eventually("all subvolumes to go", look, deadline=60)
@@ -265,7 +333,7 @@ def test_a_snapshot_is_restored_and_shown_whatever_becomes_of_its_source(
         assert pods.shell(environment, namespace, name, f"md5sum < {file}") == first != second
     assert pods.shell(environment, namespace, "writer", f"md5sum < {file}") == second
     assert pods.shell(environment, namespace, "reader-a", f"touch {pods.PATH}/own 2>/dev/null || echo no") == "no"
-    assert len(subvolumes(environment)) == 2, "what shows the snapshot has no subvolume"
+    assert len(filesystems.subvolumes(environment)) == 2, "what shows the snapshot has no subvolume"
 
     # The source goes before its snapshot, which is kept while somebody shows it.
     pods.delete(environment, namespace, "writer")
@@ -286,7 +354,7 @@ def test_a_snapshot_is_restored_and_shown_whatever_becomes_of_its_source(
         pods.delete(environment, namespace, name)
     forget(environment, namespace, "shown")
     env.gone(environment, "VolumeSnapshot", "monday", namespace, deadline=120)
-    assert len(subvolumes(environment)) == 1
+    assert len(filesystems.subvolumes(environment)) == 1
     assert pods.shell(environment, namespace, "restored", f"md5sum < {file}") == first
     pods.delete(environment, namespace, "restored")
     forget(environment, namespace, "restored")

@@ -1,7 +1,6 @@
 """Snapshots, restores and clones of volumes: the same bytes elsewhere, whatever becomes of what they were made of."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -35,18 +34,6 @@ def left(environment: Environment) -> set[str]:
     return {*images, *(f"{line} in the trash" for line in trash)}
 
 
-def copy(environment: Environment, namespace: str, claim: str, /, **source: str) -> None:
-    """Ask for a volume that begins as a copy."""
-    spec: dict[str, Any] = {
-        "storageClassName": env.STORAGE_CLASS,
-        "accessModes": ["ReadWriteOnce"],
-        "resources": {"requests": {"storage": "1Gi"}},
-        "dataSource": source,
-    }
-    meta = {"name": claim, "namespace": namespace}
-    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
-
-
 def digest(environment: Environment, namespace: str, claim: str, node: str, *, after: str = "true") -> str:
     """What the file in a claim's volume has, read by a pod on a node; and a command after that."""
     pods.pod(environment, namespace, claim, claim, node=node)
@@ -65,7 +52,9 @@ def test_a_snapshot_is_restored_elsewhere_as_it_was(cluster: Environment, namesp
 
     snapshots.take(cluster, namespace, "monday", "source")
     second = pods.shell(cluster, namespace, "writer", f"head -c 16M /dev/urandom | tee {FILE} | md5sum; sync {FILE}")
-    copy(cluster, namespace, "restored", apiGroup="snapshot.storage.k8s.io", kind="VolumeSnapshot", name="monday")
+    snapshots.copy(
+        cluster, namespace, "restored", apiGroup="snapshot.storage.k8s.io", kind="VolumeSnapshot", name="monday"
+    )
     assert digest(cluster, namespace, "restored", there) == first != second
     assert pods.shell(cluster, namespace, "writer", f"md5sum < {FILE}") == second
 
@@ -81,9 +70,9 @@ def test_a_clone_of_a_clone_outlives_its_parents(cluster: Environment, namespace
     pods.wait(cluster, namespace, "writer")
     written = pods.shell(cluster, namespace, "writer", f"head -c 16M /dev/urandom | tee {FILE} | md5sum; sync {FILE}")
 
-    copy(cluster, namespace, "parent", kind="PersistentVolumeClaim", name="grandparent")
+    snapshots.copy(cluster, namespace, "parent", kind="PersistentVolumeClaim", name="grandparent")
     assert digest(cluster, namespace, "parent", there, after=f"touch {pods.PATH}/own; sync {pods.PATH}/own") == written
-    copy(cluster, namespace, "child", kind="PersistentVolumeClaim", name="parent")
+    snapshots.copy(cluster, namespace, "child", kind="PersistentVolumeClaim", name="parent")
     assert digest(cluster, namespace, "child", here) == written
 
     pods.delete(cluster, namespace, "writer")

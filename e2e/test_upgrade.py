@@ -58,6 +58,15 @@ def replace_mounters(environment: Environment) -> None:
     for pod in found:
         env.gone(environment, "Pod", pod["metadata"]["name"], env.NAMESPACE)
 
+    def replaced() -> None:
+        daemons = environment.api.get("DaemonSet", "rook-mounter", env.NAMESPACE)
+        status, wanted = daemons["status"], len(environment.workers)
+        counts = [status.get(field, 0) for field in ("updatedNumberScheduled", "numberReady")]
+        if status.get("observedGeneration") != daemons["metadata"]["generation"] or counts != [wanted, wanted]:
+            raise NotYetError(f"{counts} of {wanted} are of the newest template, and ready")
+
+    eventually("the mounters", replaced, deadline=60)
+
 
 def settle(environment: Environment) -> None:
     """Wait until the chart's pods are those of the release, and its leader has looked and has nothing left to do."""

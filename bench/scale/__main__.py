@@ -35,7 +35,7 @@ BEGIN_VOLUMES, END_VOLUMES = (
 SIZES = (100, 1000, 5000)
 CLAIMS = (250, 500, 1000, 2000)
 PARTS = ("osds", "volumes")
-DEADLINE = 480.0
+DEADLINE = 900.0
 """Seconds for one size."""
 
 COLUMNS: tuple[tuple[str, str], ...] = (

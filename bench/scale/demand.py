@@ -15,13 +15,13 @@ from bench.scale.storage import FILESYSTEM, POOL
 from bench.scale.world import NAMESPACE
 from controller.apis.ceph import CEPH_BLOCK_POOL_RADOS_NAMESPACE, CEPH_CLIENT, CEPH_FILESYSTEM_SUBVOLUME_GROUP
 from controller.runtime.kube import PV, PVC, STORAGE_CLASS, resource_of
-from controller.volumes.claims.objects import STORAGE_PROVISIONERS
+from controller.volumes.claims.objects import CLAIM_FINALIZER, STORAGE_PROVISIONERS
 from controller.volumes.snapshots.kinds import CONTENTS, GROUP, SNAPSHOT_CLASSES, SNAPSHOTS
 from e2e.api import load
 from e2e.environment import EXAMPLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from controller.testkit import ApiServer
     from informers import JsonObject, Resource
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 APPS = "apps"
 AT_ONCE = 20
 """Objects that are written before the operator has its turn."""
+
+
+type Objects = Callable[[int, ApiServer], Iterator[tuple[Resource, JsonObject]]]
+"""Makes so many objects, one by one; it may look at those that are there."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Demand:
     """
 
     name: str
-    objects: Callable[[int, ApiServer], Iterator[tuple[Resource, JsonObject]]]
+    objects: Objects
     done: Callable[[JsonObject], bool]
     resource: Resource = PVC
     most: int = 1 << 30
@@ -52,16 +56,15 @@ class Demand:
 
 @dataclass
 class Binder:
-    """Binds claims to the PersistentVolumes that are made for them, and counts what is done.
+    """Binds claims to the PersistentVolumes that are made for them, and sees which objects have what was asked for.
 
     Attributes:
         server: The API server.
-        wanted: The demand that is counted.
+        waiting: Those that have not, with what they wait for, by collection and key.
     """
 
     server: ApiServer
-    wanted: Demand | None = None
-    _done: set[tuple[str, str]] = field(default_factory=set)
+    waiting: dict[tuple[object, object], Callable[[JsonObject], bool]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Follows the objects for ever; costs nothing for those that do not change."""
@@ -75,24 +78,17 @@ class Binder:
                 seen = record.version
                 if record.collection == (PV.group, PV.plural) and record.type == "ADDED":
                     self._bind(record.object)
-                self._count(record.collection, record.key, record.object)
+                done = self.waiting.get((record.collection, record.key))
+                if done is not None and done(record.object):
+                    del self.waiting[record.collection, record.key]
                 if number % AT_ONCE == 0:
                     await anyio.lowlevel.checkpoint()
 
-    def begin(self, wanted: Demand) -> None:
-        """Counts from now on what is done of a demand."""
-        self.wanted = wanted
-        self._done.clear()
-
-    @property
-    def done(self) -> int:
-        """How many objects have what was asked for."""
-        return len(self._done)
-
-    def _count(self, collection: tuple[str, str], key: tuple[str, str], obj: JsonObject) -> None:
-        wanted = self.wanted
-        if wanted is not None and collection == (wanted.resource.group, wanted.resource.plural) and wanted.done(obj):
-            self._done.add(key)
+    def expect(self, demand: Demand, resource: Resource, obj: JsonObject) -> None:
+        """Waits for an object that is about to be made, if it is of the kind that the demand is for."""
+        if resource == demand.resource:
+            key = (obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
+            self.waiting[(resource.group, resource.plural), key] = demand.done
 
     def _bind(self, volume: JsonObject) -> None:
         reference = volume["spec"]["claimRef"]
@@ -105,27 +101,56 @@ class Binder:
 
 
 def prepare(server: ApiServer) -> None:
-    """Serves the kinds of snapshots, and has the examples' classes."""
+    """Serves the kinds of snapshots, and has the examples' StorageClasses and a VolumeSnapshotClass for each sort."""
     for resource in (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES):
         server.serve(resource)
-    for file, resource in (
-        ("storageclass", STORAGE_CLASS),
-        ("filesystem-storageclass", STORAGE_CLASS),
-        ("snapshotclass", SNAPSHOT_CLASSES),
-    ):
+    for file in ("storageclass", "filesystem-storageclass"):
         for manifest in load(EXAMPLES / f"{file}.yaml"):
-            server.put(resource, manifest)
+            server.put(STORAGE_CLASS, manifest)
+    for sort in SORTS:
+        parameters = {"clusterID": NAMESPACE}
+        made = {"driver": sort.driver, "deletionPolicy": "Delete", "parameters": parameters}
+        server.put(SNAPSHOT_CLASSES, {"metadata": {"name": sort.prefix}, **made})
 
 
-BLOCK_CLASS, FILE_CLASS = "rook-ceph-block", "rook-cephfs"
-BLOCK_DRIVER = f"{NAMESPACE}.rbd.csi.ceph.com"
+@dataclass(frozen=True)
+class Sort:
+    """A sort of volumes.
+
+    Attributes:
+        name: What it is called in the table.
+        prefix: What the names of its claims begin with, and the name of its VolumeSnapshotClass.
+        storage_class: The StorageClass of its claims.
+        driver: Its CSI driver.
+        spec: What else its claims ask for.
+        copies: Whether snapshots and copies of it are measured.
+    """
+
+    name: str
+    prefix: str
+    storage_class: str
+    driver: str
+    spec: Mapping[str, Any]
+    copies: bool = True
+
+
+RBD, CEPHFS = f"{NAMESPACE}.rbd.csi.ceph.com", f"{NAMESPACE}.cephfs.csi.ceph.com"
+SORTS = (
+    Sort("RBD, file system", "files", "rook-ceph-block", RBD, {"volumeMode": "Filesystem"}),
+    Sort("RBD, block", "blocks", "rook-ceph-block", RBD, {"volumeMode": "Block"}),
+    Sort("CephFS", "shared", "rook-cephfs", CEPHFS, {"accessModes": ["ReadWriteMany"]}, copies=False),
+)
 
 
 def is_bound(claim: JsonObject) -> bool:
     """Whether a claim has its volume, and the operator has nothing to do with it any more."""
-    return claim.get("status", {}).get("phase") == "Bound" and "volumes.rook.io/provisioning" not in str(
-        claim["metadata"].get("finalizers", "")
-    )
+    held = CLAIM_FINALIZER in claim["metadata"].get("finalizers", ())
+    return claim.get("status", {}).get("phase") == "Bound" and not held
+
+
+def is_taken(content: JsonObject) -> bool:
+    """Whether a VolumeSnapshotContent has its snapshot."""
+    return bool(content.get("status", {}).get("readyToUse"))
 
 
 def is_ready(obj: JsonObject) -> bool:
@@ -133,72 +158,71 @@ def is_ready(obj: JsonObject) -> bool:
     return bool(obj.get("status", {}).get("phase") == "Ready")
 
 
-def _claim(name: str, storage_class: str, **spec: Any) -> tuple[Resource, JsonObject]:
-    driver = BLOCK_DRIVER if storage_class == BLOCK_CLASS else f"{NAMESPACE}.cephfs.csi.ceph.com"
+def _claim(sort: Sort, name: str, **spec: Any) -> tuple[Resource, JsonObject]:
     return PVC, {
-        "metadata": {"namespace": APPS, "name": name, "annotations": {STORAGE_PROVISIONERS[0]: driver}},
+        "metadata": {"namespace": APPS, "name": name, "annotations": {STORAGE_PROVISIONERS[0]: sort.driver}},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": storage_class,
+            "storageClassName": sort.storage_class,
             "volumeMode": "Filesystem",
+            **sort.spec,
             **spec,
         },
         "status": {"phase": "Pending"},
     }
 
 
-def _claims(prefix: str, storage_class: str, **spec: Any) -> Callable[..., Iterator[tuple[Resource, JsonObject]]]:
+def _claims(sort: Sort) -> Objects:
     def objects(count: int, _: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
         for number in range(count):
-            yield _claim(f"{prefix}-{number:05d}", storage_class, **spec)
+            yield _claim(sort, f"{sort.prefix}-{number:05d}")
 
     return objects
 
 
-def _snapshots(count: int, server: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
-    """VolumeSnapshots of the first claims, with the contents that the snapshot-controller makes."""
-    for number in range(count):
-        name, uid = f"snapshot-{number:05d}", f"00000000-0000-0000-0000-{number:012x}"
-        content = f"snapcontent-{uid}"
-        claim = server.get(PVC, APPS, f"files-{number:05d}")
-        volume = server.get(PV, "", claim["spec"]["volumeName"])
-        snapshot = {
-            "metadata": {"namespace": APPS, "name": name, "uid": uid},
-            "spec": {
-                "volumeSnapshotClassName": BLOCK_CLASS,
-                "source": {"persistentVolumeClaimName": claim["metadata"]["name"]},
-            },
-            "status": {"boundVolumeSnapshotContentName": content},
-        }
-        yield SNAPSHOTS, snapshot
-        found = server.get(SNAPSHOTS, APPS, name)
-        reference = {"kind": "VolumeSnapshot", "namespace": APPS, "name": name, "uid": found["metadata"]["uid"]}
-        spec = {
-            "deletionPolicy": "Delete",
-            "driver": BLOCK_DRIVER,
-            "source": {"volumeHandle": volume["spec"]["csi"]["volumeHandle"]},
-            "sourceVolumeMode": "Filesystem",
-            "volumeSnapshotClassName": BLOCK_CLASS,
-            "volumeSnapshotRef": reference,
-        }
-        yield CONTENTS, {"metadata": {"name": content}, "spec": spec}
+def _snapshots(sort: Sort) -> Objects:
+    """VolumeSnapshots of the claims, with the contents that the snapshot-controller makes."""
 
-
-def _copies(prefix: str, source: str, **reference: str) -> Callable[..., Iterator[tuple[Resource, JsonObject]]]:
-    def objects(count: int, _: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
+    def objects(count: int, server: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
         for number in range(count):
-            of = {**reference, "name": f"{source}-{number:05d}"}
-            yield _claim(f"{prefix}-{number:05d}", BLOCK_CLASS, dataSource=of)
+            source = f"{sort.prefix}-{number:05d}"
+            name = content = f"snapshot-of-{source}"
+            claim = server.get(PVC, APPS, source)
+            volume = server.get(PV, "", claim["spec"]["volumeName"])
+            named = {"volumeSnapshotClassName": sort.prefix}
+            meta = {"namespace": APPS, "name": name}
+            bound = {"status": {"boundVolumeSnapshotContentName": content}}
+            spec = {**named, "source": {"persistentVolumeClaimName": source}}
+            yield SNAPSHOTS, {"metadata": meta, "spec": spec, **bound}
+            uid = server.get(SNAPSHOTS, APPS, name)["metadata"]["uid"]
+            of_content = {
+                **named,
+                "deletionPolicy": "Delete",
+                "driver": sort.driver,
+                "source": {"volumeHandle": volume["spec"]["csi"]["volumeHandle"]},
+                "sourceVolumeMode": claim["spec"]["volumeMode"],
+                "volumeSnapshotRef": {"kind": "VolumeSnapshot", **meta, "uid": uid},
+            }
+            yield CONTENTS, {"metadata": {"name": content}, "spec": of_content}
 
     return objects
 
 
-def _kind(kind: Any, prefix: str, spec: JsonObject) -> Callable[..., Iterator[tuple[Resource, JsonObject]]]:
+def _copies(sort: Sort, prefix: str, source: str, **reference: str) -> Objects:
+    def objects(count: int, _: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
+        for number in range(count):
+            of = {**reference, "name": f"{source}{sort.prefix}-{number:05d}"}
+            yield _claim(sort, f"{prefix}-{sort.prefix}-{number:05d}", dataSource=of)
+
+    return objects
+
+
+def _kind(resource: Resource, prefix: str, spec: JsonObject) -> Objects:
     def objects(count: int, _: ApiServer) -> Iterator[tuple[Resource, JsonObject]]:
         for number in range(count):
             meta = {"namespace": NAMESPACE, "name": f"{prefix}-{number:05d}"}
-            yield resource_of(kind), {"metadata": meta, "spec": spec}
+            yield resource, {"metadata": meta, "spec": spec}
 
     return objects
 
@@ -206,38 +230,27 @@ def _kind(kind: Any, prefix: str, spec: JsonObject) -> Callable[..., Iterator[tu
 FEW = 300
 """How many there are of what is not a volume."""
 
-DEMANDS = (
-    Demand("RBD claim, file system", _claims("files", BLOCK_CLASS), is_bound),
-    Demand("RBD claim, block", _claims("blocks", BLOCK_CLASS, volumeMode="Block"), is_bound),
-    Demand("CephFS claim", _claims("shared", FILE_CLASS, accessModes=["ReadWriteMany"]), is_bound),
-    Demand(
-        "snapshot of an RBD claim",
-        _snapshots,
-        lambda content: bool(content.get("status", {}).get("readyToUse")),
-        CONTENTS,
-    ),
-    Demand("claim from a snapshot", _copies("restored", "snapshot", apiGroup=GROUP, kind="VolumeSnapshot"), is_bound),
-    Demand("claim from a claim", _copies("cloned", "files", kind="PersistentVolumeClaim"), is_bound),
-    Demand(
-        "CephClient",
-        _kind(CEPH_CLIENT, "client", {"caps": {"mon": "profile rbd", "osd": f"profile rbd pool={POOL}"}}),
-        is_ready,
-        resource_of(CEPH_CLIENT),
-        FEW,
-    ),
-    Demand(
-        "CephBlockPoolRadosNamespace",
-        _kind(CEPH_BLOCK_POOL_RADOS_NAMESPACE, "tenant", {"blockPoolName": POOL}),
-        is_ready,
-        resource_of(CEPH_BLOCK_POOL_RADOS_NAMESPACE),
-        FEW,
-    ),
-    Demand(
-        "CephFilesystemSubVolumeGroup",
-        _kind(CEPH_FILESYSTEM_SUBVOLUME_GROUP, "group", {"filesystemName": FILESYSTEM}),
-        is_ready,
-        resource_of(CEPH_FILESYSTEM_SUBVOLUME_GROUP),
-        FEW,
-    ),
-)
+
+def _of_volumes(sort: Sort) -> Iterator[Demand]:
+    yield Demand(f"{sort.name}: claim", _claims(sort), is_bound)
+    if sort.copies:
+        yield Demand(f"{sort.name}: snapshot", _snapshots(sort), is_taken, CONTENTS)
+        restored = _copies(sort, "restored", "snapshot-of-", apiGroup=GROUP, kind="VolumeSnapshot")
+        yield Demand(f"{sort.name}: claim from a snapshot", restored, is_bound)
+        cloned = _copies(sort, "cloned", "", kind="PersistentVolumeClaim")
+        yield Demand(f"{sort.name}: claim from a claim", cloned, is_bound)
+
+
+def _of_kinds() -> Iterator[Demand]:
+    caps = {"mon": "profile rbd", "osd": f"profile rbd pool={POOL}"}
+    for kind, prefix, spec in (
+        (CEPH_CLIENT, "client", {"caps": caps}),
+        (CEPH_BLOCK_POOL_RADOS_NAMESPACE, "tenant", {"blockPoolName": POOL}),
+        (CEPH_FILESYSTEM_SUBVOLUME_GROUP, "group", {"filesystemName": FILESYSTEM}),
+    ):
+        resource = resource_of(kind)
+        yield Demand(resource.kind, _kind(resource, prefix, spec), is_ready, resource, FEW)
+
+
+DEMANDS = (*(demand for sort in SORTS for demand in _of_volumes(sort)), *_of_kinds())
 """In the order in which they are asked for: what is copied has to be there."""

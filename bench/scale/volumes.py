@@ -84,15 +84,15 @@ async def cost(world: World, binder: Binder, running: Operator, demand: Demand, 
     """What so many objects of a demand cost, once all that came before is done."""
     count = min(claims, demand.most)
     progress(f"{count} x {demand.name}")
-    binder.begin(demand)
     server, asked = world.server, world.ceph.asked.total()
     server.requests.clear()
     running.loop.longest, cpu = 0.0, time.process_time()
     for number, (resource, obj) in enumerate(demand.objects(count, server)):
+        binder.expect(demand, resource, obj)
         server.put(resource, obj)
         if number % AT_ONCE == 0:
             await anyio.lowlevel.checkpoint()
-    await running.until(lambda: binder.done >= count, f"{count} x {demand.name}")
+    await running.until(lambda: not binder.waiting, f"{count} x {demand.name}")
     await running.done()
     cpu = time.process_time() - cpu
     writes = sum(sent.method != "GET" and "/leases/" not in sent.path for sent in server.requests)

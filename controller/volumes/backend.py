@@ -136,12 +136,14 @@ class Holder:
         address: Its IP address, as the storage system sees it.
         client: What the storage system calls it, precise enough to fence it and nobody else. The agents report their
             nodes' clients by the same names (`NodeReport.clients`).
+        host: What it told the storage system its host is called; empty: nothing.
         nodes: The nodes that it is on, by `controller.volumes.clients.locate`: one, or none that is known; several
             where more than one agent claims to have it. A backend leaves it empty.
     """
 
     address: str
     client: str
+    host: str = ""
     nodes: frozenset[str] = frozenset()
 
     @property

@@ -5,10 +5,15 @@ them: no two clients ever have the same. Addresses alone tell less. They may be 
 sends to a pod elsewhere has the address of a tunnel, which may lie in the range of pod addresses of any node
 (`spec.podCIDRs` is no help: what hands out the addresses of pods need not follow it). So an address counts only if
 exactly one node says that it is its own, as with the host network.
+
+The name of its host, which a client itself tells, proves the least: any pod may be called like a node. It counts where
+the node's agent has the volume by a client that it does not know, as one of the kernel's, and no other client of the
+volume tells the same.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,25 +65,35 @@ def reported_for(volume: PersistentVolume | None, report: NodeReport) -> tuple[s
     return tuple(client.address for client in report.clients if (client.driver, client.volume_handle) == this)
 
 
+def vague_about(volume: PersistentVolume | None, reports: Iterable[NodeReport]) -> frozenset[str]:
+    """The nodes whose agents have a volume by a client that they do not know."""
+    return frozenset(report.metadata.name for report in reports if "" in reported_for(volume, report))
+
+
 def around(
     holders: Collection[Holder], nodes: Informer[Node], reports: Informer[NodeReport]
 ) -> tuple[list[Node], list[NodeReport]]:
     """The nodes and reports that `locate` needs, by caches with the indexes `BY_ADDRESS` and `BY_CLIENT`."""
-    clients, addresses = {holder.client for holder in holders}, {holder.address for holder in holders}
+    clients = {holder.client for holder in holders}
+    addresses = {address for holder in holders for address in (holder.address, holder.host) if address}
     return (
         [node for address in sorted(addresses) for node in nodes.by_index(BY_ADDRESS, address)],
         [report for client in sorted(clients) for report in reports.by_index(BY_CLIENT, client)],
     )
 
 
-def locate(holders: Iterable[Holder], reports: Iterable[NodeReport], nodes: Iterable[Node]) -> tuple[Holder, ...]:
+def locate(
+    holders: Iterable[Holder], reports: Iterable[NodeReport], nodes: Iterable[Node], vague: Collection[str] = ()
+) -> tuple[Holder, ...]:
     """The holders with the nodes that they are on. Pure.
 
     Args:
-        holders: Clients of a volume.
+        holders: All clients of a volume.
         reports: Every report that has one of them; others do no harm.
-        nodes: Every node that has the address of one of them; others do no harm.
+        nodes: Every node that has the address of one of them, or is called like its host; others do no harm.
+        vague: The nodes that have the volume by clients that their agents do not know.
     """
+    holders = tuple(holders)
     reporting: dict[str, set[str]] = {}
     for report in reports:
         for client in report.clients:
@@ -88,8 +103,15 @@ def locate(holders: Iterable[Holder], reports: Iterable[NodeReport], nodes: Iter
         for address in node.status.addresses:
             owning.setdefault(address.address, set()).add(node.metadata.name)
 
-    def found(holder: Holder) -> frozenset[str]:
+    def by_address(holder: Holder) -> frozenset[str]:
         owners = owning.get(holder.address, set())
         return frozenset(reporting.get(holder.client) or (owners if len(owners) == 1 else ()))
+
+    alike = Counter(holder.host for holder in holders if not by_address(holder))
+
+    def found(holder: Holder) -> frozenset[str]:
+        called = owning.get(holder.host, set())
+        by_host = len(called) == 1 and called <= set(vague) and alike[holder.host] == 1
+        return by_address(holder) or frozenset(called if by_host else ())
 
     return tuple(replace(holder, nodes=found(holder)) for holder in holders)

@@ -22,6 +22,7 @@ import orjson
 import structlog
 
 from controller.ceph.access.answers import LONG
+from controller.ceph.access.mds import tell
 from controller.ceph.access.memory import QUESTIONS, READS, Memory
 from controller.ceph.access.threads import Lane, Threads
 from workqueue import loop_clock
@@ -172,6 +173,22 @@ class RadosCluster:
             self._to_mgrs = RadosCluster(self.access, timeout=self._timeout, threads=self._threads, patient=True)
         return await self._to_mgrs.mgr(prefix, **args)
 
+    async def mds(self, roles: Sequence[str], prefix: str, /, **args: Any) -> list[Any]:
+        """The answers of the MDS daemons that hold these ranks ("myfs:0"), in their order.
+
+        Raises:
+            CephError: They did not answer in time, or one refused.
+        """
+        if self._closed:
+            raise _closed()
+        user, conf, command = self.access.user, _options(self.access, self._timeout), _command(prefix, args)
+        seconds = self._timeout
+
+        def ask() -> list[Any]:
+            return tell(user, conf, roles, command, seconds=seconds)
+
+        return await self._run(Lane.MDSS, ask, seconds + GRACE, lambda: None)
+
     async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
         """Runs a blocking call of librados or librbd in a worker thread.
 
@@ -312,8 +329,8 @@ def _rados() -> ModuleType:
     return module
 
 
-def _connect(access: Access, timeout: float) -> Any:
-    options = {
+def _options(access: Access, timeout: float) -> dict[str, str]:
+    return {
         "fsid": access.fsid,
         "mon_host": ",".join(access.mon_hosts),
         "key": access.key,
@@ -329,7 +346,10 @@ def _connect(access: Access, timeout: float) -> Any:
         "log_file": "",
         "admin_socket": "",
     }
-    handle = _rados().Rados(name=access.user, conf=options)
+
+
+def _connect(access: Access, timeout: float) -> Any:
+    handle = _rados().Rados(name=access.user, conf=_options(access, timeout))
     try:
         handle.connect()
     except BaseException:

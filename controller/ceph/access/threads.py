@@ -30,6 +30,8 @@ class Lane(Enum):
     """Other commands to mons and mgrs, and connecting."""
     MGRS = 3
     """Commands to mgrs, which hang while none is active."""
+    MDSS = 1
+    """Questions to MDS daemons, each of which is a process with a client of its own."""
     IMAGES = 16
     """Calls to librbd, which hang while the OSDs of a pool do not answer."""
     LONG = 2

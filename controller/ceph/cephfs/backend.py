@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import anyio
+
 from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
-from controller.ceph.cephfs import removal, subvolumes
+from controller.ceph.cephfs import removal, sessions, subvolumes
 from controller.ceph.cephfs.calls import Calls, FilesystemMissingError, told
 from controller.ceph.cephfs.snapshots import CephfsSnapshots
-from controller.ceph.cephfs.volumes import SUFFIX, check, describe, named, place_of, subvolume_of
+from controller.ceph.cephfs.volumes import SUFFIX, IncompleteError, check, describe, named, place_of, subvolume_of
 from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
 from controller.ceph.csi.volumes import handle
 from controller.ceph.csi.ways import Ways
 from controller.framework.changes import changed
 from controller.framework.status import READY
 from controller.runtime.kube import CONFIG_MAP, ConfigMap, resource_of
-from controller.volumes.backend import BackendError, Created, Description, Holder, NewVolume, Volume
+from controller.volumes.backend import BackendError, Created, Description, GoneError, Holder, NewVolume, Volume
 from controller.volumes.capabilities import FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.filesystems import FilesystemState
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.cephfs.sessions import Session
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
@@ -34,8 +37,15 @@ CAPABILITIES = Capabilities(
     nodes_expand=False,
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
     shows_snapshots=True,
+    shared=True,
 )
 """What subvolumes can be: directories that any number of nodes may write to."""
+
+_EVICTION_WAITS = (0.0, 0.5, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before each look whether a client that is on the blocklist has a session still."""
+
+_DIRECTORY = ("staticVolume", "rootPath", "subvolumeGroup", "subvolumeName", "subvolumePath")
+"""Attributes that say which directory a volume is: a node's attachment outlives the PersistentVolume."""
 
 
 class CephfsBackend:
@@ -154,29 +164,61 @@ class CephfsBackend:
         return size if found.quota is None else found.quota
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
-        """Nobody: only MDS daemons know whose sessions are in which directory, and librados does not ask them.
-
-        Who has a volume is told by attachments, and by what the nodes' agents report.
-        """
-        return ()
+        """The clients of which MDS daemons have a session that is at the volume's directory, and that they hear of."""
+        return tuple(sessions.holder(found) for found in await self._sessions(volume) if not found.stale)
 
     async def absent(self, volume: Volume) -> tuple[Holder, ...]:
-        """Nobody, as for `holders`."""
-        return ()
+        """Clients whose session there is stale: MDS daemons keep it for 5 min, or until another asks for its locks."""
+        return tuple(sessions.holder(found) for found in await self._sessions(volume) if found.stale)
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
-        """Puts the client on the OSDs' blocklist. MDS daemons end the sessions of clients that are on it."""
-        await fence(self._cluster(volume), holder, named(volume))
+        """Puts the client on the OSDs' blocklist, and waits until the MDS daemons have evicted it for that.
+
+        They are not told to evict it: their own entry in the blocklist, of an hour, would take the place of this one.
+        """
+        cluster = self._cluster(volume)
+        await fence(cluster, holder, named(volume))
+        for wait in _EVICTION_WAITS:
+            await anyio.sleep(wait)
+            if all(found.client != holder.client for found in await self._all_sessions(volume)):
+                return
+        raise BackendError(
+            f"client {holder.client} of {named(volume)} is on the blocklist, but has a session at an MDS daemon still"
+        )
 
     async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster and file system it is, and where the mons are."""
         check(volume)
         namespace = volume.attributes["clusterID"]
         way = await self._ways.to(self._cluster(volume), namespace, named(volume))
-        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **way.told}
+        directory = {key: volume.attributes[key] for key in _DIRECTORY if key in volume.attributes}
+        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **directory, **way.told}
 
     def _cluster(self, volume: Volume) -> RadosCluster:
         return self._calls.cluster(volume.attributes.get("clusterID", ""), named(volume))
+
+    async def _sessions(self, volume: Volume) -> tuple[Session, ...]:
+        """The sessions at a volume's directory; none of one of which nothing says where it is.
+
+        Whoever has mounted just the directory around the data, where this is not the volume's own, sees a snapshot.
+        """
+        place = place_of(volume).partition(":")[2]
+        found = sessions.of_directory(await self._all_sessions(volume), place)
+        own = "" if volume.is_static else volume.attributes.get("subvolumePath", "")
+        return found if own in ("", place) else tuple(session for session in found if session.root != place)
+
+    async def _all_sessions(self, volume: Volume) -> tuple[Session, ...]:
+        """The sessions of a volume's file system.
+
+        Raises:
+            BackendError: They cannot be known now.
+        """
+        try:
+            cluster, state = await self._asked(volume)
+        except (FilesystemMissingError, IncompleteError, GoneError):
+            return ()  # with the file system, nothing is left that could be written to twice
+        with told(named(volume)):
+            return await sessions.sessions(cluster, volume.attributes["fsName"], state)
 
     async def _asked(self, volume: Volume) -> tuple[RadosCluster, FilesystemState]:
         """The cluster of a volume, and the state of its file system: see `Calls.served`."""

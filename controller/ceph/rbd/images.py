@@ -7,11 +7,11 @@ namespace.
 from __future__ import annotations
 
 import errno
-import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.access.clients import address_of, clients_in, plain
 from controller.ceph.access.rados import CephError
 from controller.ceph.rbd.volumes import FEATURES, image_name, named
 from controller.volumes.backend import BackendError, Holder, Volume
@@ -19,9 +19,6 @@ from controller.volumes.backend import BackendError, Holder, Volume
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Set
     from types import ModuleType
-
-_CLIENT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[0-9.]+):\d+/\d+")
-"""A client's address with its nonce, as in "v1:10.0.0.1:0/123" and "[v2:[fd00::1]:0/123,v1:[fd00::1]:0/123]"."""
 
 
 class PoolMissingError(BackendError):
@@ -140,7 +137,7 @@ def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
 
 def watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     """The clients that have the image open for writing, without this process's own."""
-    rbd, own = library(), set(_CLIENT.findall(handle.get_addrs()))
+    rbd, own = library(), clients_in(handle.get_addrs())
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
             clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
@@ -175,17 +172,6 @@ def features(ioctx: Any, volume: Volume) -> int:
     with library().Image(ioctx, image_name(volume), read_only=True) as image:
         bits: int = image.features()
     return bits
-
-
-def plain(entity: str) -> str:
-    """A client's "10.0.0.1:0/123" or "[fd00::1]:0/123", without the protocol that may stand before it."""
-    found = _CLIENT.search(entity)
-    return found.group() if found is not None else entity
-
-
-def address_of(entity: str) -> str:
-    """The IP address of a client's "10.0.0.1:0/123", "v1:10.0.0.1:0/123" or "[fd00::1]:0/123"."""
-    return plain(entity).rpartition(":")[0].strip("[]")
 
 
 def _lockers(image: Any) -> set[str]:

@@ -4,7 +4,8 @@ An attachment here is a permission: the node maps the volume itself. It is given
 write to when no other node has it, by Kubernetes' own account (VolumeAttachments), by the storage system's (who has it
 open) and by that of the nodes' agents (who has it mapped). It ends when the node has let go, or, for a node that is out
 of service, when the node's clients are fenced. A client for which no node accounts (`controller.volumes.clients`) may
-be that of any node that has the volume attached: it is waited for, and fenced only where one node alone can have it.
+be that of any node that has the volume attached: it is waited for, and fenced only where one node alone can have it,
+and nobody but nodes.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def _detach_for_good(
     """From a node that is down for good: whatever of its may still write is fenced first, and nothing else is."""
     here, volume = attachment.spec.node_name, volume_of(attachment, seen.volume)
     state = "gone" if seen.node is None else f"tainted {OUT_OF_SERVICE}"
-    doubtful = [h for h in suspects if h.nodes - {here} or (not h.nodes and others)]
+    doubtful = [h for h in suspects if h.nodes - {here} or (not h.nodes and (others or seen.shared))]
     if doubtful:
         clients = ", ".join(holder.where for holder in doubtful)
         also = f" (node {', '.join(others)} has the volume attached, too)" if others else ""

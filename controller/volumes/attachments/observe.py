@@ -22,7 +22,7 @@ from controller.runtime.leader import is_lost
 from controller.volumes.backend import BackendError, Holder, Volume, volume_from
 from controller.volumes.caches import BY_IDENTITY, BY_VOLUME
 from controller.volumes.capabilities import exclusive
-from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for
+from controller.volumes.clients import BY_MAPPED, around, handle_of, locate, reported_for, vague_about
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -62,6 +62,7 @@ class AttachmentObservation:
         trouble: Why the storage system cannot be asked; empty when it can.
         given: Whether the volume was given to it before, successfully or not: then no other goes first.
         exclusive: Whether only one node may have the volume, by what its storage system can do.
+        shared: Whether others than nodes may have it open: `Capabilities.shared`.
     """
 
     volume: PersistentVolume | None = None
@@ -77,6 +78,7 @@ class AttachmentObservation:
     trouble: str = ""
     given: bool = False
     exclusive: bool = True
+    shared: bool = False
 
 
 def is_out_of_service(node: Node | None) -> bool:
@@ -147,6 +149,7 @@ class Observer:
             age=self.age(attachment),
             given=found is not None and _is_given_to(found, attachment),
             exclusive=found is None or exclusive(backend.capabilities, found.spec.access_modes, found.spec.volume_mode),
+            shared=backend.capabilities.shared,
         )
 
     async def ask_system(
@@ -156,7 +159,8 @@ class Observer:
 
         async def ask(volume: Volume) -> AttachmentObservation:
             if attachment.metadata.deletion_timestamp is not None:
-                return replace(seen, holders=await backend.holders(volume))
+                matters = seen.exclusive or not seen.shared
+                return replace(seen, holders=await backend.holders(volume) if matters else ())
             told = attachment.status.attachment_metadata if attachment.status.attached else {}
             asks = not attachment.status.attached and seen.volume is not None and seen.exclusive
             holders = await backend.holders(volume) if asks else ()
@@ -170,7 +174,8 @@ class Observer:
         """With who never gave the volume back."""
 
         async def ask(volume: Volume) -> AttachmentObservation:
-            return replace(seen, absent=await backend.absent(volume))
+            matters = seen.exclusive or not seen.shared
+            return replace(seen, absent=await backend.absent(volume) if matters else ())
 
         return await _asked(attachment, seen, ask)
 
@@ -267,9 +272,11 @@ def _located(
     """Adds the nodes that the volume's clients are on, and the clients that the node's own report has of it."""
     clients = {c for report in reports if report.metadata.name == here for c in reported_for(seen.volume, report)}
     reported = [Holder(address="", client=client) for client in sorted(clients)]
+    vague, opened = vague_about(seen.volume, reports), len(seen.holders)
+    located = locate((*seen.holders, *seen.absent), reports, nodes, vague)
     return replace(
         seen,
-        holders=locate(seen.holders, reports, nodes),
-        absent=locate(seen.absent, reports, nodes),
+        holders=located[:opened],
+        absent=located[opened:],
         reported=locate(reported, reports, nodes),
     )

@@ -6,7 +6,7 @@ https://docs.ceph.com/en/reef/cephfs/fs-volumes/. Copies go on by `Ceph.work`, a
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -87,6 +87,9 @@ class Ceph:
         self.most_running = 0
         self.cancelling: set[Key] = set()
         """Copies that are to be stopped."""
+        self.sessions: list[JsonObject] = []
+        self.evicts = True
+        """Whether MDS daemons follow the blocklist."""
 
     def path(self, group: str, name: str) -> str:
         return f"/volumes/{group}/{name}/0e81e9b4-61a5-4b20-b2a2-7e39ec1f6cd1"
@@ -119,7 +122,10 @@ class Ceph:
             raise CephError(self.down, "no answer")
         if prefix == "osd blocklist":
             assert args["blocklistop"] == "add"
-            self.fenced.append(args["addr"])
+            with self.step():
+                self.fenced.append(args["addr"])
+            if self.evicts:
+                self.sessions = [s for s in self.sessions if client_of(s) not in self.fenced]
             return None
         if prefix == "mon dump":
             addresses = [{"type": "v2", "addr": "10.0.0.1:3300"}, {"type": "v1", "addr": "10.0.0.1:6789"}]
@@ -129,6 +135,14 @@ class Ceph:
             return values[f"{args['who']} {args['key']}"]
         assert prefix == "fs dump"
         return {"filesystems": [self._filesystem(name, state) for name, state in self.filesystems.items()]}
+
+    async def mds(self, roles: Sequence[str], prefix: str, /, **_: Any) -> list[Any]:
+        assert prefix == "session ls"
+        if self.down:
+            raise CephError(self.down, "no answer")
+        for role in roles:
+            assert self.filesystems[role.partition(":")[0]] == "up:active", "it would wait"
+        return [list(self.sessions) for _ in roles]
 
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         assert self.filesystems[args["vol_name"]] == "up:active", "the mgr would wait"
@@ -283,6 +297,20 @@ class Ceph:
         mds = {"gid_1": {"name": f"{name}-a", "rank": 0, "state": state}}
         ranks = {"max_mds": 1, "in": [0], "damaged": [], "flags": 18, "metadata_pool": 2, "data_pools": [3]}
         return {"id": 7, "mdsmap": {"fs_name": name, "info": mds, **ranks}}
+
+
+def session(client: str, root: str, *, host: str = "", state: str = "open") -> JsonObject:
+    """A client's session, as an MDS daemon tells of it: `client` is "10.0.0.1:0/123"."""
+    address, _, nonce = client.partition("/")
+    metadata = {"hostname": host, "root": root, "entity_id": "csi-cephfs-node"}
+    addr = {"type": "v1", "addr": address, "nonce": int(nonce)}
+    entity = {"name": {"type": "client", "num": 4305}, "addr": addr}
+    return {"id": 4305, "entity": entity, "state": state, "client_metadata": metadata}
+
+
+def client_of(session: JsonObject) -> str:
+    address = session["entity"]["addr"]
+    return f"{address['addr']}/{address['nonce']}"
 
 
 def storage_class(provisioner: str = DRIVER, **parameters: str) -> StorageClass:

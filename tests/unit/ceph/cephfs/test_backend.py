@@ -11,7 +11,18 @@ import pytest
 from controller.ceph.cephfs.backend import CAPABILITIES, CephfsBackend
 from controller.volumes.backend import BackendError, Created, GoneError, Holder, NewVolume, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, exclusive, modes_problem
-from tests.unit.ceph.cephfs.cephfs import DRIVER, HANDLE, NAME, UID, Ceph, Point, Subvolume, backend, storage_class
+from tests.unit.ceph.cephfs.cephfs import (
+    DRIVER,
+    HANDLE,
+    NAME,
+    UID,
+    Ceph,
+    Point,
+    Subvolume,
+    backend,
+    session,
+    storage_class,
+)
 
 GIB = 1 << 30
 STATIC = Volume(
@@ -191,21 +202,69 @@ async def test_without_a_cluster() -> None:
 @pytest.mark.parametrize("volume", [wanted().volume, STATIC], ids=["made", "by hand"])
 async def test_what_a_node_is_told(volume: Volume) -> None:
     told = await backend(Ceph()).attachment(volume, {})
-    assert told == {"clusterID": "rook-ceph", "fsName": "myfs", "fsid": "f", "monitors": "10.0.0.1:6789"}
+    directory = {"subvolumeGroup": "csi", "subvolumeName": NAME}
+    if volume.is_static:
+        directory = {"staticVolume": "true", "rootPath": "/shared"}
+    way = {"fsid": "f", "monitors": "10.0.0.1:6789"}
+    assert told == {"clusterID": "rook-ceph", "fsName": "myfs", **directory, **way}
     incomplete = replace(volume, attributes={**volume.attributes, "fsName": ""})
     with pytest.raises(BackendError, match="has no 'fsName'"):
         await backend(Ceph()).attachment(incomplete, {})
 
 
-async def test_a_client_is_fenced_by_its_address_also_when_the_volume_is_known_by_what_the_node_was_told() -> None:
+async def test_a_client_is_evicted_also_when_the_volume_is_known_by_what_the_node_was_told() -> None:
     ceph = Ceph()
     found = backend(ceph)
     told = await found.attachment(STATIC, {})
-    holder = Holder(address="10.0.0.7", client="10.0.0.7:0/123")
-    for volume in (STATIC, Volume(driver=DRIVER, attributes=told)):
+    for number, volume in enumerate((STATIC, Volume(driver=DRIVER, attributes=told))):
+        client = f"10.0.0.7:0/{number}"
+        ceph.sessions = [session(client, "/shared", host="a"), session("10.0.0.7:0/99", "/shared/too", host="b")]
+        (holder, other) = await found.holders(volume)
+        assert holder == Holder(address="10.0.0.7", client=client, host="a")
         await found.fence(volume, holder)
-    assert ceph.fenced == [holder.client, holder.client]
-    assert (await found.holders(STATIC), await found.absent(STATIC)) == ((), ())
+        assert ceph.fenced[-1] == client
+        assert await found.holders(volume) == (other,)
+
+
+async def test_a_client_that_is_not_evicted_yet_is_not_fenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("controller.ceph.cephfs.backend._EVICTION_WAITS", (0.0, 0.0))
+    ceph = Ceph()
+    ceph.evicts, ceph.sessions = False, [session("10.0.0.7:0/1", "/shared")]
+    (holder,) = await backend(ceph).holders(STATIC)
+    with pytest.raises(BackendError, match=r"client 10\.0\.0\.7:0/1 of path /shared .* has a session at an MDS daemon"):
+        await backend(ceph).fence(STATIC, holder)
+    assert ceph.fenced == ["10.0.0.7:0/1"], "the OSDs refuse it already"
+
+
+async def test_one_that_is_not_heard_of_is_absent() -> None:
+    ceph = Ceph()
+    ceph.sessions = [session("10.0.0.7:0/1", "/shared", state="stale"), session("10.0.0.7:0/2", "/shared")]
+    holders, absent = await backend(ceph).holders(STATIC), await backend(ceph).absent(STATIC)
+    assert [[found.client for found in clients] for clients in (holders, absent)] == [
+        ["10.0.0.7:0/2"],
+        ["10.0.0.7:0/1"],
+    ]
+
+
+@pytest.mark.parametrize(("state", "told"), [("up:replay", "no MDS daemon of file system myfs is active")])
+async def test_who_has_a_volume_is_not_guessed_while_mds_daemons_do_not_serve(state: str, told: str) -> None:
+    ceph = Ceph()
+    ceph.filesystems["myfs"] = state
+    with pytest.raises(BackendError, match=told):
+        await backend(ceph).holders(STATIC)
+    ceph.filesystems["myfs"], ceph.down = "up:active", errno.ETIMEDOUT
+    with pytest.raises(BackendError, match="path /shared of file system myfs: no answer"):
+        await backend(ceph).holders(STATIC)
+
+
+async def test_nobody_has_what_is_gone_with_its_file_system_or_cluster() -> None:
+    ceph = Ceph()
+    ceph.filesystems.clear()
+    assert await backend(ceph).holders(STATIC) == ()
+    gone = replace(STATIC, attributes={**STATIC.attributes, "clusterID": "gone"})
+    assert await backend(ceph).holders(gone) == ()
+    nameless = replace(STATIC, attributes={"clusterID": "rook-ceph", "fsName": "myfs", "staticVolume": "true"})
+    assert await backend(ceph).holders(nameless) == ()
 
 
 def test_volumes_of_one_subvolume_are_one() -> None:

@@ -32,6 +32,7 @@ from tests.unit.ceph.cephfs.cephfs import (
     Ceph,
     Subvolume,
     backend,
+    session,
     storage_class,
 )
 
@@ -330,6 +331,17 @@ async def test_a_volume_that_nobody_writes_shows_the_snapshot_itself(ceph: Ceph)
     assert list(ceph.subvolumes["csi", NAME].snapshots) == [SNAP]
     await found.delete(shown)
     assert list(ceph.subvolumes["csi", NAME].snapshots) == [SNAP]
+
+
+async def test_whoever_sees_a_snapshot_of_a_volume_does_not_have_it_open(ceph: Ceph) -> None:
+    base = f"/volumes/csi/{NAME}"
+    ceph.sessions = [session("10.0.0.7:0/1", base), session("10.0.0.7:0/2", ceph.path("csi", NAME))]
+    this = replace(volume(), attributes={**volume().attributes, "subvolumePath": ceph.path("csi", NAME)})
+    by_hand = replace(STATIC, attributes={**STATIC.attributes, "rootPath": base})
+    old = replace(this, attributes={**this.attributes, "subvolumePath": base})
+    for each, expected in ((this, ["10.0.0.7:0/2"]), (by_hand, ["10.0.0.7:0/1", "10.0.0.7:0/2"]), (old, None)):
+        found = [holder.client for holder in await backend(ceph).holders(each)]
+        assert found == (expected or ["10.0.0.7:0/1", "10.0.0.7:0/2"])
 
 
 async def test_a_snapshot_of_a_volume_that_is_gone_is_shown(ceph: Ceph) -> None:

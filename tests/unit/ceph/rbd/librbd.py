@@ -73,6 +73,8 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    clients: set[str] = field(default_factory=set)
+    """Those that have it open for writing, "10.0.0.1:0/1"."""
     objects: list[str] = field(default_factory=list)
     """What its objects have."""
     owner: str = ""
@@ -206,7 +208,7 @@ class Cluster:
     def _remove(self, image: Stored) -> None:
         if any(snap.namespace != IN_TRASH for snap in image.snaps):
             raise ImageHasSnapshots
-        if image.watched:
+        if image.watched or image.clients:
             raise ImageBusy
         for snap in list(image.snaps):
             if not snap.clones:
@@ -229,7 +231,7 @@ class Cluster:
         image.parent = None
 
     def trash_move(self, ioctx: Pool, name: str, delay: int) -> None:
-        if ioctx.images[name].watched:
+        if ioctx.images[name].watched or ioctx.images[name].clients:
             raise ImageBusy
         self.write()
         image = ioctx.images.pop(name)
@@ -298,7 +300,8 @@ class Image:
         self.stored.size = size
 
     def watchers_list(self) -> list[dict[str, str]]:
-        return [{"addr": "v1:10.0.0.1:0/1"}] if self.stored.watched else []
+        clients = [*self.stored.clients, *(["10.0.0.1:0/1"] if self.stored.watched else [])]
+        return [{"addr": f"v1:{client}"} for client in clients]
 
     def stat(self) -> dict[str, int]:
         return {"obj_size": 4}

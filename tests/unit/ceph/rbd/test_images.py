@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controller.ceph.rbd.images import address_of, lost
+from controller.ceph.access.clients import address_of
+from controller.ceph.rbd.images import lost
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from controller.framework.reports import REPORTS
 from controller.runtime.kube import PV, PVC, STORAGE_CLASS
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
+from controller.volumes.backend import Volume
 from controller.volumes.claims.objects import STORAGE_PROVISIONERS
 from controller.volumes.snapshots.kinds import BEING_DELETED, CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
-from tests.unit.ceph.rbd.librbd import Cluster
+from tests.unit.ceph.rbd.librbd import Cluster, Stored
 from tests.unit.ceph.rbd.test_snapshots import operator
 from tests.unit.ceph.volumes import DRIVER, storage_class
 
@@ -81,21 +82,32 @@ class Kubernetes:
         await until(lambda: self.server.find(PV, "", volume) is None, within=60)
 
 
+def limit(image: Stored) -> str | None:
+    return image.metadata.get("conf_rbd_qos_iops_limit")
+
+
+def volume_of(image: str) -> Volume:
+    return Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": image})
+
+
 @virtual_time
 async def test_from_a_claim_to_what_is_restored_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     kubernetes, ceph = Kubernetes(), Cluster("p")
     backend, images = operator(ceph, monkeypatch), ceph.pools["p"].images
     manager = new_manager(kubernetes.server)
-    system.register(manager, "rook-ceph").drivers.add(backend, backend.snapshots)
+    system.register(manager, "rook-ceph").drivers.add(backend, backend.snapshots, attributes=backend.attributes)
     async with running(manager):
         data = await kubernetes.claim("data")
         images[data].data = "A"
+        await backend.attributes.apply(volume_of(data), {"maxIops": "5"})
+        assert limit(images[data]) == "5"
         snapshot = await kubernetes.snapshot("snap", "data")
         images[data].data = "B"
         source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "snap"}
         restored = await kubernetes.claim("restored", dataSource=source)
         copied = await kubernetes.claim("copied", dataSource={"kind": "PersistentVolumeClaim", "name": "data"})
         assert (images[restored].content(), images[copied].content()) == ("A", "B")
+        assert (limit(images[restored]), limit(images[copied])) == (None, None), "they have no class"
 
         await kubernetes.delete_claim("data")
         await kubernetes.delete_snapshot(snapshot)
