@@ -24,7 +24,7 @@ TIMEOUT = 30.0
 FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
-_SNAPSHOTS = "/apis/snapshot.storage.k8s.io/v1"
+_SNAPSHOTS, _GROUPS = "/apis/snapshot.storage.k8s.io/v1", "/apis/groupsnapshot.storage.k8s.io/v1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
     "CassandraCluster": (_CASSANDRA, "clusters"),
@@ -39,6 +39,7 @@ PATHS = {
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
+    "CSIStorageCapacity": (_STORAGE, "csistoragecapacities"),
     "CustomResourceDefinition": ("/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
     "DaemonSet": (_APPS, "daemonsets"),
     "Deployment": (_APPS, "deployments"),
@@ -58,6 +59,9 @@ PATHS = {
     "StorageClass": (_STORAGE, "storageclasses"),
     "VolumeAttachment": (_STORAGE, "volumeattachments"),
     "VolumeAttributesClass": (_STORAGE, "volumeattributesclasses"),
+    "VolumeGroupSnapshot": (_GROUPS, "volumegroupsnapshots"),
+    "VolumeGroupSnapshotClass": (_GROUPS, "volumegroupsnapshotclasses"),
+    "VolumeGroupSnapshotContent": (_GROUPS, "volumegroupsnapshotcontents"),
     "VolumeSnapshot": (_SNAPSHOTS, "volumesnapshots"),
     "VolumeSnapshotClass": (_SNAPSHOTS, "volumesnapshotclasses"),
     "VolumeSnapshotContent": (_SNAPSHOTS, "volumesnapshotcontents"),
@@ -73,6 +77,8 @@ CLUSTER_SCOPED = frozenset(
         "StorageClass",
         "VolumeAttachment",
         "VolumeAttributesClass",
+        "VolumeGroupSnapshotClass",
+        "VolumeGroupSnapshotContent",
         "VolumeSnapshotClass",
         "VolumeSnapshotContent",
     }

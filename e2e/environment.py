@@ -26,6 +26,8 @@ RELEASE_OF_CEPH = "18.2."
 CLUSTER = "rook-ceph"
 POOL = "replicapool"
 STORAGE_CLASS = "rook-ceph-block"
+ZONE_LABEL, ZONES = "example.com/zone", ("first", "second")
+"""The label of workers by which StorageClasses tell places apart, and its values."""
 IMAGES = ("operator", "agent", "ceph", "postgres")
 """What the demo runs."""
 
@@ -78,6 +80,7 @@ def up(timetable: Timetable) -> Environment:
 def bring_up(environment: Environment, timetable: Timetable, **values: Any) -> None:
     """The chart with these values, the Ceph cluster, the pool and the StorageClass."""
     with timetable.step("operator and agents"):
+        label_zones(environment)
         install_chart(environment, **values)
         wait_for_chart(environment)
     with timetable.step("Ceph cluster"):
@@ -107,6 +110,17 @@ def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Envir
     )
 
 
+def label_zones(environment: Environment) -> None:
+    """Say in which zone each worker is, before its agent tells the kubelet; the last half is in the second zone.
+
+    The label is none of those by which the CRUSH map is made: nothing else depends on it.
+    """
+    workers = sorted(environment.devices)
+    for number, node in enumerate(workers):
+        zone = ZONES[2 * number // len(workers)]
+        environment.api.patch("Node", node, "", {"metadata": {"labels": {ZONE_LABEL: zone}}})
+
+
 def install_chart(
     environment: Environment, *, chart: Path = CHART, operator: str = "operator", agent: str = "agent", **values: Any
 ) -> None:
@@ -120,7 +134,13 @@ def install_chart(
         values: More values of the chart.
     """
     # The control plane is not given the images, so nothing of ours may tolerate its taint.
-    settings: dict[str, Any] = {"allowLoopDevices": True, "csi.pluginTolerations": [], **values}
+    topology = {"enabled": True, "domainLabels": [ZONE_LABEL]}
+    settings: dict[str, Any] = {
+        "allowLoopDevices": True,
+        "csi.pluginTolerations": [],
+        "csi.topology": topology,
+        **values,
+    }
     for prefix, image in (("image", operator), ("agent.image", agent)):
         settings[f"{prefix}.repository"], settings[f"{prefix}.tag"] = environment.images[image].rsplit(":", 1)
     arguments: list[str | Path] = ["upgrade", "--install", RELEASE, chart, "--namespace", NAMESPACE]

@@ -25,13 +25,15 @@ def cluster(environment: Environment) -> Iterator[Environment]:
 
     eventually("all images to go", look, deadline=180)
     assert environment.api.list("VolumeSnapshotContent") == []
+    assert environment.api.list("VolumeGroupSnapshotContent") == []
 
 
 def left(environment: Environment) -> set[str]:
-    """The images of the pool, those in the trash included."""
+    """The images of the pool, those in the trash included, and its groups."""
     images = env.in_toolbox(environment, "rbd", "ls", "--pool", env.POOL).split()
     trash = env.in_toolbox(environment, "rbd", "trash", "ls", "--all", "--pool", env.POOL).splitlines()
-    return {*images, *(f"{line} in the trash" for line in trash)}
+    groups = env.in_toolbox(environment, "rbd", "group", "ls", "--pool", env.POOL).split()
+    return {*images, *(f"{line} in the trash" for line in trash), *(f"group {name}" for name in groups)}
 
 
 def digest(environment: Environment, namespace: str, claim: str, node: str, *, after: str = "true") -> str:
@@ -82,3 +84,67 @@ def test_a_clone_of_a_clone_outlives_its_parents(cluster: Environment, namespace
         env.gone(cluster, "PersistentVolumeClaim", name, namespace)
         env.gone(cluster, "PersistentVolume", volume, deadline=120)
     assert digest(cluster, namespace, "child", there, after=f"ls {pods.PATH}").startswith(written)
+
+
+WRITER = f"""
+number=0
+while true; do
+  for claim in one two three; do
+    number=$((number + 1))
+    echo $number >> {pods.PATH}/$claim/numbers
+    sync {pods.PATH}/$claim/numbers
+  done
+done
+"""
+"""Writes each number to one of three volumes, and the next one only when that is on it."""
+
+
+def numbers(environment: Environment, namespace: str, pod: str) -> list[int]:
+    """What the volumes of a pod have of the writer's numbers."""
+    found = pods.shell(environment, namespace, pod, f"cat {pods.PATH}/*/numbers || true")
+    return sorted(map(int, found.split()))
+
+
+def test_a_group_snapshot_is_of_one_moment(cluster: Environment, namespace: str) -> None:
+    here, there, _ = cluster.workers
+    claims = ("one", "two", "three")
+    for name in claims:
+        pods.claim(cluster, namespace, name)
+        cluster.api.patch("PersistentVolumeClaim", name, namespace, {"metadata": {"labels": {"group": "database"}}})
+    snapshots.pod_of(cluster, namespace, "writer", claims, node=here, script=WRITER)
+
+    def written() -> None:
+        if (found := len(numbers(cluster, namespace, "writer"))) < 100:
+            raise NotYetError(f"the writer, which is at {found}, to be at 100")
+
+    eventually("writes", written, deadline=60)
+    group, members = snapshots.take_group(cluster, namespace)
+    last = numbers(cluster, namespace, "writer")[-1]
+
+    for name in claims:
+        source = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": members[name]}
+        snapshots.copy(cluster, namespace, f"restored-{name}", **source)
+    restored = [f"restored-{name}" for name in claims]
+    snapshots.pod_of(cluster, namespace, "reader", restored, node=there)
+    found = numbers(cluster, namespace, "reader")
+    assert found == list(range(1, len(found) + 1)), "no later number is there where an earlier one is missing"
+    assert 100 <= len(found) < last, "the writer went on while the snapshots were taken"
+
+    images = {name for name in left(cluster) if name.startswith("csi-snap-")}
+    alone = members["two"]
+    content = cluster.api.get("VolumeSnapshot", alone, namespace)["status"]["boundVolumeSnapshotContentName"]
+    cluster.api.delete("VolumeSnapshot", alone, namespace)
+
+    def refused() -> None:
+        events = cluster.api.list("Event", namespace, fields=f"involvedObject.name={alone}")
+        told = any(event["reason"] == "SnapshotDeletePending" for event in events)
+        if not told and cluster.api.find("VolumeSnapshotContent", content) is not None:
+            raise NotYetError("somebody to answer")
+
+    eventually("the deletion of a member alone", refused, deadline=60)
+    assert images <= left(cluster), "no snapshot goes without its group"
+
+    cluster.api.delete("VolumeGroupSnapshot", group, namespace)
+    for kind, name in (("VolumeGroupSnapshot", group), *(("VolumeSnapshot", name) for name in members.values())):
+        env.gone(cluster, kind, name, namespace, deadline=120)
+    assert numbers(cluster, namespace, "reader") == found

@@ -29,6 +29,7 @@ from controller.agent.node.calls import Interceptor, Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.identity import IdentityService, installed_version
 from controller.agent.node.leftovers import let_go_of_leftovers
+from controller.agent.node.problems import Problems
 from controller.agent.node.renewal import keep_told
 from controller.agent.node.server import serve_driver
 from controller.agent.node.service import NodeService
@@ -169,11 +170,13 @@ async def run_agent(settings: Settings) -> None:
             discovery=discovery,
             mapper=rbd.mapper,
             clients=lambda: clients.listed(),
+            problems=lambda: problems.listed(),
             interval=settings.interval,
         )
         clients = Clients(settings.state / "clients", reporter.write)
         await anyio.to_thread.run_sync(clients.load)
-        _describe(registry, reporter)
+        problems = Problems(reporter.write)
+        _describe(registry, reporter, problems)
         probes = Probes(
             registry,
             live=lambda: dict.fromkeys(settings.drivers, OK) or {"agent": OK},
@@ -192,7 +195,7 @@ async def run_agent(settings: Settings) -> None:
         for driver in drivers:
             names = [name for name in settings.drivers if name.endswith(driver.suffix)]
             for name in names:
-                service = NodeService(settings.node, name, driver, operations, topology)
+                service = NodeService(settings.node, name, driver, operations, topology, problems)
                 identity = IdentityService(
                     name,
                     installed_version(),
@@ -224,9 +227,11 @@ def _ready(registrations: Mapping[str, RegistrationService], reporter: Reporter)
     return states | {driver: registration.problem or OK for driver, registration in registrations.items()}
 
 
-def _describe(registry: CollectorRegistry, reporter: Reporter) -> None:
+def _describe(registry: CollectorRegistry, reporter: Reporter, problems: Problems) -> None:
     devices = Gauge("rook_agent_devices", "Block devices found on the node.", registry=registry)
     devices.set_function(lambda: len(reporter.devices or ()))
+    failing = Gauge("rook_agent_volumes_abnormal", "Volumes of pods on which I/O fails.", registry=registry)
+    failing.set_function(lambda: len(problems.listed()))
     scan = Gauge("rook_agent_scan_seconds", "Time that the last look at all devices took.", registry=registry)
     scan.set_function(lambda: reporter.scan_seconds)
 

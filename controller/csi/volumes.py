@@ -140,7 +140,8 @@ class Volumes:
         record = stored.record
         if record.deleting:
             raise CsiError(grpc.StatusCode.ABORTED, f"volume {handle} is being destroyed")
-        if self.guard.caches.nodes.get("", node) is None:
+        there = self.guard.caches.nodes.get("", node)
+        if there is None:
             raise CsiError(grpc.StatusCode.NOT_FOUND, f"there is no node {node}")
         given = record.published.get(node)
         if given is not None and given != wanted:
@@ -150,7 +151,7 @@ class Volumes:
             )
         if given is None:
             await self._give(backend, stored, node, wanted)
-        return await backend.attachment(record.volume, {})
+        return await backend.attachment(record.volume, {}, there.metadata.labels)
 
     async def _give(self, backend: VolumeBackend, stored: Stored[VolumeRecord], node: str, wanted: Publication) -> None:
         record = stored.record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -126,6 +126,19 @@ class Snapshot:
 
     size: int
     created: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A snapshot that is one of a group.
+
+    Attributes:
+        handle: Its own handle, by `Snapshots.handle`.
+        volume: What it is of; None: that is not known.
+    """
+
+    handle: str
+    volume: Volume | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,13 +291,14 @@ class VolumeBackend(Protocol):
         """Makes sure that this client of the volume's never writes again, and is no longer a holder."""
         ...
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """What a node must know to map the volume, beside its attributes: `publish_context` of CSI.
 
         Args:
             volume: The volume.
             told: What a node that has it attached was told; empty for one that has not. Values that cannot have
                 changed since are not asked for again.
+            node: The labels of the node.
         """
         ...
 
@@ -370,6 +384,40 @@ class Snapshots(Protocol):
         Args:
             volume: The copy, which is destroyed already.
             source: What it was to be a copy of.
+
+        Raises:
+            GoneError: There is no storage system to ask.
+        """
+        ...
+
+
+class Groups(Protocol):
+    """What a storage system that takes snapshots of several volumes at one moment has beside its `Snapshots`.
+
+    Each member is a snapshot by itself afterwards: found, copied and destroyed as any other. All operations may be
+    repeated, also after they were cut off at any point, and raise `BackendError`.
+    """
+
+    def handle(self, volumes: Sequence[Volume], uid: str) -> str:
+        """The handle that the group snapshot of that uid has, once there is one. Pure: the same for ever.
+
+        Raises:
+            ParameterError: These volumes have no moment in common; the message names one that does not fit.
+        """
+        ...
+
+    async def take(self, handle: str, members: Sequence[Member]) -> tuple[Snapshot, ...]:
+        """Takes the snapshots of all members, of which all volumes are known; those that are there are returned.
+
+        They are what clients would find on the volumes if all of them died at one moment.
+
+        Returns:
+            Them, in the order of `members`.
+        """
+        ...
+
+    async def destroy(self, driver: str, handle: str, members: Sequence[Member]) -> None:
+        """Destroys these members, and what was left of taking the group; what is not there is no error.
 
         Raises:
             GoneError: There is no storage system to ask.

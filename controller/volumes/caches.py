@@ -22,6 +22,8 @@ from controller.volumes.attributes.kinds import VolumeAttributesClass
 from controller.volumes.backend import volume_from
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
+from controller.volumes.groups.kinds import VolumeGroupSnapshotClass, VolumeGroupSnapshotContent, snapshot_handles
+from controller.volumes.groups.kinds import handles as group_handles
 from controller.volumes.snapshots.kinds import (
     CONTENTS,
     SNAPSHOT_CLASSES,
@@ -61,6 +63,12 @@ BY_SOURCE = "source"
 BY_SNAPSHOT = "snapshot"
 """The index of VolumeSnapshotContents by the handle of the snapshot."""
 
+BY_GROUP = "group"
+"""The index of VolumeGroupSnapshotContents by the handle of the group snapshot."""
+
+BY_MEMBER = "member"
+"""The index of VolumeGroupSnapshotContents by the handles of their snapshots."""
+
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
 
@@ -83,6 +91,21 @@ class SnapshotCaches:
     classes: Informer[VolumeSnapshotClass]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupCaches:
+    """What the API server has of group snapshots.
+
+    Attributes:
+        contents: All VolumeGroupSnapshotContents, with the indexes `BY_GROUP` and `BY_MEMBER`.
+        classes: All VolumeGroupSnapshotClasses.
+        resource: The contents, in the version that they are read and written in.
+    """
+
+    contents: Informer[VolumeGroupSnapshotContent]
+    classes: Informer[VolumeGroupSnapshotClass]
+    resource: Resource
+
+
 @dataclass(slots=True)
 class Caches:
     """What the API server has of volumes.
@@ -96,6 +119,7 @@ class Caches:
         nodes: All nodes, with the index `BY_ADDRESS`.
         reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
         snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
+        groups: Those of group snapshots; None likewise.
         attributes: All VolumeAttributesClasses; None as long as it is not known that the API server has such a kind.
     """
 
@@ -106,6 +130,7 @@ class Caches:
     nodes: Informer[Node]
     reports: Informer[NodeReport]
     snapshots: SnapshotCaches | None = None
+    groups: GroupCaches | None = None
     attributes: Informer[VolumeAttributesClass] | None = None
 
 
@@ -148,6 +173,18 @@ def snapshot_caches_of(informers: InformerFactory) -> SnapshotCaches:
         classes=informers.informer(SNAPSHOT_CLASSES, VolumeSnapshotClass, optional=True),
     )
     found.contents.add_index(BY_SNAPSHOT, handles)
+    return found
+
+
+def group_caches_of(informers: InformerFactory, contents: Resource, classes: Resource) -> GroupCaches:
+    """The caches of group snapshots, for an API server that has their kinds, as `snapshot_caches_of`."""
+    found = GroupCaches(
+        contents=informers.informer(contents, VolumeGroupSnapshotContent, optional=True),
+        classes=informers.informer(classes, VolumeGroupSnapshotClass, optional=True),
+        resource=contents,
+    )
+    found.contents.add_index(BY_GROUP, group_handles)
+    found.contents.add_index(BY_MEMBER, snapshot_handles)
     return found
 
 

@@ -14,7 +14,7 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Attributes, Rooms, Snapshots, Space, Volume, VolumeBackend
+    from controller.volumes.backend import Attributes, Groups, Rooms, Snapshots, Space, Volume, VolumeBackend
 
 
 @dataclass(slots=True)
@@ -24,6 +24,7 @@ class Drivers:
     Attributes:
         backends: Them; each knows drivers of other names than the others.
         snapshots: By the name of a backend, what takes snapshots of its volumes; not there: nothing does.
+        groups: By the name of a backend, what takes snapshots of several of its volumes at one moment.
         rooms: By the name of a backend, what tells how much fits; not there: that is not known.
         attributes: By the name of a backend, what changes attributes of its volumes; not there: nothing does.
         space: By the name of a backend, what gives back space of its volumes; not there: nothing does.
@@ -31,6 +32,7 @@ class Drivers:
 
     backends: list[VolumeBackend] = field(default_factory=list)
     snapshots: dict[str, Snapshots] = field(default_factory=dict)
+    groups: dict[str, Groups] = field(default_factory=dict)
     rooms: dict[str, Rooms] = field(default_factory=dict)
     attributes: dict[str, Attributes] = field(default_factory=dict)
     space: dict[str, Space] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Drivers:
         backend: VolumeBackend,
         snapshots: Snapshots | None = None,
         *,
+        groups: Groups | None = None,
         rooms: Rooms | None = None,
         attributes: Attributes | None = None,
         space: Space | None = None,
@@ -49,6 +52,7 @@ class Drivers:
         Args:
             backend: The storage system.
             snapshots: What takes snapshots of its volumes, if it can.
+            groups: What takes snapshots of several of its volumes at one moment, if it can.
             rooms: What tells how much fits into it, if that is known.
             attributes: What changes attributes of its volumes, if they have any.
             space: What gives back space of its volumes, if it can.
@@ -58,6 +62,8 @@ class Drivers:
             self.rooms[backend.name] = rooms
         if snapshots is not None:
             self.snapshots[backend.name] = snapshots
+        if groups is not None:
+            self.groups[backend.name] = groups
         if attributes is not None:
             self.attributes[backend.name] = attributes
         if space is not None:
@@ -75,6 +81,11 @@ class Drivers:
         """What takes snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
         backend = self.serving(driver)
         return self.snapshots.get(backend.name) if backend is not None else None
+
+    def groups_of(self, driver: str) -> Groups | None:
+        """What takes group snapshots of the volumes of a CSI driver; None: nobody here does, or not now."""
+        backend = self.serving(driver)
+        return self.groups.get(backend.name) if backend is not None else None
 
     def attributes_of(self, driver: str) -> Attributes | None:
         """What changes attributes of the volumes of a CSI driver; None: nobody here does, or not now."""

@@ -9,6 +9,7 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.framework.changes import changed
 from controller.runtime.controller import Controller
 from controller.runtime.kube import CSI_STORAGE_CAPACITY, CsiStorageCapacity
 from controller.runtime.reconciler import Request
@@ -25,6 +26,7 @@ from controller.volumes.caches import (
     attributes_cache_of,
     caches_of,
     copied_by,
+    group_caches_of,
     handle_key,
     snapshot_caches_of,
 )
@@ -33,6 +35,9 @@ from controller.volumes.capacity.act import Capacities
 from controller.volumes.capacity.analyze import MANAGER, MANAGER_LABEL
 from controller.volumes.claims.act import Claims
 from controller.volumes.drivers import Drivers
+from controller.volumes.groups import kinds as groups
+from controller.volumes.groups.act import GroupContents
+from controller.volumes.health import Conditions
 from controller.volumes.presence import until_served
 from controller.volumes.reclaim import PersistentVolumes
 from controller.volumes.snapshots.act import Contents
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
     )
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
+    from controller.volumes.groups.kinds import VolumeGroupSnapshotClass
     from controller.volumes.snapshots.kinds import VolumeSnapshotClass
     from informers import Delta
 
@@ -75,6 +81,7 @@ class VolumeControllers:
         claims: Provisions and expands.
         volumes: Reclaims.
         capacities: Tells the scheduler how much fits.
+        conditions: Tells users of volumes that fail.
         attachments: Attaches.
     """
 
@@ -84,6 +91,7 @@ class VolumeControllers:
     volumes: Controller
     attachments: Controller
     capacities: Controller
+    conditions: Controller
 
     def claims_of(self, storage_class: StorageClass) -> Iterable[Request]:
         """The claims of a class, to wake `claims` with."""
@@ -121,6 +129,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         capacities=_controller(
             "capacities", Capacities(client, manager.applier, caches, told, drivers, namespace), workers=1
         ),
+        conditions=_controller("conditions", Conditions(events, caches)),
     )
 
     def same_volume(name: str) -> Iterable[Request]:
@@ -145,10 +154,12 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.attachments.watch(caches.volumes, lambda found: same_volume(found.metadata.name))
     serving.attachments.watch(caches.nodes, on_node, _taints_changed)
     serving.attachments.watch(caches.reports, on_node, _clients_changed)
+    serving.conditions.watch(caches.reports, predicate=changed(lambda report: report.problems))
     serving.capacities.watch(caches.classes)
     serving.capacities.watch(told, lambda found: [Request("", found.storage_class_name)])
     space = _space(manager, serving)
-    for controller in (serving.claims, serving.volumes, serving.attachments, serving.capacities, space):
+    every = (serving.claims, serving.volumes, serving.attachments, serving.capacities, serving.conditions, space)
+    for controller in every:
         manager.add(controller)
     manager.add_runnable(lambda: _serve_snapshots(manager, caches, drivers))
     manager.add_runnable(lambda: _serve_attributes(manager, serving))
@@ -172,7 +183,7 @@ def _space(manager: Manager, serving: VolumeControllers) -> Controller:
 
 
 async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -> None:
-    """Adds the controller of snapshots once the API server has their kinds."""
+    """Adds the controllers of snapshots and of group snapshots, each once the API server has their kinds."""
     await until_served(manager.client, "VolumeSnapshots", (SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES))
     found = caches.snapshots = snapshot_caches_of(manager.informers)
     controller = _controller("snapshots", Contents(manager.client, manager.events, caches, found, drivers))
@@ -180,6 +191,22 @@ async def _serve_snapshots(manager: Manager, caches: Caches, drivers: Drivers) -
     def of_class(changed: VolumeSnapshotClass) -> list[Request]:
         name, contents = changed.metadata.name, found.contents.list()
         return [Request("", c.metadata.name) for c in contents if c.spec.volume_snapshot_class_name == name]
+
+    controller.watch(found.contents)
+    controller.watch(found.classes, of_class)
+    manager.add(controller)
+    await _serve_groups(manager, caches, drivers)
+
+
+async def _serve_groups(manager: Manager, caches: Caches, drivers: Drivers) -> None:
+    choices = [(groups.contents(version), groups.classes(version)) for version in groups.VERSIONS]
+    contents, classes = await until_served(manager.client, "VolumeGroupSnapshots", *choices)
+    found = caches.groups = group_caches_of(manager.informers, contents, classes)
+    controller = _controller("groupsnapshots", GroupContents(manager.client, manager.events, caches, found, drivers))
+
+    def of_class(changed: VolumeGroupSnapshotClass) -> list[Request]:
+        name, every = changed.metadata.name, found.contents.list()
+        return [Request("", c.metadata.name) for c in every if c.spec.volume_group_snapshot_class_name == name]
 
     controller.watch(found.contents)
     controller.watch(found.classes, of_class)

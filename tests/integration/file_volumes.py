@@ -97,7 +97,7 @@ class FileBackend:
     async def fence(self, volume: Volume, holder: Holder) -> None:
         raise BackendError("there is nothing to fence")
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
 
     def unserved(self, parameters: Mapping[str, str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Interceptor, Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.identity import IdentityService
+from controller.agent.node.problems import Problems
 from controller.agent.node.server import serving_on
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
@@ -82,7 +83,8 @@ async def served(client: Client, namespace: str, directory: Path) -> AsyncIterat
         server = await stack.enter_async_context(serving_on(found.node, (Interceptor(CollectorRegistry()),)))
         identity = IdentityService(driver, "test", block.usable, controller=True)
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, server)
-        service = NodeService(node, driver, block, Operations(tasks), Topology(client, node))
+        problems = Problems(publish)
+        service = NodeService(node, driver, block, Operations(tasks), Topology(client, node), problems)
         csi_pb2_grpc.add_NodeServicer_to_server(service, server)
         await server.start()
         told = Interceptor(CollectorRegistry(), metric=system.METRIC, status=status)

@@ -11,7 +11,7 @@ import anyio.to_thread
 import structlog
 
 from controller.agent.ceph.credentials import key_descriptor
-from controller.agent.ceph.kernel import ms_mode_problem
+from controller.agent.ceph.kernel import ms_mode_problem, nearest_options
 from controller.agent.cephfs.protocol import Command, Look, Mount, Mounted, Release, Reply
 from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.system.command import CommandError, run
@@ -118,6 +118,7 @@ class KernelMounter:
         # What the class says itself stands.
         if directory.ms_mode and not any(option.startswith("ms_mode=") for option in asked.kernel):
             options.append(f"ms_mode={directory.ms_mode}")
+        options += nearest_options(directory.location, asked.kernel, self._release)
         options += asked.kernel
         source = f"{','.join(directory.monitors)}:{directory.path}"
         try:

@@ -25,12 +25,15 @@ class Directory(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         filesystem: The file system's name.
         path: The directory, "/volumes/csi/csi-vol-1/5d1f".
         ms_mode: How the kernel's client speaks to the cluster; empty: as it does by itself.
+        location: Where the node is in the CRUSH map, by which the kernel's client reads from the nearest OSD; empty: it
+            reads from any.
     """
 
     monitors: tuple[str, ...]
     filesystem: str
     path: str
     ms_mode: str = ""
+    location: str = ""
 
     def __str__(self) -> str:
         return f"{self.filesystem}:{self.path}"

@@ -89,7 +89,11 @@ def asked_of(stage: Stage) -> Asked:
     if mode and mode not in MS_MODES:
         raise _wrong(stage, f"msMode is {mode!r}: expected one of {', '.join(MS_MODES)}")
     directory = Directory(
-        monitors=tuple(stage.told["monitors"].split(",")), filesystem=filesystem, path=path, ms_mode=mode
+        monitors=tuple(stage.told["monitors"].split(",")),
+        filesystem=filesystem,
+        path=path,
+        ms_mode=mode,
+        location=stage.told.get("crushLocation", ""),
     )
     return Asked(
         directory=directory,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from controller.agent.devices.discovery import Discovery
-    from controller.apis.rook.node_report import BlockDevice, Mapper, VolumeClient
+    from controller.apis.rook.node_report import BlockDevice, Mapper, VolumeClient, VolumeProblem
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
@@ -52,6 +52,7 @@ class Reporter:
         discovery: Looks at the devices.
         mapper: Tells how RBD images are mapped on this node.
         clients: Tells by which clients volumes are in use on this node.
+        problems: Tells the volumes on which I/O fails.
         interval: Seconds between two cheap looks for changes that the kernel did not announce.
         devices: What was found last; None: nothing was looked at yet.
         reported: Whether a report was written.
@@ -64,6 +65,7 @@ class Reporter:
     discovery: Discovery
     mapper: Callable[[], Awaitable[Mapper]]
     clients: Callable[[], Sequence[VolumeClient]] = tuple
+    problems: Callable[[], Sequence[VolumeProblem]] = tuple
     interval: float
     devices: tuple[BlockDevice, ...] | None = None
     reported: bool = False
@@ -112,6 +114,7 @@ class Reporter:
                 devices=devices,
                 mapper=await self.mapper(),
                 clients=tuple(self.clients()),
+                problems=tuple(self.problems()),
             )
             body: JsonObject = msgspec.to_builtins(report)
             age = time.monotonic() - self._written_at

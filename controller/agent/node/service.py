@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from controller.agent.node.calls import Operations
     from controller.agent.node.driver import Driver
+    from controller.agent.node.problems import Problems
     from controller.agent.node.topology import Topology
 
 AccessMode = csi_pb2.VolumeCapability.AccessMode
@@ -45,17 +46,27 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         driver: Serves its volumes.
         operations: Keeps the operations on a volume apart; one for all drivers.
         topology: Tells where the node is.
+        problems: Told of volumes on which I/O fails.
 
     Attributes:
         told: What the kubelet was told of the node when it asked last; None: it has not asked.
     """
 
-    def __init__(self, node: str, name: str, driver: Driver, operations: Operations, topology: Topology) -> None:
+    def __init__(
+        self,
+        node: str,
+        name: str,
+        driver: Driver,
+        operations: Operations,
+        topology: Topology,
+        problems: Problems,
+    ) -> None:
         self._node = node
         self._name = name
         self._driver = driver
         self._operations = operations
         self._topology = topology
+        self._problems = problems
         self._usage = Usage()
         self.told: csi_pb2.NodeGetInfoResponse | None = None
 
@@ -108,6 +119,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         _require(request, "volume_id", "staging_target_path")
         volume, path = request.volume_id, request.staging_target_path
         await self._operations.run(volume, lambda: self._driver.unstage(volume, path), "NodeUnstageVolume")
+        await self._problems.note(self._name, volume, "")
         return csi_pb2.NodeUnstageVolumeResponse()
 
     async def NodePublishVolume(  # noqa: N802
@@ -144,6 +156,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
             raise CsiError(
                 grpc.StatusCode.NOT_FOUND, f"volume {request.volume_id} is not published at {request.volume_path}"
             )
+        await self._problems.note(self._name, request.volume_id, problem)
         condition = csi_pb2.VolumeCondition(abnormal=bool(problem), message=problem or "mapped")
         usage = [] if problem else await self._usage.of(request.volume_path)
         return csi_pb2.NodeGetVolumeStatsResponse(usage=usage, volume_condition=condition)

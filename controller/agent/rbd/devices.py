@@ -182,6 +182,7 @@ def image_of(stage: Stage) -> Image:
         options=kernel_options(stage.attributes.get("mapOptions", "")),
         fsid=told.get("fsid", ""),
         ms_mode=told.get("msMode", ""),
+        location=told.get("crushLocation", ""),
     )
 
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem
+from controller.agent.ceph.kernel import MS_MODES, ms_mode_problem, nearest_options
 from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.rbd.protocol import (
     RECORDS,
@@ -235,7 +235,7 @@ class KernelMapper:
         await anyio.to_thread.run_sync(self._remember, _Record(volume=volume, image=image, read_only=read_only))
         if found := await self.find(volume):
             return found
-        line = add_line(image, credentials, read_only=read_only)
+        line = add_line(image, credentials, read_only=read_only, release=self._release)
         try:
             await self._tell("add", line)
         except OSError as error:
@@ -314,8 +314,8 @@ class KernelMapper:
         return self._state / f"{file_name(volume)}.json"
 
 
-def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
-    """What is written to /sys/bus/rbd/add to map an image.
+def add_line(image: Image, credentials: Credentials, *, read_only: bool, release: str) -> str:
+    """What is written to /sys/bus/rbd/add to map an image, by a kernel of that release.
 
     Raises:
         MappingError: A value has a character that would be read as another field or option.
@@ -338,6 +338,7 @@ def add_line(image: Image, credentials: Credentials, *, read_only: bool) -> str:
     # What the class says itself stands.
     if image.ms_mode and "ms_mode" not in (option.partition("=")[0] for option in image.options.split(",")):
         options.append(f"ms_mode={image.ms_mode}")
+    options += nearest_options(image.location, image.options.split(","), release)
     if image.options:
         options.append(image.options)
     return f"{','.join(image.monitors)} {','.join(options)} {image.pool} {image.name} -"

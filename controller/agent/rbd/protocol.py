@@ -19,8 +19,9 @@ SOCKET = "/var/lib/rook/mounter/mounter.sock"
 RECORDS = "volumes"
 """The directory beside the socket in which the mounter has a file for each volume."""
 
-VERSION = 2
-"""Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client."""
+VERSION = 3
+"""Of this protocol. 1 is that of mounters which name none; 2 tells the address of each volume's Ceph client; 3 takes
+where the node is."""
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -36,6 +37,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         fsid: The cluster's; empty: not known.
         ms_mode: How the kernel's client speaks to the cluster: "legacy", "crc", "secure", "prefer-crc" or
             "prefer-secure"; empty: as it does by itself, which is by the first version of the protocol.
+        location: Where the node is in the CRUSH map, "zone:a|host:n1", to read from the nearest OSD; empty: from any.
     """
 
     monitors: tuple[str, ...]
@@ -46,6 +48,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     options: str = ""
     fsid: str = ""
     ms_mode: str = ""
+    location: str = ""
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.pool, self.namespace, self.name) if part)

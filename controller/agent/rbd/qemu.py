@@ -18,6 +18,7 @@ import structlog
 
 from controller.agent.ceph import admin_socket
 from controller.agent.ceph.credentials import key_descriptor
+from controller.agent.ceph.kernel import is_location
 from controller.agent.system import mounts
 from controller.agent.system.command import short
 from controller.framework.text import brief
@@ -144,6 +145,10 @@ def client_config(image: Image, paths: Paths) -> str:
     A client serves one image: one thread for the network and one for completions are enough. The messenger's log is the
     one place that tells the client's address; once the image is open, it is turned off.
     """
+    nearest = ""
+    if is_location(image.location):
+        place = image.location.replace(":", "=").replace("|", " ")
+        nearest = f"rbd_read_from_replica_policy = localize\ncrush_location = {place}\n"
     return (
         "[global]\n"
         f"mon_host = {','.join(image.monitors)}\n"
@@ -155,6 +160,7 @@ def client_config(image: Image, paths: Paths) -> str:
         "log_to_stderr = false\n"
         "debug_ms = 1/0\n"
         f"admin_socket = {paths.client}\n"
+        f"{nearest}"
     )
 
 

@@ -68,7 +68,7 @@ CLUSTER: Mapping[str, Honoured] = {
     "cleanupPolicy": {"confirmation": None, "sanitizeDisks": None, "allowUninstallWithVolumes": None},
     "skipUpgradeChecks": None,
     "removeOSDsIfOutAndSafeToRemove": None,
-    "csi": {"skipUserCreation": None},
+    "csi": {"readAffinity": {"enabled": None, "crushLocationLabels": None}, "skipUserCreation": None},
     "security": {"cephx": {"csi": {"keyType": only("aes")}}},
 }
 """The fields of a CephCluster's spec that are served."""

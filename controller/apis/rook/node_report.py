@@ -76,6 +76,17 @@ class VolumeClient(ApiStruct, frozen=True, kw_only=True):
     """The cookie of the lock that it holds on the image; empty where it is not known, or where it holds none."""
 
 
+class VolumeProblem(ApiStruct, frozen=True, kw_only=True):
+    """A volume on which I/O fails on the node."""
+
+    driver: Annotated[str, Schema(required=True)] = ""
+    """Name of the volume's CSI driver."""
+    volume_handle: Annotated[str, Schema(required=True)] = ""
+    """The volume's handle, as its PersistentVolume has it."""
+    message: str = ""
+    """Why it fails."""
+
+
 class NodeReport(ApiStruct, frozen=True, kw_only=True):
     """What the agent of a node found there. It has the node's name, and only that node's agent may write it."""
 
@@ -86,6 +97,8 @@ class NodeReport(ApiStruct, frozen=True, kw_only=True):
     """By what RBD images become block devices on the node."""
     clients: tuple[VolumeClient, ...] = ()
     """The clients by which volumes are in use on the node."""
+    problems: tuple[VolumeProblem, ...] = ()
+    """The volumes that pods use and on which I/O fails, as the kubelet was told when it asked last."""
 
 
 NODE_REPORT = Kind(

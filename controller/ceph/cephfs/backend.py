@@ -186,13 +186,13 @@ class CephfsBackend:
             f"client {holder.client} of {named(volume)} is on the blocklist, but has a session at an MDS daemon still"
         )
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster and file system it is, and where the mons are."""
         check(volume)
         namespace = volume.attributes["clusterID"]
         way = await self._ways.to(self._cluster(volume), namespace, named(volume))
         directory = {key: volume.attributes[key] for key in _DIRECTORY if key in volume.attributes}
-        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **directory, **way.told}
+        return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **directory, **way.told(node)}
 
     def _cluster(self, volume: Volume) -> RadosCluster:
         return self._calls.cluster(volume.attributes.get("clusterID", ""), named(volume))

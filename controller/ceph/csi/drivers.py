@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.access.rados import CephError
+from controller.ceph.csi import affinity
+from controller.framework.changes import changed
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from controller.volumes.backend import BackendError, GoneError
@@ -135,10 +137,11 @@ def register(manager: Manager, volumes: VolumeControllers) -> None:
     attachments = volumes.caches.attachments
     attachments.add_index(BY_CLUSTER, lambda found: (found.status.attachment_metadata.get("clusterID", ""),))
 
-    def attached(config_map: ConfigMap) -> Iterable[Request]:
-        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, config_map.metadata.namespace))
+    def attached(found: ConfigMap | CephCluster) -> Iterable[Request]:
+        return itertools.starmap(Request, attachments.keys_by_index(BY_CLUSTER, found.metadata.namespace))
 
     volumes.attachments.watch(config_maps, attached, _endpoints_changed)
+    volumes.attachments.watch(clusters, attached, changed(_ways))
     volumes.claims.watch(
         clusters, lambda cluster: claims_of(volumes, cluster.metadata.namespace), lambda delta: delta.old is None
     )
@@ -148,6 +151,11 @@ def claims_of(volumes: VolumeControllers, cluster: str) -> list[Request]:
     """The claims of each class with this clusterID."""
     found = [c for c in volumes.caches.classes.list() if c.parameters.get("clusterID") == cluster]
     return [request for storage_class in found for request in volumes.claims_of(storage_class)]
+
+
+def _ways(cluster: CephCluster) -> tuple[object, ...]:
+    """What of a cluster decides what nodes are told, beside where its mons are."""
+    return affinity.crush_labels(cluster), cluster.status.version
 
 
 def _endpoints_changed(delta: Delta[ConfigMap]) -> bool:

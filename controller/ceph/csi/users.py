@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.identity import AES, secret
-from controller.ceph.part import Part
+from controller.ceph.csi import affinity
+from controller.ceph.part import Part, Report
 from controller.ceph.pods import cluster_labels, owner_of
 from controller.framework.plan import Step
 
@@ -123,7 +124,21 @@ def part(applier: Applier, filesystems: Informer[CephFilesystem]) -> Part[bool]:
     def ways(ground: Ground, _: bool) -> dict[type, Handler]:
         return {} if ground.ceph is None else handlers(owner_of(ground.cluster), ground.ceph, applier)
 
-    return Part(name="users of volumes", apps=frozenset({APP}), observe=observe, analyze=steps, handlers=ways)
+    return Part(
+        name="users of volumes", apps=frozenset({APP}), observe=observe, analyze=steps, handlers=ways, report=_report
+    )
+
+
+def _report(ground: Ground, _: bool) -> Report:
+    """Says whether nodes read from the nearest OSD where the spec asks for it, and if not, why."""
+    asked, upgrade = ground.cluster.spec.csi.read_affinity, ground.upgrade
+    if not asked.enabled:
+        return Report()
+    wanted = upgrade.wanted.version if upgrade.wanted is not None else None
+    why = affinity.problem(filter(None, (upgrade.running.oldest, upgrade.running.newest, wanted)))
+    by = f", by {', '.join(asked.crush_location_labels)}" if asked.crush_location_labels else ""
+    told = f"has no effect: {why}" if why else f"has nodes read from the nearest OSD{by}"
+    return Report(beside=f"csi.readAffinity {told}")
 
 
 def handlers(owner: Owner, ceph: Cluster, applier: Applier) -> dict[type, Handler]:

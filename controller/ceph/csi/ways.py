@@ -11,6 +11,7 @@ from anyio import current_time
 
 from controller.ceph.access.mons import ENDPOINTS, requires_msgr2
 from controller.ceph.access.rados import CephError
+from controller.ceph.csi import affinity
 from controller.volumes.backend import BackendError
 
 if TYPE_CHECKING:
@@ -36,17 +37,23 @@ class Way:
         fsid: Which cluster it is.
         monitors: The mons' "address:port", with commas between them.
         mode: The kernel client's `ms_mode`; empty for its default, the first version of the protocol.
+        crush_labels: The labels by which a node's clients find the OSD that is nearest; none: they read from any.
     """
 
     fsid: str
     monitors: str
     mode: str
+    crush_labels: tuple[str, ...] = ()
 
-    @property
-    def told(self) -> dict[str, str]:
-        """What a node is told of it: part of the metadata of its VolumeAttachments."""
-        told = {"fsid": self.fsid, "monitors": self.monitors}
-        return {**told, "msMode": self.mode} if self.mode else told
+    def told(self, node: Mapping[str, str]) -> dict[str, str]:
+        """What a node with these labels is told of it: part of the metadata of its VolumeAttachments."""
+        found = {
+            "fsid": self.fsid,
+            "monitors": self.monitors,
+            "msMode": self.mode,
+            "crushLocation": affinity.location(self.crush_labels, node),
+        }
+        return {key: value for key, value in found.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class _Asked:
 
     cluster: RadosCluster
     endpoints: str
+    crush_labels: tuple[str, ...]
     until: float
     answer: Way | CephError
 
@@ -86,27 +94,30 @@ class Ways:
         """
         config_map = self._config_maps.get(namespace, ENDPOINTS)
         endpoints = config_map.data.get("data", "") if config_map is not None else ""
+        found = next(iter(self._clusters.list(namespace)), None)
+        labels = affinity.crush_labels(found) if found is not None else ()
         async with self._asking.setdefault(namespace, anyio.Lock()):
             asked = self._asked.get(namespace)
             if (
                 asked is None
-                or (asked.cluster, asked.endpoints) != (cluster, endpoints)
+                or (asked.cluster, asked.endpoints, asked.crush_labels) != (cluster, endpoints, labels)
                 or asked.until < current_time()
             ):
-                answer = await self._ask(cluster, namespace)
-                asked = _Asked(cluster, endpoints, current_time() + _WAY_SECONDS, answer)
+                answer = await self._ask(cluster, ms_mode(found) if found is not None else "", labels)
+                asked = _Asked(cluster, endpoints, labels, current_time() + _WAY_SECONDS, answer)
                 self._asked[namespace] = asked
         if isinstance(asked.answer, CephError):
             raise BackendError(f"the mons of the Ceph cluster of {volume} do not answer: {asked.answer}")
         return asked.answer
 
-    async def _ask(self, cluster: RadosCluster, namespace: str) -> Way | CephError:
-        mode = next((ms_mode(found) for found in self._clusters.list(namespace)), "")
+    async def _ask(self, cluster: RadosCluster, mode: str, labels: tuple[str, ...]) -> Way | CephError:
         try:
             monmap = await cluster.mon("mon dump")
+            if labels and affinity.problem_of(await cluster.mon("versions")):
+                labels = ()
         except CephError as error:
             return error
-        return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode)
+        return Way(monmap["fsid"], ",".join(mon_addresses(monmap, msgr2=bool(mode))), mode, labels)
 
 
 def ms_mode(cluster: CephCluster) -> str:

@@ -15,6 +15,7 @@ from controller.ceph.csi.ways import Ways
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd import removal
 from controller.ceph.rbd.calls import Calls
+from controller.ceph.rbd.groups import RbdGroups
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
@@ -81,6 +82,7 @@ class RbdBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        groups: Snapshots of several of them at one moment.
         attributes: Limits of what is done with its volumes.
         space: Space that its volumes take and do not need.
         rooms: How much fits.
@@ -103,6 +105,7 @@ class RbdBackend:
         self._calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
         self.snapshots = RbdSnapshots(self._calls)
+        self.groups = RbdGroups(self._calls, self.snapshots)
         self.attributes = Qos(self._calls)
         self.space = RbdSpace(self._calls)
         self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
@@ -194,7 +197,7 @@ class RbdBackend:
         """Puts the client on the OSDs' blocklist."""
         await fence(self._calls.cluster(volume), holder, f"image {named(volume)}")
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, and the image's features, by which a node chooses how to map it."""
         volume = self._places.resolve(volume)
         check(volume)
@@ -206,7 +209,7 @@ class RbdBackend:
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
-            **way.told,
+            **way.told(node),
             "pool": attributes["pool"],
             "imageName": image_name(volume),
             "imageFeatures": features,
@@ -239,7 +242,12 @@ def register(
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
     volumes.drivers.add(
-        backend, backend.snapshots, rooms=backend.rooms, attributes=backend.attributes, space=backend.space
+        backend,
+        backend.snapshots,
+        groups=backend.groups,
+        rooms=backend.rooms,
+        attributes=backend.attributes,
+        space=backend.space,
     )
 
     def legacy_claims(cluster: CephCluster) -> list[Request]:

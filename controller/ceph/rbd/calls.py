@@ -54,8 +54,16 @@ class Calls:
         beside = ", and no CephBlockPoolRadosNamespace of that clusterID"
         return self._drivers.cluster(namespace, f"image {named(volume)}", self._connections, beside=beside)
 
-    async def on_pool[T](self, volume: Volume, work: Callable[[Any, Any], T], *, lane: Lane = Lane.IMAGES) -> T:
+    async def on_pool[T](
+        self, volume: Volume, work: Callable[[Any, Any], T], *, lane: Lane = Lane.IMAGES, kind: str = "image"
+    ) -> T:
         """Runs `work` in a worker thread, with the connection and an I/O context of the volume's pool and namespace.
+
+        Args:
+            volume: The volume.
+            work: What is done.
+            lane: Which threads do it.
+            kind: What errors call that which has the volume's image name.
 
         Raises:
             PoolMissingError: There is no such pool.
@@ -67,4 +75,4 @@ class Calls:
         try:
             return await cluster.use(lambda handle: with_ioctx(handle, volume, work), lane=lane, seconds=seconds)
         except CephError as error:
-            raise BackendError(f"image {named(volume)}: {error}") from error
+            raise BackendError(f"{kind} {named(volume)}: {error}") from error

@@ -24,7 +24,7 @@ from controller.ceph.rbd.removal import discard, drop_snapshot, is_marked, mark,
 from controller.ceph.rbd.volumes import FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 COPIED = "rook.io/copied"
 """The metadata of an image that is a whole copy."""
@@ -60,7 +60,9 @@ class Origin:
     lasts: bool = False
 
 
-def copy(origin: Origin, ioctx: Any, name: str, made: Mapping[str, Any]) -> None:
+def copy(
+    origin: Origin, ioctx: Any, name: str, made: Mapping[str, Any], amend: Callable[[], None] | None = None
+) -> None:
     """Makes an image a copy, unless it is one already.
 
     Args:
@@ -68,6 +70,7 @@ def copy(origin: Origin, ioctx: Any, name: str, made: Mapping[str, Any]) -> None
         ioctx: The I/O context of the copy's pool and namespace.
         name: The copy.
         made: How it is laid out: arguments of librbd's `clone`.
+        amend: What else is done to the image before it is a copy; repeated if it was cut off.
 
     Raises:
         CephError: It cannot be copied; `errno.ENOENT`: it is not there.
@@ -75,10 +78,12 @@ def copy(origin: Origin, ioctx: Any, name: str, made: Mapping[str, Any]) -> None
     rbd = images.library()
     if not _is_copy(ioctx, name):
         if not origin.lasts:
-            _make_snapshot(origin)
+            make_snapshot(origin)
         if name not in _clones(origin):
             _forget(ioctx, name)
             rbd.RBD().clone(origin.ioctx, origin.image, origin.snapshot, ioctx, name, clone_format=CLONE_FORMAT, **made)
+        if amend is not None:
+            amend()
         with rbd.Image(ioctx, name) as image:
             mark(image, COPIED)
     if not origin.lasts:
@@ -162,7 +167,12 @@ def _forget(ioctx: Any, name: str) -> None:
         rbd.RBD().remove(ioctx, name)
 
 
-def _make_snapshot(origin: Origin) -> None:
+def make_snapshot(origin: Origin) -> None:
+    """Makes the snapshot by which an image is copied, unless it is there.
+
+    Raises:
+        CephError: There can be none; `errno.ENOENT`: there is no such image.
+    """
     rbd = images.library()
     try:
         with rbd.Image(origin.ioctx, origin.image) as image:

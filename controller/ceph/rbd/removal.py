@@ -42,10 +42,12 @@ class Ties:
     Attributes:
         snapshots: The names of its snapshots, without those in the trash.
         parent: Pool and namespace of the image that it is a clone of; None: it is no clone.
+        group: The group of images that it is in; empty: in none.
     """
 
     snapshots: tuple[str, ...] = ()
     parent: tuple[str, str] | None = None
+    group: str = ""
 
 
 def mark(image: Any, key: str) -> None:
@@ -64,7 +66,7 @@ def ties(ioctx: Any, name: str) -> Ties | None:
     try:
         with rbd.Image(ioctx, name, read_only=True) as image:
             names = sorted(found["name"] for found in image.list_snaps() if found["namespace"] != IN_TRASH)
-            return Ties(tuple(names), _parents_place(image))
+            return Ties(tuple(names), _parents_place(image), group_of(image))
     except rbd.ImageNotFound:
         return None
 
@@ -73,7 +75,7 @@ def remove(handle: Any, ioctx: Any, volume: Volume, changes: Changes) -> None:
     """Removes a volume's image, if it is there.
 
     Raises:
-        CephError: A client has it open, it is being copied, or it has snapshots.
+        CephError: A client has it open, it is being copied, it has snapshots, or it is in a group.
     """
     name = image_name(volume)
     found = ties(ioctx, name)
@@ -95,9 +97,11 @@ def discard(handle: Any, ioctx: Any, name: str, found: Ties | None, *, dropping:
         dropping: Snapshots of it that go with it.
 
     Raises:
-        CephError: A client has it open, or it has other snapshots.
+        CephError: A client has it open, or it has other snapshots, or is in a group.
     """
     rbd = images.library()
+    if found is not None and found.group:  # a group snapshot that is being taken needs the image's other ones, too
+        raise CephError(errno.EMLINK, f"it is in the group {found.group}")
     for snapshot in dropping:
         drop_snapshot(ioctx, name, snapshot)
     try:
@@ -171,6 +175,14 @@ def _parents_place(image: Any) -> tuple[str, str] | None:
     except images.library().ImageNotFound:
         return None
     return parent["pool_name"], parent["pool_namespace"]
+
+
+def group_of(image: Any) -> str:
+    """The group of images that an open image is in; empty: in none that there is."""
+    with suppress(images.library().ImageNotFound):
+        name: str = image.group()["name"]
+        return name
+    return ""
 
 
 def _in_trash(ioctx: Any) -> list[str]:

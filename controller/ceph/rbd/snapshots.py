@@ -7,6 +7,7 @@ handle, and the handle by the volume's handle and the uid.
 
 from __future__ import annotations
 
+import errno
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from controller.ceph.rbd.volumes import FEATURES, image_name, named
 from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from controller.ceph.rbd.calls import Calls
     from controller.volumes.backend import Source
@@ -94,23 +95,25 @@ class RbdSnapshots:
 
     async def take(self, volume: Volume, handle: str) -> Snapshot:
         """Makes the snapshot's image, and at last its own snapshot, by which it is complete."""
-        found = _parsed(handle)
-        where = {key: volume.attributes[key] for key in ("clusterID", "pool") if key in volume.attributes}
-        target = _image(volume.driver, handle, {**where, "dataPool": volume.attributes.get("dataPool", "")})
-        made = {"features": _FEATURES, "data_pool": volume.attributes.get("dataPool") or None}
+        target = image_of(volume, handle)
+        await self._copy(volume, "", target, lambda _: layout_of(volume))
+        return await self.settle(target)
+
+    async def settle(self, target: Volume) -> Snapshot:
+        """Makes the snapshot of a snapshot's image by which it is complete, unless there is one."""
+        pool, expected = target.attributes.get("pool"), _parsed(target.handle).pool_id
 
         def settle(_: Any, ioctx: Any) -> Snapshot:
-            if ioctx.get_pool_id() != found.pool_id:
-                raise CephError(22, f"pool {where.get('pool')} has id {ioctx.get_pool_id()}, not {found.pool_id}")
+            if ioctx.get_pool_id() != expected:
+                raise CephError(errno.EINVAL, f"pool {pool} has id {ioctx.get_pool_id()}, not {expected}")
             size, created = copies.settle(ioctx, image_name(target))
             return Snapshot(size=size, created=created)
 
-        await self._copy(volume, "", target, lambda _: made)
         return await self._calls.on_pool(target, settle)
 
     async def find(self, driver: str, handle: str) -> Snapshot | None:
         """By its image, if that is complete."""
-        target = await self._located(driver, handle)
+        target = await self.located(driver, handle)
         if target is None:
             return None
 
@@ -124,7 +127,7 @@ class RbdSnapshots:
 
     async def destroy(self, driver: str, handle: str, volume: Volume | None) -> None:
         """Removes its image, by way of the trash if volumes were made of it, and what was left of its making."""
-        target = await self._located(driver, handle)
+        target = await self.located(driver, handle)
         if target is None:
             return
 
@@ -151,7 +154,7 @@ class RbdSnapshots:
         """
         origin, snapshot = source.volume, ""
         if source.is_snapshot:
-            located = await self._located(origin.driver, origin.handle)
+            located = await self.located(origin.driver, origin.handle)
             if located is None:
                 raise BackendError(f"snapshot {origin.handle}: its pool does not exist")
             origin, snapshot = located, image_name(located)
@@ -178,22 +181,37 @@ class RbdSnapshots:
 
     async def _copy(self, origin: Volume, snapshot: str, target: Volume, made: Any) -> None:
         """Makes `target` a copy of `origin`, at a snapshot that it has, or as it is (empty)."""
-        name, changes, origin = image_name(target), self._calls.changes, self._calls.places.resolve(origin)
+        name, origin = image_name(target), self._calls.places.resolve(origin)
 
-        def copy(handle: Any, ioctx: Any) -> int:
+        def copy(handle: Any, ioctx: Any) -> None:
             def from_pool(_: Any, source: Any) -> None:
                 of = copies.Origin(source, image_name(origin), snapshot or f"{COPY}{name}", lasts=bool(snapshot))
                 copies.copy(of, ioctx, name, made(handle))
 
+            with_ioctx(handle, origin, from_pool)
+
+        await self.make_copy(target, copy)
+
+    async def make_copy(self, target: Volume, copy: Callable[[Any, Any], None], *, lane: Lane = Lane.IMAGES) -> None:
+        """Has an image made a copy, and makes it independent of what it is a copy of, if that is one of many others.
+
+        Args:
+            target: The image.
+            copy: Makes it, by the connection and the I/O context of its pool and namespace.
+            lane: Which threads make it.
+        """
+        name, changes = image_name(target), self._calls.changes
+
+        def make(handle: Any, ioctx: Any) -> int:
             with changes.alone(target, "copied"):
-                with_ioctx(handle, origin, from_pool)
+                copy(handle, ioctx)
                 return copies.depth(handle, ioctx, name)
 
         def flatten(handle: Any, ioctx: Any) -> None:
             with changes.alone(target, "made independent of what it is a copy of"):
                 copies.flatten(handle, ioctx, name)
 
-        if await self._calls.on_pool(target, copy) > copies.DEEPEST:
+        if await self._calls.on_pool(target, make, lane=lane) > copies.DEEPEST:
             await self._calls.on_pool(target, flatten, lane=Lane.LONG)
 
     async def _drop_unfinished(self, target: Volume, source: Volume) -> None:
@@ -206,7 +224,7 @@ class RbdSnapshots:
 
         await self._calls.on_pool(origin, drop, lane=Lane.LONG)
 
-    async def _located(self, driver: str, handle: str) -> Volume | None:
+    async def located(self, driver: str, handle: str) -> Volume | None:
         """A snapshot's image by its handle; None: its pool is gone."""
         found = _parsed(handle)
         nowhere = _image(driver, handle, {"clusterID": found.cluster})
@@ -217,6 +235,17 @@ class RbdSnapshots:
         except CephError as error:
             raise BackendError(f"snapshot {handle}: {error}") from error
         return _image(driver, handle, {"clusterID": found.cluster, "pool": pool}) if pool else None
+
+
+def image_of(volume: Volume, handle: str) -> Volume:
+    """The image of the snapshot of that handle, of a volume. Pure."""
+    attributes = {key: volume.attributes.get(key, "") for key in ("clusterID", "pool", "dataPool")}
+    return _image(volume.driver, handle, attributes)
+
+
+def layout_of(volume: Volume) -> dict[str, Any]:
+    """How the image of a volume's snapshot is laid out: arguments of librbd's `clone`. Pure."""
+    return {"features": _FEATURES, "data_pool": volume.attributes.get("dataPool") or None}
 
 
 def _parsed(handle: str) -> Handle:

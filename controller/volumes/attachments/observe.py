@@ -164,7 +164,9 @@ class Observer:
             told = attachment.status.attachment_metadata if attachment.status.attached else {}
             asks = not attachment.status.attached and seen.volume is not None and seen.exclusive
             holders = await backend.holders(volume) if asks else ()
-            return replace(seen, holders=holders, metadata=await backend.attachment(volume, told))
+            node = self.caches.nodes.get("", attachment.spec.node_name)
+            labels = node.metadata.labels if node is not None else {}
+            return replace(seen, holders=holders, metadata=await backend.attachment(volume, told, labels))
 
         return await _asked(attachment, seen, ask)
 

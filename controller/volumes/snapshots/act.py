@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +9,14 @@ import msgspec
 
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import StepState, carry_out, conclude
-from controller.framework.status import timestamp
 from controller.framework.text import brief
-from controller.runtime.finalizers import remove_finalizer
-from controller.runtime.log import redact_text
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
-from controller.volumes.caches import BY_HANDLE, BY_SNAPSHOT, handle_key
+from controller.volumes.caches import BY_HANDLE, BY_MEMBER, BY_SNAPSHOT, handle_key
 from controller.volumes.checked import see_all
 from controller.volumes.claims.objects import CSI
+from controller.volumes.groups.analyze import is_doomed as is_group_doomed
 from controller.volumes.snapshots.analyze import (
     ContentObservation,
     DestroySnapshot,
@@ -40,7 +37,7 @@ from controller.volumes.snapshots.kinds import (
     VolumeSnapshotContent,
 )
 from controller.volumes.snapshots.shown import refuse_known, refuse_shown
-from informers import ApiError
+from controller.volumes.snapshots.writes import Writes
 
 if TYPE_CHECKING:
     from controller.framework.plan import StepResult
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
     from controller.volumes.backend import Snapshot, Snapshots
     from controller.volumes.caches import Caches, SnapshotCaches
     from controller.volumes.drivers import Drivers
-    from informers import Client, JsonObject
+    from informers import Client
 
 CREATION_FAILED, DELETION_FAILED = "SnapshotCreationFailed", "SnapshotDeleteError"
 
@@ -79,17 +76,17 @@ class Contents:
         if content is None or self.drivers.serving(content.spec.driver) is None:
             self.backoffs.forget(request)
             return Result()
-        plan = analyze(content, self.observe(content))
+        plan, writes = analyze(content, self.observe(content)), self._writes
         outcome = await carry_out(
             plan,
             {
-                MarkContent: lambda _: self._mark(content),
+                MarkContent: lambda _: writes.mark(content),
                 TakeSnapshot: lambda action: self._take(content, action),
-                UnmarkContent: lambda _: self._unmark(content),
+                UnmarkContent: lambda _: writes.unmark(content),
                 FindSnapshot: lambda action: self._find(content, action),
                 RefuseSnapshot: lambda action: self._refuse(content, action.problem),
                 DestroySnapshot: lambda action: self._destroy(content, action),
-                ReleaseContent: lambda _: self._release(content),
+                ReleaseContent: lambda _: writes.release(content),
             },
             request,
             self.backoffs,
@@ -136,13 +133,18 @@ class Contents:
         if not handle:
             return ()
         found = self.snapshots.contents.by_index(BY_SNAPSHOT, handle)
-        return tuple(
-            sorted(
-                other.metadata.name
-                for other in found
-                if other.metadata.name != content.metadata.name and not is_doomed(other)
-            )
-        )
+        names = (other.metadata.name for other in found if not is_doomed(other))
+        return (*sorted(name for name in names if name != content.metadata.name), *self._groups_of(handle))
+
+    def _groups_of(self, handle: str) -> tuple[str, ...]:
+        """Group snapshots that have the snapshot, and that are not about to destroy it.
+
+        The snapshot-controller makes a content of each of their snapshots, by which the check is made to be sure.
+        """
+        groups = self.caches.groups
+        found = groups.contents.by_index(BY_MEMBER, handle) if groups is not None else []
+        names = sorted(group.metadata.name for group in found if not is_group_doomed(group))
+        return tuple(f"{name} (a VolumeGroupSnapshotContent)" for name in names)
 
     def _snapshots(self, content: VolumeSnapshotContent) -> Snapshots:
         snapshots = self.drivers.snapshots_of(content.spec.driver)
@@ -150,44 +152,19 @@ class Contents:
             raise BackendError(f"CSI driver {content.spec.driver} is not served any more")
         return snapshots
 
-    async def _mark(self, content: VolumeSnapshotContent) -> None:
-        finalizers = dict.fromkeys((*content.metadata.finalizers, CONTENT_FINALIZER))
-        await self._patch(
-            content, resourceVersion=content.metadata.resource_version, finalizers=[*finalizers], note="yes"
-        )
-
-    async def _unmark(self, content: VolumeSnapshotContent) -> None:
-        await self._patch(content, note=None)
-
-    async def _patch(self, content: VolumeSnapshotContent, *, note: str | None, **more: Any) -> None:
-        metadata = {"uid": content.metadata.uid, "annotations": {BEING_CREATED: note}, **more}
-        await self.client.patch(
-            CONTENTS,
-            "",
-            content.metadata.name,
-            {"metadata": metadata},
-            content_type="application/merge-patch+json",
-        )
-
-    async def _patch_status(self, content: VolumeSnapshotContent, status: JsonObject) -> None:
-        await self.client.patch(
-            CONTENTS,
-            "",
-            content.metadata.name,
-            {"metadata": {"uid": content.metadata.uid}, "status": status},
-            content_type="application/merge-patch+json",
-            subresource="status",
-        )
+    @property
+    def _writes(self) -> Writes:
+        return Writes(self.client, CONTENTS, VolumeSnapshotContent, BEING_CREATED, CONTENT_FINALIZER)
 
     async def _take(self, content: VolumeSnapshotContent, action: TakeSnapshot) -> None:
         try:
             taken = await self._snapshots(content).take(action.volume, action.handle)
         except GoneError as error:  # with the cluster, nothing is left that was begun
-            await self._unmark(content)
-            await self._fail(content, str(error))
+            await self._writes.unmark(content)
+            await self._writes.fail(content, str(error))
             raise
         except BackendError as error:
-            await self._fail(content, str(error))
+            await self._writes.fail(content, str(error))
             raise
         await self._tell(content, action.handle, taken)
 
@@ -195,11 +172,12 @@ class Contents:
         try:
             found = await self._snapshots(content).find(content.spec.driver, action.handle)
         except BackendError as error:
-            await self._fail(content, str(error))
+            await self._writes.fail(content, str(error))
             raise
         if found is None:
-            missing = f"spec.source.snapshotHandle is {action.handle}: there is no such snapshot"
-            await self._fail(content, missing)
+            where = "spec.source" if content.spec.source.snapshot_handle else "status"
+            missing = f"{where}.snapshotHandle is {action.handle}: there is no such snapshot"
+            await self._writes.fail(content, missing)
             raise BackendError(missing)
         await self._tell(content, action.handle, found)
 
@@ -211,22 +189,13 @@ class Contents:
             "readyToUse": True,
             "error": None,
         }
-        await self._patch_status(content, status)
+        await self._writes.tell(content, status)
 
     async def _refuse(self, content: VolumeSnapshotContent, problem: str) -> None:
         if BEING_CREATED in content.metadata.annotations:
-            await self._unmark(content)
-        if await self._fail(content, problem):
+            await self._writes.unmark(content)
+        if await self._writes.fail(content, problem):
             self._event(content, "Warning", CREATION_FAILED, problem)
-
-    async def _fail(self, content: VolumeSnapshotContent, message: str) -> bool:
-        """Tells in the status what is wrong, unless it says so already; returns whether it did not."""
-        message = brief(redact_text(message))
-        if content.status.error is not None and content.status.error.message == message:
-            return False
-        error = {"time": timestamp(time.time()), "message": message}
-        await self._patch_status(content, {"readyToUse": False, "error": error})
-        return True
 
     async def _destroy(self, content: VolumeSnapshotContent, action: DestroySnapshot) -> None:
         refuse_known(self.caches, action.handle)
@@ -237,7 +206,7 @@ class Contents:
             if content.status.ready_to_use:
                 raise
         gone = {"snapshotHandle": None, "creationTime": None, "restoreSize": None, "readyToUse": False}
-        await self._patch_status(content, gone)
+        await self._writes.tell(content, gone)
 
     async def _check(self, planned: VolumeSnapshotContent, handle: str) -> None:
         """Makes sure that nobody needs the snapshot, by what the API server has: the last thing before it is destroyed.
@@ -263,24 +232,11 @@ class Contents:
         others = [await self.client.find(CONTENTS, "", other) for _, other in sorted(same) if other != name]
         fresh = msgspec.convert([other for other in others if other is not None], list[VolumeSnapshotContent])
         users = tuple(other.metadata.name for other in fresh if not is_doomed(other))
-        if why := reprieve(planned, now, users):
+        if why := reprieve(planned, now, (*users, *self._groups_of(handle))):
             raise BackendError(f"{subject} {why}: it is not destroyed")
         backend = self.drivers.serving(planned.spec.driver)
         if backend is not None and backend.capabilities.shows_snapshots:
             await refuse_shown(self.client, self.caches, planned.spec.driver, handle)
-
-    async def _release(self, content: VolumeSnapshotContent) -> None:
-        # Read anew: the notes that came before are ours.
-        found = await self.client.find(CONTENTS, "", content.metadata.name)
-        if found is None or found["metadata"]["uid"] != content.metadata.uid:
-            return
-        try:
-            now = msgspec.convert(found, VolumeSnapshotContent)
-            await remove_finalizer(self.client, CONTENTS, now, CONTENT_FINALIZER)
-        except ApiError as error:
-            # The snapshot-controller takes its own away at the same time; the change that we have not seen wakes us.
-            if not error.is_conflict:
-                raise
 
     def _record(self, content: VolumeSnapshotContent, result: StepResult) -> None:
         match result.step.action:

@@ -93,7 +93,7 @@ def analyze(content: VolumeSnapshotContent, seen: ContentObservation) -> Plan:
     """What to do for a content of a driver that is served. Pure."""
     subject = f"snapshot {content.metadata.name}"
     if is_in_group(content):
-        return Plan()
+        return Plan(steps=_member(content, subject))
     if content.metadata.deletion_timestamp is not None:
         return Plan(steps=_delete(content, seen, subject))
     marked = BEING_CREATED in content.metadata.annotations
@@ -140,6 +140,20 @@ def reprieve(planned: VolumeSnapshotContent, now: VolumeSnapshotContent, others:
     if (now.status.snapshot_handle or "") != (planned.status.snapshot_handle or ""):
         return f"has the snapshot {now.status.snapshot_handle} by now"
     return f"has the same snapshot as VolumeSnapshotContent {', '.join(others)}" if others else ""
+
+
+def _member(content: VolumeSnapshotContent, subject: str) -> tuple[Step, ...]:
+    """For a snapshot that is one of a group: it is taken and destroyed with the others, never by itself."""
+    status = content.status
+    if content.metadata.deletion_timestamp is not None:
+        if CONTENT_FINALIZER not in content.metadata.finalizers or BEING_DELETED not in content.metadata.annotations:
+            return ()
+        return (Step(subject=subject, action=ReleaseContent(), reason="its snapshot goes with its group"),)
+    if not status.snapshot_handle or status.ready_to_use:
+        return ()
+    # Before its release 8.4, the snapshot-controller has told nothing but the handle.
+    find = FindSnapshot(status.snapshot_handle)
+    return (Step(subject=subject, action=find, reason="it was taken with its group"),)
 
 
 def _may_go(content: VolumeSnapshotContent) -> bool:

@@ -111,6 +111,11 @@ def handles(content: VolumeSnapshotContent) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
+def group_handle(content: VolumeSnapshotContent) -> str:
+    """The handle of the group snapshot that a content is part of; empty: of none."""
+    return content.metadata.annotations.get(GROUP_HANDLE) or content.status.volume_group_snapshot_handle or ""
+
+
 def is_in_group(content: VolumeSnapshotContent) -> bool:
     """Whether a content is part of a group snapshot."""
-    return GROUP_HANDLE in content.metadata.annotations or bool(content.status.volume_group_snapshot_handle)
+    return bool(group_handle(content))

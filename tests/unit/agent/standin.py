@@ -15,6 +15,7 @@ from controller.agent.ceph.credentials import Credentials
 from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Operations
 from controller.agent.node.clients import Clients
+from controller.agent.node.problems import Problems
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.rbd.devices import RbdDevices
@@ -115,6 +116,7 @@ class Operator:
 
     def __init__(self, directory: Path) -> None:
         self.clients = Clients(directory, self.publish)
+        self.problems = Problems(self.publish)
         self.told: list[tuple[VolumeClient, ...]] = []
         self.refuses = False
 
@@ -122,6 +124,10 @@ class Operator:
         if self.refuses:
             raise TransportError("the server does not answer")
         self.told.append(self.clients.listed())
+
+
+async def unheard() -> None:
+    """Writes nothing, for what nobody reads."""
 
 
 DRIVER = "rook-ceph.rbd.csi.ceph.com"
@@ -133,4 +139,4 @@ def service(
     """The node service of a node that has room for 7 volumes."""
     devices = RbdDevices("node-a", [mapper], CollectorRegistry(), 7)
     driver = BlockDriver("node-a", devices, operator.clients, directory / "state", runner=run)
-    return NodeService("node-a", DRIVER, driver, operations, Topology(Labels(), "node-a"))
+    return NodeService("node-a", DRIVER, driver, operations, Topology(Labels(), "node-a"), operator.problems)

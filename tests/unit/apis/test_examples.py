@@ -85,6 +85,16 @@ def test_snapshots_are_of_the_claim_and_its_class(kind: str) -> None:
         assert copy["spec"]["storageClassName"] == storage_class["metadata"]["name"]
 
 
+def test_group_snapshots_are_of_the_classes_driver() -> None:
+    (storage_class,), (group_class,) = documents("storageclass.yaml"), documents("groupsnapshotclass.yaml")
+    (group,) = documents("groupsnapshot.yaml")
+
+    assert group_class["driver"] == storage_class["provisioner"]
+    assert group_class["parameters"]["pool"] == storage_class["parameters"]["pool"]
+    assert group["spec"]["volumeGroupSnapshotClassName"] == group_class["metadata"]["name"]
+    assert "exclusive-lock" in storage_class["parameters"]["imageFeatures"], "without, the class has no group snapshots"
+
+
 def test_attributes_are_of_the_storage_class_and_known() -> None:
     (storage_class,) = documents("storageclass.yaml")
     classes = documents("volumeattributesclass.yaml")

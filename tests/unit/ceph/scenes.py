@@ -369,6 +369,7 @@ SCENES: Mapping[str, Scene] = {
     "an upgrade": Scene(spec={**SELECTED, **_NEW_IMAGE}, version="18.2.9-0"),
     "an upgrade beside an error": Scene(spec={**SELECTED, **_NEW_IMAGE}, version="18.2.9-0", checks=FULL),
     "an OSD that is down and out": Scene(spec=SELECTED, down=frozenset({0}), out=frozenset({0})),
+    "reads from the nearest OSD": Scene(spec={**SELECTED, "csi": {"readAffinity": {"enabled": True}}}),
     "metrics for the Prometheus operator": Scene(spec={"monitoring": {"enabled": True}}, monitors=True),
     "a drain": Scene(spec=SELECTED, down=frozenset({0}), cordoned=True, pgs=UNCLEAN),
     "deletion with consent": Scene(spec=CONFIRMED, deleting=True),

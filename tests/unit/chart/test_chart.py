@@ -218,7 +218,7 @@ def test_what_snapshots_ask_of_the_api_server_is_allowed_and_no_more(render: Ren
         resource: set(rule["verbs"])
         for rule in rules(render(), "ClusterRole", "rook-ceph-rook-volumes")
         for resource in rule["resources"]
-        if "snapshot.storage.k8s.io" in rule["apiGroups"]
+        if {"snapshot.storage.k8s.io", "groupsnapshot.storage.k8s.io"} & set(rule["apiGroups"])
     }
     read = {"get", "list", "watch"}
     assert verbs == {
@@ -226,6 +226,9 @@ def test_what_snapshots_ask_of_the_api_server_is_allowed_and_no_more(render: Ren
         "volumesnapshotclasses": read,
         "volumesnapshotcontents": read | {"patch"},
         "volumesnapshotcontents/status": {"patch"},
+        "volumegroupsnapshotclasses": read,
+        "volumegroupsnapshotcontents": read | {"patch"},
+        "volumegroupsnapshotcontents/status": {"patch"},
     }
 
 

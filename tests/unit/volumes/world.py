@@ -41,13 +41,16 @@ from controller.volumes.backend import (
 )
 from controller.volumes.caches import (
     BY_DRIVER,
+    BY_GROUP,
     BY_HANDLE,
     BY_IDENTITY,
+    BY_MEMBER,
     BY_SHOWN,
     BY_SNAPSHOT,
     BY_SOURCE,
     BY_VOLUME,
     Caches,
+    GroupCaches,
     SnapshotCaches,
     copied_by,
     drivers_of,
@@ -56,6 +59,7 @@ from controller.volumes.caches import (
 )
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
+from controller.volumes.groups import kinds as groups
 from controller.volumes.snapshots.kinds import (
     CONTENTS,
     SNAPSHOT_CLASSES,
@@ -67,6 +71,8 @@ from controller.volumes.snapshots.kinds import (
 )
 from informers import Client, IncompleteIndexError, JsonObject, Resource
 from tests.unit.volumes.objects import ATTRIBUTES, DISKS, DRIVER
+
+GROUP_CONTENTS, GROUP_CLASSES = groups.contents("v1"), groups.classes("v1")
 
 type Key = tuple[str, str, str]
 
@@ -80,7 +86,7 @@ class World:
 
     def __init__(self) -> None:
         self.server = ApiServer(namespaces=("app", "rook-ceph"), collects=False)
-        for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES, V1):
+        for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES, GROUP_CONTENTS, GROUP_CLASSES, V1):
             self.server.serve(resource)
         self.images: dict[str, int] = {}
         self.snapshots: dict[str, str] = {}
@@ -191,6 +197,8 @@ class FakeInformer[T]:
             BY_SHOWN: shown_by,
             BY_SOURCE: copied_by,
             BY_SNAPSHOT: handles,
+            BY_GROUP: groups.handles,
+            BY_MEMBER: groups.snapshot_handles,
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
@@ -278,7 +286,7 @@ class FakeBackend:
             for known in (self._world.holders, self._world.absent):
                 known[name] = tuple(h for h in known.get(name, ()) if h.client != holder.client)
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         return {"monitors": "10.0.0.1:6789", **volume.attributes}
 
 
@@ -333,7 +341,16 @@ def caches_of(world: World) -> Caches:
         "reports": FakeInformer(world, "nodereports", NodeReport),
         "attributes": FakeInformer(world, V1.plural, VolumeAttributesClass),
     }
-    return Caches(**caches, snapshots=snapshot_caches_of(world))
+    return Caches(**caches, snapshots=snapshot_caches_of(world), groups=group_caches_of(world))
+
+
+def group_caches_of(world: World) -> GroupCaches:
+    """Caches of group snapshots that are never behind."""
+    caches: dict[str, Any] = {
+        "contents": FakeInformer(world, GROUP_CONTENTS.plural, groups.VolumeGroupSnapshotContent),
+        "classes": FakeInformer(world, GROUP_CLASSES.plural, groups.VolumeGroupSnapshotClass),
+    }
+    return GroupCaches(**caches, resource=GROUP_CONTENTS)
 
 
 def snapshot_caches_of(world: World) -> SnapshotCaches:

@@ -31,13 +31,14 @@ from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError, Operations
 from controller.agent.node.clients import NotToldError
 from controller.agent.node.driver import Access, Stage, UnavailableError
+from controller.agent.node.problems import Problems
 from controller.agent.node.publish import usage_of
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
 from controller.apis.rook.node_report import VolumeClient
-from tests.unit.agent.standin import Labels, Operator, Tasks, needs_loop_devices
+from tests.unit.agent.standin import Labels, Operator, Tasks, needs_loop_devices, unheard
 
 pytestmark = needs_loop_devices
 
@@ -79,7 +80,9 @@ class Node:
         self.driver = CephfsDriver(
             "node-a", mounters, self.operator.clients, Records(self.directory / "records"), 7, health=Health(deadline=2)
         )
-        self.service = NodeService("node-a", DRIVER, self.driver, Operations(Tasks()), Topology(Labels(), "node-a"))
+        self.service = NodeService(
+            "node-a", DRIVER, self.driver, Operations(Tasks()), Topology(Labels(), "node-a"), Problems(unheard)
+        )
 
     @asynccontextmanager
     async def mounter(self) -> AsyncIterator[Mounter]:
@@ -508,7 +511,8 @@ async def test_the_kernel_mounts_where_it_can(node: Node) -> None:
     mounter = KernelMounter(runner=kernel, proc=node.directory, release="6.1.0-18-amd64")
     target = node.directory / "target"
     target.mkdir()
-    asked = asked_of(stage_of({"kernelMountOptions": "noatime"}, {**TOLD, "msMode": "secure"}))
+    told = {**TOLD, "msMode": "secure", "crushLocation": "zone:a|host:n1"}
+    asked = asked_of(stage_of({"kernelMountOptions": "noatime"}, told))
     assert not await mounter.unsuitable(asked)
     await mounter.mount(VOLUME, asked, str(target))
     (argv,) = kernel.argv
@@ -516,7 +520,8 @@ async def test_the_kernel_mounts_where_it_can(node: Node) -> None:
     assert argv[-2:] == ("10.0.0.1:6789,10.0.0.2:6789:/volumes/csi/csi-vol-1/5d1f", str(target))
     options = argv[4].split(",")
     assert options[0] == "name=csi-cephfs-node"
-    assert options[2:] == ["mds_namespace=myfs", "ms_mode=secure", "noatime"]
+    nearest = ["read_from_replica=localize", "crush_location=zone:a|host:n1"]
+    assert options[2:] == ["mds_namespace=myfs", "ms_mode=secure", *nearest, "noatime"]
     assert kernel.key == KEY
     assert KEY not in " ".join(argv)
     assert not await anyio.Path(options[1].removeprefix("secretfile=")).exists()

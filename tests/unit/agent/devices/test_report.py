@@ -12,7 +12,7 @@ import yaml
 from controller.agent.devices import report
 from controller.agent.devices.discovery import Discovery
 from controller.agent.devices.report import REPORTS, Reporter
-from controller.apis.rook.node_report import BlockDevice, Mapper, NodeReport, VolumeClient
+from controller.apis.rook.node_report import BlockDevice, Mapper, NodeReport, VolumeClient, VolumeProblem
 from controller.testkit import ApiServer
 from informers import ApiError
 
@@ -38,6 +38,7 @@ class Node:
         self.server.install(yaml.safe_load(CRD.read_text(encoding="utf-8")))
         self.devices = Devices()
         self.volumes: list[VolumeClient] = []
+        self.problems: list[VolumeProblem] = []
         self.reporter = Reporter(
             client=self.server.client(),
             namespace="rook",
@@ -45,6 +46,7 @@ class Node:
             discovery=cast("Discovery", self.devices),
             mapper=self._mapper,
             clients=lambda: self.volumes,
+            problems=lambda: self.problems,
             interval=60.0,
         )
 
@@ -107,3 +109,13 @@ async def test_what_was_refused_is_written_the_next_time() -> None:
     await node.reporter.write()
     assert node.told().devices
     assert node.reporter.reported
+
+
+async def test_volumes_that_fail_are_in_it_as_long_as_they_do() -> None:
+    node = Node()
+    node.problems = [VolumeProblem(driver="rbd", volume_handle="v", message="it died")]
+    await node.reporter.write()
+    assert node.told().problems == (VolumeProblem(driver="rbd", volume_handle="v", message="it died"),)
+    node.problems = []
+    await node.reporter.write()
+    assert node.told().problems == ()

@@ -12,12 +12,13 @@ import pytest
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError, Operations
 from controller.agent.node.driver import Driver, Publish, Stage, UnavailableError
+from controller.agent.node.problems import Problems
 from controller.agent.node.publish import publish_directory, unmount, unpublish
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.system import mounts
 from controller.agent.system.command import run
-from tests.unit.agent.standin import Labels, Tasks, needs_loop_devices
+from tests.unit.agent.standin import Labels, Tasks, needs_loop_devices, unheard
 
 pytestmark = needs_loop_devices
 
@@ -78,7 +79,9 @@ class Shares:
 async def test_many_nodes_write_to_a_volume_that_is_mounted(tmp_path: Path) -> None:
     shares = Shares()
     driver: Driver = shares
-    node = NodeService("node-a", f"rook{shares.suffix}", driver, Operations(Tasks()), Topology(Labels(), "node-a"))
+    node = NodeService(
+        "node-a", f"rook{shares.suffix}", driver, Operations(Tasks()), Topology(Labels(), "node-a"), Problems(unheard)
+    )
     staging, target = str(tmp_path / "staging"), tmp_path / "pods/1/mount"
     mount = csi_pb2.VolumeCapability.MountVolume(mount_flags=("noatime",))
     capability = csi_pb2.VolumeCapability(mount=mount, access_mode=MANY)

@@ -19,7 +19,7 @@ from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
 from controller.agent.system.files import file_name
 from controller.agent.system.filesystem import FilesystemError, ext4_can_grow, prepare
-from controller.apis.rook.node_report import VolumeClient
+from controller.apis.rook.node_report import VolumeClient, VolumeProblem
 from tests.unit.agent.standin import ADDRESS, DRIVER, GIB, FileMapper, Operator, Tasks, needs_loop_devices, service
 
 pytestmark = needs_loop_devices
@@ -479,7 +479,9 @@ async def test_mount_options_reach_the_mount(node: NodeService, mapper: FileMapp
     assert {"noatime", "nodev"} <= mount.options
 
 
-async def test_a_dead_mapping_is_reported_and_made_anew(kubelet: Kubelet, mapper: FileMapper) -> None:
+async def test_a_dead_mapping_is_reported_and_made_anew(
+    kubelet: Kubelet, mapper: FileMapper, operator: Operator
+) -> None:
     await kubelet.stage()
     await kubelet.publish()
     (Path(kubelet.target) / "file").write_text("kept")
@@ -488,6 +490,8 @@ async def test_a_dead_mapping_is_reported_and_made_anew(kubelet: Kubelet, mapper
     mapper.mapped["vol-1"] = type(alive)(volume="vol-1", image=alive.image, device=alive.device, problem="it died")
     condition = (await kubelet.stats()).volume_condition
     assert (condition.abnormal, condition.message) == (True, "it died")
+    told = VolumeProblem(driver=DRIVER, volume_handle="vol-1", message="it died")
+    assert operator.problems.listed() == (told,)
     with pytest.raises(CsiError, match="it died") as refused:
         await kubelet.publish(f"{kubelet.target}-2")
     assert refused.value.code is grpc.StatusCode.FAILED_PRECONDITION
@@ -496,6 +500,20 @@ async def test_a_dead_mapping_is_reported_and_made_anew(kubelet: Kubelet, mapper
     assert mapper.mapped["vol-1"].problem == ""
     await kubelet.publish()
     assert (Path(kubelet.target) / "file").read_text() == "kept"
+    await kubelet.stats()
+    assert operator.problems.listed() == ()
+
+
+async def test_what_is_told_of_a_volume_goes_with_it(kubelet: Kubelet, mapper: FileMapper, operator: Operator) -> None:
+    await kubelet.stage()
+    await kubelet.publish()
+    alive, operator.refuses = mapper.mapped["vol-1"], True
+    mapper.mapped["vol-1"] = type(alive)(volume="vol-1", image=alive.image, device=alive.device, problem="it died")
+    assert (await kubelet.stats()).volume_condition.abnormal, "the kubelet is answered though the operator is not told"
+    assert len(operator.problems.listed()) == 1
+    await kubelet.unpublish()
+    await kubelet.unstage()
+    assert operator.problems.listed() == ()
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from structlog.testing import capture_logs
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import Operations
 from controller.agent.node.driver import UnavailableError
+from controller.agent.node.problems import Problems
 from controller.agent.node.renewal import renew_if_changed
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from informers import TransportError
-from tests.unit.agent.standin import DRIVER, Labels, Tasks
+from tests.unit.agent.standin import DRIVER, Labels, Tasks, unheard
 
 ZONE, RACK = "topology.kubernetes.io/zone", "topology.rook.io/rack"
 OWN_ZONE, OWN_RACK = f"topology.{DRIVER}/zone", f"topology.{DRIVER}/rack"
@@ -62,7 +63,9 @@ class Rooms:
 async def test_the_kubelet_is_told_anew_what_has_changed() -> None:
     labels, renewed = Labels(**{ZONE: "a"}), list[str]()
     driver: Any = Rooms()
-    node = NodeService("node-a", DRIVER, driver, Operations(Tasks()), Topology(labels, "node-a", (ZONE,)))
+    node = NodeService(
+        "node-a", DRIVER, driver, Operations(Tasks()), Topology(labels, "node-a", (ZONE,)), Problems(unheard)
+    )
 
     async def renew() -> None:
         renewed.append(DRIVER)

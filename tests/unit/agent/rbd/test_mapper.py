@@ -111,7 +111,7 @@ async def test_the_newer_interface_is_preferred(kernel: Kernel) -> None:
 
 def test_options_of_the_class_and_the_namespace() -> None:
     image = msgspec.structs.replace(IMAGE, namespace="ns", options="lock_on_read,queue_depth=1024")
-    line = add_line(image, KEY, read_only=False)
+    line = add_line(image, KEY, read_only=False, release="6.1.0")
     assert line.split(" ")[1] == "name=node,secret=c2VjcmV0,rw,_pool_ns=ns,lock_on_read,queue_depth=1024"
 
 
@@ -132,13 +132,31 @@ def test_options_of_the_class_and_the_namespace() -> None:
 )
 def test_values_cannot_smuggle_in_options(changes: dict[str, Any]) -> None:
     with pytest.raises(MappingError, match=r"cannot be handed to the kernel|expected"):
-        add_line(msgspec.structs.replace(IMAGE, **changes), KEY, read_only=False)
+        add_line(msgspec.structs.replace(IMAGE, **changes), KEY, read_only=False, release="6.1.0")
 
 
 def test_a_key_with_an_option_in_it_is_refused_and_not_shown() -> None:
     with pytest.raises(MappingError, match="key cannot be handed") as refused:
-        add_line(IMAGE, Credentials(user="node", key="c2VjcmV0,noshare"), read_only=False)
+        add_line(IMAGE, Credentials(user="node", key="c2VjcmV0,noshare"), read_only=False, release="6.1.0")
     assert "c2VjcmV0" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "release", "expected"),
+    [
+        ("zone:a|host:n1", "", "5.8.0", "rw,read_from_replica=localize,crush_location=zone:a|host:n1"),
+        ("zone:a", "queue_depth=8", "6.1.0", "rw,read_from_replica=localize,crush_location=zone:a,queue_depth=8"),
+        ("zone:a", "read_from_replica=no", "6.1.0", "rw,read_from_replica=no"),
+        ("zone:a", "", "5.4.0-150-generic", "rw"),
+        ("", "", "6.1.0", "rw"),
+        ("zone:a,ro", "", "6.1.0", "rw"),
+        ("zone", "", "6.1.0", "rw"),
+    ],
+)
+def test_the_kernel_reads_from_the_nearest_osd(location: str, options: str, release: str, expected: str) -> None:
+    image = msgspec.structs.replace(IMAGE, location=location, options=options)
+    line = add_line(image, KEY, read_only=False, release=release)
+    assert line.split(" ")[1] == f"name=node,secret=c2VjcmV0,{expected}"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +168,9 @@ def test_a_key_with_an_option_in_it_is_refused_and_not_shown() -> None:
     ],
 )
 def test_the_kernel_speaks_as_the_cluster_asks_unless_the_class_says_otherwise(options: str, expected: str) -> None:
-    line = add_line(msgspec.structs.replace(IMAGE, ms_mode="secure", options=options), KEY, read_only=False)
+    line = add_line(
+        msgspec.structs.replace(IMAGE, ms_mode="secure", options=options), KEY, read_only=False, release="6.1.0"
+    )
     assert line.split(" ")[1] == f"name=node,secret=c2VjcmV0,{expected}"
 
 

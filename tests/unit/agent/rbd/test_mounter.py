@@ -417,6 +417,16 @@ def test_the_key_is_in_no_argument_and_no_file(directory: Path) -> None:
     assert KEY.key not in repr(Map(volume="v", image=IMAGE, credentials=KEY))
 
 
+def test_the_client_reads_from_the_nearest_osd_where_the_node_is_known_to_be(directory: Path) -> None:
+    paths = Paths(directory)
+    here = client_config(msgspec.structs.replace(IMAGE, location="zone:a|host:n1"), paths).splitlines()
+    assert "rbd_read_from_replica_policy = localize" in here
+    assert "crush_location = zone=a host=n1" in here
+    for location in ("", "zone:a\nkeyring = /x", "zone"):
+        found = client_config(msgspec.structs.replace(IMAGE, location=location), paths)
+        assert found == client_config(IMAGE, paths)
+
+
 async def test_a_key_that_is_none_is_refused(directory: Path) -> None:
     async with running(directory) as (_, client):
         with pytest.raises(MappingError, match="key of Ceph user node is not base64") as refused:

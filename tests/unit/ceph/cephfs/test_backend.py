@@ -201,7 +201,7 @@ async def test_without_a_cluster() -> None:
 
 @pytest.mark.parametrize("volume", [wanted().volume, STATIC], ids=["made", "by hand"])
 async def test_what_a_node_is_told(volume: Volume) -> None:
-    told = await backend(Ceph()).attachment(volume, {})
+    told = await backend(Ceph()).attachment(volume, {}, {})
     directory = {"subvolumeGroup": "csi", "subvolumeName": NAME}
     if volume.is_static:
         directory = {"staticVolume": "true", "rootPath": "/shared"}
@@ -209,13 +209,13 @@ async def test_what_a_node_is_told(volume: Volume) -> None:
     assert told == {"clusterID": "rook-ceph", "fsName": "myfs", **directory, **way}
     incomplete = replace(volume, attributes={**volume.attributes, "fsName": ""})
     with pytest.raises(BackendError, match="has no 'fsName'"):
-        await backend(Ceph()).attachment(incomplete, {})
+        await backend(Ceph()).attachment(incomplete, {}, {})
 
 
 async def test_a_client_is_evicted_also_when_the_volume_is_known_by_what_the_node_was_told() -> None:
     ceph = Ceph()
     found = backend(ceph)
-    told = await found.attachment(STATIC, {})
+    told = await found.attachment(STATIC, {}, {})
     for number, volume in enumerate((STATIC, Volume(driver=DRIVER, attributes=told))):
         client = f"10.0.0.7:0/{number}"
         ceph.sessions = [session(client, "/shared", host="a"), session("10.0.0.7:0/99", "/shared/too", host="b")]

@@ -322,7 +322,7 @@ async def test_a_volume_that_nobody_writes_shows_the_snapshot_itself(ceph: Ceph)
     assert found.identity(shown) not in (found.identity(volume()), found.identity(replace(shown, attributes={})))
     with pytest.raises(BackendError, match=r"shows the snapshot .*: it does not grow"):
         await found.expand(shown, 2 * GIB)
-    assert (await found.attachment(shown, {}))["fsName"] == "myfs"
+    assert (await found.attachment(shown, {}, {}))["fsName"] == "myfs"
 
     # What is a copy of it is one of the snapshot.
     copied = await whole(ceph, new(Source(volume=shown, size=GIB), COPY))

@@ -1,7 +1,9 @@
-"""librbd in memory: pools of images with snapshots, clones of format 2, metadata, the trash. It may die at any write.
+"""librbd in memory: pools of images with snapshots, clones of format 2, metadata, groups, the trash. It may die at any
+write.
 
 What a clone is while librbd makes it, and what becomes of snapshots and images that have clones, is as in librbd's own
-`CloneRequest`, `SnapshotRemoveRequest`, `DetachChildRequest` and `PreRemoveRequest`.
+`CloneRequest`, `SnapshotRemoveRequest`, `DetachChildRequest` and `PreRemoveRequest`; groups are as in `api/Group.cc`.
+Between its writes, clients may write to images (`Cluster.client`), but to none whose lock it holds.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from typing import Any, Self
 
 from controller.ceph.access.rados import CephError
 
-IN_TRASH = 2
+IN_GROUP, IN_TRASH = 1, 2
+INCOMPLETE, COMPLETE = 0, 1
+EXCLUSIVE_LOCK = 4
+ZERO = "\0"
 CREATED = datetime(2026, 1, 1)  # noqa: DTZ001  librbd's times have no zone
 
 
@@ -48,15 +53,37 @@ class ImageHasSnapshots(RbdError):  # noqa: N818
     number = errno.ENOTEMPTY
 
 
+class ObjectNotFound(RbdError):  # noqa: N818  of groups
+    number = errno.ENOENT
+
+
+class ObjectExists(RbdError):  # noqa: N818
+    number = errno.EEXIST
+
+
+class InGroup(RbdError):  # noqa: N818  librbd has no name for it
+    number = errno.EMLINK
+
+
 @dataclass
 class Snap:
-    """A snapshot; `clones`: the ids of images that it knows of as its clones."""
+    """A snapshot; `clones`: the ids of images that it knows of as its clones; `group`: whose it is."""
 
     name: str
     size: int
     data: str
     namespace: int = 0
     clones: set[str] = field(default_factory=set)
+    id: int = 0
+    group: str = ""
+
+
+@dataclass
+class Grouped:
+    """A group: the images in it, and the states of its snapshots by name."""
+
+    images: list[Stored] = field(default_factory=list)
+    snaps: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -73,6 +100,7 @@ class Stored:
     snaps: list[Snap] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
     watched: bool = False
+    group: str = ""
     clients: set[str] = field(default_factory=set)
     """Those that have it open for writing, "10.0.0.1:0/1"."""
     objects: list[str] = field(default_factory=list)
@@ -101,6 +129,7 @@ class Pool:
     id: int
     images: dict[str, Stored] = field(default_factory=dict)
     trash: dict[str, Stored] = field(default_factory=dict)
+    groups: dict[str, Grouped] = field(default_factory=dict)
     namespace: str = ""
     """The one that was asked for last; all have the same images."""
 
@@ -123,19 +152,23 @@ class Cluster:
     """A cluster; also a connection to it, and the module `rbd`."""
 
     ImageNotFound, ImageExists, ImageBusy, ImageHasSnapshots = ImageNotFound, ImageExists, ImageBusy, ImageHasSnapshots
+    ObjectNotFound, ObjectExists = ObjectNotFound, ObjectExists
 
     def __init__(self, *pools: str) -> None:
         self.pools = {name: Pool(self, name, number) for number, name in enumerate(pools, 1)}
         self.writes = 0
         self.crash_at: int | None = None
-        self.ids = itertools.count(1)
+        self.ids, self.snap_ids = itertools.count(1), itertools.count(1)
         self.by_id: dict[str, Stored] = {}
         self.most_parents = 0
         self.namespaces: set[str] = set()
+        self.client: Callable[[], None] = lambda: None
+        self.locked: list[Stored] = []
 
     def write(self) -> None:
         """One write of librbd's: it may be the last."""
         self.writes += 1
+        self.client()
         if self.writes == self.crash_at:
             self.crash_at = None
             raise CrashError
@@ -171,6 +204,29 @@ class Cluster:
 
     def Image(self, ioctx: Pool, name: str = "", **which: Any) -> Image:  # noqa: N802
         return Image(ioctx, name, **which)
+
+    def Group(self, ioctx: Pool, name: str) -> Group:  # noqa: N802
+        return Group(ioctx, name)
+
+    def group_create(self, ioctx: Pool, name: str) -> None:
+        if name in ioctx.groups:
+            raise ObjectExists
+        self.write()
+        ioctx.groups[name] = Grouped()
+
+    def group_remove(self, ioctx: Pool, name: str) -> None:
+        """As `rbd group rm`: with its snapshots, without its images. No error if there is none."""
+        if name not in ioctx.groups:
+            return
+        group = ioctx.groups[name]
+        for snap in list(group.snaps):
+            Group(ioctx, name).remove_snap(snap)
+        for image in list(group.images):
+            self.write()
+            image.group = ""
+            group.images.remove(image)
+        self.write()
+        del ioctx.groups[name]
 
     def create(self, ioctx: Pool, name: str, size: int, order: object, **_: object) -> None:
         if name in ioctx.images:
@@ -208,6 +264,8 @@ class Cluster:
     def _remove(self, image: Stored) -> None:
         if any(snap.namespace != IN_TRASH for snap in image.snaps):
             raise ImageHasSnapshots
+        if image.group:
+            raise InGroup
         if image.watched or image.clients:
             raise ImageBusy
         for snap in list(image.snaps):
@@ -249,9 +307,10 @@ class Cluster:
         del self.by_id[ioctx.trash.pop(image_id).id]
 
     def left(self) -> list[str]:
-        """All images, those in the trash included."""
+        """All images, those in the trash included, and all groups."""
         pools = self.pools.values()
-        return sorted(image.name for pool in pools for image in (*pool.images.values(), *pool.trash.values()))
+        images = [image.name for pool in pools for image in (*pool.images.values(), *pool.trash.values())]
+        return sorted([*images, *(f"group {name}" for pool in pools for name in pool.groups)])
 
 
 class Image:
@@ -303,6 +362,9 @@ class Image:
         clients = [*self.stored.clients, *(["10.0.0.1:0/1"] if self.stored.watched else [])]
         return [{"addr": f"v1:{client}"} for client in clients]
 
+    def get_name(self) -> str:
+        return self.stored.name
+
     def stat(self) -> dict[str, int]:
         return {"obj_size": 4}
 
@@ -311,32 +373,74 @@ class Image:
         self._cluster.write()
         self.stored.objects = [found for found in self.stored.objects if found.strip("0")]
 
+    def list_lockers(self) -> dict[str, Any]:
+        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
+
+    def list_snaps(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": snap.id,
+                "name": snap.name,
+                "namespace": snap.namespace,
+                **({"group": {"name": snap.group}} if snap.namespace == IN_GROUP else {}),
+            }
+            for snap in self.stored.snaps
+        ]
+
+    def create_snap(self, name: str, **of_group: Any) -> None:
+        if any(snap.name == name and snap.namespace != IN_TRASH for snap in self.stored.snaps):
+            raise ImageExists
+        self._cluster.write()
+        made = Snap(name, self.stored.size, self.stored.content(), id=next(self._cluster.snap_ids), **of_group)
+        self.stored.snaps.append(made)
+
+    def group(self) -> dict[str, Any]:
+        return {"pool": self.stored.pool.id if self.stored.group else -1, "name": self.stored.group}
+
+    def set_snap_by_id(self, number: int) -> None:
+        self.at = next(snap for snap in self.stored.snaps if snap.id == number)
+
     def diff_iterate(
         self,
         offset: int,
         length: int,
         from_snapshot: str | None,
-        call: Callable[[int, int, bool], None],
+        call: Callable[[int, int, bool], object],
         *,
         include_parent: bool,
         whole_object: bool,
     ) -> None:
-        assert (offset, from_snapshot, include_parent, whole_object) == (0, None, False, True)
+        assert (offset, include_parent, whole_object) == (0, False, True)
+        if from_snapshot is not None:
+            self._diff(self._snap(from_snapshot), call)
+            return
         for number, found in enumerate(self.stored.objects):
             call(4 * number, len(found), True)
         call(length, 4, False)
 
-    def list_lockers(self) -> dict[str, Any]:
-        return {"lockers": [("client.1", "auto 1", self.stored.owner)]} if self.stored.owner else {}
+    def _diff(self, before: Snap, call: Callable[[int, int, bool], object]) -> None:
+        """Byte by byte: objects are of that size here."""
+        now = self.at
+        assert now is not None
+        if before.id >= now.id:
+            raise RbdError("the diff begins after its end")
+        for at in range(max(len(before.data), len(now.data))):
+            if (byte := byte_of(now.data, at)) != byte_of(before.data, at):
+                call(at, 1, byte != ZERO)
 
-    def list_snaps(self) -> list[dict[str, Any]]:
-        return [{"name": snap.name, "namespace": snap.namespace} for snap in self.stored.snaps]
+    def read(self, offset: int, length: int) -> bytes:
+        data = self.at.data if self.at is not None else self.stored.content()
+        return "".join(byte_of(data, at) for at in range(offset, offset + length)).encode()
 
-    def create_snap(self, name: str) -> None:
-        if any(snap.name == name and snap.namespace != IN_TRASH for snap in self.stored.snaps):
-            raise ImageExists
+    def write(self, data: bytes, offset: int) -> None:
         self._cluster.write()
-        self.stored.snaps.append(Snap(name, self.stored.size, self.stored.content()))
+        has = self.stored.content().ljust(offset + len(data), ZERO)
+        self.stored.data = has[:offset] + data.decode() + has[offset + len(data) :]
+
+    def write_zeroes(self, offset: int, length: int) -> None:
+        self.write(ZERO.encode() * length, offset)
+
+    def flush(self) -> None: ...
 
     def remove_snap(self, name: str) -> None:
         snap = self._snap(name)
@@ -384,6 +488,64 @@ class Image:
 
     def metadata_list(self) -> list[tuple[str, str]]:
         return list(self.stored.metadata.items())
+
+
+class Group:
+    """What of `rbd.Group` is used."""
+
+    def __init__(self, ioctx: Pool, name: str) -> None:
+        self._ioctx, self._name, self._cluster = ioctx, name, ioctx.cluster
+
+    @property
+    def _group(self) -> Grouped:
+        if self._name not in self._ioctx.groups:
+            raise ObjectNotFound
+        return self._ioctx.groups[self._name]
+
+    def add_image(self, ioctx: Pool, name: str) -> None:
+        if name not in ioctx.images:
+            raise ObjectNotFound
+        image = ioctx.images[name]
+        if image.group not in ("", self._name):
+            raise ObjectExists
+        self._cluster.write()
+        if image not in self._group.images:
+            self._group.images.append(image)
+        self._cluster.write()
+        image.group = self._name
+
+    def list_snaps(self) -> list[dict[str, Any]]:
+        return [{"name": name, "state": state} for name, state in self._group.snaps.items()]
+
+    def create_snap(self, name: str) -> None:
+        """The images whose clients can be held are locked from before the first of their snapshots to the last."""
+        group = self._group
+        if name in group.snaps:
+            raise ObjectExists
+        self._cluster.write()
+        group.snaps[name] = INCOMPLETE
+        try:
+            self._cluster.locked = [image for image in group.images if image.features & EXCLUSIVE_LOCK]
+            for image in group.images:
+                with Image(image.pool, image.name) as opened:
+                    opened.create_snap(f".group.{name}", namespace=IN_GROUP, group=self._name)
+        finally:
+            self._cluster.locked = []
+        self._cluster.write()
+        group.snaps[name] = COMPLETE
+
+    def remove_snap(self, name: str) -> None:
+        for image in self._group.images:
+            for snap in [snap for snap in image.snaps if snap.group == self._name]:
+                self._cluster.write()
+                image.snaps.remove(snap)
+        self._cluster.write()
+        del self._group.snaps[name]
+
+
+def byte_of(data: str, at: int) -> str:
+    """A byte of an image: what was never written is zero."""
+    return data[at] if at < len(data) else ZERO
 
 
 def parents_of(image: Stored) -> int:

@@ -244,6 +244,9 @@ class Image:
     def get_parent_image_spec(self) -> dict[str, str]:
         raise NotFoundError
 
+    def group(self) -> dict[str, Any]:
+        return {"pool": -1, "name": ""}
+
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": watcher} for watcher in self._pool.watchers]
 
@@ -272,7 +275,7 @@ def on(pool: Pool, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
 
 
 async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = await on(Pool(), monkeypatch).attachment(IMAGE, {})
+    told = await on(Pool(), monkeypatch).attachment(IMAGE, {}, {})
     assert told == {
         "clusterID": "rook-ceph",
         "fsid": "f",
@@ -282,7 +285,7 @@ async def test_what_a_node_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         "imageFeatures": "5",
     }
     secure = on(Pool(), monkeypatch, clusters=(ceph_cluster(encryption={"enabled": True}),))
-    assert await secure.attachment(IMAGE, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
+    assert await secure.attachment(IMAGE, {}, {}) == {**told, "monitors": "10.0.0.1:3300", "msMode": "secure"}
 
 
 RADOS = a_namespace({"blockPoolName": "p"}, status={"phase": "Ready"})
@@ -310,7 +313,7 @@ async def test_a_volume_of_a_class_with_the_cluster_id_of_a_rados_namespace(monk
     assert found.identity(csi) == found.identity(volume) == f"rook-ceph/p/namespace-a/csi-vol-{UID}"
     pool.may_change.set()
     for known_by in (volume, csi):
-        told = await found.attachment(known_by, {})
+        told = await found.attachment(known_by, {}, {})
         assert place.items() <= told.items()
         assert await found.expand(known_by, 1) == 1 << 20
         assert await found.holders(known_by) == ()
@@ -326,7 +329,7 @@ async def test_of_the_implicit_namespace_volumes_are_in_none(monkeypatch: pytest
     plain = storage_class("rook.rbd.csi.ceph.com", clusterID="plain", pool="p")
     volume = found.describe(plain, UID, filesystem=True).volume
     await found.create(NewVolume(volume=volume, size=1, options={}))
-    told = await found.attachment(volume, {})
+    told = await found.attachment(volume, {}, {})
     assert (told["clusterID"], told.get("radosNamespace")) == ("rook-ceph", None)
     assert set(pool.namespaces) == {""}
     assert found.identity(volume) == f"rook-ceph/p/csi-vol-{UID}"
@@ -373,16 +376,16 @@ async def test_of_many_volumes_that_are_attached_one_asks(monkeypatch: pytest.Mo
     pool, maps, told = Pool(), ConfigMaps(), {"imageFeatures": "5"}
     found = on(pool, monkeypatch, config_maps=maps)
     for _ in range(100):
-        assert (await found.attachment(IMAGE, told))["monitors"] == "10.0.0.1:6789"
+        assert (await found.attachment(IMAGE, told, {}))["monitors"] == "10.0.0.1:6789"
     assert (pool.dumps, pool.opened) == (1, 0)
     maps.mons = "a=10.0.0.1:6789,b=10.0.0.2:6789"  # they have moved
-    await found.attachment(IMAGE, told)
+    await found.attachment(IMAGE, told, {})
     assert pool.dumps == 2
     pool.down = True
     await anyio.sleep(6)
     for _ in range(100):
         with pytest.raises(BackendError, match="the mons of the Ceph cluster of image p/i do not answer"):
-            await found.attachment(IMAGE, told)
+            await found.attachment(IMAGE, told, {})
     assert pool.dumps == 3
 
 
@@ -419,7 +422,7 @@ async def test_an_attribute_that_is_missing_or_wrong_is_named(
     found = on(Pool(), monkeypatch)
     volume = Volume(driver=DRIVER, attributes=attributes, handle="archive")
     with pytest.raises(BackendError, match=named):
-        await found.attachment(volume, {})
+        await found.attachment(volume, {}, {})
     assert await found.holders(volume) == (), "nobody can have opened it: it may be detached"
 
 

@@ -330,7 +330,7 @@ async def test_what_was_given_is_taken_back_though_its_driver_is_not_served_any_
 class Broken(FakeBackend):
     """A storage system with an error that nobody thought of."""
 
-    async def attachment(self, volume: Volume, told: Mapping[str, str]) -> Mapping[str, str]:
+    async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         raise KeyError("imageName")
 
 

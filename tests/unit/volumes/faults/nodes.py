@@ -24,6 +24,7 @@ from controller.agent.node.calls import Operations
 from controller.agent.node.clients import Clients
 from controller.agent.node.driver import Publish, Stage, VolumeError
 from controller.agent.node.leftovers import Leftovers, NodeVolumes, Wanted
+from controller.agent.node.problems import Problems
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.system.command import CommandError, Done
@@ -274,7 +275,8 @@ class Agent:
                 files = CephfsDriver(host.name, (Files(host),), clients, records, 0, health=health, runner=host.run)
                 for name, driver in ((RBD, Images(host, clients)), (CEPHFS, files)):
                     topology = Topology(host.server.client(), host.name)
-                    service = NodeService(host.name, name, driver, operations, topology)
+                    problems = Problems(self._report)
+                    service = NodeService(host.name, name, driver, operations, topology, problems)
                     self.services[name] = service
                     tasks.start_soon(Leftovers(service, self._wanted(name)).run)
                 with suppress(TransportError):

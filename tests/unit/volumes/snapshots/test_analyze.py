@@ -53,10 +53,25 @@ def actions(this: Any, seen: ContentObservation) -> list[object]:
         ),
         pytest.param(content(annotations={GROUP_HANDLE: "g"}), TAKEABLE, [], id="groups are taken together"),
         pytest.param(
-            content(annotations={GROUP_HANDLE: "g", BEING_DELETED: "yes"}, deleting=True),
+            content(annotations={GROUP_HANDLE: "g", BEING_DELETED: "yes"}, deleting=True, status=READY),
+            TAKEABLE,
+            [RELEASE],
+            id="and destroyed together",
+        ),
+        pytest.param(
+            content(annotations={GROUP_HANDLE: "g"}, deleting=True, status=READY),
             TAKEABLE,
             [],
-            id="and destroyed together",
+            id="a content of a group whose VolumeSnapshot is there",
+        ),
+        pytest.param(
+            content(annotations={GROUP_HANDLE: "g"}, status={"snapshotHandle": SNAPSHOT_HANDLE}),
+            ContentObservation(problem="no class"),
+            [FindSnapshot(SNAPSHOT_HANDLE)],
+            id="a snapshot-controller that tells only the handle",
+        ),
+        pytest.param(
+            content(annotations={GROUP_HANDLE: "g"}, status=READY), TAKEABLE, [], id="one that tells all is enough"
         ),
         pytest.param(content(**GONE, status=READY), TAKEABLE, [DESTROY, RELEASE], id="deletion"),
         pytest.param(
