@@ -94,6 +94,8 @@ def prepare(timetable: Timetable) -> Environment:
             for manifest in load(env.EXAMPLES / file):
                 environment.api.apply(manifest)
         snapshots.install(environment)
+        for manifest in load(env.EXAMPLES / "filesystem-snapshotclass.yaml"):
+            environment.api.apply(manifest)
         programs = binaries.ensure(*PROGRAMS)
         listed = subprocess.run([programs / "e2e.test", "--list-images"], check=True, capture_output=True, text=True)
         for wanted, image in standins(listed.stdout.split()).items():

@@ -50,20 +50,20 @@ def install(environment: Environment) -> None:
             environment.api.apply(manifest)
 
 
-def take(environment: Environment, namespace: str, name: str, claim: str) -> None:
+def take(environment: Environment, namespace: str, name: str, claim: str, *, snapshot_class: str = CLASS) -> None:
     """Take a snapshot of a claim, and wait until it is ready to use."""
-    ask(environment, namespace, name, claim)
+    ask(environment, namespace, name, claim, snapshot_class=snapshot_class)
     wait(environment, namespace, name)
 
 
-def ask(environment: Environment, namespace: str, name: str, claim: str) -> None:
+def ask(environment: Environment, namespace: str, name: str, claim: str, *, snapshot_class: str = CLASS) -> None:
     """Ask for a snapshot of a claim."""
     environment.api.apply(
         {
             "apiVersion": "snapshot.storage.k8s.io/v1",
             "kind": "VolumeSnapshot",
             "metadata": {"name": name, "namespace": namespace},
-            "spec": {"volumeSnapshotClassName": CLASS, "source": {"persistentVolumeClaimName": claim}},
+            "spec": {"volumeSnapshotClassName": snapshot_class, "source": {"persistentVolumeClaimName": claim}},
         }
     )
 

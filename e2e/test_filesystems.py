@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import filesystems, host, leftovers, pods
+from e2e import filesystems, host, leftovers, pods, snapshots
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -265,6 +265,100 @@ def test_the_client_of_a_node_that_is_out_of_service_is_evicted(
         environment.api.patch("Node", first, "", {"spec": {"taints": None}})
         host.run_on(first, "pkill", "-CONT", "-f", process)
     pods.delete(environment, namespace, "next")
+
+
+@pytest.fixture
+def classes(environment: Environment, filesystem: str) -> Iterator[str]:
+    """The examples' classes for volumes of the file system and for their snapshots, of one name; nothing is left."""
+    snapshots.install(environment)
+    found = [
+        *load(env.EXAMPLES / "filesystem-storageclass.yaml"),
+        *load(env.EXAMPLES / "filesystem-snapshotclass.yaml"),
+    ]
+    for manifest in found:
+        environment.api.apply(manifest)
+    (name,) = {manifest["metadata"]["name"] for manifest in found}
+    yield name
+
+    def look() -> None:
+        if left := filesystems.subvolumes(environment):
+            raise NotYetError(f"{', '.join(left)} to go")
+
+    eventually("all subvolumes to go", look, deadline=60)
+    for manifest in found:
+        environment.api.delete(manifest["kind"], name)
+
+
+def restore(environment: Environment, namespace: str, claim: str, snapshot: str, storage_class: str, mode: str) -> None:
+    """Ask for a volume of a snapshot."""
+    spec = {
+        "storageClassName": storage_class,
+        "accessModes": [mode],
+        "resources": {"requests": {"storage": "256Mi"}},
+        "dataSource": {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot},
+    }
+    meta = {"name": claim, "namespace": namespace}
+    environment.api.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+
+
+def forget(environment: Environment, namespace: str, claim: str) -> None:
+    """Delete a claim, and wait until its volume is gone."""
+    volume = pods.volume_of(environment, namespace, claim)["metadata"]["name"]
+    environment.api.delete("PersistentVolumeClaim", claim, namespace)
+    env.gone(environment, "PersistentVolumeClaim", claim, namespace)
+    env.gone(environment, "PersistentVolume", volume, deadline=120)
+
+
+def test_a_snapshot_is_restored_and_shown_whatever_becomes_of_its_source(
+    environment: Environment, classes: str, namespace: str
+) -> None:
+    here, there, _ = environment.workers
+    file = f"{pods.PATH}/file"
+    pods.claim(environment, namespace, "source", storage_class=classes, size="256Mi", access="ReadWriteMany")
+    pods.pod(environment, namespace, "writer", "source", node=here)
+    pods.wait(environment, namespace, "writer")
+    write = f"head -c 16M /dev/urandom | tee {file} | md5sum; sync {file}"
+    first = pods.shell(environment, namespace, "writer", write)
+    snapshots.take(environment, namespace, "monday", "source", snapshot_class=classes)
+    second = pods.shell(environment, namespace, "writer", write)
+
+    # A copy, and the snapshot itself for readers on two nodes, while the source has other data.
+    restore(environment, namespace, "restored", "monday", classes, "ReadWriteMany")
+    restore(environment, namespace, "shown", "monday", classes, "ReadOnlyMany")
+    pods.pod(environment, namespace, "restored", "restored", node=there)
+    for name, node in (("reader-a", here), ("reader-b", there)):
+        pods.pod(environment, namespace, name, "shown", node=node, read_only=True)
+    for name in ("restored", "reader-a", "reader-b"):
+        pods.wait(environment, namespace, name)
+        assert pods.shell(environment, namespace, name, f"md5sum < {file}") == first != second
+    assert pods.shell(environment, namespace, "writer", f"md5sum < {file}") == second
+    assert pods.shell(environment, namespace, "reader-a", f"touch {pods.PATH}/own 2>/dev/null || echo no") == "no"
+    assert len(filesystems.subvolumes(environment)) == 2, "what shows the snapshot has no subvolume"
+
+    # The source goes before its snapshot, which is kept while somebody shows it.
+    pods.delete(environment, namespace, "writer")
+    forget(environment, namespace, "source")
+    for name in ("restored", "reader-b"):
+        assert pods.shell(environment, namespace, name, f"md5sum < {file}") == first
+    environment.api.delete("VolumeSnapshot", "monday", namespace)
+
+    def refused() -> None:
+        fields = "involvedObject.kind=VolumeSnapshotContent,type=Warning"
+        events = environment.api.list("Event", "default", fields=fields)
+        if not any("shows the snapshot" in event["message"] for event in events):
+            raise NotYetError("an event that names who shows it")
+
+    eventually("the snapshot to be kept", refused, deadline=60)
+    assert pods.shell(environment, namespace, "reader-a", f"md5sum < {file}") == first
+    for name in ("reader-a", "reader-b"):
+        pods.delete(environment, namespace, name)
+    forget(environment, namespace, "shown")
+    env.gone(environment, "VolumeSnapshot", "monday", namespace, deadline=120)
+    assert len(filesystems.subvolumes(environment)) == 1
+    assert pods.shell(environment, namespace, "restored", f"md5sum < {file}") == first
+    pods.delete(environment, namespace, "restored")
+    forget(environment, namespace, "restored")
+    assert environment.api.list("VolumeSnapshotContent") == []
 
 
 def test_a_file_system_goes_only_when_nothing_is_in_it(environment: Environment, client: str) -> None:

@@ -20,7 +20,7 @@ from controller.csi.requests import require, uid_of
 from controller.csi.volumes import Asked, serving
 from controller.framework.text import brief
 from controller.runtime.leader import NotLeaderError
-from controller.volumes.backend import BackendError, ParameterError
+from controller.volumes.backend import BackendError, ParameterError, UnderWayError
 from informers import ApiError, IncompleteIndexError, TransportError
 
 if TYPE_CHECKING:
@@ -283,6 +283,8 @@ def status(error: Exception) -> tuple[grpc.StatusCode, str]:
             return grpc.StatusCode.INVALID_ARGUMENT, text
         case ApiError() if error.is_conflict or error.is_already_exists:
             return grpc.StatusCode.ABORTED, f"another call was faster: {text}"
+        case UnderWayError():  # the next call tells how far it is
+            return grpc.StatusCode.ABORTED, text
         case BackendError() | ApiError() | TransportError() | NotLeaderError() | IncompleteIndexError():
             return grpc.StatusCode.UNAVAILABLE, text
     return status_of(error)

@@ -31,10 +31,20 @@ type StepKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class Held:
+    """A step that may not be tried again yet.
+
+    Attributes:
+        action: Its action.
+        due: When it may, by the clock.
+        error: Its last error, or what it waits for.
+        under_way: It has not failed: what it has begun goes on.
+    """
+
     action: object
     due: float
     error: str
+    under_way: bool = False
 
 
 class LaneBackoff:
@@ -47,26 +57,24 @@ class LaneBackoff:
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or loop_clock()
         self._delays = ItemExponentialBackoff[StepKey](FIRST_RETRY, LAST_RETRY, jitter=JITTER)
-        self._failing: dict[StepKey, _Failed] = {}
+        self._failing: dict[StepKey, Held] = {}
         self._done: dict[StepKey, int] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to remember: lanes that failed, or steps that were done in the last look."""
         return bool(self._failing or self._done)
 
-    def held(self, key: StepKey, action: object) -> str:
-        """The last error of a step that may not be tried again yet; empty when it may.
+    def held(self, key: StepKey, action: object) -> Held | None:
+        """Why a step may not be tried again yet; None when it may.
 
         A step whose action is another than the one that failed may be tried at once: the spec may have been mended.
         """
         found = self._failing.get(key)
-        if found is None or found.action != action or self._clock() >= found.due:
-            return ""
-        return found.error
+        return None if found is None or found.action != action or self._clock() >= found.due else found
 
-    def failed(self, key: StepKey, action: object, error: str) -> None:
-        """Counts a failure of a step."""
-        self._failing[key] = _Failed(action, self._clock() + self._delays.when(key), error)
+    def failed(self, key: StepKey, action: object, error: str, *, under_way: bool = False) -> None:
+        """Counts a failure of a step, or a look at one that is under way."""
+        self._failing[key] = Held(action, self._clock() + self._delays.when(key), error, under_way)
 
     def succeeded(self, key: StepKey) -> None:
         """Forgets a step that was carried out."""

@@ -32,6 +32,8 @@ def journal(events: EventRecorder, resource: Resource, metadata: ObjectMeta) -> 
 
     def record(result: StepResult) -> None:
         step, failed = result.step, result.state is StepState.FAILED
+        if result.state is StepState.WAITING:  # under way: the status shows how far it is
+            return
         if failed:
             log.warning("Step failed", subject=step.subject, action=step.title, reason=step.reason, error=result.error)
         else:

@@ -10,7 +10,7 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -52,6 +52,13 @@ class StepState(StrEnum):
     NEEDS_CONSENT = "NeedsConsent"
     DONE = "Done"
     FAILED = "Failed"
+
+
+class UnderWayError(Exception):
+    """What an action has begun goes on elsewhere, and is not done yet. The message is what the step waits for.
+
+    It is no failure. The step waits, with the pauses of a lane that failed, and its action is the next question.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +119,7 @@ class Plan:
 class StepResult:
     """A step, its state, and its error if it failed.
 
-    `tried`: whether this look carried out its action. It is false for a failed step whose backoff has not passed yet.
+    `tried`: whether this look carried out its action. It is false for a step whose backoff has not passed yet.
     """
 
     step: Step
@@ -185,7 +192,7 @@ async def execute(
     Args:
         plan: The plan.
         handlers: The handler of each type of action.
-        record: Called at once with each step that is done or has failed, for events and metrics.
+        record: Called at once with each step that is done, under way or has failed, for events and metrics.
         lanes: The backoff of the object's lanes, which is updated. None: every lane is tried.
         only_observing: Carry out only steps that observe; the others are as in `preview`.
 
@@ -214,7 +221,7 @@ async def execute(
             results[index] = result = await _try(step, handlers, backoff)
             if record is not None and result.tried:
                 record(result)
-            if result.state is StepState.FAILED:
+            if result.state is not StepState.DONE:
                 return
 
     # Workers take lanes from one iterator: ten thousand lanes are not ten thousand tasks.
@@ -267,22 +274,39 @@ def conclude(outcome: Outcome, look_again: float | None) -> Result:
 
 
 async def _try(step: Step, handlers: Mapping[type, Handler], lanes: LaneBackoff) -> StepResult:
-    error = lanes.held(step.key, step.action)
-    if error:
-        return StepResult(step=step, state=StepState.FAILED, error=error)
-    error = await _carry_out(step, handlers)
+    held = lanes.held(step.key, step.action)
+    if held is not None:
+        return _unfinished(step, held.error, under_way=held.under_way)
+    try:
+        error = await _carry_out(step, handlers)
+    except UnderWayError as progress:
+        told = redact_text(str(progress))
+        lanes.failed(step.key, step.action, told, under_way=True)
+        return _unfinished(step, told, under_way=True, tried=True)
     if error:
         lanes.failed(step.key, step.action, error)
-        return StepResult(step=step, state=StepState.FAILED, error=error, tried=True)
+        return _unfinished(step, error, tried=True)
     lanes.succeeded(step.key)
     return StepResult(step=step, state=StepState.DONE, tried=True)
 
 
+def _unfinished(step: Step, why: str, *, under_way: bool = False, tried: bool = False) -> StepResult:
+    if under_way:
+        return StepResult(step=replace(step, waits_for=why), state=StepState.WAITING, tried=tried)
+    return StepResult(step=step, state=StepState.FAILED, error=why, tried=tried)
+
+
 async def _carry_out(step: Step, handlers: Mapping[type, Handler]) -> str:
-    """Carries out an action. Returns its error; empty if it is done."""
+    """Carries out an action. Returns its error; empty if it is done.
+
+    Raises:
+        UnderWayError: It has begun, and goes on.
+    """
     try:
         with anyio.move_on_after(step.deadline) as scope:
             await handlers[type(step.action)](step.action)
+    except UnderWayError:
+        raise
     except Exception as error:  # an error of an action concerns its lane only, and is in the outcome
         if is_lost(error):
             raise

@@ -6,11 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from controller.framework import plan
+
 if TYPE_CHECKING:
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime.kube import CsiVolumeSource, StorageClass
     from controller.volumes.capabilities import Capabilities
     from controller.volumes.places import Place
+
+
+SHOWN_SNAPSHOT = "backingSnapshotID"
+"""The attribute of a volume that is a view of a snapshot, as by Ceph's CSI driver: the snapshot's handle."""
 
 
 class BackendError(Exception):
@@ -19,6 +25,10 @@ class BackendError(Exception):
 
 class GoneError(BackendError):
     """The storage system that had the volume is not there any more."""
+
+
+class UnderWayError(BackendError, plan.UnderWayError):
+    """The storage system has begun, and goes on by itself: asking again tells how far it is, as the message does."""
 
 
 class ParameterError(Exception):
@@ -44,6 +54,11 @@ class Volume:
     def is_static(self) -> bool:
         """Whether it was made by hand, by an attribute of Ceph's CSI driver: then it is kept."""
         return self.attributes.get("staticVolume", "").lower() == "true"
+
+    @property
+    def shows(self) -> str:
+        """The handle of the snapshot that it shows, of which it has no copy; empty: it has data of its own."""
+        return self.attributes.get(SHOWN_SNAPSHOT, "")
 
 
 def volume_from(source: CsiVolumeSource) -> Volume:
@@ -75,12 +90,14 @@ class NewVolume:
         size: Its bytes at least.
         options: `Description.options`.
         source: What it begins as a copy of, where `Capabilities.sources` has its kind; None: it begins empty.
+        read_only: Nobody is to write to it. So a snapshot may be shown as it is (`Volume.shows`).
     """
 
     volume: Volume
     size: int
     options: Mapping[str, str]
     source: Source | None = None
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +107,7 @@ class Created:
     Attributes:
         handle: Its CSI volume handle.
         size: Its real size in bytes.
-        attributes: What is known of it only now, beside `Volume.attributes`; such as its path.
+        attributes: What is known of it only now, beside `Volume.attributes`; such as its path, or what it shows.
     """
 
     handle: str
@@ -103,7 +120,7 @@ class Snapshot:
     """A snapshot that exists, and of which volumes can be made.
 
     Attributes:
-        size: The bytes that the volume had: those that are made of it have as many at least.
+        size: The bytes that the volume had: those that are made of it have as many at least. 0: that is not known.
         created: When it was taken, in nanoseconds since 1970.
     """
 
@@ -236,15 +253,21 @@ class VolumeBackend(Protocol):
         ...
 
     async def create(self, wanted: NewVolume) -> Created:
-        """Makes a volume; one that is there already is returned."""
+        """Makes a volume; one that is there already is returned.
+
+        Raises:
+            UnderWayError: It is being copied.
+        """
         ...
 
     async def delete(self, volume: Volume) -> None:
         """Destroys a volume; one that is not there is no error. The caller has made sure that nobody needs it.
 
-        One that is being copied is not destroyed before that has ended.
+        One that is being copied is not destroyed before that has ended. One that is itself a copy, and not whole yet,
+        is destroyed.
 
         Raises:
+            UnderWayError: Its copying is being stopped.
             GoneError: There is no storage system to ask.
         """
         ...
@@ -349,6 +372,18 @@ class Snapshots(Protocol):
             driver: The CSI driver that serves it.
             handle: Its handle.
             volume: What it was taken of; None: that is not known.
+
+        Raises:
+            GoneError: There is no storage system to ask.
+        """
+        ...
+
+    async def abandon(self, volume: Volume, source: Source) -> None:
+        """Takes away what is left at its source of making a copy that nobody wants any more.
+
+        Args:
+            volume: The copy, which is destroyed already.
+            source: What it was to be a copy of.
 
         Raises:
             GoneError: There is no storage system to ask.

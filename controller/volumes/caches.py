@@ -19,6 +19,7 @@ from controller.runtime.kube import (
     VolumeAttachment,
 )
 from controller.volumes.attributes.kinds import VolumeAttributesClass
+from controller.volumes.backend import volume_from
 from controller.volumes.claims.objects import class_name
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.groups.kinds import VolumeGroupSnapshotClass, VolumeGroupSnapshotContent, snapshot_handles
@@ -49,6 +50,15 @@ BY_IDENTITY = "identity"
 
 BY_HANDLE = "handle"
 """The index of PersistentVolumes by CSI driver and handle: by `handle_key`."""
+
+BY_DRIVER = "driver"
+"""The index of PersistentVolumes by CSI driver: by `drivers_of`."""
+
+BY_SHOWN = "shown"
+"""The index of PersistentVolumes by the handle of the snapshot that they show: by `shown_by`."""
+
+BY_SOURCE = "source"
+"""The index of claims by the claim, "namespace/name", that they are to be a copy of: by `copied_by`."""
 
 BY_SNAPSHOT = "snapshot"
 """The index of VolumeSnapshotContents by the handle of the snapshot."""
@@ -101,8 +111,9 @@ class Caches:
     """What the API server has of volumes.
 
     Attributes:
-        claims: All claims of the cluster, with the indexes `BY_CLASS` and `BY_ATTRIBUTES`.
-        volumes: All PersistentVolumes, with the indexes `BY_IDENTITY` and `BY_HANDLE`.
+        claims: All claims of the cluster, with the indexes `BY_CLASS`, `BY_SOURCE` and `BY_ATTRIBUTES`.
+        volumes: All PersistentVolumes, with the indexes `BY_IDENTITY`, `BY_HANDLE`, `BY_DRIVER` and
+            `BY_SHOWN`.
         classes: All StorageClasses.
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
         nodes: All nodes, with the index `BY_ADDRESS`.
@@ -140,6 +151,9 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
         reports=reports_of(informers, namespace),
     )
     caches.claims.add_index(BY_CLASS, lambda claim: (class_name(claim),))
+    caches.claims.add_index(BY_SOURCE, copied_by)
+    caches.volumes.add_index(BY_DRIVER, drivers_of)
+    caches.volumes.add_index(BY_SHOWN, shown_by)
     caches.claims.add_index(BY_ATTRIBUTES, attributes_classes)
     caches.volumes.add_index(BY_IDENTITY, drivers.identities)
     caches.volumes.add_index(BY_HANDLE, handles_of)
@@ -195,3 +209,22 @@ def handles_of(volume: PersistentVolume) -> tuple[str, ...]:
     """What the index `BY_HANDLE` has: nothing for a PersistentVolume that no CSI driver serves."""
     csi = volume.spec.csi
     return (handle_key(csi.driver, csi.volume_handle),) if csi is not None else ()
+
+
+def drivers_of(volume: PersistentVolume) -> tuple[str, ...]:
+    """What the index `BY_DRIVER` has: nothing for a PersistentVolume that no CSI driver serves."""
+    return (volume.spec.csi.driver,) if volume.spec.csi is not None else ()
+
+
+def shown_by(volume: PersistentVolume) -> tuple[str, ...]:
+    """What the index `BY_SHOWN` has: nothing for a PersistentVolume with data of its own."""
+    csi = volume.spec.csi
+    return (shown,) if csi is not None and (shown := volume_from(csi).shows) else ()
+
+
+def copied_by(claim: PersistentVolumeClaim) -> tuple[str, ...]:
+    """What the index `BY_SOURCE` has: nothing for a claim that is no copy of another."""
+    reference = claim.spec.data_source_ref or claim.spec.data_source
+    if reference is None or reference.kind != "PersistentVolumeClaim":
+        return ()
+    return (f"{claim.metadata.namespace}/{reference.name}",)

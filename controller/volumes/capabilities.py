@@ -34,6 +34,7 @@ class Capabilities:
         expands: When volumes grow.
         nodes_expand: Whether a node has something to do about a volume that has grown, as for a file system on it.
         sources: The kinds of objects of which a new volume can be a copy, "PersistentVolumeClaim", "VolumeSnapshot".
+        shows_snapshots: Whether volumes may show a snapshot of which they have no copy (`Volume.shows`).
         shared: Whether a volume is part of a file system that others than nodes may have open, and that itself keeps
             writers apart: who has one open matters only where one node may have it, and a client for which no node
             accounts is never fenced.
@@ -51,6 +52,7 @@ class Capabilities:
     expands: Expansion = "online"
     nodes_expand: bool = True
     sources: tuple[str, ...] = ()
+    shows_snapshots: bool = False
     shared: bool = False
     knows_room: bool = False
     fs_group: Literal["File", "ReadWriteOnceWithFSType", "None"] = "File"

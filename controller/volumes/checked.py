@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from informers import Client, Informer, Resource
 
 CHECKED = "volumes.rook.io/checked"
-"""The annotation of what is about to be destroyed with what it stands for: the version at which that was checked."""
+"""The annotation of what is about to be destroyed with what it stands for, or of another object of its resource: the
+version at which that was checked.
+"""
 
 REACHED_WITHIN = 30.0
 """Seconds for the cache to show a write; it takes moments while the watch works."""
@@ -28,7 +30,7 @@ async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: 
     Args:
         client: Writes the note.
         resource: The resource, which has no namespaces.
-        found: The object that is to be destroyed, as the API server had it just now.
+        found: The object that is to be destroyed, or any other of the resource, as the API server had it just now.
         cache: Watches all objects of the resource.
 
     Raises:
@@ -44,6 +46,6 @@ async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: 
         await cache.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
     except TimeoutError:
         raise BackendError(
-            f"{resource.kind} {found.name} is not destroyed: the cache of {resource.kind}s did not show within "
+            f"nothing is destroyed: the cache of {resource.kind}s did not show within "
             f"{REACHED_WITHIN:g} s what there is"
         ) from None

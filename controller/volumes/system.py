@@ -25,6 +25,7 @@ from controller.volumes.caches import (
     BY_VOLUME,
     attributes_cache_of,
     caches_of,
+    copied_by,
     group_caches_of,
     handle_key,
     snapshot_caches_of,
@@ -50,7 +51,13 @@ if TYPE_CHECKING:
 
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
-    from controller.runtime.kube import Node, PersistentVolume, StorageClass, VolumeAttachment
+    from controller.runtime.kube import (
+        Node,
+        PersistentVolume,
+        PersistentVolumeClaim,
+        StorageClass,
+        VolumeAttachment,
+    )
     from controller.runtime.reconciler import Reconciler
     from controller.volumes.caches import Caches
     from controller.volumes.groups.kinds import VolumeGroupSnapshotClass
@@ -137,6 +144,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
         ]
 
     serving.claims.watch(caches.claims)
+    serving.claims.watch(caches.claims, _source_of)
     serving.claims.watch(caches.volumes, _claim_of)
     serving.claims.watch(caches.classes, serving.claims_of)
     serving.volumes.watch(caches.volumes)
@@ -239,6 +247,11 @@ def _controller(name: str, reconciler: Reconciler, *, workers: int = WORKERS) ->
 def _claim_of(volume: PersistentVolume) -> Iterable[Request]:
     claim = volume.spec.claim_ref
     return () if claim is None else (Request(claim.namespace, claim.name),)
+
+
+def _source_of(claim: PersistentVolumeClaim) -> Iterable[Request]:
+    """The claim that a claim is a copy of: it may go when the copy is made."""
+    return [Request(*name.split("/")) for name in copied_by(claim)]
 
 
 def _schedule_changed(delta: Delta[StorageClass]) -> bool:

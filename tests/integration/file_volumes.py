@@ -16,6 +16,7 @@ from controller.volumes.backend import (
     Holder,
     NewVolume,
     Snapshot,
+    Source,
     Volume,
 )
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
@@ -117,6 +118,9 @@ class FileBackend:
 
     async def destroy(self, driver: str, handle: str, volume: Volume | None) -> None:
         (self.directory / handle).unlink(missing_ok=True)
+
+    async def abandon(self, volume: Volume, source: Source) -> None:
+        """A copy is made at once: it leaves nothing at its source."""
 
     def _file(self, volume: Volume) -> Path:
         return self.directory / volume.attributes["imageName"]

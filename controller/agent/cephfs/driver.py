@@ -17,6 +17,7 @@ import structlog
 from controller.agent.cephfs.health import Health, State
 from controller.agent.cephfs.mounters import FuseMounter, KernelMounter
 from controller.agent.cephfs.records import Record, Records
+from controller.agent.cephfs.snapshot import shown
 from controller.agent.cephfs.volume import asked_of
 from controller.agent.node.calls import CsiError
 from controller.agent.node.driver import UnavailableError
@@ -111,7 +112,13 @@ class CephfsDriver:
         if record is not None:
             await self._take_away(record, force=dead)
         mounter = await self._choose(asked)
-        record = Record(volume=stage.volume, target=stage.path, directory=str(asked.directory), mounter=mounter.name)
+        record = Record(
+            volume=stage.volume,
+            target=stage.path,
+            directory=str(asked.directory),
+            mounter=mounter.name,
+            snapshot=asked.snapshot,
+        )
         await self._records.put(record)
         try:
             await anyio.Path(stage.path).mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -131,7 +138,7 @@ class CephfsDriver:
             await self._take_away(record, force=dead)
 
     async def publish(self, publish: Publish) -> None:
-        """Binds what is staged."""
+        """Binds what is staged, or what it was at a snapshot."""
         problem = await self.problem(publish.volume)
         if problem is None:
             raise not_staged(publish)
@@ -141,7 +148,9 @@ class CephfsDriver:
                 f"I/O on volume {publish.volume} fails on node {self._node}: {problem}; "
                 "one that is dead is mounted anew once no pod of this node uses it",
             )
-        await publish_directory(self._run, publish)
+        record = await self._records.find(publish.volume)
+        within = await shown(publish, record.snapshot) if record is not None and record.snapshot else ""
+        await publish_directory(self._run, publish, within)
 
     async def unpublish(self, volume: str, path: str) -> None:
         """Takes the bind mount away. What is staged stays, so nothing is lost by not waiting for it."""
@@ -192,7 +201,8 @@ class CephfsDriver:
         """Two volumes of one handle cannot be told apart: the second waits for the end of the first."""
         if mounts.at(record.target, await mounts.table()) is None:
             return
-        if record.directory != str(asked.directory) or record.target != stage.path:
+        is_same = (record.directory, record.snapshot) == (str(asked.directory), asked.snapshot)
+        if not is_same or record.target != stage.path:
             raise CsiError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f"volume {stage.volume} is {asked.directory}, to be staged at {stage.path}, and another volume of the "

@@ -27,6 +27,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         target: Where it is staged.
         directory: What it is, "myfs:/volumes/csi/csi-vol-1/5d1f".
         mounter: By what it is mounted: "kernel" or "fuse".
+        snapshot: The snapshot of the directory that pods see; empty: they see the directory itself.
         abandoned: Its stage failed, and it could not be taken away then.
     """
 
@@ -34,6 +35,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     directory: str
     mounter: str
+    snapshot: str = ""
     abandoned: bool = False
 
     def as_abandoned(self) -> Record:

@@ -22,6 +22,9 @@ MOUNTERS = ("", "kernel", "fuse")
 
 _ADMIN, _USER = ("adminID", "adminKey"), ("userID", "userKey")
 
+_SNAPSHOT_ROOT, _SNAPSHOT_NAME = "snapshotRoot", "snapshotName"
+"""Attributes of a volume that shows a snapshot: the directory that was taken, and the snapshot's name."""
+
 _RESERVED = frozenset(
     ("name", "secret", "secretfile", "key", "fs", "mds_namespace", "mon_addr", "fsid", "conf", "keyfile", "keyring")
 )
@@ -38,6 +41,7 @@ class Asked:
         mounter: One of `MOUNTERS`.
         kernel: Mount options for the kernel's client.
         fuse: Mount options for ceph-fuse.
+        snapshot: The snapshot of the directory that pods see, read-only; empty: they see the directory itself.
     """
 
     directory: Directory
@@ -45,6 +49,7 @@ class Asked:
     mounter: str
     kernel: tuple[str, ...]
     fuse: tuple[str, ...]
+    snapshot: str = ""
 
 
 def asked_of(stage: Stage) -> Asked:
@@ -61,8 +66,9 @@ def asked_of(stage: Stage) -> Asked:
             stage,
             "publish_context['monitors'] is empty: expected it from the VolumeAttachment's status.attachmentMetadata",
         )
-    path_key = "rootPath" if static else "subvolumePath"
-    for key in ("fsName", path_key):
+    shows = not static and _SNAPSHOT_ROOT in attributes
+    path_key = "rootPath" if static else _SNAPSHOT_ROOT if shows else "subvolumePath"
+    for key in ("fsName", path_key, *((_SNAPSHOT_NAME,) if shows else ())):
         if not attributes.get(key):
             raise _wrong(stage, f"volumeAttributes has no {key}: expected it in the PersistentVolume's spec.csi")
     filesystem, path = attributes["fsName"], attributes[path_key]
@@ -74,6 +80,9 @@ def asked_of(stage: Stage) -> Asked:
             f"volumeAttributes {path_key} is {path!r}: expected an absolute path without '..', space, comma, semicolon "
             "and number sign",
         )
+    snapshot = attributes[_SNAPSHOT_NAME] if shows else ""
+    if shows and not re.fullmatch(r"(?!\.\.?$)[A-Za-z0-9_.-]+", snapshot):
+        raise _wrong(stage, f"volumeAttributes {_SNAPSHOT_NAME} is {snapshot!r}: expected the name of a snapshot")
     mounter, mode = attributes.get("mounter", ""), stage.told.get("msMode", "")
     if mounter not in MOUNTERS:
         raise _wrong(stage, f"StorageClass parameter mounter is {mounter!r}: expected kernel, fuse, or nothing")
@@ -92,6 +101,7 @@ def asked_of(stage: Stage) -> Asked:
         mounter=mounter,
         kernel=_options(stage, "kernelMountOptions"),
         fuse=_options(stage, "fuseMountOptions"),
+        snapshot=snapshot,
     )
 
 
@@ -107,7 +117,7 @@ def _options(stage: Stage, key: str) -> tuple[str, ...]:
                     f"{source} has {option.partition('=')[0]!r}: expected no space, and none that names a user, "
                     "a key or a file system",
                 )
-    read_only = ("ro",) if stage.access.read_only else ()
+    read_only = ("ro",) if stage.access.read_only or _SNAPSHOT_ROOT in stage.attributes else ()
     return tuple(dict.fromkeys(option for option in (*found, *stage.access.options, *read_only) if option))
 
 

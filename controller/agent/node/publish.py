@@ -30,8 +30,13 @@ _STAT_DEADLINE = 10.0
 _FORCED_UNMOUNT_DEADLINE = 60.0
 
 
-async def publish_directory(run: Runner, publish: Publish) -> None:
+async def publish_directory(run: Runner, publish: Publish, within: str = "") -> None:
     """Binds the staged file system to where a pod is to see it.
+
+    Args:
+        run: Runs the system's tools.
+        publish: What is to be published.
+        within: The directory of the staged file system that the pod is to see; empty: all of it.
 
     Raises:
         CsiError: It is not staged, something else is there, or it is for one pod and another has it.
@@ -49,7 +54,8 @@ async def publish_directory(run: Runner, publish: Publish) -> None:
     same = (staged.device, staged.root)
     refuse_second_pod(publish, (m.target for m in table if (m.device, m.root) == same and m.target != publish.staged))
     await anyio.Path(publish.path).mkdir(parents=True, exist_ok=True, mode=0o750)
-    await mounts.bind(run, publish.staged, publish.path, options=("ro",) if publish.read_only else ())
+    source = f"{publish.staged}/{within}" if within else publish.staged
+    await mounts.bind(run, source, publish.path, options=("ro",) if publish.read_only else ())
 
 
 async def unpublish(run: Runner, path: str, *, force: bool) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
 from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
-from controller.ceph.access.filesystems import parse
-from controller.ceph.access.rados import CephError
-from controller.ceph.cephfs import sessions, subvolumes
+from controller.ceph.cephfs import removal, sessions, subvolumes
+from controller.ceph.cephfs.calls import Calls, FilesystemMissingError, told
+from controller.ceph.cephfs.snapshots import CephfsSnapshots
 from controller.ceph.cephfs.volumes import SUFFIX, IncompleteError, check, describe, named, place_of, subvolume_of
 from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
 from controller.ceph.csi.volumes import handle
@@ -22,7 +21,7 @@ from controller.volumes.backend import BackendError, Created, Description, GoneE
 from controller.volumes.capabilities import FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from controller.ceph.access.filesystems import FilesystemState
     from controller.ceph.access.rados import Connections, RadosCluster
@@ -33,19 +32,20 @@ if TYPE_CHECKING:
     from controller.volumes.system import VolumeControllers
     from informers import Informer
 
-CAPABILITIES = Capabilities(access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS, MANY)}, nodes_expand=False, shared=True)
+CAPABILITIES = Capabilities(
+    access_modes={FILESYSTEM: (ONCE, ONCE_POD, READERS, MANY)},
+    nodes_expand=False,
+    sources=("PersistentVolumeClaim", "VolumeSnapshot"),
+    shows_snapshots=True,
+    shared=True,
+)
 """What subvolumes can be: directories that any number of nodes may write to."""
-
 
 _EVICTION_WAITS = (0.0, 0.5, 0.5, 1.0, 2.0, 4.0)
 """Seconds before each look whether a client that is on the blocklist has a session still."""
 
 _DIRECTORY = ("staticVolume", "rootPath", "subvolumeGroup", "subvolumeName", "subvolumePath")
 """Attributes that say which directory a volume is: a node's attachment outlives the PersistentVolume."""
-
-
-class FilesystemMissingError(BackendError):
-    """There is no file system of that name, and so no volume in it."""
 
 
 class CephfsBackend:
@@ -58,6 +58,9 @@ class CephfsBackend:
         config_maps: The ConfigMaps of their namespaces.
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace.
+
+    Attributes:
+        snapshots: Snapshots of its volumes.
     """
 
     name = "cephfs"
@@ -72,10 +75,11 @@ class CephfsBackend:
         namespaces: Collection[str] | None,
         home: str,
     ) -> None:
-        self._connections = connections
         self._drivers = Drivers(SUFFIX, clusters, namespaces, home)
         self._ways = Ways(clusters, config_maps)
         self._filesystems = filesystems
+        self._calls = Calls(connections, self._drivers)
+        self.snapshots = CephfsSnapshots(self._calls)
 
     def knows(self, driver: str) -> bool:
         """By the end of its name."""
@@ -108,38 +112,54 @@ class CephfsBackend:
         return not volume.is_static and subvolume_of(volume).name.endswith(claim_uid)
 
     async def create(self, wanted: NewVolume) -> Created:
-        """Makes the subvolume, its size as quota. One that is there is kept as it is, but never smaller."""
-        volume = wanted.volume
+        """Makes the subvolume, its size as quota, empty or as a copy. One that is there is kept, but never smaller.
+
+        Volumes that nobody writes to show a snapshot as it is, unless the class says otherwise.
+        """
+        volume, source = wanted.volume, wanted.source
         cluster, state = await self._asked(volume)
         subvolume, namespace = subvolume_of(volume), volume.attributes["clusterID"]
         filesystem = self._filesystems.get(namespace, subvolume.filesystem)
         if filesystem is not None and filesystem.metadata.deletion_timestamp is not None:
             raise BackendError(f"CephFilesystem {namespace}/{subvolume.filesystem} is being deleted")
-        with _told(volume):
-            found = await subvolumes.make(cluster, subvolume, wanted.size, wanted.options)
-        return Created(
-            handle=handle(namespace, state.fscid, subvolume.name[-36:]),
-            size=wanted.size if found.quota is None else found.quota,
-            attributes={"subvolumePath": found.path},
-        )
+        name = handle(namespace, state.fscid, subvolume.name[-36:])
+        if source is not None and source.is_snapshot and wanted.read_only and _may_show(wanted):
+            shown = await self.snapshots.show(volume, source)
+            if shown is not None:
+                return Created(handle=name, size=wanted.size, attributes=shown)
+        if source is not None:
+            found = await self.snapshots.make(wanted, source)
+        else:
+            with told(named(volume)):
+                found = await subvolumes.make(cluster, subvolume, wanted.size, wanted.options)
+        size = wanted.size if found.quota is None else found.quota
+        return Created(handle=name, size=size, attributes={"subvolumePath": found.path})
 
     async def delete(self, volume: Volume) -> None:
-        """Removes the subvolume; nothing is left of one whose file system is gone."""
+        """Removes the subvolume; nothing is left of one whose file system is gone.
+
+        Snapshots of VolumeSnapshots stay until these go. A volume that shows a snapshot has nothing of its own.
+        """
+        if volume.shows:
+            return
         if volume.is_static:
             raise BackendError(f"{named(volume)} was made by hand: it is never removed")
         try:
             cluster, _ = await self._asked(volume)
         except FilesystemMissingError:
             return
-        with _told(volume):
-            await subvolumes.remove(cluster, subvolume_of(volume))
+        with told(named(volume)):
+            await removal.remove(cluster, subvolume_of(volume))
+        self.snapshots.forget(volume)
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Raises the quota. Clients that have it mounted follow by themselves."""
         if volume.is_static:
             raise BackendError(f"{named(volume)} was made by hand: its quota is not changed")
+        if volume.shows:
+            raise BackendError(f"volume {volume.handle} shows the snapshot {volume.shows}: it does not grow")
         cluster, _ = await self._asked(volume)
-        with _told(volume):
+        with told(named(volume)):
             found = await subvolumes.grow(cluster, subvolume_of(volume), size)
         return size if found.quota is None else found.quota
 
@@ -175,11 +195,17 @@ class CephfsBackend:
         return {"clusterID": namespace, "fsName": volume.attributes["fsName"], **directory, **way.told(node)}
 
     def _cluster(self, volume: Volume) -> RadosCluster:
-        return self._drivers.cluster(volume.attributes.get("clusterID", ""), named(volume), self._connections)
+        return self._calls.cluster(volume.attributes.get("clusterID", ""), named(volume))
 
     async def _sessions(self, volume: Volume) -> tuple[Session, ...]:
-        """The sessions at a volume's directory; none of one of which nothing says where it is."""
-        return sessions.of_directory(await self._all_sessions(volume), place_of(volume).partition(":")[2])
+        """The sessions at a volume's directory; none of one of which nothing says where it is.
+
+        Whoever has mounted just the directory around the data, where this is not the volume's own, sees a snapshot.
+        """
+        place = place_of(volume).partition(":")[2]
+        found = sessions.of_directory(await self._all_sessions(volume), place)
+        own = "" if volume.is_static else volume.attributes.get("subvolumePath", "")
+        return found if own in ("", place) else tuple(session for session in found if session.root != place)
 
     async def _all_sessions(self, volume: Volume) -> tuple[Session, ...]:
         """The sessions of a volume's file system.
@@ -191,34 +217,17 @@ class CephfsBackend:
             cluster, state = await self._asked(volume)
         except (FilesystemMissingError, IncompleteError, GoneError):
             return ()  # with the file system, nothing is left that could be written to twice
-        with _told(volume):
+        with told(named(volume)):
             return await sessions.sessions(cluster, volume.attributes["fsName"], state)
 
     async def _asked(self, volume: Volume) -> tuple[RadosCluster, FilesystemState]:
-        """The cluster of a volume, and the state of its file system, which is served: else the mgr would wait for that.
-
-        Raises:
-            FilesystemMissingError: There is no such file system.
-            BackendError: No MDS daemon serves it, or the mons do not answer.
-        """
+        """The cluster of a volume, and the state of its file system: see `Calls.served`."""
         check(volume)
-        cluster, name = self._cluster(volume), volume.attributes["fsName"]
-        with _told(volume):
-            state = parse(await cluster.mon("fs dump")).filesystems.get(name)
-        if state is None:
-            raise FilesystemMissingError(f"{named(volume)}: file system {name!r} (fsName) does not exist")
-        if not state.active:
-            raise BackendError(f"{named(volume)}: no MDS daemon of file system {name} is active")
-        return cluster, state
+        return await self._calls.served(volume.attributes["clusterID"], volume.attributes["fsName"], named(volume))
 
 
-@contextmanager
-def _told(volume: Volume) -> Iterator[None]:
-    """Errors of Ceph's name the volume."""
-    try:
-        yield
-    except CephError as error:
-        raise BackendError(f"{named(volume)}: {error}") from error
+def _may_show(wanted: NewVolume) -> bool:
+    return wanted.options.get("backingSnapshot") != "false"
 
 
 def register(manager: Manager, settings: Settings, connections: Connections, volumes: VolumeControllers) -> None:
@@ -228,7 +237,8 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     filesystems = informers.informer(resource_of(CEPH_FILESYSTEM), CephFilesystem)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     home = settings.operator_namespace
-    volumes.drivers.add(CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters), home))
+    backend = CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters), home)
+    volumes.drivers.add(backend, backend.snapshots)
     volumes.claims.watch(filesystems, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
 
 

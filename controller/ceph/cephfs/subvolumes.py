@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.rados import CephError
 from controller.volumes.backend import BackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from controller.ceph.access.rados import Cluster
     from controller.ceph.cephfs.volumes import Subvolume
 
 MODE = "777"
 """Of the directory, as by Ceph's CSI driver: whoever runs in the pod may write."""
-
-_SOME = 5
-"""Snapshots that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +32,7 @@ async def find(ceph: Cluster, subvolume: Subvolume) -> Found | None:
     Raises:
         CephError: The mgr does not answer, or refuses it.
     """
-    try:
-        info = await ceph.mgr("fs subvolume info", **_named(subvolume))
-    except CephError as error:
-        if error.is_not_found:
-            return None
-        raise
+    info = await _info(ceph, subvolume)
     if not info.get("path"):
         return None
     quota = info["bytes_quota"]
@@ -60,7 +51,7 @@ async def make(ceph: Cluster, subvolume: Subvolume, size: int, options: Mapping[
     if found is not None:
         return await _grown(ceph, subvolume, found, size)
     layout = {"pool_layout": options["pool"]} if options.get("pool") else {}
-    await ceph.mgr("fs subvolume create", **_named(subvolume), size=size, mode=MODE, **layout)
+    await ceph.mgr("fs subvolume create", **arguments(subvolume), size=size, mode=MODE, **layout)
     return await _there(ceph, subvolume)
 
 
@@ -74,30 +65,57 @@ async def grow(ceph: Cluster, subvolume: Subvolume, size: int) -> Found:
     return await _grown(ceph, subvolume, await _there(ceph, subvolume), size)
 
 
-async def remove(ceph: Cluster, subvolume: Subvolume) -> None:
-    """Removes the subvolume, if it is there; Ceph purges its files later.
+async def settle(ceph: Cluster, subvolume: Subvolume, size: int) -> Found:
+    """Gives a copy that is whole a quota of `size` bytes, where it has none or a smaller one.
 
     Raises:
-        BackendError: It has snapshots.
+        BackendError: It is not there, or has not grown.
         CephError: The mgr does not answer, or refuses it.
     """
+    found = await _there(ceph, subvolume)
+    if found.quota is None:
+        found = Found(found.path, 0)
+    return await _grown(ceph, subvolume, found, size)
+
+
+async def features(ceph: Cluster, subvolume: Subvolume) -> Sequence[str]:
+    """What Ceph can do with a subvolume; nothing with one that is not there.
+
+    Raises:
+        CephError: The mgr does not answer, or refuses it.
+    """
+    return tuple((await _info(ceph, subvolume)).get("features") or ())
+
+
+async def is_retained(ceph: Cluster, subvolume: Subvolume) -> bool:
+    """Whether a subvolume is removed, and only its snapshots are left.
+
+    Raises:
+        CephError: The mgr does not answer, or refuses it.
+    """
+    return (await _info(ceph, subvolume)).get("state") == "snapshot-retained"
+
+
+def arguments(subvolume: Subvolume) -> dict[str, Any]:
+    """The arguments of the mgr's commands that name a subvolume."""
+    return {"vol_name": subvolume.filesystem, "sub_name": subvolume.name, "group_name": subvolume.group}
+
+
+async def _info(ceph: Cluster, subvolume: Subvolume) -> Mapping[str, Any]:
+    """What Ceph tells of a subvolume; empty: it is not there."""
     try:
-        await ceph.mgr("fs subvolume rm", **_named(subvolume))
+        found: Mapping[str, Any] = await ceph.mgr("fs subvolume info", **arguments(subvolume))
     except CephError as error:
         if error.is_not_found:
-            return
-        if error.errno != errno.ENOTEMPTY:
-            raise
-        found = await ceph.mgr("fs subvolume snapshot ls", **_named(subvolume)) or ()
-        names = sorted(snapshot["name"] for snapshot in found)
-        more = ", …" if len(names) > _SOME else ""
-        raise BackendError(f"subvolume {subvolume}: it has snapshots: {', '.join(names[:_SOME])}{more}") from error
+            return {}
+        raise
+    return found
 
 
 async def _grown(ceph: Cluster, subvolume: Subvolume, found: Found, size: int) -> Found:
     if found.quota is None or found.quota >= size:
         return found
-    await ceph.mgr("fs subvolume resize", **_named(subvolume), new_size=str(size), no_shrink=True)
+    await ceph.mgr("fs subvolume resize", **arguments(subvolume), new_size=str(size), no_shrink=True)
     grown = await _there(ceph, subvolume)
     if grown.quota is not None and grown.quota < size:  # a call that nobody waits for any more was carried out last
         raise BackendError(f"subvolume {subvolume} has a quota of {grown.quota} bytes: expected {size}")
@@ -109,7 +127,3 @@ async def _there(ceph: Cluster, subvolume: Subvolume) -> Found:
     if found is None:
         raise BackendError(f"subvolume {subvolume} does not exist")
     return found
-
-
-def _named(subvolume: Subvolume) -> dict[str, str]:
-    return {"vol_name": subvolume.filesystem, "sub_name": subvolume.name, "group_name": subvolume.group}

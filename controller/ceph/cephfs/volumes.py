@@ -25,7 +25,7 @@ SUFFIX = ".cephfs.csi.ceph.com"
 MOUNTERS = ("kernel", "fuse")
 """Clients that a class may ask for; by default a node takes the first that it has."""
 
-_NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]+")
+NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9_.-]+")
 """Names of file systems, groups and subvolumes: they become parts of paths and of mount options."""
 
 _NAMED = "a name of letters, digits, '.', '-' and '_'"
@@ -46,6 +46,7 @@ _SERVED = frozenset(
         "mounter",
         "kernelMountOptions",
         "fuseMountOptions",
+        "backingSnapshot",
     }
 )
 
@@ -83,15 +84,19 @@ def describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], b
         raise wrong(storage_class, "clusterID", cluster, "a namespace that this operator serves")
     required(storage_class, "fsName", "the name of a CephFilesystem")
     if (encrypted := parameters.get("encrypted", "false")).lower() != "false":
-        raise wrong(storage_class, "encrypted", encrypted, '"false": volumes are not encrypted by this operator')
+        raise wrong(
+            storage_class, "encrypted", encrypted, '"false": volumes of file systems are not encrypted by this operator'
+        )
     for key in ("fsName", "pool", "subvolumeGroup", "volumeNamePrefix"):
-        if (value := parameters.get(key)) and not _NAME.fullmatch(value):
+        if (value := parameters.get(key)) and not NAME.fullmatch(value):
             raise wrong(storage_class, key, value, _NAMED)
     if (mounter := parameters.get("mounter", "")) and mounter not in MOUNTERS:
         raise wrong(storage_class, "mounter", mounter, f"{' or '.join(MOUNTERS)}, or nothing")
     for key in ("kernelMountOptions", "fuseMountOptions"):
         if re.search(r"\s", options := parameters.get(key, "")):
             raise wrong(storage_class, key, options, "options without spaces, with commas between them")
+    if (shown := parameters.get("backingSnapshot") or "true") not in ("true", "false"):
+        raise wrong(storage_class, "backingSnapshot", shown, '"true" or "false"')
     attributes = {
         "clusterID": cluster,
         "fsName": parameters["fsName"],
@@ -106,7 +111,7 @@ def describe(storage_class: StorageClass, claim_uid: str, has: Callable[[str], b
         secret_namespace=cluster,
         stage_secret=csi.secret_name(csi.CEPHFS_NODE),
         expand_secret=csi.secret_name(csi.CEPHFS_PROVISIONER),
-        options={"pool": parameters["pool"]} if parameters.get("pool") else {},
+        options={key: parameters[key] for key in ("pool", "backingSnapshot") if parameters.get(key)},
         unserved=unserved(parameters, _SERVED),
     )
 
@@ -168,5 +173,5 @@ def check(volume: Volume) -> None:
         subvolume = subvolume_of(volume)
         names |= {"subvolumeGroup": subvolume.group, "subvolumeName": subvolume.name}
     for key, value in names.items():
-        if not _NAME.fullmatch(value):
+        if not NAME.fullmatch(value):
             raise IncompleteError(f"{attributes} has {key!r} {value!r}: expected {_NAMED}")

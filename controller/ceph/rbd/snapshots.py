@@ -131,20 +131,20 @@ class RbdSnapshots:
         if target is None:
             return
 
-        origin = self._calls.places.resolve(volume) if volume is not None else None
-
         def remove(connection: Any, ioctx: Any) -> None:
             with self._calls.changes.alone(target, "removed"):
                 copies.destroy(connection, ioctx, image_name(target))
-                if origin is not None:
-                    unfinished = f"{COPY}{image_name(target)}"
-                    with suppress(PoolMissingError):
-                        with_ioctx(
-                            connection, origin, lambda _, source: drop_snapshot(source, image_name(origin), unfinished)
-                        )
 
         with suppress(PoolMissingError):
             await self._calls.on_pool(target, remove, lane=Lane.LONG)
+            if volume is not None:
+                await self._drop_unfinished(target, volume)
+
+    async def abandon(self, volume: Volume, source: Source) -> None:
+        """Removes the snapshot that a volume's image has for the moments in which it is copied."""
+        if not source.is_snapshot:
+            with suppress(PoolMissingError):
+                await self._drop_unfinished(volume, source.volume)
 
     async def make(self, volume: Volume, source: Source, options: Mapping[str, str], kms: str) -> None:
         """Makes a volume's image a copy of its source, unless it is one already.
@@ -222,6 +222,16 @@ class RbdSnapshots:
 
         if await self._calls.on_pool(target, make, lane=lane) > copies.DEEPEST:
             await self._calls.on_pool(target, flatten, lane=Lane.LONG)
+
+    async def _drop_unfinished(self, target: Volume, source: Volume) -> None:
+        """Removes from the image of `source` what was left of copying it to that of `target`."""
+        origin, unfinished = self._calls.places.resolve(source), f"{COPY}{image_name(target)}"
+
+        def drop(_: Any, ioctx: Any) -> None:
+            with self._calls.changes.alone(target, "removed"):
+                drop_snapshot(ioctx, image_name(origin), unfinished)
+
+        await self._calls.on_pool(origin, drop, lane=Lane.LONG)
 
     async def located(self, driver: str, handle: str) -> Volume | None:
         """A snapshot's image by its handle; None: its pool is gone."""

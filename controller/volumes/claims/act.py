@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 import structlog
 
@@ -45,7 +46,15 @@ from controller.volumes.claims.objects import (
     volume_name,
 )
 from controller.volumes.claims.placing import begun_for, is_elsewhere, placed
-from controller.volumes.claims.sources import NotReadyError, source_of
+from controller.volumes.claims.protection import (
+    ProtectSource,
+    ReleaseSource,
+    abandon,
+    is_copied,
+    keep_source,
+    release_source,
+)
+from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
 from controller.volumes.topology import NowhereError
 from informers import ApiError
 
@@ -61,6 +70,9 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
+
+PROGRESS_EVERY = 60.0
+"""Seconds between two events of a claim whose volume is being copied."""
 
 RESIZE_PENDING = "NodeResizePending"
 
@@ -83,12 +95,14 @@ class Claims:
     drivers: Drivers
     backoffs: Backoffs = field(default_factory=Backoffs)
     _told: dict[str, str] = field(default_factory=dict)
+    _progress: dict[str, float] = field(default_factory=dict)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         claim = self.caches.claims.get(request.namespace, request.name)
         if claim is None:
             self._told.pop(str(request), None)
+            self._progress.pop(str(request), None)
             self.backoffs.forget(request)
             return Result()
         try:
@@ -109,6 +123,8 @@ class Claims:
                 ExpandVolume: lambda action: self._expand(seen.volume, action),
                 AnnounceExpansion: lambda action: self._announce(claim, action),
                 FinishExpansion: lambda action: self._finish(claim, action),
+                ProtectSource: lambda action: keep_source(self.client, claim, self.caches, action),
+                ReleaseSource: lambda _: release_source(self.client, claim),
             },
             request,
             self.backoffs,
@@ -124,7 +140,8 @@ class Claims:
             backend = self.drivers.serving(driver)
             capabilities = backend.capabilities if backend is not None else None
             attached = self._attached(volume) if capabilities is not None and capabilities.expands == "offline" else ()
-            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached)
+            copying = is_copied(claim, self.caches)
+            return ClaimObservation(volume=volume, capabilities=capabilities, attached=attached, is_copied=copying)
         found = self.caches.classes.get("", class_name(claim)) if class_name(claim) else None
         if found is None or claim.spec.volume_name:
             return ClaimObservation(storage_class=found)
@@ -140,7 +157,7 @@ class Claims:
             return replace(seen, problem=str(error))
         except NotReadyError as error:
             return replace(seen, waits_for=str(error))
-        seen = replace(seen, source=source, attributes=attributes)
+        seen = replace(seen, source=source, attributes=attributes, copied=source_claim(claim, self.caches))
         begun = begun_for(claim, self.drivers)
         try:
             if description.choices and not waits_for_pod(claim, found):
@@ -208,6 +225,7 @@ class Claims:
                 size=action.size,
                 options=description.options,
                 source=action.source,
+                read_only=action.read_only,
             )
         )
         attributes = self.drivers.attributes_of(description.volume.driver)
@@ -234,6 +252,7 @@ class Claims:
             return
         with suppress(GoneError):  # what never held anything may be left behind
             await backend.delete(action.volume)
+            await abandon(claim, action.volume, backend, self.drivers.snapshots.get(backend.name), self.caches)
 
     async def _has_volume(self, claim: PersistentVolumeClaim) -> bool:
         """Whether a claim has a PersistentVolume, or had one, or is another's by now: the cache may be older."""
@@ -312,6 +331,8 @@ class Claims:
                 if self._told.get(key) != problem:
                     self._told[key] = problem
                     self._event(claim, "Warning", reason, problem)
+            case _ if result.state is StepState.WAITING:
+                self._tell_progress(claim, result.step.waits_for)
             case SelectAnother(_, problem) if result.state is StepState.DONE:
                 self._event(claim, "Warning", "ProvisioningFailed", f"{problem}; the scheduler selects another")
             case ProvisionVolume() as action if result.state is StepState.DONE:
@@ -324,6 +345,12 @@ class Claims:
                 self._event(claim, "Warning", "VolumeResizeFailed", brief(result.error))
             case _ if result.state is StepState.FAILED:
                 self._event(claim, "Warning", "ProvisioningFailed", brief(result.error))
+
+    def _tell_progress(self, claim: PersistentVolumeClaim, progress: str) -> None:
+        key, now = f"{claim.metadata.namespace}/{claim.metadata.name}", anyio.current_time()
+        if now - self._progress.get(key, -PROGRESS_EVERY) >= PROGRESS_EVERY:
+            self._progress[key] = now
+            self._event(claim, "Normal", "Provisioning", brief(progress))
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
         self.events.event(object_reference(claim, PVC), kind, reason, note)

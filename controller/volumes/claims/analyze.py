@@ -15,7 +15,8 @@ import msgspec
 from controller.framework.plan import Plan, Step
 from controller.framework.quantities import quantity, round_up, storage_bytes
 from controller.volumes.backend import ParameterError, Volume, volume_from
-from controller.volumes.capabilities import FILESYSTEM, modes_problem
+from controller.volumes.capabilities import FILESYSTEM, READERS, modes_problem
+from controller.volumes.claims import protection
 from controller.volumes.claims.objects import (
     CLAIM_FINALIZER,
     CLAIM_VOLUME,
@@ -55,6 +56,8 @@ class ClaimObservation:
         nowhere: Why no node can reach the volume where it is needed; empty: one can.
         begun: A volume that was begun for the claim elsewhere than it is to be now; None: there is none.
         source: What it begins as a copy of; None: it begins empty.
+        copied: The claim that it is a copy of; None: it is none of a claim's.
+        is_copied: Whether a copy of this claim is being made.
         attributes: The attributes that it begins with, of its VolumeAttributesClass; empty: none.
         waits_for: What has to be before the volume can be made; empty: nothing.
         volume: The claim's PersistentVolume: the bound one, else the one that we made for it.
@@ -69,6 +72,8 @@ class ClaimObservation:
     nowhere: str = ""
     begun: Volume | None = None
     source: Source | None = None
+    copied: PersistentVolumeClaim | None = None
+    is_copied: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
     waits_for: str = ""
     volume: PersistentVolume | None = None
@@ -90,6 +95,7 @@ class ProvisionVolume:
     description: Description
     size: int
     source: Source | None = None
+    read_only: bool = False
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -157,6 +163,8 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
             steps = (Step(subject=subject, action=ReleaseClaim(), reason="its PersistentVolume exists"),)
         if claim.metadata.deletion_timestamp is None:
             steps += _expand(claim, seen, subject)
+        elif not steps and seen.capabilities is not None:
+            steps = protection.release(claim, subject, copied=seen.is_copied)
         return Plan(steps=steps)
     if claim.metadata.deletion_timestamp is not None:
         return Plan(steps=_discard(claim, subject) if protected else ())
@@ -174,8 +182,10 @@ def analyze(claim: PersistentVolumeClaim, seen: ClaimObservation) -> Plan:
     if seen.nowhere:
         return _nowhere(claim, seen.nowhere, subject)
     size = size_for(claim, seen.storage_class, seen.capabilities)
-    make = ProvisionVolume(seen.description, size, seen.source, seen.attributes)
-    return Plan(steps=_provision(make, subject, seen.begun, protected=protected))
+    read_only = set(claim.spec.access_modes) == {READERS}
+    make = ProvisionVolume(seen.description, size, seen.source, read_only, seen.attributes)
+    keep = protection.protect(seen.copied, subject)
+    return Plan(steps=_provision(make, subject, keep, seen.begun, protected=protected))
 
 
 def waits_for_pod(claim: PersistentVolumeClaim, storage_class: StorageClass) -> str:
@@ -204,7 +214,9 @@ def _nowhere(claim: PersistentVolumeClaim, problem: str, subject: str) -> Plan:
     return Plan(steps=(Step(subject=subject, action=action, reason=problem),), look_again=NODES_LOOK)
 
 
-def _provision(action: ProvisionVolume, subject: str, begun: Volume | None, *, protected: bool) -> tuple[Step, ...]:
+def _provision(
+    action: ProvisionVolume, subject: str, before: tuple[Step, ...], begun: Volume | None, *, protected: bool
+) -> tuple[Step, ...]:
     make = Step(
         subject=subject,
         action=action,
@@ -212,15 +224,15 @@ def _provision(action: ProvisionVolume, subject: str, begun: Volume | None, *, p
         deadline=ACTION_DEADLINE,
     )
     if protected and begun is None:
-        return (make,)
+        return (*before, make)
     protect = Step(
         subject=subject, action=ProtectClaim(action.description.volume), reason="a volume is about to be made"
     )
     if begun is None:
-        return (protect, make)
+        return (protect, *before, make)
     why = "the volume is to be elsewhere than it was begun"
     discard = Step(subject=subject, action=DiscardVolume(begun), reason=why, deadline=ACTION_DEADLINE)
-    return (discard, protect, make)
+    return (discard, protect, *before, make)
 
 
 def _discard(claim: PersistentVolumeClaim, subject: str) -> tuple[Step, ...]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 CLAIM_FINALIZER = "volumes.rook.io/provisioning"
+SOURCE_FINALIZER = "provisioner.storage.kubernetes.io/cloning-protection"
+"""The finalizer of a claim that others are copies of."""
+
 CLAIM_VOLUME = "volumes.rook.io/volume"
 """The annotation that says, as JSON, which volume is being made for a claim."""
 

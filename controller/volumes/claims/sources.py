@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from controller.framework.quantities import quantity, round_up, storage_bytes
 from controller.volumes.backend import ParameterError, Source, Volume, volume_from
+from controller.volumes.claims.objects import SOURCE_FINALIZER
 from controller.volumes.snapshots.kinds import ALLOW_MODE_CHANGE, BEING_DELETED
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ def source_of(claim: PersistentVolumeClaim, caches: Caches, backend: VolumeBacke
     return find(claim, reference, caches, backend)
 
 
+def source_claim(claim: PersistentVolumeClaim, caches: Caches) -> PersistentVolumeClaim | None:
+    """The claim that a claim is to be a copy of; None: there is none."""
+    reference = claim.spec.data_source_ref or claim.spec.data_source
+    if reference is None or reference.kind != "PersistentVolumeClaim":
+        return None
+    return caches.claims.get(claim.metadata.namespace, reference.name)
+
+
 def _claims_volume(
     claim: PersistentVolumeClaim, reference: ObjectReference, caches: Caches, backend: VolumeBackend
 ) -> Source:
@@ -65,6 +74,8 @@ def _claims_volume(
     volume = caches.volumes.get("", found.spec.volume_name) if found is not None and found.spec.volume_name else None
     if found is None or found.status.phase != "Bound" or volume is None:
         raise NotReadyError(f"{reference.kind} {namespace}/{reference.name} to be bound")
+    if found.metadata.deletion_timestamp is not None and SOURCE_FINALIZER not in found.metadata.finalizers:
+        raise ParameterError(f"{name}: spec.dataSource is {other}, which is being deleted")
     csi = volume.spec.csi
     if csi is None or not backend.serves(csi.driver):
         driver = f"CSI driver {csi.driver}" if csi is not None else "no CSI driver"

@@ -36,6 +36,7 @@ from controller.volumes.snapshots.kinds import (
     CONTENTS,
     VolumeSnapshotContent,
 )
+from controller.volumes.snapshots.shown import refuse_known, refuse_shown
 from controller.volumes.snapshots.writes import Writes
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Contents:
         status = {
             "snapshotHandle": handle,
             "creationTime": snapshot.created,
-            "restoreSize": snapshot.size,
+            "restoreSize": snapshot.size or None,
             "readyToUse": True,
             "error": None,
         }
@@ -197,6 +198,7 @@ class Contents:
             self._event(content, "Warning", CREATION_FAILED, problem)
 
     async def _destroy(self, content: VolumeSnapshotContent, action: DestroySnapshot) -> None:
+        refuse_known(self.caches, action.handle)
         await self._check(content, action.handle)
         try:
             await self._snapshots(content).destroy(content.spec.driver, action.handle, action.volume)
@@ -232,6 +234,9 @@ class Contents:
         users = tuple(other.metadata.name for other in fresh if not is_doomed(other))
         if why := reprieve(planned, now, (*users, *self._groups_of(handle))):
             raise BackendError(f"{subject} {why}: it is not destroyed")
+        backend = self.drivers.serving(planned.spec.driver)
+        if backend is not None and backend.capabilities.shows_snapshots:
+            await refuse_shown(self.client, self.caches, planned.spec.driver, handle)
 
     def _record(self, content: VolumeSnapshotContent, result: StepResult) -> None:
         match result.step.action:

@@ -88,15 +88,21 @@ def test_the_encrypted_class_finds_its_secret_and_its_kms_and_has_no_key_of_anyb
     assert same.items() <= plain["parameters"].items()
 
 
-def test_snapshots_are_of_the_claim_and_its_class() -> None:
-    (storage_class,), (snapshot_class,) = documents("storageclass.yaml"), documents("snapshotclass.yaml")
-    (claim,), (snapshot, restored) = documents("pvc.yaml"), documents("snapshot.yaml")
+@pytest.mark.parametrize("kind", ["", "filesystem-"])
+def test_snapshots_are_of_the_claim_and_its_class(kind: str) -> None:
+    (storage_class,), (snapshot_class,) = (
+        documents(f"{kind}storageclass.yaml"),
+        documents(f"{kind}snapshotclass.yaml"),
+    )
+    (claim,), (snapshot, *restored) = documents(f"{kind}pvc.yaml"), documents(f"{kind}snapshot.yaml")
 
     assert snapshot_class["driver"] == storage_class["provisioner"]
     assert snapshot["spec"]["volumeSnapshotClassName"] == snapshot_class["metadata"]["name"]
     assert snapshot["spec"]["source"]["persistentVolumeClaimName"] == claim["metadata"]["name"]
-    assert restored["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
-    assert restored["spec"]["storageClassName"] == storage_class["metadata"]["name"]
+    assert restored
+    for copy in restored:
+        assert copy["spec"]["dataSource"]["name"] == snapshot["metadata"]["name"]
+        assert copy["spec"]["storageClassName"] == storage_class["metadata"]["name"]
 
 
 def test_group_snapshots_are_of_the_classes_driver() -> None:

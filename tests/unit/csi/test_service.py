@@ -18,7 +18,7 @@ from controller.csi.service import ControllerService, status
 from controller.csi.system import service_of
 from controller.framework.reports import REPORTS
 from controller.runtime.kube import CONFIG_MAP, NODE, PV
-from controller.volumes.backend import BackendError, Holder, ParameterError
+from controller.volumes.backend import BackendError, Holder, ParameterError, UnderWayError
 from controller.volumes.drivers import Drivers
 from controller.volumes.snapshots.kinds import CONTENTS
 from informers import JsonObject
@@ -387,6 +387,7 @@ async def test_what_a_driver_cannot_do_is_not_declared(caller: Caller) -> None:
     [
         (ParameterError("x"), grpc.StatusCode.INVALID_ARGUMENT),
         (BackendError("x"), grpc.StatusCode.UNAVAILABLE),
+        (UnderWayError("x"), grpc.StatusCode.ABORTED),
         (CsiError(grpc.StatusCode.NOT_FOUND, "x"), grpc.StatusCode.NOT_FOUND),
         (TimeoutError(), grpc.StatusCode.DEADLINE_EXCEEDED),
     ],

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from controller.apis.plan import PlanStep
+from controller.framework.backoff import Backoffs
 from controller.framework.plan import (
     MAX_CONCURRENT_LANES,
     Outcome,
@@ -16,10 +17,14 @@ from controller.framework.plan import (
     Step,
     StepResult,
     StepState,
+    UnderWayError,
+    carry_out,
+    conclude,
     execute,
     plan_status,
     preview,
 )
+from controller.runtime import Request
 from controller.runtime.leader import NotLeaderError, causes
 
 
@@ -47,6 +52,41 @@ def step(what: str, *, lane: str = "", **more: str) -> Step:
 
 def states(outcome: Outcome) -> list[str]:
     return [result.state.value for result in outcome.results]
+
+
+async def test_a_step_that_is_under_way_waits_and_is_no_failure() -> None:
+    told = ["half", "whole"]
+    done: list[str] = []
+    now = [0.0]
+
+    async def copy(action: Do) -> None:
+        if action.what == "copy" and told:
+            raise UnderWayError(told.pop(0))
+        done.append(action.what)
+
+    plan, backoffs = Plan(steps=(step("copy", lane="l"), step("use", lane="l"))), Backoffs(lambda: now[0])
+    recorded: list[StepResult] = []
+
+    async def look() -> Outcome:
+        return await carry_out(plan, {Do: copy}, Request("", "x"), backoffs, record=recorded.append)
+
+    first = await look()
+    assert states(first) == ["Waiting", "Pending"]
+    assert (first.failures, first.changed, first.results[0].step.waits_for) == ((), False, "half")
+    after = conclude(first, None).requeue_after
+    assert after is not None
+    assert 0 < after < 1
+    assert (await look()).results[0].step.waits_for == "half", "it is not asked again before its time"
+    (row, _) = plan_status(first, (), "now")
+    assert (row.state, row.waits_for, row.error) == ("Waiting", "half", "")
+    for expected in (["Waiting", "Pending"], ["Done", "Done"]):
+        now[0] += 60
+        assert states(await look()) == expected
+    assert done == ["copy", "use"]
+    assert [(result.state.value, result.step.waits_for) for result in recorded[:2]] == [
+        ("Waiting", "half"),
+        ("Waiting", "whole"),
+    ]
 
 
 async def test_steps_of_a_lane_run_in_order() -> None:

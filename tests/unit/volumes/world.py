@@ -40,16 +40,22 @@ from controller.volumes.backend import (
     Volume,
 )
 from controller.volumes.caches import (
+    BY_DRIVER,
     BY_GROUP,
     BY_HANDLE,
     BY_IDENTITY,
     BY_MEMBER,
+    BY_SHOWN,
     BY_SNAPSHOT,
+    BY_SOURCE,
     BY_VOLUME,
     Caches,
     GroupCaches,
     SnapshotCaches,
+    copied_by,
+    drivers_of,
     handles_of,
+    shown_by,
 )
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
@@ -187,6 +193,9 @@ class FakeInformer[T]:
             BY_VOLUME: lambda attachment: (attachment.spec.source.persistent_volume_name,),
             BY_IDENTITY: Drivers([FakeBackend(self._world)]).identities,
             BY_HANDLE: handles_of,
+            BY_DRIVER: drivers_of,
+            BY_SHOWN: shown_by,
+            BY_SOURCE: copied_by,
             BY_SNAPSHOT: handles,
             BY_GROUP: groups.handles,
             BY_MEMBER: groups.snapshot_handles,

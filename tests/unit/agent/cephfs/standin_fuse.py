@@ -1,7 +1,7 @@
 """A standin for ceph-fuse: what it mounts is a tmpfs, and its admin socket answers `status` as a Ceph client does.
 
 It ends once nothing is mounted at its target any more, as ceph-fuse does. Arguments: the target, the admin socket, and
-what to do: "serve", "ro" (read-only), "stay" (does not end), or "fail".
+what to do: "serve", "ro" (read-only, with a snapshot), "stay" (does not end), or "fail".
 """
 
 from __future__ import annotations
@@ -38,8 +38,14 @@ def main() -> None:
     server.bind(path)
     server.listen()
     threading.Thread(target=answer, args=(server,), daemon=True).start()
-    options = "ro" if behaviour == "ro" else "rw"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "ceph-fuse", target], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "ceph-fuse", target], check=True)
+    if behaviour == "ro":
+        taken = Path(target, ".snap", "csi-snap-1")
+        for name in ("0e81e9b4-61a5-4b20-b2a2-7e39ec1f6cd1", ".trash"):
+            (taken / name).mkdir(parents=True)
+        (taken / ".meta").touch()
+        (taken / "0e81e9b4-61a5-4b20-b2a2-7e39ec1f6cd1" / "file").write_text("as it was")
+        subprocess.run(["mount", "-o", "remount,ro", target], check=True)
     while behaviour == "stay" or f" {target} " in Path("/proc/self/mountinfo").read_text():
         time.sleep(0.02)
 

@@ -393,6 +393,41 @@ async def test_a_volume_of_readers_stays_mounted_as_it_is(node: Node) -> None:
         assert node.left() == NOTHING
 
 
+SHOWN = {"clusterID": "rook-ceph", "fsName": "myfs", "snapshotRoot": "/volumes/csi/csi-vol-1"}
+
+
+@pytest.mark.parametrize("mode", [READERS, MANY])
+async def test_a_volume_that_shows_a_snapshot_is_what_that_has_and_read_only(mode: Any, node: Node) -> None:
+    node.attributes, node.mode = {**SHOWN, "snapshotName": "csi-snap-1"}, mode
+    async with node.mounter() as mounter:
+        await node.stage()
+        process = process_of(mounter)
+        node.restart()
+        await node.stage()
+        assert process_of(mounter) == process
+        target = await node.publish()
+        assert [(entry.name, entry.read_text()) for entry in target.iterdir()] == [("file", "as it was")]
+        for name in ("file", "other"):
+            with pytest.raises(OSError, match="Read-only"):
+                (target / name).write_text("changed")
+        assert node.operator.clients.listed()[0].image == "myfs:/volumes/csi/csi-vol-1"
+        await node.unpublish()
+        await node.unstage()
+        assert node.left() == NOTHING
+
+
+async def test_a_snapshot_that_is_not_there_is_told(node: Node) -> None:
+    node.attributes = {**SHOWN, "snapshotName": "csi-snap-2"}
+    async with node.mounter():
+        await node.stage()
+        with pytest.raises(CsiError, match="snapshot csi-snap-2 cannot be read: No such file or directory") as told:
+            await node.publish()
+        assert told.value.code == grpc.StatusCode.FAILED_PRECONDITION
+        await anyio.Path(node.staging).stat()
+        await node.unstage()
+        assert node.left() == NOTHING
+
+
 async def test_a_hung_file_system_holds_nothing_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     async with node.mounter():
         await node.stage()

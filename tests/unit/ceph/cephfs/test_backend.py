@@ -11,7 +11,18 @@ import pytest
 from controller.ceph.cephfs.backend import CAPABILITIES, CephfsBackend
 from controller.volumes.backend import BackendError, Created, GoneError, Holder, NewVolume, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, exclusive, modes_problem
-from tests.unit.ceph.cephfs.cephfs import DRIVER, HANDLE, NAME, UID, Ceph, Subvolume, backend, session, storage_class
+from tests.unit.ceph.cephfs.cephfs import (
+    DRIVER,
+    HANDLE,
+    NAME,
+    UID,
+    Ceph,
+    Point,
+    Subvolume,
+    backend,
+    session,
+    storage_class,
+)
 
 GIB = 1 << 30
 STATIC = Volume(
@@ -121,7 +132,7 @@ async def test_what_is_removed_is_the_subvolume_and_nothing_else() -> None:
 async def test_snapshots_keep_a_subvolume() -> None:
     ceph, made = Ceph(), wanted()
     volume = bound(await backend(ceph).create(made), made)
-    ceph.subvolumes["csi", NAME].snapshots = [f"s{i}" for i in range(7)]
+    ceph.subvolumes["csi", NAME].snapshots = {f"s{i}": Point() for i in range(7)}
     with pytest.raises(BackendError, match=f"subvolume myfs/csi/{NAME}: it has snapshots: s0, s1, s2, s3, s4, …"):
         await backend(ceph).delete(volume)
     assert ("csi", NAME) in ceph.subvolumes

@@ -40,9 +40,9 @@ def test_upstreams_class() -> None:
 
 def test_what_a_class_says_of_mounts_and_names_goes_to_the_volume() -> None:
     options = {"mounter": "fuse", "kernelMountOptions": "recover_session=clean", "fuseMountOptions": "debug"}
-    found = described(subvolumeGroup="team", volumeNamePrefix="a-", backingSnapshot="false", **options)
+    found = described(subvolumeGroup="team", volumeNamePrefix="a-", netNamespaceFilePath="/n", **options)
     assert found.volume.attributes == {**PLACE, "subvolumeGroup": "team", "subvolumeName": f"a-{UID}", **options}
-    assert found.unserved == ("backingSnapshot",)
+    assert found.unserved == ("netNamespaceFilePath",)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,7 @@ def test_what_a_class_says_of_mounts_and_names_goes_to_the_volume() -> None:
         ({"mounter": "rbd-nbd"}, r"'mounter'\] is 'rbd-nbd': expected kernel or fuse, or nothing"),
         ({"kernelMountOptions": "noatime secret=x"}, "expected options without spaces"),
         ({"fuseMountOptions": "debug\n"}, "expected options without spaces"),
+        ({"backingSnapshot": "no"}, """'backingSnapshot'\\] is 'no': expected "true" or "false\""""),
         ({"encrypted": "true"}, "volumes are not encrypted"),
     ],
 )

@@ -241,6 +241,22 @@ async def test_what_an_operator_that_died_left_of_a_copy_does_not_keep_a_volume(
     assert f"csi-vol-{UID}" not in cluster.left()
 
 
+async def test_what_an_operator_that_died_left_of_a_copy_that_nobody_wants_any_more_goes(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source(volume=volume(), size=5)
+    cluster.crash_at = 2  # after the snapshot
+    with pytest.raises(CrashError):
+        await operator(cluster, monkeypatch).create(new(volume(COPY), source))
+    fresh = operator(cluster, monkeypatch)
+    await fresh.delete(volume(COPY))
+    assert [snap.name for snap in image(cluster, f"csi-vol-{UID}").snaps] == [f"rook-copy-csi-vol-{COPY}"]
+    for _ in range(2):
+        await fresh.snapshots.abandon(volume(COPY), source)
+        assert not image(cluster, f"csi-vol-{UID}").snaps
+    await fresh.snapshots.abandon(volume(COPY), of_snapshot(snapshot_handle(volume())))
+
+
 async def test_a_volume_in_use_is_never_taken_for_a_copy_that_was_cut_off(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from controller.runtime.kube import PV
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
-from controller.volumes.backend import BackendError, GoneError, ParameterError, Snapshot, Volume
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Snapshot, Source, Volume
 from controller.volumes.drivers import Drivers
 from controller.volumes.presence import LOOK
 from controller.volumes.snapshots.act import Contents
@@ -67,6 +67,9 @@ class FakeSnapshots:
             raise self.error
         with self._world.step():
             self._world.snapshots.pop(handle, None)
+
+    async def abandon(self, volume: Volume, source: Source) -> None:
+        raise AssertionError("no volume is made here")
 
 
 def world_with(*contents: Any, pv: bool = True, snapshot_class: Mapping[str, Any] = SNAPSHOT_CLASS) -> World:
