@@ -58,7 +58,7 @@ def test_what_a_class_says_of_mounts_and_names_goes_to_the_volume() -> None:
         ({"kernelMountOptions": "noatime secret=x"}, "expected options without spaces"),
         ({"fuseMountOptions": "debug\n"}, "expected options without spaces"),
         ({"backingSnapshot": "no"}, """'backingSnapshot'\\] is 'no': expected "true" or "false\""""),
-        ({"encrypted": "true"}, "volumes are not encrypted"),
+        ({"encrypted": "true"}, "volumes of file systems are not encrypted"),
     ],
 )
 def test_wrong_parameters_are_named(parameters: dict[str, str], told: str) -> None:
