@@ -51,6 +51,6 @@ def test_views_name_fields_that_there_are() -> None:
 
     for resource in kube.BUILT_IN.values():
         if resource != kube.CSI_DRIVER:  # of which nobody reads anything
-            view = getattr(kube, {"CSINode": "CsiNode"}.get(resource.kind, resource.kind))
+            view = getattr(kube, resource.kind.replace("CSI", "Csi"))
             check(table().kinds[f"{resource.api_version}/{resource.kind}"], msgspec.inspect.type_info(view))
     assert [f"{struct.__name__}.{name}" for (struct, name), there in named.items() if not there] == []
