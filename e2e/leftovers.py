@@ -9,7 +9,7 @@ from e2e.eventually import NotYetError, eventually
 GONE_SECONDS = 120.0
 
 _ON_NODE = r"""
-grep -o ' /var/lib/kubelet/[^ ]*csi[^ ]*' /proc/self/mountinfo
+grep -oE ' /var/lib/kubelet/[^ ]*kubernetes[.]io[~/]csi/[^ ]*' /proc/self/mountinfo
 pgrep -a -x 'qemu-storage-da|ceph-fuse'
 ls -d /var/lib/rook/agent/*/*.json /var/lib/rook/mounter/*/*.json 2>/dev/null
 losetup --list --noheadings --output NAME,BACK-FILE | grep /run/rook/
