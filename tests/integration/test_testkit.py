@@ -655,6 +655,7 @@ async def generations(run: Run) -> None:
         (kube.VOLUME_ATTACHMENT, {"metadata": {"name": name}, "spec": attachment}),
         (kube.CSI_DRIVER, {"metadata": {"name": name}, "spec": {}}),
         (kube.CSI_NODE, {"metadata": {"name": name}, "spec": {"drivers": []}}),
+        (kube.CSI_STORAGE_CAPACITY, {"metadata": meta, "storageClassName": "c"}),
     ]
     for resource, obj in made:
         found = await run.client.create(resource, obj)
