@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from controller.volumes.backend import BackendError
+from controller.volumes.backend import BackendError, UnderWayError
+from informers import ApiError
 
 if TYPE_CHECKING:
     from controller.apis.meta import ObjectMeta
@@ -34,14 +35,20 @@ async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: 
         cache: Watches all objects of the resource.
 
     Raises:
-        BackendError: The cache is behind.
-        ApiError: Among others a conflict, when the object was changed meanwhile.
+        BackendError: The cache does not follow.
+        UnderWayError: The object was changed or has gone a moment ago, which the cache is yet to show.
+        ApiError: The API server does not answer, or refuses.
     """
     version = found.resource_version
     metadata = {"uid": found.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
-    written = await client.patch(
-        resource, "", found.name, {"metadata": metadata}, content_type="application/merge-patch+json"
-    )
+    try:
+        written = await client.patch(
+            resource, "", found.name, {"metadata": metadata}, content_type="application/merge-patch+json"
+        )
+    except ApiError as error:
+        if not (error.is_conflict or error.is_not_found):
+            raise
+        raise UnderWayError(f"the cache to show what has become of {resource.kind} {found.name}") from error
     try:
         await cache.reached(int(written["metadata"]["resourceVersion"]), REACHED_WITHIN)
     except TimeoutError:

@@ -14,7 +14,7 @@ from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
-from controller.volumes.backend import BackendError, Volume, volume_from
+from controller.volumes.backend import BackendError, UnderWayError, Volume, volume_from
 from controller.volumes.caches import BY_IDENTITY, BY_VOLUME
 from controller.volumes.checked import see_all
 from controller.volumes.claims.objects import PROVISIONED_BY, VOLUME_FINALIZER
@@ -170,14 +170,15 @@ class PersistentVolumes:
         read anew, once the cache has all that were made before.
 
         Raises:
-            BackendError: Somebody needs it, or the cache is behind.
-            ApiError: Among others a conflict, when the PersistentVolume was changed meanwhile.
+            BackendError: Somebody needs it, or the cache does not follow.
+            UnderWayError: The PersistentVolume was changed or has gone a moment ago, which the cache does not show yet.
+            ApiError: The API server does not answer, or refuses.
             IncompleteIndexError: A PersistentVolume cannot be read: it may be of this volume.
         """
         name = planned.metadata.name
         found = await self.client.find(PV, "", name)
         if found is None:
-            raise BackendError(f"PersistentVolume {name} is gone: its volume is not destroyed")
+            raise UnderWayError(f"the cache to show that PersistentVolume {name} is gone")
         now = msgspec.convert(found, PersistentVolume)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")

@@ -13,9 +13,9 @@ from controller.framework.reports import REPORTS
 from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, virtual_time
-from controller.volumes.backend import Volume
+from controller.volumes.backend import UnderWayError, Volume
 from controller.volumes.caches import caches_of
-from controller.volumes.checked import CHECKED
+from controller.volumes.checked import CHECKED, see_all
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import (
     DeletePersistentVolume,
@@ -25,7 +25,7 @@ from controller.volumes.reclaim import (
     analyze,
 )
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, attachment, volume
-from tests.unit.volumes.world import FakeBackend, World
+from tests.unit.volumes.world import FakeBackend, FakeEvents, World
 
 IMAGE = ATTRIBUTES["imageName"]
 DESTROY = DestroyVolume(Volume(driver=DRIVER, attributes=ATTRIBUTES, handle="h"))
@@ -108,6 +108,38 @@ async def test_while_the_cache_does_not_show_what_there_is_nothing_is_destroyed(
         with pytest.raises(PlanError, match="nothing is destroyed: the cache of PersistentVolumes"):
             await volumes.reconcile(Request("", "v"))
         assert world.images == {IMAGE: 1}
+
+
+def gone(server: ApiServer) -> None:
+    server.patch(PV, "", "v", {"metadata": {"finalizers": None}})
+    server.delete(PV, "", "v")
+
+
+@virtual_time
+async def test_a_cache_that_still_has_what_is_gone_is_no_failure() -> None:
+    """As right after the volume was destroyed, by the look before this one."""
+    server, world = released("v")
+    async with operator(server, world) as volumes:
+        volumes.events = events = FakeEvents()
+        server.stall()
+        gone(server)
+        assert (await volumes.reconcile(Request("", "v"))).requeue_after is not None
+        assert events.told == []
+        assert world.images == {IMAGE: 1}
+
+
+@virtual_time
+@pytest.mark.parametrize("became", ["changed", "gone"])
+async def test_what_was_changed_since_it_was_read_is_no_failure(became: str) -> None:
+    server, world = released("v")
+    async with operator(server, world) as volumes:
+        read = msgspec.convert(server.get(PV, "", "v"), PersistentVolume).metadata
+        if became == "changed":
+            server.patch(PV, "", "v", {"metadata": {"labels": {"a": "b"}}})
+        else:
+            gone(server)
+        with pytest.raises(UnderWayError, match="what has become of PersistentVolume v"):
+            await see_all(volumes.client, PV, read, volumes.caches.volumes)
 
 
 @virtual_time
