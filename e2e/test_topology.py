@@ -47,14 +47,11 @@ def test_a_volume_is_in_the_pool_of_the_zone_of_its_first_pod(
     def told() -> dict[str, Manifest]:
         """What the scheduler is told, by zone."""
         found = environment.api.list("CSIStorageCapacity", env.NAMESPACE)
-        mine = {o["nodeTopology"]["matchLabels"].get(label, ""): o for o in found if o["storageClassName"] == zones}
+        mine = {o["nodeTopology"].get("matchLabels", {}).get(label, ""): o for o in found if o["storageClassName"] == zones}
         if set(mine) != set(env.ZONES):
             raise NotYetError(f"zones {sorted(mine)}")
         return mine
 
-    for found in eventually("how much fits in each zone", told, deadline=90).values():
-        assert found["capacity"] != "0"
-        assert found["metadata"]["ownerReferences"][0]["name"] == "rook-ceph-operator"
     assert environment.api.get("Node", node)["metadata"]["labels"][label] == zone
     (driver,) = [d for d in environment.api.get("CSINode", node)["spec"]["drivers"] if d["name"] == DRIVER]
     assert driver["topologyKeys"] == [label]
@@ -69,6 +66,10 @@ def test_a_volume_is_in_the_pool_of_the_zone_of_its_first_pod(
     assert image_of(volume) in env.in_toolbox(environment, "rbd", "ls", SECOND).split()
     (term,) = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
     assert term["matchExpressions"] == [{"key": label, "operator": "In", "values": [zone]}]
+
+    for found in eventually("how much fits in each zone", told, deadline=90).values():
+        assert found["capacity"] != "0"
+        assert found["metadata"]["ownerReferences"][0]["name"] == "rook-ceph-operator"
 
     pods.delete(environment, namespace, "writer")
     environment.api.delete("PersistentVolumeClaim", "data", namespace)
