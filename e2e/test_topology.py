@@ -47,10 +47,11 @@ def test_a_volume_is_in_the_pool_of_the_zone_of_its_first_pod(
     def told() -> dict[str, Manifest]:
         """What the scheduler is told, by zone."""
         found = environment.api.list("CSIStorageCapacity", env.NAMESPACE)
-        mine = {o["nodeTopology"].get("matchLabels", {}).get(label, ""): o for o in found if o["storageClassName"] == zones}
-        if set(mine) != set(env.ZONES):
-            raise NotYetError(f"zones {sorted(mine)}")
-        return mine
+        mine = [o for o in found if o["storageClassName"] == zones]
+        by_zone = {o["nodeTopology"].get("matchLabels", {}).get(label, ""): o for o in mine}
+        if set(by_zone) != set(env.ZONES):
+            raise NotYetError(f"zones {sorted(by_zone)}")
+        return by_zone
 
     assert environment.api.get("Node", node)["metadata"]["labels"][label] == zone
     (driver,) = [d for d in environment.api.get("CSINode", node)["spec"]["drivers"] if d["name"] == DRIVER]
