@@ -131,7 +131,12 @@ def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
     """Makes an encrypted image so large that `size` bytes are usable, if it is smaller; returns how many are."""
     with images.library().Image(ioctx, image_name(volume), read_only=True) as image:
         header = _header(image)
-    return images.grow(ioctx, volume, size + header, changes) - header
+        is_locked = bool(image.list_lockers())
+    # The owner of the lock grows the image for us, and adds the header by itself where it has decrypted the image.
+    whole = images.grow(ioctx, volume, size, changes) if is_locked else 0
+    if whole < size + header:
+        whole = images.grow(ioctx, volume, size + header, changes)
+    return whole - header
 
 
 def usable(image: Any) -> int:

@@ -107,6 +107,8 @@ class Stored:
     """What its objects have."""
     owner: str = ""
     """The client that owns the exclusive lock."""
+    header: int = 0
+    """The bytes that this client adds where it grows the image: it has decrypted it."""
     source: int = 0
     """Who moved it to the trash; 3: a removal that is under way."""
 
@@ -359,7 +361,7 @@ class Image:
     def resize(self, size: int, *, allow_shrink: bool = True) -> None:
         assert not allow_shrink
         self._cluster.write()
-        self.stored.size = size
+        self.stored.size = size + (self.stored.header if self.stored.owner else 0)
 
     def watchers_list(self) -> list[dict[str, str]]:
         clients = [*self.stored.clients, *(["10.0.0.1:0/1"] if self.stored.watched else [])]

@@ -143,6 +143,17 @@ async def test_an_image_is_noted_and_has_room_for_its_header(crash_at: int, monk
     assert await backend.expand(encrypted(), GIB) == 2 * GIB
 
 
+@pytest.mark.parametrize("header", [0, HEADER], ids=["as it is stored", "decrypted"])
+async def test_the_owner_of_the_lock_may_add_the_header_by_itself(header: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster("p", "q")
+    backend = operator(cluster, monkeypatch)
+    await backend.create(new(encrypted()))
+    made = image(cluster, f"csi-vol-{UID}")
+    made.owner, made.header = "10.0.0.1:0/1", header
+    assert await backend.expand(encrypted(), 2 * GIB) == 2 * GIB
+    assert made.size == 2 * GIB + HEADER
+
+
 async def test_nothing_is_made_for_a_kms_that_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster("p", "q")
     with pytest.raises(BackendError, match="encryptionKMSType 'vault'"):
