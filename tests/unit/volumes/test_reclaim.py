@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import pytest
@@ -120,7 +121,8 @@ async def test_a_cache_that_still_has_what_is_gone_is_no_failure() -> None:
     """As right after the volume was destroyed, by the look before this one."""
     server, world = released("v")
     async with operator(server, world) as volumes:
-        volumes.events = events = FakeEvents()
+        events: Any = FakeEvents()
+        volumes.events = events
         server.stall()
         gone(server)
         assert (await volumes.reconcile(Request("", "v"))).requeue_after is not None
