@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import encryption, moments
-from controller.ceph.rbd.images import PoolMissingError
+from controller.ceph.rbd.images import PoolMissingError, wait_for_owner
 from controller.ceph.rbd.snapshots import image_of, layout_of, parse
 from controller.ceph.rbd.volumes import image_name
 from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
@@ -64,6 +64,8 @@ class RbdGroups:
         name = image_name(group)
 
         def keep(_: Any, ioctx: Any) -> None:
+            for volume in volumes:
+                wait_for_owner(ioctx, self._calls.places.resolve(volume), "no group snapshot is taken")
             with self._calls.changes.alone(group, "taken"):
                 moments.keep(ioctx, name, parts)
 

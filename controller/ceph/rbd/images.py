@@ -122,12 +122,17 @@ def layout(handle: Any, volume: Volume, options: Mapping[str, str]) -> dict[str,
 
 
 def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
-    """Makes the image as large as `size` bytes, if it is smaller, and returns its size."""
+    """Makes the image as large as `size` bytes, if it is smaller, and returns its size.
+
+    Raises:
+        BackendError: A client that may come back owns the image.
+    """
     rbd, name = library(), image_name(volume)
     with rbd.Image(ioctx, name, read_only=True) as image:
         present: int = image.size()
     if present >= size:
         return present
+    wait_for_owner(ioctx, volume, "its size stays")
     with changes.alone(volume, "grown"), rbd.Image(ioctx, name) as image:
         if image.size() < size:
             image.resize(size, allow_shrink=False)
@@ -157,6 +162,25 @@ def absent(_: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
     except rbd.ImageNotFound:
         return ()
     return tuple(_holder(client) for client in sorted(lost(before, watching, after)))
+
+
+def wait_for_owner(ioctx: Any, volume: Volume, meanwhile: str) -> None:
+    """Refuses a change while the owner of the image's lock is cut off: librbd would take the lock and have it fenced.
+
+    Args:
+        ioctx: An I/O context of the image's pool and namespace.
+        volume: The volume.
+        meanwhile: What is not done, in words: "its size stays".
+
+    Raises:
+        BackendError: It is cut off.
+    """
+    if cut_off := absent(None, ioctx, volume):
+        clients = ", ".join(client.client for client in cut_off)
+        raise BackendError(
+            f"image {named(volume)}: {clients} owns its lock and does not answer: {meanwhile} until that client is "
+            "back, or its node is out of service"
+        )
 
 
 def lost(before: Set[str], watchers: Set[str], after: Set[str]) -> Set[str]:

@@ -110,12 +110,7 @@ def apply(ioctx: Any, volume: Volume, parameters: Mapping[str, str], changes: Ch
         with rbd.Image(ioctx, name, read_only=True) as image:
             if not _change(image, parameters):
                 return
-        # librbd would take the lock from an owner that is cut off, and have it fenced.
-        if cut_off := images.absent(None, ioctx, volume):
-            raise BackendError(
-                f"image {named(volume)}: {', '.join(c.client for c in cut_off)} owns its lock and does not answer: its "
-                "limits stay until that client is back, or its node is out of service"
-            )
+        images.wait_for_owner(ioctx, volume, "its limits stay")
         with changes.alone(volume, "given other limits"), rbd.Image(ioctx, name) as image:
             for key, value in _change(image, parameters).items():
                 if value is not None:

@@ -17,7 +17,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 from controller.ceph.csi.volumes import HANDLE_VERSION
 from controller.ceph.rbd import copies, encryption
-from controller.ceph.rbd.images import PoolMissingError, layout, with_ioctx
+from controller.ceph.rbd.images import PoolMissingError, layout, wait_for_owner, with_ioctx
 from controller.ceph.rbd.removal import COPY, drop_snapshot
 from controller.ceph.rbd.volumes import FEATURES, image_name, named
 from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
@@ -193,6 +193,8 @@ class RbdSnapshots:
 
         def copy(handle: Any, ioctx: Any) -> None:
             def from_pool(_: Any, source: Any) -> None:
+                if not snapshot:
+                    wait_for_owner(source, origin, "it is not copied")
                 of = copies.Origin(source, image_name(origin), snapshot or f"{COPY}{name}", lasts=bool(snapshot))
                 copies.copy(of, ioctx, name, made(handle))
                 encryption.inherit(ioctx, name, origin.handle)

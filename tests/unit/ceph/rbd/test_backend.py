@@ -251,6 +251,9 @@ class Image:
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": watcher} for watcher in self._pool.watchers]
 
+    def list_lockers(self) -> dict[str, Any]:
+        return {}
+
     def resize(self, size: int, *, allow_shrink: bool = True) -> None:
         self._pool.asked.set()
         assert self._pool.may_change.wait(60)

@@ -149,7 +149,7 @@ async def test_the_owner_of_the_lock_may_add_the_header_by_itself(header: int, m
     backend = operator(cluster, monkeypatch)
     await backend.create(new(encrypted()))
     made = image(cluster, f"csi-vol-{UID}")
-    made.owner, made.header = "10.0.0.1:0/1", header
+    made.owner, made.watched, made.header = "10.0.0.1:0/1", True, header
     assert await backend.expand(encrypted(), 2 * GIB) == 2 * GIB
     assert made.size == 2 * GIB + HEADER
 

@@ -95,6 +95,16 @@ async def test_all_members_are_of_one_moment(cluster: Busy, monkeypatch: pytest.
     assert cluster.left() == sorted([*SNAPSHOTS, *(this.attributes["imageName"] for this in VOLUMES)])
 
 
+async def test_the_lock_of_a_client_that_may_come_back_is_not_taken(
+    cluster: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = cluster.pools["p"].images[VOLUMES[1].attributes["imageName"]]
+    stored.owner = "10.0.0.1:0/1"
+    with pytest.raises(BackendError, match="owns its lock and does not answer: no group snapshot is taken"):
+        await operator(cluster, monkeypatch).groups.take(HANDLE, MEMBERS)
+    assert not [snap for this in VOLUMES for snap in cluster.pools["p"].images[this.attributes["imageName"]].snaps]
+
+
 async def test_by_themselves_they_would_not_be(cluster: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in's client writes between any two calls, so that the other tests are worth something."""
     for member in reversed(MEMBERS):

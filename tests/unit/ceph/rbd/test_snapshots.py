@@ -134,6 +134,26 @@ async def test_a_copy_of_a_volume(crash_at: int, cluster: Cluster, monkeypatch: 
     assert [snap.namespace for snap in image(cluster, f"csi-vol-{UID}").snaps] == [IN_TRASH]
 
 
+async def test_the_lock_of_a_client_that_may_come_back_is_not_taken(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librbd would have that client fenced, to grow the image or to take a snapshot of it."""
+    stored, found = image(cluster, f"csi-vol-{UID}"), operator(cluster, monkeypatch)
+    stored.owner = "10.0.0.1:0/1"
+    changes: list[Callable[[], Awaitable[object]]] = [
+        lambda: found.expand(volume(), 9),
+        lambda: found.create(new(volume(COPY), Source(volume=volume(), size=5))),
+        lambda: found.snapshots.take(volume(), snapshot_handle(volume())),
+    ]
+    for change in changes:
+        with pytest.raises(BackendError, match=r"10\.0\.0\.1:0/1 owns its lock and does not answer"):
+            await change()
+    assert (stored.size, stored.snaps, cluster.left()) == (5, [], [f"csi-vol-{UID}"])
+    stored.watched = True
+    for change in changes:
+        await change()
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations("VSR")), ids="".join)
 @pytest.mark.parametrize("crash_at", [None, *range(1, 8)])
 async def test_volume_snapshot_and_what_was_restored_go_in_any_order(
