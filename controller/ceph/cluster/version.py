@@ -8,11 +8,11 @@ operator either, and the Job goes. Another image is looked into by another Job i
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from controller.ceph.csi.affinity import upgrade_problem
 from controller.ceph.pods import ACCOUNT, Release, cluster_labels, owner_of, pod_settings
 from controller.ceph.releases import CephVersion, Running, Upgrade, refusal
 from controller.framework import jobs
@@ -111,7 +111,11 @@ def upgrade_of(cluster: CephCluster, found: Found, running: Running, declared: C
     """
     spec, accepted = cluster.spec.ceph_version, cluster.status.version.image
     wanted = Release(spec.image, CephVersion.parse(found.answer)) if found.answer else None
-    allowed = partial(refusal, allow_unsupported=spec.allow_unsupported)
+
+    def allowed(version: CephVersion, runs: Running) -> str:
+        unserved = refusal(version, runs, allow_unsupported=spec.allow_unsupported)
+        return unserved or (upgrade_problem(version, runs) if cluster.spec.csi.read_affinity.enabled else "")
+
     return judge(wanted, running, declared, allowed, accepted=accepted)
 
 

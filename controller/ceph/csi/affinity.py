@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from controller.apis.ceph import CephCluster
+    from controller.ceph.releases import Running
 
 FIXED = CephVersion(20, 2, 2)
 """The first release of Tentacle that loses no data with it (https://github.com/rook/rook/issues/16839)."""
@@ -55,6 +56,20 @@ def problem(running: Iterable[CephVersion]) -> str:
     if not affected:
         return ""
     return f"Ceph {min(affected)} may lose data with it; 20.2.2 does not"
+
+
+def upgrade_problem(version: CephVersion, running: Running) -> str:
+    """Why a cluster whose nodes read from the nearest OSD is not upgraded to a version; empty: it is.
+
+    Volumes that are mounted go on reading so until they are mounted anew.
+
+    Args:
+        version: The one that is wanted.
+        running: What daemons run now.
+    """
+    if running.newest is None or running.newest >= version or not (why := problem((version,))):
+        return ""
+    return f"{why}, and spec.csi.readAffinity has nodes read so: choose a cephVersion.image of {FIXED} or later"
 
 
 def problem_of(versions: Mapping[str, Mapping[str, int]]) -> str:

@@ -155,6 +155,24 @@ def test_an_image_is_judged_by_what_runs_and_not_by_the_image_before() -> None:
     assert found.refusal.startswith("Ceph 20.2.4-0 is more than two releases after 16.2.15-0")
 
 
+@pytest.mark.parametrize(
+    ("version", "enabled", "refused"),
+    [("20.2.1", True, True), ("20.2.2", True, False), ("20.2.1", False, False)],
+)
+def test_nodes_that_read_from_the_nearest_osd_keep_a_cluster_from_releases_that_lose_data_then(
+    version: str, enabled: bool, refused: bool
+) -> None:
+    spec = {"cephVersion": {"image": "ceph:v20"}, "csi": {"readAffinity": {"enabled": enabled}}}
+    cluster, runs = a_cluster(spec, status=KNOWN), CephVersion(18, 2, 7)
+    live = live_objects(detection_job(cluster))
+    found = upgrade_of(cluster, live, [a_job_pod(f"ceph version {version} (abc)")], Running(runs, runs))
+    expected = (
+        f"Ceph {version}-0 may lose data with it; 20.2.2 does not, and spec.csi.readAffinity has nodes read so: choose "
+        "a cephVersion.image of 20.2.2-0 or later"
+    )
+    assert found.refusal == (expected if refused else "")
+
+
 def test_looking_into_an_image_changes_nothing_so_it_is_done_for_a_plan_that_is_only_shown_too() -> None:
     job = detection_job(a_cluster())
     (begin,) = steps_of(a_cluster(), {}, ())
