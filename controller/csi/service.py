@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from controller.csi.records import SnapshotRecord, VolumeRecord
     from controller.csi.snapshots import Taken
     from controller.csi.volumes import Volumes
-    from controller.volumes.backend import Snapshots, VolumeBackend
+    from controller.volumes.backend import VolumeBackend
     from controller.volumes.drivers import Drivers
+    from controller.volumes.features import Snapshots
 
 _log = structlog.get_logger(__name__)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from controller.csi.guard import Guard
     from controller.csi.records import Records
     from controller.csi.volumes import Volumes
-    from controller.volumes.backend import Snapshots
+    from controller.volumes.features import Snapshots
 
 
 @dataclass(frozen=True, slots=True)

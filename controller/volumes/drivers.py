@@ -14,7 +14,8 @@ from controller.volumes.backend import volume_from
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolume, StorageClass
-    from controller.volumes.backend import Attributes, Groups, Rooms, Snapshots, Space, Volume, VolumeBackend
+    from controller.volumes.backend import Volume, VolumeBackend
+    from controller.volumes.features import Attributes, Groups, Rooms, Snapshots, Space
 
 
 @dataclass(slots=True)

@@ -9,17 +9,9 @@ from pathlib import Path
 
 from controller.agent.system import loop
 from controller.runtime.kube import StorageClass
-from controller.volumes.backend import (
-    BackendError,
-    Created,
-    Description,
-    Holder,
-    NewVolume,
-    Snapshot,
-    Source,
-    Volume,
-)
+from controller.volumes.backend import BackendError, Created, Description, Holder, NewVolume, Source, Volume
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
+from controller.volumes.features import Snapshot
 
 SUFFIX = ".rbd.csi.ceph.com"
 

@@ -1,4 +1,4 @@
-"""Snapshots of subvolumes (`controller.volumes.backend.Snapshots`), and subvolumes that begin as copies of others.
+"""Snapshots of subvolumes (`controller.volumes.features.Snapshots`), and subvolumes that begin as copies of others.
 
 A snapshot's handle says where it is, as Ceph has no list of snapshots by their names alone:
 "<clusterID>/<file system>/<group>/<subvolume>/<snapshot>". So it can be written by hand, too.
@@ -12,14 +12,8 @@ from controller.ceph.cephfs import snaps, subvolumes
 from controller.ceph.cephfs.calls import FilesystemMissingError, told
 from controller.ceph.cephfs.clones import Clones
 from controller.ceph.cephfs.volumes import NAME, Subvolume, named, subvolume_of
-from controller.volumes.backend import (
-    SHOWN_SNAPSHOT,
-    BackendError,
-    ParameterError,
-    Snapshot,
-    UnderWayError,
-    Volume,
-)
+from controller.volumes.backend import SHOWN_SNAPSHOT, BackendError, ParameterError, UnderWayError, Volume
+from controller.volumes.features import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from controller.ceph.access.rados import CephError
-from controller.volumes.backend import LARGEST, BackendError, ParameterError, Room
+from controller.volumes.backend import BackendError, ParameterError
+from controller.volumes.features import LARGEST, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Snapshots of several RBD images at one moment (`controller.volumes.backend.Groups`).
+"""Snapshots of several RBD images at one moment (`controller.volumes.features.Groups`).
 
 A group's handle has the form of its members' handles, with the group's uid. Once all members are complete, nothing else
 is left of the group in Ceph: each member is an image of its own, as any other snapshot.
@@ -15,14 +15,15 @@ from controller.ceph.rbd import encryption, moments
 from controller.ceph.rbd.images import PoolMissingError, wait_for_owner
 from controller.ceph.rbd.snapshots import image_of, layout_of, parse
 from controller.ceph.rbd.volumes import image_name
-from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
+from controller.volumes.backend import BackendError, ParameterError, Volume
+from controller.volumes.features import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from controller.ceph.rbd.calls import Calls
     from controller.ceph.rbd.snapshots import RbdSnapshots
-    from controller.volumes.backend import Member
+    from controller.volumes.features import Member
 
 GROUP_PREFIX = "csi-group-"
 

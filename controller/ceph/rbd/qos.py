@@ -144,7 +144,7 @@ def _keys(name: str) -> tuple[str, str, str]:
 
 
 class Qos:
-    """Limits of RBD images. Implements `controller.volumes.backend.Attributes`."""
+    """Limits of RBD images. Implements `controller.volumes.features.Attributes`."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls

@@ -1,4 +1,4 @@
-"""How much fits into images of a class. Implements `controller.volumes.backend.Rooms`."""
+"""How much fits into images of a class. Implements `controller.volumes.features.Rooms`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from controller.ceph.rbd.calls import Calls
     from controller.runtime.kube import StorageClass
-    from controller.volumes.backend import Description, Room, Volume
+    from controller.volumes.backend import Description, Volume
+    from controller.volumes.features import Room
 
 
 class RbdRooms:

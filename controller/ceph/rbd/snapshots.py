@@ -1,4 +1,4 @@
-"""Snapshots of RBD images (`controller.volumes.backend.Snapshots`), and images that begin as copies of others.
+"""Snapshots of RBD images (`controller.volumes.features.Snapshots`), and images that begin as copies of others.
 
 A snapshot's handle has the form of Ceph's CSI driver, as volumes' handles have: version, cluster, pool and, in place of
 a volume's, the snapshot's uid. Its image is named after that uid. So what there is of a snapshot is found by its
@@ -20,7 +20,8 @@ from controller.ceph.rbd import copies, encryption
 from controller.ceph.rbd.images import PoolMissingError, layout, wait_for_owner, with_ioctx
 from controller.ceph.rbd.removal import COPY, drop_snapshot
 from controller.ceph.rbd.volumes import FEATURES, image_name, named
-from controller.volumes.backend import BackendError, ParameterError, Snapshot, Volume
+from controller.volumes.backend import BackendError, ParameterError, Volume
+from controller.volumes.features import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

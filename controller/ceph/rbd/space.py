@@ -46,7 +46,7 @@ def _taken(image: Any) -> int:
 
 
 class RbdSpace:
-    """Gives back space of RBD images. Implements `controller.volumes.backend.Space`."""
+    """Gives back space of RBD images. Implements `controller.volumes.features.Space`."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls

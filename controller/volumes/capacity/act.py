@@ -19,9 +19,9 @@ from informers import ApiError
 if TYPE_CHECKING:
     from controller.runtime.apply import Applier
     from controller.runtime.kube import CsiStorageCapacity, StorageClass
-    from controller.volumes.backend import Room, Rooms
     from controller.volumes.caches import Caches
     from controller.volumes.drivers import Drivers
+    from controller.volumes.features import Room, Rooms
     from informers import Client, Informer, JsonObject
 
 _log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.framework.plan import Plan, Step
 from controller.framework.quantities import quantity, storage_bytes
-from controller.volumes.backend import LARGEST, Room
+from controller.volumes.features import LARGEST, Room
 from controller.volumes.places import in_words
 
 if TYPE_CHECKING:

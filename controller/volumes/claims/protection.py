@@ -21,8 +21,9 @@ from informers import ApiError
 
 if TYPE_CHECKING:
     from controller.runtime.kube import PersistentVolumeClaim
-    from controller.volumes.backend import Snapshots, Volume, VolumeBackend
+    from controller.volumes.backend import Volume, VolumeBackend
     from controller.volumes.caches import Caches
+    from controller.volumes.features import Snapshots
     from informers import Client
 
 

@@ -13,10 +13,11 @@ from controller.framework.status import timestamp
 from controller.framework.text import brief
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
-from controller.volumes.backend import BackendError, GoneError, Member, ParameterError, Volume, volume_from
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_GROUP, BY_HANDLE, BY_MEMBER, handle_key
 from controller.volumes.checked import see_all
 from controller.volumes.claims.objects import CSI
+from controller.volumes.features import Member
 from controller.volumes.groups.analyze import (
     DestroyGroup,
     FindGroup,
@@ -48,9 +49,9 @@ if TYPE_CHECKING:
 
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
-    from controller.volumes.backend import Groups, Snapshot, Snapshots
     from controller.volumes.caches import Caches, GroupCaches
     from controller.volumes.drivers import Drivers
+    from controller.volumes.features import Groups, Snapshot, Snapshots
     from informers import Client
 
 CREATION_FAILED, DELETION_FAILED = "GroupSnapshotCreationFailed", "GroupSnapshotDeleteError"

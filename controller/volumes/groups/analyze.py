@@ -20,7 +20,7 @@ from controller.volumes.snapshots.kinds import handles as handles_alone
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from controller.volumes.backend import Member
+    from controller.volumes.features import Member
     from controller.volumes.groups.kinds import VolumeGroupSnapshotContent
     from controller.volumes.snapshots.kinds import VolumeSnapshotContent
 

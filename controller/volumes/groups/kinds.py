@@ -18,7 +18,7 @@ from informers import Resource
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from controller.volumes.backend import Member, Snapshot
+    from controller.volumes.features import Member, Snapshot
     from informers import JsonObject
 
 GROUP = "groupsnapshot.storage.k8s.io"

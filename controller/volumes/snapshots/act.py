@@ -42,9 +42,9 @@ from controller.volumes.snapshots.writes import Writes
 if TYPE_CHECKING:
     from controller.framework.plan import StepResult
     from controller.runtime.events import EventRecorder
-    from controller.volumes.backend import Snapshot, Snapshots
     from controller.volumes.caches import Caches, SnapshotCaches
     from controller.volumes.drivers import Drivers
+    from controller.volumes.features import Snapshot, Snapshots
     from informers import Client
 
 CREATION_FAILED, DELETION_FAILED = "SnapshotCreationFailed", "SnapshotDeleteError"

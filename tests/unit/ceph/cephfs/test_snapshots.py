@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 from controller.ceph.cephfs.backend import CephfsBackend
-from controller.volumes.backend import (
-    BackendError,
-    NewVolume,
-    ParameterError,
-    Snapshot,
-    Source,
-    UnderWayError,
-    Volume,
-)
+from controller.volumes.backend import BackendError, NewVolume, ParameterError, Source, UnderWayError, Volume
+from controller.volumes.features import Snapshot
 from tests.unit.ceph.cephfs.cephfs import (
     CANCELED,
     DRIVER,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ceph.rbd import copies
-from controller.volumes.backend import BackendError, Member, ParameterError
+from controller.volumes.backend import BackendError, ParameterError
+from controller.volumes.features import Member
 from tests.unit.ceph.rbd.librbd import EXCLUSIVE_LOCK, INCOMPLETE, Cluster, CrashError, Stored
 from tests.unit.ceph.rbd.test_backend import backend
 from tests.unit.ceph.rbd.test_snapshots import image, new, of_snapshot, operator, snapshot_handle, volume

@@ -10,7 +10,8 @@ import pytest
 from controller.ceph.access.rados import CephError
 from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.volumes import describe
-from controller.volumes.backend import LARGEST, BackendError, ParameterError, Room
+from controller.volumes.backend import BackendError, ParameterError
+from controller.volumes.features import LARGEST, Room
 from tests.unit.ceph.volumes import DRIVER, storage_class
 
 ZONE = f"topology.{DRIVER}/zone"

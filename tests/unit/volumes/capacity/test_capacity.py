@@ -19,7 +19,7 @@ from controller.runtime.kube import (
 )
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
-from controller.volumes.backend import LARGEST, BackendError, ParameterError, Room
+from controller.volumes.backend import BackendError, ParameterError
 from controller.volumes.capacity.analyze import (
     DRIVER_LABEL,
     LOOK,
@@ -30,6 +30,7 @@ from controller.volumes.capacity.analyze import (
     analyze,
     object_name,
 )
+from controller.volumes.features import LARGEST, Room
 from informers import JsonObject
 from tests.unit.volumes.objects import DRIVER, storage_class
 from tests.unit.volumes.world import FakeBackend, World

@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from controller.volumes.backend import Member, Volume
+from controller.volumes.backend import Volume
+from controller.volumes.features import Member
 from controller.volumes.groups.kinds import CONTENT_FINALIZER, VolumeGroupSnapshotContent, member_uid
 from tests.unit.volumes.objects import ATTRIBUTES, DRIVER, NOW
 

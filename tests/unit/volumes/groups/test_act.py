@@ -16,8 +16,9 @@ from controller.runtime.kube import PV
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
-from controller.volumes.backend import BackendError, GoneError, Member, ParameterError, Snapshot, Volume
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume
 from controller.volumes.drivers import Drivers
+from controller.volumes.features import Member, Snapshot
 from controller.volumes.groups import kinds
 from controller.volumes.groups.act import GroupContents
 from controller.volumes.groups.kinds import BEING_CREATED, BEING_DELETED, CONTENT_FINALIZER

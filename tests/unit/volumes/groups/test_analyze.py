@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from controller.volumes.backend import Snapshot
+from controller.volumes.features import Snapshot
 from controller.volumes.groups.analyze import (
     DestroyGroup,
     FindGroup,

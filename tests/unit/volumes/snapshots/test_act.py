@@ -17,8 +17,9 @@ from controller.runtime.kube import PV
 from controller.runtime.reconciler import Request
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from controller.volumes import system
-from controller.volumes.backend import BackendError, GoneError, ParameterError, Snapshot, Source, Volume
+from controller.volumes.backend import BackendError, GoneError, ParameterError, Source, Volume
 from controller.volumes.drivers import Drivers
+from controller.volumes.features import Snapshot
 from controller.volumes.presence import LOOK
 from controller.volumes.snapshots.act import Contents
 from controller.volumes.snapshots.kinds import (
