@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from controller.volumes.backend import BackendError, UnderWayError
 from informers import ApiError
 
@@ -23,6 +25,25 @@ version at which that was checked.
 
 REACHED_WITHIN = 30.0
 """Seconds for the cache to show a write; it takes moments while the watch works."""
+
+
+async def read_anew[T](client: Client, resource: Resource, name: str, view: type[T]) -> T:
+    """What is about to be destroyed, or what stands for it, as the API server has it.
+
+    Args:
+        client: Reads.
+        resource: The resource, which has no namespaces.
+        name: The object's name.
+        view: What it is decoded as.
+
+    Raises:
+        UnderWayError: It has gone, which the cache is yet to show.
+        ApiError: The API server does not answer, or refuses.
+    """
+    found = await client.find(resource, "", name)
+    if found is None:
+        raise UnderWayError(f"the cache to show that {resource.kind} {name} is gone")
+    return msgspec.convert(found, view)
 
 
 async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: Informer[Any]) -> None:

@@ -14,9 +14,9 @@ from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.kube import PV, PersistentVolume
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
-from controller.volumes.backend import BackendError, UnderWayError, Volume, volume_from
+from controller.volumes.backend import BackendError, Volume, volume_from
 from controller.volumes.caches import BY_IDENTITY, BY_VOLUME
-from controller.volumes.checked import see_all
+from controller.volumes.checked import read_anew, see_all
 from controller.volumes.claims.objects import PROVISIONED_BY, VOLUME_FINALIZER
 from controller.volumes.clients import around, locate
 from informers import ApiError
@@ -176,10 +176,7 @@ class PersistentVolumes:
             IncompleteIndexError: A PersistentVolume cannot be read: it may be of this volume.
         """
         name = planned.metadata.name
-        found = await self.client.find(PV, "", name)
-        if found is None:
-            raise UnderWayError(f"the cache to show that PersistentVolume {name} is gone")
-        now = msgspec.convert(found, PersistentVolume)
+        now = await read_anew(self.client, PV, name, PersistentVolume)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"PersistentVolume {name} {why}: it is not destroyed")
         await see_all(self.client, PV, now.metadata, self.caches.volumes)

@@ -15,7 +15,7 @@ from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_GROUP, BY_HANDLE, BY_MEMBER, handle_key
-from controller.volumes.checked import see_all
+from controller.volumes.checked import read_anew, see_all
 from controller.volumes.claims.objects import CSI
 from controller.volumes.features import Member
 from controller.volumes.groups.analyze import (
@@ -181,12 +181,8 @@ class GroupContents:
         try:
             _, groups = self._groups(content)
             taken = await groups.take(action.handle, action.members)
-        except GoneError as error:  # with the cluster, nothing is left that was begun
-            await self._writes.unmark(content)
-            await self._writes.fail(content, str(error))
-            raise
         except BackendError as error:
-            await self._writes.fail(content, str(error))
+            await self._writes.not_taken(content, error)
             raise
         await self._tell(content, action.handle, action.members, taken)
 
@@ -217,9 +213,7 @@ class GroupContents:
         await self._writes.tell(content, status)
 
     async def _refuse(self, content: VolumeGroupSnapshotContent, problem: str) -> None:
-        if BEING_CREATED in content.metadata.annotations:
-            await self._writes.unmark(content)
-        if await self._writes.fail(content, problem):
+        if await self._writes.refuse(content, problem):
             self._event(content, "Warning", CREATION_FAILED, problem)
 
     async def _destroy(self, content: VolumeGroupSnapshotContent, action: DestroyGroup) -> None:
@@ -245,16 +239,14 @@ class GroupContents:
             Which of its snapshots others need: by their handles, the contents' names.
 
         Raises:
-            BackendError: Somebody needs all of it, or the cache is behind.
-            ApiError: Among others a conflict, when the content was changed meanwhile.
+            BackendError: Somebody needs all of it, or the cache does not follow.
+            UnderWayError: The content was changed or has gone a moment ago, which the cache does not show yet.
+            ApiError: The API server does not answer, or refuses.
             IncompleteIndexError: A content cannot be read: it may be of this group snapshot.
         """
         name, resource = planned.metadata.name, self.groups.resource
         subject = f"{resource.kind} {name}"
-        found = await self.client.find(resource, "", name)
-        if found is None:
-            raise BackendError(f"{subject} is gone: its snapshots are not destroyed")
-        now = msgspec.convert(found, VolumeGroupSnapshotContent)
+        now = await read_anew(self.client, resource, name, VolumeGroupSnapshotContent)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"{subject} {why}: its snapshots are not destroyed")
         await see_all(self.client, resource, now.metadata, self.groups.contents)

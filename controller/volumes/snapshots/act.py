@@ -14,7 +14,7 @@ from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_HANDLE, BY_MEMBER, BY_SNAPSHOT, handle_key
-from controller.volumes.checked import see_all
+from controller.volumes.checked import read_anew, see_all
 from controller.volumes.claims.objects import CSI
 from controller.volumes.groups.analyze import is_doomed as is_group_doomed
 from controller.volumes.snapshots.analyze import (
@@ -159,12 +159,8 @@ class Contents:
     async def _take(self, content: VolumeSnapshotContent, action: TakeSnapshot) -> None:
         try:
             taken = await self._snapshots(content).take(action.volume, action.handle)
-        except GoneError as error:  # with the cluster, nothing is left that was begun
-            await self._writes.unmark(content)
-            await self._writes.fail(content, str(error))
-            raise
         except BackendError as error:
-            await self._writes.fail(content, str(error))
+            await self._writes.not_taken(content, error)
             raise
         await self._tell(content, action.handle, taken)
 
@@ -192,9 +188,7 @@ class Contents:
         await self._writes.tell(content, status)
 
     async def _refuse(self, content: VolumeSnapshotContent, problem: str) -> None:
-        if BEING_CREATED in content.metadata.annotations:
-            await self._writes.unmark(content)
-        if await self._writes.fail(content, problem):
+        if await self._writes.refuse(content, problem):
             self._event(content, "Warning", CREATION_FAILED, problem)
 
     async def _destroy(self, content: VolumeSnapshotContent, action: DestroySnapshot) -> None:
@@ -215,16 +209,14 @@ class Contents:
         before.
 
         Raises:
-            BackendError: Somebody needs it, or the cache is behind.
-            ApiError: Among others a conflict, when the content was changed meanwhile.
+            BackendError: Somebody needs it, or the cache does not follow.
+            UnderWayError: The content was changed or has gone a moment ago, which the cache does not show yet.
+            ApiError: The API server does not answer, or refuses.
             IncompleteIndexError: A content cannot be read: it may be of this snapshot.
         """
         name = planned.metadata.name
         subject = f"VolumeSnapshotContent {name}"
-        found = await self.client.find(CONTENTS, "", name)
-        if found is None:
-            raise BackendError(f"{subject} is gone: its snapshot is not destroyed")
-        now = msgspec.convert(found, VolumeSnapshotContent)
+        now = await read_anew(self.client, CONTENTS, name, VolumeSnapshotContent)
         if why := reprieve(planned, now, ()):
             raise BackendError(f"{subject} {why}: it is not destroyed")
         await see_all(self.client, CONTENTS, now.metadata, self.snapshots.contents)

@@ -12,6 +12,7 @@ from controller.framework.status import timestamp
 from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.log import redact_text
+from controller.volumes.backend import GoneError
 from informers import ApiError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from controller.apis.meta import ObjectMeta
     from controller.runtime.kube import HasMetadata
+    from controller.volumes.backend import BackendError
     from controller.volumes.snapshots.kinds import SnapshotError
     from informers import Client, JsonObject, Resource
 
@@ -90,6 +92,18 @@ class Writes:
         error = {"time": timestamp(time.time()), "message": message}
         await self.tell(content, {"readyToUse": False, "error": error})
         return True
+
+    async def not_taken(self, content: Content, error: BackendError) -> None:
+        """Tells why its snapshots could not be taken; with the storage system, nothing is left that was begun."""
+        if isinstance(error, GoneError):
+            await self.unmark(content)
+        await self.fail(content, str(error))
+
+    async def refuse(self, content: Content, problem: str) -> bool:
+        """Takes the note off, if there is one, and tells why no snapshot is taken; returns whether it was not told."""
+        if self.being_created in content.metadata.annotations:
+            await self.unmark(content)
+        return await self.fail(content, problem)
 
     async def release(self, content: Content) -> None:
         """Takes the finalizer off: it may go."""
