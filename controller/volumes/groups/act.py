@@ -16,7 +16,6 @@ from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_GROUP, BY_HANDLE, BY_MEMBER, handle_key
 from controller.volumes.checked import read_anew, see_all
-from controller.volumes.claims.objects import CSI
 from controller.volumes.features import Member
 from controller.volumes.groups.analyze import (
     DestroyGroup,
@@ -34,13 +33,16 @@ from controller.volumes.groups.analyze import (
 )
 from controller.volumes.groups.kinds import (
     BEING_CREATED,
+    CLASS_KIND,
     CONTENT_FINALIZER,
+    VolumeGroupSnapshotClass,
     VolumeGroupSnapshotContent,
     given_handle,
     list_of,
     listed,
     member_uid,
 )
+from controller.volumes.snapshots.classes import class_problem, without_effect
 from controller.volumes.snapshots.kinds import CONTENTS, VolumeSnapshotContent
 from controller.volumes.snapshots.writes import Writes
 
@@ -151,14 +153,10 @@ class GroupContents:
 
     def _class_problem(self, content: VolumeGroupSnapshotContent) -> str:
         name = content.spec.volume_group_snapshot_class_name
-        if not name:
-            return "spec.volumeGroupSnapshotClassName is empty: expected a VolumeGroupSnapshotClass"
-        found = self.groups.classes.get("", name)
-        if found is None:
-            return f"VolumeGroupSnapshotClass {name} does not exist"
-        if found.driver != content.spec.driver:
-            return f"VolumeGroupSnapshotClass {name}: driver is {found.driver!r}: expected {content.spec.driver}"
-        return ""
+        return class_problem(CLASS_KIND, name, self._class(content), content.spec.driver)
+
+    def _class(self, content: VolumeGroupSnapshotContent) -> VolumeGroupSnapshotClass | None:
+        return self.groups.classes.get("", content.spec.volume_group_snapshot_class_name or "")
 
     def _others(self, content: VolumeGroupSnapshotContent, handle: str) -> tuple[str, ...]:
         found = self.groups.contents.by_index(BY_GROUP, handle) if handle else []
@@ -271,12 +269,8 @@ class GroupContents:
     def _record(self, content: VolumeGroupSnapshotContent, result: StepResult) -> None:
         match result.step.action:
             case TakeGroup() if result.state is StepState.DONE:
-                name = content.spec.volume_group_snapshot_class_name
-                found = self.groups.classes.get("", name or "")
-                parameters = found.parameters if found is not None else {}
-                own = {key: value for key, value in parameters.items() if not key.startswith(CSI)}
-                for key in self._groups(content)[0].unserved(own):
-                    note = f"VolumeGroupSnapshotClass {name}: parameter {key!r} has no effect here"
+                snapshots, _ = self._groups(content)
+                for note in without_effect(CLASS_KIND, self._class(content), snapshots):
                     self._event(content, "Warning", "ParameterNotServed", note)
             case ReleaseGroup(shared) if shared and result.state is StepState.DONE:
                 note = f"The snapshots stay: they are also those of VolumeGroupSnapshotContent {', '.join(shared)}"

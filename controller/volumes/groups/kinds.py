@@ -8,11 +8,9 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from controller.apis.meta import ApiStruct, ObjectMeta
 from controller.runtime.kube import ObjectReference
-from controller.volumes.snapshots.kinds import SnapshotError
+from controller.volumes.snapshots.kinds import SnapshotError, VolumeSnapshotClass
 from informers import Resource
 
 if TYPE_CHECKING:
@@ -41,6 +39,9 @@ BEING_DELETED = f"{_PREFIX}volumegroupsnapshot-being-deleted"
 CONTENT_FINALIZER = f"{_PREFIX}volumegroupsnapshotcontent-bound-protection"
 
 
+CLASS_KIND = "VolumeGroupSnapshotClass"
+
+
 def contents(version: str) -> Resource:
     """The VolumeGroupSnapshotContents of a version."""
     plural = "volumegroupsnapshotcontents"
@@ -50,7 +51,7 @@ def contents(version: str) -> Resource:
 def classes(version: str) -> Resource:
     """The VolumeGroupSnapshotClasses of a version."""
     plural = "volumegroupsnapshotclasses"
-    return Resource(group=GROUP, version=version, kind="VolumeGroupSnapshotClass", plural=plural, namespaced=False)
+    return Resource(group=GROUP, version=version, kind=CLASS_KIND, plural=plural, namespaced=False)
 
 
 class GivenHandles(ApiStruct, frozen=True, kw_only=True):
@@ -102,13 +103,8 @@ class VolumeGroupSnapshotContent(ApiStruct, frozen=True, kw_only=True):
     status: GroupStatus = GroupStatus()
 
 
-class VolumeGroupSnapshotClass(ApiStruct, frozen=True, kw_only=True):
-    """How group snapshots are taken."""
-
-    metadata: ObjectMeta = ObjectMeta()
-    driver: str = ""
-    deletion_policy: str = ""
-    parameters: dict[str, str] = msgspec.field(default_factory=dict)
+class VolumeGroupSnapshotClass(VolumeSnapshotClass, frozen=True, kw_only=True):
+    """How group snapshots are taken: as snapshots are."""
 
 
 def given_handle(content: VolumeGroupSnapshotContent) -> str:

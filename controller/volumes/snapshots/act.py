@@ -15,7 +15,6 @@ from controller.runtime.references import object_reference
 from controller.volumes.backend import BackendError, GoneError, ParameterError, Volume, volume_from
 from controller.volumes.caches import BY_HANDLE, BY_MEMBER, BY_SNAPSHOT, handle_key
 from controller.volumes.checked import read_anew, see_all
-from controller.volumes.claims.objects import CSI
 from controller.volumes.groups.analyze import is_doomed as is_group_doomed
 from controller.volumes.snapshots.analyze import (
     ContentObservation,
@@ -30,10 +29,13 @@ from controller.volumes.snapshots.analyze import (
     is_doomed,
     reprieve,
 )
+from controller.volumes.snapshots.classes import class_problem, without_effect
 from controller.volumes.snapshots.kinds import (
     BEING_CREATED,
     CONTENT_FINALIZER,
     CONTENTS,
+    SNAPSHOT_CLASSES,
+    VolumeSnapshotClass,
     VolumeSnapshotContent,
 )
 from controller.volumes.snapshots.shown import refuse_known, refuse_shown
@@ -120,14 +122,10 @@ class Contents:
 
     def _class_problem(self, content: VolumeSnapshotContent) -> str:
         name = content.spec.volume_snapshot_class_name
-        if not name:
-            return "spec.volumeSnapshotClassName is empty: expected a VolumeSnapshotClass"
-        found = self.snapshots.classes.get("", name)
-        if found is None:
-            return f"VolumeSnapshotClass {name} does not exist"
-        if found.driver != content.spec.driver:
-            return f"VolumeSnapshotClass {name}: driver is {found.driver!r}: expected {content.spec.driver}"
-        return ""
+        return class_problem(SNAPSHOT_CLASSES.kind, name, self._class(content), content.spec.driver)
+
+    def _class(self, content: VolumeSnapshotContent) -> VolumeSnapshotClass | None:
+        return self.snapshots.classes.get("", content.spec.volume_snapshot_class_name or "")
 
     def _others(self, content: VolumeSnapshotContent, handle: str) -> tuple[str, ...]:
         if not handle:
@@ -233,12 +231,9 @@ class Contents:
     def _record(self, content: VolumeSnapshotContent, result: StepResult) -> None:
         match result.step.action:
             case TakeSnapshot() if result.state is StepState.DONE:
-                found = self.snapshots.classes.get("", content.spec.volume_snapshot_class_name or "")
-                parameters = found.parameters if found is not None else {}
-                own = {name: value for name, value in parameters.items() if not name.startswith(CSI)}
-                for name in self._snapshots(content).unserved(own):
-                    note = f"VolumeSnapshotClass {content.spec.volume_snapshot_class_name}: parameter {name!r}"
-                    self._event(content, "Warning", "ParameterNotServed", f"{note} has no effect here")
+                found, snapshots = self._class(content), self._snapshots(content)
+                for note in without_effect(SNAPSHOT_CLASSES.kind, found, snapshots):
+                    self._event(content, "Warning", "ParameterNotServed", note)
             case ReleaseContent(shared) if shared and result.state is StepState.DONE:
                 note = f"The snapshot stays: it is also that of VolumeSnapshotContent {', '.join(shared)}"
                 self._event(content, "Normal", "HandleShared", note)
