@@ -51,8 +51,8 @@ class ObjectBucketSpec(SpecStruct, frozen=True, kw_only=True):
     authentication: Nullable[JsonObject] = field(default_factory=dict)
     """Nothing: keys are in the claim's Secret."""
     additional_state: Nullable[Annotated[dict[str, str], _ANY]] = field(default_factory=dict)
-    """Facts by name: cephUser, who uses it; objectStoreName and objectStoreNamespace; bucketOwner, where the claim names
-    one; and bucketOrigin, "claim" if the claim had it made and "existing" if not."""
+    """Facts by name: cephUser, who uses it; objectStoreName and objectStoreNamespace; bucketOwner, where the claim
+    names one; and bucketOrigin, "claim" if the claim had it made and "existing" if not."""
     reclaim_policy: str = ""
     """Delete: the bucket goes with its claim, and with all that is in it. Retain: it stays. It may be changed."""
     claim_ref: Nullable[Annotated[ClaimReference, _ANY]] = ClaimReference()
