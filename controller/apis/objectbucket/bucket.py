@@ -72,7 +72,7 @@ class ObjectBucket(SpecStruct, frozen=True, kw_only=True, omit_defaults=False):
     api_version: str = "objectbucket.io/v1alpha1"
     kind: str = "ObjectBucket"
     metadata: ObjectMeta = ObjectMeta()
-    spec: ObjectBucketSpec = ObjectBucketSpec()
+    spec: Annotated[ObjectBucketSpec, Schema(required=True)] = ObjectBucketSpec()
     status: Annotated[ObjectBucketStatus, _ANY] = ObjectBucketStatus()
 
 

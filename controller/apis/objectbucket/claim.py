@@ -55,7 +55,7 @@ class ObjectBucketClaim(SpecStruct, frozen=True, kw_only=True, omit_defaults=Fal
     api_version: str = "objectbucket.io/v1alpha1"
     kind: str = "ObjectBucketClaim"
     metadata: ObjectMeta = ObjectMeta()
-    spec: ObjectBucketClaimSpec = ObjectBucketClaimSpec()
+    spec: Annotated[ObjectBucketClaimSpec, Schema(required=True)] = ObjectBucketClaimSpec()
     status: Annotated[ObjectBucketClaimStatus, _ANY] = ObjectBucketClaimStatus()
 
 
