@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
-from informers import TransportError
+from informers import MERGE_PATCH, TransportError
 
 if TYPE_CHECKING:
     from informers import Client, JsonObject
@@ -90,9 +90,7 @@ class KubeLease:
             "metadata": {"resourceVersion": resource_version},
             "spec": {name: getattr(spec, field) for field, name in _LEASE_FIELDS},
         }
-        changed = await self._client.patch(
-            LEASE, self._namespace, self._name, body, content_type="application/merge-patch+json"
-        )
+        changed = await self._client.patch(LEASE, self._namespace, self._name, body, content_type=MERGE_PATCH)
         return _lease(changed)
 
 

@@ -27,7 +27,7 @@ from controller.testkit.selection import Selection
 from controller.testkit.served import RETURNED, Served
 from controller.testkit.storage import Storage
 from controller.testkit.topology import JsonSchema, built_in
-from informers import ApiError, Resource
+from informers import MERGE_PATCH, ApiError, Resource
 from informers.errors import Cause
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from informers import JsonObject, Key
 
-MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 

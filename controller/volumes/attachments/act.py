@@ -34,7 +34,7 @@ from controller.volumes.attachments.analyze import (
     obstacle,
 )
 from controller.volumes.attachments.observe import GIVEN_TO, is_out_of_service, note_of, noted
-from informers import ApiError, TransportError
+from informers import MERGE_PATCH, ApiError, TransportError
 
 if TYPE_CHECKING:
     from controller.runtime.events import EventRecorder
@@ -165,7 +165,7 @@ class Attachments:
                     "annotations": {GIVEN_TO: note},
                 }
             },
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
         )
 
     async def _given_to(self, volume: JsonObject | None) -> VolumeAttachment | None:
@@ -213,6 +213,6 @@ class Attachments:
             "",
             attachment.metadata.name,
             {"metadata": {"uid": attachment.metadata.uid}, "status": status},
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
             subresource="status",
         )

@@ -13,7 +13,7 @@ from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.log import redact_text
 from controller.volumes.backend import GoneError
-from informers import ApiError
+from informers import MERGE_PATCH, ApiError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -129,6 +129,6 @@ class Writes:
             "",
             meta.name,
             body,
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
             subresource=subresource,
         )
