@@ -16,14 +16,12 @@ from informers.configuration import ConfigurationError
 from informers.errors import ApiError, IncompleteIndexError, RefusedError, TransportError, UndecodableError
 from informers.factory import InformerFactory
 from informers.informer import Delta, Informer
-from informers.media import MERGE_PATCH
 from informers.resource import JsonObject, Key, Named, Resource
 from informers.store import CacheStats
 from informers.transport import ClientStats, StalledError
 from informers.watcher import WatcherStats
 
 __all__ = [
-    "MERGE_PATCH",
     "ApiError",
     "CacheStats",
     "Client",

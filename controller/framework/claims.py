@@ -21,7 +21,7 @@ import msgspec
 from controller.framework.plan import Step
 from controller.framework.quantities import quantity, storage_bytes
 from controller.runtime.kube import PVC, STATEFULSET, PersistentVolumeClaim
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

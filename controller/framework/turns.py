@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -23,7 +23,8 @@ import structlog
 from controller.runtime.kube import EVENT
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.log import redact_text
-from informers import MERGE_PATCH, ApiError, TransportError
+from informers import ApiError, TransportError
+from informers.media import MERGE_PATCH
 from workqueue import loop_clock
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from informers import MERGE_PATCH, ApiError
+from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.runtime.kube import HasMetadata

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
-from informers import MERGE_PATCH, TransportError
+from informers import TransportError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from informers import Client, JsonObject

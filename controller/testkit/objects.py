@@ -27,8 +27,9 @@ from controller.testkit.selection import Selection
 from controller.testkit.served import RETURNED, Served
 from controller.testkit.storage import Storage
 from controller.testkit.topology import JsonSchema, built_in
-from informers import MERGE_PATCH, ApiError, Resource
+from informers import ApiError, Resource
 from informers.errors import Cause
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.volumes.backend import BackendError, UnderWayError
-from informers import MERGE_PATCH, ApiError
+from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.apis.meta import ObjectMeta

@@ -18,8 +18,8 @@ from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, NAMESPACE, NODE, SER
 from controller.testkit import ApiServer
 from controller.testkit.objects import APPLY_PATCH, STRATEGIC_MERGE_PATCH
 from e2e.apiserver import ApiServer as RealServer
-from informers import MERGE_PATCH, ApiError, Client, JsonObject, Resource
-from informers.media import JSON, METADATA
+from informers import ApiError, Client, JsonObject, Resource
+from informers.media import JSON, MERGE_PATCH, METADATA
 from tests.integration.topology import published, table, text
 
 GADGET = Resource("testkit.rook.io", "v1", "Gadget", "gadgets")

@@ -24,7 +24,7 @@ from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 from controller.runtime import resource_of
 from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access import users
 from controller.ceph.mgr.objects import ROLE_LABEL
 from controller.runtime.kube import POD
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.ceph.access.rados import Cluster

@@ -34,7 +34,8 @@ from controller.volumes.attachments.analyze import (
     obstacle,
 )
 from controller.volumes.attachments.observe import GIVEN_TO, is_out_of_service, note_of, noted
-from informers import MERGE_PATCH, ApiError, TransportError
+from informers import ApiError, TransportError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.runtime.events import EventRecorder

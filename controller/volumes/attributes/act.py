@@ -28,7 +28,7 @@ from controller.volumes.attributes.classes import find, parameters_of
 from controller.volumes.attributes.kinds import IN_PROGRESS, KIND, MODIFY_ERROR, MODIFYING
 from controller.volumes.backend import BackendError, ParameterError, volume_from
 from controller.volumes.clients import BY_MAPPED, handle_of
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -57,7 +57,8 @@ from controller.volumes.claims.protection import (
 )
 from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
 from controller.volumes.topology import NowhereError
-from informers import MERGE_PATCH, ApiError
+from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

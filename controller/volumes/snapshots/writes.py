@@ -13,7 +13,8 @@ from controller.framework.text import brief
 from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.log import redact_text
 from controller.volumes.backend import GoneError
-from informers import MERGE_PATCH, ApiError
+from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from typing import Any

@@ -35,7 +35,7 @@ from controller.volumes.space.analyze import (
     schedule_of,
     withdrawn,
 )
-from informers import MERGE_PATCH
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,8 @@ from controller.framework.program import PROGRAM
 from controller.framework.turns import Holder, NotFreeError, Turn, give_back, holder, take
 from controller.runtime.kube import CONFIG_MAP
 from controller.testkit import ApiServer, new_manager, virtual_time
-from informers import MERGE_PATCH, ApiError
+from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from informers import JsonObject
