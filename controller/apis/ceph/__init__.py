@@ -15,6 +15,22 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.object_multisite import (
+    CEPH_OBJECT_REALM,
+    CEPH_OBJECT_ZONE,
+    CEPH_OBJECT_ZONE_GROUP,
+    CephObjectRealm,
+    CephObjectRealmSpec,
+    CephObjectZone,
+    CephObjectZoneGroup,
+    CephObjectZoneGroupSpec,
+    CephObjectZoneSpec,
+)
+from controller.apis.ceph.object_multisite_status import (
+    CephObjectRealmStatus,
+    CephObjectZoneGroupStatus,
+    CephObjectZoneStatus,
+)
 from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
 from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
@@ -34,7 +50,10 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_OBJECT_REALM",
     "CEPH_OBJECT_STORE",
+    "CEPH_OBJECT_ZONE",
+    "CEPH_OBJECT_ZONE_GROUP",
     "CephBlockPool",
     "CephBlockPoolRadosNamespace",
     "CephBlockPoolRadosNamespaceSpec",
@@ -51,9 +70,18 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephObjectRealm",
+    "CephObjectRealmSpec",
+    "CephObjectRealmStatus",
     "CephObjectStore",
     "CephObjectStoreSpec",
     "CephObjectStoreStatus",
+    "CephObjectZone",
+    "CephObjectZoneGroup",
+    "CephObjectZoneGroupSpec",
+    "CephObjectZoneGroupStatus",
+    "CephObjectZoneSpec",
+    "CephObjectZoneStatus",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",

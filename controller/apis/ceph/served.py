@@ -164,6 +164,15 @@ OBJECT_STORE: Mapping[str, Honoured] = {
 }
 """The fields of a CephObjectStore's spec that are served."""
 
+OBJECT_ZONE: Mapping[str, Honoured] = {
+    "zoneGroup": None,
+    "metadataPool": OBJECT_STORE["metadataPool"],
+    "dataPool": OBJECT_STORE["dataPool"],
+    "customEndpoints": None,
+    "preservePoolsOnDelete": None,
+}
+"""The fields of a CephObjectZone's spec that are served."""
+
 SUBVOLUME_GROUP: Mapping[str, Honoured] = {
     "filesystemName": None,
     "name": None,

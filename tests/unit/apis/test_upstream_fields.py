@@ -16,7 +16,10 @@ from controller.apis.ceph import (
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephObjectRealm,
     CephObjectStore,
+    CephObjectZone,
+    CephObjectZoneGroup,
 )
 from controller.apis.schema import schema_of
 
@@ -30,7 +33,10 @@ TYPES = {
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephObjectRealm": CephObjectRealm,
     "CephObjectStore": CephObjectStore,
+    "CephObjectZone": CephObjectZone,
+    "CephObjectZoneGroup": CephObjectZoneGroup,
 }
 
 CONSTRAINTS = (
@@ -91,6 +97,12 @@ OURS = (
     "status.mdsUpgrade",
     "status.timers",
     "status.devices",
+    "status.id",
+    "status.isMaster",
+    "status.master",
+    "status.metadataSync",
+    "status.dataSync",
+    "status.endpoints",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
 )
