@@ -15,6 +15,7 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
 from controller.apis.ceph.rados_namespace import (
     CEPH_BLOCK_POOL_RADOS_NAMESPACE,
@@ -32,6 +33,7 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_NFS",
     "CephBlockPool",
     "CephBlockPoolRadosNamespace",
     "CephBlockPoolRadosNamespaceSpec",
@@ -48,6 +50,9 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephNFS",
+    "CephNFSSpec",
+    "CephNFSStatus",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",
