@@ -58,12 +58,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
     cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
-    pool.register(
-        manager,
-        settings,
-        connections,
-        dependents=(radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers)),
-    )
+    of_pool = (radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers))
+    pool.register(manager, settings, connections, dependents=of_pool)
     radosnamespace.register(manager, settings, connections, namespaces, found)
     users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
     filesystem.register(manager, settings, connections, dependents=users)

@@ -91,8 +91,9 @@ def register(
     controller.watch(caches.deployments, concerned, predicate=deployment_changed)
     controller.watch(caches.pods, own_only, predicate=pod_changed)
     controller.watch(caches.budgets, own_only, predicate=budget_changed)
-    for cache in (caches.services, caches.config_maps, caches.secrets):
-        controller.watch(cache, own_only)
+    controller.watch(caches.services, own_only)
+    controller.watch(caches.config_maps, own_only)
+    controller.watch(caches.secrets, own_only)
     for dependent in dependents:
         if dependent.objects is not None:
             controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)

@@ -16,6 +16,7 @@ from controller.apis.ceph import (
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephNFS,
 )
 from controller.apis.schema import schema_of
 
@@ -29,6 +30,7 @@ TYPES = {
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephNFS": CephNFS,
 }
 
 CONSTRAINTS = (
@@ -58,6 +60,13 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.server.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole Kubernetes types here.
+    "spec.security.kerberos.configFiles.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.kerberos.keytabFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.sssdConfigFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.additionalFiles[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 MORE_RULES = {
@@ -77,11 +86,14 @@ OURS = (
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
+    "spec.server.resources.",
+    "spec.security.sssd.sidecar.resources.",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",
     "status.timers",
     "status.devices",
+    "status.grace",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
 )
