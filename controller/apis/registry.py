@@ -22,6 +22,7 @@ from controller.apis.ceph import (
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CEPH_NFS,
+    CEPH_OBJECT_STORE,
     CephBlockPool,
     CephBlockPoolRadosNamespace,
     CephClient,
@@ -29,6 +30,7 @@ from controller.apis.ceph import (
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
     CephNFS,
+    CephObjectStore,
     served,
 )
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
@@ -46,6 +48,7 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: CephFilesystemSubVolumeGroup,
         CEPH_CLIENT: CephClient,
         CEPH_NFS: CephNFS,
+        CEPH_OBJECT_STORE: CephObjectStore,
         CEPH_V1BETA1_CLUSTER: Cluster,
         OBJECT_BUCKET_CLAIM: ObjectBucketClaim,
         OBJECT_BUCKET: ObjectBucket,
@@ -65,6 +68,7 @@ SERVED: Mapping[Kind, Mapping[str, Honoured]] = MappingProxyType(
         CEPH_FILESYSTEM_SUBVOLUME_GROUP: served.SUBVOLUME_GROUP,
         CEPH_CLIENT: served.CLIENT,
         CEPH_NFS: served.NFS,
+        CEPH_OBJECT_STORE: served.OBJECT_STORE,
         CASSANDRA_CLUSTER: cassandra.CLUSTER,
         CASSANDRA_OPERATION: cassandra.OPERATION,
         CASSANDRA_OPERATION_SCHEDULE: cassandra.SCHEDULE,

@@ -16,6 +16,8 @@ from controller.apis.ceph.filesystem import (
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
 from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
+from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
+from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
 from controller.apis.ceph.rados_namespace import (
     CEPH_BLOCK_POOL_RADOS_NAMESPACE,
@@ -34,6 +36,7 @@ __all__ = [
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CEPH_NFS",
+    "CEPH_OBJECT_STORE",
     "CephBlockPool",
     "CephBlockPoolRadosNamespace",
     "CephBlockPoolRadosNamespaceSpec",
@@ -53,6 +56,9 @@ __all__ = [
     "CephNFS",
     "CephNFSSpec",
     "CephNFSStatus",
+    "CephObjectStore",
+    "CephObjectStoreSpec",
+    "CephObjectStoreStatus",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",

@@ -17,6 +17,7 @@ from controller.apis.ceph import (
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
     CephNFS,
+    CephObjectStore,
 )
 from controller.apis.schema import schema_of
 
@@ -31,6 +32,7 @@ TYPES = {
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
     "CephNFS": CephNFS,
+    "CephObjectStore": CephObjectStore,
 }
 
 CONSTRAINTS = (
@@ -67,6 +69,11 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.security.sssd.sidecar.sssdConfigFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.security.sssd.sidecar.additionalFiles[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.security.sssd.sidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole resources and a whole Kubernetes volume here.
+    "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 MORE_RULES = {
@@ -88,6 +95,8 @@ OURS = (
     "spec.metadataServer.resources.",
     "spec.server.resources.",
     "spec.security.sssd.sidecar.resources.",
+    "spec.gateway.resources.",
+    "spec.gateway.opsLogSidecar.resources.",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",
