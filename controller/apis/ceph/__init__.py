@@ -15,6 +15,7 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
 from controller.apis.ceph.object_multisite import (
     CEPH_OBJECT_REALM,
     CEPH_OBJECT_ZONE,
@@ -50,6 +51,7 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_NFS",
     "CEPH_OBJECT_REALM",
     "CEPH_OBJECT_STORE",
     "CEPH_OBJECT_ZONE",
@@ -70,6 +72,9 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephNFS",
+    "CephNFSSpec",
+    "CephNFSStatus",
     "CephObjectRealm",
     "CephObjectRealmSpec",
     "CephObjectRealmStatus",
