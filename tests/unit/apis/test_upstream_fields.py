@@ -12,10 +12,14 @@ import pytest
 from controller.apis.ceph import (
     CephBlockPool,
     CephBlockPoolRadosNamespace,
+    CephBucketNotification,
+    CephBucketTopic,
     CephClient,
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephObjectStoreAccount,
+    CephObjectStoreUser,
 )
 from controller.apis.schema import schema_of
 
@@ -26,9 +30,13 @@ TYPES = {
     "CephCluster": CephCluster,
     "CephBlockPool": CephBlockPool,
     "CephBlockPoolRadosNamespace": CephBlockPoolRadosNamespace,
+    "CephBucketNotification": CephBucketNotification,
+    "CephBucketTopic": CephBucketTopic,
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephObjectStoreAccount": CephObjectStoreAccount,
+    "CephObjectStoreUser": CephObjectStoreUser,
 }
 
 CONSTRAINTS = (
@@ -81,6 +89,9 @@ OURS = (
     "status.metadataServers",
     "status.mdsUpgrade",
     "status.timers",
+    "status.keyRotation",
+    "status.digest",
+    "status.buckets",
     "status.devices",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
