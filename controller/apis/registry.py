@@ -39,6 +39,7 @@ from controller.apis.ceph import (
 )
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
+from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
 from controller.apis.rook.node_report import NODE_REPORT, NodeReport
 from controller.apis.served import Honoured
 
@@ -55,6 +56,8 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_BUCKET_TOPIC: CephBucketTopic,
         CEPH_BUCKET_NOTIFICATION: CephBucketNotification,
         CEPH_V1BETA1_CLUSTER: Cluster,
+        OBJECT_BUCKET_CLAIM: ObjectBucketClaim,
+        OBJECT_BUCKET: ObjectBucket,
         NODE_REPORT: NodeReport,
         CASSANDRA_CLUSTER: CassandraCluster,
         CASSANDRA_OPERATION: CassandraOperation,
