@@ -23,6 +23,8 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
+from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.object_user import (
     CEPH_OBJECT_STORE_ACCOUNT,
     CEPH_OBJECT_STORE_USER,
@@ -50,6 +52,7 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_OBJECT_STORE",
     "CEPH_OBJECT_STORE_ACCOUNT",
     "CEPH_OBJECT_STORE_USER",
     "BucketNotificationStatus",
@@ -72,7 +75,10 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephObjectStore",
     "CephObjectStoreAccount",
+    "CephObjectStoreSpec",
+    "CephObjectStoreStatus",
     "CephObjectStoreUser",
     "NamedBlockPoolSpec",
     "ObjectStoreAccountStatus",

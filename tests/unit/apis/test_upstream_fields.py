@@ -18,6 +18,7 @@ from controller.apis.ceph import (
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephObjectStore,
     CephObjectStoreAccount,
     CephObjectStoreUser,
 )
@@ -37,6 +38,7 @@ TYPES = {
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
     "CephObjectStoreAccount": CephObjectStoreAccount,
     "CephObjectStoreUser": CephObjectStoreUser,
+    "CephObjectStore": CephObjectStore,
 }
 
 CONSTRAINTS = (
@@ -66,6 +68,11 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole resources and a whole Kubernetes volume here.
+    "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 MORE_RULES = {
@@ -85,6 +92,8 @@ OURS = (
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
+    "spec.gateway.resources.",
+    "spec.gateway.opsLogSidecar.resources.",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",
