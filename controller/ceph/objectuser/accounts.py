@@ -21,16 +21,16 @@ class Accounts:
     def __init__(self, objects: Informer[CephObjectStoreAccount]) -> None:
         self._objects = objects
 
-    def named_by(self, user: CephObjectStoreUser) -> dict[str, str]:
-        """The account that a user's spec names: `account`, its id, and `account_wait`, why that is not known."""
+    def named_by(self, user: CephObjectStoreUser) -> tuple[str, str]:
+        """The id of the account that a user's spec names, empty: none; and what has to happen before it is known."""
         reference = user.spec.account_ref
         if reference is None:
-            return {}
+            return "", ""
         namespace, store = store_of(user)
         for found in self._objects.list(namespace):
             if found.spec.store != store or reference.name not in (found.metadata.name, found.spec.name):
                 continue
             if found.status.phase == "Ready" and found.status.account_id:
-                return {"account": found.status.account_id}
-            return {"account_wait": f"CephObjectStoreAccount {found.metadata.name} to be Ready"}
-        return {"account_wait": f"a CephObjectStoreAccount {reference.name} in namespace {namespace}"}
+                return found.status.account_id, ""
+            return "", f"CephObjectStoreAccount {found.metadata.name} to be Ready"
+        return "", f"a CephObjectStoreAccount {reference.name} in namespace {namespace}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from informers import Client
 
 USERS = resource_of(CEPH_OBJECT_STORE_USER)
-SECRET_LENGTH = 30
+SECRET_BYTES = 30
 """Random bytes of a secret key; 40 characters, as Ceph's own are."""
 MAX_NAMED = 10
 """Buckets that are named."""
@@ -110,67 +110,81 @@ def handlers(
         applier: Writes the Secret.
         admin: The gateways.
     """
-    target = wanted(obj, seen.account)
+    acts = _Acts(obj, seen, client, applier, admin)
+    return {
+        CreateUser: acts.create,
+        ModifyUser: acts.modify,
+        SetCaps: acts.set_caps,
+        SetQuota: acts.set_quota,
+        SetKeys: acts.set_keys,
+        MakeKey: acts.make_key,
+        WriteSecret: acts.write_secret,
+        RemoveKeys: acts.remove_keys,
+        RemoveUser: acts.remove,
+    }
 
-    async def live() -> User:
-        found = await users.find(admin, target.uid)
-        if found is None:
-            raise ValueError(f"user {target.uid} is not there any more: it is made again at the next look")
-        return found
 
-    def own_keys() -> tuple[Key, ...]:
-        return seen.keys or ((seen.kept,) if seen.kept is not None else ())
+@dataclass(frozen=True, slots=True)
+class _Acts:
+    obj: CephObjectStoreUser
+    seen: UserObservation
+    client: Client
+    applier: Applier
+    admin: Admin
 
-    async def create(_: CreateUser) -> None:
-        await users.create(admin, replace(target, keys=own_keys()))
+    async def create(self, _: CreateUser) -> None:
+        await users.create(self.admin, replace(self._target(), keys=self._own_keys()))
 
-    async def modify(_: ModifyUser) -> None:
-        await users.modify(admin, target)
+    async def modify(self, _: ModifyUser) -> None:
+        await users.modify(self.admin, self._target())
 
-    async def set_caps(_: SetCaps) -> None:
-        await users.set_caps(admin, target.uid, (await live()).caps, target.caps)
+    async def set_caps(self, action: SetCaps) -> None:
+        await users.set_caps(self.admin, action.uid, (await self._live()).caps, self._target().caps)
 
-    async def set_quota(_: SetQuota) -> None:
-        await users.set_quota(admin, target.uid, target.quota)
+    async def set_quota(self, action: SetQuota) -> None:
+        await users.set_quota(self.admin, action.uid, self._target().quota)
 
-    async def set_keys(_: SetKeys) -> None:
-        await users.write_keys(admin, target.uid, own_keys())
+    async def set_keys(self, action: SetKeys) -> None:
+        await users.write_keys(self.admin, action.uid, self._own_keys())
 
-    async def make_key(action: MakeKey) -> None:
-        found = await live()
+    async def make_key(self, action: MakeKey) -> None:
+        found = await self._live()
         if all(key.access != action.access for key in found.keys):
-            made = Key(action.access, secrets.token_urlsafe(SECRET_LENGTH))
-            await users.write_keys(admin, target.uid, (*found.keys, made))
+            made = Key(action.access, secrets.token_urlsafe(SECRET_BYTES))
+            await users.write_keys(self.admin, action.uid, (*found.keys, made))
 
-    async def write_secret(_: WriteSecret) -> None:
-        key = current_key(obj, await live(), seen.keys, seen.kept)
+    async def write_secret(self, action: WriteSecret) -> None:
+        obj, seen = self.obj, self.seen
+        key = current_key(obj, await self._live(), seen.keys, seen.kept)
         if key is None or seen.place is None:
-            raise ValueError(f"user {target.uid} has no key: it gets one at the next look")
-        found = await client.find(SECRET, obj.metadata.namespace, secret_name(obj))
-        await applier.apply(key_secret(obj, key, seen.place), version=version_of_own(found, obj, USERS.kind))
+            raise ValueError(f"user {action.uid} has no key: it gets one at the next look")
+        found = await self.client.find(SECRET, obj.metadata.namespace, secret_name(obj))
+        version = version_of_own(found, obj, USERS.kind)
+        await self.applier.apply(key_secret(obj, key, seen.place), version=version)
 
-    async def remove_keys(action: RemoveKeys) -> None:
+    async def remove_keys(self, action: RemoveKeys) -> None:
         for access in action.access:
-            await users.remove_key(admin, target.uid, access)
+            await users.remove_key(self.admin, action.uid, access)
 
-    async def remove(action: RemoveUser) -> None:
-        await read_deleted(client, USERS, obj)
-        found = await users.find(admin, action.uid)
+    async def remove(self, action: RemoveUser) -> None:
+        await read_deleted(self.client, USERS, self.obj)
+        found = await users.find(self.admin, action.uid)
         if found is None:
             return
-        owned = () if found.account else await users.buckets(admin, action.uid)
+        owned = () if found.account else await users.buckets(self.admin, action.uid)
         if owned:
             raise NoConsentError(f"user {action.uid} owns buckets by now: {some(owned, MAX_NAMED)}: it stays")
-        await users.remove(admin, action.uid)
+        await users.remove(self.admin, action.uid)
 
-    return {
-        CreateUser: create,
-        ModifyUser: modify,
-        SetCaps: set_caps,
-        SetQuota: set_quota,
-        SetKeys: set_keys,
-        MakeKey: make_key,
-        WriteSecret: write_secret,
-        RemoveKeys: remove_keys,
-        RemoveUser: remove,
-    }
+    def _target(self) -> User:
+        return wanted(self.obj, self.seen.account)
+
+    def _own_keys(self) -> tuple[Key, ...]:
+        return self.seen.keys or ((self.seen.kept,) if self.seen.kept is not None else ())
+
+    async def _live(self) -> User:
+        uid = self.obj.metadata.name
+        found = await users.find(self.admin, uid)
+        if found is None:
+            raise ValueError(f"user {uid} is not there any more: it is made again at the next look")
+        return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The keys that a spec gives; None: it gives none. The Secrets that were read, and what is not in them, in words."""
+    """The keys that a spec gives; None: it gives none. The Secrets of which they are, and what these lack, in words."""
 
     keys: tuple[Key, ...] | None = field(default=None, repr=False)
     read: tuple[SecretVersion, ...] = ()

@@ -5,7 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from controller.apis.ceph import CEPH_OBJECT_STORE_ACCOUNT, CephObjectStoreAccount, CephObjectStoreUser
+from controller.apis.ceph import (
+    CEPH_OBJECT_STORE,
+    CEPH_OBJECT_STORE_ACCOUNT,
+    CephObjectStore,
+    CephObjectStoreAccount,
+    CephObjectStoreUser,
+)
 from controller.ceph.objectuser.accounts import Accounts
 from controller.ceph.objectuser.act import USERS, handlers
 from controller.ceph.objectuser.analyze import analyze
@@ -14,7 +20,8 @@ from controller.ceph.objectuser.names import Users
 from controller.ceph.objectuser.observe import Observer
 from controller.ceph.objectuser.spec import secret_name, store_of
 from controller.ceph.objectuser.status import show
-from controller.framework.changes import appeared_or_went
+from controller.ceph.rgw.stores import reached_otherwise
+from controller.framework.changes import appeared_or_went, changed
 from controller.framework.deletion import Dependent
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
@@ -23,7 +30,6 @@ from controller.runtime.kube import SECRET, Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from controller.apis.ceph import CephObjectStore
     from controller.ceph.objectuser.observe import UserObservation
     from controller.ceph.rgw.stores import Stores
     from controller.framework.plan import Handler
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from controller.runtime import Manager
     from informers import Client, InformerFactory
 
-ACCOUNTS = resource_of(CEPH_OBJECT_STORE_ACCOUNT)
+ACCOUNTS, STORES = resource_of(CEPH_OBJECT_STORE_ACCOUNT), resource_of(CEPH_OBJECT_STORE)
 FINALIZER = "cephobjectstoreuser.ceph.rook.io"
 
 BY_SECRET = "secrets"  # noqa: S105  the name of an index
@@ -75,6 +81,7 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
     users = Users(objects)
     secrets = manager.informers.informer(SECRET, Secret)
     accounts = manager.informers.informer(ACCOUNTS, CephObjectStoreAccount)
+    found = manager.informers.informer(STORES, CephObjectStore)
 
     def ways(user: CephObjectStoreUser, seen: UserObservation) -> Mapping[type, Handler]:
         """None while there is no way to the store: nothing is planned then."""
@@ -106,9 +113,13 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
 
     controller.watch(secrets, reading)
     controller.watch(objects, alike, predicate=appeared_or_went)
-    controller.watch(accounts, in_namespace(objects), predicate=accounts_changed)
-    controller.watch(stores.objects, in_store, predicate=store_changed)
+    controller.watch(accounts, in_namespace(objects), predicate=changed(_account))
+    controller.watch(found, in_store, predicate=reached_otherwise)
     manager.add(controller)
+
+
+def _account(account: CephObjectStoreAccount) -> tuple[str, str]:
+    return account.status.phase, account.status.account_id
 
 
 def _where(user: CephObjectStoreUser, namespace: str) -> str:

@@ -8,6 +8,7 @@ from controller.apis.ceph import CEPH_OBJECT_STORE_USER
 from controller.ceph.access.identity import secret
 from controller.ceph.objectuser.spec import secret_name
 from controller.ceph.rgw.credentials import key_data
+from controller.ceph.rgw.names import APP, STORE_LABEL
 from controller.framework.labels import recommended
 from controller.framework.names import label_value
 from controller.framework.workload import Owner
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from controller.ceph.rgw.users import Key
     from informers import JsonObject
 
-APP = "rook-ceph-rgw"
-
 
 def key_secret(user: CephObjectStoreUser, key: Key, place: Place) -> JsonObject:
     """The Secret with a user's key, and where the store is. Names, labels and keys are upstream's."""
@@ -29,6 +28,6 @@ def key_secret(user: CephObjectStoreUser, key: Key, place: Place) -> JsonObject:
         "app": APP,
         "user": label_value(user.metadata.name),
         "rook_cluster": user.metadata.namespace,
-        "rook_object_store": label_value(user.spec.store),
+        STORE_LABEL: label_value(user.spec.store),
     }
     return secret(owner.metadata(secret_name(user), labels), key_data(key, place))

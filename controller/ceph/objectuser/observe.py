@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,7 +12,8 @@ from controller.ceph.objectuser.keys import current_key, is_made_for
 from controller.ceph.objectuser.spec import is_reserved, secret_name, store_of
 from controller.ceph.rgw import users
 from controller.ceph.rgw.admin import AdminError
-from controller.ceph.rgw.credentials import key_data, key_in
+from controller.ceph.rgw.credentials import key_data, key_in, place_of
+from controller.ceph.rgw.names import allows
 from controller.framework.owned_secrets import SecretState, state_of
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ class Observer:
         known = replace(known, refusal=self._refusal(user, way.store))
         if way.admin is None:
             return replace(known, waits_for=way.waits_for)
-        known = replace(known, **self._accounts.named_by(user), place=self._stores.place(way))
+        account, wait = self._accounts.named_by(user)
+        known = replace(known, account=account, account_wait=wait, place=place_of(way.store))
         secret = self._secrets.get(user.metadata.namespace, secret_name(user))
         try:
             return await observe(way.admin, user, secret, known)
@@ -104,19 +107,14 @@ class Observer:
 
     def _refusal(self, user: CephObjectStoreUser, store: CephObjectStore) -> str:
         meta, place = user.metadata, store.metadata
-        named = store.spec.allow_users_in_namespaces
-
-        def allowed(namespace: str) -> bool:
-            return namespace == place.namespace or "*" in named or namespace in named
-
         if is_reserved(meta.name):
             return f"metadata.name is {meta.name}, a user of the operator's or of Ceph's: expected another name"
-        if not allowed(meta.namespace):
+        if not allows(store, meta.namespace):
             return (
                 f"CephObjectStore {place.namespace}/{place.name} allows no users of namespace {meta.namespace}: "
                 "expected that its allowUsersInNamespaces has it"
             )
-        holder = self._names.holder(user, allowed)
+        holder = self._names.holder(user, partial(allows, store))
         if holder is None or holder.metadata.uid == meta.uid:
             return ""
         where = f"{holder.metadata.namespace}/{holder.metadata.name}"
@@ -148,7 +146,7 @@ async def observe(
 
 
 def _foreign(user: CephObjectStoreUser, found: User | None, kept: Key | None) -> str:
-    """Why a user that is there is not this object's: who asks for a user of another namespace's store gets no other's."""
+    """Why a user that is there is not this object's: nobody of another namespace gets the keys of one that was there."""
     if found is None or user.metadata.namespace == store_of(user)[0] or is_made_for(user, found, kept):
         return ""
     return f"user {found.uid} is in the store already, and was not made for this object: expected another name"

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from controller.ceph.rgw.names import endpoint
 from controller.ceph.rgw.users import Key
 
 if TYPE_CHECKING:
+    from controller.apis.ceph import CephObjectStore
     from controller.runtime.kube import Secret
 
 ACCESS_KEY, SECRET_KEY = "AccessKey", "SecretKey"
@@ -25,6 +27,11 @@ class Place:
 
     endpoint: str
     certificate: str = ""
+
+
+def place_of(store: CephObjectStore) -> Place:
+    """Where programs find a store."""
+    return Place(endpoint(store), store.spec.gateway.ssl_certificate_ref)
 
 
 def key_data(key: Key, place: Place) -> dict[str, str]:

@@ -46,6 +46,9 @@ class Quota:
         return self != Quota()
 
 
+type Query = dict[str, str | int | bool]
+"""What a request says beside its path."""
+
 type Caps = Mapping[str, frozenset[str]]
 """What a user may do by the Admin Ops API: `READ` and `WRITE`, by what it may do so to."""
 
@@ -151,7 +154,7 @@ async def create(admin: Admin, user: User, *, root_of: str = "") -> User:
     Raises:
         AdminError: It is there, or cannot be as it should.
     """
-    query: dict[str, str | int | bool] = {
+    query: Query = {
         "uid": user.uid,
         "display-name": user.display_name,
         "max-buckets": user.max_buckets,
@@ -172,15 +175,13 @@ async def create(admin: Admin, user: User, *, root_of: str = "") -> User:
 
 async def modify(admin: Admin, user: User) -> None:
     """Gives a user its name for people, its limit of buckets and its kinds of requests."""
-    await admin.post(
-        "user",
-        **{
-            "uid": user.uid,
-            "display-name": user.display_name,
-            "max-buckets": user.max_buckets,
-            "op-mask": operations_text(user.operations),
-        },
-    )
+    query: Query = {
+        "uid": user.uid,
+        "display-name": user.display_name,
+        "max-buckets": user.max_buckets,
+        "op-mask": operations_text(user.operations),
+    }
+    await admin.post("user", **query)
 
 
 async def set_caps(admin: Admin, uid: str, has: Caps, wanted: Caps) -> None:
@@ -193,17 +194,15 @@ async def set_caps(admin: Admin, uid: str, has: Caps, wanted: Caps) -> None:
 
 async def set_quota(admin: Admin, uid: str, quota: Quota) -> None:
     """Limits what may be in all buckets of a user."""
-    await admin.put(
-        "user",
-        **{
-            "quota": "",
-            "quota-type": "user",
-            "uid": uid,
-            "enabled": quota.enabled,
-            "max-size": quota.max_size,
-            "max-objects": quota.max_objects,
-        },
-    )
+    query: Query = {
+        "quota": "",
+        "quota-type": "user",
+        "uid": uid,
+        "enabled": quota.enabled,
+        "max-size": quota.max_size,
+        "max-objects": quota.max_objects,
+    }
+    await admin.put("user", **query)
 
 
 async def write_keys(admin: Admin, uid: str, keys: Sequence[Key]) -> None:
