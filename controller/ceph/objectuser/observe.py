@@ -146,7 +146,7 @@ async def observe(
 
 
 def _foreign(user: CephObjectStoreUser, found: User | None, kept: Key | None) -> str:
-    """Why a user that is there is not this object's: nobody of another namespace gets the keys of one that was there."""
+    """Why a user that is there is not this object's: another namespace gets no keys of one that was there before."""
     if found is None or user.metadata.namespace == store_of(user)[0] or is_made_for(user, found, kept):
         return ""
     return f"user {found.uid} is in the store already, and was not made for this object: expected another name"
