@@ -23,6 +23,11 @@ OPERATIONS = (READ, WRITE, "delete")
 """Kinds of requests, in the order in which gateways name them."""
 NO_OPERATION = "<none>"
 _ALL = frozenset((READ, WRITE))
+_WHY = {
+    403: "the operator's user of the store lacks the capability metadata=*",
+    409: "another user has this access key",
+}
+"""What gateways mean by refusing keys, in words: they say none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +224,12 @@ async def write_keys(admin: Admin, uid: str, keys: Sequence[Key]) -> None:
         *(key for key in present if key["user"] != uid),
         *({**known.get(k.access, {}), "user": uid, "access_key": k.access, "secret_key": k.secret} for k in keys),
     ]
-    await admin.put("metadata/user", found, key=uid)
+    try:
+        await admin.put("metadata/user", found, key=uid)
+    except AdminError as error:
+        if error.status in _WHY:
+            raise AdminError(error.status, error.code, _WHY[error.status]) from error
+        raise
 
 
 async def remove_key(admin: Admin, uid: str, access: str) -> None:
