@@ -25,6 +25,8 @@ from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.nfs import dependents as nfs_dependents
+from controller.ceph.nfs import kind as nfs
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
@@ -58,7 +60,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -67,13 +69,15 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     )
     cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
-    pool.register(manager, settings, connections, dependents=(radosnamespace.of_pool(informers),))
+    of_pool = (radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers))
+    pool.register(manager, settings, connections, dependents=of_pool)
     radosnamespace.register(manager, settings, connections, namespaces, found)
     users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
     objectuser.register(manager, settings, stores)
+    nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)

@@ -23,6 +23,7 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
 from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
 from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.object_user import (
@@ -52,6 +53,7 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_NFS",
     "CEPH_OBJECT_STORE",
     "CEPH_OBJECT_STORE_ACCOUNT",
     "CEPH_OBJECT_STORE_USER",
@@ -75,6 +77,9 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephNFS",
+    "CephNFSSpec",
+    "CephNFSStatus",
     "CephObjectStore",
     "CephObjectStoreAccount",
     "CephObjectStoreSpec",

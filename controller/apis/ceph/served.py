@@ -180,3 +180,10 @@ CLIENT: Mapping[str, Honoured] = {
     "security": None,
 }
 """The fields of a CephClient's spec that are served."""
+
+NFS: Mapping[str, Honoured] = {
+    "rados": {"pool": only(".nfs")},
+    "server": None,
+    "security": None,
+}
+"""The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""

@@ -18,6 +18,7 @@ from controller.apis.ceph import (
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephNFS,
     CephObjectStore,
     CephObjectStoreAccount,
     CephObjectStoreUser,
@@ -38,6 +39,7 @@ TYPES = {
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
     "CephObjectStoreAccount": CephObjectStoreAccount,
     "CephObjectStoreUser": CephObjectStoreUser,
+    "CephNFS": CephNFS,
     "CephObjectStore": CephObjectStore,
 }
 
@@ -68,6 +70,13 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.server.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole Kubernetes types here.
+    "spec.security.kerberos.configFiles.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.kerberos.keytabFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.sssdConfigFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.additionalFiles[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     # And whole resources and a whole Kubernetes volume here.
@@ -92,6 +101,8 @@ OURS = (
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
+    "spec.server.resources.",
+    "spec.security.sssd.sidecar.resources.",
     "spec.gateway.resources.",
     "spec.gateway.opsLogSidecar.resources.",
     "status.plan",
@@ -102,6 +113,7 @@ OURS = (
     "status.digest",
     "status.buckets",
     "status.devices",
+    "status.grace",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
 )
