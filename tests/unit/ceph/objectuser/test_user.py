@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import AsyncMock
@@ -478,6 +479,9 @@ async def test_a_user_from_its_making_to_its_removal() -> None:
     def settled(*where: str) -> bool:
         return status(*where).get("phase") == "Ready"
 
+    def is_gone(*where: str) -> bool:
+        return server.find(USERS, *where) is None
+
     def make(namespace: str, name: str, **spec: Any) -> None:
         meta = {"namespace": namespace, "name": name}
         server.create(USERS, {"metadata": meta, "spec": {"store": "my-store", **spec}})
@@ -522,7 +526,7 @@ async def test_a_user_from_its_making_to_its_removal() -> None:
         assert kept_key("tenant", "app") is None
         for namespace, name in (("stranger", "not"), ("tenant", "app")):
             server.delete(USERS, namespace, name)
-            await until(lambda where=(namespace, name): server.find(USERS, *where) is None)
+            await until(partial(is_gone, namespace, name))
         assert sorted(gateways.users) == ["app", "theirs"]
         store = stores.store
         assert store is not None
