@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
 """Seconds after which to look again at a store that is as it should be, at one whose deletion is held back by what is
 in it, and at one that waits for something else: no event tells of changes in Ceph itself."""
-ADMIN_CAPS = {"buckets": "*", "users": "*", "usage": "read", "metadata": "read", "zone": "read"}
-"""What the operator's own user may do in a store; upstream's."""
+ADMIN_CAPS = {"buckets": "*", "users": "*", "usage": "read", "metadata": "*", "zone": "read"}
+"""What the operator's own user may do in a store: upstream's, and writing users' keys, which go by their metadata."""
 ACCOUNTS_SINCE = 19
 """The Ceph release from which on there are accounts, which that user may manage."""
 
