@@ -15,6 +15,15 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.mirror import (
+    CEPH_FILESYSTEM_MIRROR,
+    CEPH_RBD_MIRROR,
+    CephFilesystemMirror,
+    CephRBDMirror,
+    CephRBDMirrorSpec,
+    MirrorDaemonSpec,
+    MirrorDaemonStatus,
+)
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
 from controller.apis.ceph.rados_namespace import (
     CEPH_BLOCK_POOL_RADOS_NAMESPACE,
@@ -31,7 +40,9 @@ __all__ = [
     "CEPH_CLIENT",
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
+    "CEPH_FILESYSTEM_MIRROR",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_RBD_MIRROR",
     "CephBlockPool",
     "CephBlockPoolRadosNamespace",
     "CephBlockPoolRadosNamespaceSpec",
@@ -44,10 +55,15 @@ __all__ = [
     "CephClusterSpec",
     "CephClusterStatus",
     "CephFilesystem",
+    "CephFilesystemMirror",
     "CephFilesystemSpec",
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephRBDMirror",
+    "CephRBDMirrorSpec",
+    "MirrorDaemonSpec",
+    "MirrorDaemonStatus",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",
