@@ -35,6 +35,7 @@ from controller.apis.ceph import (
 )
 from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER, Cluster
 from controller.apis.meta import Kind
+from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
 from controller.apis.rook.node_report import NODE_REPORT, NodeReport
 from controller.apis.served import Honoured
 
@@ -49,6 +50,8 @@ KINDS: Mapping[Kind, type[msgspec.Struct]] = MappingProxyType(
         CEPH_RBD_MIRROR: CephRBDMirror,
         CEPH_FILESYSTEM_MIRROR: CephFilesystemMirror,
         CEPH_V1BETA1_CLUSTER: Cluster,
+        OBJECT_BUCKET_CLAIM: ObjectBucketClaim,
+        OBJECT_BUCKET: ObjectBucket,
         NODE_REPORT: NodeReport,
         CASSANDRA_CLUSTER: CassandraCluster,
         CASSANDRA_OPERATION: CassandraOperation,
