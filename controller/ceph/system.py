@@ -19,11 +19,13 @@ from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
@@ -50,7 +52,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, rbdmirror, fsmirror)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -62,6 +64,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    rbdmirror.register(manager, settings, connections)
+    fsmirror.register(manager, settings, connections)
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)

@@ -74,6 +74,7 @@ class ImportPeer:
 
     place: Place
     secret: str
+    record: str = PEER
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class RemovePeer:
 
     place: Place
     uuid: str
+    record: str = PEER
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +159,11 @@ def peer_handlers(owner: Owner, client: Client, applier: Applier, ceph: RadosClu
         found = await client.get(SECRET, owner.namespace, action.secret)
         token = tokens.read(msgspec.convert(found, Secret).data)
         await ceph.use(lambda handle: images.import_peer(handle, place, token), lane=Lane.IMAGES, seconds=SECONDS)
-        await records.write((place.name, PEER), Owned(action.secret, token.digest))
+        await records.write((place.name, action.record), Owned(action.secret, token.digest))
 
     async def remove_peer(action: RemovePeer) -> None:
         place, uuid = action.place, action.uuid
         await ceph.use(lambda handle: images.remove_peer(handle, place, uuid), lane=Lane.IMAGES, seconds=SECONDS)
-        await records.remove((place.name, PEER))
+        await records.remove((place.name, action.record))
 
     return {WriteToken: write_token, ImportPeer: import_peer, RemovePeer: remove_peer}

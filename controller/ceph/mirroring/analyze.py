@@ -19,7 +19,7 @@ from controller.ceph.mirroring.act import (
     WriteToken,
 )
 from controller.ceph.mirroring.objects import TOKEN_OF_POOL
-from controller.ceph.mirroring.observe import MODE, PEER, SCHEDULES
+from controller.ceph.mirroring.observe import MODE, PEER, SCHEDULES, Source
 from controller.ceph.mirroring.place import Mode
 from controller.ceph.mirroring.schedules import parse_noted
 from controller.framework.children import Delete
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.ceph.mirroring.images import MirrorState, Peer
-    from controller.ceph.mirroring.observe import MirrorObservation, Source
+    from controller.ceph.mirroring.observe import MirrorObservation
     from controller.ceph.mirroring.place import Place
     from controller.ceph.mirroring.tokens import Token
     from controller.ceph.mirroring.wanted import Wanted
@@ -134,22 +134,31 @@ def leaving(place: Place, seen: MirrorObservation, reason: str, *, lane: str, co
         )
 
 
-def peers(place: Place, wanted: Wanted, seen: MirrorObservation) -> Iterator[Step]:
-    """The steps by which a pool is mirrored with the cluster whose token the spec names."""
+def peers(place: Place, wanted: Wanted, seen: MirrorObservation, *, record: str = PEER) -> Iterator[Step]:
+    """The steps by which a pool is mirrored with the cluster whose token the spec names.
+
+    Args:
+        place: The pool.
+        wanted: What is asked for.
+        seen: What there is.
+        record: What the record of the peer is called.
+    """
     state = seen.state
     if state is None or state.mode is Mode.DISABLED or wanted.mode is Mode.DISABLED:
         return
-    noted = seen.owned.get(PEER)
-    if not seen.sources and noted is not None and state.peers:
+    noted = seen.owned.get(record)
+    if not wanted.secrets and noted is not None and state.peers:
         reason = f"Secret {noted.asked} left mirroring.peers.secretNames"
         for peer in state.peers:
-            yield Step(subject=f"peer {peer.site_name}", action=RemovePeer(place, peer.uuid), reason=reason)
-    for source in seen.sources[:1]:
-        yield from _peer(place, state, source, seen)
+            action = RemovePeer(place, peer.uuid, record)
+            yield Step(subject=f"peer {peer.site_name}", action=action, reason=reason)
+    for name in wanted.secrets[:1]:
+        source = next((found for found in seen.sources if found.secret == name), None)
+        yield from _peer(place, state, source or Source(name, problem=f"Secret {name}"), seen, record)
 
 
-def _peer(place: Place, state: MirrorState, source: Source, seen: MirrorObservation) -> Iterator[Step]:
-    token, noted = source.token, seen.owned.get(PEER)
+def _peer(place: Place, state: MirrorState, source: Source, seen: MirrorObservation, record: str) -> Iterator[Step]:
+    token, noted = source.token, seen.owned.get(record)
     if token is None:
         yield Step(subject=f"peer of {place.name}", reason="it is to be imported", waits_for=source.problem)
         return
@@ -162,13 +171,13 @@ def _peer(place: Place, state: MirrorState, source: Source, seen: MirrorObservat
         return
     for peer in others:
         reason = f"Secret {source.secret} has the token of another cluster by now"
-        yield Step(subject=subject, action=RemovePeer(place, peer.uuid), reason=reason)
+        yield Step(subject=subject, action=RemovePeer(place, peer.uuid, record), reason=reason)
     known = any(_same(peer, token) and peer.key_digest == token.key_digest for peer in state.peers)
     if not known or noted is None or noted.stored != token.digest:
         reason = f"Secret {source.secret} has its token"
         if known:
             reason = f"what Secret {source.secret} says of it was not imported"
-        yield Step(subject=subject, action=ImportPeer(place, source.secret), reason=reason, deadline=90.0)
+        yield Step(subject=subject, action=ImportPeer(place, source.secret, record), reason=reason, deadline=90.0)
 
 
 def _same(peer: Peer, token: Token) -> bool:

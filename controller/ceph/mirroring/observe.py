@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 OWNED_PREFIX = "rook/mirroring/"
-MODE, SCHEDULES, PEER = "mode", "schedules", "peer"
-"""What a record is of."""
+MODE, SCHEDULES, PEER, PEER_OF_DAEMON = "mode", "schedules", "peer", "peer-of-daemon"
+"""What a record is of; the last one of a peer that a CephRBDMirror names, and not the pool."""
 SECONDS = 60.0
 """How long it may take to read or change how a place is mirrored."""
 

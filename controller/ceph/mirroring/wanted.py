@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access.rados_namespaces import IMPLICIT, name_of
 from controller.ceph.mirroring import schedules
 from controller.ceph.mirroring.place import Mode, Place
-from controller.framework.duration import duration_or
+from controller.framework.duration import DurationError, duration_or, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +91,10 @@ def _of_pool(spec: NamedBlockPoolSpec) -> Iterator[str]:
         count = len(mirroring.peers.secret_names)
         yield f"mirroring.peers.secretNames has {count} names: expected one, as Ceph mirrors a pool with one cluster"
     yield from schedules.problems(mirroring.snapshot_schedules, "mirroring.snapshotSchedules")
+    try:
+        parse_duration(spec.status_check.mirror.interval or "60s")
+    except DurationError as error:
+        yield f"statusCheck.mirror.interval: {error}"
 
 
 def problems_of_namespace(namespace: CephBlockPoolRadosNamespace) -> tuple[str, ...]:
