@@ -15,6 +15,8 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
+from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.pool import CEPH_BLOCK_POOL, CephBlockPool, NamedBlockPoolSpec, PoolSpec
 from controller.apis.ceph.rados_namespace import (
     CEPH_BLOCK_POOL_RADOS_NAMESPACE,
@@ -32,6 +34,7 @@ __all__ = [
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
+    "CEPH_OBJECT_STORE",
     "CephBlockPool",
     "CephBlockPoolRadosNamespace",
     "CephBlockPoolRadosNamespaceSpec",
@@ -48,6 +51,9 @@ __all__ = [
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
     "CephFilesystemSubVolumeGroupSpec",
+    "CephObjectStore",
+    "CephObjectStoreSpec",
+    "CephObjectStoreStatus",
     "NamedBlockPoolSpec",
     "PoolSpec",
     "StorageScopeSpec",

@@ -16,6 +16,7 @@ from controller.apis.ceph import (
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephObjectStore,
 )
 from controller.apis.schema import schema_of
 
@@ -29,6 +30,7 @@ TYPES = {
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephObjectStore": CephObjectStore,
 }
 
 CONSTRAINTS = (
@@ -58,6 +60,11 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole resources and a whole Kubernetes volume here.
+    "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 MORE_RULES = {
@@ -77,6 +84,8 @@ OURS = (
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
+    "spec.gateway.resources.",
+    "spec.gateway.opsLogSidecar.resources.",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",
