@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
+from controller.ceph.access.threads import Lane
 from controller.ceph.bucketclaim import calls
 from controller.ceph.bucketclaim.actions import (
     AddKey,
@@ -48,8 +50,8 @@ from controller.runtime.kube import SECRET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from controller.ceph.access.threads import Threads
     from controller.ceph.bucketclaim.calls import Bucket, Key, User
-    from controller.ceph.bucketclaim.s3 import Threads
     from controller.ceph.rgw.admin import Admin
     from controller.ceph.rgw.stores import Stores, Way
     from controller.framework.plan import Handler
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 CLAIMS, BUCKETS = resource_of(OBJECT_BUCKET_CLAIM), resource_of(OBJECT_BUCKET)
 PURGE = 40.0
 """Seconds for which a bucket is emptied at a time. What is left is for the next look."""
+SLOW = 55.0
+"""Seconds that requests of one action may take."""
 MERGE = "application/merge-patch+json"
 
 
@@ -143,7 +147,7 @@ class Acts:
 
     async def _create(self, action: CreateBucket) -> None:
         bucket = await self._as(action.uid, action.bucket)
-        await self._tools.threads.run(bucket.create)
+        await self._run(bucket.create)
 
     async def _link(self, action: LinkBucket) -> None:
         found = await self._owned(action.bucket, action.owner)
@@ -158,11 +162,11 @@ class Acts:
 
     async def _policy(self, action: SetPolicy) -> None:
         bucket = await self._as_owner(action.bucket)
-        await self._tools.threads.run(bucket.set_policy, action.policy)
+        await self._run(partial(bucket.set_policy, action.policy))
 
     async def _lifecycle(self, action: SetLifecycle) -> None:
         bucket = await self._as_owner(action.bucket)
-        await self._tools.threads.run(bucket.set_lifecycle, action.lifecycle)
+        await self._run(partial(bucket.set_lifecycle, action.lifecycle))
 
     async def _add_key(self, action: AddKey) -> None:
         await calls.add_key(self._admin, action.uid, action.access)
@@ -197,7 +201,7 @@ class Acts:
         if not await self._consented(action, purges=True):
             return
         bucket = await self._as(action.owner, action.bucket)
-        if not await self._tools.threads.run(bucket.purge, PURGE):
+        if not await self._run(partial(bucket.purge, PURGE)):
             found = await calls.find_bucket(self._admin, action.bucket)
             left = found.objects if found is not None else 0
             raise UnderWayError(f"{left} objects in bucket {action.bucket} to be deleted")
@@ -237,7 +241,9 @@ class Acts:
         if record.reclaim != DELETE:
             raise NoConsentError(f"ObjectBucket {name} has reclaimPolicy {record.reclaim}: the bucket stays")
         if purges and is_stale(claim.metadata, self._tools.clock()):
-            raise NoConsentError(f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"')
+            raise NoConsentError(
+                f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"'
+            )
         found = await calls.find_bucket(self._admin, action.bucket)
         if found is None:
             return False
@@ -270,7 +276,10 @@ class Acts:
         """A bucket as a user sees it."""
         key = _first((await self._user(uid)).keys, uid)
         assert self._way is not None  # noqa: S101  there is a user only where there is a way
-        return S3Bucket(self._tools.stores.s3(self._way, key.access, key.secret), bucket)
+        return S3Bucket(partial(self._tools.stores.s3, self._way, key.access, key.secret), bucket)
+
+    async def _run[T](self, function: Callable[[], T]) -> T:
+        return await self._tools.threads.run(Lane.GATEWAYS, function, seconds=SLOW)
 
 
 def _first(keys: tuple[Key, ...] | list[Key], uid: str) -> Key:

@@ -42,9 +42,9 @@ from controller.ceph.bucketclaim.spec import (
     BUCKET_MAX_OBJECTS,
     BUCKET_MAX_SIZE,
     LIFECYCLE,
+    NO_QUOTA,
     OWNER,
     POLICY,
-    Quota,
     bucket_object_name,
     problems,
     rotation,
@@ -146,7 +146,10 @@ def _held(claim: ObjectBucketClaim, seen: ClaimObservation) -> tuple[str, str]:
         )
     for kind, child in (("Secret", seen.secret), ("ConfigMap", seen.config_map)):
         if child.state is ChildState.ANOTHERS:
-            return f"{kind} {name} is there, and is not this claim's", "it to be deleted, or for a claim of another name"
+            return (
+                f"{kind} {name} is there, and is not this claim's",
+                "it to be deleted, or for a claim of another name",
+            )
         if child.state is ChildState.FORBIDDEN:
             needed = f"the operator to have rights in namespace {namespace}: the chart's bucketClaims.namespaces"
             return f"the operator may not write {kind} {name}", needed
@@ -203,7 +206,9 @@ def _user(case: _Case) -> Iterator[Step]:
     if user is None:
         yield case.step(MakeUser(case.uid, most), f"user {case.uid} does not exist")
     elif user.max_buckets != most:
-        yield case.step(LimitUser(case.uid, most), f"user {case.uid} may have {user.max_buckets} buckets, wanted {most}")
+        yield case.step(
+            LimitUser(case.uid, most), f"user {case.uid} may have {user.max_buckets} buckets, wanted {most}"
+        )
 
 
 def _bucket(case: _Case) -> Iterator[Step]:
@@ -233,10 +238,10 @@ def _settings(case: _Case) -> Iterator[Step]:
     seen, asked, bucket = case.seen, case.asked, case.seen.bucket
     noted = seen.record.config if seen.record is not None else {}
     if not asked.owner:
-        quota = seen.user.quota if seen.user is not None and seen.user.quota is not None else Quota()
+        quota = seen.user.quota if seen.user is not None and seen.user.quota is not None else NO_QUOTA
         if quota != asked.user_quota:
             yield case.step(SetUserQuota(case.uid, asked.user_quota), "the quota of its user is not as asked for")
-    found = bucket.quota if bucket is not None else Quota()
+    found = bucket.quota if bucket is not None else NO_QUOTA
     minds = asked.bucket_quota.is_set or BUCKET_MAX_OBJECTS in noted or BUCKET_MAX_SIZE in noted
     if minds and found != asked.bucket_quota:
         yield case.step(SetBucketQuota(case.record.bucket, asked.bucket_quota), "its quota is not as asked for")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from controller.ceph.bucketclaim.spec import Quota, fingerprint
+from controller.ceph.bucketclaim.spec import NO_QUOTA, Quota, fingerprint
 from controller.ceph.rgw.admin import AdminError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class User:
 
     keys: tuple[Key, ...] = field(default=(), repr=False)
     max_buckets: int = 0
-    quota: Quota = Quota()
+    quota: Quota = NO_QUOTA
     is_privileged: bool = False
 
     @property
@@ -70,7 +70,7 @@ class Bucket:
     owner: str
     id: str = ""
     objects: int = 0
-    quota: Quota = Quota()
+    quota: Quota = NO_QUOTA
 
 
 async def find_user(admin: Admin, uid: str) -> User | None:
@@ -107,12 +107,12 @@ async def find_bucket(admin: Admin, name: str) -> Bucket | None:
 
 async def make_user(admin: Admin, uid: str, *, max_buckets: int) -> None:
     """Makes a user, with a key of the store's choice."""
-    await admin.put("user", **{"uid": uid, "display-name": uid, "max-buckets": max_buckets})
+    await admin.put("user", uid=uid, **_query({"display-name": uid, "max-buckets": max_buckets}))
 
 
 async def limit_user(admin: Admin, uid: str, *, max_buckets: int) -> None:
     """Sets how many buckets a user may have."""
-    await admin.post("user", **{"uid": uid, "max-buckets": max_buckets})
+    await admin.post("user", uid=uid, **_query({"max-buckets": max_buckets}))
 
 
 async def set_user_quota(admin: Admin, uid: str, quota: Quota) -> None:
@@ -139,7 +139,7 @@ async def add_key(admin: Admin, uid: str, access: str) -> None:
     """Gives a user one key more, with a secret of the store's choice. It is no error if it has it."""
     user = await find_user(admin, uid)
     if user is not None and access not in (key.access for key in user.keys):
-        await admin.put("user", key="", uid=uid, **{"access-key": access, "generate-key": True})
+        await admin.put("user", key="", uid=uid, **_query({"access-key": access, "generate-key": True}))
 
 
 async def remove_key(admin: Admin, uid: str, access: str) -> None:
@@ -172,8 +172,13 @@ def _user(found: Mapping[str, Any]) -> User:
 
 def _quota(found: Mapping[str, Any]) -> Quota:
     if not found.get("enabled"):
-        return Quota()
+        return NO_QUOTA
     return Quota(max(int(found["max_objects"]), -1), max(int(found["max_size"]), -1))
+
+
+def _query(named: Mapping[str, str | int | bool]) -> dict[str, str | int | bool]:
+    """Parameters whose names have hyphens."""
+    return dict(named)
 
 
 def _parameters(quota: Quota) -> dict[str, str | int | bool]:

@@ -40,7 +40,11 @@ _REASON = "the claim is being deleted"
 def is_stale(meta: ObjectMeta, now: float) -> bool:
     """Whether a deletion is so old that it needs to be said again that data goes with it."""
     began = meta.deletion_timestamp
-    return began is not None and now - datetime.fromisoformat(began).timestamp() > FRESH and not is_forced(meta.annotations)
+    return (
+        began is not None
+        and now - datetime.fromisoformat(began).timestamp() > FRESH
+        and not is_forced(meta.annotations)
+    )
 
 
 def deletion(claim: ObjectBucketClaim, seen: ClaimObservation) -> Iterator[Step]:
@@ -64,7 +68,9 @@ def _in_store(claim: ObjectBucketClaim, seen: ClaimObservation) -> Iterator[Step
             named = (record.bucket, bucket.id, bucket.owner)
             if bucket.objects:
                 stale = is_stale(claim.metadata, seen.now)
-                consent = f'annotation {FORCE_ANNOTATION}: "true", as it was deleted more than a day ago' if stale else ""
+                consent = (
+                    f'annotation {FORCE_ANNOTATION}: "true", as it was deleted more than a day ago' if stale else ""
+                )
                 reason = f"{_REASON}, and its {bucket.objects} objects go with it"
                 yield _step(claim, seen, PurgeBucket(*named), reason, consent=consent)
             yield _step(claim, seen, RemoveBucket(*named))

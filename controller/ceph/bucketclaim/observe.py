@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
 from controller.apis.objectbucket import OBJECT_BUCKET
+from controller.ceph.access.threads import Lane
 from controller.ceph.bucketclaim.calls import find_bucket, find_user
 from controller.ceph.bucketclaim.objects import ACCESS_KEY, EXISTING, SECRET_KEY, belongs, made_user, record_of
 from controller.ceph.bucketclaim.observation import Child, ChildState, ClaimObservation, UserSeen
@@ -24,7 +26,7 @@ from controller.ceph.bucketclaim.spec import (
     terms_of,
     wanted,
 )
-from controller.ceph.rgw.admin import AdminError
+from controller.ceph.rgw.admin import DEADLINE, AdminError
 from controller.framework.text import brief
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.apis.objectbucket import ObjectBucket, ObjectBucketClaim
+    from controller.ceph.access.threads import Threads
     from controller.ceph.bucketclaim.calls import User
     from controller.ceph.bucketclaim.objects import Record
-    from controller.ceph.bucketclaim.s3 import Threads
     from controller.ceph.bucketclaim.spec import StoreKey, Terms
     from controller.ceph.rgw.admin import Admin
     from controller.ceph.rgw.stores import Stores, Way
@@ -169,7 +171,9 @@ class Observer:
             return await self._settings(claim, found, way)
         except (AdminError, BucketError, OSError) as error:
             told, meta = brief(error, 200), claim.metadata
-            log.info("Object store does not answer", claim=f"{meta.namespace}/{meta.name}", store=str(where), error=told)
+            log.info(
+                "Object store does not answer", claim=f"{meta.namespace}/{meta.name}", store=str(where), error=told
+            )
             return replace(seen, waits_for=f"CephObjectStore {where} to answer: {told}")
 
     async def _asked(
@@ -206,12 +210,13 @@ class Observer:
         owner = await find_user(way.admin, seen.bucket.owner)
         if owner is None or not owner.keys:
             return seen
-        s3 = S3Bucket(self._from.stores.s3(way, owner.keys[0].access, owner.keys[0].secret), seen.name)
+        s3 = S3Bucket(partial(self._from.stores.s3, way, owner.keys[0].access, owner.keys[0].secret), seen.name)
+        run = partial(self._from.threads.run, Lane.GATEWAYS, seconds=DEADLINE)
         return replace(
             seen,
             owner_has_key=True,
-            policy=await self._from.threads.run(s3.policy) if policy else None,
-            lifecycle=await self._from.threads.run(s3.lifecycle) if lifecycle else None,
+            policy=await run(s3.policy) if policy else None,
+            lifecycle=await run(s3.lifecycle) if lifecycle else None,
         )
 
 

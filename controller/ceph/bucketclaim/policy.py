@@ -90,7 +90,7 @@ def is_named(policy: Mapping[str, Any] | None, user: str) -> bool:
 
 def same_policy(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
     """Whether two policies, or statements, say the same. A list of one may be written as that one."""
-    return _plain(one) == _plain(other)
+    return bool(_plain(one) == _plain(other))
 
 
 def same_lifecycle(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
 from botocore.exceptions import BotoCoreError, ClientError
 
 from controller.framework.text import brief
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
 
     from informers import JsonObject
 
-AT_ONCE = 8
-"""Most requests to object stores that are under way."""
 BATCH = 1000
 """Objects that are deleted by one request; the most that S3 takes."""
 
@@ -36,21 +32,21 @@ class S3Bucket:
     """A bucket, as its owner sees it.
 
     Args:
-        client: boto3's, with the keys of the owner.
+        connect: Makes boto3's client, with the keys of the owner.
         name: The bucket.
     """
 
-    def __init__(self, client: Any, name: str) -> None:
-        self._client, self._name = client, name
+    def __init__(self, connect: Callable[[], Any], name: str) -> None:
+        self._connect, self._name = connect, name
+        self._client: Any = None
 
     def create(self) -> None:
         """Makes it. It is no error if the owner has it."""
-        make = partial(self._client.create_bucket, Bucket=self._name)
-        self._ask("be made", make, absent=("BucketAlreadyOwnedByYou",))
+        self._ask("be made", "create_bucket", absent=("BucketAlreadyOwnedByYou",))
 
     def policy(self) -> JsonObject | None:
         """Its policy; None: there is none."""
-        found = self._ask("say its policy", partial(self._client.get_bucket_policy, Bucket=self._name))
+        found = self._ask("say its policy", "get_bucket_policy")
         if found is None:
             return None
         policy: JsonObject = json.loads(found["Policy"])
@@ -59,28 +55,22 @@ class S3Bucket:
     def set_policy(self, policy: Mapping[str, Any] | None) -> None:
         """Gives it a policy; None: takes it away."""
         if policy is None:
-            self._ask("lose its policy", partial(self._client.delete_bucket_policy, Bucket=self._name))
-            return
-        put = partial(self._client.put_bucket_policy, Bucket=self._name, Policy=json.dumps(policy))
-        self._ask("take the policy", put, absent=())
+            self._ask("lose its policy", "delete_bucket_policy")
+        else:
+            self._ask("take the policy", "put_bucket_policy", absent=(), Policy=json.dumps(policy))
 
     def lifecycle(self) -> JsonObject | None:
         """Its lifecycle; None: there is none."""
-        get = partial(self._client.get_bucket_lifecycle_configuration, Bucket=self._name)
-        found = self._ask("say its lifecycle", get)
+        found = self._ask("say its lifecycle", "get_bucket_lifecycle_configuration")
         return None if found is None else {"Rules": found.get("Rules", [])}
 
     def set_lifecycle(self, lifecycle: Mapping[str, Any] | None) -> None:
         """Gives it a lifecycle; None: takes it away."""
         if lifecycle is None:
-            self._ask("lose its lifecycle", partial(self._client.delete_bucket_lifecycle, Bucket=self._name))
-            return
-        put = partial(
-            self._client.put_bucket_lifecycle_configuration,
-            Bucket=self._name,
-            LifecycleConfiguration=dict(lifecycle),
-        )
-        self._ask("take the lifecycle", put, absent=())
+            self._ask("lose its lifecycle", "delete_bucket_lifecycle")
+        else:
+            call = "put_bucket_lifecycle_configuration"
+            self._ask("take the lifecycle", call, absent=(), LifecycleConfiguration=dict(lifecycle))
 
     def purge(self, seconds: float) -> bool:
         """Deletes what is in it: all versions of all objects, and uploads that were not ended.
@@ -96,8 +86,7 @@ class S3Bucket:
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            listing = partial(self._client.list_object_versions, Bucket=self._name, MaxKeys=BATCH)
-            page = self._ask("list its objects", listing) or {}
+            page = self._ask("list its objects", "list_object_versions", MaxKeys=BATCH) or {}
             found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             if not found:
                 self._abort_uploads()
@@ -106,8 +95,7 @@ class S3Bucket:
         return False
 
     def _delete(self, objects: list[JsonObject]) -> None:
-        what = {"Objects": objects, "Quiet": True}
-        answer = self._ask("be emptied", partial(self._client.delete_objects, Bucket=self._name, Delete=what)) or {}
+        answer = self._ask("be emptied", "delete_objects", Delete={"Objects": objects, "Quiet": True}) or {}
         errors = answer.get("Errors", ())
         if errors:
             first = errors[0]
@@ -118,34 +106,24 @@ class S3Bucket:
             )
 
     def _abort_uploads(self) -> None:
-        page = self._ask("list its uploads", partial(self._client.list_multipart_uploads, Bucket=self._name)) or {}
+        page = self._ask("list its uploads", "list_multipart_uploads") or {}
         for upload in page.get("Uploads", ()):
             which = {"Key": upload["Key"], "UploadId": upload["UploadId"]}
-            abort = partial(self._client.abort_multipart_upload, Bucket=self._name, **which)
-            self._ask("end an upload", abort, absent=(*_ABSENT, "NoSuchUpload"))
+            self._ask("end an upload", "abort_multipart_upload", absent=(*_ABSENT, "NoSuchUpload"), **which)
 
-    def _ask(self, what: str, call: Callable[[], JsonObject], *, absent: tuple[str, ...] = _ABSENT) -> JsonObject | None:
-        """The answer of a call; None where it says one of the codes `absent`."""
+    def _ask(self, what: str, call: str, *, absent: tuple[str, ...] = _ABSENT, **arguments: Any) -> JsonObject | None:
+        """The answer of a call of boto3's; None where it says one of the codes `absent`."""
         try:
-            return call()
+            if self._client is None:
+                self._client = self._connect()
+            answer: JsonObject = getattr(self._client, call)(Bucket=self._name, **arguments)
         except ClientError as error:
-            answer: dict[str, Any] = error.response.get("Error", {})
-            code = str(answer.get("Code", ""))
+            found: dict[str, Any] = error.response.get("Error", {})
+            code = str(found.get("Code", ""))
             if code in absent:
                 return None
-            told = brief(f"{code} {answer.get('Message') or ''}".strip())
+            told = brief(f"{code} {found.get('Message') or ''}".strip())
             raise BucketError(f"bucket {self._name} does not {what}: {told}") from error
         except (BotoCoreError, OSError) as error:
             raise BucketError(f"bucket {self._name} does not {what}: {brief(error)}") from error
-
-
-class Threads:
-    """Runs what blocks in threads, `AT_ONCE` of them."""
-
-    def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(AT_ONCE)
-
-    async def run[T](self, function: Callable[..., T], *arguments: Any) -> T:
-        """The result of a function. Who does not wait for it any more leaves it to its end."""
-        call = partial(function, *arguments)
-        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+        return answer

@@ -88,6 +88,9 @@ class Quota:
         return self.objects >= 0 or self.size >= 0
 
 
+NO_QUOTA = Quota()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """What a claim's additionalConfig asks for.
@@ -100,8 +103,8 @@ class Wanted:
         owner: Who is to own the bucket; empty: a user that is made for the claim.
     """
 
-    user_quota: Quota = Quota()
-    bucket_quota: Quota = Quota()
+    user_quota: Quota = NO_QUOTA
+    bucket_quota: Quota = NO_QUOTA
     policy: Mapping[str, Any] | None = None
     lifecycle: Mapping[str, Any] | None = None
     owner: str = ""
