@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -124,7 +124,9 @@ class AdminClient:
 
     async def _call(self, method: str, path: str, query: Mapping[str, str | int | bool]) -> Any:
         words = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
-        url = f"{self._endpoint}/admin/{path}?{urlencode({'format': 'json', **words})}"
+        # A space as "+" would be signed as another character than the gateway reads.
+        asked = urlencode({"format": "json", **words}, quote_via=quote, safe="")
+        url = f"{self._endpoint}/admin/{path}?{asked}"
         try:
             return await self._threads.run(Lane.GATEWAYS, lambda: self._send(method, url), seconds=DEADLINE)
         except OSError as error:

@@ -83,6 +83,7 @@ async def test_a_request_is_signed_and_its_answer_decoded(gateway: Gateway) -> N
     assert (method, url.path) == ("GET", "/admin/user")
     query = {"format": ["json"], "uid": ["a b/c"], "stats": ["true"], "max-buckets": ["7"]}
     assert parse_qs(url.query) == query
+    assert "uid=a%20b%2Fc" in url.query
     assert headers["Authorization"].endswith(f"Signature={signature('GET', gateway.url + path, headers)}")
     assert SECRET not in str(headers)
 

@@ -28,7 +28,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RadosgwAdmin:
     (tmp_path / "accessKey").write_text("AK\n")
     (tmp_path / "secretKey").write_text("very-secret\n")
     monkeypatch.setattr(script, "CREDENTIALS", str(tmp_path))
-    monkeypatch.setattr(script.subprocess, "run", found)
+    monkeypatch.setattr("subprocess.run", found)
     return found
 
 
