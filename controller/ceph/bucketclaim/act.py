@@ -6,7 +6,6 @@ ObjectBucket says, and the store whose the bucket is.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -84,7 +83,7 @@ class Tools:
     buckets: Informer[ObjectBucket]
     stores: Stores
     threads: Threads
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float]
 
 
 class Acts:
@@ -146,8 +145,9 @@ class Acts:
         await calls.limit_user(self._admin, action.uid, max_buckets=action.max_buckets)
 
     async def _create(self, action: CreateBucket) -> None:
-        bucket = await self._as(action.uid, action.bucket)
-        await self._run(bucket.create)
+        if await calls.find_bucket(self._admin, action.bucket) is None:
+            bucket = await self._as(action.uid, action.bucket)
+            await self._run(bucket.create)
 
     async def _link(self, action: LinkBucket) -> None:
         found = await self._owned(action.bucket, action.owner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -24,7 +25,7 @@ from controller.runtime import Request, resource_of
 from controller.runtime.kube import STORAGE_CLASS, StorageClass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from controller.ceph.bucketclaim.observation import ClaimObservation
     from controller.ceph.rgw.stores import Stores
@@ -54,8 +55,23 @@ def dependents(informers: InformerFactory) -> Dependent[CephObjectStore]:
     return Dependent(kind=CLAIMS.kind, known=known, asked=asked, objects=buckets)
 
 
-def register(manager: Manager, settings: Settings, stores: Stores) -> None:
-    """Has `manager` serve claims of all namespaces to buckets of the object stores that it serves."""
+def register(
+    manager: Manager,
+    settings: Settings,
+    stores: Stores,
+    *,
+    threads: Threads | None = None,
+    clock: Callable[[], float] = time.time,
+) -> None:
+    """Has `manager` serve claims of all namespaces to buckets of the object stores that it serves.
+
+    Args:
+        manager: The manager.
+        settings: The operator's.
+        stores: Ways to object stores.
+        threads: Where S3 is asked; some of its own by default.
+        clock: Seconds since the epoch.
+    """
     informers = manager.informers
     claims = informers.informer(CLAIMS, ObjectBucketClaim, cluster_wide=True, optional=True)
     claims.add_index(BY_CLASS, lambda claim: (claim.spec.storage_class_name,))
@@ -63,7 +79,7 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
     buckets.add_index(BY_STORE, _store_of)
     classes = informers.informer(STORAGE_CLASS, StorageClass)
     served = informers.informer(STORES, CephObjectStore)
-    threads = Threads()
+    threads = threads if threads is not None else Threads()
     observer = Observer(
         Sources(
             client=manager.client,
@@ -77,7 +93,9 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
             allowed=settings.obc_config_fields,
         )
     )
-    tools = Tools(client=manager.client, applier=manager.applier, buckets=buckets, stores=stores, threads=threads)
+    tools = Tools(
+        client=manager.client, applier=manager.applier, buckets=buckets, stores=stores, threads=threads, clock=clock
+    )
 
     def ways(claim: ObjectBucketClaim, seen: ClaimObservation) -> Mapping[type, Handler]:
         place = observer.store(claim)
@@ -94,7 +112,7 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
         # What another provisioner serves is left as it is.
         refuse=lambda claim: None if observer.is_ours(claim) else claim.status,
     )
-    controller = controller_of(manager, loop, claims, workers=settings.workers)
+    controller = controller_of(manager, loop, claims, workers=settings.workers, clock=clock)
 
     def of_class(found: StorageClass) -> Iterable[Request]:
         return itertools.starmap(Request, claims.keys_by_index(BY_CLASS, found.metadata.name))

@@ -41,8 +41,8 @@ class S3Bucket:
         self._client: Any = None
 
     def create(self) -> None:
-        """Makes it. It is no error if the owner has it."""
-        self._ask("be made", "create_bucket", absent=("BucketAlreadyOwnedByYou",))
+        """Makes it, for the owner. One that is there is an error."""
+        self._ask("be made", "create_bucket", absent=())
 
     def policy(self) -> JsonObject | None:
         """Its policy; None: there is none."""
