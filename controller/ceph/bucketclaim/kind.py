@@ -39,7 +39,7 @@ BY_CLASS, BY_STORE = "class", "store"
 """Indexes: of claims by StorageClass, and of ObjectBuckets by object store."""
 
 
-def dependents(informers: InformerFactory) -> Dependent[CephObjectStore]:
+def of_store(informers: InformerFactory) -> Dependent[CephObjectStore]:
     """Claims as what uses the object store that their ObjectBuckets are in."""
     buckets = informers.informer(BUCKETS, ObjectBucket, optional=True)
 

@@ -26,7 +26,8 @@ from controller.ceph.bucketclaim.spec import (
     terms_of,
     wanted,
 )
-from controller.ceph.rgw.admin import DEADLINE, AdminError
+from controller.ceph.rgw.admin import AdminError
+from controller.ceph.rgw.signed import DEADLINE
 from controller.framework.text import brief
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET

@@ -94,7 +94,7 @@ class Gateway:
         usage = {"rgw.main": {"num_objects": len(bucket.objects)}} if bucket.objects else {}
         return {"owner": bucket.owner, "id": bucket.id, "bucket_quota": bucket.quota, "usage": usage}
 
-    async def put(self, path: str, /, **query: Any) -> Any:
+    async def put(self, path: str, content: Any = None, /, **query: Any) -> Any:
         self._answer(f"PUT {path} {' '.join(sorted(k for k in query if k not in ('uid', 'bucket')))}")
         if path == "bucket" and "quota" in query:
             self.buckets[query["bucket"]].quota = _quota(query)
