@@ -82,12 +82,12 @@ class Scene:
         found: JsonObject = self.obj.get("status", {})
         return found
 
-    def ready(self) -> JsonObject:
-        conditions = self.status.get("conditions", ())
+    def ready(self) -> dict[str, str]:
+        conditions: list[dict[str, str]] = self.status.get("conditions", [])
         return {c["type"]: c for c in conditions}.get("Ready", {"status": "", "message": ""})
 
     def is_bound(self) -> bool:
-        current = self.status.get("observedGeneration") == self.obj["metadata"]["generation"]
+        current: bool = self.status.get("observedGeneration") == self.obj["metadata"]["generation"]
         return self.status.get("phase") == "Bound" and self.ready()["status"] == "True" and current
 
     def waits(self, words: str) -> bool:
