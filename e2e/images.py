@@ -47,6 +47,9 @@ CEPH_IMAGE = "quay.io/ceph/ceph:v18.2.7"
 NEWEST_CEPH_IMAGE = "quay.io/ceph/ceph:v20.2.4"
 """The same for the newest release, to which the scenarios upgrade and on which they make a new cluster."""
 
+BESIDE_CEPH = ("cephfs-mirror", "nfs-ganesha", "nfs-ganesha-ceph", "nfs-ganesha-rados-grace")
+"""What upstream's image has beside Ceph's own daemons: the file system's mirror, and the NFS server."""
+
 APT_OPTIONS = {"sid": ('Acquire::Check-Valid-Until "false"',)}
 """By suite: sid's index expires within days, and a mirror may be behind."""
 
@@ -280,7 +283,13 @@ RECIPES = {
             build=node_image.build,
         ),
         Recipe("base", "trixie", base="debian"),
-        Recipe("ceph", "v18.2", base="base", upstream=lambda: CEPH_IMAGE),
+        Recipe(
+            "ceph",
+            "v18.2",
+            base="base",
+            upstream=lambda: CEPH_IMAGE,
+            build=lambda build: build.containerfile("--build-arg", f"EXTRA={' '.join(BESIDE_CEPH)}"),
+        ),
         Recipe("debian-sid", "sid", upstream=lambda: "docker.io/library/debian:sid-slim", build=_debian),
         Recipe("base-sid", "sid", base="debian-sid", directory="base"),
         Recipe(

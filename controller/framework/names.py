@@ -1,4 +1,4 @@
-"""Names and label values derived from names of nodes, namespaces and objects, valid whatever those are.
+"""Names and label values derived from names of nodes, namespaces and objects, valid whatever those are; ids of daemons.
 
 Rules: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and `.../labels/`. What is valid already
 stays as it is; anything else is made to fit, and told apart by a digest of what it was.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from string import ascii_lowercase
 
 LIMIT = 63
 """Characters of a label value, and of the name of whatever puts its name into a label, as a Job does."""
@@ -33,6 +34,12 @@ def label_value(text: str) -> str:
     if len(text) <= LIMIT and _VALUE.fullmatch(text):
         return text
     return _told_apart(re.sub(r"[^-A-Za-z0-9_.]", "-", text).lstrip("-_."), text, LIMIT)
+
+
+def letters(number: int) -> str:
+    """The id of one of several alike daemons, counted from 0: a, b, …, z, aa, ab, …"""
+    more, last = divmod(number, len(ascii_lowercase))
+    return (letters(more - 1) if more else "") + ascii_lowercase[last]
 
 
 def _told_apart(fit: str, text: str, limit: int) -> str:

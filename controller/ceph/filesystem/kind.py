@@ -10,8 +10,9 @@ from controller.ceph.access.health import obstacles
 from controller.ceph.filesystem.act import FILESYSTEMS, handlers
 from controller.ceph.filesystem.analyze import analyze
 from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL
-from controller.ceph.filesystem.observe import BEFORE_MDS, Caches, Observer
+from controller.ceph.filesystem.observe import Caches, Observer
 from controller.ceph.filesystem.status import show
+from controller.ceph.order import FIRST
 from controller.framework import children
 from controller.framework.changes import appeared_or_went, budget_changed, changed, deployment_changed, pod_changed
 from controller.framework.deletion import Dependents, of_namespace
@@ -86,7 +87,7 @@ def register(
         labels = obj.metadata.labels
         if labels.get("app") == APP:
             return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))]
-        return neighbours(obj) if labels.get("ceph_daemon_type") in BEFORE_MDS else ()
+        return neighbours(obj) if labels.get("ceph_daemon_type") in FIRST else ()
 
     def own_only(obj: HasMetadata) -> Iterable[Request]:
         return concerned(obj) if obj.metadata.labels.get("app") == APP else ()

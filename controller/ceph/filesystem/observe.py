@@ -13,6 +13,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.filesystem.contents import contents_of, first_object
 from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL, context
 from controller.ceph.filesystem.spec import pools_of
+from controller.ceph.order import before_services
 from controller.ceph.pods import CLUSTER_LABEL, VERSION_LABEL, Release
 from controller.ceph.pools.observe import PoolObservation
 from controller.ceph.pools.observe import observe as observe_pool
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from informers import Informer, InformerFactory
 
 log = structlog.get_logger(__name__)
-
-BEFORE_MDS = ("mon", "mgr", "osd")
-"""Daemons that have a release before any MDS gets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +162,7 @@ class Observer:
             seen,
             now=now,
             hold=hold,
-            hold_upgrade=_before_mds(everything, release)
+            hold_upgrade=before_services(everything, release)
             or ("" if unchecked else hold)
             or self._others(filesystem, everything, release),
             context=context(filesystem, cluster, release),
@@ -199,25 +197,6 @@ def _is_of(deployment: Deployment, name: str) -> bool:
     labels = deployment.metadata.labels
     is_ours = labels.get("app") == APP and labels.get(FILESYSTEM_LABEL) == name
     return is_ours and deployment.metadata.name == f"{APP}-{labels.get('ceph_daemon_id')}"
-
-
-def _before_mds(deployments: Iterable[Deployment], release: Release) -> str:
-    """The first daemon that gets a release before any MDS does and does not run it yet, as MDS daemons wait for it."""
-    for deployment in sorted(deployments, key=lambda found: found.metadata.name):
-        labels = deployment.metadata.labels
-        kind = labels.get("ceph_daemon_type", "")
-        if kind not in BEFORE_MDS:
-            continue
-        if labels.get(VERSION_LABEL) != str(release.version) or not _replaced(deployment):
-            return f"{kind} {labels.get('ceph_daemon_id', '')} to run Ceph {release.version}"
-    return ""
-
-
-def _replaced(deployment: Deployment) -> bool:
-    """Whether no pod of an earlier template is left; one that is down for another reason runs no earlier release."""
-    status = deployment.status
-    seen = status.observed_generation >= deployment.metadata.generation
-    return seen and deployment.spec.replicas <= status.updated_replicas >= status.replicas
 
 
 async def _ask(ceph: RadosCluster, filesystem: CephFilesystem) -> FilesystemObservation:

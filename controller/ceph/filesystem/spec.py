@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CephFilesystemSpec
 from controller.apis.ceph.served import FILESYSTEM
 from controller.ceph.pools import spec as pools
 from controller.framework.honoured import unhonoured
+from controller.framework.names import letters
 from controller.framework.resources import memory_bytes
 from controller.runtime.quantities import quantity
 
@@ -60,13 +60,7 @@ def pools_of(filesystem: CephFilesystem) -> tuple[FilesystemPool, ...]:
 def mds_ids(filesystem: CephFilesystem) -> tuple[str, ...]:
     """The ids of the MDS daemons that a file system has: as many again stand by as are to serve."""
     count = 2 * filesystem.spec.metadata_server.active_count
-    return tuple(f"{filesystem.metadata.name}-{_letters(index)}" for index in range(count))
-
-
-def _letters(index: int) -> str:
-    """a, b, …, z, aa, ab, …"""
-    more, last = divmod(index, len(ascii_lowercase))
-    return (_letters(more - 1) if more else "") + ascii_lowercase[last]
+    return tuple(f"{filesystem.metadata.name}-{letters(index)}" for index in range(count))
 
 
 def cache_bytes(spec: MetadataServerSpec) -> int | None:

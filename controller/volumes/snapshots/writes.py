@@ -14,6 +14,7 @@ from controller.runtime.finalizers import remove_finalizer
 from controller.runtime.log import redact_text
 from controller.volumes.backend import GoneError
 from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from typing import Any
@@ -129,6 +130,6 @@ class Writes:
             "",
             meta.name,
             body,
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
             subresource=subresource,
         )

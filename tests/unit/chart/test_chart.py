@@ -443,7 +443,7 @@ def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
     ]
     assert bound == [("Role", "rook-agent"), ("ClusterRole", "rook-ceph-rook-agent")]
     assert rules(rendered, "Role", "rook-agent") == [
-        {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "create", "patch"]}
+        {"apiGroups": ["rook.io"], "resources": ["nodereports"], "verbs": ["get", "list", "watch", "create", "patch"]}
     ]
     assert rules(rendered, "ClusterRole", "rook-ceph-rook-agent") == [
         {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}
