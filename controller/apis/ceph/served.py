@@ -164,6 +164,15 @@ OBJECT_STORE: Mapping[str, Honoured] = {
 }
 """The fields of a CephObjectStore's spec that are served."""
 
+OBJECT_ZONE: Mapping[str, Honoured] = {
+    "zoneGroup": None,
+    "metadataPool": OBJECT_STORE["metadataPool"],
+    "dataPool": OBJECT_STORE["dataPool"],
+    "customEndpoints": None,
+    "preservePoolsOnDelete": None,
+}
+"""The fields of a CephObjectZone's spec that are served."""
+
 SUBVOLUME_GROUP: Mapping[str, Honoured] = {
     "filesystemName": None,
     "name": None,
@@ -180,3 +189,10 @@ CLIENT: Mapping[str, Honoured] = {
     "security": None,
 }
 """The fields of a CephClient's spec that are served."""
+
+NFS: Mapping[str, Honoured] = {
+    "rados": {"pool": only(".nfs")},
+    "server": None,
+    "security": None,
+}
+"""The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""
