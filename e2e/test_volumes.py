@@ -446,6 +446,43 @@ def test_space_of_zeros_is_given_back(environment: Environment, namespace: str) 
     assert pods.shell(environment, namespace, "reader", "head -c 4 /data") == "kept"
 
 
+def test_space_of_deleted_files_is_given_back_while_a_pod_uses_them(environment: Environment, namespace: str) -> None:
+    pods.claim(environment, namespace, "files", size="256Mi")
+    pods.pod(environment, namespace, "writer", "files")
+    pods.wait(environment, namespace, "writer")
+    image = f"{env.POOL}/{image_of(pods.volume_of(environment, namespace, 'files'))}"
+    write = "dd if=/dev/urandom of=/data/gone bs=4M count=24 conv=fsync status=none; echo -n kept > /data/kept; sync"
+    pods.shell(environment, namespace, "writer", write)
+    before = used(environment, image)
+    assert before >= 96 << 20
+    pods.shell(environment, namespace, "writer", "rm /data/gone; sync -f /data")
+    asked = {"metadata": {"annotations": {"volumes.rook.io/reclaim-space": "once"}}}
+    environment.api.patch("PersistentVolumeClaim", "files", namespace, asked)
+
+    def trimmed() -> Manifest:
+        claim = environment.api.get("PersistentVolumeClaim", "files", namespace)
+        note = claim["metadata"]["annotations"].get("volumes.rook.io/space-reclaimed")
+        if note is None:
+            events = environment.api.list("Event", namespace, fields="involvedObject.name=files")
+            told = [event.get("note") or event.get("message") for event in events]
+            node = environment.api.get("Pod", "writer", namespace)["spec"]["nodeName"]
+            report = environment.api.get("NodeReport", node, env.NAMESPACE)
+            raise NotYetError(f"{told}; node {node}: {report.get('trims')}, {report.get('trimmed')}")
+        found: Manifest = json.loads(note)
+        return found
+
+    done = eventually("fstrim on the pod's node", trimmed, deadline=120)
+    assert done.get("discarded", 0) >= 96 << 20, done
+    assert used(environment, image) <= before - (80 << 20)
+    assert pods.shell(environment, namespace, "writer", "cat /data/kept") == "kept"
+
+
+def used(environment: Environment, image: str) -> int:
+    """The bytes that an image takes."""
+    found: int = rbd(environment, "du", image)["images"][0]["used_size"]
+    return found
+
+
 def test_many_volumes_are_used_at_once(environment: Environment, namespace: str) -> None:
     names = [f"v{number}" for number in range(MANY)]
     for name in names:

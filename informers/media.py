@@ -6,6 +6,9 @@ from typing import Final, NamedTuple
 
 JSON: Final = "application/json"
 
+MERGE_PATCH: Final = "application/merge-patch+json"
+"""What changes the fields that it names, of an object of any kind (RFC 7386)."""
+
 PARTIAL: Final = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 """What an object says of itself that has nothing but metadata."""
 

@@ -34,6 +34,7 @@ from controller.agent.node.renewal import keep_told
 from controller.agent.node.server import serve_driver
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
+from controller.agent.node.trims import Trims, trim_as_asked
 from controller.agent.rbd.devices import SUFFIX as RBD_SUFFIX
 from controller.agent.rbd.devices import devices_of
 from controller.agent.rbd.mounter import RUNTIME_DIRECTORY
@@ -171,11 +172,14 @@ async def run_agent(settings: Settings) -> None:
             mapper=rbd.mapper,
             clients=lambda: clients.listed(),
             problems=lambda: problems.listed(),
+            trimmed=lambda: trims.listed(),
             interval=settings.interval,
         )
         clients = Clients(settings.state / "clients", reporter.write)
         await anyio.to_thread.run_sync(clients.load)
         problems = Problems(reporter.write)
+        services: dict[str, NodeService] = {}
+        trims = Trims(services, reporter.write)
         _describe(registry, reporter, problems)
         probes = Probes(
             registry,
@@ -207,12 +211,14 @@ async def run_agent(settings: Settings) -> None:
                     serve_driver(settings.kubelet, name, identity, service, interceptor)
                 )
                 registrations[name] = found.registration
+                services[name] = service
                 told.append((name, service, found.renew))
             if names:  # one for all of a kind: they share their volumes
                 served.append((names, service))
         if served:
             tasks.start_soon(let_go_of_leftovers, client, settings.node, served)
             tasks.start_soon(keep_told, told)
+            tasks.start_soon(trim_as_asked, client, settings.namespace, settings.node, trims)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             _log.info("started", node=settings.node, drivers=list(settings.drivers))
             async for _ in signals:

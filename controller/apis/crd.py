@@ -26,7 +26,7 @@ def crd(kind: Kind, struct: type[msgspec.Struct], served: Mapping[str, Honoured]
         "storage": True,
         "additionalPrinterColumns": [_column(column) for column in kind.columns],
         "schema": {"openAPIV3Schema": schema},
-        "subresources": {"status": {}} if has_status else {},
+        "subresources": {**_scale(kind), **({"status": {}} if has_status else {})},
     }
     names: JsonObject = {
         "kind": kind.kind,
@@ -55,6 +55,17 @@ def crd(kind: Kind, struct: type[msgspec.Struct], served: Mapping[str, Honoured]
 def render(kind: Kind, struct: type[msgspec.Struct], served: Mapping[str, Honoured] | None = None) -> str:
     """The same as a YAML file's text."""
     return HEADER + yaml.dump(crd(kind, struct, served), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
+
+
+def _scale(kind: Kind) -> JsonObject:
+    if kind.scale is None:
+        return {}
+    paths = {
+        "specReplicasPath": kind.scale.wanted,
+        "statusReplicasPath": kind.scale.present,
+        "labelSelectorPath": kind.scale.selector,
+    }
+    return {"scale": paths}
 
 
 def _column(column: Column) -> JsonObject:

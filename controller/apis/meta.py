@@ -30,8 +30,17 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """The JSON paths by which `kubectl scale` and autoscalers change and see how many there are of something."""
+
+    wanted: str
+    present: str
+    selector: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """Identity of a kind of object, and how kubectl names and lists it."""
+    """Identity of a kind of object, how kubectl names and lists it, and what of it can be scaled."""
 
     group: str
     version: str
@@ -40,6 +49,7 @@ class Kind:
     short_names: tuple[str, ...] = ()
     namespaced: bool = True
     columns: tuple[Column, ...] = ()
+    scale: Scale | None = None
 
     @property
     def api_version(self) -> str:

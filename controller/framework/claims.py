@@ -21,6 +21,7 @@ import msgspec
 from controller.framework.plan import Step
 from controller.framework.quantities import quantity, storage_bytes
 from controller.runtime.kube import PVC, STATEFULSET, PersistentVolumeClaim
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 STORAGE = "storage"
 _INFEASIBLE = ("ControllerResizeInfeasible", "NodeResizeInfeasible")
-_MERGE = "application/merge-patch+json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def handlers(client: Client) -> dict[type, Handler]:
             return
         spec = {"resources": {"requests": {STORAGE: action.size}}}
         body = {"metadata": {"uid": action.uid}, "spec": spec}
-        await client.patch(PVC, action.namespace, action.name, body, content_type=_MERGE)
+        await client.patch(PVC, action.namespace, action.name, body, content_type=MERGE_PATCH)
 
     async def orphan(action: OrphanStatefulSet) -> None:
         await client.delete(STATEFULSET, action.namespace, action.name, uid=action.uid, propagation="Orphan")

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from informers.media import MERGE_PATCH
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from informers import Client, JsonObject, Resource
-
-MERGE_PATCH = "application/merge-patch+json"
 
 
 class NotFreeError(Exception):

@@ -24,6 +24,7 @@ from controller.runtime.kube import EVENT
 from controller.runtime.leader import NotLeaderError
 from controller.runtime.log import redact_text
 from informers import ApiError, TransportError
+from informers.media import MERGE_PATCH
 from workqueue import loop_clock
 
 if TYPE_CHECKING:
@@ -259,9 +260,7 @@ class EventRecorder:
         series.written, count = self._clock(), series.count
         body = {"series": {"count": count, "lastObservedTime": _micro_time(series.observed)}}
         written = await self._attempt(
-            lambda: self._client.patch(
-                EVENT, _namespace(kind), series.name, body, content_type="application/merge-patch+json"
-            )
+            lambda: self._client.patch(EVENT, _namespace(kind), series.name, body, content_type=MERGE_PATCH)
         )
         if not written:
             self.stats.dropped_failed += count - series.written_count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.runtime.kube import HasMetadata
@@ -61,5 +62,5 @@ async def _set_finalizers(client: Client, resource: Resource, obj: HasMetadata, 
         obj.metadata.namespace,
         obj.metadata.name,
         body,
-        content_type="application/merge-patch+json",
+        content_type=MERGE_PATCH,
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from controller.runtime.kube import LEASE, Lease, LeaseSpec
 from informers import TransportError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from informers import Client, JsonObject
@@ -90,9 +91,7 @@ class KubeLease:
             "metadata": {"resourceVersion": resource_version},
             "spec": {name: getattr(spec, field) for field, name in _LEASE_FIELDS},
         }
-        changed = await self._client.patch(
-            LEASE, self._namespace, self._name, body, content_type="application/merge-patch+json"
-        )
+        changed = await self._client.patch(LEASE, self._namespace, self._name, body, content_type=MERGE_PATCH)
         return _lease(changed)
 
 

@@ -29,6 +29,7 @@ from controller.testkit.storage import Storage
 from controller.testkit.topology import JsonSchema, built_in
 from informers import ApiError, Resource
 from informers.errors import Cause
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from informers import JsonObject, Key
 
-MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 

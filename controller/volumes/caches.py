@@ -72,6 +72,9 @@ BY_MEMBER = "member"
 BY_VOLUME = "volume"
 """The index of VolumeAttachments by the PersistentVolume's name."""
 
+BY_TRIM = "trim"
+"""The index of NodeReports by the claims, "namespace/name", whose volumes the node is asked to trim."""
+
 BY_NODE = "node"
 """The index of VolumeAttachments by the node's name."""
 
@@ -117,7 +120,7 @@ class Caches:
         classes: All StorageClasses.
         attachments: All VolumeAttachments, with the indexes `BY_VOLUME` and `BY_NODE`.
         nodes: All nodes, with the index `BY_ADDRESS`.
-        reports: The reports of all nodes' agents, with the indexes `BY_CLIENT` and `BY_MAPPED`.
+        reports: The reports of all nodes' agents, with the indexes `BY_CLIENT`, `BY_MAPPED` and `BY_TRIM`.
         snapshots: Those of snapshots; None as long as it is not known that the API server has such kinds.
         groups: Those of group snapshots; None likewise.
         attributes: All VolumeAttributesClasses; None as long as it is not known that the API server has such a kind.
@@ -162,6 +165,7 @@ def caches_of(informers: InformerFactory, drivers: Drivers, namespace: str) -> C
     caches.nodes.add_index(BY_ADDRESS, addresses_of)
     caches.reports.add_index(BY_CLIENT, clients_of)
     caches.reports.add_index(BY_MAPPED, mapped_by)
+    caches.reports.add_index(BY_TRIM, trims_of)
     return caches
 
 
@@ -198,6 +202,11 @@ def attributes_classes(claim: PersistentVolumeClaim) -> tuple[str, ...]:
     noted = claim.status.modify_volume_status
     target = noted.target_volume_attributes_class_name if noted is not None else ""
     return tuple(dict.fromkeys(filter(None, (claim.spec.volume_attributes_class_name, target))))
+
+
+def trims_of(report: NodeReport) -> tuple[str, ...]:
+    """What the index `BY_TRIM` has."""
+    return tuple(report.trims)
 
 
 def handle_key(driver: str, handle: str) -> str:

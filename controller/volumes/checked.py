@@ -13,6 +13,7 @@ import msgspec
 
 from controller.volumes.backend import BackendError, UnderWayError
 from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.apis.meta import ObjectMeta
@@ -63,9 +64,7 @@ async def see_all(client: Client, resource: Resource, found: ObjectMeta, cache: 
     version = found.resource_version
     metadata = {"uid": found.uid, "resourceVersion": version, "annotations": {CHECKED: version}}
     try:
-        written = await client.patch(
-            resource, "", found.name, {"metadata": metadata}, content_type="application/merge-patch+json"
-        )
+        written = await client.patch(resource, "", found.name, {"metadata": metadata}, content_type=MERGE_PATCH)
     except ApiError as error:
         if not (error.is_conflict or error.is_not_found):
             raise

@@ -211,3 +211,7 @@ class Space(Protocol):
             BackendError: It failed; a part may be done.
         """
         ...
+
+    def is_trimmable(self, volume: Volume) -> bool:
+        """Whether what a file system on the volume discards is given back. Pure."""
+        ...

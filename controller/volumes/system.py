@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from controller.framework.changes import changed
 from controller.runtime.controller import Controller
-from controller.runtime.kube import CSI_STORAGE_CAPACITY, CsiStorageCapacity
+from controller.runtime.kube import CSI_STORAGE_CAPACITY, NAMESPACE, CsiStorageCapacity, PartialObject
 from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import Observer
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from controller.apis.rook.node_report import NodeReport
     from controller.runtime import Manager
     from controller.runtime.kube import (
+        HasMetadata,
         Node,
         PersistentVolume,
         PersistentVolumeClaim,
@@ -157,7 +158,7 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     serving.conditions.watch(caches.reports, predicate=changed(lambda report: report.problems))
     serving.capacities.watch(caches.classes)
     serving.capacities.watch(told, lambda found: [Request("", found.storage_class_name)])
-    space = _space(manager, serving)
+    space = _space(manager, serving, namespace)
     every = (serving.claims, serving.volumes, serving.attachments, serving.capacities, serving.conditions, space)
     for controller in every:
         manager.add(controller)
@@ -166,19 +167,28 @@ def register(manager: Manager, namespace: str) -> VolumeControllers:
     return serving
 
 
-def _space(manager: Manager, serving: VolumeControllers) -> Controller:
+def _space(manager: Manager, serving: VolumeControllers, home: str) -> Controller:
     """The controller of the space of volumes: one at a time, as each try reads all of a volume."""
     caches = serving.caches
-    reconciler = Space(manager.client, manager.events, caches, serving.drivers)
+    namespaces = manager.informers.informer(NAMESPACE, PartialObject, metadata_only=True, optional=True)
+    reconciler = Space(manager.client, manager.events, caches, namespaces, serving.drivers, home)
     controller = _controller("space", reconciler, workers=1)
 
     def claim_of(attachment: VolumeAttachment) -> Iterable[Request]:
         volume = caches.volumes.get("", attachment.spec.source.persistent_volume_name or "")
         return _claim_of(volume) if volume is not None else ()
 
+    def claims_in(namespace: PartialObject) -> Iterable[Request]:
+        return itertools.starmap(Request, caches.claims.keys(namespace.metadata.name))
+
+    def asked_of(report: NodeReport) -> Iterable[Request]:
+        return [Request(*key.split("/")) for key in report.trims]
+
     controller.watch(caches.claims)
     controller.watch(caches.classes, serving.claims_of, _schedule_changed)
-    controller.watch(caches.attachments, claim_of, lambda delta: delta.new is None)
+    controller.watch(namespaces, claims_in, _schedule_changed)
+    controller.watch(caches.attachments, claim_of, changed(lambda attachment: attachment.status.attached))
+    controller.watch(caches.reports, asked_of, changed(lambda report: (report.trims, report.trimmed)))
     return controller
 
 
@@ -254,7 +264,7 @@ def _source_of(claim: PersistentVolumeClaim) -> Iterable[Request]:
     return [Request(*name.split("/")) for name in copied_by(claim)]
 
 
-def _schedule_changed(delta: Delta[StorageClass]) -> bool:
+def _schedule_changed[T: HasMetadata](delta: Delta[T]) -> bool:
     old, new = (found.metadata.annotations.get(SCHEDULE) if found else None for found in (delta.old, delta.new))
     return old != new
 

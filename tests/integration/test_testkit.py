@@ -16,10 +16,10 @@ import controller.testkit
 from controller.runtime import kube
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, NAMESPACE, NODE, SERVICE
 from controller.testkit import ApiServer
-from controller.testkit.objects import APPLY_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH
+from controller.testkit.objects import APPLY_PATCH, STRATEGIC_MERGE_PATCH
 from e2e.apiserver import ApiServer as RealServer
 from informers import ApiError, Client, JsonObject, Resource
-from informers.media import JSON, METADATA
+from informers.media import JSON, MERGE_PATCH, METADATA
 from tests.integration.topology import published, table, text
 
 GADGET = Resource("testkit.rook.io", "v1", "Gadget", "gadgets")

@@ -20,7 +20,7 @@ from controller.agent.cephfs.records import Record, Records
 from controller.agent.cephfs.snapshot import shown
 from controller.agent.cephfs.volume import asked_of
 from controller.agent.node.calls import CsiError
-from controller.agent.node.driver import UnavailableError
+from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.node.publish import not_staged, publish_directory, unmount, unpublish
 from controller.agent.system import mounts
 from controller.agent.system.command import run
@@ -171,6 +171,10 @@ class CephfsDriver:
         if await self._records.find(volume) is None:
             raise CsiError(grpc.StatusCode.NOT_FOUND, f"volume {volume} is not on node {self._node}")
         return size
+
+    async def trim(self, volume: str) -> int | None:
+        """Nothing to do: Ceph removes what files had by itself."""
+        raise VolumeError(f"volume {volume} is of a CephFS, which gives back the space of deleted files by itself")
 
     async def volumes(self) -> Sequence[str]:
         """Those that have a record, and those of which the operator was told."""

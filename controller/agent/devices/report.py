@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from controller.agent.devices.discovery import Discovery
-    from controller.apis.rook.node_report import BlockDevice, Mapper, VolumeClient, VolumeProblem
+    from controller.apis.rook.node_report import BlockDevice, Mapper, Trimmed, VolumeClient, VolumeProblem
     from informers import Client, JsonObject
 
 _log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ class Reporter:
         mapper: Tells how RBD images are mapped on this node.
         clients: Tells by which clients volumes are in use on this node.
         problems: Tells the volumes on which I/O fails.
+        trimmed: Tells what the fstrims that the operator has asked for have brought.
         interval: Seconds between two cheap looks for changes that the kernel did not announce.
         devices: What was found last; None: nothing was looked at yet.
         reported: Whether a report was written.
@@ -66,6 +67,7 @@ class Reporter:
     mapper: Callable[[], Awaitable[Mapper]]
     clients: Callable[[], Sequence[VolumeClient]] = tuple
     problems: Callable[[], Sequence[VolumeProblem]] = tuple
+    trimmed: Callable[[], Sequence[Trimmed]] = tuple
     interval: float
     devices: tuple[BlockDevice, ...] | None = None
     reported: bool = False
@@ -115,6 +117,7 @@ class Reporter:
                 mapper=await self.mapper(),
                 clients=tuple(self.clients()),
                 problems=tuple(self.problems()),
+                trimmed=tuple(self.trimmed()),
             )
             body: JsonObject = msgspec.to_builtins(report)
             age = time.monotonic() - self._written_at

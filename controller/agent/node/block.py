@@ -7,7 +7,6 @@ leaves no device behind.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +17,7 @@ import grpc
 import structlog
 
 from controller.agent.node.calls import CsiError
+from controller.agent.node.driver import VolumeError
 from controller.agent.node.publish import not_staged, publish_directory, refuse_second_pod, taken, unmount, unpublish
 from controller.agent.system import filesystem, mounts
 from controller.agent.system.command import CommandError, run
@@ -158,7 +158,7 @@ class BlockDriver:
         mount = mounts.at(stage.path, table)
         if mount is not None and device is None:
             _refuse_second_device(volume, mount, table)
-        if mount is not None and (device is None or device.problem or not _is_on(mount, device.path)):
+        if mount is not None and (device is None or device.problem or not mounts.is_on(mount, device.path)):
             await unmount(self._run, stage.path, force=device is None or bool(device.problem))
             mount = None
         if device is not None and (device.problem or device.read_only != stage.access.read_only):
@@ -217,10 +217,24 @@ class BlockDriver:
             raise CsiError(grpc.StatusCode.NOT_FOUND, f"volume {volume} is not on node {self._node}")
         await self._devices.expand(volume, size)
         for mount in await mounts.table():
-            if _is_on(mount, device.path):
+            if mounts.is_on(mount, device.path):
                 await filesystem.grow_mounted(self._run, device.path, mount.filesystem, mount.target)
                 break
         return await anyio.to_thread.run_sync(size_of, device.path)
+
+    async def trim(self, volume: str) -> int | None:
+        """By fstrim(8) where the device is staged; what is discarded in an encrypted volume would be written over."""
+        device = await self._devices.find(volume)
+        if device is None:
+            return None
+        if device.problem:
+            raise VolumeError(f"I/O on volume {volume} fails on node {self._node}: {device.problem}")
+        if device.encrypted:
+            raise VolumeError(f"volume {volume} is encrypted, and keeps what its file system discards")
+        for mount in await mounts.table():
+            if mounts.is_on(mount, device.path) and not mount.read_only:
+                return await filesystem.trim(self._run, mount.target)
+        return None
 
     async def volumes(self) -> Sequence[str]:
         """Those that have a device, and those of which the operator was told."""
@@ -234,7 +248,7 @@ class BlockDriver:
     async def let_go(self, volume: str) -> bool:
         """Unmaps a volume whose device is mounted nowhere and published nowhere."""
         device = await self._devices.find(volume)
-        if device is not None and _users(device.path, await mounts.table()):
+        if device is not None and mounts.users(device.path, await mounts.table()):
             return False
         await self._unmap(volume)
         return True
@@ -324,10 +338,10 @@ class BlockDriver:
             raise CsiError(grpc.StatusCode.FAILED_PRECONDITION, f"volume {volume} is not staged: {reason}")
         table = await mounts.table()
         if mounts.at(path, table) is not None:
-            if await anyio.to_thread.run_sync(_device_number, path) != _device_number(device.path):
+            if await anyio.to_thread.run_sync(mounts.device_number, path) != mounts.device_number(device.path):
                 raise taken(publish, f"something other than {device.path} is mounted there")
             return
-        refuse_second_pod(publish, _users(device.path, table))
+        refuse_second_pod(publish, mounts.users(device.path, table))
         await anyio.Path(path).parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         await anyio.Path(path).touch(mode=0o660)
         # For a read-only volume the kubelet gives the container a device rule without write access.
@@ -358,31 +372,8 @@ def _refuse_second_device(volume: str, staged: mounts.Mount, table: Sequence[mou
         )
 
 
-def _is_on(mount: mounts.Mount, device: str) -> bool:
-    number = _device_number(device)
-    return mount.device == f"{os.major(number)}:{os.minor(number)}"
-
-
 def _unreplayed(wanted: str) -> str:
     return (
         f"its {wanted} has a journal that its last user did not write back; mount it once for writing, or set the "
         f"mount option {filesystem.WITHOUT_JOURNAL[wanted]} to see it as it is, which may be inconsistent"
     )
-
-
-def _users(device: str, table: Sequence[mounts.Mount]) -> list[str]:
-    """Where a block device is mounted, or published as a device."""
-    name = Path(device).name
-    return [m.target for m in table if _is_on(m, device) or (Path(m.root).name == name and _is_node_of(m, device))]
-
-
-def _is_node_of(mount: mounts.Mount, device: str) -> bool:
-    number = _device_number(device)
-    return bool(number) and _device_number(mount.target) == number
-
-
-def _device_number(path: str) -> int:
-    try:
-        return Path(path).stat().st_rdev
-    except FileNotFoundError:
-        return 0

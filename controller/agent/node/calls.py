@@ -62,10 +62,17 @@ MOST = 900
 class _Operation:
     """An operation that is under way."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, scope: anyio.CancelScope | None = None) -> None:
         self.ended = anyio.Event()
         self._name = name
+        self._scope = scope
         self._began = time.monotonic()
+
+    async def awaited(self) -> None:
+        """Waits until it has ended; one that gives way ends now."""
+        if self._scope is not None:
+            self._scope.cancel()
+        await self.ended.wait()
 
     def __str__(self) -> str:
         return f"{self._name} has been running for {time.monotonic() - self._began:.0f} s and goes on"
@@ -102,7 +109,7 @@ class Operations:
         """
         with anyio.move_on_after(self._seconds):
             while (busy := self._busy.get(volume)) is not None:
-                await busy.ended.wait()
+                await busy.awaited()
         if busy is not None:
             raise CsiError(grpc.StatusCode.ABORTED, f"volume {volume}: {busy}")
         if self._closing:
@@ -129,11 +136,33 @@ class Operations:
             raise CsiError(grpc.StatusCode.DEADLINE_EXCEEDED, f"volume {volume}: {mine}; it is not done again")
         return result[0]
 
+    async def run_aside[T](self, volume: str, operation: Callable[[], Awaitable[T]], name: str) -> T | None:
+        """The result of an operation that nobody waits for: it is cut off as soon as another one is asked for.
+
+        Args:
+            volume: The volume's id.
+            operation: What to do. It may be cut off at any point, and does not take long to end then.
+            name: What it is called in messages.
+
+        Returns:
+            The result; None: it was cut off, or has not begun, since another operation on the volume is under way.
+        """
+        if volume in self._busy or self._closing:
+            return None
+        with anyio.CancelScope() as scope:
+            mine = self._busy[volume] = _Operation(name, scope)
+            try:
+                return await operation()
+            finally:
+                del self._busy[volume]
+                mine.ended.set()
+        return None
+
     async def drained(self) -> None:
-        """Begins no new operation, and waits until none is left, however long that takes."""
+        """Begins no new operation, and waits until none is left, however long that takes. What gives way is cut off."""
         self._closing = True
         while self._busy:
-            await next(iter(self._busy.values())).ended.wait()
+            await next(iter(self._busy.values())).awaited()
 
 
 class Interceptor(grpc.aio.ServerInterceptor):

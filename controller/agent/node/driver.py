@@ -130,6 +130,14 @@ class Driver(Protocol):
         """Makes what is on the node follow a volume that has grown to `size` bytes; returns its bytes now."""
         ...
 
+    async def trim(self, volume: str) -> int | None:
+        """Has the file system on a volume discard what none of its files has. It may be cut off at any point.
+
+        Returns:
+            The bytes that it has discarded; None: the volume is not mounted for writing on this node now.
+        """
+        ...
+
     async def volumes(self) -> Sequence[str]:
         """The volumes that are on this node, or of which a trace is left."""
         ...

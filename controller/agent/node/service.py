@@ -175,6 +175,10 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         size = await self._operations.run(volume, lambda: self._driver.expand(volume, wanted), "NodeExpandVolume")
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=size)
 
+    async def trim(self, volume: str) -> int | None:
+        """See `Driver.trim`; whatever the kubelet asks for goes first, and cuts it off."""
+        return await self._operations.run_aside(volume, lambda: self._driver.trim(volume), "fstrim")
+
     async def mapped(self) -> Sequence[str]:
         """The volumes of all CSI drivers of this one's kind that are on the node, or of which a trace is left."""
         return await self._driver.volumes()

@@ -6,6 +6,7 @@ Tools that write run to their end, however long it takes: what they do is worse 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
@@ -59,6 +60,10 @@ WITHOUT_JOURNAL = {"ext4": "noload", "ext3": "noload", "xfs": "norecovery"}
 _EXT4_NEEDS_RECOVERY = 0x4
 _EXT4_RESIZE_SPARE = 50
 """Blocks beyond its own tables that a last group must have, or resize2fs leaves it out."""
+
+
+_TRIM_DEADLINE = 3600.0
+_TRIMMED = re.compile(rb"\((\d+) bytes\)")
 
 
 class FilesystemError(Exception):
@@ -174,6 +179,20 @@ async def grow_unmounted(run: Runner, device: str) -> None:
     # resize2fs insists on a full check since the last mount.
     await _fsck(run, device, "-f")
     await run("resize2fs", device, deadline=None)
+
+
+async def trim(run: Runner, mountpoint: str) -> int:
+    """Has a mounted file system discard what none of its files has. The kernel ends it soon when it is cut off.
+
+    Returns:
+        The bytes that it has discarded: ext leaves out what it has discarded since it was mounted.
+
+    Raises:
+        CommandError: The kernel refused, as where the device cannot discard.
+    """
+    done = await run("fstrim", "--verbose", mountpoint, deadline=_TRIM_DEADLINE)
+    found = _TRIMMED.search(done.stdout)
+    return int(found[1]) if found is not None else 0
 
 
 def needs_recovery(device: str, filesystem: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,26 @@ def at(target: str, mounts: Iterable[Mount]) -> Mount | None:
         if mount.target == target:
             found = mount
     return found
+
+
+def is_on(mount: Mount, device: str) -> bool:
+    """Whether a mount is of the file system on a block device. Blocking."""
+    number = device_number(device)
+    return mount.device == f"{os.major(number)}:{os.minor(number)}"
+
+
+def users(device: str, table: Sequence[Mount]) -> list[str]:
+    """Where a block device is mounted, or bound as a device file. Blocking."""
+    name = Path(device).name
+    return [m.target for m in table if is_on(m, device) or (Path(m.root).name == name and _is_node_of(m, device))]
+
+
+def device_number(path: str) -> int:
+    """The number of the device that a device file is of; 0: there is no such file, or it is none. Blocking."""
+    try:
+        return Path(path).stat().st_rdev
+    except FileNotFoundError:
+        return 0
 
 
 async def table(path: Path = OWN_TABLE) -> tuple[Mount, ...]:
@@ -120,6 +141,11 @@ async def unmount(run: Runner, target: str, *, lazy: bool = False, deadline: flo
         else:
             await run("umount", "--no-canonicalize", target, deadline=deadline)
     raise OSError(f"{target} has more than {_MAX_STACKED} mounts on top of each other")
+
+
+def _is_node_of(mount: Mount, device: str) -> bool:
+    number = device_number(device)
+    return bool(number) and device_number(mount.target) == number
 
 
 def _parse_line(line: str) -> Mount:

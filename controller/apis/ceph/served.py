@@ -136,6 +136,54 @@ FILESYSTEM: Mapping[str, Honoured] = {
 }
 """The fields of a CephFilesystem's spec that are served."""
 
+_STORE_POOL: Mapping[str, Honoured] = {
+    **{name: below for name, below in POOL.items() if name not in ("name", "application")},
+    "application": only("rgw"),
+}
+
+OBJECT_STORE: Mapping[str, Honoured] = {
+    "metadataPool": {name: below for name, below in _STORE_POOL.items() if name != "erasureCoded"},
+    "dataPool": _STORE_POOL,
+    "preservePoolsOnDelete": None,
+    "gateway": {
+        "instances": None,
+        "port": None,
+        "securePort": None,
+        "sslCertificateRef": None,
+        "caBundleRef": None,
+        "hostNetwork": None,
+        "placement": None,
+        "resources": None,
+        "annotations": None,
+        "labels": None,
+        "priorityClassName": None,
+        "service": None,
+        "rgwConfig": None,
+        "rgwConfigFromSecret": None,
+        "rgwCommandFlags": None,
+        "additionalVolumeMounts": None,
+        "opsLogSidecar": None,
+        "disableMultisiteSyncTraffic": None,
+        "readAffinity": None,
+    },
+    "protocols": None,
+    "zone": None,
+    "healthCheck": None,
+    "allowUsersInNamespaces": None,
+    "hosting": None,
+    "defaultRealm": None,
+}
+"""The fields of a CephObjectStore's spec that are served."""
+
+OBJECT_ZONE: Mapping[str, Honoured] = {
+    "zoneGroup": None,
+    "metadataPool": OBJECT_STORE["metadataPool"],
+    "dataPool": OBJECT_STORE["dataPool"],
+    "customEndpoints": None,
+    "preservePoolsOnDelete": None,
+}
+"""The fields of a CephObjectZone's spec that are served."""
+
 SUBVOLUME_GROUP: Mapping[str, Honoured] = {
     "filesystemName": None,
     "name": None,
@@ -162,3 +210,10 @@ CLIENT: Mapping[str, Honoured] = {
     "security": None,
 }
 """The fields of a CephClient's spec that are served."""
+
+NFS: Mapping[str, Honoured] = {
+    "rados": {"pool": only(".nfs")},
+    "server": None,
+    "security": None,
+}
+"""The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""

@@ -2,6 +2,8 @@
 
 from typing import Annotated
 
+import msgspec
+
 from controller.apis.meta import ApiStruct, Column, Int64, Kind, ObjectMeta, Schema
 
 
@@ -87,8 +89,35 @@ class VolumeProblem(ApiStruct, frozen=True, kw_only=True):
     """Why it fails."""
 
 
+class Trim(ApiStruct, frozen=True, kw_only=True):
+    """A volume on whose file system the node's agent is to run fstrim."""
+
+    driver: Annotated[str, Schema(required=True)] = ""
+    """Name of the volume's CSI driver."""
+    volume_handle: Annotated[str, Schema(required=True)] = ""
+    """The volume's handle, as its PersistentVolume has it."""
+    id: Annotated[str, Schema(required=True)] = ""
+    """What tells this request from others for the same volume."""
+
+
+class Trimmed(ApiStruct, frozen=True, kw_only=True):
+    """What an fstrim that was asked for has brought."""
+
+    claim: Annotated[str, Schema(required=True)] = ""
+    """The key of the request in `trims`."""
+    id: Annotated[str, Schema(required=True)] = ""
+    """The request's id."""
+    bytes: Int64 = 0
+    """How many bytes the file system has discarded: those that none of its files has, as far as it had not before."""
+    error: str = ""
+    """Why it failed; empty: it did not."""
+
+
 class NodeReport(ApiStruct, frozen=True, kw_only=True):
-    """What the agent of a node found there. It has the node's name, and only that node's agent may write it."""
+    """What the agent of a node found there, and, in `trims`, what the operator asks of it.
+
+    It has the node's name, and of the agents only that node's may write it.
+    """
 
     metadata: ObjectMeta = ObjectMeta()
     devices: tuple[BlockDevice, ...] = ()
@@ -99,6 +128,10 @@ class NodeReport(ApiStruct, frozen=True, kw_only=True):
     """The clients by which volumes are in use on the node."""
     problems: tuple[VolumeProblem, ...] = ()
     """The volumes that pods use and on which I/O fails, as the kubelet was told when it asked last."""
+    trims: dict[str, Trim] = msgspec.field(default_factory=dict)
+    """Where the agent is to run fstrim, by the volume's claim, "namespace/name". The operator writes it."""
+    trimmed: tuple[Trimmed, ...] = ()
+    """What of `trims` is done, as long as it is asked for."""
 
 
 NODE_REPORT = Kind(

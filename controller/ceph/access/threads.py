@@ -34,6 +34,8 @@ class Lane(Enum):
     """Questions to MDS daemons, each of which is a process with a client of its own."""
     IMAGES = 16
     """Calls to librbd, which hang while the OSDs of a pool do not answer."""
+    GATEWAYS = 6
+    """Requests to the gateways of one object store."""
     LONG = 2
     """Calls that take minutes: the removal of an image, object by object."""
 

@@ -24,6 +24,7 @@ from controller.framework.plan import Plan, Step
 from controller.framework.text import some
 from controller.runtime import resource_of
 from controller.runtime.kube import DEPLOYMENT, JOB, SECRET
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -207,7 +208,7 @@ def handlers(cluster: CephCluster, client: Client, dependents: Dependents[CephCl
     async def stop(action: Stop) -> None:
         await confirm()
         body = {"metadata": {"uid": action.uid}, "spec": {"replicas": 0}}
-        await client.patch(DEPLOYMENT, namespace, action.name, body, content_type="application/merge-patch+json")
+        await client.patch(DEPLOYMENT, namespace, action.name, body, content_type=MERGE_PATCH)
 
     async def destroy_identity(action: DestroyIdentity) -> None:
         await confirm()

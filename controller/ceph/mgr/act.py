@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access import users
 from controller.ceph.mgr.objects import ROLE_LABEL
 from controller.runtime.kube import POD
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.ceph.access.rados import Cluster
@@ -51,7 +52,7 @@ def handlers(owner: Owner, client: Client, applier: Applier, ceph: Cluster) -> d
 
     async def label_mgr(action: LabelMgr) -> None:
         body = {"metadata": {"labels": {ROLE_LABEL: action.role}}}
-        await client.patch(POD, owner.namespace, action.pod, body, content_type="application/merge-patch+json")
+        await client.patch(POD, owner.namespace, action.pod, body, content_type=MERGE_PATCH)
 
     async def remove_user(action: RemoveUser) -> None:
         await ceph.mon("auth rm", entity=action.entity)

@@ -152,7 +152,8 @@ def _creating(ceph: Cluster) -> dict[type, Handler]:
             arguments |= {"pool_type": "erasure", "erasure_code_profile": action.profile}
         else:
             arguments |= {"pool_type": "replicated", "rule": action.rule, "size": action.size}
-        if action.size == 1:
+        # Ceph makes no pool whose name begins with a dot, and reports no error, unless it is told twice.
+        if action.size == 1 or action.pool.startswith("."):
             arguments["yes_i_really_mean_it"] = True
         await ceph.mon("osd pool create", **arguments)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.threads import Lane
 from controller.ceph.rbd import images
+from controller.ceph.rbd.encryption import is_encrypted
 from controller.ceph.rbd.volumes import image_name, named
 from controller.volumes.backend import BackendError
 
@@ -55,3 +56,7 @@ class RbdSpace:
         """A call that does not end in time goes on in its thread; its result is not known then."""
         changes = self._calls.changes
         return await self._calls.on_pool(volume, lambda _, ioctx: sparsify(ioctx, volume, changes), lane=Lane.LONG)
+
+    def is_trimmable(self, volume: Volume) -> bool:
+        """Not an encrypted one: what is discarded there is written over, and takes more space than before."""
+        return not is_encrypted(volume)

@@ -35,6 +35,7 @@ from controller.volumes.attachments.analyze import (
 )
 from controller.volumes.attachments.observe import GIVEN_TO, is_out_of_service, note_of, noted
 from informers import ApiError, TransportError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from controller.runtime.events import EventRecorder
@@ -165,7 +166,7 @@ class Attachments:
                     "annotations": {GIVEN_TO: note},
                 }
             },
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
         )
 
     async def _given_to(self, volume: JsonObject | None) -> VolumeAttachment | None:
@@ -213,6 +214,6 @@ class Attachments:
             "",
             attachment.metadata.name,
             {"metadata": {"uid": attachment.metadata.uid}, "status": status},
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
             subresource="status",
         )

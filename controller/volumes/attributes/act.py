@@ -10,6 +10,7 @@ from controller.framework.backoff import Backoffs
 from controller.framework.plan import StepState, carry_out, conclude
 from controller.framework.status import timestamp
 from controller.framework.text import brief
+from controller.framework.told import Told
 from controller.runtime.kube import PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
@@ -27,6 +28,7 @@ from controller.volumes.attributes.classes import find, parameters_of
 from controller.volumes.attributes.kinds import IN_PROGRESS, KIND, MODIFY_ERROR, MODIFYING
 from controller.volumes.backend import BackendError, ParameterError, volume_from
 from controller.volumes.clients import BY_MAPPED, handle_of
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from controller.volumes.caches import Caches
     from controller.volumes.drivers import Drivers
     from informers import Client, JsonObject
-
-MERGE_PATCH = "application/merge-patch+json"
 
 
 @dataclass(slots=True)
@@ -60,13 +60,13 @@ class Modifications:
     drivers: Drivers
     clock: Callable[[], float] = time.time
     backoffs: Backoffs = field(default_factory=Backoffs)
-    _told: dict[str, str] = field(default_factory=dict)
+    _told: Told = field(default_factory=Told)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         claim = self.caches.claims.get(request.namespace, request.name)
         if claim is None or not _concerned(claim):
-            self._told.pop(str(request), None)
+            self._told.forget(request)
             self.backoffs.forget(request)
             return Result()
         seen = self.observe(claim)
@@ -166,7 +166,7 @@ class Modifications:
 
     def _tell_without_effect(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
         """Says on which nodes the attributes of the class in force have no effect: once for each set of nodes."""
-        key, told = f"{claim.metadata.namespace}/{claim.metadata.name}", ""
+        told = ""
         name, csi = volume.spec.volume_attributes_class_name or "", volume.spec.csi
         found = find(self.caches, name) if name else None
         attributes = self.drivers.attributes_of(csi.driver) if csi is not None else None
@@ -174,9 +174,8 @@ class Modifications:
             reports = self.caches.reports.by_index(BY_MAPPED, handle_of(volume))
             why = attributes.without_effect(volume_from(csi), reports)
             told = f"{KIND} {name}: {why}" if why else ""
-        if told and self._told.get(key) != told:
+        if self._told.is_news(Request(claim.metadata.namespace, claim.metadata.name), told):
             self._event(claim, "Warning", "AttributesNotApplied", told)
-        self._told[key] = told
 
     def _event(self, claim: PersistentVolumeClaim, kind: Any, reason: str, note: str) -> None:
         self.events.event(object_reference(claim, PVC), kind, reason, note)

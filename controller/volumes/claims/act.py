@@ -14,6 +14,7 @@ from controller.framework.backoff import Backoffs
 from controller.framework.plan import StepState, carry_out, conclude
 from controller.framework.quantities import quantity, round_up, storage_bytes
 from controller.framework.text import brief
+from controller.framework.told import Told
 from controller.runtime.kube import NODE, PV, PVC
 from controller.runtime.reconciler import Request, Result
 from controller.runtime.references import object_reference
@@ -57,6 +58,7 @@ from controller.volumes.claims.protection import (
 from controller.volumes.claims.sources import NotReadyError, source_claim, source_of
 from controller.volumes.topology import NowhereError
 from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,14 +96,14 @@ class Claims:
     caches: Caches
     drivers: Drivers
     backoffs: Backoffs = field(default_factory=Backoffs)
-    _told: dict[str, str] = field(default_factory=dict)
+    _told: Told = field(default_factory=Told)
     _progress: dict[str, float] = field(default_factory=dict)
 
     async def reconcile(self, request: Request) -> Result:
         """See `controller.runtime.Reconciler`."""
         claim = self.caches.claims.get(request.namespace, request.name)
         if claim is None:
-            self._told.pop(str(request), None)
+            self._told.forget(request)
             self._progress.pop(str(request), None)
             self.backoffs.forget(request)
             return Result()
@@ -211,7 +213,7 @@ class Claims:
             claim.metadata.namespace,
             claim.metadata.name,
             {"metadata": {**same, **metadata, "annotations": annotations}},
-            content_type="application/merge-patch+json",
+            content_type=MERGE_PATCH,
         )
 
     async def _provision(self, claim: PersistentVolumeClaim, storage_class: StorageClass | None, action: Any) -> None:
@@ -289,7 +291,7 @@ class Claims:
             "metadata": {"uid": volume.metadata.uid},
             "spec": {"capacity": {"storage": quantity(size)}},
         }
-        await self.client.patch(PV, "", volume.metadata.name, body, content_type="application/merge-patch+json")
+        await self.client.patch(PV, "", volume.metadata.name, body, content_type=MERGE_PATCH)
 
     async def _announce(self, claim: PersistentVolumeClaim, action: Any) -> None:
         pending = {
@@ -326,10 +328,7 @@ class Claims:
     def _record(self, claim: PersistentVolumeClaim, seen: ClaimObservation, result: StepResult) -> None:
         match result.step.action:
             case RefuseClaim(problem, reason):
-                # Once for each problem, not each time that something else of the claim changes.
-                key = f"{claim.metadata.namespace}/{claim.metadata.name}"
-                if self._told.get(key) != problem:
-                    self._told[key] = problem
+                if self._told.is_news(Request(claim.metadata.namespace, claim.metadata.name), problem):
                     self._event(claim, "Warning", reason, problem)
             case _ if result.state is StepState.WAITING:
                 self._tell_progress(claim, result.step.waits_for)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from controller.apis.ceph import CEPH_OBJECT_STORE, CephObjectStore
 from controller.apis.crd import crd
 from controller.apis.meta import (
     QUANTITY_PATTERN,
@@ -120,6 +121,10 @@ def test_refuses_a_type_without_a_structural_schema(annotation: Any) -> None:
         schema_of(annotation)
 
 
+MAY_LACK_SPEC = {"CephObjectRealm"}
+"""Kinds of which upstream's users write objects with a name alone."""
+
+
 @pytest.mark.parametrize(("kind", "struct"), KINDS.items(), ids=lambda value: getattr(value, "crd_name", ""))
 def test_a_crd_survives_uninstalling_and_has_what_kubectl_needs(kind: Any, struct: Any) -> None:
     definition = crd(kind, struct)
@@ -128,12 +133,23 @@ def test_a_crd_survives_uninstalling_and_has_what_kubectl_needs(kind: Any, struc
     assert definition["metadata"]["name"] == f"{kind.plural}.{kind.group}"
     assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     assert definition["spec"]["names"].get("shortNames", []) == list(kind.short_names)
-    assert version.get("subresources", {}) == ({"status": {}} if hasattr(struct, "status") else {})
+    scaled = {"scale"} if kind.scale is not None else set()
+    assert set(version.get("subresources", {})) == ({"status"} if hasattr(struct, "status") else set()) | scaled
     assert version["schema"]["openAPIV3Schema"]["required"] == [
         "metadata",
-        *(["spec"] if hasattr(struct, "spec") else []),
+        *(["spec"] if hasattr(struct, "spec") and kind.kind not in MAY_LACK_SPEC else []),
     ]
     assert [column["name"] for column in version["additionalPrinterColumns"]] == [c.name for c in kind.columns]
+
+
+def test_what_can_be_scaled_has_the_paths_for_it() -> None:
+    version = crd(CEPH_OBJECT_STORE, CephObjectStore)["spec"]["versions"][0]
+
+    assert version["subresources"]["scale"] == {
+        "specReplicasPath": ".spec.gateway.instances",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
 
 
 def test_descriptions_say_what_is_not_served_and_which_values_are() -> None:

@@ -12,10 +12,19 @@ import pytest
 from controller.apis.ceph import (
     CephBlockPool,
     CephBlockPoolRadosNamespace,
+    CephBucketNotification,
+    CephBucketTopic,
     CephClient,
     CephCluster,
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
+    CephNFS,
+    CephObjectRealm,
+    CephObjectStore,
+    CephObjectStoreAccount,
+    CephObjectStoreUser,
+    CephObjectZone,
+    CephObjectZoneGroup,
 )
 from controller.apis.schema import schema_of
 
@@ -26,9 +35,18 @@ TYPES = {
     "CephCluster": CephCluster,
     "CephBlockPool": CephBlockPool,
     "CephBlockPoolRadosNamespace": CephBlockPoolRadosNamespace,
+    "CephBucketNotification": CephBucketNotification,
+    "CephBucketTopic": CephBucketTopic,
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephObjectRealm": CephObjectRealm,
+    "CephObjectStoreAccount": CephObjectStoreAccount,
+    "CephObjectStoreUser": CephObjectStoreUser,
+    "CephNFS": CephNFS,
+    "CephObjectStore": CephObjectStore,
+    "CephObjectZone": CephObjectZone,
+    "CephObjectZoneGroup": CephObjectZoneGroup,
 }
 
 CONSTRAINTS = (
@@ -58,6 +76,18 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.server.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole Kubernetes types here.
+    "spec.security.kerberos.configFiles.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.kerberos.keytabFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.sssdConfigFile.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.additionalFiles[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.security.sssd.sidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    # And whole resources and a whole Kubernetes volume here.
+    "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
 }
 
 MORE_RULES = {
@@ -77,11 +107,25 @@ OURS = (
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
+    "spec.server.resources.",
+    "spec.security.sssd.sidecar.resources.",
+    "spec.gateway.resources.",
+    "spec.gateway.opsLogSidecar.resources.",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",
     "status.timers",
+    "status.keyRotation",
+    "status.digest",
+    "status.buckets",
     "status.devices",
+    "status.id",
+    "status.isMaster",
+    "status.master",
+    "status.metadataSync",
+    "status.dataSync",
+    "status.endpoints",
+    "status.grace",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
 )

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.framework.program import PROGRAM
-from controller.framework.turns import MERGE_PATCH, Holder, NotFreeError, Turn, give_back, holder, take
+from controller.framework.turns import Holder, NotFreeError, Turn, give_back, holder, take
 from controller.runtime.kube import CONFIG_MAP
 from controller.testkit import ApiServer, new_manager, virtual_time
 from informers import ApiError
+from informers.media import MERGE_PATCH
 
 if TYPE_CHECKING:
     from informers import JsonObject

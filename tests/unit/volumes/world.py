@@ -48,6 +48,7 @@ from controller.volumes.caches import (
     BY_SHOWN,
     BY_SNAPSHOT,
     BY_SOURCE,
+    BY_TRIM,
     BY_VOLUME,
     Caches,
     GroupCaches,
@@ -56,6 +57,7 @@ from controller.volumes.caches import (
     drivers_of,
     handles_of,
     shown_by,
+    trims_of,
 )
 from controller.volumes.clients import BY_ADDRESS, BY_CLIENT, BY_MAPPED, addresses_of, clients_of, mapped_by
 from controller.volumes.drivers import Drivers
@@ -202,6 +204,7 @@ class FakeInformer[T]:
             BY_ADDRESS: addresses_of,
             BY_CLIENT: clients_of,
             BY_MAPPED: mapped_by,
+            BY_TRIM: trims_of,
         }
         found = []
         for key, obj in self._stored().items():

@@ -66,6 +66,9 @@ class Shares:
     async def expand(self, volume: str, size: int) -> int:
         return size
 
+    async def trim(self, volume: str) -> int | None:
+        return None
+
     async def volumes(self) -> Sequence[str]:
         return tuple(self.staged)
 

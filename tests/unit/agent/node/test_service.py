@@ -9,11 +9,13 @@ from typing import Any
 
 import anyio
 import grpc
+import msgspec
 import pytest
 
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError, Operations, status_of
 from controller.agent.node.clients import Clients, NotToldError
+from controller.agent.node.driver import VolumeError
 from controller.agent.node.service import NodeService
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
@@ -27,6 +29,7 @@ pytestmark = needs_loop_devices
 WRITER = csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
 READERS = csi_pb2.VolumeCapability.AccessMode.MULTI_NODE_READER_ONLY
 CONTEXT = None
+MIB = 1 << 20
 MAKE_PARTITION_TABLE = r"""
 printf '\125\252' | dd of=$0 bs=1 seek=510 conv=notrunc
 printf '\203' | dd of=$0 bs=1 seek=450 conv=notrunc
@@ -110,6 +113,11 @@ def overwrite(path: Path, content: bytes) -> None:
     with path.open("r+b", buffering=0) as file:
         file.write(content)
         os.fsync(file.fileno())
+
+
+def taken(path: Path) -> int:
+    """The bytes that a sparse file takes."""
+    return path.stat().st_blocks * 512
 
 
 def exists(path: Path) -> bool:
@@ -406,6 +414,50 @@ async def test_what_grew_while_it_was_away_is_grown_when_it_is_staged(
     mapper.create("image", 2 * GIB)
     await kubelet.stage()
     assert os.statvfs(kubelet.staging).f_blocks * os.statvfs(kubelet.staging).f_frsize > 1.8 * GIB
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "ext3", "xfs"])
+async def test_space_of_deleted_files_is_given_back_while_a_pod_uses_the_volume(
+    node: NodeService, mapper: FileMapper, tmp_path: Path, fs_type: str
+) -> None:
+    image = mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, fs_type=fs_type)
+    assert await node.trim(kubelet.volume) is None, "it is not mounted"
+    await kubelet.stage()
+    target = Path(await kubelet.publish())
+    (target / "kept").write_bytes(b"k" * MIB)
+    (target / "gone").write_bytes(os.urandom(64 * MIB))
+    await run("sync", "--file-system", str(target))
+    before = taken(image)
+    (target / "gone").unlink()
+    await run("sync", "--file-system", str(target))
+    discarded = await node.trim(kubelet.volume)
+    assert discarded is not None
+    assert discarded >= 64 * MIB
+    assert before - taken(image) >= 60 * MIB
+    assert (target / "kept").read_bytes() == b"k" * MIB
+    await kubelet.unpublish()
+    await kubelet.unstage()
+
+
+async def test_an_encrypted_volume_is_not_trimmed(kubelet: Kubelet, mapper: FileMapper) -> None:
+    await kubelet.stage()
+    mapper.mapped[kubelet.volume] = msgspec.structs.replace(mapper.mapped[kubelet.volume], encrypted=True)
+    with pytest.raises(VolumeError, match="is encrypted"):
+        await kubelet.node.trim(kubelet.volume)
+    await kubelet.unstage()
+
+
+async def test_a_block_volume_or_one_for_readers_is_not_trimmed(
+    node: NodeService, mapper: FileMapper, tmp_path: Path
+) -> None:
+    mapper.create("image")
+    kubelet = Kubelet(node, tmp_path, block=True)
+    await kubelet.stage()
+    await kubelet.publish()
+    assert await node.trim(kubelet.volume) is None
+    await kubelet.unpublish()
+    await kubelet.unstage()
 
 
 @pytest.mark.parametrize("fs_type", ["ext4", "ext3", "xfs"])

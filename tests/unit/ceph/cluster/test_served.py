@@ -15,9 +15,10 @@ from controller.apis.ceph import (
     CephClusterSpec,
     CephFilesystemSpec,
     CephFilesystemSubVolumeGroupSpec,
+    CephNFSSpec,
     NamedBlockPoolSpec,
 )
-from controller.apis.ceph.served import CLIENT, CLUSTER, FILESYSTEM, POOL, RADOS_NAMESPACE, SUBVOLUME_GROUP
+from controller.apis.ceph.served import CLIENT, CLUSTER, FILESYSTEM, NFS, POOL, RADOS_NAMESPACE, SUBVOLUME_GROUP
 from controller.apis.schema import schema_of
 from controller.ceph.client import spec as client_spec
 from controller.ceph.cluster.served import unserved
@@ -27,6 +28,7 @@ from controller.ceph.mirroring.images import MirrorState
 from controller.ceph.mirroring.observe import MirrorObservation
 from controller.ceph.mirroring.place import Mode
 from controller.ceph.mirroring.schedules import Schedule, Scheduled
+from controller.ceph.nfs import spec as nfs_spec
 from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
 from controller.ceph.pool.status import show
@@ -246,6 +248,17 @@ def test_every_field_of_a_rados_namespace_that_is_not_served_is_named_when_it_is
 
 
 CLIENT_SCHEMA = schema_of(CephClientSpec)
+
+
+NFS_SCHEMA = schema_of(CephNFSSpec)
+
+
+@pytest.mark.parametrize(("path", "schema"), _unserved(NFS_SCHEMA, NFS))
+def test_every_field_of_nfs_servers_that_is_not_served_is_named_when_it_is_set(path: Path, schema: JsonObject) -> None:
+    def named(spec: JsonObject) -> Sequence[str]:
+        return nfs_spec.unserved(spec, "another")
+
+    _assert_named(NFS_SCHEMA, CephNFSSpec, named, path, samples(schema))
 
 
 @pytest.mark.parametrize(("path", "schema"), _unserved(CLIENT_SCHEMA, CLIENT))

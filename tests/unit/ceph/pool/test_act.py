@@ -211,6 +211,12 @@ class TestCommands:
             ("osd pool create", {"pool": "b", "pool_type": "erasure", "erasure_code_profile": "p"}),
         ]
 
+    async def test_a_name_with_a_dot_before_it_needs_a_word_more(self) -> None:
+        # Without it, Ceph makes no pool and reports no error.
+        ceph = FakeCeph()
+        await ceph.do(CreatePool(".nfs", rule="r", size=3))
+        assert ceph.commands[0][1]["yes_i_really_mean_it"] is True
+
     async def test_one_copy_needs_a_word_more(self) -> None:
         ceph = FakeCeph()
         await ceph.do(SetSize("replicapool", 2))

@@ -167,6 +167,9 @@ class Images:
     async def expand(self, volume: str, size: int) -> int:
         return size
 
+    async def trim(self, volume: str) -> int | None:
+        return None
+
     async def volumes(self) -> Sequence[str]:
         told = {found.volume_handle for found in self._clients.listed() if found.driver.endswith(self.suffix)}
         return sorted(self._host.records | told)

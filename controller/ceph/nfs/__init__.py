@@ -1,0 +1,1 @@
+"""CephNFS: servers that export file systems by NFS."""

@@ -1,0 +1,1 @@
+"""What the rooms of object stores stand on: names, the admin API of gateways, and Jobs that run `radosgw-admin`."""
