@@ -16,6 +16,17 @@ def make_certificates(directory: Path) -> None:
     make_client_certificate(directory, "admin", "/O=system:masters/CN=admin")
 
 
+def make_server_certificate(directory: Path, name: str, host: str) -> None:
+    """Make `name`.crt and `name`.key, a certificate of a server by the CA in `directory`.
+
+    Args:
+        directory: Where the CA is.
+        name: Of the files.
+        host: The DNS name of the server.
+    """
+    _sign(directory, name, "/CN=server", f"subjectAltName=DNS:{host}")
+
+
 def make_client_certificate(directory: Path, name: str, subject: str) -> None:
     """Make `name`.crt and `name`.key, a client certificate by the CA in `directory`.
 
