@@ -132,7 +132,10 @@ def start_client(environment: Environment, trusted: str) -> None:
         "image": environment.images["operator"],
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "infinity"],
-        "volumeMounts": [{"name": "trusted", "mountPath": "/trusted"}, {"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [
+            {"name": "trusted", "mountPath": "/trusted"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's own
+        ],
     }
     spec = {
         "terminationGracePeriodSeconds": 0,
