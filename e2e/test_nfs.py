@@ -1,6 +1,5 @@
 """NFS servers: clients write on while a server is killed, nobody gets their locks, and no server goes unasked."""
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
