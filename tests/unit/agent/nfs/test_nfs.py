@@ -112,7 +112,7 @@ async def test_mount(tmp_path: Path, options: tuple[str, ...], address: str, exp
     ("server", "refuses", "words"),
     [
         ("unknown", "", "unknown is not known to this node"),
-        ("a", "access denied", "for volume v: mount: access denied"),
+        ("a", "access denied", "v: mount: access denied"),
     ],
 )
 async def test_a_mount_that_fails(tmp_path: Path, server: str, refuses: str, words: str) -> None:
