@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e import environment as env
-from e2e import filesystems
+from e2e import filesystems, pods
 from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -16,6 +16,7 @@ NAME = "my-nfs"
 PROGRAM = Path(__file__).with_name("nfs4.py").read_text(encoding="utf-8")
 """A client of NFSv4.1: the nodes' kernel has none."""
 PROGRESS = "/etc/ceph/nfs-"
+ROWS = "/files/rows"
 LABELS = f"app=rook-ceph-nfs,ceph_nfs={NAME}"
 
 
@@ -46,16 +47,16 @@ def at(server: str) -> str:
     return f"rook-ceph-nfs-{NAME}-{server}.{env.NAMESPACE}.svc:2049"
 
 
-def client(environment: Environment, what: str, server: str, file: str) -> str:
+def client(environment: Environment, what: str, server: str, path: str) -> str:
     """What the client says of a file at a server."""
-    return env.in_toolbox(environment, "python3", "-c", PROGRAM, what, at(server), f"/files/{file}")
+    return env.in_toolbox(environment, "python3", "-c", PROGRAM, what, at(server), path)
 
 
-def start_writer(environment: Environment, server: str, file: str) -> None:
+def start_writer(environment: Environment, server: str, path: str) -> None:
     """Have a client write rows into a file, which it locks, by a server."""
     start = 'rm -f "$4" "$4.stop"; nohup python3 -c "$0" "$@" > "$4.log" 2>&1 &'
     progress = f"{PROGRESS}{server}"
-    env.in_toolbox(environment, "sh", "-c", start, PROGRAM, "write", at(server), f"/files/{file}", progress)
+    env.in_toolbox(environment, "sh", "-c", start, PROGRAM, "write", at(server), path, progress)
     wait_for_rows(environment, server)
 
 
@@ -119,8 +120,8 @@ def test_servers_start_at_the_first_try(environment: Environment, servers: str) 
         pod = pod_of(environment, server)
         assert [status["restartCount"] for status in pod["status"]["containerStatuses"]] == [0]
     assert [member["id"] for member in grace(environment)["members"]] == [f"{servers}.a", f"{servers}.b"]
-    start_writer(environment, "a", "rows")
-    assert client(environment, "lock", "b", "rows").strip() == "denied"
+    start_writer(environment, "a", ROWS)
+    assert client(environment, "lock", "b", ROWS).strip() == "denied"
 
 
 def test_a_client_writes_on_and_keeps_its_lock_while_its_server_is_killed(
@@ -133,7 +134,7 @@ def test_a_client_writes_on_and_keeps_its_lock_while_its_server_is_killed(
 
     def look() -> None:
         try:
-            said.append(client(environment, "lock", "b", "rows").strip())
+            said.append(client(environment, "lock", "b", ROWS).strip())
         except RuntimeError as error:  # who has the file open at a server that is down keeps others waiting
             said.append(str(error).strip().splitlines()[-1])
         if written(environment, "a") <= before + 1:
@@ -143,15 +144,45 @@ def test_a_client_writes_on_and_keeps_its_lock_while_its_server_is_killed(
     assert "granted" not in said
     assert pod_of(environment, "a")["metadata"]["name"] != victim
     wait_for_the_end_of_grace(environment)
-    assert client(environment, "lock", "b", "rows").strip() == "denied"
+    assert client(environment, "lock", "b", ROWS).strip() == "denied"
     wait_for_rows(environment, "a")
     last = written(environment, "a")
-    rows = client(environment, "read", "b", "rows").split()[:last]
+    rows = client(environment, "read", "b", ROWS).split()[:last]
     assert rows == [str(number) for number in itertools.islice(itertools.count(1), last)]
 
 
+def test_a_claim_has_an_export_as_long_as_it_is_there(environment: Environment, servers: str, namespace: str) -> None:
+    (storage_class,) = load(env.EXAMPLES / "nfs-storageclass.yaml")
+    environment.api.apply(storage_class)
+    name = storage_class["metadata"]["name"]
+    pods.claim(environment, namespace, "shared", storage_class=name, size="64Mi", access="ReadWriteMany")
+    pods.pod(environment, namespace, "user", "shared")
+    volume = pods.volume_of(environment, namespace, "shared")
+    share = volume["spec"]["csi"]["volumeAttributes"]["share"]
+    assert share in env.ceph(environment, "nfs", "export", "ls", servers)
+    start_writer(environment, "b", f"{share}/rows")
+    if "nfs4" in Path("/proc/filesystems").read_text().split():
+        pods.wait(environment, namespace, "user")
+        assert pods.shell(environment, namespace, "user", f"head -n 1 {pods.PATH}/rows") == "1"
+    else:
+
+        def refused() -> None:
+            events = environment.api.list("Event", namespace, fields="involvedObject.name=user,type=Warning")
+            if not any("the kernel has no nfs4 file system" in event["message"] for event in events):
+                raise NotYetError(events[-1]["message"] if events else "an event that says why it is not mounted")
+
+        eventually("the node to say that it has no client", refused, deadline=120)
+    stop_writer(environment, "b")
+    pods.delete(environment, namespace, "user")
+    environment.api.delete("PersistentVolumeClaim", "shared", namespace)
+    env.gone(environment, "PersistentVolume", volume["metadata"]["name"], deadline=120)
+    assert env.ceph(environment, "nfs", "export", "ls", servers) == ["/files"]
+    assert filesystems.subvolumes(environment) == []
+    environment.api.delete("StorageClass", name)
+
+
 def test_a_server_with_clients_stays_and_goes_without_them(environment: Environment, servers: str) -> None:
-    start_writer(environment, "b", "others")
+    start_writer(environment, "b", "/files/others")
     fewer: Manifest = {"spec": {"server": {"active": 1}}}
     environment.api.patch("CephNFS", NAME, env.NAMESPACE, fewer)
 

@@ -71,20 +71,20 @@ class ExportsBackend:
         self.snapshots = directories.snapshots
 
     def knows(self, driver: str) -> bool:
-        """By the end of its name."""
-        return self._drivers.knows(driver)
+        """As its subvolumes' backend does."""
+        return self._directories.knows(driver)
 
     def serves(self, driver: str) -> bool:
-        """Drivers are named after the operator's namespace, or after a cluster's that is served."""
-        return self._drivers.serves(driver)
+        """As its subvolumes' backend does."""
+        return self._directories.serves(driver)
 
     def driver_of(self, storage_class: StorageClass) -> str:
         """The provisioner itself."""
-        return storage_class.provisioner if self.serves(storage_class.provisioner) else ""
+        return self._directories.driver_of(storage_class)
 
     def not_served(self, storage_class: StorageClass) -> str:
         """For a class of a cluster here, with a driver that nobody here is."""
-        return self._drivers.not_served(storage_class, storage_class.parameters.get("clusterID", ""))
+        return self._directories.not_served(storage_class)
 
     def describe(self, storage_class: StorageClass, claim_uid: str, *, filesystem: bool) -> Description:
         """The subvolume that a claim gets, and how it is exported."""
