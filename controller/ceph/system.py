@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from controller.apis.ceph import CEPH_CLUSTER, CephBlockPoolRadosNamespace, CephCluster
+from controller.apis.ceph import (
+    CEPH_CLUSTER,
+    CEPH_OBJECT_STORE,
+    CephBlockPoolRadosNamespace,
+    CephCluster,
+    CephObjectStore,
+)
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
+from controller.ceph.bucketclaim import kind as bucketclaim
 from controller.ceph.cephfs import backend as cephfs
 from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
@@ -21,13 +28,17 @@ from controller.ceph.exports import backend as exports
 from controller.ceph.exports.volumes import SUFFIX as NFS_SUFFIX
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.rbdmirror import kind as rbdmirror
+from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
@@ -58,10 +69,13 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
+    stores = Stores(
+        informers.informer(resource_of(CEPH_OBJECT_STORE), CephObjectStore), informers.informer(SECRET, Secret)
+    )
     cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
     of_pool = (radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers))
@@ -71,6 +85,10 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    rbdmirror.register(manager, settings, connections)
+    fsmirror.register(manager, settings, connections)
+    objectuser.register(manager, settings, stores)
+    bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)

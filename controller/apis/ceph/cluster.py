@@ -7,6 +7,7 @@ from msgspec import field
 from controller.apis.ceph.health import CephClusterHealthCheckSpec
 from controller.apis.ceph.mon import MON_RULES, MonSpec
 from controller.apis.ceph.network import NETWORK_RULES, NetworkSpec
+from controller.apis.ceph.secrets import SecretKeySelector
 from controller.apis.ceph.security import ClusterSecuritySpec
 from controller.apis.ceph.status import CephClusterStatus
 from controller.apis.ceph.storage import PRESERVE, AnyObject, StorageScopeSpec
@@ -249,17 +250,6 @@ class CSIDriverSpec(SpecStruct, frozen=True, kw_only=True):
     """How file systems are mounted."""
     skip_user_creation: bool = False
     """Do not make the Ceph users and Secrets that volumes are served with."""
-
-
-class SecretKeySelector(SpecStruct, frozen=True, kw_only=True):
-    """A key of a Secret in the cluster's namespace."""
-
-    name: Annotated[str, Schema(default="")] = ""
-    """The Secret's name."""
-    key: Annotated[str, Schema(required=True)] = ""
-    """The key in its data."""
-    optional: bool = False
-    """Whether it may be missing."""
 
 
 class CephClusterSpec(SpecStruct, frozen=True, kw_only=True):

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from msgspec import field
 
-from controller.apis.ceph.cluster import SecretKeySelector
 from controller.apis.ceph.health import ProbeSpec
 from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.pool import PoolSpec
+from controller.apis.ceph.secrets import SecretKeySelector
 from controller.apis.ceph.security import KeyManagementServiceSpec, KeyRotationSpec
 from controller.apis.ceph.storage import PRESERVE, AnyObject, Config
 from controller.apis.meta import (

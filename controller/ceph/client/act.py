@@ -12,7 +12,8 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.client.objects import key_secret
 from controller.ceph.client.spec import secret_name
 from controller.framework import children
-from controller.framework.consent import NoConsentError, read_deleted
+from controller.framework.consent import read_deleted
+from controller.framework.owned_secrets import version_of_own
 from controller.runtime import resource_of
 from controller.runtime.kube import SECRET
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from controller.ceph.access.rados import Cluster
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
-    from informers import Client, JsonObject
+    from informers import Client
 
 CLIENTS = resource_of(CEPH_CLIENT)
 
@@ -90,7 +91,7 @@ def handlers(obj: CephClient, client: Client, applier: Applier, ceph: Cluster) -
         if user is None:
             raise ValueError(f"{action.entity} is not there any more: it is made again at the next look")
         found = await client.find(SECRET, obj.metadata.namespace, secret_name(obj))
-        version = _own(obj, found)["metadata"]["resourceVersion"] if found is not None else ""
+        version = version_of_own(found, obj, CLIENTS.kind)
         await applier.apply(key_secret(obj, user.key), version=version)
 
     async def remove(action: RemoveUser) -> None:
@@ -99,15 +100,3 @@ def handlers(obj: CephClient, client: Client, applier: Applier, ceph: Cluster) -
 
     own: dict[type, Handler] = {EnsureUser: ensure, RotateKey: rotate, WriteSecret: write, RemoveUser: remove}
     return own | {children.Delete: children.handlers(applier, client, ())[children.Delete]}
-
-
-def _own(obj: CephClient, secret: JsonObject) -> JsonObject:
-    """`secret`, if it is the CephClient's.
-
-    Raises:
-        NoConsentError: It is another's, and stays as it is.
-    """
-    meta = secret["metadata"]
-    if all(owner["uid"] != obj.metadata.uid for owner in meta.get("ownerReferences", ())):
-        raise NoConsentError(f"Secret {meta['name']} is not of CephClient {obj.metadata.name}: it stays as it is")
-    return secret

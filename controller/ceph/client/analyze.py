@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.client.act import EnsureUser, RemoveUser, RotateKey, WriteSecret
-from controller.ceph.client.observe import SecretState
 from controller.ceph.client.spec import entity, is_reserved, problems, secret_name, wanted_generation
 from controller.framework.children import Delete
 from controller.framework.kind import LetGo
+from controller.framework.owned_secrets import OURS, SecretState
 from controller.framework.plan import Plan, Step
 from controller.runtime.kube import SECRET
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 AT_REST, WHILE_WAITING = 60.0, 10.0
 """Seconds after which to look again at a user that is as it should be, and at one that waits for something."""
-OURS = (SecretState.CURRENT, SecretState.OUTDATED)
 
 
 def analyze(client: CephClient, seen: ClientObservation) -> Plan:

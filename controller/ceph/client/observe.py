@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,28 +13,17 @@ from controller.ceph.access.reach import reach
 from controller.ceph.access.users import find
 from controller.ceph.client.objects import key_data
 from controller.ceph.client.spec import entity, secret_name
+from controller.framework.owned_secrets import SecretState, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.ceph import CephClient, CephCluster
     from controller.ceph.access.rados import Cluster, Connections
-    from controller.ceph.access.users import User
     from controller.runtime.kube import Secret
     from informers import Informer
 
 log = structlog.get_logger(__name__)
-
-
-class SecretState(Enum):
-    """What there is of the Secret with a user's key."""
-
-    ABSENT = auto()
-    CURRENT = auto()
-    OUTDATED = auto()
-    """It is the CephClient's, and does not have what it should."""
-    ANOTHERS = auto()
-    """It is not the CephClient's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +85,5 @@ async def observe(ceph: Cluster, client: CephClient, secret: Secret | None) -> C
     seen = ClientObservation() if user is None else ClientObservation(caps=user.caps, key_type=key_type_of(user.key))
     if secret is None:
         return seen
-    return replace(seen, secret=_state(client, secret, user), secret_uid=secret.metadata.uid)
-
-
-def _state(client: CephClient, secret: Secret, user: User | None) -> SecretState:
-    if all(owner.uid != client.metadata.uid for owner in secret.metadata.owner_references):
-        return SecretState.ANOTHERS
-    wanted = key_data(client.metadata.name, user.key) if user is not None else {}
-    current = wanted and all(secret.data.get(name) == value.encode() for name, value in wanted.items())
-    return SecretState.CURRENT if current else SecretState.OUTDATED
+    wanted = key_data(client.metadata.name, user.key) if user is not None else None
+    return replace(seen, secret=state_of(secret, client, wanted), secret_uid=secret.metadata.uid)

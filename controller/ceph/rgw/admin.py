@@ -1,33 +1,18 @@
-"""The Admin Ops API of a store's gateways: https://docs.ceph.com/en/latest/radosgw/adminops/.
-
-Requests are signed as S3's are (signature version 4), by botocore, and sent by worker threads of which there is a
-bounded number. A call has a deadline; what is slower than that has an answer that nobody waits for any more.
-"""
+"""The Admin Ops API of a store's gateways: https://docs.ceph.com/en/latest/radosgw/adminops/."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote, urlencode
 
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.exceptions import BotoCoreError, HTTPClientError
-from botocore.httpsession import URLLib3Session
-
-from controller.ceph.access.threads import Lane, Threads
-from controller.framework.text import brief
+from controller.ceph.rgw.signed import Signed, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 20.0
-"""Seconds to find a gateway, and for it to say something."""
-DEADLINE = 30.0
-"""Seconds that a call may take."""
-REGION = "us-east-1"
-"""What requests are signed for; gateways take any."""
+    from controller.ceph.access.threads import Threads
+    from controller.ceph.rgw.signed import Answer
+
 UNREACHABLE = "Unreachable"
 """The code of an error where no gateway answered."""
 
@@ -71,8 +56,8 @@ class Admin(Protocol):
             AdminError: It was refused, or not answered in time.
         """
 
-    async def put(self, path: str, /, **query: str | int | bool) -> Any:
-        """Makes something. Raises AdminError."""
+    async def put(self, path: str, content: Any = None, /, **query: str | int | bool) -> Any:
+        """Makes something; `content` is sent as JSON. Raises AdminError."""
 
     async def post(self, path: str, /, **query: str | int | bool) -> Any:
         """Changes something. Raises AdminError."""
@@ -95,24 +80,15 @@ class AdminClient:
     def __init__(
         self, endpoint: str, access_key: str, secret_key: str, *, ca_file: str = "", threads: Threads | None = None
     ) -> None:
-        self._endpoint = endpoint
-        self._signer = S3SigV4Auth(Credentials(access_key, secret_key), "s3", REGION)
-        self._session = URLLib3Session(
-            verify=ca_file or True,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-            max_pool_connections=Lane.GATEWAYS.value,
-            # Nobody's proxy is asked for what is within the cluster.
-            proxies={},
-        )
-        self._threads = threads if threads is not None else Threads()
+        self._requests = Signed(endpoint, access_key, secret_key, ca_file=ca_file, threads=threads)
 
     async def get(self, path: str, /, **query: str | int | bool) -> Any:
         """See `Admin.get`."""
         return await self._call("GET", path, query)
 
-    async def put(self, path: str, /, **query: str | int | bool) -> Any:
+    async def put(self, path: str, content: Any = None, /, **query: str | int | bool) -> Any:
         """See `Admin.put`."""
-        return await self._call("PUT", path, query)
+        return await self._call("PUT", path, query, b"" if content is None else json.dumps(content).encode())
 
     async def post(self, path: str, /, **query: str | int | bool) -> Any:
         """See `Admin.post`."""
@@ -122,29 +98,21 @@ class AdminClient:
         """See `Admin.delete`."""
         return await self._call("DELETE", path, query)
 
-    async def _call(self, method: str, path: str, query: Mapping[str, str | int | bool]) -> Any:
+    async def _call(self, method: str, path: str, query: Mapping[str, str | int | bool], content: bytes = b"") -> Any:
         words = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in query.items()}
-        # A space as "+" would be signed as another character than the gateway reads.
-        asked = urlencode({"format": "json", **words}, quote_via=quote, safe="")
-        url = f"{self._endpoint}/admin/{path}?{asked}"
         try:
-            return await self._threads.run(Lane.GATEWAYS, lambda: self._send(method, url), seconds=DEADLINE)
-        except OSError as error:
-            raise AdminError(0, UNREACHABLE, f"{self._endpoint}: {brief(error)}") from error
-
-    def _send(self, method: str, url: str) -> Any:
-        request = AWSRequest(method=method, url=url, data=b"")
-        self._signer.add_auth(request)
-        try:
-            response = self._session.send(request.prepare())
-        except (BotoCoreError, HTTPClientError) as error:
-            raise AdminError(0, UNREACHABLE, brief(error)) from error
-        body = _decoded(response.content)
-        if response.status_code >= 300:
-            found: dict[str, Any] = body if isinstance(body, dict) else {}
-            code, message = str(found.get("Code") or "Refused"), str(found.get("Message") or "")
-            raise AdminError(response.status_code, code, message)
+            answer = await self._requests.send(method, f"/admin/{path}", {"format": "json", **words}, content)
+        except UnreachableError as error:
+            raise AdminError(0, UNREACHABLE, str(error)) from error
+        body = _decoded(answer.content)
+        if answer.is_refusal:
+            raise _refusal(answer, body)
         return body
+
+
+def _refusal(answer: Answer, body: Any) -> AdminError:
+    found: dict[str, Any] = body if isinstance(body, dict) else {}
+    return AdminError(answer.status, str(found.get("Code") or "Refused"), str(found.get("Message") or ""))
 
 
 def _decoded(content: bytes) -> Any:

@@ -13,8 +13,9 @@ import boto3
 from botocore.config import Config
 
 from controller.ceph.access.threads import Threads
-from controller.ceph.rgw.admin import CONNECT_TIMEOUT, READ_TIMEOUT, REGION, AdminClient
+from controller.ceph.rgw.admin import AdminClient
 from controller.ceph.rgw.names import ACCESS_KEY, SECRET_KEY, admin_secret, endpoint, realm_secret
+from controller.ceph.rgw.signed import CONNECT_TIMEOUT, READ_TIMEOUT, REGION, Signed
 from controller.framework.changes import changed
 from controller.framework.tls import CERTIFICATE, TRUSTED
 
@@ -79,6 +80,13 @@ class Stores:
         if not store.status.info.get("zone") or keys is None:
             return Way(store=store, endpoint=url, ca=ca, waits_for=f"CephObjectStore {name} to be set up")
         return Way(store=store, endpoint=url, ca=ca, admin=self._admin(store, url, keys, ca))
+
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Signed:
+        """What sends requests to a store as a user, where boto3 does not know all that gateways take."""
+        store = way.store
+        key = (store.metadata.namespace, store.metadata.name) if store is not None else ("", "")
+        threads = self._threads.setdefault(key, Threads())
+        return Signed(way.endpoint, access_key, secret_key, ca_file=self._file(way.ca), threads=threads)
 
     def s3(self, way: Way, access_key: str, secret_key: str, service: str = "s3") -> Any:
         """A client of boto3 that acts as a user, for use in a worker thread.

@@ -19,12 +19,13 @@ from controller.ceph.client.act import CLIENTS, EnsureUser, RemoveUser, RotateKe
 from controller.ceph.client.analyze import analyze, kept
 from controller.ceph.client.kind import CLUSTERS, FINALIZER, register
 from controller.ceph.client.objects import key_data, key_secret
-from controller.ceph.client.observe import ClientObservation, SecretState, observe
+from controller.ceph.client.observe import ClientObservation, observe
 from controller.ceph.client.spec import problems, unserved
 from controller.ceph.client.status import show
 from controller.framework.children import Delete
 from controller.framework.consent import NoConsentError
 from controller.framework.kind import LetGo, Look
+from controller.framework.owned_secrets import SecretState
 from controller.framework.plan import APPLY, Outcome, StepResult, StepState, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET, Secret

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from controller.apis.ceph import CephClient
 from controller.ceph.client.act import EnsureUser, RemoveUser, RotateKey, WriteSecret
 from controller.ceph.client.analyze import analyze
-from controller.ceph.client.observe import ClientObservation, SecretState
+from controller.ceph.client.observe import ClientObservation
 from controller.ceph.client.status import show
 from controller.framework.children import Delete
 from controller.framework.kind import LetGo, Look
+from controller.framework.owned_secrets import SecretState
 from controller.framework.plan import APPLY, Outcome, StepResult, StepState
 
 if TYPE_CHECKING:

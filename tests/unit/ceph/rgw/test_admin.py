@@ -12,7 +12,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from controller.ceph.rgw.admin import REGION, UNREACHABLE, AdminClient, AdminError
+from controller.ceph.rgw.admin import UNREACHABLE, AdminClient, AdminError
+from controller.ceph.rgw.signed import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
