@@ -31,6 +31,7 @@ from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
@@ -69,7 +70,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror, objectstore)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -87,6 +88,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     client.register(manager, settings, connections)
     rbdmirror.register(manager, settings, connections)
     fsmirror.register(manager, settings, connections)
+    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
+    objectstore.register(manager, settings, connections, stores, dependents=of_store)
     objectuser.register(manager, settings, stores)
     bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
