@@ -77,7 +77,7 @@ class Kernel:
         self.commands.append(command)
         if self.refuses:
             raise CommandError(command[0], self.refuses)
-        return Done("", "")
+        return Done(0)
 
 
 def mounter(directory: Path, kernel: Kernel, *, known: str = "nodev\tnfs4\n", address: str = "10.96.0.7") -> KernelNfs:

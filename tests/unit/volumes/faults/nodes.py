@@ -204,6 +204,8 @@ class Images:
 class Files:
     """Stands in for what mounts directories."""
 
+    threads = 0
+
     def __init__(self, host: Host) -> None:
         self.name = "kernel" if host.kernel else "fuse"
         self._host = host
