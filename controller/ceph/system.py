@@ -27,6 +27,7 @@ from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
@@ -77,6 +78,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
     objectuser.register(manager, settings, stores)
+    objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)

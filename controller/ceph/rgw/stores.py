@@ -22,6 +22,7 @@ from controller.framework.tls import CERTIFICATE, TRUSTED
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStore
     from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.signed import Requests
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -81,7 +82,7 @@ class Stores:
             return Way(store=store, endpoint=url, ca=ca, waits_for=f"CephObjectStore {name} to be set up")
         return Way(store=store, endpoint=url, ca=ca, admin=self._admin(store, url, keys, ca))
 
-    def requests(self, way: Way, access_key: str, secret_key: str) -> Signed:
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
         """What sends requests to a store as a user, where boto3 does not know all that gateways take."""
         store = way.store
         key = (store.metadata.namespace, store.metadata.name) if store is not None else ("", "")

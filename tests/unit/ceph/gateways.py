@@ -12,11 +12,13 @@ import msgspec
 from controller.apis.ceph import CephObjectStore
 from controller.ceph.rgw.admin import UNREACHABLE, Admin, AdminError
 from controller.ceph.rgw.names import endpoint
+from controller.ceph.rgw.signed import Answer, UnreachableError
 from controller.ceph.rgw.stores import Stores, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from controller.ceph.rgw.signed import Requests
     from informers import JsonObject
 
 type Query = dict[str, Any]
@@ -84,6 +86,7 @@ class Gateways:
             "PUT user": self._make,
             "POST user": self._modify,
             "DELETE user": self._remove,
+            "PUT user?key": self._add_key,
             "DELETE user?key": self._remove_key,
             "PUT user?caps": lambda q, _: self._caps(q, lambda has, bits: has | bits),
             "DELETE user?caps": lambda q, _: self._caps(q, lambda has, bits: has & ~bits),
@@ -149,6 +152,9 @@ class Gateways:
             raise AdminError(409, "BucketAlreadyExists")
         del self.users[uid]
 
+    def _add_key(self, query: Query, _: Any) -> Any:
+        self._user(query["uid"])["keys"].append(self.a_key(query["uid"]))
+
     def _remove_key(self, query: Query, _: Any) -> Any:
         user = self._user(query["uid"])
         left = [key for key in user["keys"] if key["access_key"] != query["access-key"]]
@@ -190,6 +196,8 @@ class Gateways:
         self.users[uid] = {**data, "keys": sorted(data["keys"], key=lambda key: str(key["access_key"]))}
 
     def _buckets(self, query: Query, _: Any) -> Any:
+        if "account-id" in query:
+            return [name for name, owner in self.owners.items() if owner == query["account-id"]]
         if "bucket" in query:
             if query["bucket"] not in self.owners:
                 raise AdminError(404, "NoSuchBucket")
@@ -225,6 +233,33 @@ class Gateways:
         del self.accounts[query["id"]]
 
 
+class Signed:
+    """Requests of a user of these gateways. Implements `controller.ceph.rgw.signed.Requests`."""
+
+    def __init__(self, gateways: Gateways, access_key: str, secret_key: str) -> None:
+        self.gateways, self.key = gateways, (access_key, secret_key)
+
+    async def send(self, method: str, path: str, query: Mapping[str, str], content: bytes = b"") -> Answer:
+        if self.gateways.down:
+            raise UnreachableError("no route to host")
+        user = next((u for u in self.gateways.users.values() if self._has_key(u)), None)
+        if user is None:
+            return Answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+        assert (method, path, content) == ("POST", "/", b"Action=ListUsers&Version=2010-05-08")
+        assert user["type"] == "root"
+        names = sorted(
+            name
+            for name, found in self.gateways.users.items()
+            if found["account_id"] == user["account_id"] and found is not user
+        )
+        members = "".join(f"<member><UserName>{name}</UserName></member>" for name in names)
+        text = f'<ListUsersResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">{members}</ListUsersResponse>'
+        return Answer(200, text.encode())
+
+    def _has_key(self, user: dict[str, Any]) -> bool:
+        return any((key["access_key"], key["secret_key"]) == self.key for key in user["keys"])
+
+
 class OneStore(Stores):
     """Ways to one store, whose gateways are those of a test."""
 
@@ -240,3 +275,6 @@ class OneStore(Stores):
             return Way(store=store, waits_for=f"CephObjectStore {name} to be set up")
         admin: Admin = self.gateways
         return Way(store=store, admin=admin, endpoint=endpoint(store))
+
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
+        return Signed(self.gateways, access_key, secret_key)
