@@ -27,6 +27,7 @@ from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.notification import kind as notification
 from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
@@ -36,6 +37,7 @@ from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
+from controller.ceph.topic import kind as topic
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
@@ -78,6 +80,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
     objectuser.register(manager, settings, stores)
+    topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
+    notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
