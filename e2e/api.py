@@ -36,6 +36,7 @@ PATHS = {
     "CephCluster": (_CEPH, "cephclusters"),
     "CephFilesystem": (_CEPH, "cephfilesystems"),
     "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),
+    "CephNFS": (_CEPH, "cephnfses"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),

@@ -14,6 +14,7 @@ from typing import Any
 from e2e import binaries, cluster, images
 from e2e.api import Api, ApiError, Manifest, condition, load
 from e2e.eventually import NotYetError, eventually
+from e2e.image_recipe import Image
 from e2e.timetable import Timetable
 
 REPOSITORY = Path(__file__).parents[1]
@@ -93,14 +94,26 @@ def bring_up(environment: Environment, timetable: Timetable, **values: Any) -> N
         create_pool(environment)
 
 
-def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Environment:
-    """The kind cluster with the images on its nodes, and nothing of ours in it yet."""
+def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = (), quick: bool = False) -> Environment:
+    """The kind cluster with the images on its nodes, and nothing of ours in it yet; `quick` as `cluster.up` has it."""
     with timetable.step("programs"):
         programs = binaries.ensure("helm", "kind", "kubectl")
     with timetable.step("images"):
         built = images.ensure(*IMAGES, *more_images)
     with timetable.step("kind cluster with the images on its nodes"):
-        state = cluster.up(loaded=built.values())
+        state = cluster.up(loaded=built.values(), quick=quick)
+    return _of(state, programs, built)
+
+
+def joined(*, more_images: tuple[str, ...] = ()) -> Environment:
+    """What another process has made of `prepare` and `bring_up`, as it is. Raises `RuntimeError` when there is none."""
+    state = cluster.read()
+    if state is None:
+        raise RuntimeError(f"there is no cluster {cluster.NAME}")
+    return _of(state, binaries.ensure("helm", "kind", "kubectl"), images.ensure(*IMAGES, *more_images))
+
+
+def _of(state: cluster.Cluster, programs: Path, built: Mapping[str, Image]) -> Environment:
     return Environment(
         api=Api(state.kubeconfig),
         kubeconfig=state.kubeconfig,
@@ -314,18 +327,23 @@ def in_toolbox(environment: Environment, *command: str) -> str:
 
 
 def _toolbox(environment: Environment) -> str:
-    for manifest in load(EXAMPLES / "toolbox.yaml"):
-        manifest["metadata"]["namespace"] = NAMESPACE
-        for container in manifest["spec"]["template"]["spec"]["containers"]:
-            container["image"] = environment.images["ceph"]
-        environment.api.apply(manifest)
+    image = environment.images["ceph"]
+
+    def found() -> list[str]:
+        pods = running(environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"))
+        return [pod["metadata"]["name"] for pod in pods if pod["spec"]["containers"][0]["image"] == image]
 
     def look() -> str:
-        pods = running(environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"))
-        if not pods:
+        if not (names := found()):
             raise NotYetError("its pod to be ready")
-        return str(pods[0]["metadata"]["name"])
+        return names[0]
 
+    if not found():
+        for manifest in load(EXAMPLES / "toolbox.yaml"):
+            manifest["metadata"]["namespace"] = NAMESPACE
+            for container in manifest["spec"]["template"]["spec"]["containers"]:
+                container["image"] = image
+            environment.api.apply(manifest)
     return eventually("the toolbox", look, deadline=60)
 
 
@@ -379,7 +397,7 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
         place.mkdir(exist_ok=True)
         for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
             _write(environment, place / f"{kind}.json", kind, namespace)
-        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup"):
+        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup", "CephNFS"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for kind in ("CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)

@@ -17,24 +17,30 @@ from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
+from controller.ceph.bucketclaim import kind as bucketclaim
 from controller.ceph.cephfs import backend as cephfs
 from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
+from controller.ceph.exports import backend as exports
+from controller.ceph.exports.volumes import SUFFIX as NFS_SUFFIX
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.notification import kind as notification
 from controller.ceph.objectaccount import kind as objectaccount
+from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.ceph.topic import kind as topic
@@ -50,7 +56,11 @@ if TYPE_CHECKING:
     from controller.volumes.system import VolumeControllers
 
 
-CSI_DRIVERS: Mapping[str, Capabilities] = {RBD_SUFFIX: rbd.CAPABILITIES, CEPHFS_SUFFIX: cephfs.CAPABILITIES}
+CSI_DRIVERS: Mapping[str, Capabilities] = {
+    RBD_SUFFIX: rbd.CAPABILITIES,
+    CEPHFS_SUFFIX: cephfs.CAPABILITIES,
+    NFS_SUFFIX: exports.CAPABILITIES,
+}
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
 
 
@@ -63,7 +73,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror, objectstore)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -79,14 +89,20 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    rbdmirror.register(manager, settings, connections)
+    fsmirror.register(manager, settings, connections)
+    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
+    objectstore.register(manager, settings, connections, stores, dependents=of_store)
     objectuser.register(manager, settings, stores)
     topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
     notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
+    bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)
+    exports.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:
         try:

@@ -23,7 +23,32 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.mirror import (
+    CEPH_FILESYSTEM_MIRROR,
+    CEPH_RBD_MIRROR,
+    CephFilesystemMirror,
+    CephRBDMirror,
+    CephRBDMirrorSpec,
+    MirrorDaemonSpec,
+    MirrorDaemonStatus,
+)
 from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
+from controller.apis.ceph.object_multisite import (
+    CEPH_OBJECT_REALM,
+    CEPH_OBJECT_ZONE,
+    CEPH_OBJECT_ZONE_GROUP,
+    CephObjectRealm,
+    CephObjectRealmSpec,
+    CephObjectZone,
+    CephObjectZoneGroup,
+    CephObjectZoneGroupSpec,
+    CephObjectZoneSpec,
+)
+from controller.apis.ceph.object_multisite_status import (
+    CephObjectRealmStatus,
+    CephObjectZoneGroupStatus,
+    CephObjectZoneStatus,
+)
 from controller.apis.ceph.object_store import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreSpec
 from controller.apis.ceph.object_store_status import CephObjectStoreStatus
 from controller.apis.ceph.object_user import (
@@ -52,11 +77,16 @@ __all__ = [
     "CEPH_CLIENT",
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
+    "CEPH_FILESYSTEM_MIRROR",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CEPH_NFS",
+    "CEPH_OBJECT_REALM",
     "CEPH_OBJECT_STORE",
     "CEPH_OBJECT_STORE_ACCOUNT",
     "CEPH_OBJECT_STORE_USER",
+    "CEPH_OBJECT_ZONE",
+    "CEPH_OBJECT_ZONE_GROUP",
+    "CEPH_RBD_MIRROR",
     "BucketNotificationStatus",
     "BucketTopicStatus",
     "CephBlockPool",
@@ -73,6 +103,7 @@ __all__ = [
     "CephClusterSpec",
     "CephClusterStatus",
     "CephFilesystem",
+    "CephFilesystemMirror",
     "CephFilesystemSpec",
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
@@ -80,11 +111,24 @@ __all__ = [
     "CephNFS",
     "CephNFSSpec",
     "CephNFSStatus",
+    "CephObjectRealm",
+    "CephObjectRealmSpec",
+    "CephObjectRealmStatus",
     "CephObjectStore",
     "CephObjectStoreAccount",
     "CephObjectStoreSpec",
     "CephObjectStoreStatus",
     "CephObjectStoreUser",
+    "CephObjectZone",
+    "CephObjectZoneGroup",
+    "CephObjectZoneGroupSpec",
+    "CephObjectZoneGroupStatus",
+    "CephObjectZoneSpec",
+    "CephObjectZoneStatus",
+    "CephRBDMirror",
+    "CephRBDMirrorSpec",
+    "MirrorDaemonSpec",
+    "MirrorDaemonStatus",
     "NamedBlockPoolSpec",
     "ObjectStoreAccountStatus",
     "ObjectStoreUserStatus",

@@ -2,7 +2,7 @@
 
 A Job that has done its work stays, and tells by a digest for what: it is made anew when something else is wanted, and
 not because the operator started again or the cluster got another release. Its result is its termination message.
-Nothing secret is in its input; the keys of a user are mounted from a Secret. See `script.py`.
+Nothing secret is in its input; the keys of a user are mounted from a Secret. See `pod/`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -28,6 +26,7 @@ from controller.ceph.rgw.names import KEY
 from controller.framework import install, jobs
 from controller.framework.install import DIRECTORY
 from controller.framework.plan import Step
+from controller.framework.pods import with_warnings
 from controller.framework.workload import pod_template
 from controller.runtime.kube import JOB, Job
 
@@ -42,11 +41,12 @@ if TYPE_CHECKING:
     from informers import JsonObject
 
 CONVERGE, REMOVE = "converge", "remove"
-"""What the script can do; see its functions."""
+"""What the program does for a store; see its functions."""
 
-MODULE = "controller.ceph.rgw.script"
-"""The script in the operator's image."""
-SCRIPT = "rgw_script.py"
+_PACKAGE = "controller.ceph.rgw.pod"
+"""The program in the operator's image."""
+_MODULE = "rook_rgw"
+"""What its copy is called."""
 WANTED_ANNOTATION = "rook.io/wanted"
 """On a Job: a digest of what it was made for."""
 RESULT_PATH = "/run/ceph/result"
@@ -56,8 +56,8 @@ DEADLINE = 900
 MAX_RETRIES = 3
 """How often Kubernetes tries again within a Job."""
 USER = 2016
-"""As which the container runs that hands out the script; the operator's own."""
-_VOLUME = "scripts"
+"""As which the container runs that hands out the program; the operator's own."""
+_VOLUME = "program"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +66,14 @@ class Work:
 
     Attributes:
         name: The Job's.
-        what: `CONVERGE` or `REMOVE`.
+        what: `CONVERGE`, `REMOVE`, or another act of the program.
         place: The realm, zone group and zone that every call names.
-        wanted: The script's input beside these.
+        wanted: The program's input beside these.
         entity: The cephx user that does it, such as "client.rgw.my-store.a".
         keyring: The Secret with its keyring.
         credentials: The Secret with the keys of the user in `wanted`; empty: there is none.
         labels: Of the Job and its pod.
+        uid: Of the object that the work is done for: the Job of an earlier one of its name did it for that one.
     """
 
     name: str
@@ -83,10 +84,11 @@ class Work:
     keyring: str
     credentials: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uid: str = ""
 
     @property
     def input(self) -> str:
-        """The script's input, as JSON."""
+        """The program's input, as JSON."""
         place = self.place
         names = {"realm": place.realm, "zonegroup": place.zonegroup, "zone": place.zone}
         return json.dumps({"names": names, **self.wanted}, sort_keys=True)
@@ -94,14 +96,8 @@ class Work:
     @property
     def digest(self) -> str:
         """Tells this work from other work."""
-        what = "\0".join((self.what, self.input, self.credentials))
+        what = "\0".join((self.what, self.input, self.credentials, self.uid))
         return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
-@cache
-def script_digest() -> str:
-    """Tells the script of this operator, and where its image has it, from those of others."""
-    return install.digest(MODULE, [files("controller.ceph.rgw").joinpath("script.py")])
 
 
 def tool_job(context: Context, work: Work, image: str) -> JsonObject:
@@ -110,7 +106,7 @@ def tool_job(context: Context, work: Work, image: str) -> JsonObject:
     Args:
         context: The cluster, and the object for which the work is done.
         work: What is to be done.
-        image: The operator's, which has the script.
+        image: The operator's, which has the program.
     """
     resources = context.pods.container_resources("cmd-reporter")
     mounts = [*volume_mounts(), {"name": _VOLUME, "mountPath": DIRECTORY, "readOnly": True}]
@@ -120,7 +116,8 @@ def tool_job(context: Context, work: Work, image: str) -> JsonObject:
         found.append({"name": "credentials", "secret": {"secretName": work.credentials}})
     container: JsonObject = {
         "name": "radosgw-admin",
-        "command": ["python3", "-I", f"{DIRECTORY}/{SCRIPT}", work.what],
+        "command": ["python3", "-m", _MODULE, work.what],
+        "workingDir": DIRECTORY,
         **image_fields(context),
         "env": [
             *environment(),
@@ -133,11 +130,13 @@ def tool_job(context: Context, work: Work, image: str) -> JsonObject:
         "terminationMessagePath": RESULT_PATH,
         **resources,
     }
-    copy = ["python3", "-I", "-m", MODULE, "install", f"{DIRECTORY}/{SCRIPT}"]
+    copy = ["python3", "-I", "-m", _PACKAGE, "install", f"{DIRECTORY}/{_MODULE}"]
     pod: JsonObject = {
         # Pods that have failed stay, and what they say with them.
         "restartPolicy": "Never",
-        "initContainers": [install.install_container("copy-script", image, copy, resources, volume=_VOLUME, user=USER)],
+        "initContainers": [
+            install.install_container("copy-program", image, copy, resources, volume=_VOLUME, user=USER),
+        ],
         "containers": [container],
         "volumes": found,
     }
@@ -164,7 +163,8 @@ def look(live: Live, pods: Iterable[Pod], name: str, now: float, warned: Mapping
     there = live.get((JOB.kind, name))
     job = None if there is None else msgspec.convert(there, Job)
     own = jobs.by_job(pods).get(job.metadata.uid, ()) if job is not None else ()
-    return jobs.read(job, own, warned or {}, now)
+    told = warned or {}
+    return jobs.read(job, with_warnings(own, told), told, now)
 
 
 def is_done(run: Run, work: Work) -> bool:

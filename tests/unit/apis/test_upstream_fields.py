@@ -19,9 +19,12 @@ from controller.apis.ceph import (
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
     CephNFS,
+    CephObjectRealm,
     CephObjectStore,
     CephObjectStoreAccount,
     CephObjectStoreUser,
+    CephObjectZone,
+    CephObjectZoneGroup,
 )
 from controller.apis.schema import schema_of
 
@@ -37,10 +40,13 @@ TYPES = {
     "CephClient": CephClient,
     "CephFilesystem": CephFilesystem,
     "CephFilesystemSubVolumeGroup": CephFilesystemSubVolumeGroup,
+    "CephObjectRealm": CephObjectRealm,
     "CephObjectStoreAccount": CephObjectStoreAccount,
     "CephObjectStoreUser": CephObjectStoreUser,
     "CephNFS": CephNFS,
     "CephObjectStore": CephObjectStore,
+    "CephObjectZone": CephObjectZone,
+    "CephObjectZoneGroup": CephObjectZoneGroup,
 }
 
 CONSTRAINTS = (
@@ -113,6 +119,12 @@ OURS = (
     "status.digest",
     "status.buckets",
     "status.devices",
+    "status.id",
+    "status.isMaster",
+    "status.master",
+    "status.metadataSync",
+    "status.dataSync",
+    "status.endpoints",
     "status.grace",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",

@@ -9,10 +9,17 @@ from subprocess import CompletedProcess
 from typing import Any
 
 Json = dict[str, Any]
+_IDS = itertools.count(1)
 
 
 class RadosgwAdmin:
-    """Realms, zone groups, zones, periods and users. `calls` are the commands, without options."""
+    """Realms, zone groups, zones, periods and users. `calls` are the commands, without options.
+
+    Attributes:
+        peers: Those of other clusters, by the URL of a gateway there.
+        reached: Whether the gateways of a master in another cluster are.
+        is_behind: Whether the zones here are periods behind the master.
+    """
 
     def __init__(self) -> None:
         self.realms: dict[str, Json] = {}
@@ -24,7 +31,10 @@ class RadosgwAdmin:
         self.calls: list[str] = []
         self.arguments: list[list[str]] = []
         self.dies_before = ""
-        self._ids = itertools.count(1)
+        self.dies_within = ""
+        self.peers: dict[str, RadosgwAdmin] = {}
+        self.reached = True
+        self.is_behind = False
 
     @property
     def commits(self) -> int:
@@ -58,7 +68,7 @@ class RadosgwAdmin:
         return answer
 
     def _id(self) -> str:
-        return f"id-{next(self._ids)}"
+        return f"id-{next(_IDS)}"
 
     def _realm_list(self, *_: Any) -> tuple[int, Any]:
         return 0, {"default_info": self.default, "realms": list(self.realms)}
@@ -68,7 +78,14 @@ class RadosgwAdmin:
         realm = {"id": self._id(), "name": name, "current_period": period, "epoch": 1}
         self.realms[name] = realm
         self.default = self.default or str(realm["id"])
-        self.periods[period] = {"id": period, "epoch": 1, "period_map": {"zonegroups": []}, "realm_id": realm["id"]}
+        self.periods[period] = {
+            "id": period,
+            "epoch": 1,
+            "period_map": {"zonegroups": []},
+            "realm_id": realm["id"],
+            "realm_epoch": 1,
+            "master_zone": "",
+        }
         return 0, realm
 
     def _realm_default(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
@@ -88,7 +105,8 @@ class RadosgwAdmin:
             "id": self._id(),
             "name": name,
             "is_master": "--master" in flags,
-            "endpoints": [flags["--endpoints"]] if "--endpoints" in flags else [],
+            "endpoints": _list(flags),
+            "master_zone": "",
             "zones": [],
             "placement_targets": [{"name": "default-placement", "tags": [], "storage_classes": ["STANDARD"]}],
             "realm_id": realm["id"],
@@ -111,15 +129,68 @@ class RadosgwAdmin:
             "id": self._id(),
             "name": name,
             "control_pool": f"{name}.rgw.control",
+            "system_key": {"access_key": "", "secret_key": ""},
             "placement_pools": [
                 {"key": "default-placement", "val": {**pools, "storage_classes": classes, "inline_data": True}}
             ],
             "realm_id": realm["id"],
         }
         self.zones[name] = zone
-        endpoints = [flags["--endpoints"]] if "--endpoints" in flags else []
-        self.zonegroups[group]["zones"].append({"id": zone["id"], "name": name, "endpoints": endpoints})
+        if self.dies_within == "zone create":
+            self.dies_within = ""
+            raise KeyboardInterrupt
+        self._join(group, zone, flags)
         return 0, zone
+
+    def _join(self, group: str, zone: Json, flags: dict[str, str]) -> None:
+        found = self.zonegroups[group]
+        entry = next((entry for entry in found["zones"] if entry["id"] == zone["id"]), None)
+        if entry is None:
+            entry = {"id": zone["id"], "name": zone["name"], "endpoints": [], "sync_from_all": True, "sync_from": []}
+            found["zones"].append(entry)
+        entry["endpoints"] = _list(flags) or entry["endpoints"]
+        if "--master" in flags:
+            found["master_zone"] = zone["id"]
+
+    def _zone_modify(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
+        zone = self.zones[flags["--rgw-zone"]]
+        self._join(flags["--rgw-zonegroup"], zone, flags)
+        return 0, zone
+
+    def _zone_list(self, *_: Any) -> tuple[int, Any]:
+        return 0, {"default_info": "", "zones": list(self.zones)}
+
+    def _zonegroup_list(self, *_: Any) -> tuple[int, Any]:
+        return 0, {"default_info": "", "zonegroups": list(self.zonegroups)}
+
+    def _zonegroup_modify(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
+        group = self.zonegroups[flags["--rgw-zonegroup"]]
+        group["endpoints"] = _list(flags) or group["endpoints"]
+        group["is_master"] = group["is_master"] or "--master" in flags
+        return 0, group
+
+    def _zonegroup_remove(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
+        group = self.zonegroups[flags["--rgw-zonegroup"]]
+        group["zones"] = [entry for entry in group["zones"] if entry["name"] != flags["--rgw-zone"]]
+        return 0, group
+
+    def _realm_pull(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
+        other, name = self.peers[flags["--url"]], flags["--rgw-realm"]
+        realm = other.realms.get(name)
+        if realm is None or flags.get("--realm-id", realm["id"]) != realm["id"]:
+            return 2, "request failed: (2) No such file or directory"
+        self.realms[name] = copy.deepcopy(realm)
+        self._agree(copy.deepcopy(other.periods[realm["current_period"]]))
+        return 0, realm
+
+    def _agree(self, period: Json) -> None:
+        """Goes by a period, as gateways and the tool do that are told of one."""
+        self.periods[period["id"]] = period
+        for realm in self.realms.values():
+            if realm["id"] == period["realm_id"]:
+                realm["current_period"] = period["id"]
+        for group in period["period_map"]["zonegroups"]:
+            self.zonegroups[group["name"]] = copy.deepcopy(group)
 
     def _zone_set(self, _: list[str], flags: dict[str, str], stdin: str) -> tuple[int, Any]:
         self.zones[flags["--rgw-zone"]] = json.loads(stdin)
@@ -143,9 +214,23 @@ class RadosgwAdmin:
         return 0, None
 
     def _period_update(self, _: list[str], flags: dict[str, str], __: str) -> tuple[int, Any]:
-        period = self.periods[self.realms[flags["--rgw-realm"]]["current_period"]]
-        period["epoch"] += 1
-        period["period_map"]["zonegroups"] = copy.deepcopy([self.zonegroups[flags["--rgw-zonegroup"]]])
+        realm = self.realms[flags["--rgw-realm"]]
+        period = copy.deepcopy(self.periods[realm["current_period"]])
+        configured = [group for group in self.zonegroups.values() if group["realm_id"] == realm["id"]]
+        period["period_map"]["zonegroups"] = copy.deepcopy(configured)
+        masters = [group["master_zone"] for group in configured if group["is_master"]]
+        if not any(masters):
+            return 22, "cannot commit period: period does not have a master zone of a master zonegroup"
+        own = self.zones[flags["--rgw-zone"]]["id"]
+        if own != masters[0] and not self.reached:
+            return 5, "request failed: (5) Input/output error"
+        if masters[0] != period["master_zone"]:
+            if period["master_zone"] and self.is_behind and "--yes-i-really-mean-it" not in flags:
+                return 22, "ERROR: This zone is 1 period(s) behind the current master zone in metadata sync."
+            period |= {"id": self._id(), "epoch": 0, "realm_epoch": period["realm_epoch"] + 1}
+        period |= {"epoch": period["epoch"] + 1, "master_zone": masters[0]}
+        for engine in (self, *self.peers.values()):
+            engine._agree(copy.deepcopy(period))
         return 0, period
 
     def _metadata_get(self, words: list[str], *_: Any) -> tuple[int, Any]:
@@ -163,3 +248,7 @@ class RadosgwAdmin:
         keys = [{"user": uid, "access_key": "GENERATED", "secret_key": "generated-too"}]
         self.users[uid] = {"user_id": uid, "display_name": flags["--display-name"], "keys": keys, "caps": []}
         return 0, self.users[uid]
+
+
+def _list(flags: dict[str, str]) -> list[str]:
+    return flags["--endpoints"].split(",") if flags.get("--endpoints") else []

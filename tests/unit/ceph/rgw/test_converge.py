@@ -1,4 +1,4 @@
-"""The script that makes realms, zone groups and zones: repeatable, one commit for a difference, no secret in sight."""
+"""The program that makes realms, zone groups and zones: repeatable, one commit for a difference, no secret in sight."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from controller.ceph.rgw import script
-from controller.ceph.rgw.script import CommandError, Site, converge, remove, said
+from controller.ceph.rgw.pod import __main__ as program
+from controller.ceph.rgw.pod import site
+from controller.ceph.rgw.pod.converge import converge, remove
+from controller.ceph.rgw.pod.site import CommandError, RefusedError, Site, said
 from tests.unit.ceph.rgw.engine import RadosgwAdmin
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RadosgwAdmin:
     found = RadosgwAdmin()
     (tmp_path / "accessKey").write_text("AK\n")
     (tmp_path / "secretKey").write_text("very-secret\n")
-    monkeypatch.setattr(script, "CREDENTIALS", str(tmp_path))
+    monkeypatch.setattr(site, "CREDENTIALS", str(tmp_path))
     monkeypatch.setattr("subprocess.run", found)
     return found
 
@@ -118,7 +120,7 @@ def test_the_default_realm_is_set_only_where_that_is_asked(engine: RadosgwAdmin)
 def test_leftovers_of_another_realm_are_named_and_nothing_is_made(engine: RadosgwAdmin) -> None:
     engine.zones["s"] = {"id": "z-9", "name": "s", "realm_id": "gone"}
 
-    with pytest.raises(script.RefusedError, match=r"zone s \(id z-9, of realm gone\) is in pool \.rgw\.root already"):
+    with pytest.raises(RefusedError, match=r"zone s \(id z-9, of realm gone\) is in pool \.rgw\.root already"):
         converge(a_site(), WANTED)
     assert (engine.realms, engine.zonegroups) == ({}, {})
 
@@ -127,7 +129,7 @@ def test_a_zone_of_another_realm_is_not_taken_over(engine: RadosgwAdmin) -> None
     converge(a_site(), WANTED)
     engine.zones["s"]["realm_id"] = "other"
 
-    with pytest.raises(script.RefusedError, match="of realm other, not of realm s"):
+    with pytest.raises(RefusedError, match="of realm other, not of realm s"):
         converge(a_site(), WANTED)
 
 
@@ -148,7 +150,7 @@ def test_removal_does_not_touch_a_zone_of_another_realm(engine: RadosgwAdmin) ->
     converge(a_site("s"), WANTED)
     engine.zones["s"]["realm_id"] = "other"
 
-    with pytest.raises(script.RefusedError, match="zone of the store is still"):
+    with pytest.raises(RefusedError, match="zone of the store is still"):
         remove(a_site("s"), {})
     assert "s" in engine.zones
 
@@ -168,10 +170,10 @@ def test_the_result_and_a_failure_fit_into_a_termination_message(
     monkeypatch.setenv("ROOK_RGW_ENTITY", "client.rgw.s.a")
     monkeypatch.setenv("ROOK_RESULT", str(tmp_path / "result"))
 
-    assert script.work("converge") == 0
+    assert program.work("converge") == 0
     assert json.loads((tmp_path / "result").read_text())["realm"] == engine.realms["s"]["id"]
     monkeypatch.setattr(engine, "_answer", lambda *_: (5, "x" * 9000))
-    assert script.work("converge") == 1
+    assert program.work("converge") == 1
     assert 0 < (tmp_path / "result").stat().st_size <= 4096
 
 

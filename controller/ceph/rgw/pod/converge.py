@@ -1,104 +1,10 @@
-"""What runs in the Ceph image to make realms, zone groups and zones as they are wanted (`converge`), or remove them.
-
-`radosgw-admin` of the release that runs is the only one that may write these: their encoding is the release's. This
-file stands alone: a container of the operator's image copies it into the pod (`install`), it needs nothing but Python
-3.9 and `radosgw-admin`, and is not imported by the operator.
-
-- Every call names realm, zone group and zone. One that does not makes a zone `default` with pools of its own.
-- What there is is read, changed and written back whole: what nobody asked for stays.
-- A period is committed only where it lacks something. Each commit makes every gateway read its configuration anew.
-- Keys come from a mounted Secret, go to `radosgw-admin` by its standard input, and are in no argument, log or result.
-"""
+"""Realm, zone group, zone and user of a store as they are wanted, and their removal."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any, NoReturn
 
-Json = dict[str, Any]
-
-ENOENT = 2
-TIMEOUT = 120
-MESSAGE_LIMIT = 4096
-ERROR_LIMIT = 600
-CREDENTIALS = "/etc/rook/rgw"
-"""Where the Secret with the keys of a user is mounted: files `accessKey` and `secretKey`."""
-KEYRING = "/etc/ceph/keyring-store/keyring"
-
-
-class CommandError(Exception):
-    """`radosgw-admin` failed; `code` is its exit status: an error number, mostly."""
-
-    def __init__(self, command: str, code: int, output: str) -> None:
-        super().__init__(f"radosgw-admin {command}: {output or 'failed'} (exit status {code})")
-        self.code = code
-
-
-class RefusedError(Exception):
-    """What there is is not what it should be, and nobody may guess whose it is."""
-
-
-class Site:
-    """A zone in its zone group in its realm, and the calls of `radosgw-admin` on them.
-
-    Args:
-        entity: The cephx user, such as "client.rgw.my-store.a".
-        realm: Names, of which none is empty.
-        zonegroup: As above.
-        zone: As above.
-    """
-
-    def __init__(self, entity: str, realm: str, zonegroup: str, zone: str) -> None:
-        self.realm, self.zonegroup, self.zone = realm, zonegroup, zone
-        self.changed: list[str] = []
-        self._own = [
-            "--name", entity, "--keyring", KEYRING,
-            f"--rgw-realm={realm}", f"--rgw-zonegroup={zonegroup}", f"--rgw-zone={zone}",
-        ]  # fmt: skip
-
-    def run(self, *command: str, stdin: str = "") -> str:
-        """Runs `radosgw-admin`; returns what it printed.
-
-        Raises:
-            CommandError: It failed.
-        """
-        words = " ".join(word for word in command if not word.startswith("-"))
-        arguments = ["radosgw-admin", *command, *self._own]
-        try:
-            result = subprocess.run(  # noqa: S603
-                arguments, input=stdin, capture_output=True, text=True, timeout=TIMEOUT, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise CommandError(words, -1, f"no answer within {TIMEOUT} s") from None
-        if result.returncode:
-            raise CommandError(words, result.returncode, said(result.stderr))
-        return result.stdout
-
-    def read(self, *command: str) -> Json | None:
-        """What a command prints, decoded; None: there is no such thing."""
-        try:
-            found: Json = json.loads(self.run(*command))
-        except CommandError as error:
-            if error.code == ENOENT:
-                return None
-            raise
-        return found
-
-    def change(self, what: str, *command: str, stdin: str = "") -> None:
-        """Runs a command that changes something, which is told of as `what`."""
-        self.run(*command, stdin=stdin)
-        self.changed.append(what)
-        log(what)
-
-    def write(self, kind: str, content: Json) -> None:
-        """Writes a zone or zone group back whole."""
-        self.change(f"{kind} changed", kind, "set", stdin=json.dumps(content))
+from .site import Json, RefusedError, Site, credentials, missing
 
 
 def converge(site: Site, wanted: Json) -> Json:
@@ -178,7 +84,7 @@ def of_realm(kind: str, name: str, found: Json, site: Site, realm: Json) -> None
 
 
 def merge_zone(site: Site, found: Json, wanted: Json) -> None:
-    """Gives the zone its `pools`, by field, and its `placements`, by name. Others stay: buckets may be there."""
+    """Gives the zone its `pools` or a `sharedPool`, and its `placements`. Other ones stay: buckets may be there."""
     present = {entry["key"]: entry["val"] for entry in found.get("placement_pools", [])}
     merged = dict(present)
     for name, placement in wanted.get("placements", {}).items():
@@ -187,11 +93,26 @@ def merge_zone(site: Site, found: Json, wanted: Json) -> None:
         for storage_class, pools in placement["storage_classes"].items():
             classes[storage_class] = {**classes.get(storage_class, {}), **pools}
         merged[name] = {**before, **placement, "storage_classes": classes}
-    changed = {**found, **wanted.get("pools", {})}
+    changed = {**found, **wanted.get("pools", {}), **shared_fields(found, wanted.get("sharedPool", ""))}
     if merged != present:
         changed["placement_pools"] = [{"key": name, "val": merged[name]} for name in sorted(merged)]
     if changed != found:
         site.write("zone", changed)
+
+
+def shared_fields(zone: Json, pool: str) -> Json:
+    """The fields of a zone that say where it has its metadata, for a pool that it shares: namespaces of its own.
+
+    What was in pool "<zone>.rgw.meta", namespace "users.uid", is in namespace "<zone>.meta.users.uid".
+    """
+    start = f"{zone['name']}.rgw."
+    if not pool:
+        return {}
+    return {
+        field: f"{pool}:{zone['name']}.{value[len(start) :].replace(':', '.')}"
+        for field, value in zone.items()
+        if isinstance(value, str) and (field.endswith("_pool") or field == "domain_root") and value.startswith(start)
+    }
 
 
 def merge_zonegroup(site: Site, wanted: Json, zone: Json) -> None:
@@ -227,9 +148,12 @@ def ensure_period(site: Site) -> Json:
 
 
 def ensure_user(site: Site, wanted: Json) -> None:
-    """A user with just the keys of the mounted Secret, and these caps (a map of types to permissions)."""
+    """A user with just the keys of the mounted Secret, and these caps (a map of types to permissions).
+
+    `files`: what those are called there.
+    """
     uid, key = wanted["uid"], f"user:{wanted['uid']}"
-    pair = {name: Path(CREDENTIALS, name).read_text().strip() for name in ("accessKey", "secretKey")}
+    access, secret = credentials(*wanted.get("files", ("accessKey", "secretKey")))
     found = site.read("metadata", "get", key)
     if found is None:
         system = ["--system"] if wanted.get("system") else []
@@ -237,7 +161,7 @@ def ensure_user(site: Site, wanted: Json) -> None:
             f"user {uid} made", "user", "create", f"--uid={uid}", f"--display-name={wanted['displayName']}", *system
         )
         found = site.read("metadata", "get", key) or missing("user", uid)
-    keys = [{"user": uid, "access_key": pair["accessKey"], "secret_key": pair["secretKey"]}]
+    keys = [{"user": uid, "access_key": access, "secret_key": secret}]
     caps = [{"type": name, "perm": perm} for name, perm in sorted(wanted.get("caps", {}).items())]
     data = found["data"]
     same_keys = [{name: entry.get(name) for name in keys[0]} for entry in data.get("keys", [])] == keys
@@ -278,47 +202,3 @@ def periods_of(site: Site, realm_id: str) -> list[str]:
 
 def _endpoints(wanted: Json) -> list[str]:
     return [f"--endpoints={','.join(wanted['endpoints'])}"] if wanted.get("endpoints") else []
-
-
-def said(output: str) -> str:
-    """What an error output says, in a line: its first error, without what logs put before each line."""
-    lines = [re.sub(r"^\d{4}-\S+ \S+ +-?\d+ ", "", line.strip()) for line in output.splitlines() if line.strip()]
-    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
-
-
-def missing(kind: str, name: str) -> NoReturn:
-    """Raises that something that was there, or was made, is not there."""
-    raise CommandError(f"{kind} get", ENOENT, f"{kind} {name} is not there by now")
-
-
-def log(message: str) -> None:
-    """Tells whoever reads the pod's log."""
-    sys.stderr.write(f"{message}\n")
-
-
-COMMANDS = {"converge": converge, "remove": remove}
-"""What the script can do, by name."""
-
-
-def work(what: str) -> int:
-    """Runs a command with its input from the environment; leaves its result as termination message."""
-    wanted = json.loads(os.environ["ROOK_RGW_WANTED"])
-    names = wanted["names"]
-    site = Site(os.environ["ROOK_RGW_ENTITY"], names["realm"], names["zonegroup"], names["zone"])
-    status = 0
-    try:
-        text = json.dumps({**COMMANDS[what](site, wanted), "changed": site.changed})
-    except (CommandError, RefusedError, OSError, ValueError) as error:
-        status, text = 1, str(error)[:ERROR_LIMIT]
-        log(text)
-    Path(os.environ["ROOK_RESULT"]).write_text(text[:MESSAGE_LIMIT])
-    return status
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "install":
-        shutil.copy(__file__, sys.argv[2])
-    elif sys.argv[1] in COMMANDS:
-        sys.exit(work(sys.argv[1]))
-    else:
-        sys.exit(f"unknown command {sys.argv[1]!r}: expected install, {' or '.join(COMMANDS)}")
