@@ -91,7 +91,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     client.register(manager, settings, connections)
     rbdmirror.register(manager, settings, connections)
     fsmirror.register(manager, settings, connections)
-    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
+    of_store = (objectuser.of_store(informers), objectaccount.of_store(informers), bucketclaim.of_store(informers))
     objectstore.register(manager, settings, connections, stores, dependents=of_store)
     objectuser.register(manager, settings, stores)
     topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
