@@ -98,7 +98,7 @@ class Stores:
 
     def as_operator(self, way: Way) -> Requests | None:
         """What sends requests to a store as the operator's user; None where it cannot be asked."""
-        keys = self._keys(way.store) if way.store is not None and way.admin is not None else None
+        keys = self.keys(way.store) if way.store is not None and way.admin is not None else None
         return None if keys is None else self.requests(way, *keys)
 
     def s3(self, way: Way, access_key: str, secret_key: str, service: str = "s3") -> Any:

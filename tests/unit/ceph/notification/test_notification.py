@@ -39,7 +39,8 @@ def a_notification(spec: JsonObject | None = None, *, deleting: bool = False) ->
 
 
 def seen(*targets: Target, **fields: Any) -> NotificationObservation:
-    return NotificationObservation(**{"wanted": WANTED, "targets": targets} | fields)
+    whole: dict[str, Any] = {"wanted": WANTED, "targets": targets}
+    return NotificationObservation(**whole | fields)
 
 
 def actions(notification: CephBucketNotification, found: NotificationObservation) -> list[object]:
