@@ -31,6 +31,8 @@ from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.notification import kind as notification
+from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
@@ -41,6 +43,7 @@ from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
+from controller.ceph.topic import kind as topic
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
@@ -88,9 +91,12 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     client.register(manager, settings, connections)
     rbdmirror.register(manager, settings, connections)
     fsmirror.register(manager, settings, connections)
-    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
+    of_store = (objectuser.of_store(informers), objectaccount.of_store(informers), bucketclaim.of_store(informers))
     objectstore.register(manager, settings, connections, stores, dependents=of_store)
     objectuser.register(manager, settings, stores)
+    topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
+    notification.register(manager, settings, stores)
+    objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
