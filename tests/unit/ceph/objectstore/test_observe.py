@@ -134,14 +134,14 @@ class Store:
     def __init__(self, *objects: Any, resource: Any = None) -> None:
         self._objects, self.resource = objects, resource
 
-    def list(self, _: str | None = None) -> list[Any]:
-        return list(self._objects)
-
     def get(self, _: str, name: str) -> Any:
         return next((obj for obj in self._objects if obj.metadata.name == name), None)
 
     def keys(self, _: str) -> list[tuple[str, str]]:
         return [("rook-ceph", obj.metadata.name) for obj in self._objects]
+
+    def list(self, _: str | None = None) -> list[Any]:
+        return list(self._objects)
 
 
 async def observed(
