@@ -14,7 +14,14 @@ from botocore.config import Config
 
 from controller.ceph.access.threads import Threads
 from controller.ceph.rgw.admin import AdminClient
-from controller.ceph.rgw.names import ACCESS_KEY, SECRET_KEY, admin_secret, endpoint, realm_secret
+from controller.ceph.rgw.names import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    admin_secret,
+    certificate_secret,
+    endpoint,
+    realm_secret,
+)
 from controller.ceph.rgw.signed import CONNECT_TIMEOUT, READ_TIMEOUT, REGION, Signed
 from controller.framework.changes import changed
 from controller.framework.tls import CERTIFICATE, TRUSTED
@@ -76,7 +83,7 @@ class Stores:
             self._admins.pop((namespace, name), None)
             return Way(waits_for=f"CephObjectStore {name} in namespace {namespace}")
         url, ca = endpoint(store), self._authorities(store)
-        keys = self._keys(store)
+        keys = self.keys(store)
         if not store.status.info.get("zone") or keys is None:
             return Way(store=store, endpoint=url, ca=ca, waits_for=f"CephObjectStore {name} to be set up")
         return Way(store=store, endpoint=url, ca=ca, admin=self._admin(store, url, keys, ca))
@@ -142,8 +149,11 @@ class Stores:
         self._admins[key] = (url, file, *keys), made
         return made
 
-    def _keys(self, store: CephObjectStore) -> tuple[str, str] | None:
-        """The keys of the operator's user: the store's own, or in a zone the realm's, which all its zones know."""
+    def keys(self, store: CephObjectStore) -> tuple[str, str] | None:
+        """The keys of the operator's user: the store's own, or in a zone the realm's, which all its zones know.
+
+        None: there are none yet.
+        """
         name, names = admin_secret(store.metadata.name), (ACCESS_KEY, SECRET_KEY)
         if store.spec.zone.name:
             name, names = realm_secret(store.status.info.get("realm", "")), (REALM_ACCESS_KEY, REALM_SECRET_KEY)
@@ -158,7 +168,7 @@ class Stores:
         gateway, namespace = store.spec.gateway, store.metadata.namespace
         found: list[bytes] = []
         for name, keys in (
-            (gateway.ssl_certificate_ref, (TRUSTED, CERTIFICATE, CERT)),
+            (certificate_secret(store), (TRUSTED, CERTIFICATE, CERT)),
             (gateway.ca_bundle_ref, (CA_BUNDLE,)),
         ):
             secret = self._secrets.get(namespace, name) if name else None
