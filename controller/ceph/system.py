@@ -12,6 +12,8 @@ from controller.apis.ceph import (
     CephBlockPoolRadosNamespace,
     CephCluster,
     CephObjectStore,
+    CephObjectZone,
+    CephObjectZoneGroup,
 )
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
@@ -25,6 +27,10 @@ from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.multisite.gateways import Gateways
+from controller.ceph.multisite.ground import Caches as MultisiteCaches
+from controller.ceph.multisite.ground import Grounds
+from controller.ceph.multisite.zones import KnownZones
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.objectstore import kind as objectstore
@@ -34,8 +40,13 @@ from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.realm import kind as realm
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
+from controller.ceph.zone import kind as zone
+from controller.ceph.zone.act import ZONES
+from controller.ceph.zonegroup import kind as zonegroup
+from controller.ceph.zonegroup.act import ZONE_GROUPS
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
@@ -61,7 +72,18 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, objectstore)
+    kinds = (
+        pool,
+        radosnamespace,
+        filesystem,
+        subvolumegroup,
+        client,
+        nfs_dependents,
+        objectstore,
+        realm,
+        zonegroup,
+        zone,
+    )
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -77,7 +99,14 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
-    objectstore.register(manager, settings, connections, stores, dependents=(objectuser.of_store(informers),))
+    zones = KnownZones(informers.informer(ZONES, CephObjectZone), informers.informer(ZONE_GROUPS, CephObjectZoneGroup))
+    of_store = (objectuser.of_store(informers),)
+    objectstore.register(manager, settings, connections, stores, zones=zones, dependents=of_store)
+    clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
+    grounds = Grounds(MultisiteCaches(informers), clusters, connections, manager.applier)
+    realm.register(manager, settings, connections, grounds, dependents=(zonegroup.of_realm(informers),))
+    zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
+    zone.register(manager, settings, connections, grounds, Gateways(stores))
     objectuser.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)

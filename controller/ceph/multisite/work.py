@@ -64,6 +64,7 @@ def work_of(
         keyring=keyring_name(owner.kind, owner.name),
         credentials=credentials,
         labels=cluster_labels(owner, APP),
+        uid=owner.uid,
     )
 
 

@@ -39,6 +39,10 @@ def _steps(realm: CephObjectRealm, seen: RealmObservation, image: str) -> Iterat
     if invalid:
         yield Step(subject=subject, reason="the spec cannot be carried out", waits_for="; ".join(invalid))
         return
+    if seen.taken_by:
+        reason = f"the realm that {seen.taken_by} makes for itself has the same name"
+        yield Step(subject=subject, reason=reason, waits_for="the CephObjectRealm to get another name")
+        return
     if ground.waits_for or ground.context is None:
         waits_for = ground.waits_for or "the cluster to answer"
         yield Step(subject=subject, reason="to be compared with the cluster", waits_for=waits_for)

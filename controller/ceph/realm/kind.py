@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from controller.apis.ceph import CephObjectRealm
+from controller.apis.ceph import CEPH_OBJECT_STORE, CephObjectRealm, CephObjectStore
 from controller.ceph.multisite import work
 from controller.ceph.multisite.watches import watch_ground, watch_users
 from controller.ceph.realm.act import REALMS, handlers
@@ -15,7 +15,7 @@ from controller.ceph.realm.status import show
 from controller.ceph.rgw.names import realm_secret
 from controller.framework.deletion import Dependents, of_namespace
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request
+from controller.runtime import Request, resource_of
 from controller.runtime.kube import Secret
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def register(
         dependents: The kinds whose objects use a realm.
     """
     realms = manager.informers.informer(REALMS, CephObjectRealm)
+    stores = manager.informers.informer(resource_of(CEPH_OBJECT_STORE), CephObjectStore)
 
     def ways(realm: CephObjectRealm, seen: RealmObservation) -> Mapping[type, Handler]:
         ceph = connections.get(realm.metadata.namespace)
@@ -64,7 +65,7 @@ def register(
     loop = ControlLoop(
         resource=REALMS,
         finalizer=FINALIZER,
-        observe=Observer(grounds, Dependents(tuple(dependents))).observe,
+        observe=Observer(grounds, stores, Dependents(tuple(dependents))).observe,
         analyze=partial(analyze, image=settings.operator_image),
         handlers=ways,
         show=show,

@@ -131,7 +131,7 @@ class Stores:
             way: A store in a zone.
             url: Where the other zone's gateways are. Their certificate is trusted as the store's is.
         """
-        keys = self._keys(way.store) if way.store is not None else None
+        keys = self.keys(way.store) if way.store is not None else None
         if way.store is None or keys is None:
             return None
         return self._client((way.store.metadata.namespace, url), url, keys, way.ca)

@@ -103,7 +103,7 @@ def register(
 
         async def inside() -> tuple[str, ...]:
             found = {pool.name: await observe_pool(ceph, pool.name, pool.spec) for pool in pools_of(zone)}
-            return await contents(ceph, zone, found)
+            return await contents(ceph, zone, seen.realm, found)
 
         return own | handlers(zone, client, ceph, lambda: observer.in_sync(zone, seen.realm), inside)
 

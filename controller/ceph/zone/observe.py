@@ -163,7 +163,7 @@ class Observer:
             pools={name: replace(pool, hold=hold) for name, pool in found.items()},
             missing=missing,
             budget=await budget.read(ceph) if any(pool.state is None for pool in found.values()) else None,
-            contents=await contents(ceph, zone, found) if deleting else (),
+            contents=await contents(ceph, zone, seen.realm, found) if deleting else (),
         )
 
 
@@ -177,4 +177,5 @@ async def contents(ceph: RadosCluster, zone: CephObjectZone, pools: Mapping[str,
     found = pools.get(pool)
     if found is not None and found.state is None:
         return ()
-    return await contents_of(ceph, pool, prefix)
+    own = f"user {realm}-system-user"
+    return tuple(each for each in await contents_of(ceph, pool, prefix) if each != own)
