@@ -72,18 +72,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (
-        pool,
-        radosnamespace,
-        filesystem,
-        subvolumegroup,
-        client,
-        nfs_dependents,
-        objectstore,
-        realm,
-        zonegroup,
-        zone,
-    )
+    of_objects = (objectstore, realm, zonegroup, zone)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *of_objects)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))

@@ -9,6 +9,8 @@ from controller.framework.names import object_name
 if TYPE_CHECKING:
     from controller.apis.meta import Kind
 
+APP = "rook-ceph-object-multisite"
+"""The value of label `app`."""
 ACCESS_KEY, SECRET_KEY = "access-key", "secret-key"
 """Keys of the Secret of a realm's system user; upstream's."""
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access import users
-from controller.ceph.multisite.names import entity, job_name, keyring_name
+from controller.ceph.multisite.names import APP, entity, job_name, keyring_name
 from controller.ceph.pods import cluster_labels
 from controller.ceph.rgw import tool
-from controller.ceph.rgw.names import APP, CAPS
+from controller.ceph.rgw.names import CAPS
 from controller.ceph.rgw.tool import Work
 from controller.framework import children, jobs
 from controller.framework.kind import LetGo

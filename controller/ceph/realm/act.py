@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_REALM
 from controller.ceph.multisite.keys import new_secret
+from controller.ceph.multisite.names import APP
 from controller.ceph.pods import cluster_labels
-from controller.ceph.rgw.names import APP
 from controller.framework.workload import Owner
 from controller.runtime import resource_of
 from controller.runtime.kube import SECRET

@@ -167,8 +167,10 @@ class Observer:
         )
 
 
-async def contents(ceph: RadosCluster, zone: CephObjectZone, pools: Mapping[str, PoolObservation]) -> tuple[str, ...]:
-    """The buckets and users of a zone, in words.
+async def contents(
+    ceph: RadosCluster, zone: CephObjectZone, realm: str, pools: Mapping[str, PoolObservation]
+) -> tuple[str, ...]:
+    """The buckets and users of a zone, in words, without those that its realm has for itself.
 
     Raises:
         CephError: The cluster does not answer.
