@@ -19,7 +19,7 @@ demo-down: venv ## remove the demo: kind cluster, loop devices, networks
 test: lint ## every test: lint, types, unit, integration, end to end
 	@$(RUN) e2e binaries >/dev/null
 	@$(RUN) e2e images node ceph ceph-20 operator agent postgres cassandra-41 cassandra-50 minio snapshot-controller >/dev/null
-	@$(RUN) pytest --numprocesses 2 --no-loadscope-reorder e2e tests
+	@$(RUN) pytest --numprocesses 2 --no-loadscope-reorder --durations 40 e2e tests
 
 test-long: stubs ## random search for histories that break an invariant, other ones each time; and what takes long
 	@$(RUN) pytest tests -m 'hypothesis or long' --hypothesis-profile=long --timeout=14400 $(ARGS)

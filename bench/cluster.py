@@ -314,6 +314,8 @@ def main() -> None:
         write(results)
         print(table(results))
     else:
+        if (found := cluster.read()) is not None and found.quick:
+            parser.error("the cluster that is there has quicker kubelets than users have; `make demo-down` removes it")
         environment = env.prepare(timetable, more_images=MORE_IMAGES)
         env.bring_up(environment, timetable)
     if arguments.only != DEMO:

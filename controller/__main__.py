@@ -87,6 +87,19 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         type=float,
     )
     add(
+        "--obc-config-fields",
+        "ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS",
+        "maxObjects,maxSize",
+        "keys of additionalConfig that ObjectBucketClaims may have, with commas between them",
+        type=names,
+    )
+    add(
+        "--obc-provisioner-prefix",
+        "ROOK_OBC_PROVISIONER_NAME_PREFIX",
+        "",
+        "what the provisioner of their StorageClasses may begin with, beside namespaces",
+    )
+    add(
         "--csi-controllers",
         "ROOK_CSI_CONTROLLERS",
         "",
@@ -139,6 +152,11 @@ def sockets(text: str) -> Mapping[str, Path]:
     return found
 
 
+def names(text: str) -> frozenset[str]:
+    """Names with commas between them."""
+    return frozenset(filter(None, (name.strip() for name in text.split(","))))
+
+
 def namespaces(text: str) -> tuple[str, ...] | None:
     """The namespaces to serve; None: all."""
     if text.strip() == "*":
@@ -155,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_loop_devices=arguments.allow_loop_devices,
         ceph_timeout=arguments.ceph_timeout,
         workers=arguments.workers,
+        obc_config_fields=arguments.obc_config_fields,
+        obc_provisioner_prefix=arguments.obc_provisioner_prefix,
     )
     served = namespaces(arguments.watch_namespaces)
     if served is not None and not served:

@@ -32,6 +32,14 @@ DETACH_SECONDS = 30
 NETWORK = "kind"
 ARTIFACTS_IN_NODES = Path("/rook-artifacts")
 """Where the nodes see the cache's artifacts, so that image archives need not be copied to them."""
+QUICK_KUBELET = {
+    "nodeStatusUpdateFrequency": "1s",
+    "nodeStatusReportFrequency": "5m",
+    "syncFrequency": "10s",
+    "volumeStatsAggPeriod": "10s",
+}
+"""A kubelet that looks more often than by default. By default, a pod waits up to ten seconds until its node says that
+it uses a volume, as long again until the node says that it does not, and a minute for what has changed in a Secret."""
 
 
 class Disk(msgspec.Struct, frozen=True):
@@ -52,6 +60,8 @@ class Cluster(msgspec.Struct, frozen=True):
     control_plane: str
     workers: tuple[str, ...]
     disks: tuple[Disk, ...]
+    quick: bool = False
+    """Whether its kubelets are `QUICK_KUBELET`: nothing that users wait for may be measured on it."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -90,7 +100,7 @@ def write(cluster: Cluster) -> None:
     temporary.rename(path)
 
 
-def planned(name: str, node_image: str, workers: int, disks_per_worker: int) -> Cluster:
+def planned(name: str, node_image: str, workers: int, disks_per_worker: int, *, quick: bool = False) -> Cluster:
     """The cluster to be made, with kind's names for the nodes and no device attached yet."""
     nodes = tuple(f"{name}-worker{index if index > 1 else ''}" for index in range(1, workers + 1))
     disks = tuple(
@@ -98,7 +108,7 @@ def planned(name: str, node_image: str, workers: int, disks_per_worker: int) -> 
         for node in nodes
         for index in range(disks_per_worker)
     )
-    return Cluster(name, node_image, f"{name}-control-plane", nodes, disks)
+    return Cluster(name, node_image, f"{name}-control-plane", nodes, disks, quick)
 
 
 def up(
@@ -107,16 +117,18 @@ def up(
     workers: int = WORKERS,
     disks_per_worker: int = DISKS_PER_WORKER,
     loaded: Collection[Image] = (),
+    quick: bool = False,
 ) -> Cluster:
     """A cluster whose nodes are all Ready: the one that is there if it is of this shape and healthy, else a new one.
 
     What an earlier run left behind under this name is removed first. The workers have the `loaded` images in the end;
-    a new cluster's get them while it comes up. Raises `RuntimeError` when it cannot be made.
+    a new cluster's get them while it comes up, and it is `quick` as is said here: one that is there stays as it is.
+    Raises `RuntimeError` when it cannot be made.
     """
     host.install()
     binaries.ensure("kind", "kubectl")
     node_image = images.ensure("node")["node"].reference
-    wanted = planned(name, node_image, workers, disks_per_worker)
+    wanted = planned(name, node_image, workers, disks_per_worker, quick=quick)
     with store.lock(f"cluster-{name}"):
         if (found := read(name)) is not None:
             if _same_shape(found, wanted) and healthy(found):
@@ -234,12 +246,9 @@ def kind_config(cluster: Cluster, *, artifacts: Path, cgroup_v1: bool) -> dict[s
         "name": cluster.name,
         "nodes": [{"role": role, "extraMounts": mounts} for role in roles],
     }
-    if cgroup_v1:
-        kubelet = {
-            "kind": "KubeletConfiguration",
-            "apiVersion": "kubelet.config.k8s.io/v1beta1",
-            "failCgroupV1": False,
-        }
+    settings = {**(QUICK_KUBELET if cluster.quick else {}), **({"failCgroupV1": False} if cgroup_v1 else {})}
+    if settings:
+        kubelet = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", **settings}
         config["kubeadmConfigPatches"] = [json.dumps(kubelet)]
     return config
 

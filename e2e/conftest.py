@@ -1,12 +1,11 @@
 """Brings up the demo's environment once for all scenarios, and keeps what explains a failed one."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e import cache, postgres
+from e2e import cache, namespaces, postgres
 from e2e import environment as env
 from e2e.api import Manifest
 from e2e.environment import Environment
@@ -55,7 +54,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def environment(pytestconfig: pytest.Config) -> Environment:
     """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
     timetable = Timetable()
-    environment = env.prepare(timetable, more_images=MORE_IMAGES)
+    environment = env.prepare(timetable, more_images=MORE_IMAGES, quick=True)
     pytestconfig.stash[_environment] = environment
     env.bring_up(environment, timetable, **CHART_VALUES)
     say(str(timetable))
@@ -64,21 +63,20 @@ def environment(pytestconfig: pytest.Config) -> Environment:
 
 @pytest.fixture
 def namespace(environment: Environment) -> Iterator[str]:
-    """A new namespace, gone with all that is in it afterwards."""
-    name = f"e2e-{uuid.uuid4().hex[:8]}"
-    environment.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    """A new namespace; afterwards nothing is left of what was in it, and of its volumes."""
+    name = namespaces.make(environment)
     yield name
-    postgres.remove(environment, name)
+    namespaces.remove(environment, name)
 
 
 @pytest.fixture(scope="module")
 def database(environment: Environment) -> Iterator[str]:
     """A namespace with a PostgreSQL that has rows, shared by the scenarios of a module."""
-    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    name = namespaces.make(environment)
     postgres.deploy(environment, name)
     postgres.write_rows(environment, name)
     yield name
-    postgres.remove(environment, name)
+    namespaces.remove(environment, name)
 
 
 @pytest.fixture

@@ -93,14 +93,14 @@ def bring_up(environment: Environment, timetable: Timetable, **values: Any) -> N
         create_pool(environment)
 
 
-def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = ()) -> Environment:
-    """The kind cluster with the images on its nodes, and nothing of ours in it yet."""
+def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = (), quick: bool = False) -> Environment:
+    """The kind cluster with the images on its nodes, and nothing of ours in it yet; `quick` as `cluster.up` has it."""
     with timetable.step("programs"):
         programs = binaries.ensure("helm", "kind", "kubectl")
     with timetable.step("images"):
         built = images.ensure(*IMAGES, *more_images)
     with timetable.step("kind cluster with the images on its nodes"):
-        state = cluster.up(loaded=built.values())
+        state = cluster.up(loaded=built.values(), quick=quick)
     return Environment(
         api=Api(state.kubeconfig),
         kubeconfig=state.kubeconfig,
@@ -314,18 +314,23 @@ def in_toolbox(environment: Environment, *command: str) -> str:
 
 
 def _toolbox(environment: Environment) -> str:
-    for manifest in load(EXAMPLES / "toolbox.yaml"):
-        manifest["metadata"]["namespace"] = NAMESPACE
-        for container in manifest["spec"]["template"]["spec"]["containers"]:
-            container["image"] = environment.images["ceph"]
-        environment.api.apply(manifest)
+    image = environment.images["ceph"]
+
+    def found() -> list[str]:
+        pods = running(environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"))
+        return [pod["metadata"]["name"] for pod in pods if pod["spec"]["containers"][0]["image"] == image]
 
     def look() -> str:
-        pods = running(environment.api.list("Pod", NAMESPACE, labels="app=rook-ceph-tools"))
-        if not pods:
+        if not (names := found()):
             raise NotYetError("its pod to be ready")
-        return str(pods[0]["metadata"]["name"])
+        return names[0]
 
+    if not found():
+        for manifest in load(EXAMPLES / "toolbox.yaml"):
+            manifest["metadata"]["namespace"] = NAMESPACE
+            for container in manifest["spec"]["template"]["spec"]["containers"]:
+                container["image"] = image
+            environment.api.apply(manifest)
     return eventually("the toolbox", look, deadline=60)
 
 

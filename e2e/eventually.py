@@ -6,6 +6,8 @@ from collections.abc import Callable
 from e2e.progress import say
 
 POLL_SECONDS = 0.25
+"""Between two looks, or as long as the last one took: else those that start processes would keep a machine busy."""
+LONGEST_POLL_SECONDS = 2.0
 PATIENCE = 3.0
 """How many times as long a machine may take that has other things to do. It costs time only where something fails."""
 
@@ -29,6 +31,7 @@ def eventually[T](what: str, look: Callable[[], T], *, deadline: float) -> T:
     end = time.monotonic() + limit
     said = ""
     while True:
+        began = time.monotonic()
         try:
             return look()
         except NotYetError as missing:
@@ -37,4 +40,4 @@ def eventually[T](what: str, look: Callable[[], T], *, deadline: float) -> T:
                 say(f"    waiting for {what}: {said}")
             if time.monotonic() >= end:
                 raise TimeoutError(f"{what} after {limit:g} s: {said}") from missing
-        time.sleep(POLL_SECONDS)
+        time.sleep(min(max(POLL_SECONDS, time.monotonic() - began), LONGEST_POLL_SECONDS))

@@ -19,6 +19,7 @@ from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
+from controller.ceph.bucketclaim import kind as bucketclaim
 from controller.ceph.cephfs import backend as cephfs
 from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
@@ -98,6 +99,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
     zone.register(manager, settings, connections, grounds, Gateways(stores))
     objectuser.register(manager, settings, stores)
+    bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)

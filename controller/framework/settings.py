@@ -15,6 +15,8 @@ class Settings:
         allow_loop_devices: Whether loop devices may become OSDs where a spec names them.
         ceph_timeout: Seconds that a command to a Ceph cluster may take.
         workers: Objects of one kind reconciled at the same time.
+        obc_config_fields: The keys of additionalConfig that ObjectBucketClaims may have.
+        obc_provisioner_prefix: What the provisioner of their StorageClasses may begin with, beside namespaces.
     """
 
     operator_namespace: str
@@ -22,3 +24,5 @@ class Settings:
     allow_loop_devices: bool = False
     ceph_timeout: float = 15.0
     workers: int = 4
+    obc_config_fields: frozenset[str] = frozenset({"maxObjects", "maxSize"})
+    obc_provisioner_prefix: str = ""

@@ -220,23 +220,60 @@ def _parts(value: Any, topology: Topology) -> Iterator[tuple[str, Any, Topology,
             yield element, part, topology.item(), True
 
 
-def _walk(value: Any, topology: Topology, at: Path = ()) -> Iterator[tuple[Path, Any, bool]]:
+def _walk(value: Any, topology: Topology, at: Path = ()) -> list[tuple[Path, Any, bool]]:
     """Path and value of every part of a value, and whether its writer owns the path."""
+    found: list[tuple[Path, Any, bool]] = []
     for element, part, below, own in _parts(value, topology):
         path = (*at, element)
-        if element.startswith("v:") or _is_leaf(part, below):
-            yield path, part, True
+        if _is_end(element, part, below):
+            found.append((path, part, True))
         else:
-            yield path, _NODE, own or not part
-            yield from _walk(part, below, path)
+            found.append((path, _NODE, own or not part))
+            found += _walk(part, below, path)
+    return found
+
+
+def _is_end(element: str, part: Any, topology: Topology) -> bool:
+    """Whether a part has no parts of its own."""
+    return element.startswith("v:") or _is_leaf(part, topology)
 
 
 def _compare(old: JsonObject, new: JsonObject, topology: Topology) -> tuple[frozenset[Path], frozenset[Path]]:
     """Paths whose values were set or changed, and paths that were removed."""
-    before = {path: value for path, value, _ in _walk(_owned_part(old), topology)}
-    after = {path: value for path, value, _ in _walk(_owned_part(new), topology)}
-    changed = {path for path, value in after.items() if path not in before or before[path] != value}
-    return frozenset(changed - {("f:metadata",)}), frozenset(before.keys() - after.keys())
+    changed: set[Path] = set()
+    removed: set[Path] = set()
+    _differ(_owned_part(old), _owned_part(new), topology, (), changed, removed)
+    return frozenset(changed - {("f:metadata",)}), frozenset(removed)
+
+
+def _differ(old: Any, new: Any, topology: Topology, at: Path, changed: set[Path], removed: set[Path]) -> None:
+    """Add the paths in which two values with parts differ; parts that are equal are not looked into."""
+    before = {element: (part, below) for element, part, below, _ in _parts(old, topology)}
+    for element, part, below, _ in _parts(new, topology):
+        path = (*at, element)
+        if element not in before:
+            changed.add(path)
+            _all_parts(element, part, below, path, changed)
+            continue
+        was, _ = before.pop(element)
+        if was == part:
+            continue
+        ended, ends = _is_end(element, was, below), _is_end(element, part, below)
+        if not ended and not ends:
+            _differ(was, part, below, path, changed, removed)
+            continue
+        changed.add(path)
+        _all_parts(element, was, below, path, removed)
+        _all_parts(element, part, below, path, changed)
+    for element, (part, below) in before.items():
+        removed.add((*at, element))
+        _all_parts(element, part, below, (*at, element), removed)
+
+
+def _all_parts(element: str, part: Any, topology: Topology, at: Path, paths: set[Path]) -> None:
+    """Add the paths of all parts of a part."""
+    if not _is_end(element, part, topology):
+        paths.update(path for path, _, _ in _walk(part, topology, at))
 
 
 def _merge(live: Any, wanted: Any, topology: Topology) -> Any:

@@ -137,6 +137,7 @@ class JsonSchema:
 
     schema: JsonObject = field(default_factory=dict)
     root: bool = False
+    _children: dict[str, Topology] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def merge(self) -> Merge:
@@ -156,6 +157,11 @@ class JsonSchema:
 
     def child(self, name: str) -> Topology:
         """The topology of a property."""
+        if name not in self._children:
+            self._children[name] = self._child(name)
+        return self._children[name]
+
+    def _child(self, name: str) -> Topology:
         if self.root and name == "metadata":
             return BuiltIn(OBJECT_META)
         found = self.schema.get("properties", {}).get(name, self.schema.get("additionalProperties"))

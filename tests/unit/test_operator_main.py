@@ -56,3 +56,10 @@ def test_addresses() -> None:
 
 def test_help_names_the_environment_variables() -> None:
     assert "[ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS" in parser({}).format_help()
+
+
+def test_keys_of_claims_to_buckets_are_a_set_that_may_be_empty() -> None:
+    assert parser({}).parse_args([]).obc_config_fields == {"maxObjects", "maxSize"}
+    allowed = "ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS"
+    assert parser({allowed: "bucketPolicy, maxSize"}).parse_args([]).obc_config_fields == {"bucketPolicy", "maxSize"}
+    assert parser({allowed: ","}).parse_args([]).obc_config_fields == frozenset()

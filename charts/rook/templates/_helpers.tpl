@@ -84,7 +84,7 @@ prometheus.io/path: /metrics
 {{/* The values of upstream's chart that are given but not served here, as a JSON list of their paths. */}}
 {{- define "rook.notServed" -}}
 {{- $found := list -}}
-{{- range list "ceph-csi-operator" "currentNamespaceOnly" "customHostnameLabel" "deleteUnusedCrushRules" "disableDeviceHotplug" "discoverDaemonUdev" "enableDiscoveryDaemon" "enableOBCWatchOperatorNamespace" "enforceHostNetwork" "hostpathRequiresPrivileged" "monRunAsRoot" "obcAllowAdditionalConfigFields" "obcProvisionerNamePrefix" "rbacAggregate" "reconcileConcurrentClusters" "scaleDownOperator" -}}
+{{- range list "ceph-csi-operator" "currentNamespaceOnly" "customHostnameLabel" "deleteUnusedCrushRules" "disableDeviceHotplug" "discoverDaemonUdev" "enableDiscoveryDaemon" "enableOBCWatchOperatorNamespace" "enforceHostNetwork" "hostpathRequiresPrivileged" "monRunAsRoot" "rbacAggregate" "reconcileConcurrentClusters" "scaleDownOperator" -}}
   {{- if hasKey $.Values . }}{{ $found = append $found . }}{{ end -}}
 {{- end -}}
 {{- range $name, $_ := .Values.csi -}}

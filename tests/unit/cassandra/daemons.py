@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -161,13 +162,14 @@ class Daemons:
 
     def gossip(self) -> None:
         """Most members hear what is new."""
+        truth = self._truth()
         for process in self.processes.values():
             if process.name not in self.frozen | self.deaf and self.chance.random() < 0.7:
-                self.hear(process)
+                self.hear(process, truth)
 
-    def hear(self, process: Process) -> None:
+    def hear(self, process: Process, truth: Ring | None = None) -> None:
         """A member knows all of the ring."""
-        process.view = self._truth()
+        process.view = truth if truth is not None else self._truth()
         if process.serves and process.volume.host_id in self.ring:
             self.heard |= self.gone.keys()
 
@@ -229,7 +231,7 @@ class Daemons:
         self.ring.pop(host_id, None)
         for key in KEYS:
             if any(key in self.holders.get(h, set()) for h in self.ring):
-                for owner in self._owners(key, set(self.ring)):
+                for owner in self._owners(set(self.ring))[key]:
                     if self.up(owner) is not None:
                         self.holders.setdefault(owner, set()).add(key)
 
@@ -249,13 +251,21 @@ class Daemons:
         if moving and len(modes) > 1:
             self.blame(f"{moving} moves while files are written in {len(modes)} ways")
         self._check_wires()
-        for key in KEYS if self.ring else ():
-            if not any(key in self.holders.get(host_id, set()) for host_id in self.ring):
+        self._check_rows()
+
+    def _check_rows(self) -> None:
+        """No row is lost, and whoever serves has those that it answers for."""
+        ring = set(self.ring)
+        held = {host_id: self.holders.get(host_id, set()) for host_id in ring}
+        serving = {host_id: process for host_id in ring if (process := self.up(host_id)) is not None}
+        anywhere = set().union(*held.values())
+        owners = self._owners(ring)
+        for key in KEYS if ring else ():
+            if key not in anywhere:
                 self.blame(f"row {key} is lost")
-            for host_id in self._owners(key, set(self.ring)):
-                process = self.up(host_id)
-                if process is not None and key not in self.holders.get(host_id, set()):
-                    self.blame(f"{process.name} answers for rows that it does not have")
+            for host_id in owners[key]:
+                if host_id in serving and key not in held[host_id]:
+                    self.blame(f"{serving[host_id].name} answers for rows that it does not have")
 
     def _check_wires(self) -> None:
         """Members hear each other, and trust each other where they speak TLS."""
@@ -325,7 +335,8 @@ class Daemons:
     def _rows(self, place: str, others: set[str]) -> set[int]:
         """The rows that belong to a place in the ring beside the others', of those that anybody has."""
         held = set().union(*(self.holders.get(host_id, set()) for host_id in others))
-        return {key for key in held if place in self._owners(key, {*others, place})}
+        owners = self._owners({*others, place})
+        return {key for key in held if place in owners[key]}
 
     def _joined(self, process: Process) -> None:
         if process.replaces:
@@ -351,7 +362,7 @@ class Daemons:
         if host_id in self.ring:  # its data is with the others: it says that it has left
             rest = set(self.ring) - {host_id}
             for key in self.holders.pop(host_id, set()):
-                for owner in self._owners(key, rest):
+                for owner in self._owners(rest)[key]:
                     self.holders.setdefault(owner, set()).add(key)
             self.gone[host_id] = self.ring.pop(host_id)
             process.volume.bootstrapped, process.busy = False, self.chance.randrange(1, self.slow + 1)
@@ -359,9 +370,10 @@ class Daemons:
         process.volume.left, process.mode = True, Mode.DECOMMISSIONED
         self.end(process, jobs[0], JobState.SUCCEEDED)
 
-    def _owners(self, key: int, hosts: set[str]) -> list[str]:
+    def _owners(self, hosts: set[str]) -> tuple[tuple[str, ...], ...]:
+        """By row the members that have its copies."""
         copies = next(iter(self.keyspaces["shop"].factors.values()))
-        return sorted(hosts, key=lambda host: crc32(f"{key}/{self.tokens.get(host, host)}".encode()))[:copies]
+        return nearest(frozenset((host, self.tokens.get(host, host)) for host in hosts), copies)
 
     def _truth(self) -> Ring:
         known = dict(self.ring)
@@ -389,3 +401,15 @@ class Daemons:
 def leaving_jobs(process: Process) -> list[str]:
     """The jobs by which a member leaves."""
     return [j for j, job in process.jobs.items() if job.state is JobState.RUNNING and j.startswith("decommission")]
+
+
+@lru_cache(1000)
+def nearest(places: frozenset[tuple[str, str]], copies: int) -> tuple[tuple[str, ...], ...]:
+    """By row so many members whose places in the ring are the nearest to it."""
+
+    def distance(key: int, place: str) -> int:
+        return crc32(f"{key}/{place}".encode())
+
+    return tuple(
+        tuple(host for host, _ in sorted(places, key=lambda found: distance(key, found[1]))[:copies]) for key in KEYS
+    )

@@ -30,6 +30,8 @@ from tests.unit.cassandra.world import NAMESPACE, World
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from informers import JsonObject, Resource
+
 CRDS = Path(__file__).parents[3] / "manifests/crds"
 CRD = CRDS / "cassandra.rook.io_clusters.yaml"
 NAME = "store"
@@ -49,6 +51,21 @@ def crds() -> tuple[dict[str, Any], ...]:
     return tuple(
         yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CRDS.glob("cassandra.rook.io_*.yaml"))
     )
+
+
+class Stored:
+    """The server as its world sees it: objects as they are stored, not copies, for the world changes none in place."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._objects = server.storage.objects
+        self.create, self.patch, self.delete = server.create, server.patch, server.delete
+
+    def list(self, resource: Resource, namespace: str = "") -> list[JsonObject]:
+        found = sorted(self._objects((resource.group, resource.plural)).items())
+        return [obj for key, obj in found if key[0] == namespace]
+
+    def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
+        return self._objects((resource.group, resource.plural)).get((namespace, name))
 
 
 class Life:
@@ -148,7 +165,7 @@ async def living(*, seed: int = 0, copies: int = 2, operated: bool = True) -> As
     server = ApiServer(namespaces=(NAMESPACE,))
     for crd in crds():
         server.install(crd)
-    world = World(server, seed=seed, copies=copies)
+    world = World(Stored(server), seed=seed, copies=copies)
     life = Life(server, world)
 
     async def go_on() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from controller.apis.cassandra.cluster import CASSANDRA_4
-from controller.cassandra.access.answers import Job, JobState, Mode
+from controller.cassandra.access.answers import Job, JobState, Mode, Phase
 from controller.framework import tls
 from controller.runtime.kube import CONFIG_MAP, POD, PVC, SECRET, SERVICE, STATEFULSET
 from tests.unit.cassandra.clock import seconds
@@ -105,7 +105,8 @@ class World(Daemons):
         self.kill(name)
 
     def _run(self, process: Process) -> None:
-        if not self.run(process, self._record(process.name)):
+        waits = process.phase is not Phase.RUNNING
+        if not self.run(process, self._record(process.name) if waits else None):
             self.kill(process.name)
 
     def _wire(self, pod: str, template: dict[str, Any]) -> Wire:
@@ -147,8 +148,7 @@ class World(Daemons):
             pod, (template,) = f"{name}-{ordinal}", spec["volumeClaimTemplates"]
             claim = f"{template['metadata']['name']}-{pod}"
             found = self.server.find(PVC, NAMESPACE, claim)
-            running = self.server.find(POD, NAMESPACE, pod)
-            if running is None:
+            if self.server.find(POD, NAMESPACE, pod) is None:
                 if found is None:
                     meta = {"name": claim, "namespace": NAMESPACE, "labels": template["metadata"]["labels"]}
                     claim_spec = {**template["spec"], "storageClassName": "fast"}
@@ -156,8 +156,9 @@ class World(Daemons):
                 self._start(pod, workload, found["metadata"]["uid"])
             if spec.get("podManagementPolicy") != "Parallel" and not self._is_ready(pod):
                 break
+        running = {pod["metadata"]["name"] for pod in self.server.list(POD, NAMESPACE)}
         for ordinal in range(spec["replicas"], 50):
-            if self.server.find(POD, NAMESPACE, f"{name}-{ordinal}") is not None:
+            if f"{name}-{ordinal}" in running:
                 if f"{name}-{ordinal}" in self.processes:
                     self.stop(self.processes[f"{name}-{ordinal}"])
                 self.kill(f"{name}-{ordinal}")

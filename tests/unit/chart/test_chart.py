@@ -151,6 +151,9 @@ def test_operator_values(render: Render, values: dict[str, Any], path: str, expe
         ({}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "false"),
         ({"allowLoopDevices": True}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "true"),
         ({"cephCommandsTimeoutSeconds": "20"}, "ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS", "20"),
+        ({}, "ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS", "maxObjects,maxSize"),
+        ({"obcAllowAdditionalConfigFields": ""}, "ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS", ","),
+        ({"obcProvisionerNamePrefix": "east"}, "ROOK_OBC_PROVISIONER_NAME_PREFIX", "east"),
     ],
 )
 def test_operator_settings(render: Render, values: dict[str, Any], variable: str, expected: str) -> None:
@@ -254,6 +257,24 @@ def test_secrets_are_open_to_the_operator_in_served_namespaces_only(render: Rend
             assert subjects_of(binding) == {("rook-ceph", "rook-ceph-system")}
 
 
+def test_claims_to_buckets_open_secrets_by_name_where_the_values_say_so(render: Render) -> None:
+    def opened(*namespaces: str) -> dict[tuple[str, str], list[Any]]:
+        rendered = render(clusterNamespaces=["served"], **{"bucketClaims.namespaces": list(namespaces)})
+        return {
+            (role["kind"], role["metadata"].get("namespace", "")): role["rules"]
+            for kind in ("Role", "ClusterRole")
+            for role in rendered.of_kind(kind)
+            if role["metadata"]["name"] == "rook-ceph-rook-bucket-secrets"
+        }
+
+    by_name = [
+        {"apiGroups": [""], "resources": ["secrets", "configmaps"], "verbs": ["get", "create", "patch", "delete"]}
+    ]
+    assert opened() == opened("served") == {}
+    assert opened("app", "served") == {("Role", "app"): by_name}
+    assert opened("app", "*") == {("ClusterRole", ""): by_name}
+
+
 def test_leases_are_the_operators_in_its_own_namespace_only(render: Render) -> None:
     rendered = render(clusterNamespaces=["one"])
     holders = [
@@ -327,14 +348,14 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
     assert set(served.split(",")) == set(drivers)
-    for name, spec in drivers.items():
+    for spec in drivers.values():
         assert spec == {
             "attachRequired": True,
             "podInfoOnMount": False,
             "fsGroupPolicy": "File",
             "seLinuxMount": False,
             "volumeLifecycleModes": ["Persistent"],
-            **({"storageCapacity": True} if name.endswith(".rbd.csi.ceph.com") else {}),
+            "storageCapacity": True,
         }
 
 

@@ -62,6 +62,20 @@ def test_the_kubelet_is_told_to_bear_with_cgroup_v1_only_where_there_is_one() ->
     assert json.loads(patches[0])["failCgroupV1"] is False
 
 
+@pytest.mark.parametrize("cgroup_v1", [True, False])
+def test_the_kubelet_of_a_quick_cluster_looks_more_often_and_the_state_says_so(cgroup_v1: bool) -> None:
+    planned = cluster.planned("rook", "node:1", workers=1, disks_per_worker=1, quick=True)
+    patches = cluster.kind_config(planned, artifacts=Path("/cache"), cgroup_v1=cgroup_v1)["kubeadmConfigPatches"]
+    assert isinstance(patches, list)
+    kubelet = json.loads(patches[0])
+    assert kubelet["nodeStatusUpdateFrequency"] == "1s"
+    assert ("failCgroupV1" in kubelet) is cgroup_v1
+    cluster.write(planned)
+    found = cluster.read("rook")
+    assert found is not None
+    assert found.quick
+
+
 def test_only_nodes_whose_condition_says_so_are_ready() -> None:
     listed = {
         "items": [

@@ -51,6 +51,7 @@ SERVICE = ("http://rook-ceph-rgw-s.rook-ceph.svc:80",)
 STORES = (a_store(),)
 RULE = Rule("default", "host", "")
 IN_SYNC = Replication(metadata=SyncStatus(source="a", state=CAUGHT_UP))
+CODED = {"erasureCoded": {"dataChunks": 2, "codingChunks": 1}}
 CONSENT = {PROMOTE_ANNOTATION: "a@2"}
 
 

@@ -1,0 +1,288 @@
+"""How the actions of a claim's plan are carried out: by the Admin Ops API, and by S3 as the bucket's owner.
+
+Whatever destroys data asks again at that moment: the API server whether the claim is still to go and what its
+ObjectBucket says, and the store whose the bucket is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
+from controller.ceph.access.threads import Lane
+from controller.ceph.bucketclaim import calls
+from controller.ceph.bucketclaim.actions import (
+    AddKey,
+    CreateBucket,
+    LimitUser,
+    LinkBucket,
+    LockOut,
+    MakeUser,
+    NameBucket,
+    NoteBucket,
+    PurgeBucket,
+    Release,
+    RemoveBucket,
+    RemoveKey,
+    RemoveUser,
+    SetBucketQuota,
+    SetLifecycle,
+    SetPolicy,
+    SetUserQuota,
+    WriteSecret,
+)
+from controller.ceph.bucketclaim.deletion import is_stale
+from controller.ceph.bucketclaim.objects import CLAIM, FINALIZER, belongs, key_secret, record_of
+from controller.ceph.bucketclaim.s3 import S3Bucket
+from controller.ceph.bucketclaim.spec import DELETE, bucket_object_name, key_id
+from controller.framework import children
+from controller.framework.consent import FORCE_ANNOTATION, NoConsentError, read_deleted
+from controller.framework.deletion import delete_protected
+from controller.framework.plan import UnderWayError
+from controller.runtime import resource_of
+from controller.runtime.kube import SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from controller.ceph.access.threads import Threads
+    from controller.ceph.bucketclaim.calls import Bucket, Key, User
+    from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.stores import Stores, Way
+    from controller.framework.plan import Handler
+    from controller.runtime.apply import Applier
+    from informers import Client, Informer
+
+CLAIMS, BUCKETS = resource_of(OBJECT_BUCKET_CLAIM), resource_of(OBJECT_BUCKET)
+PURGE = 40.0
+"""Seconds for which a bucket is emptied at a time. What is left is for the next look."""
+SLOW = 55.0
+"""Seconds that requests of one action may take."""
+MERGE = "application/merge-patch+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What actions are carried out with.
+
+    Attributes:
+        client: The API server.
+        applier: Writes objects.
+        buckets: The cache of ObjectBuckets.
+        stores: Ways to object stores.
+        threads: Where S3 is asked.
+        clock: Seconds since the epoch.
+    """
+
+    client: Client
+    applier: Applier
+    buckets: Informer[ObjectBucket]
+    stores: Stores
+    threads: Threads
+    clock: Callable[[], float]
+
+
+class Acts:
+    """Carries out the actions of one claim's plan.
+
+    Args:
+        claim: The claim.
+        tools: What with.
+        way: To its object store.
+    """
+
+    def __init__(self, claim: ObjectBucketClaim, tools: Tools, way: Way | None) -> None:
+        self._claim, self._tools, self._way = claim, tools, way
+
+    def handlers(self) -> dict[type, Handler]:
+        """How each action is carried out."""
+        own: dict[type, Handler] = {
+            NoteBucket: self._note,
+            MakeUser: self._make_user,
+            LimitUser: self._limit_user,
+            CreateBucket: self._create,
+            LinkBucket: self._link,
+            SetUserQuota: self._user_quota,
+            SetBucketQuota: self._bucket_quota,
+            SetPolicy: self._policy,
+            SetLifecycle: self._lifecycle,
+            AddKey: self._add_key,
+            RemoveKey: self._remove_key,
+            WriteSecret: self._write_secret,
+            NameBucket: self._name,
+            PurgeBucket: self._purge,
+            RemoveBucket: self._remove_bucket,
+            LockOut: self._lock_out,
+            RemoveUser: self._remove_user,
+            Release: self._release,
+        }
+        tools = self._tools
+        return {**children.handlers(tools.applier, tools.client, (tools.buckets,)), **own}
+
+    @property
+    def _admin(self) -> Admin:
+        if self._way is None or self._way.admin is None:
+            raise ConnectionError("the object store cannot be asked any more")
+        return self._way.admin
+
+    async def _note(self, action: NoteBucket) -> None:
+        await self._tools.applier.apply(action.obj, informer=self._tools.buckets)
+        if action.bound:
+            name = action.obj["metadata"]["name"]
+            found = await self._tools.client.get(BUCKETS, "", name)
+            status, uid = {"phase": "Bound"}, found["metadata"]["uid"]
+            await self._tools.applier.apply_status(BUCKETS, "", name, status, uid=uid)
+
+    async def _make_user(self, action: MakeUser) -> None:
+        if await calls.find_user(self._admin, action.uid) is None:
+            await calls.make_user(self._admin, action.uid, max_buckets=action.max_buckets)
+
+    async def _limit_user(self, action: LimitUser) -> None:
+        await calls.limit_user(self._admin, action.uid, max_buckets=action.max_buckets)
+
+    async def _create(self, action: CreateBucket) -> None:
+        if await calls.find_bucket(self._admin, action.bucket) is None:
+            bucket = await self._as(action.uid, action.bucket)
+            await self._run(bucket.create)
+
+    async def _link(self, action: LinkBucket) -> None:
+        found = await self._owned(action.bucket, action.owner)
+        await calls.link_bucket(self._admin, action.uid, found, action.bucket)
+
+    async def _user_quota(self, action: SetUserQuota) -> None:
+        await calls.set_user_quota(self._admin, action.uid, action.quota)
+
+    async def _bucket_quota(self, action: SetBucketQuota) -> None:
+        found = await self._found(action.bucket)
+        await calls.set_bucket_quota(self._admin, found.owner, action.bucket, action.quota)
+
+    async def _policy(self, action: SetPolicy) -> None:
+        bucket = await self._as_owner(action.bucket)
+        await self._run(partial(bucket.set_policy, action.policy))
+
+    async def _lifecycle(self, action: SetLifecycle) -> None:
+        bucket = await self._as_owner(action.bucket)
+        await self._run(partial(bucket.set_lifecycle, action.lifecycle))
+
+    async def _add_key(self, action: AddKey) -> None:
+        await calls.add_key(self._admin, action.uid, action.access)
+
+    async def _remove_key(self, action: RemoveKey) -> None:
+        for key in (await self._user(action.uid)).keys:
+            if key.fingerprint == action.key:
+                await calls.remove_key(self._admin, action.uid, key.access)
+
+    async def _write_secret(self, action: WriteSecret) -> None:
+        record, user = action.record, await self._user(action.uid)
+        if not user.keys and not record.owner:
+            await calls.add_key(self._admin, action.uid, key_id(self._claim.metadata.uid, record.rotation))
+            user = await self._user(action.uid)
+        keys = [key for key in user.keys if key.fingerprint != record.previous]
+        key = next((key for key in keys if key.fingerprint == action.key), None) or _first(keys, action.uid)
+        meta = self._claim.metadata
+        found = await self._tools.client.find(SECRET, meta.namespace, meta.name)
+        version = ""
+        if found is not None:
+            if all(owner["uid"] != meta.uid for owner in found["metadata"].get("ownerReferences", ())):
+                raise NoConsentError(f"Secret {meta.name} is not of ObjectBucketClaim {meta.name}: it stays as it is")
+            version = found["metadata"]["resourceVersion"]
+        await self._tools.applier.apply(key_secret(self._claim, record, key), version=version)
+
+    async def _name(self, action: NameBucket) -> None:
+        meta = self._claim.metadata
+        body = {"metadata": {"uid": meta.uid}, "spec": dict(action.fields)}
+        await self._tools.client.patch(CLAIMS, meta.namespace, meta.name, body, content_type=MERGE)
+
+    async def _purge(self, action: PurgeBucket) -> None:
+        if not await self._consented(action, purges=True):
+            return
+        bucket = await self._as(action.owner, action.bucket)
+        if not await self._run(partial(bucket.purge, PURGE)):
+            found = await calls.find_bucket(self._admin, action.bucket)
+            left = found.objects if found is not None else 0
+            raise UnderWayError(f"{left} objects in bucket {action.bucket} to be deleted")
+
+    async def _remove_bucket(self, action: RemoveBucket) -> None:
+        if await self._consented(action, purges=False):
+            await calls.remove_bucket(self._admin, action.bucket)
+
+    async def _lock_out(self, action: LockOut) -> None:
+        await read_deleted(self._tools.client, CLAIMS, self._claim)
+        await calls.add_key(self._admin, action.uid, action.access)
+        for key in (await self._user(action.uid)).keys:
+            if key.access != action.access:
+                await calls.remove_key(self._admin, action.uid, key.access)
+
+    async def _remove_user(self, action: RemoveUser) -> None:
+        await calls.remove_user(self._admin, action.uid)
+
+    async def _release(self, action: Release) -> None:
+        await read_deleted(self._tools.client, CLAIMS, self._claim)
+        await delete_protected(
+            self._tools.client, action.resource, action.namespace, action.name, action.uid, finalizer=FINALIZER
+        )
+
+    async def _consented(self, action: PurgeBucket | RemoveBucket, *, purges: bool) -> bool:
+        """Whether the bucket is there, and goes with its claim, as the API server and the store say now.
+
+        Raises:
+            NoConsentError: It does not.
+        """
+        claim = msgspec.convert(await read_deleted(self._tools.client, CLAIMS, self._claim), ObjectBucketClaim)
+        name = bucket_object_name(claim)
+        noted = msgspec.convert(await self._tools.client.get(BUCKETS, "", name), ObjectBucket)
+        record = record_of(noted)
+        if not belongs(noted, claim) or record.bucket != action.bucket or record.origin != CLAIM:
+            raise NoConsentError(f"ObjectBucket {name} is not of a bucket {action.bucket} that was made for the claim")
+        if record.reclaim != DELETE:
+            raise NoConsentError(f"ObjectBucket {name} has reclaimPolicy {record.reclaim}: the bucket stays")
+        if purges and is_stale(claim.metadata, self._tools.clock()):
+            raise NoConsentError(
+                f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"'
+            )
+        found = await calls.find_bucket(self._admin, action.bucket)
+        if found is None:
+            return False
+        if (found.id, found.owner) != (action.id, action.owner):
+            raise NoConsentError(f"bucket {action.bucket} is now {found.id} of user {found.owner}: it stays as it is")
+        return True
+
+    async def _found(self, name: str) -> Bucket:
+        found = await calls.find_bucket(self._admin, name)
+        if found is None:
+            raise LookupError(f"bucket {name} is not there any more")
+        return found
+
+    async def _owned(self, name: str, owner: str) -> Bucket:
+        found = await self._found(name)
+        if found.owner != owner:
+            raise NoConsentError(f"bucket {name} is of user {found.owner} now, and no longer of {owner}")
+        return found
+
+    async def _user(self, uid: str) -> User:
+        user = await calls.find_user(self._admin, uid)
+        if user is None:
+            raise LookupError(f"user {uid} is not there any more")
+        return user
+
+    async def _as_owner(self, name: str) -> S3Bucket:
+        return await self._as((await self._found(name)).owner, name)
+
+    async def _as(self, uid: str, bucket: str) -> S3Bucket:
+        """A bucket as a user sees it."""
+        key = _first((await self._user(uid)).keys, uid)
+        assert self._way is not None  # noqa: S101  there is a user only where there is a way
+        return S3Bucket(partial(self._tools.stores.s3, self._way, key.access, key.secret), bucket)
+
+    async def _run[T](self, function: Callable[[], T]) -> T:
+        return await self._tools.threads.run(Lane.GATEWAYS, function, seconds=SLOW)
+
+
+def _first(keys: tuple[Key, ...] | list[Key], uid: str) -> Key:
+    if not keys:
+        raise LookupError(f"user {uid} has no key for S3: give it one")
+    return keys[0]
