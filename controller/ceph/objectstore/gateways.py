@@ -141,7 +141,8 @@ def old_keys(store: CephObjectStore, seen: StoreObservation, used: frozenset[str
 def keys_of(store: CephObjectStore, seen: StoreObservation) -> dict[str, JsonObject]:
     """The Secrets with keys of a store's gateways, by the gateway's id."""
     name = store.metadata.name
-    start, found = f"{APP}-{name}-", dict[str, JsonObject]()
+    start = f"{APP}-{name}-"
+    found: dict[str, JsonObject] = {}
     for secret_name in (known for kind, known in seen.live if kind == SECRET.kind and known.startswith(start)):
         secret = seen.live[SECRET.kind, secret_name]
         own = secret["metadata"].get("labels") or {}

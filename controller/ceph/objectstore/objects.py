@@ -232,7 +232,9 @@ def _mount_files(store: CephObjectStore, pod: JsonObject, *, separate_key: bool)
         volumes.append({"name": f"additional-{index}", **files.volume_source})
         mounts.append({"name": f"additional-{index}", "mountPath": f"{FILES_DIR}/{files.sub_path}", "readOnly": True})
     pod["volumes"] += volumes
-    pod["containers"][0]["volumeMounts"] += mounts
+    container = pod["containers"][0]
+    # The container that gives directories to user ceph has a list of its own.
+    container["volumeMounts"] = [*container["volumeMounts"], *mounts]
 
 
 def _probes(store: CephObjectStore, context: Context) -> JsonObject:
