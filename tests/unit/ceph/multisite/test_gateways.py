@@ -32,13 +32,11 @@ class Gateway:
             raise AdminError(0, "Unreachable")
         return {**ANSWER, "realm_epoch": self.epoch}
 
-    put = post = delete = get
-
 
 class FakeStores:
     """Ways to the store of the zone, and to the gateways of others by their URL."""
 
-    def __init__(self, own: Gateway | None, **others: Gateway) -> None:
+    def __init__(self, own: Any, **others: Gateway) -> None:
         self.own, self.others = own, {f"http://{name}:80": gateway for name, gateway in others.items()}
 
     def reach(self, namespace: str, name: str) -> Way:
@@ -69,7 +67,8 @@ STORES = (a_store(),)
 
 
 def ways(own: Gateway | None = None, **others: Gateway) -> Any:
-    return Gateways(FakeStores(own or Gateway(), **others))  # type: ignore[arg-type]
+    stores: Any = FakeStores(own or Gateway(), **others)
+    return Gateways(stores)
 
 
 class TestPeriod:

@@ -66,10 +66,9 @@ def data_status(markers: dict[int, str], state: str = "incremental-sync") -> Any
 class FakeAdmin:
     """A gateway with a log: the end of each shard, and the time of its first entry that has not been applied."""
 
-    def __init__(self, status: Any = None, ends: dict[int, str] | None = None, error: AdminError | None = None) -> None:
-        self.status, self.ends, self.error = status, ends or {}, error
+    def __init__(self, status: Any, ends: dict[int, str] | None, error: AdminError | None, *, hangs: bool) -> None:
+        self.status, self.ends, self.error, self.hangs = status, ends or {}, error, hangs
         self.asked: list[dict[str, Any]] = []
-        self.hangs = False
 
     async def get(self, path: str, /, **query: Any) -> Any:
         assert path == "log"
@@ -86,7 +85,12 @@ class FakeAdmin:
         entries = [{"id": "x", "timestamp": f"2026-11-30T18:00:4{shard}.978361856Z"}]
         return {"marker": "", "truncated": False, "entries": entries}
 
-    put = post = delete = get
+
+def gateway(
+    status: Any = None, ends: dict[int, str] | None = None, error: AdminError | None = None, *, hangs: bool = False
+) -> Any:
+    """A gateway, as far as these tests ask one."""
+    return FakeAdmin(status, ends, error, hangs=hangs)
 
 
 class TestPeriod:
@@ -129,47 +133,46 @@ def test_which_parts_are_behind() -> None:
 
 class TestMetadata:
     async def test_has_all(self) -> None:
-        own, master = FakeAdmin(meta_status({0: "1_5", 1: ""})), FakeAdmin(ends={0: "1_5"})
+        own, master = gateway(meta_status({0: "1_5", 1: ""})), gateway(ends={0: "1_5"})
         found = await metadata(own, master, "a", PERIOD)
         assert (found.state, found.source, found.behind_shards, found.oldest) == (CAUGHT_UP, "a", 0, "")
         assert {query["period"] for query in master.asked} == {"p4"}
 
     async def test_is_behind_and_tells_since_when(self) -> None:
-        own, master = FakeAdmin(meta_status({0: "1_5", 1: ""})), FakeAdmin(ends={0: "1_6", 1: "1_1"})
+        own, master = gateway(meta_status({0: "1_5", 1: ""})), gateway(ends={0: "1_6", 1: "1_1"})
         found = await metadata(own, master, "a", PERIOD)
         assert (found.state, found.behind_shards, found.oldest) == (BEHIND, 2, "2026-11-30T18:00:40Z")
 
     async def test_copies_all_first(self) -> None:
-        own, master = FakeAdmin(meta_status({0: ""}, state=0)), FakeAdmin()
+        own, master = gateway(meta_status({0: ""}, state=0)), gateway()
         assert (await metadata(own, master, "a", PERIOD)).state == FULL
 
     async def test_goes_by_an_earlier_period(self) -> None:
-        own, master = FakeAdmin(meta_status({0: ""}, period="p3")), FakeAdmin()
+        own, master = gateway(meta_status({0: ""}, period="p3")), gateway()
         found = await metadata(own, master, "a", PERIOD)
         assert (found.state, found.message) == (BEHIND, "it has not got as far as the realm's present period")
         assert master.asked == []
 
     async def test_has_not_begun(self) -> None:
-        found = await metadata(FakeAdmin(meta_status({}, status="init")), FakeAdmin(), "a", PERIOD)
+        found = await metadata(gateway(meta_status({}, status="init")), gateway(), "a", PERIOD)
         assert found.state == NOT_STARTED
 
     async def test_few_of_many_parts_are_listed(self) -> None:
-        own = FakeAdmin(meta_status(dict.fromkeys(range(64), "")))
-        master = FakeAdmin(ends=dict.fromkeys(range(64), "1_1"))
+        own = gateway(meta_status(dict.fromkeys(range(64), "")))
+        master = gateway(ends=dict.fromkeys(range(64), "1_1"))
         assert (await metadata(own, master, "a", PERIOD)).behind_shards == 64
         assert sum("marker" in query for query in master.asked) == MOST_LISTED
 
     async def test_one_that_does_not_answer_is_asked_once(self) -> None:
-        gone = FakeAdmin(error=AdminError(0, "Unreachable", "http://a:80: refused"))
-        own = FakeAdmin(meta_status(dict.fromkeys(range(64), "")))
+        gone = gateway(error=AdminError(0, "Unreachable", "http://a:80: refused"))
+        own = gateway(meta_status(dict.fromkeys(range(64), "")))
         found = await metadata(own, gone, "a", PERIOD)
         assert (found.state, found.message) == (UNKNOWN, "Unreachable: http://a:80: refused")
         assert len(gone.asked) == 1
 
     @virtual_time
     async def test_one_that_hangs_is_waited_for_no_longer(self) -> None:
-        own, master = FakeAdmin(meta_status({0: ""})), FakeAdmin()
-        master.hangs = True
+        own, master = gateway(meta_status({0: ""})), gateway(hangs=True)
         found = await metadata(own, master, "a", PERIOD)
         assert (found.state, found.message) == (
             UNKNOWN,
@@ -178,7 +181,7 @@ class TestMetadata:
 
 
 async def test_objects_of_a_source() -> None:
-    own, source = FakeAdmin(data_status({0: "", 72: "0:5"})), FakeAdmin(ends={72: "0:6"})
+    own, source = gateway(data_status({0: "", 72: "0:5"})), gateway(ends={72: "0:6"})
     found = await data(own, source, SOURCE)
     assert (found.source, found.state, found.behind_shards) == ("a", BEHIND, 1)
     assert own.asked == [{"type": "data", "status": "", "source-zone": "id-a"}]

@@ -35,7 +35,7 @@ from controller.ceph.zone.spec import (
 )
 from controller.ceph.zone.status import show
 from controller.framework.consent import NoConsentError
-from controller.framework.jobs import Attempt, Phase
+from controller.framework.jobs import Attempt, Phase, RunJob
 from controller.framework.kind import Look
 from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
@@ -108,8 +108,9 @@ class TestPlan:
         assert missing[-1] == f"its pools: {', '.join(names)}"
 
     def test_then_it_is_made_in_its_zone_group(self) -> None:
-        (step,) = analyze(a_zone(), seen(exists=False), "rook:1").steps
-        spec = step.action.job["spec"]["template"]["spec"]  # type: ignore[union-attr]
+        (action,) = (step.action for step in analyze(a_zone(), seen(exists=False), "rook:1").steps)
+        assert isinstance(action, RunJob)
+        spec = action.job["spec"]["template"]["spec"]
         assert spec["containers"][0]["command"][-1] == "zone"
         assert {"name": "credentials", "secret": {"secretName": "r-keys"}} in spec["volumes"]
 
@@ -352,7 +353,8 @@ class TestDeletion:
         assert state is not None
         found["b.rgw.log"] = replace(found["b.rgw.log"], state=replace(state, applications=frozenset({"rgw", "x"})))
         steps = analyze(zone, seen(zone, pools=found, exists=False), "rook:1").steps
-        names = [pool.pool for pool in steps[0].action.pools]  # type: ignore[union-attr]
+        assert isinstance(steps[0].action, RemovePools)
+        names = [pool.pool for pool in steps[0].action.pools]
         assert ".rgw.root" not in names
         assert "b.rgw.log" not in names
         assert len(names) == 6
