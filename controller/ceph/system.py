@@ -28,6 +28,7 @@ from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.multisite.gateways import Gateways
 from controller.ceph.multisite.ground import Caches as MultisiteCaches
 from controller.ceph.multisite.ground import Grounds
@@ -41,6 +42,7 @@ from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.realm import kind as realm
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
@@ -74,7 +76,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
     of_objects = (objectstore, realm, zonegroup, zone)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *of_objects)
+    mirrors = (rbdmirror, fsmirror)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *mirrors, *of_objects)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -90,8 +93,10 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    rbdmirror.register(manager, settings, connections)
+    fsmirror.register(manager, settings, connections)
+    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
     zones = KnownZones(informers.informer(ZONES, CephObjectZone), informers.informer(ZONE_GROUPS, CephObjectZoneGroup))
-    of_store = (objectuser.of_store(informers),)
     objectstore.register(manager, settings, connections, stores, zones=zones, dependents=of_store)
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     grounds = Grounds(MultisiteCaches(informers), clusters, connections, manager.applier)

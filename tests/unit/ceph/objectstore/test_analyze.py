@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.ceph.access.config import SetConfig, UnsetConfig
+from controller.ceph.access.config import ConfigState, SetConfig, UnsetConfig
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.objectstore.act import CreateAdminKeys, RemoveUser, StopGateway
 from controller.ceph.objectstore.analyze import AT_REST, WHILE_WAITING, analyze, kept
@@ -85,7 +85,7 @@ class TestCreation:
 
     def test_a_zone_is_made_once_pools_and_keys_are_there(self) -> None:
         store = a_store()
-        seen = running(store, setup=Run(), deployments={}, config=stores.ConfigState())
+        seen = running(store, setup=Run(), deployments={}, config=ConfigState())
 
         (action,) = acts(analyze(store, seen).steps, RunJob)
         assert isinstance(action, RunJob)
