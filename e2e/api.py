@@ -36,6 +36,7 @@ PATHS = {
     "CephCluster": (_CEPH, "cephclusters"),
     "CephFilesystem": (_CEPH, "cephfilesystems"),
     "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),
+    "CephNFS": (_CEPH, "cephnfses"),
     "CephObjectRealm": (_CEPH, "cephobjectrealms"),
     "CephObjectStore": (_CEPH, "cephobjectstores"),
     "CephObjectStoreUser": (_CEPH, "cephobjectstoreusers"),

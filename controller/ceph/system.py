@@ -26,6 +26,8 @@ from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
+from controller.ceph.exports import backend as exports
+from controller.ceph.exports.volumes import SUFFIX as NFS_SUFFIX
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.fsmirror import kind as fsmirror
@@ -62,7 +64,11 @@ if TYPE_CHECKING:
     from controller.volumes.system import VolumeControllers
 
 
-CSI_DRIVERS: Mapping[str, Capabilities] = {RBD_SUFFIX: rbd.CAPABILITIES, CEPHFS_SUFFIX: cephfs.CAPABILITIES}
+CSI_DRIVERS: Mapping[str, Capabilities] = {
+    RBD_SUFFIX: rbd.CAPABILITIES,
+    CEPHFS_SUFFIX: cephfs.CAPABILITIES,
+    NFS_SUFFIX: exports.CAPABILITIES,
+}
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
 
 
@@ -109,6 +115,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)
+    exports.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:
         try:
