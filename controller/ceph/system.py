@@ -37,6 +37,8 @@ from controller.ceph.multisite.ground import Grounds
 from controller.ceph.multisite.zones import KnownZones
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.notification import kind as notification
+from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
@@ -48,6 +50,7 @@ from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.realm import kind as realm
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
+from controller.ceph.topic import kind as topic
 from controller.ceph.zone import kind as zone
 from controller.ceph.zone.act import ZONES
 from controller.ceph.zonegroup import kind as zonegroup
@@ -101,7 +104,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     client.register(manager, settings, connections)
     rbdmirror.register(manager, settings, connections)
     fsmirror.register(manager, settings, connections)
-    of_store = (objectuser.of_store(informers), bucketclaim.of_store(informers))
+    of_store = (objectuser.of_store(informers), objectaccount.of_store(informers), bucketclaim.of_store(informers))
     zones = KnownZones(informers.informer(ZONES, CephObjectZone), informers.informer(ZONE_GROUPS, CephObjectZoneGroup))
     objectstore.register(manager, settings, connections, stores, zones=zones, dependents=of_store)
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
@@ -110,6 +113,9 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
     zone.register(manager, settings, connections, grounds, Gateways(stores))
     objectuser.register(manager, settings, stores)
+    topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
+    notification.register(manager, settings, stores)
+    objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
