@@ -1,7 +1,8 @@
 """Kubernetes' own storage suite (External.Storage) against our volumes on the kind cluster: `make conformance`.
 
 It takes long, and is no part of `make test`. The suite is that of the Kubernetes that the cluster runs. What it found
-is printed test by test, and written into docs/conformance.md.
+is printed test by test. Reports are kept until the whole suite runs anew; the newest result of each test
+is written into docs/conformance.md.
 """
 
 import argparse
@@ -35,6 +36,9 @@ STANDINS = {"agnhost": AGNHOST, "busybox": SHELL, "glibc-dns-testing": SHELL, "n
 SKIP = r"\[Disruptive\]|\[Feature:Windows\]|\[Feature:volumegroupsnapshot\]"
 """Tests of what is not tested here: those that restart the kubelets of nodes, Windows, and groups of snapshots."""
 
+WHOLE = "junit.xml"
+"""The report of the last run of the whole suite, in the cache."""
+
 RUN_SECONDS = 6 * 3600
 _NAME = re.compile(
     r"\[It\] External Storage \[Driver: (?P<driver>[^]]+)\] \[Testpattern: (?P<pattern>[^]]+)\] (?P<test>.*)"
@@ -65,7 +69,7 @@ class Row:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Brings up the cluster, runs the suite, and tells what it found; the process's exit code."""
     parser = argparse.ArgumentParser(prog="python -m e2e.conformance", description=__doc__)
-    parser.add_argument("--focus", default="", help="a regular expression of names: only those tests; the page stays")
+    parser.add_argument("--focus", default="", help="a regular expression of names: only those tests")
     parser.add_argument("--processes", type=int, default=4, help="tests at the same time (default: %(default)s)")
     given = parser.parse_args(arguments)
     timetable = Timetable()
@@ -75,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = rows_of(read(report))
     print(table(rows))
     print(timetable)
-    if not given.focus:
-        PAGE.write_text(rewritten(PAGE.read_text(), section(rows)))
+    if newest := merged(rows_of(read(kept)) for kept in keep(report, whole=not given.focus)):
+        PAGE.write_text(rewritten(PAGE.read_text(), section(newest)))
     return 1 if any(row.state == "failed" for row in rows) else 0
 
 
@@ -119,8 +123,6 @@ def run(environment: Environment, focus: str, processes: int) -> bytes:
     """Runs the suite, and returns its report; its output goes to the terminal."""
     programs = binaries.ensure(*PROGRAMS)
     drivers = sorted(DRIVERS.glob("*.yaml"))
-    logs = store.root() / "conformance"
-    logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rook-conformance-") as scratch:
         command: list[str | Path] = [
             programs / "ginkgo",
@@ -143,10 +145,34 @@ def run(environment: Environment, focus: str, processes: int) -> bytes:
         report = Path(scratch) / "junit.xml"
         if not report.exists():
             raise RuntimeError(f"the suite ended with {done.returncode} and left no report")
-        content = report.read_bytes()
-    (logs / "junit.xml").write_bytes(content)
-    say(f"    the report is in {logs / 'junit.xml'}")
-    return content
+        return report.read_bytes()
+
+
+def keep(report: bytes, *, whole: bool) -> list[bytes]:
+    """Keeps a report; all that count, the oldest first: of the whole suite, once there is one, and of parts since.
+
+    Args:
+        report: What the suite has left.
+        whole: Whether it is of the whole suite, and what was found before counts no more.
+    """
+    kept = store.root() / "conformance"
+    kept.mkdir(parents=True, exist_ok=True)
+    parts = sorted(kept.glob("part-*.xml"))
+    path = kept / (WHOLE if whole else f"part-{len(parts):04}.xml")
+    path.write_bytes(report)
+    say(f"    the report is in {path}")
+    if whole:
+        for part in parts:
+            part.unlink()
+    if not (kept / WHOLE).exists():
+        return []
+    return [file.read_bytes() for file in (kept / WHOLE, *sorted(kept.glob("part-*.xml")))]
+
+
+def merged(reports: Iterable[Sequence[Row]]) -> list[Row]:
+    """The newest result of each test; later reports are newer. Pure."""
+    newest = {(row.driver, row.suite, row.pattern, row.test): row for rows in reports for row in rows}
+    return [newest[test] for test in sorted(newest)]
 
 
 def rows_of(results: Results) -> list[Row]:

@@ -26,6 +26,7 @@ from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
+from controller.ceph.fsmirror import kind as fsmirror
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.objectuser import kind as objectuser
@@ -34,6 +35,7 @@ from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
+from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
 from controller.runtime import resource_of
@@ -61,7 +63,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -77,6 +79,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     filesystem.register(manager, settings, connections, dependents=users)
     subvolumegroup.register(manager, settings, connections)
     client.register(manager, settings, connections)
+    rbdmirror.register(manager, settings, connections)
+    fsmirror.register(manager, settings, connections)
     objectuser.register(manager, settings, stores)
     bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))

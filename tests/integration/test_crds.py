@@ -66,9 +66,10 @@ async def install(server: ApiServer) -> None:
 
 
 async def wait_served(client: Client, kind: Kind) -> None:
+    found = resource(kind)
     while True:
         try:
-            await client.request("GET", resource(kind).path(NAMESPACE))
+            await client.request("GET", found.path(NAMESPACE if found.namespaced else ""))
         except ApiError as error:
             if not error.is_not_found:
                 raise

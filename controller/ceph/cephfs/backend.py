@@ -9,6 +9,7 @@ import anyio
 from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
 from controller.ceph.cephfs import removal, sessions, subvolumes
 from controller.ceph.cephfs.calls import Calls, FilesystemMissingError, told
+from controller.ceph.cephfs.rooms import CephfsRooms
 from controller.ceph.cephfs.snapshots import CephfsSnapshots
 from controller.ceph.cephfs.volumes import SUFFIX, IncompleteError, check, describe, named, place_of, subvolume_of
 from controller.ceph.csi.drivers import Drivers, claims_of, fence, served
@@ -38,6 +39,7 @@ CAPABILITIES = Capabilities(
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
     shows_snapshots=True,
     shared=True,
+    knows_room=True,
 )
 """What subvolumes can be: directories that any number of nodes may write to."""
 
@@ -61,6 +63,7 @@ class CephfsBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        rooms: How much fits.
     """
 
     name = "cephfs"
@@ -80,6 +83,7 @@ class CephfsBackend:
         self._filesystems = filesystems
         self._calls = Calls(connections, self._drivers)
         self.snapshots = CephfsSnapshots(self._calls)
+        self.rooms = CephfsRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
 
     def knows(self, driver: str) -> bool:
         """By the end of its name."""
@@ -117,6 +121,8 @@ class CephfsBackend:
         Volumes that nobody writes to show a snapshot as it is, unless the class says otherwise.
         """
         volume, source = wanted.volume, wanted.source
+        if source is not None:
+            self.snapshots.wait_for_turn(volume)
         cluster, state = await self._asked(volume)
         subvolume, namespace = subvolume_of(volume), volume.attributes["clusterID"]
         filesystem = self._filesystems.get(namespace, subvolume.filesystem)
@@ -124,11 +130,11 @@ class CephfsBackend:
             raise BackendError(f"CephFilesystem {namespace}/{subvolume.filesystem} is being deleted")
         name = handle(namespace, state.fscid, subvolume.name[-36:])
         if source is not None and source.is_snapshot and wanted.read_only and _may_show(wanted):
-            shown = await self.snapshots.show(volume, source)
+            shown = await self.snapshots.show(cluster, volume, source)
             if shown is not None:
                 return Created(handle=name, size=wanted.size, attributes=shown)
         if source is not None:
-            found = await self.snapshots.make(wanted, source)
+            found = await self.snapshots.make(cluster, wanted, source)
         else:
             with told(named(volume)):
                 found = await subvolumes.make(cluster, subvolume, wanted.size, wanted.options)
@@ -238,7 +244,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     home = settings.operator_namespace
     backend = CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters), home)
-    volumes.drivers.add(backend, backend.snapshots)
+    volumes.drivers.add(backend, backend.snapshots, rooms=backend.rooms)
     volumes.claims.watch(filesystems, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
 
 

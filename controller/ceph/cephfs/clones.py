@@ -31,6 +31,10 @@ _FORGOTTEN = 120.0
 """Seconds after which a copy that nobody asks about any more does not count. Else it is asked about within 40 s."""
 
 
+_ASK_AGAIN = 10.0
+"""Seconds after which a mgr that has begun as many copies as it works on is asked to begin another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Clone:
     """A copy that was begun.
@@ -83,10 +87,38 @@ async def cancel(ceph: Cluster, target: Subvolume) -> None:
 class Clones:
     """Begins copies: no more at a time than the mgr works on, since releases before 18.2.4 take any number, and may
     then never come to the end of them.
+
+    A copy that waits for others is not asked about until one of them has ended, however many wait.
     """
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, Subvolume], float] = {}
+        self._waiting: dict[tuple[str, Subvolume], float] = {}
+        """Those of which it is known that they are not begun, and when they were asked for last."""
+        self._most: dict[str, int] = {}
+        self._busy: dict[str, float] = {}
+        """By cluster, until when its mgr is not asked to begin another."""
+
+    def wait_for_turn(self, cluster: str, target: Subvolume) -> None:
+        """Asks nobody.
+
+        Raises:
+            UnderWayError: It is known that the copy is not begun, and that it cannot be now.
+        """
+        if (cluster, target) not in self._waiting:
+            return
+        now = current_time()
+        others, most = self._others(cluster), self._most.get(cluster, _DEFAULT_MOST)
+        is_busy = self._busy.get(cluster, now) > now
+        if others < most and not is_busy:
+            return
+        self._waiting[cluster, target] = now
+        self._waiting = {key: asked for key, asked in self._waiting.items() if now - asked < _FORGOTTEN}
+        raise (
+            _waits(target, others)
+            if others >= most
+            else UnderWayError(f"subvolume {target} waits to be copied: the mgr works on as many as it may")
+        )
 
     async def advance(self, ceph: Cluster, cluster: str, target: Subvolume) -> bool:
         """Looks how far a copy is; whether it is whole. False: it has to be begun, and there is room for it.
@@ -104,9 +136,10 @@ class Clones:
         found = await status(ceph, target)
         if found is None:
             self.forget(cluster, target)
-            most = await _most(ceph)
+            self._most[cluster] = most = await _most(ceph)
             if (others := self._others(cluster)) >= most:
-                raise UnderWayError(f"subvolume {target} waits for one of {others} that are copied now ({_MOST})")
+                self._waiting[cluster, target] = current_time()
+                raise _waits(target, others)
             return False
         if found.state in ENDED:
             self.forget(cluster, target)
@@ -127,6 +160,7 @@ class Clones:
         """
         layout = {"pool_layout": pool} if pool else {}
         self._seen[cluster, target] = current_time()
+        self._waiting.pop((cluster, target), None)
         try:
             await ceph.mgr(
                 "fs subvolume snapshot clone",
@@ -140,18 +174,25 @@ class Clones:
             if error.errno != errno.EEXIST:  # which an earlier call made that was not answered in time
                 self.forget(cluster, target)
                 if error.errno == errno.EAGAIN:
+                    self._waiting[cluster, target] = now = current_time()
+                    self._busy[cluster] = now + _ASK_AGAIN
                     raise UnderWayError(f"subvolume {target} waits to be copied: {error.message}") from error
                 raise
         raise UnderWayError(f"subvolume {target} is being copied from {snapshot}")
 
     def forget(self, cluster: str, target: Subvolume) -> None:
-        """A copy is not being made any more."""
+        """A copy is not being made any more, and waits for none."""
         self._seen.pop((cluster, target), None)
+        self._waiting.pop((cluster, target), None)
 
     def _others(self, cluster: str) -> int:
         now = current_time()
         self._seen = {key: seen for key, seen in self._seen.items() if now - seen < _FORGOTTEN}
         return sum(where == cluster for where, _ in self._seen)
+
+
+def _waits(target: Subvolume, others: int) -> UnderWayError:
+    return UnderWayError(f"subvolume {target} waits for one of {others} that are copied now ({_MOST})")
 
 
 async def _most(ceph: Cluster) -> int:

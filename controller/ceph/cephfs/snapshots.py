@@ -96,13 +96,18 @@ class CephfsSnapshots:
         with told(f"snapshot {snapshot}"):
             await snaps.remove(ceph, snapshot)
 
-    async def show(self, volume: Volume, source: Source) -> Mapping[str, str] | None:
+    async def show(self, ceph: RadosCluster, volume: Volume, source: Source) -> Mapping[str, str] | None:
         """The attributes by which a volume shows a snapshot; None: it has to be copied, as it is of an old subvolume.
+
+        Args:
+            ceph: The volume's cluster, where its file system is served.
+            volume: The volume.
+            source: The snapshot.
 
         Raises:
             BackendError: There is no such snapshot, or it is in another file system.
         """
-        ceph, snapshot = await self._origin(volume, source)
+        snapshot = _origin(volume, source)
         with told(named(volume)):
             if await snaps.find(ceph, snapshot) is None:
                 raise BackendError(f"snapshot {snapshot} does not exist")
@@ -111,8 +116,21 @@ class CephfsSnapshots:
         root = f"/volumes/{snapshot.subvolume.group}/{snapshot.subvolume.name}"
         return {SHOWN_SNAPSHOT: _handle_of(source), ROOT: root, NAME_SHOWN: snapshot.name}
 
-    async def make(self, wanted: NewVolume, source: Source) -> Found:
+    def wait_for_turn(self, volume: Volume) -> None:
+        """Asks nobody.
+
+        Raises:
+            UnderWayError: The volume is to be a copy, and it is known that no other copy can be begun now.
+        """
+        self._clones.wait_for_turn(volume.attributes["clusterID"], subvolume_of(volume))
+
+    async def make(self, ceph: RadosCluster, wanted: NewVolume, source: Source) -> Found:
         """Makes a volume's subvolume a copy of its source; one that is whole is returned.
+
+        Args:
+            ceph: The volume's cluster, where its file system is served.
+            wanted: The volume.
+            source: What it is to be a copy of.
 
         Raises:
             UnderWayError: It is being copied.
@@ -120,7 +138,7 @@ class CephfsSnapshots:
         """
         volume, target = wanted.volume, subvolume_of(wanted.volume)
         cluster = volume.attributes["clusterID"]
-        ceph, snapshot = await self._origin(volume, source)
+        snapshot = _origin(volume, source)
         lasts = bool(_handle_of(source))
         with told(named(volume)):
             if not await self._clones.advance(ceph, cluster, target):
@@ -137,8 +155,9 @@ class CephfsSnapshots:
         self.forget(volume)
         if _handle_of(source):
             return
+        snapshot, filesystem = _origin(volume, source), subvolume_of(volume).filesystem
         try:
-            ceph, snapshot = await self._origin(volume, source)
+            ceph, _ = await self._calls.served(volume.attributes["clusterID"], filesystem, named(volume))
         except FilesystemMissingError:
             return
         with told(named(volume)):
@@ -148,29 +167,33 @@ class CephfsSnapshots:
         """A volume is not being copied any more."""
         self._clones.forget(volume.attributes.get("clusterID", ""), subvolume_of(volume))
 
-    async def _origin(self, volume: Volume, source: Source) -> tuple[RadosCluster, snaps.Snapshot]:
-        """The snapshot that a volume is to be a copy of: one that lasts, or one for the time in which it is copied."""
-        handle, target, origin = _handle_of(source), subvolume_of(volume), source.volume
-        if handle:
-            cluster, snapshot = _parsed(handle)
-        elif origin.is_static:
-            raise BackendError(f"{named(origin)} was made by hand: expected a volume that was provisioned")
-        else:
-            cluster = origin.attributes.get("clusterID", "")
-            snapshot = snaps.Snapshot(subvolume_of(origin), f"{snaps.HELPER}{target.name[-36:]}")
-        here = f"{volume.attributes['clusterID']}/{target.filesystem}"
-        if (there := f"{cluster}/{snapshot.subvolume.filesystem}") != here:
-            raise BackendError(
-                f"subvolume {snapshot.subvolume} is in the file system {there}: expected {here}, as a subvolume is a "
-                "copy of one in its own file system"
-            )
-        ceph, _ = await self._calls.served(cluster, target.filesystem, named(volume))
-        return ceph, snapshot
-
     async def _served(self, handle: str) -> RadosCluster:
         cluster, snapshot = _parsed(handle)
         ceph, _ = await self._calls.served(cluster, snapshot.subvolume.filesystem, f"snapshot {snapshot}")
         return ceph
+
+
+def _origin(volume: Volume, source: Source) -> snaps.Snapshot:
+    """The snapshot that a volume is to be a copy of: one that lasts, or one for the time in which it is copied. Pure.
+
+    Raises:
+        BackendError: It is in another file system, or there is none.
+    """
+    handle, target, origin = _handle_of(source), subvolume_of(volume), source.volume
+    if handle:
+        cluster, snapshot = _parsed(handle)
+    elif origin.is_static:
+        raise BackendError(f"{named(origin)} was made by hand: expected a volume that was provisioned")
+    else:
+        cluster = origin.attributes.get("clusterID", "")
+        snapshot = snaps.Snapshot(subvolume_of(origin), f"{snaps.HELPER}{target.name[-36:]}")
+    here = f"{volume.attributes['clusterID']}/{target.filesystem}"
+    if (there := f"{cluster}/{snapshot.subvolume.filesystem}") != here:
+        raise BackendError(
+            f"subvolume {snapshot.subvolume} is in the file system {there}: expected {here}, as a subvolume is a "
+            "copy of one in its own file system"
+        )
+    return snapshot
 
 
 async def _snapshot(ceph: RadosCluster, snapshot: snaps.Snapshot, taken: snaps.Taken) -> Snapshot:

@@ -35,26 +35,33 @@ class _Stats(msgspec.Struct, frozen=True, kw_only=True):
         return max(min(within, self.max_avail), 0)
 
 
-class _Pool(msgspec.Struct, frozen=True, kw_only=True):
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool of a cluster: its name, its number, and how full it is."""
+
     name: str
+    id: int
     stats: _Stats
 
 
 class _Usage(msgspec.Struct, frozen=True, kw_only=True):
-    pools: tuple[_Pool, ...] = ()
+    pools: tuple[Pool, ...] = ()
 
 
-async def free_in(cluster: Cluster) -> Mapping[str, int]:
-    """The bytes that can be written into each pool of a cluster: less than its quota has left, and 0 where it is full.
+async def pools_of(cluster: Cluster) -> tuple[Pool, ...]:
+    """The pools of a cluster.
 
     Raises:
         BackendError: The mons do not say.
     """
     try:
-        found = msgspec.convert(await cluster.mon("df", detail="detail"), _Usage)
+        return msgspec.convert(await cluster.mon("df", detail="detail"), _Usage).pools
     except (CephError, msgspec.ValidationError) as error:
         raise BackendError(f"it is not known how much room pools have: {error}") from error
-    return {pool.name: pool.stats.free for pool in found.pools}
+
+
+def free_in(pools: Iterable[Pool]) -> Mapping[str, int]:
+    """The bytes that can be written into each pool: less than its quota has left, and 0 where it is full. Pure."""
+    return {pool.name: pool.stats.free for pool in pools}
 
 
 def rooms(free: Mapping[str, int], pools: Iterable[tuple[Place, tuple[str, ...]]], of: str) -> tuple[Room, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from controller.ceph.csi.rooms import free_in, rooms
+from controller.ceph.csi.rooms import free_in, pools_of, rooms
 from controller.volumes.backend import Choice
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class RbdRooms:
         """See `Rooms`."""
         description = self._describe(storage_class)
         choices = description.choices or (Choice(volume=description.volume, place={}),)
-        free = await free_in(self._calls.cluster(description.volume))
+        free = free_in(await pools_of(self._calls.cluster(description.volume)))
         pools = [(choice.place, _pools(choice.volume)) for choice in choices]
         return rooms(free, pools, f"StorageClass {storage_class.metadata.name}")
 

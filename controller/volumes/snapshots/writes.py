@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from informers import Client, JsonObject, Resource
 
 
+_TRIES = 3
+"""How often a note is written to an object that somebody else changes meanwhile."""
+
+
 class Status(Protocol):
     """What the status of a content has of any kind."""
 
@@ -74,8 +78,18 @@ class Writes:
             ApiError: Among others a conflict, when it is no longer as `content` says.
         """
         meta = content.metadata
-        finalizers = [*dict.fromkeys((*meta.finalizers, self.finalizer))]
-        await self._note(content, "yes", resourceVersion=meta.resource_version, finalizers=finalizers)
+        for again in reversed(range(_TRIES)):
+            finalizers = [*dict.fromkeys((*meta.finalizers, self.finalizer))]
+            try:
+                await self._note(content, "yes", resourceVersion=meta.resource_version, finalizers=finalizers)
+            except ApiError as error:
+                # The snapshot-controller adds its own finalizer to a new content at the same time.
+                found = await self._found(content) if error.is_conflict and again else None
+                if found is None or not _is_as_planned(meta, found.metadata):
+                    raise
+                meta = found.metadata
+            else:
+                return
 
     async def unmark(self, content: Content) -> None:
         """Takes the note off."""
@@ -109,15 +123,22 @@ class Writes:
     async def release(self, content: Content) -> None:
         """Takes the finalizer off: it may go."""
         # Read anew: the notes that came before are ours.
-        found = await self.client.find(self.resource, "", content.metadata.name)
-        if found is None or found["metadata"]["uid"] != content.metadata.uid:
+        found = await self._found(content)
+        if found is None:
             return
         try:
-            await remove_finalizer(self.client, self.resource, msgspec.convert(found, self.view), self.finalizer)
+            await remove_finalizer(self.client, self.resource, found, self.finalizer)
         except ApiError as error:
             # The snapshot-controller takes its own away at the same time; the change that we have not seen wakes us.
             if not error.is_conflict:
                 raise
+
+    async def _found(self, content: Content) -> HasMetadata | None:
+        """The content as the API server has it; None: it is gone."""
+        found = await self.client.find(self.resource, "", content.metadata.name)
+        if found is None or found["metadata"]["uid"] != content.metadata.uid:
+            return None
+        return msgspec.convert(found, self.view)
 
     async def _note(self, content: Content, note: str | None, **metadata: Any) -> None:
         await self._patch(content, {"metadata": {"annotations": {self.being_created: note}, **metadata}})
@@ -133,3 +154,8 @@ class Writes:
             content_type=MERGE_PATCH,
             subresource=subresource,
         )
+
+
+def _is_as_planned(planned: ObjectMeta, now: ObjectMeta) -> bool:
+    """Whether what was decided about an object counts still: its spec is the same, and it is not being deleted."""
+    return planned.generation == now.generation and now.deletion_timestamp is None

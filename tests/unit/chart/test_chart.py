@@ -348,14 +348,14 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]
     assert set(served.split(",")) == set(drivers)
-    for name, spec in drivers.items():
+    for spec in drivers.values():
         assert spec == {
             "attachRequired": True,
             "podInfoOnMount": False,
             "fsGroupPolicy": "File",
             "seLinuxMount": False,
             "volumeLifecycleModes": ["Persistent"],
-            **({"storageCapacity": True} if name.endswith(".rbd.csi.ceph.com") else {}),
+            "storageCapacity": True,
         }
 
 

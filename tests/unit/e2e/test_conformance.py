@@ -51,6 +51,22 @@ def test_the_page_has_the_results_between_its_marks() -> None:
     assert "1 passed, 1 failed, 1 skipped" in conformance.table(rows)
 
 
+def test_a_part_takes_the_place_of_what_the_whole_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ROOK_CACHE", str(tmp_path))
+    part = f"""<testsuites><testsuite>
+        <testcase status="passed" name="{NAME.format(RBD, "Dynamic PV (xfs)", "volumes should allow exec")}"/>
+        </testsuite></testsuites>""".encode()
+    assert conformance.keep(part, whole=False) == []
+    assert conformance.keep(REPORT.encode(), whole=True) == [REPORT.encode()]
+    kept = conformance.keep(part, whole=False)
+    newest = conformance.merged(conformance.rows_of(junit.read(report)) for report in kept)
+    assert [(row.test, row.state) for row in newest if row.driver == RBD] == [
+        ("should store data", "passed"),
+        ("should allow exec", "passed"),
+    ]
+    assert conformance.keep(REPORT.encode(), whole=True) == [REPORT.encode()]
+
+
 def test_a_page_without_marks_is_left_as_it_is() -> None:
     with pytest.raises(ValueError, match="has not both of"):
         conformance.rewritten("# A page", "x")

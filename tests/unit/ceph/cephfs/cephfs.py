@@ -80,7 +80,11 @@ class Ceph:
         self.down = 0
         self.fenced: list[str] = []
         self.asked: list[str] = []
+        self.questions = 0
+        """How often mons and mgr were asked for anything."""
         self.max_clones, self.max_snaps = 4, 100
+        self.free = {"myfs-metadata": 500, "myfs-data0": 1000, "other": 7}
+        """By pool, the bytes that can be written."""
         self.waits = True
         """Whether it begins no more copies than it works on, as since 18.2.4."""
         self.names_copies = True
@@ -118,6 +122,7 @@ class Ceph:
         return sum(found.state == RUNNING for found in self.subvolumes.values())
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
+        self.questions += 1
         if self.down:
             raise CephError(self.down, "no answer")
         if prefix == "osd blocklist":
@@ -133,6 +138,9 @@ class Ceph:
         if prefix == "config get":
             values = {"mgr mgr/volumes/max_concurrent_clones": self.max_clones, "mds mds_max_snaps_per_dir": 100}
             return values[f"{args['who']} {args['key']}"]
+        if prefix == "df":
+            named = zip((2, 3, 4), ("myfs-metadata", "myfs-data0", "other"), strict=True)
+            return {"pools": [{"name": n, "id": i, "stats": {"max_avail": self.free[n]}} for i, n in named]}
         assert prefix == "fs dump"
         return {"filesystems": [self._filesystem(name, state) for name, state in self.filesystems.items()]}
 
@@ -147,6 +155,7 @@ class Ceph:
     async def mgr(self, prefix: str, /, **args: Any) -> Any:
         assert self.filesystems[args["vol_name"]] == "up:active", "the mgr would wait"
         self.asked.append(prefix)
+        self.questions += 1
         if self.down:
             raise CephError(self.down, "no answer")
         group = args["group_name"]

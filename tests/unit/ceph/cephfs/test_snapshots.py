@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from controller.ceph.cephfs.backend import CephfsBackend
+from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, NewVolume, ParameterError, Source, UnderWayError, Volume
 from controller.volumes.features import Snapshot
 from tests.unit.ceph.cephfs.cephfs import (
@@ -217,6 +219,55 @@ async def test_copies_wait_for_each_other(ceph: Ceph) -> None:
             await found.create(each)
     with pytest.raises(UnderWayError, match="waits to be copied: all cloner threads are busy"):
         await backend(ceph).create(wanted[2])  # another operator, which knows of no others
+
+
+@pytest.mark.parametrize("others", [0, 4])
+@virtual_time
+async def test_what_ceph_is_asked_for_each_copy_does_not_grow_with_how_many_wait(others: int, ceph: Ceph) -> None:
+    """Each waiting claim comes again each round; `others`: copies that somebody else makes all the while."""
+    await backend(ceph).snapshots.take(volume(), AT)
+    for number in range(others):
+        key = ("csi", f"foreign-{number}")
+        ceph.subvolumes[key] = Subvolume(1, "777", state=PENDING, is_clone=True)
+    ceph.max_clones += others - bool(others)
+    costs = []
+    for many in (20, 80):
+        found, left = backend(ceph), [new(of_snapshot(), f"{number:08}{COPY[8:]}") for number in range(many)]
+        ceph.questions, made = 0, len(ceph.listed())
+        while left:
+            left = [each for each in left if not await is_made(found, each)]
+            ceph.work()
+            await anyio.sleep(30)
+        assert len(ceph.listed()) == made + many
+        costs.append(ceph.questions / many)
+        for each in [key for key, subvolume in ceph.subvolumes.items() if subvolume.is_clone and key[1][0] != "f"]:
+            del ceph.subvolumes[each]
+    assert costs[1] < costs[0] * 1.2
+    assert costs[1] < 17
+
+
+async def is_made(found: CephfsBackend, wanted: NewVolume) -> bool:
+    try:
+        await found.create(wanted)
+    except UnderWayError:
+        return False
+    return True
+
+
+async def test_a_copy_whose_turn_comes_is_begun_also_after_another_was_forgotten(ceph: Ceph) -> None:
+    await backend(ceph).snapshots.take(volume(), AT)
+    ceph.max_clones, found = 1, backend(ceph)
+    first, second = (new(of_snapshot(), COPY.replace("8", digit)) for digit in "03")
+    for each in (first, second, second):
+        assert not await is_made(found, each)
+    questions = ceph.questions
+    assert not await is_made(found, second)
+    assert ceph.questions == questions, "nobody is asked while the first is copied"
+    ceph.work()
+    ceph.work()
+    await found.delete(first.volume)
+    assert not await is_made(found, second)
+    assert ceph.copying() == [("csi", f"csi-vol-{COPY.replace('8', '3')}")]
 
 
 @pytest.mark.parametrize("state", [PENDING, RUNNING])

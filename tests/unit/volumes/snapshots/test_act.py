@@ -29,6 +29,7 @@ from controller.volumes.snapshots.kinds import (
     CONTENTS,
     SNAPSHOT_CLASSES,
     SNAPSHOTS,
+    VolumeSnapshotContent,
 )
 from tests.unit.volumes.objects import DRIVER, volume
 from tests.unit.volumes.snapshots.objects import CONTENT, GIB, READY, SNAPSHOT_HANDLE, SNAPSHOT_UID, content
@@ -393,3 +394,45 @@ async def test_where_the_api_server_has_no_snapshots_volumes_are_served_and_when
         server.put(CONTENTS, {**made, "metadata": {"name": CONTENT}})
         await until(lambda: bool(server.get(CONTENTS, "", CONTENT).get("status", {}).get("readyToUse")), within=600)
     assert world.snapshots == {f"snap-{SNAPSHOT_UID}": "h"}
+
+
+def behind(world: World) -> Contents:
+    """An operator whose cache goes on showing the content as it is now."""
+    found, shown = operator(world), world.find(CONTENTS, "", CONTENT)
+    stale: Any = found.snapshots.contents
+    stale.get = lambda *_: msgspec.convert(shown, VolumeSnapshotContent)
+    return found
+
+
+async def test_the_finalizer_that_the_snapshot_controller_adds_meanwhile_holds_nothing_up() -> None:
+    world = world_with(content())
+    found = behind(world)
+    new = world.find(CONTENTS, "", CONTENT)
+    assert new is not None
+    world.server.put(CONTENTS, {**new, "metadata": {**new["metadata"], "finalizers": ["another", CONTENT_FINALIZER]}})
+    await found.reconcile(Request("", CONTENT))
+    now = world.find(CONTENTS, "", CONTENT)
+    assert now is not None
+    assert now["status"]["readyToUse"]
+    assert now["metadata"]["finalizers"] == ["another", CONTENT_FINALIZER]
+
+
+@pytest.mark.parametrize("how", ["another", "deleting", "other spec", "gone"])
+async def test_no_snapshot_is_taken_for_a_content_that_is_another_by_now(how: str) -> None:
+    world = world_with(content(finalizers=("keep",)))
+    found = behind(world)
+    new = world.find(CONTENTS, "", CONTENT)
+    assert new is not None
+    match how:
+        case "another" | "gone":
+            world.server.put(CONTENTS, {**new, "metadata": {**new["metadata"], "finalizers": []}})
+            world.server.delete(CONTENTS, "", CONTENT)
+            if how == "another":
+                world.put(CONTENTS, {**new, "metadata": {**new["metadata"], "uid": "other"}})
+        case "deleting":
+            world.server.delete(CONTENTS, "", CONTENT)
+        case _:
+            world.server.put(CONTENTS, {**new, "spec": {**new["spec"], "deletionPolicy": "Retain"}})
+    with suppress(PlanError):
+        await found.reconcile(Request("", CONTENT))
+    assert world.snapshots == {}
