@@ -27,17 +27,6 @@ def make_server_certificate(directory: Path, name: str, *hosts: str) -> None:
     _sign(directory, name, f"/CN={name}", f"subjectAltName={names}")
 
 
-def make_server_certificate(directory: Path, name: str, host: str) -> None:
-    """Make `name`.crt and `name`.key, a certificate of a server by the CA in `directory`.
-
-    Args:
-        directory: Where the CA is.
-        name: Of the files.
-        host: The DNS name of the server.
-    """
-    _sign(directory, name, "/CN=server", f"subjectAltName=DNS:{host}")
-
-
 def make_client_certificate(directory: Path, name: str, subject: str) -> None:
     """Make `name`.crt and `name`.key, a client certificate by the CA in `directory`.
 

@@ -11,7 +11,7 @@ from e2e.api import load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
-CLIENT = "s3-client"
+CLIENT = "objectstore-client"
 TRUSTED = "/trusted/ca.crt"
 FORCE = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
 
@@ -107,7 +107,7 @@ def make_certificate(environment: Environment, directory: Path, name: str) -> st
         name: The store.
     """
     if not (directory / "ca.crt").exists():
-        certificates.make_certificates(directory)
+        certificates.make_authority(directory)
     certificates.make_server_certificate(directory, name, host(name))
     files = {"tls.crt": f"{name}.crt", "tls.key": f"{name}.key", "ca.crt": "ca.crt"}
     data = {key: base64.b64encode((directory / file).read_bytes()).decode() for key, file in files.items()}
