@@ -12,11 +12,11 @@ import pytest
 
 from controller.apis.ceph import CephBlockPool
 from controller.ceph.access.rados import CephError
-from controller.ceph.objectstore import budget
-from controller.ceph.objectstore.budget import Budget
-from controller.ceph.objectstore.contents import contents_of, other_realms, purge, remains
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.observe import Observer, is_gateway
+from controller.ceph.rgw import budget
+from controller.ceph.rgw.budget import Budget
+from controller.ceph.rgw.contents import contents_of, other_realms, purge, remains
 from controller.ceph.rgw.zones import NoZones
 from controller.framework.deletion import Dependents
 from controller.runtime.kube import Secret

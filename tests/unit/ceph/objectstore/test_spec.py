@@ -10,17 +10,15 @@ import pytest
 from controller.ceph.objectstore.act import CreateAdminKeys, handlers
 from controller.ceph.objectstore.analyze import setup_work
 from controller.ceph.objectstore.spec import (
-    default_placement,
     endpoints,
     instances,
-    metadata_location,
     problems,
-    shared_pool_names,
     unserved,
     wanted,
 )
 from controller.ceph.pods import Release
 from controller.ceph.releases import CephVersion
+from controller.ceph.rgw.pools import default_placement, metadata_location, shared_pool_names
 from controller.runtime.kube import SECRET
 from informers import ApiError
 from tests.unit.ceph.answers import FakeCeph
@@ -97,9 +95,9 @@ def test_shared_pools_have_upstreams_namespaces() -> None:
         "STANDARD": {"data_pool": "ssd:s.fast.data"},
         "COLD": {"data_pool": "hdd:s.COLD"},
     }
-    assert shared_pool_names(store) == ("meta", "data", "ssd", "hdd")
-    assert metadata_location(store) == ("meta", "s.meta")
-    assert default_placement(store) == "default-placement"
+    assert shared_pool_names(store.spec.shared_pools) == ("meta", "data", "ssd", "hdd")
+    assert metadata_location("s", store.spec.shared_pools) == ("meta", "s.meta")
+    assert default_placement(store.spec.shared_pools) == "default-placement"
 
 
 def test_a_placement_may_be_the_default() -> None:
@@ -107,7 +105,7 @@ def test_a_placement_may_be_the_default() -> None:
 
     assert wanted(store)["zonegroup"]["fields"]["default_placement"] == "fast"
     assert set(wanted(store)["zone"]["placements"]) == {"fast"}
-    assert metadata_location(store) == ("meta", "s.meta")
+    assert metadata_location("s", store.spec.shared_pools) == ("meta", "s.meta")
 
 
 def test_every_name_has_its_urls() -> None:
