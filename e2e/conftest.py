@@ -1,6 +1,7 @@
 """Brings up the demo's environment once for all scenarios, and keeps what explains a failed one."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,26 +12,41 @@ from e2e.api import Manifest
 from e2e.environment import Environment
 from e2e.progress import say
 from e2e.timetable import Timetable
+from e2e.turns import Turn, rank
 
 HERE = Path(__file__).parent
 SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
 MORE_IMAGES = ("ceph-20", "cassandra-41", "cassandra-50", "minio", "snapshot-controller")
-CHART_VALUES = {"csi.controllerService": True}
+CHART_VALUES = {"csi.controllerService": True, "bucketClaims.namespaces": ["*"]}
 """What scenarios ask of the chart beside what the demo does."""
-LAST = (HERE / "test_wipe.py", HERE / "test_releases.py")
-"""After each of these there is no Ceph cluster."""
 _environment = pytest.StashKey[Environment]()
+_turn = Turn(partial(cache.lock, "scenarios"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests here need the cluster, and more time than a unit test."""
-    items.sort(key=lambda item: LAST.index(item.path) + 1 if item.path in LAST else 0)
+    items.sort(key=rank)
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.e2e)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SCENARIO_SECONDS, func_only=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What cannot go on beside others waits for its turn."""
+    _turn.before(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """The turn ends when everything that a scenario made is removed."""
+    try:
+        yield
+    finally:
+        _turn.after(nextitem)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -51,12 +67,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @pytest.fixture(scope="session")
-def environment(pytestconfig: pytest.Config) -> Environment:
+def environment(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Environment:
     """The kind cluster with our chart, a Ready Ceph cluster, a pool and a StorageClass."""
-    timetable = Timetable()
-    environment = env.prepare(timetable, more_images=MORE_IMAGES, quick=True)
-    pytestconfig.stash[_environment] = environment
-    env.bring_up(environment, timetable, **CHART_VALUES)
+    directory = tmp_path_factory.getbasetemp()
+    is_up = (directory if worker_id == "master" else directory.parent) / "environment-is-up"
+    with cache.lock("environment"):  # of a run's processes the first makes it
+        if is_up.exists():
+            environment = env.joined(more_images=MORE_IMAGES)
+            pytestconfig.stash[_environment] = environment
+            return environment
+        timetable = Timetable()
+        environment = env.prepare(timetable, more_images=MORE_IMAGES, quick=True)
+        pytestconfig.stash[_environment] = environment
+        env.bring_up(environment, timetable, **CHART_VALUES)
+        is_up.touch()
     say(str(timetable))
     return environment
 

@@ -14,6 +14,7 @@ from typing import Any
 from e2e import binaries, cluster, images
 from e2e.api import Api, ApiError, Manifest, condition, load
 from e2e.eventually import NotYetError, eventually
+from e2e.image_recipe import Image
 from e2e.timetable import Timetable
 
 REPOSITORY = Path(__file__).parents[1]
@@ -101,6 +102,18 @@ def prepare(timetable: Timetable, *, more_images: tuple[str, ...] = (), quick: b
         built = images.ensure(*IMAGES, *more_images)
     with timetable.step("kind cluster with the images on its nodes"):
         state = cluster.up(loaded=built.values(), quick=quick)
+    return _of(state, programs, built)
+
+
+def joined(*, more_images: tuple[str, ...] = ()) -> Environment:
+    """What another process has made of `prepare` and `bring_up`, as it is. Raises `RuntimeError` when there is none."""
+    state = cluster.read()
+    if state is None:
+        raise RuntimeError(f"there is no cluster {cluster.NAME}")
+    return _of(state, binaries.ensure("helm", "kind", "kubectl"), images.ensure(*IMAGES, *more_images))
+
+
+def _of(state: cluster.Cluster, programs: Path, built: Mapping[str, Image]) -> Environment:
     return Environment(
         api=Api(state.kubeconfig),
         kubeconfig=state.kubeconfig,
@@ -384,7 +397,7 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
         place.mkdir(exist_ok=True)
         for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
             _write(environment, place / f"{kind}.json", kind, namespace)
-        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup"):
+        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup", "CephNFS"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for kind in ("CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)

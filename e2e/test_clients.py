@@ -10,6 +10,7 @@ from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
 IN_TOOLBOX = "/etc/ceph/ceph.client.images.keyring"
+pytestmark = pytest.mark.meanwhile
 
 
 def test_a_user_has_its_rights_until_its_client_goes(environment: Environment) -> None:

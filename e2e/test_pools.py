@@ -10,6 +10,8 @@ from e2e.api import load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
+pytestmark = pytest.mark.meanwhile
+
 
 @pytest.fixture
 def ec_class(environment: Environment) -> Iterator[str]:
@@ -37,6 +39,7 @@ def test_pool_is_as_its_spec_says(environment: Environment) -> None:
     assert any(step.get("type") == "host" for step in steps)
 
 
+@pytest.mark.alone  # the pool is everybody's
 def test_quotas_are_set_changed_and_unset(environment: Environment) -> None:
     for quotas, expected in (({"maxSize": "1Gi", "maxObjects": 1000}, (1 << 30, 1000)), (None, (0, 0))):
         environment.api.patch("CephBlockPool", env.POOL, env.NAMESPACE, {"spec": {"quotas": quotas}})

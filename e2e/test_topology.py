@@ -15,6 +15,7 @@ from e2e.rbd import image_of
 DRIVER = f"{env.NAMESPACE}.rbd.csi.ceph.com"
 SECOND = "second-zone"
 """A pool for the nodes of the second zone; those of the first use the examples' pool."""
+pytestmark = pytest.mark.meanwhile
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from e2e.rbd import image_of, images, rbd
 
 MANY = 50
 """Pods with a volume of their own that start at once."""
+pytestmark = pytest.mark.meanwhile
 
 
 @pytest.fixture
@@ -483,6 +484,7 @@ def used(environment: Environment, image: str) -> int:
     return found
 
 
+@pytest.mark.alone  # else nothing else gets its share of the machine
 def test_many_volumes_are_used_at_once(environment: Environment, namespace: str) -> None:
     names = [f"v{number}" for number in range(MANY)]
     for name in names:

@@ -14,16 +14,16 @@ settings.register_profile("ci", derandomize=True, deadline=None, max_examples=12
 settings.register_profile("long", deadline=None, max_examples=10_000, print_blob=True)
 settings.load_profile("ci")
 
-ALONE = ("e2e", "tests/integration")
-"""Directories whose tests share a cluster, servers or a network: one process runs all of a directory."""
+ALONE = ("e2e/test_cassandra.py", "e2e", "tests/integration")
+"""Files and directories whose tests share a cluster, servers or a network: one process runs all of each."""
 
 
 class Rooms(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist publishes no types
-    """Hands a process a file of tests at a time, and of `ALONE` a directory."""
+    """Hands a process a file of tests at a time, and of `ALONE` all that is in one and in none before it."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = Path(nodeid.split("::")[0])
-        return next((directory for directory in ALONE if file.is_relative_to(directory)), str(file))
+        return next((place for place in ALONE if file.is_relative_to(place)), str(file))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephBlockPoolRadosNamespace, CephCluster
 from controller.ceph.access.reach import answers_otherwise
+from controller.ceph.mirroring import act as mirroring
 from controller.ceph.radosnamespace.act import NAMESPACES, handlers
 from controller.ceph.radosnamespace.analyze import analyze
 from controller.ceph.radosnamespace.observe import Observer
@@ -65,7 +66,7 @@ def register(
     def ways(namespace: CephBlockPoolRadosNamespace, _: NamespaceObservation) -> Mapping[type, Handler]:
         """None while there is no way to the cluster: nothing is planned then."""
         ceph = connections.get(namespace.metadata.namespace)
-        return {} if ceph is None else handlers(namespace, manager.client, ceph)
+        return {} if ceph is None else {**handlers(namespace, manager.client, ceph), **mirroring.handlers(ceph)}
 
     loop = ControlLoop(
         resource=NAMESPACES,
