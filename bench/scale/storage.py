@@ -107,10 +107,6 @@ class CephWithVolumes(SimulatedCeph):
                 return at_once(self.subvolumes.mon(prefix))
             case "config get" if command["key"].startswith(("mgr/volumes/", "mds_max_snaps")):
                 return at_once(self.subvolumes.mon(prefix, **arguments))
-            case "fs clone status":
-                for _ in range(2):  # it is begun, and whole: time that passes is not measured
-                    self.subvolumes.work()
-                return at_once(self.subvolumes.mgr(prefix, **arguments))
             case "auth get-or-create" | "auth get" if "caps" in command or command["entity"] in self._users:
                 if prefix == "auth get-or-create":
                     pairs = command["caps"]
@@ -127,9 +123,16 @@ class CephWithVolumes(SimulatedCeph):
                 return None
             case "fs subvolumegroup pin":
                 return None
-            case _ if prefix.startswith("fs subvolume "):
-                return at_once(self.subvolumes.mgr(prefix, **arguments))
+            case _ if prefix.startswith(("fs subvolume ", "fs clone ")):
+                return self._of_subvolumes(prefix, arguments)
         return super()._short(prefix, command)
+
+    def _of_subvolumes(self, prefix: str, arguments: dict[str, Any]) -> Any:
+        """Copies are begun and whole whenever anybody asks: time that passes is not measured."""
+        if prefix.startswith("fs clone "):
+            for _ in range(2):
+                self.subvolumes.work()
+        return at_once(self.subvolumes.mgr(prefix, **arguments))
 
 
 def at_once(answer: Coroutine[Any, Any, Any]) -> Any:
