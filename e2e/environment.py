@@ -397,7 +397,7 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
         place.mkdir(exist_ok=True)
         for kind in ("Event", "Pod", "Deployment", "DaemonSet", "StatefulSet", "Job", "ConfigMap", "Lease"):
             _write(environment, place / f"{kind}.json", kind, namespace)
-        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup"):
+        for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup", "CephNFS"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for kind in ("CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)

@@ -23,6 +23,15 @@ from controller.apis.ceph.filesystem import (
     CephFilesystemSubVolumeGroupSpec,
 )
 from controller.apis.ceph.filesystem_status import CephFilesystemStatus, SubVolumeGroupStatus
+from controller.apis.ceph.mirror import (
+    CEPH_FILESYSTEM_MIRROR,
+    CEPH_RBD_MIRROR,
+    CephFilesystemMirror,
+    CephRBDMirror,
+    CephRBDMirrorSpec,
+    MirrorDaemonSpec,
+    MirrorDaemonStatus,
+)
 from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
 from controller.apis.ceph.object_multisite import (
     CEPH_OBJECT_REALM,
@@ -68,6 +77,7 @@ __all__ = [
     "CEPH_CLIENT",
     "CEPH_CLUSTER",
     "CEPH_FILESYSTEM",
+    "CEPH_FILESYSTEM_MIRROR",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CEPH_NFS",
     "CEPH_OBJECT_REALM",
@@ -76,6 +86,7 @@ __all__ = [
     "CEPH_OBJECT_STORE_USER",
     "CEPH_OBJECT_ZONE",
     "CEPH_OBJECT_ZONE_GROUP",
+    "CEPH_RBD_MIRROR",
     "BucketNotificationStatus",
     "BucketTopicStatus",
     "CephBlockPool",
@@ -92,6 +103,7 @@ __all__ = [
     "CephClusterSpec",
     "CephClusterStatus",
     "CephFilesystem",
+    "CephFilesystemMirror",
     "CephFilesystemSpec",
     "CephFilesystemStatus",
     "CephFilesystemSubVolumeGroup",
@@ -113,6 +125,10 @@ __all__ = [
     "CephObjectZoneGroupStatus",
     "CephObjectZoneSpec",
     "CephObjectZoneStatus",
+    "CephRBDMirror",
+    "CephRBDMirrorSpec",
+    "MirrorDaemonSpec",
+    "MirrorDaemonStatus",
     "NamedBlockPoolSpec",
     "ObjectStoreAccountStatus",
     "ObjectStoreUserStatus",

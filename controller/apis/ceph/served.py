@@ -73,6 +73,8 @@ CLUSTER: Mapping[str, Honoured] = {
 }
 """The fields of a CephCluster's spec that are served."""
 
+_SNAPSHOT_SCHEDULE: Mapping[str, Honoured] = {"interval": None, "startTime": None}
+
 POOL: Mapping[str, Honoured] = {
     "name": None,
     "application": None,
@@ -90,14 +92,23 @@ POOL: Mapping[str, Honoured] = {
         "replicasPerFailureDomain": only(1),
     },
     "erasureCoded": {"dataChunks": None, "codingChunks": None, "algorithm": None, "stripeUnit": None},
-    "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
+    "mirroring": {"enabled": None, "mode": None, "peers": None, "snapshotSchedules": _SNAPSHOT_SCHEDULE},
+    "statusCheck": {"mirror": {"disabled": None, "interval": None, "timeout": Moot("it has none")}},
 }
 """The fields of a CephBlockPool's spec that are served."""
 
-RADOS_NAMESPACE: Mapping[str, Honoured] = {"name": None, "blockPoolName": None, "clusterID": None}
+RADOS_NAMESPACE: Mapping[str, Honoured] = {
+    "name": None,
+    "blockPoolName": None,
+    "clusterID": None,
+    "mirroring": {"mode": None, "remoteNamespace": None, "snapshotSchedules": _SNAPSHOT_SCHEDULE},
+}
 """The fields of a CephBlockPoolRadosNamespace's spec that are served."""
 
-_FILESYSTEM_POOL: Mapping[str, Honoured] = {name: below for name, below in POOL.items() if name != "application"}
+_FILESYSTEM_POOL: Mapping[str, Honoured] = {
+    **{name: below for name, below in POOL.items() if name not in ("application", "mirroring")},
+    "statusCheck": Moot("only the mirroring of images is looked at, and the pool has none"),
+}
 
 FILESYSTEM: Mapping[str, Honoured] = {
     "metadataPool": {
@@ -168,6 +179,7 @@ OBJECT_ZONE: Mapping[str, Honoured] = {
     "zoneGroup": None,
     "metadataPool": OBJECT_STORE["metadataPool"],
     "dataPool": OBJECT_STORE["dataPool"],
+    "sharedPools": None,
     "customEndpoints": None,
     "preservePoolsOnDelete": None,
 }
@@ -181,6 +193,16 @@ SUBVOLUME_GROUP: Mapping[str, Honoured] = {
     "pinning": None,
 }
 """The fields of a CephFilesystemSubVolumeGroup's spec that are served."""
+
+_MIRROR_DAEMON: Mapping[str, Honoured] = dict.fromkeys(
+    ("placement", "annotations", "labels", "resources", "priorityClassName")
+)
+
+RBD_MIRROR: Mapping[str, Honoured] = {**_MIRROR_DAEMON, "count": None, "peers": None}
+"""The fields of a CephRBDMirror's spec that are served."""
+
+FILESYSTEM_MIRROR: Mapping[str, Honoured] = _MIRROR_DAEMON
+"""The fields of a CephFilesystemMirror's spec that are served."""
 
 CLIENT: Mapping[str, Honoured] = {
     "caps": None,

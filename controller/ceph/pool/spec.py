@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph.pool import NamedBlockPoolSpec
 from controller.apis.ceph.served import POOL
-from controller.ceph.pools.spec import unserved_placement
+from controller.ceph.mirroring.wanted import problems_of_pool
+from controller.ceph.pools import spec as pools
 from controller.framework.honoured import unhonoured
 
 if TYPE_CHECKING:
@@ -33,6 +34,6 @@ def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
     return unhonoured(spec, POOL, NamedBlockPoolSpec)
 
 
-def unserved_intents(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
-    """The fields that are set, are not served, and without which the pool is not what was asked for."""
-    return (*unserved_placement(spec), *(("mirroring",) if spec.mirroring.enabled else ()))
+def problems(spec: NamedBlockPoolSpec) -> tuple[str, ...]:
+    """Why the spec cannot be carried out, whatever the cluster has."""
+    return (*pools.problems(spec), *problems_of_pool(spec))

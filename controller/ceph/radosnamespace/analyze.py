@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.rados_namespaces import NAME, cluster_id, name_of
+from controller.ceph.mirroring import analyze as mirroring
+from controller.ceph.mirroring.wanted import of_namespace, place_of_namespace, problems_of_namespace
 from controller.ceph.radosnamespace.act import CreateNamespace, RemoveNamespace
 from controller.ceph.radosnamespace.spec import shown_name
 from controller.framework.kind import LetGo
@@ -41,7 +43,7 @@ def problems(namespace: CephBlockPoolRadosNamespace, seen: NamespaceObservation)
     if seen.taken_by:
         how = "clusterID" if namespace.spec.cluster_id else "the clusterID that belongs to this place"
         found.append(f"{how} is {cluster_id(namespace)}: expected another than that of {seen.taken_by}")
-    return tuple(found)
+    return (*found, *problems_of_namespace(namespace))
 
 
 def blocked(seen: NamespaceObservation) -> str:
@@ -61,6 +63,10 @@ def _steps(namespace: CephBlockPoolRadosNamespace, seen: NamespaceObservation) -
     elif not seen.present:
         action = CreateNamespace(namespace.spec.block_pool_name, name_of(namespace))
         yield Step(subject=subject, action=action, reason="it does not exist")
+    elif seen.mirror_hold:
+        yield Step(subject=f"mirroring of {subject}", reason="the spec asks for it", waits_for=seen.mirror_hold)
+    elif name_of(namespace):
+        yield from mirroring.steps(place_of_namespace(namespace), of_namespace(namespace), seen.mirror)
 
 
 def _deletion(namespace: CephBlockPoolRadosNamespace, seen: NamespaceObservation) -> Iterator[Step]:
@@ -76,6 +82,7 @@ def _deletion(namespace: CephBlockPoolRadosNamespace, seen: NamespaceObservation
         yield Step(subject=subject, reason=reason, waits_for=f"what uses it to be deleted: {held}")
     else:
         if seen.present and name_of(namespace):
+            yield from mirroring.ending(place_of_namespace(namespace), seen.mirror, reason, lane=subject)
             action = RemoveNamespace(namespace.spec.block_pool_name, name_of(namespace))
             yield Step(subject=subject, action=action, reason=reason)
         yield release

@@ -11,8 +11,13 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.access.rados_namespaces import address_of, cluster_id, name_of
 from controller.ceph.access.reach import reach
 from controller.ceph.access.threads import Lane
+from controller.ceph.mirroring import observe as mirroring
+from controller.ceph.mirroring.observe import NOTHING, MirrorObservation
+from controller.ceph.mirroring.wanted import of_namespace, place_of_namespace, too_new
 from controller.ceph.radosnamespace import images
 from controller.ceph.radosnamespace.images import PoolMissingError
+from controller.ceph.releases import CephVersion
+from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephBlockPoolRadosNamespace, CephCluster
@@ -38,6 +43,8 @@ class NamespaceObservation:
         present: Whether there is the namespace.
         volumes: The PersistentVolumes that name it by clusterID; asked only while it is being deleted.
         images: What is in it, in words; asked only while it is being deleted.
+        mirror: What there is of the mirroring of its images.
+        mirror_hold: What has to happen before its images can be mirrored as is asked for.
     """
 
     waits_for: str = ""
@@ -46,6 +53,8 @@ class NamespaceObservation:
     present: bool = False
     volumes: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
+    mirror: MirrorObservation = NOTHING
+    mirror_hold: str = ""
 
 
 class Observer:
@@ -82,7 +91,26 @@ class Observer:
             log.info("RADOS namespace cannot be asked for", name=meta.name, namespace=meta.namespace, error=str(error))
             return replace(known, waits_for=f"CephCluster {way.cluster.metadata.name} to answer")
         volumes = self._volumes.known(cluster_id(namespace)) if meta.deletion_timestamp is not None else ()
-        return replace(seen, taken_by=known.taken_by, volumes=tuple(sorted(volumes)))
+        seen = replace(seen, taken_by=known.taken_by, volumes=tuple(sorted(volumes)))
+        return await self._mirrored(way.ceph, way.cluster, namespace, seen)
+
+    async def _mirrored(
+        self,
+        ceph: RadosCluster,
+        cluster: CephCluster,
+        namespace: CephBlockPoolRadosNamespace,
+        seen: NamespaceObservation,
+    ) -> NamespaceObservation:
+        if not seen.present or not name_of(namespace):
+            return seen
+        meta, wanted, known = namespace.metadata, of_namespace(namespace), cluster.status.version.version
+        deleting = meta.deletion_timestamp is not None
+        try:
+            mirror = await mirroring.observe(ceph, place_of_namespace(namespace), wanted, deleting=deleting)
+        except CephError as error:
+            log.info("Mirroring cannot be asked for", name=meta.name, namespace=meta.namespace, error=str(error))
+            mirror = MirrorObservation(details=brief(error))
+        return replace(seen, mirror=mirror, mirror_hold=too_new(wanted, CephVersion.parse(known) if known else None))
 
     def _taken_by(self, namespace: CephBlockPoolRadosNamespace) -> str:
         wanted = cluster_id(namespace)

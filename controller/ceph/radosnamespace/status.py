@@ -11,10 +11,12 @@ import msgspec
 
 from controller.apis.meta import Condition
 from controller.ceph.access.rados_namespaces import cluster_id
+from controller.ceph.mirroring import status as mirroring
+from controller.ceph.mirroring.wanted import of_namespace
 from controller.ceph.radosnamespace.analyze import blocked, problems
 from controller.ceph.radosnamespace.spec import unserved
 from controller.framework import honoured
-from controller.framework.status import Words, conditions, fields, stage_of
+from controller.framework.status import Words, conditions, fields, stage_of, timestamp
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephBlockPoolRadosNamespace, CephBlockPoolRadosNamespaceStatus
@@ -48,4 +50,5 @@ def show(
         present,
         **fields(present, look, outcome, stage, found),
         info={} if invalid else {"clusterID": cluster_id(namespace)},
+        **mirroring.fields(present, of_namespace(namespace), seen.mirror, timestamp(look.now)),
     )

@@ -8,7 +8,8 @@ import msgspec
 
 from controller.apis.ceph import CephBlockPool
 from controller.ceph.crush import Rule
-from controller.ceph.pools.observe import PoolObservation, PoolState
+from controller.ceph.pool.observe import BlockPoolObservation
+from controller.ceph.pools.observe import PoolState
 
 HOST = Rule("default", "host")
 NOW = "2027-01-15T08:00:00Z"
@@ -40,6 +41,6 @@ def present(**fields: Any) -> PoolState:
     )
 
 
-def seen(state: PoolState | None = None, **fields: Any) -> PoolObservation:
+def seen(state: PoolState | None = None, **fields: Any) -> BlockPoolObservation:
     rules = {"replicated_rule": HOST, **({"replicapool": HOST} if state is not None else {})}
-    return PoolObservation(**{"state": state, "rules": rules, "device_classes": frozenset({"ssd"}), **fields})
+    return BlockPoolObservation(**{"state": state, "rules": rules, "device_classes": frozenset({"ssd"}), **fields})

@@ -24,14 +24,18 @@ from controller.ceph.client import spec as client_spec
 from controller.ceph.cluster.served import unserved
 from controller.ceph.crush import Rule
 from controller.ceph.filesystem import spec as filesystem_spec
+from controller.ceph.mirroring.images import MirrorState
+from controller.ceph.mirroring.observe import MirrorObservation
+from controller.ceph.mirroring.place import Mode
+from controller.ceph.mirroring.schedules import Schedule, Scheduled
 from controller.ceph.nfs import spec as nfs_spec
 from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
 from controller.ceph.pool.status import show
-from controller.ceph.pools import spec as pools_spec
 from controller.ceph.radosnamespace import spec as rados_namespace_spec
 from controller.ceph.subvolumegroup import spec as group_spec
 from controller.framework.kind import Look
+from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
 from tests.unit.ceph import pools
 from tests.unit.ceph.fields import (
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from controller.apis.served import Honoured
-    from controller.ceph.pools.observe import PoolObservation
+    from controller.ceph.pool.observe import BlockPoolObservation
     from informers import JsonObject
 
 CLUSTER_SCHEMA: JsonObject = schema_of(CephCluster)["properties"]["spec"]
@@ -140,7 +144,14 @@ async def test_every_field_that_counts_as_served_changes_what_comes_of_a_look() 
 POOL_SCHEMA: JsonObject = schema_of(CephBlockPool)["properties"]["spec"]
 REPLICATED: JsonObject = {"replicated": {"size": 3}}
 CODED: JsonObject = {"erasureCoded": {"dataChunks": 2, "codingChunks": 1}}
-POOL_SCENES: dict[str, tuple[JsonObject, PoolObservation]] = {
+MIRRORED = MirrorObservation(
+    state=MirrorState(mode=Mode.IMAGE, pool_mode=Mode.IMAGE, site_name="a"),
+    owned={"mode": Owned("image", "image"), "schedules": Owned("1h", "")},
+    scheduled=(Scheduled("replicapool/", (Schedule("1h"),)),),
+    token_secret="s1",
+    token_current=True,
+)
+POOL_SCENES: dict[str, tuple[JsonObject, BlockPoolObservation]] = {
     "no pool": (REPLICATED, pools.seen()),
     "no pool, coded": (CODED, pools.seen()),
     "a pool": (REPLICATED, pools.seen(pools.present())),
@@ -148,14 +159,23 @@ POOL_SCENES: dict[str, tuple[JsonObject, PoolObservation]] = {
         REPLICATED,
         pools.seen(pools.present(), rules={"replicapool": Rule("default", "osd")}),
     ),
+    "a mirrored pool": (
+        {**REPLICATED, "mirroring": {"enabled": True, "mode": "image", "snapshotSchedules": [{"interval": "1h"}]}},
+        pools.seen(pools.present(), mirror=MIRRORED),
+    ),
 }
 POOL_VALUES: dict[str, Sequence[Any]] = {
     "deviceClass": ["ssd"],
     "enableCrushUpdates": [True],
     "erasureCoded.dataChunks": [4],
     "failureDomain": ["rack"],
+    "mirroring.mode": ["pool", "init-only"],
+    "mirroring.snapshotSchedules[].interval": ["12h"],
+    "mirroring.snapshotSchedules[].startTime": ["10:00:00"],
     "name": [".mgr"],
     "quotas.maxSize": ["10Gi"],
+    "statusCheck.mirror.disabled": [True],
+    "statusCheck.mirror.interval": ["30s"],
 }
 ELSEWHERE = {"replicated.requireSafeReplicaSize": test_pool.test_spec_that_cannot_be_carried_out}
 """Fields whose effect is none of a plan's: the test that has it."""
@@ -172,7 +192,7 @@ SERVED_POOL_FIELDS = [
     ("path", "value"), SERVED_POOL_FIELDS, ids=[f"{dotted(path)}={value}" for path, value in SERVED_POOL_FIELDS]
 )
 def test_every_field_of_a_pool_that_counts_as_served_changes_what_comes_of_a_look(path: Path, value: Any) -> None:
-    def look(spec: JsonObject, seen: PoolObservation) -> Any:
+    def look(spec: JsonObject, seen: BlockPoolObservation) -> Any:
         found = pools.pool(spec)
         plan = pool_plan.analyze(found, seen)
         shown = show(Look(obj=found, spec={}, mode=APPLY, now=0.0), seen, preview(plan))
@@ -182,7 +202,7 @@ def test_every_field_of_a_pool_that_counts_as_served_changes_what_comes_of_a_loo
     noticed = [
         name
         for name, (spec, seen) in POOL_SCENES.items()
-        if not pools_spec.problems(pools.pool(with_value(spec, path, value)).spec)
+        if not pool_spec.problems(pools.pool(with_value(spec, path, value)).spec)
         and look(with_value(spec, path, value), seen) != look(spec, seen)
     ]
     assert noticed
@@ -416,7 +436,7 @@ def test_of_a_cluster_as_upstream_shows_it_just_what_is_not_done_is_named(
         pytest.param({"failureDomain": "osd", "erasureCoded": {"dataChunks": 2, "codingChunks": 1}}, (), id="coded"),
         pytest.param(
             {"replicated": {"size": 3}, "mirroring": {"enabled": True, "mode": "image"}},
-            ("mirroring.enabled", "mirroring.mode"),
+            (),
             id="mirrored pool",
         ),
         pytest.param(

@@ -13,7 +13,7 @@ import pytest
 
 from controller.ceph.nfs.objects import (
     PING,
-    WRITE_CEPH_CONF,
+    START,
     config_map,
     context,
     server_budget,
@@ -97,12 +97,14 @@ def test_no_budget_where_the_cluster_wants_none() -> None:
 
 
 def test_settings_of_ceph_are_the_users_and_then_ours(tmp_path: Path) -> None:
-    script = WRITE_CEPH_CONF.replace("/etc/ceph-override", str(tmp_path / "o")).replace("/etc/ceph/", f"{tmp_path}/")
+    script = START.replace("/etc/ceph-override", str(tmp_path / "o")).replace("/etc/ceph/", f"{tmp_path}/")
+    script = script.replace("exec ganesha.nfsd", "exec echo")
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "ceph.conf").write_text("[global]\nms_type = x\n")
     environment = {"ROOK_CEPH_MON_HOST": "[v2:10.0.0.1:3300]", "PATH": "/usr/bin:/bin"}
-    command = ["sh", "-euc", script, "sh", "client.nfs-ganesha.my-nfs.a"]
-    subprocess.run(command, env=environment, check=True)
+    command = ["sh", "-euc", script, "sh", "client.nfs-ganesha.my-nfs.a", "-F", "-N", "NIV_INFO"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == "-F -N NIV_INFO\n"
     lines = (tmp_path / "ceph.conf").read_text().splitlines()
     assert lines[:2] == ["[global]", "ms_type = x"]
     assert lines[3:6] == ["[global]", "mon_host = [v2:10.0.0.1:3300]", "[client.nfs-ganesha.my-nfs.a]"]

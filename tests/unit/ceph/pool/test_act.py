@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import AsyncMock
@@ -17,7 +17,7 @@ from controller.ceph.crush import Rule
 from controller.ceph.pool import act
 from controller.ceph.pool.act import with_consent
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.observe import in_trash, valuables
+from controller.ceph.pool.observe import BlockPoolObservation, in_trash, valuables
 from controller.ceph.pools.act import CreatePool, CreateProfile, CreateRule, DeletePool, SetSize, UseRule
 from controller.ceph.pools.observe import PoolObservation, PoolState, observe, read_owned
 from controller.framework.consent import NoConsentError
@@ -240,8 +240,9 @@ class TestCommands:
         assert list(ceph.keys) == list(OTHERS)
 
 
-def observed_with_rule(observation: PoolObservation) -> PoolObservation:
-    return replace(observation, rules={"replicapool": HOST})
+def observed_with_rule(observation: PoolObservation) -> BlockPoolObservation:
+    found = {field.name: getattr(observation, field.name) for field in fields(observation)}
+    return BlockPoolObservation(**{**found, "rules": {"replicapool": HOST}})
 
 
 @pytest.mark.parametrize(

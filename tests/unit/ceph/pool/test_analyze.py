@@ -8,7 +8,8 @@ import pytest
 
 from controller.ceph.crush import Rule
 from controller.ceph.pool.analyze import analyze
-from controller.ceph.pool.spec import unserved
+from controller.ceph.pool.observe import BlockPoolObservation
+from controller.ceph.pool.spec import problems, unserved
 from controller.ceph.pool.status import show
 from controller.ceph.pools.act import (
     CreatePool,
@@ -23,15 +24,15 @@ from controller.ceph.pools.act import (
 )
 from controller.ceph.pools.analyze import kept
 from controller.ceph.pools.crush_rule import rule_name
-from controller.ceph.pools.observe import PoolObservation, PoolState
-from controller.ceph.pools.spec import problems, wanted_values
+from controller.ceph.pools.observe import PoolState
+from controller.ceph.pools.spec import wanted_values
 from controller.framework.kind import LetGo, Look
 from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
 from tests.unit.ceph.pools import HOST, coded, pool, present, replicated, seen
 
 
-def actions(spec: dict[str, Any], observation: PoolObservation) -> list[object]:
+def actions(spec: dict[str, Any], observation: BlockPoolObservation) -> list[object]:
     return [step.action for step in analyze(pool(spec), observation).steps]
 
 
@@ -122,7 +123,7 @@ class TestCreation:
         assert step.waits_for == "an OSD of device class nvme"
 
     def test_waits_for_the_cluster(self) -> None:
-        (step,) = analyze(pool(), PoolObservation(waits_for="CephCluster x to answer")).steps
+        (step,) = analyze(pool(), BlockPoolObservation(waits_for="CephCluster x to answer")).steps
         assert step.waits_for == "CephCluster x to answer"
 
     @pytest.mark.parametrize(
@@ -307,7 +308,7 @@ class TestPlacement:
 
 
 class TestDeletion:
-    def plan(self, observation: PoolObservation, **fields: Any) -> list[tuple[object, str]]:
+    def plan(self, observation: BlockPoolObservation, **fields: Any) -> list[tuple[object, str]]:
         steps = analyze(pool(fields.pop("spec", None), deleting=True, **fields), observation).steps
         return [(step.action, step.consent) for step in steps]
 
@@ -325,10 +326,10 @@ class TestDeletion:
         assert self.plan(seen()) == [(LetGo(), "")]
 
     def test_cluster_that_is_gone(self) -> None:
-        assert self.plan(PoolObservation(waits_for="a CephCluster", cluster_gone=True)) == [(LetGo(), "")]
+        assert self.plan(BlockPoolObservation(waits_for="a CephCluster", cluster_gone=True)) == [(LetGo(), "")]
 
     def test_cluster_that_does_not_answer(self) -> None:
-        assert self.plan(PoolObservation(waits_for="x to answer")) == [(None, "")]
+        assert self.plan(BlockPoolObservation(waits_for="x to answer")) == [(None, "")]
 
     def test_ceph_keeps_its_own_pools(self) -> None:
         spec = {"name": ".mgr", "replicated": {"size": 3}}
@@ -362,8 +363,11 @@ class TestDeletion:
         ({"replicated": {"size": 3, "replicasPerFailureDomain": 1}}, ()),
         ({"replicated": {"size": 4, "replicasPerFailureDomain": 2}}, ("replicated.replicasPerFailureDomain=2",)),
         (
-            replicated(mirroring={"enabled": True, "mode": "image"}, enableRBDStats=True),
-            ("mirroring.enabled", "mirroring.mode", "enableRBDStats"),
+            replicated(
+                mirroring={"enabled": True, "mode": "image", "snapshotSchedules": [{"interval": "1h", "path": "/"}]},
+                enableRBDStats=True,
+            ),
+            ("mirroring.snapshotSchedules[0].path", "enableRBDStats"),
         ),
         (replicated(mirroring={"enabled": False, "mode": "image"}), ()),
         (replicated(statusCheck={"mirror": {"disabled": False, "interval": "60s"}}), ()),
@@ -386,14 +390,6 @@ def test_a_pool_whose_data_would_be_elsewhere_than_asked_is_not_made(spec: dict[
     plan = analyze(pool(spec), seen(None))
     assert plan.steps
     assert all(step.subject.startswith("spec.") and step.waits_for for step in plan.steps)
-
-
-def test_a_pool_that_should_be_mirrored_is_made_and_not_ready() -> None:
-    spec = replicated(mirroring={"enabled": True, "mode": "image"})
-    subjects = [step.subject for step in analyze(pool(spec), seen(None)).steps]
-    assert subjects[0] == "spec.mirroring"
-    assert "pool replicapool" in subjects
-    assert [step.subject for step in analyze(pool(spec), seen(present())).steps] == ["spec.mirroring"]
 
 
 HELD = "CephCluster rook-ceph to leave HEALTH_ERR (OSD_FULL)"

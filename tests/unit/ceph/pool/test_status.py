@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from controller.ceph.pool.analyze import analyze
+from controller.ceph.pool.observe import BlockPoolObservation
 from controller.ceph.pool.status import show
-from controller.ceph.pools.observe import PoolObservation
 from controller.framework.kind import Look
 from controller.framework.plan import APPLY, Outcome, StepResult, StepState, preview
 from tests.unit.ceph.pools import NOW, pool, present, replicated, seen
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 class TestStatus:
     def shown(
-        self, spec: CephBlockPool, observation: PoolObservation, outcome: Outcome | None = None, **fields: Any
+        self, spec: CephBlockPool, observation: BlockPoolObservation, outcome: Outcome | None = None, **fields: Any
     ) -> Any:
         outcome = outcome if outcome is not None else preview(analyze(spec, observation))
         at = datetime.fromisoformat(fields.pop("now", NOW)).timestamp()
@@ -47,7 +47,7 @@ class TestStatus:
         assert self.shown(again, seen(present()), now="2027-01-15T09:00:00Z") == first
 
     def test_on_its_way(self) -> None:
-        shown = self.shown(pool(), PoolObservation(waits_for="CephCluster x to answer"))
+        shown = self.shown(pool(), BlockPoolObservation(waits_for="CephCluster x to answer"))
         assert shown.phase == "Progressing"
         assert self.conditions(shown)["Ready"][2].endswith("waits for CephCluster x to answer")
         assert shown.plan.steps[0].waits_for == "CephCluster x to answer"
@@ -64,11 +64,11 @@ class TestStatus:
 
     def test_what_is_not_honoured(self) -> None:
         spec = replicated(failureDomain="zone")
-        shown = self.shown(pool(spec), seen(present()), written={"mirroring": {"enabled": True}})
+        shown = self.shown(pool(spec), seen(present()), written={"enableRBDStats": True})
         condition = self.conditions(shown)["FieldsHonoured"]
         assert condition[:2] == ("False", "ImmutableFieldsDiffer")
         assert condition[2].startswith("the pool has failureDomain host, not zone")
-        assert condition[2].endswith("not served by this operator: mirroring.enabled")
+        assert condition[2].endswith("not served by this operator: enableRBDStats")
 
     def test_blocked_deletion_names_what_blocks(self) -> None:
         observation = seen(present(), contents=("image csi-vol-1",))

@@ -151,9 +151,9 @@ class TestPlan:
         gone = a_namespace({"clusterID": "x"}, deleting=True)
         assert actions(gone, NamespaceObservation(present=True, taken_by="it")) == [LetGo()]
 
-    def test_mirroring_is_named(self) -> None:
-        spec = {"blockPoolName": "p", "mirroring": {"mode": "image", "remoteNamespace": "b"}}
-        assert unserved(spec) == ("mirroring.mode", "mirroring.remoteNamespace")
+    def test_all_but_the_path_of_schedules_is_served(self) -> None:
+        mirroring = {"mode": "image", "remoteNamespace": "b", "snapshotSchedules": [{"interval": "1h", "path": "x"}]}
+        assert unserved({"blockPoolName": "p", "mirroring": mirroring}) == ("mirroring.snapshotSchedules[0].path",)
 
 
 class TestStatus:
