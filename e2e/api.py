@@ -25,6 +25,7 @@ FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 _SNAPSHOTS, _GROUPS = "/apis/snapshot.storage.k8s.io/v1", "/apis/groupsnapshot.storage.k8s.io/v1"
+_BUCKETS = "/apis/objectbucket.io/v1alpha1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
     "CassandraCluster": (_CASSANDRA, "clusters"),
@@ -41,6 +42,11 @@ PATHS = {
     "CephNFS": (_CEPH, "cephnfses"),
     "CephObjectStore": (_CEPH, "cephobjectstores"),
     "CephObjectStoreUser": (_CEPH, "cephobjectstoreusers"),
+    "CephObjectRealm": (_CEPH, "cephobjectrealms"),
+    "CephObjectStore": (_CEPH, "cephobjectstores"),
+    "CephObjectStoreUser": (_CEPH, "cephobjectstoreusers"),
+    "CephObjectZone": (_CEPH, "cephobjectzones"),
+    "CephObjectZoneGroup": (_CEPH, "cephobjectzonegroups"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
@@ -55,6 +61,8 @@ PATHS = {
     "Node": (_CORE, "nodes"),
     "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
     "ObjectBucketClaim": ("/apis/objectbucket.io/v1alpha1", "objectbucketclaims"),
+    "ObjectBucket": (_BUCKETS, "objectbuckets"),
+    "ObjectBucketClaim": (_BUCKETS, "objectbucketclaims"),
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
@@ -79,6 +87,7 @@ CLUSTER_SCOPED = frozenset(
         "CustomResourceDefinition",
         "Namespace",
         "Node",
+        "ObjectBucket",
         "PersistentVolume",
         "StorageClass",
         "VolumeAttachment",

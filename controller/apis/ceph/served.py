@@ -179,6 +179,7 @@ OBJECT_ZONE: Mapping[str, Honoured] = {
     "zoneGroup": None,
     "metadataPool": OBJECT_STORE["metadataPool"],
     "dataPool": OBJECT_STORE["dataPool"],
+    "sharedPools": None,
     "customEndpoints": None,
     "preservePoolsOnDelete": None,
 }

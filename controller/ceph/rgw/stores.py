@@ -130,9 +130,23 @@ class Stores:
             config=config,
         )
 
+    def beside(self, way: Way, url: str) -> Admin | None:
+        """The admin API of another zone's gateways, to which the operator's user in this zone is known, too.
+
+        Args:
+            way: A store in a zone.
+            url: Where the other zone's gateways are. Their certificate is trusted as the store's is.
+        """
+        keys = self.keys(way.store) if way.store is not None else None
+        if way.store is None or keys is None:
+            return None
+        return self._client((way.store.metadata.namespace, url), url, keys, way.ca)
+
     def _admin(self, store: CephObjectStore, url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
-        meta = store.metadata
-        key, file = (meta.namespace, meta.name), self._file(ca)
+        return self._client((store.metadata.namespace, store.metadata.name), url, keys, ca)
+
+    def _client(self, key: tuple[str, str], url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
+        file = self._file(ca)
         known = self._admins.get(key)
         if known is not None and known[0] == (url, file, *keys):
             return known[1]
