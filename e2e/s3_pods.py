@@ -1,4 +1,4 @@
-"""Pods that are clients of an object store: one that asks by boto3 and signs requests, and one that is told of objects."""
+"""Pods that are clients of an object store: one that asks by boto3, and one that is told of objects."""
 
 import json
 from typing import Any
@@ -49,7 +49,7 @@ http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 
 
 def start(environment: Environment, namespace: str, name: str, *, listens: bool = False) -> Manifest:
-    """A pod of the operator's image, which has boto3: it waits for what `ask` asks, or is told of objects on port 8080."""
+    """A pod of the operator's image, which has boto3: it waits for `ask`, or is told of objects on port 8080."""
     container = {
         "name": "client",
         "image": environment.images["operator"],
