@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE
 from controller.ceph.access import config
-from controller.ceph.objectstore.contents import contents_of, purge
 from controller.ceph.objectstore.objects import admin_keys
 from controller.ceph.objectstore.observe import OWNED_PREFIX
-from controller.ceph.objectstore.spec import metadata_location
 from controller.ceph.pools import act as pools
+from controller.ceph.rgw.contents import contents_of, purge
+from controller.ceph.rgw.pools import metadata_location
 from controller.framework import jobs
 from controller.framework.consent import NoConsentError, is_forced, read_deleted
 from controller.framework.plan import UnderWayError
@@ -123,7 +123,7 @@ def handlers(
     """
 
     async def contents() -> tuple[str, ...]:
-        pool, namespace = metadata_location(store)
+        pool, namespace = metadata_location(store.metadata.name, store.spec.shared_pools)
         names = {detail["pool_name"] for detail in await ceph.mon("osd pool ls", detail="detail")}
         return await contents_of(ceph, pool, namespace) if pool in names else ()
 

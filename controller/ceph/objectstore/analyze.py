@@ -9,7 +9,6 @@ from controller.ceph.objectstore.act import CreateAdminKeys
 from controller.ceph.objectstore.deletion import deletion
 from controller.ceph.objectstore.objects import store_labels
 from controller.ceph.objectstore.spec import (
-    APPLICATION,
     instances,
     pools_of,
     problems,
@@ -21,6 +20,7 @@ from controller.ceph.objectstore.spec import (
 from controller.ceph.pools import analyze as pools
 from controller.ceph.rgw import tool
 from controller.ceph.rgw.names import ADMIN_USER, admin_secret, entity_of, gateway_of, keyring_name, own_place
+from controller.ceph.rgw.pools import APPLICATION
 from controller.ceph.rgw.tool import CONVERGE, Work
 from controller.framework.plan import Plan, Step
 from controller.runtime.kube import SECRET
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephObjectStore
     from controller.ceph.objectstore.observe import StoreObservation
-    from controller.ceph.objectstore.spec import StorePool
     from controller.ceph.pods import Context, Release
     from controller.ceph.pools.observe import PoolObservation
+    from controller.ceph.rgw.pools import StorePool
 
 AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
 """Seconds after which to look again at a store that is as it should be, at one whose deletion is held back by what is
@@ -189,7 +189,6 @@ def _lacking(asked: tuple[StorePool, ...], seen: StoreObservation) -> str:
 
 
 def _health(store: CephObjectStore, seen: StoreObservation, subject: str) -> Iterator[Step]:
-    serving = any(found.status.available_replicas for found in seen.deployments.values())
-    if instances(store) and serving and seen.checked is not None and seen.checked.trouble:
+    if instances(store) and seen.checked is not None and seen.checked.trouble:
         waits_for = f"its gateways to put, get and delete an object: {seen.checked.trouble}"
         yield Step(subject=subject, reason="it does not serve S3", waits_for=waits_for)

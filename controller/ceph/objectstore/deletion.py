@@ -18,17 +18,11 @@ from controller.ceph.objectstore.act import (
 )
 from controller.ceph.objectstore.gateways import first_key, keys_of
 from controller.ceph.objectstore.objects import store_labels
-from controller.ceph.objectstore.spec import (
-    APPLICATION,
-    gateways,
-    pools_of,
-    removal_name,
-    shared_pool_names,
-    shares_pools,
-)
+from controller.ceph.objectstore.spec import gateways, pools_of, removal_name, shares_pools
 from controller.ceph.pools import analyze as pools
 from controller.ceph.rgw import tool
 from controller.ceph.rgw.names import entity_of, gateway_of, keyring_name, own_place
+from controller.ceph.rgw.pools import APPLICATION, shared_pool_names
 from controller.ceph.rgw.tool import REMOVE, Work
 from controller.framework import jobs
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
@@ -159,7 +153,7 @@ def _place(store: CephObjectStore, context: Context, seen: StoreObservation, all
 def _data(store: CephObjectStore, seen: StoreObservation, allowed: _Permission) -> Iterator[Step]:
     """What the store has in pools: its own pools whole, and of shared ones its namespaces."""
     if shares_pools(store) and not store.spec.shared_pools.preserve_rados_namespace_data_on_delete:
-        for pool in shared_pool_names(store):
+        for pool in shared_pool_names(store.spec.shared_pools):
             if pool not in seen.missing_pools and seen.remains.get(pool):
                 action = PurgePool(pool, f"{store.metadata.name}.", allowed.forced)
                 yield allowed.step(action, f"pool {pool}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from controller.ceph.access.threads import Lane, Threads
-from controller.ceph.objectstore.contents import checker_bucket
+from controller.ceph.rgw.contents import checker_bucket
 from controller.framework.text import brief
 from workqueue import loop_clock
 

@@ -14,27 +14,18 @@ from controller.ceph.access.config import ConfigState
 from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.reach import reach
-from controller.ceph.objectstore import budget
-from controller.ceph.objectstore.budget import Budget
-from controller.ceph.objectstore.contents import contents_of, other_realms, remains
 from controller.ceph.objectstore.objects import context
-from controller.ceph.objectstore.spec import (
-    ROOT_POOL,
-    S3,
-    metadata_location,
-    pools_of,
-    removal_name,
-    serves,
-    setup_name,
-    shared_pool_names,
-)
+from controller.ceph.objectstore.spec import S3, pools_of, removal_name, serves, setup_name
 from controller.ceph.order import before_services
 from controller.ceph.pods import CLUSTER_LABEL, Release
 from controller.ceph.pools.observe import PoolObservation
 from controller.ceph.pools.observe import observe as observe_pool
 from controller.ceph.releases import CephVersion
-from controller.ceph.rgw import tool
+from controller.ceph.rgw import budget, tool
+from controller.ceph.rgw.budget import Budget
+from controller.ceph.rgw.contents import contents_of, other_realms, remains
 from controller.ceph.rgw.names import APP, STORE_LABEL, certificate_secret, entity_of, gateway_of, own_place
+from controller.ceph.rgw.pools import ROOT_POOL, metadata_location, shared_pool_names
 from controller.ceph.rgw.stores import CA_BUNDLE, CERT
 from controller.framework.caches import ClusterCaches
 from controller.framework.children import snapshot
@@ -212,8 +203,10 @@ class Observer:
         unchecked = cluster.spec.skip_upgrade_checks
         live = await snapshot(self._caches.children, meta.namespace, self._applier)
         seen = replace(self._with_secrets(store, self._with_place(store, seen)), live=live)
+        seen = self._with_objects(store, seen, everything, now)
+        serving = any(found.status.available_replicas for found in seen.deployments.values())
         return replace(
-            self._with_objects(store, seen, everything, now),
+            seen,
             now=now,
             hold=hold,
             hold_upgrade=before_services(everything, release) or ("" if unchecked else hold),
@@ -222,7 +215,7 @@ class Observer:
             image=self._image,
             pools={pool: replace(found, hold=hold) for pool, found in seen.pools.items()},
             users=self._dependents.known(store),
-            checked=None if deleting or not serves(store, S3) else await self._health.check(store),
+            checked=await self._health.check(store) if serving and serves(store, S3) and not deleting else None,
         )
 
     def _others(self, store: CephObjectStore) -> tuple[str, ...]:
@@ -332,7 +325,7 @@ async def _ask(ceph: RadosCluster, store: CephObjectStore) -> StoreObservation:
     state = await config.read(ceph, OWNED_PREFIX)
     return StoreObservation(
         pools=pools,
-        missing_pools=tuple(pool for pool in shared_pool_names(store) if pool not in present),
+        missing_pools=tuple(pool for pool in shared_pool_names(store.spec.shared_pools) if pool not in present),
         budget=await budget.read(ceph) if any(seen.state is None for seen in pools.values()) else None,
         config=ConfigState(
             {key: value for key, value in state.values.items() if is_gateway(key[0], name)},
@@ -348,12 +341,12 @@ async def _ask_of_contents(ceph: RadosCluster, store: CephObjectStore, seen: Sto
         CephError: The cluster does not answer.
     """
     present = {detail["pool_name"] for detail in await ceph.mon("osd pool ls", detail="detail")}
-    pool, namespace = metadata_location(store)
+    pool, namespace = metadata_location(store.metadata.name, store.spec.shared_pools)
     contents = await contents_of(ceph, pool, namespace) if pool in present else ()
     has_root = ROOT_POOL in present
     others = await other_realms(ceph, ROOT_POOL, store.metadata.name) if has_root else ()
     prefix = f"{store.metadata.name}."
-    shared = [name for name in shared_pool_names(store) if name in present]
+    shared = [name for name in shared_pool_names(store.spec.shared_pools) if name in present]
     return replace(
         seen,
         contents=contents,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from controller.apis.ceph import CephObjectStoreSpec
 from controller.apis.ceph.object_store import APIS
 from controller.apis.ceph.served import OBJECT_STORE
-from controller.ceph.pools import spec as pools
+from controller.ceph.rgw import pools as zone_pools
 from controller.ceph.rgw.names import (
     APP,
     certificate_secret,
@@ -27,53 +24,22 @@ from controller.framework.names import letters, object_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from controller.apis.ceph import CephObjectStore, PoolSpec
+    from controller.apis.ceph import CephObjectStore
     from controller.ceph.pods import Daemon
+    from controller.ceph.rgw.pools import StorePool
 
-APPLICATION = "rgw"
-"""What Ceph is told that the pools are for."""
-ROOT_POOL = ".rgw.root"
-"""The pool with the names of all realms, zone groups and zones of a cluster: of all its stores."""
-METADATA = ("control", "meta", "log", "buckets.index", "buckets.non-ec", "otp")
-DATA = "buckets.data"
-METADATA_PGS = "8"
-"""Placement groups that a pool for metadata starts with; upstream's."""
 LONGEST_NAME = 41
 """Characters of a store's name: the names and labels of its gateways are made of it, and those have 63."""
 S3, SWIFT = "s3", "swift"
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
 
-@dataclass(frozen=True, slots=True)
-class StorePool:
-    """A pool of a store.
-
-    Attributes:
-        path: The field of the spec that asks for it.
-        name: Its name in Ceph.
-        spec: What is asked for.
-        shared: Whether it is of all stores of the cluster: it is made as the first of them asks, and then left alone.
-    """
-
-    path: str
-    name: str
-    spec: PoolSpec
-    shared: bool = False
-
-
 def pools_of(store: CephObjectStore) -> tuple[StorePool, ...]:
     """The pools that a store has of its own, and the one that all stores share; none where it is in a zone."""
-    spec, zone = store.spec, store.metadata.name
-    if not has_own_pools(store):
+    spec = store.spec
+    if spec.zone.name:
         return ()
-    metadata = msgspec.structs.replace(
-        spec.metadata_pool, parameters={"pg_num": METADATA_PGS, **spec.metadata_pool.parameters}
-    )
-    return (
-        StorePool("metadataPool", ROOT_POOL, metadata, shared=True),
-        *(StorePool("metadataPool", f"{zone}.rgw.{name}", metadata) for name in METADATA),
-        StorePool("dataPool", f"{zone}.rgw.{DATA}", spec.data_pool),
-    )
+    return zone_pools.pools_of(store.metadata.name, spec.metadata_pool, spec.data_pool, spec.shared_pools)
 
 
 def has_own_pools(store: CephObjectStore) -> bool:
@@ -83,8 +49,7 @@ def has_own_pools(store: CephObjectStore) -> bool:
 
 def shares_pools(store: CephObjectStore) -> bool:
     """Whether the spec names pools that are there already."""
-    shared = store.spec.shared_pools
-    return bool(shared.metadata_pool_name or shared.data_pool_name or shared.pool_placements)
+    return zone_pools.shares(store.spec.shared_pools)
 
 
 def instances(store: CephObjectStore) -> int:
@@ -183,61 +148,9 @@ def wanted(store: CephObjectStore) -> dict[str, Any]:
     fields: dict[str, Any] = {"endpoints": urls}
     zone: dict[str, Any] = {"endpoints": urls}
     if shares_pools(store):
-        zone |= _shared(store)
-        fields["default_placement"] = default_placement(store)
+        zone |= zone_pools.wanted_of(own_place(store.metadata.name).zone, store.spec.shared_pools)
+        fields["default_placement"] = zone_pools.default_placement(store.spec.shared_pools)
     return {"realm": {"default": store.spec.default_realm}, "zonegroup": {"fields": fields}, "zone": zone}
-
-
-def default_placement(store: CephObjectStore) -> str:
-    """The placement of buckets that name no other one."""
-    placements = store.spec.shared_pools.pool_placements
-    return next((placement.name for placement in placements if placement.default), "default-placement")
-
-
-def _shared(store: CephObjectStore) -> dict[str, Any]:
-    """Where a store has what in pools that are shared: namespaces have upstream's names."""
-    shared, zone = store.spec.shared_pools, own_place(store.metadata.name).zone
-    placements: dict[str, Any] = {}
-    metadata = shared.metadata_pool_name
-    for placement in shared.pool_placements:
-        extra, own = placement.data_non_ec_pool_name or placement.metadata_pool_name, f"{zone}.{placement.name}"
-        if placement.default:
-            metadata = placement.metadata_pool_name
-        classes = {"STANDARD": {"data_pool": f"{placement.data_pool_name}:{own}.data"}}
-        classes |= {
-            each.name: {"data_pool": f"{each.data_pool_name}:{zone}.{each.name}"} for each in placement.storage_classes
-        }
-        placements[placement.name] = _placement(
-            f"{placement.metadata_pool_name}:{own}.index", f"{extra}:{own}.data.non-ec", classes
-        )
-    if not any(placement.default for placement in shared.pool_placements):
-        pool = f"{metadata}:{zone}.buckets"
-        data = {"STANDARD": {"data_pool": f"{shared.data_pool_name}:{zone}.buckets.data"}}
-        placements["default-placement"] = _placement(f"{pool}.index", f"{pool}.non-ec", data)
-    return {"sharedPool": metadata, "placements": placements}
-
-
-def _placement(index: str, extra: str, classes: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    return {"index_pool": index, "data_extra_pool": extra, "storage_classes": classes, "inline_data": True}
-
-
-def shared_pool_names(store: CephObjectStore) -> tuple[str, ...]:
-    """The pools that the spec names and that have to be there already."""
-    shared = store.spec.shared_pools
-    names = [shared.metadata_pool_name, shared.data_pool_name]
-    for placement in shared.pool_placements:
-        names += [placement.metadata_pool_name, placement.data_pool_name, placement.data_non_ec_pool_name]
-        names += [each.data_pool_name for each in placement.storage_classes]
-    return tuple(dict.fromkeys(filter(None, names)))
-
-
-def metadata_location(store: CephObjectStore) -> tuple[str, str]:
-    """The pool with what Ceph knows of buckets and users of a store, and what its namespaces there begin with."""
-    zone, shared = store.metadata.name, store.spec.shared_pools
-    if not shares_pools(store):
-        return f"{zone}.rgw.meta", ""
-    default = next((each.metadata_pool_name for each in shared.pool_placements if each.default), "")
-    return default or shared.metadata_pool_name, f"{zone}.meta"
 
 
 def setup_name(store: CephObjectStore) -> str:
@@ -266,35 +179,8 @@ def _problems(store: CephObjectStore) -> Iterator[str]:
         yield "spec.gateway.securePort is set and sslCertificateRef is not: HTTPS needs a certificate"
     if gateway.ssl_certificate_ref and not gateway.secure_port:
         yield "spec.gateway.sslCertificateRef is set and securePort is not: set it, as to 443"
-    yield from _pool_problems(store)
-    yield from _shared_problems(store)
-
-
-def _pool_problems(store: CephObjectStore) -> Iterator[str]:
-    spec = store.spec
-    if not has_own_pools(store):
-        return
-    if pools.is_erasure_coded(spec.metadata_pool):
-        yield "spec.metadataPool has erasureCoded: metadata can only be replicated"
-    for path, pool in (("metadataPool", spec.metadata_pool), ("dataPool", spec.data_pool)):
-        yield from (f"spec.{path}: {problem}" for problem in pools.problems(pool))
-
-
-def _shared_problems(store: CephObjectStore) -> Iterator[str]:
-    shared = store.spec.shared_pools
-    defaults = [placement.name for placement in shared.pool_placements if placement.default]
-    if len(defaults) > 1:
-        yield f"spec.sharedPools.poolPlacements: {' and '.join(defaults)} are both the default: one can be"
-    both = bool(shared.metadata_pool_name and shared.data_pool_name)
-    if shares_pools(store) and not both and not defaults:
-        yield "spec.sharedPools: set metadataPoolName and dataPoolName, or make one of poolPlacements the default"
-    names = [placement.name for placement in shared.pool_placements]
-    for name in sorted({each for each in names if names.count(each) > 1}):
-        yield f"spec.sharedPools.poolPlacements: several are called {name}"
-    for placement in shared.pool_placements:
-        classes = [each.name for each in placement.storage_classes]
-        for each in sorted({found for found in classes if classes.count(found) > 1 or found == "STANDARD"}):
-            yield f"spec.sharedPools.poolPlacements: {placement.name} has storage class {each} twice, or it is STANDARD"
+    if not spec.zone.name:
+        yield from zone_pools.problems(spec.metadata_pool, spec.data_pool, spec.shared_pools)
 
 
 def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -305,10 +191,9 @@ def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
 def unserved_placement(store: CephObjectStore) -> tuple[str, ...]:
     """The fields that are set, are not served, and say where data goes: a pool made without them has to be emptied."""
     spec = store.spec
-    if not has_own_pools(store):
+    if spec.zone.name:
         return ()
-    found = (("metadataPool", spec.metadata_pool), ("dataPool", spec.data_pool))
-    return tuple(f"{path}.{field}" for path, pool in found for field in pools.unserved_placement(pool))
+    return zone_pools.unserved_placement(spec.metadata_pool, spec.data_pool, spec.shared_pools)
 
 
 def unserved_intents(store: CephObjectStore) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from controller.framework.tls import CERTIFICATE, TRUSTED
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStore
     from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.signed import Requests
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -88,12 +89,17 @@ class Stores:
             return Way(store=store, endpoint=url, ca=ca, waits_for=f"CephObjectStore {name} to be set up")
         return Way(store=store, endpoint=url, ca=ca, admin=self._admin(store, url, keys, ca))
 
-    def requests(self, way: Way, access_key: str, secret_key: str) -> Signed:
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
         """What sends requests to a store as a user, where boto3 does not know all that gateways take."""
         store = way.store
         key = (store.metadata.namespace, store.metadata.name) if store is not None else ("", "")
         threads = self._threads.setdefault(key, Threads())
         return Signed(way.endpoint, access_key, secret_key, ca_file=self._file(way.ca), threads=threads)
+
+    def as_operator(self, way: Way) -> Requests | None:
+        """What sends requests to a store as the operator's user; None where it cannot be asked."""
+        keys = self.keys(way.store) if way.store is not None and way.admin is not None else None
+        return None if keys is None else self.requests(way, *keys)
 
     def s3(self, way: Way, access_key: str, secret_key: str, service: str = "s3") -> Any:
         """A client of boto3 that acts as a user, for use in a worker thread.
@@ -124,9 +130,23 @@ class Stores:
             config=config,
         )
 
+    def beside(self, way: Way, url: str) -> Admin | None:
+        """The admin API of another zone's gateways, to which the operator's user in this zone is known, too.
+
+        Args:
+            way: A store in a zone.
+            url: Where the other zone's gateways are. Their certificate is trusted as the store's is.
+        """
+        keys = self.keys(way.store) if way.store is not None else None
+        if way.store is None or keys is None:
+            return None
+        return self._client((way.store.metadata.namespace, url), url, keys, way.ca)
+
     def _admin(self, store: CephObjectStore, url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
-        meta = store.metadata
-        key, file = (meta.namespace, meta.name), self._file(ca)
+        return self._client((store.metadata.namespace, store.metadata.name), url, keys, ca)
+
+    def _client(self, key: tuple[str, str], url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
+        file = self._file(ca)
         known = self._admins.get(key)
         if known is not None and known[0] == (url, file, *keys):
             return known[1]

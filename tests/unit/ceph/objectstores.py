@@ -12,7 +12,6 @@ from controller.ceph.access.config import ConfigState, digest
 from controller.ceph.access.users import given
 from controller.ceph.crush import Rule
 from controller.ceph.objectstore.analyze import setup_work
-from controller.ceph.objectstore.budget import Budget
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.objects import (
     context,
@@ -27,6 +26,7 @@ from controller.ceph.objectstore.spec import gateways, pools_of, settings, setup
 from controller.ceph.pods import Release
 from controller.ceph.pools.observe import PoolObservation, PoolState
 from controller.ceph.releases import CephVersion
+from controller.ceph.rgw.budget import Budget
 from controller.ceph.rgw.names import CAPS, admin_secret, entity_of, gateway_of, keyring_name, own_place
 from controller.ceph.rgw.tool import WANTED_ANNOTATION
 from controller.framework.jobs import Phase, Run

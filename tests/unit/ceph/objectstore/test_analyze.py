@@ -11,10 +11,10 @@ from controller.ceph.access.config import ConfigState, SetConfig, UnsetConfig
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.objectstore.act import CreateAdminKeys, RemoveUser, StopGateway
 from controller.ceph.objectstore.analyze import AT_REST, WHILE_WAITING, analyze, kept
-from controller.ceph.objectstore.budget import Budget
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.observe import StoreObservation
 from controller.ceph.pools.act import CreatePool
+from controller.ceph.rgw.budget import Budget
 from controller.ceph.rgw.names import Place
 from controller.framework.children import Apply, Delete
 from controller.framework.jobs import Phase, Run, RunJob
