@@ -25,6 +25,7 @@ FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 _SNAPSHOTS, _GROUPS = "/apis/snapshot.storage.k8s.io/v1", "/apis/groupsnapshot.storage.k8s.io/v1"
+_BUCKETS = "/apis/objectbucket.io/v1alpha1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
     "CassandraCluster": (_CASSANDRA, "clusters"),
@@ -55,6 +56,8 @@ PATHS = {
     "Namespace": (_CORE, "namespaces"),
     "Node": (_CORE, "nodes"),
     "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
+    "ObjectBucket": (_BUCKETS, "objectbuckets"),
+    "ObjectBucketClaim": (_BUCKETS, "objectbucketclaims"),
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
@@ -79,6 +82,7 @@ CLUSTER_SCOPED = frozenset(
         "CustomResourceDefinition",
         "Namespace",
         "Node",
+        "ObjectBucket",
         "PersistentVolume",
         "StorageClass",
         "VolumeAttachment",

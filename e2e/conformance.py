@@ -35,8 +35,9 @@ SHELL, AGNHOST = "conformance-shell", "conformance-agnhost"
 STANDINS = {"agnhost": AGNHOST, "busybox": SHELL, "glibc-dns-testing": SHELL, "nginx": SHELL}
 """Our images for pods of the suite, by the last part of its own images' names."""
 
-SKIP = r"\[Disruptive\]|\[Feature:Windows\]|\[Feature:volumegroupsnapshot\]"
-"""Tests of what is not tested here: those that restart the kubelets of nodes, Windows, and groups of snapshots."""
+SKIP = r"any volume data source|\[Disruptive\]|\[Feature:Windows\]|\[Feature:volumegroupsnapshot\]"
+"""Tests of what is not tested here: those that restart the kubelets of nodes, Windows, groups of snapshots, and what
+fills volumes from sources of any kind, whose images no Go module makes."""
 
 
 @dataclass(frozen=True)
