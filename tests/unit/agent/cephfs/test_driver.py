@@ -179,7 +179,7 @@ async def eventually(look: Callable[[], bool]) -> None:
 
 
 def process_of(mounter: Mounter) -> int:
-    return mounter._volumes[VOLUME].client.process.pid
+    return mounter._volumes[VOLUME].client.child.pid
 
 
 async def test_a_volume_is_used_and_leaves_nothing(node: Node) -> None:
