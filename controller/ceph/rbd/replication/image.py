@@ -116,7 +116,7 @@ def promote(ioctx: Any, name: str, *, force: bool) -> None:
             image.mirror_image_promote(force)
         except (rbd.ImageBusy, rbd.ReadOnlyImage) as error:
             message = (
-                f"image {name} is primary in the other cluster by its last words that have come: it is demoted first"
+                f"image {name} is still primary in the other cluster, by what has come of it: demote it there first"
             )
             raise CephError(errno.EBUSY, message) from error
 

@@ -92,10 +92,7 @@ class Observer:
         volume = self.volume(replication)
         if isinstance(volume, str):
             return ReplicationObservation(waits_for=volume, problem=problem)
-        claim, source = (
-            self.caches.claims.get(replication.metadata.namespace, replication.spec.data_source.name),
-            volume,
-        )
+        claim = self.caches.claims.get(replication.metadata.namespace, replication.spec.data_source.name)
         where = self.calls.places.resolve(volume).attributes
         try:
             place = Place(where.get("pool", ""), where.get("radosNamespace", ""), image_name(volume))
