@@ -94,8 +94,9 @@ def _primary(
     elif replication.metadata.annotations.get(FORCE) == generation:
         yield Step(subject=subject, action=Promote(force=True), reason=f"{reason}, by force", deadline=120.0)
     else:
-        said = f": the daemon there says {image.remote.description!r}" if image.remote.up else ""
-        waits_for = f"it to be demoted in the other cluster, and its last words to come{said}"
+        there = image.remote.description.partition(",")[0]
+        said = f" (its daemon says {there!r})" if image.remote.up else ""
+        waits_for = f"it to be demoted in the other cluster{said}, and its last words to come"
         force = f'annotation {FORCE}: "{generation}", where that cluster is lost'
         yield Step(subject=subject, reason=reason, waits_for=f"{waits_for}; or {force}")
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from controller.volumes.caches import Caches
     from informers import Informer
 
-FINALIZER = "replication.storage.openshift.io"
+FINALIZER = "replication.rook.io/mirroring"
+"""Not that of csi-addons: its controller may serve other drivers beside, and has its own on their objects."""
 BY_CLAIM, BY_CLASS = "claim", "class"
 """The indexes of VolumeReplications by namespace and name of their claim, and by their class."""
 WORKERS = 4

@@ -33,7 +33,7 @@ from controller.ceph.rbd.replication.act import (
 )
 from controller.ceph.rbd.replication.analyze import analyze
 from controller.ceph.rbd.replication.image import ImageMirror, SiteState
-from controller.ceph.rbd.replication.kind import OursAlone
+from controller.ceph.rbd.replication.kind import FINALIZER, OursAlone
 from controller.ceph.rbd.replication.kinds import VolumeReplication
 from controller.ceph.rbd.replication.observe import Observer, ReplicationObservation, problem_of
 from controller.ceph.rbd.replication.status import show
@@ -544,15 +544,25 @@ class TestObserver:
         assert found.waits_for == "PersistentVolumeClaim data to be bound"
 
 
-@pytest.mark.parametrize(("driver", "looked"), [("rook-ceph.rbd.csi.ceph.com", 1), ("other.example.com", 0)])
-async def test_replications_of_other_drivers_are_left_alone(driver: str, looked: int) -> None:
+@pytest.mark.parametrize(
+    ("driver", "finalizer", "looked"),
+    [
+        ("rook-ceph.rbd.csi.ceph.com", "", 1),
+        ("other.example.com", "", 0),
+        ("other.example.com", "replication.storage.openshift.io", 0),
+        ("other.example.com", FINALIZER, 1),
+    ],
+)
+async def test_replications_of_other_drivers_are_left_alone(driver: str, finalizer: str, looked: int) -> None:
     inner = SimpleNamespace(reconcile=AsyncMock(return_value=Result()))
     named = SimpleNamespace(spec=SimpleNamespace(provisioner=driver))
+    meta = msgspec.structs.replace(a_replication().metadata, finalizers=(finalizer,) if finalizer else ())
+    found = msgspec.structs.replace(a_replication(), metadata=meta)
     reconciler = OursAlone(
         cast("Any", inner),
-        cast("Informer[Any]", SimpleNamespace(get=lambda _: a_replication())),
+        cast("Informer[Any]", SimpleNamespace(get=lambda _: found)),
         cast("Informer[Any]", SimpleNamespace(get=lambda *_: named)),
-        lambda found: found == "rook-ceph.rbd.csi.ceph.com",
+        lambda name: name == "rook-ceph.rbd.csi.ceph.com",
     )
     await reconciler.reconcile(Request("team", "data"))
     assert inner.reconcile.await_count == looked
