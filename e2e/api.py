@@ -26,6 +26,7 @@ FIELD_MANAGER = "e2e"
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 _SNAPSHOTS, _GROUPS = "/apis/snapshot.storage.k8s.io/v1", "/apis/groupsnapshot.storage.k8s.io/v1"
 _REPLICATION = "/apis/replication.storage.openshift.io/v1alpha1"
+_BUCKETS = "/apis/objectbucket.io/v1alpha1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
     "CassandraCluster": (_CASSANDRA, "clusters"),
@@ -38,6 +39,12 @@ PATHS = {
     "CephFilesystem": (_CEPH, "cephfilesystems"),
     "CephFilesystemMirror": (_CEPH, "cephfilesystemmirrors"),
     "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),
+    "CephNFS": (_CEPH, "cephnfses"),
+    "CephObjectRealm": (_CEPH, "cephobjectrealms"),
+    "CephObjectStore": (_CEPH, "cephobjectstores"),
+    "CephObjectStoreUser": (_CEPH, "cephobjectstoreusers"),
+    "CephObjectZone": (_CEPH, "cephobjectzones"),
+    "CephObjectZoneGroup": (_CEPH, "cephobjectzonegroups"),
     "CephRBDMirror": (_CEPH, "cephrbdmirrors"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
@@ -52,6 +59,8 @@ PATHS = {
     "Namespace": (_CORE, "namespaces"),
     "Node": (_CORE, "nodes"),
     "NodeReport": ("/apis/rook.io/v1alpha1", "nodereports"),
+    "ObjectBucket": (_BUCKETS, "objectbuckets"),
+    "ObjectBucketClaim": (_BUCKETS, "objectbucketclaims"),
     "PersistentVolume": (_CORE, "persistentvolumes"),
     "PersistentVolumeClaim": (_CORE, "persistentvolumeclaims"),
     "Pod": (_CORE, "pods"),
@@ -78,6 +87,7 @@ CLUSTER_SCOPED = frozenset(
         "CustomResourceDefinition",
         "Namespace",
         "Node",
+        "ObjectBucket",
         "PersistentVolume",
         "StorageClass",
         "VolumeAttachment",

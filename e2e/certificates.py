@@ -9,11 +9,22 @@ def make_certificates(directory: Path) -> None:
 
     The CA is as simple as an administrator's one-liner makes it, without a key usage extension.
     """
+    make_authority(directory)
+    _sign(directory, "server", "/CN=localhost", "subjectAltName=IP:127.0.0.1,DNS:localhost")
+    make_client_certificate(directory, "admin", "/O=system:masters/CN=admin")
+
+
+def make_authority(directory: Path) -> None:
+    """Make a CA in `directory`: ca.crt and ca.key."""
     _openssl(
         directory, "req", "-x509", "-subj", "/CN=test-ca", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", *_KEY
     )
-    _sign(directory, "server", "/CN=localhost", "subjectAltName=IP:127.0.0.1,DNS:localhost")
-    make_client_certificate(directory, "admin", "/O=system:masters/CN=admin")
+
+
+def make_server_certificate(directory: Path, name: str, *hosts: str) -> None:
+    """Make `name`.crt and `name`.key, a certificate of a server with these host names by the CA in `directory`."""
+    names = ",".join(f"DNS:{host}" for host in hosts)
+    _sign(directory, name, f"/CN={name}", f"subjectAltName={names}")
 
 
 def make_client_certificate(directory: Path, name: str, subject: str) -> None:

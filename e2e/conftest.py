@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
 MORE_IMAGES = ("ceph-20", "cassandra-41", "cassandra-50", "minio", "snapshot-controller")
-CHART_VALUES = {"csi.controllerService": True}
+CHART_VALUES = {"csi.controllerService": True, "bucketClaims.namespaces": ["*"]}
 """What scenarios ask of the chart beside what the demo does."""
 _environment = pytest.StashKey[Environment]()
 _turn = Turn(partial(cache.lock, "scenarios"))

@@ -6,7 +6,7 @@ from e2e.api import Api, ApiError
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
-KINDS = ("Pod", "VolumeGroupSnapshot", "VolumeSnapshot", "PersistentVolumeClaim")
+KINDS = ("Pod", "ObjectBucketClaim", "VolumeGroupSnapshot", "VolumeSnapshot", "PersistentVolumeClaim")
 """What scenarios make that takes a while to go."""
 GONE_SECONDS = 120.0
 

@@ -123,7 +123,6 @@ class Sort:
         storage_class: The StorageClass of its claims.
         driver: Its CSI driver.
         spec: What else its claims ask for.
-        copies: Whether snapshots and copies of it are measured.
     """
 
     name: str
@@ -131,14 +130,13 @@ class Sort:
     storage_class: str
     driver: str
     spec: Mapping[str, Any]
-    copies: bool = True
 
 
 RBD, CEPHFS = f"{NAMESPACE}.rbd.csi.ceph.com", f"{NAMESPACE}.cephfs.csi.ceph.com"
 SORTS = (
     Sort("RBD, file system", "files", "rook-ceph-block", RBD, {"volumeMode": "Filesystem"}),
     Sort("RBD, block", "blocks", "rook-ceph-block", RBD, {"volumeMode": "Block"}),
-    Sort("CephFS", "shared", "rook-cephfs", CEPHFS, {"accessModes": ["ReadWriteMany"]}, copies=False),
+    Sort("CephFS", "shared", "rook-cephfs", CEPHFS, {"accessModes": ["ReadWriteMany"]}),
 )
 
 
@@ -233,12 +231,11 @@ FEW = 300
 
 def _of_volumes(sort: Sort) -> Iterator[Demand]:
     yield Demand(f"{sort.name}: claim", _claims(sort), is_bound)
-    if sort.copies:
-        yield Demand(f"{sort.name}: snapshot", _snapshots(sort), is_taken, CONTENTS)
-        restored = _copies(sort, "restored", "snapshot-of-", apiGroup=GROUP, kind="VolumeSnapshot")
-        yield Demand(f"{sort.name}: claim from a snapshot", restored, is_bound)
-        cloned = _copies(sort, "cloned", "", kind="PersistentVolumeClaim")
-        yield Demand(f"{sort.name}: claim from a claim", cloned, is_bound)
+    yield Demand(f"{sort.name}: snapshot", _snapshots(sort), is_taken, CONTENTS)
+    restored = _copies(sort, "restored", "snapshot-of-", apiGroup=GROUP, kind="VolumeSnapshot")
+    yield Demand(f"{sort.name}: claim from a snapshot", restored, is_bound)
+    cloned = _copies(sort, "cloned", "", kind="PersistentVolumeClaim")
+    yield Demand(f"{sort.name}: claim from a claim", cloned, is_bound)
 
 
 def _of_kinds() -> Iterator[Demand]:

@@ -24,6 +24,8 @@ from controller.agent.cephfs.driver import cephfs_of
 from controller.agent.cephfs.protocol import SOCKET as CEPHFS_SOCKET
 from controller.agent.devices.discovery import Discovery
 from controller.agent.devices.report import Reporter
+from controller.agent.nfs.driver import SUFFIX as NFS_SUFFIX
+from controller.agent.nfs.driver import nfs_of
 from controller.agent.node.block import BlockDriver
 from controller.agent.node.calls import Interceptor, Operations
 from controller.agent.node.clients import Clients
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-SUFFIXES = (RBD_SUFFIX, CEPHFS_SUFFIX)
+SUFFIXES = (RBD_SUFFIX, CEPHFS_SUFFIX, NFS_SUFFIX)
 """What the names of CSI drivers end in, by kind."""
 
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
@@ -195,7 +197,8 @@ async def run_agent(settings: Settings) -> None:
         served: list[tuple[Collection[str], NodeService]] = []
         told: list[tuple[str, NodeService, Callable[[], Awaitable[None]]]] = []
         cephfs = await cephfs_of(settings.node, settings.state, settings.cephfs_mounter, clients, settings.max_volumes)
-        drivers: tuple[Driver, ...] = (BlockDriver(settings.node, rbd, clients, settings.state), cephfs)
+        nfs = await nfs_of(settings.node, settings.state, clients, settings.max_volumes)
+        drivers: tuple[Driver, ...] = (BlockDriver(settings.node, rbd, clients, settings.state), cephfs, nfs)
         for driver in drivers:
             names = [name for name in settings.drivers if name.endswith(driver.suffix)]
             for name in names:

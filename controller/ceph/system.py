@@ -12,6 +12,8 @@ from controller.apis.ceph import (
     CephBlockPoolRadosNamespace,
     CephCluster,
     CephObjectStore,
+    CephObjectZone,
+    CephObjectZoneGroup,
 )
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
@@ -24,11 +26,20 @@ from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
 from controller.ceph.csi import drivers as csi
+from controller.ceph.exports import backend as exports
+from controller.ceph.exports.volumes import SUFFIX as NFS_SUFFIX
 from controller.ceph.filesystem import kind as filesystem
 from controller.ceph.filesystem.dependents import volumes as volumes_in
 from controller.ceph.fsmirror import kind as fsmirror
+from controller.ceph.multisite.gateways import Gateways
+from controller.ceph.multisite.ground import Caches as MultisiteCaches
+from controller.ceph.multisite.ground import Grounds
+from controller.ceph.multisite.zones import KnownZones
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
+from controller.ceph.notification import kind as notification
+from controller.ceph.objectaccount import kind as objectaccount
+from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
@@ -36,8 +47,14 @@ from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.rbdmirror import kind as rbdmirror
+from controller.ceph.realm import kind as realm
 from controller.ceph.rgw.stores import Stores
 from controller.ceph.subvolumegroup import kind as subvolumegroup
+from controller.ceph.topic import kind as topic
+from controller.ceph.zone import kind as zone
+from controller.ceph.zone.act import ZONES
+from controller.ceph.zonegroup import kind as zonegroup
+from controller.ceph.zonegroup.act import ZONE_GROUPS
 from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, SECRET, ConfigMap, Secret
 
@@ -50,7 +67,11 @@ if TYPE_CHECKING:
     from controller.volumes.system import VolumeControllers
 
 
-CSI_DRIVERS: Mapping[str, Capabilities] = {RBD_SUFFIX: rbd.CAPABILITIES, CEPHFS_SUFFIX: cephfs.CAPABILITIES}
+CSI_DRIVERS: Mapping[str, Capabilities] = {
+    RBD_SUFFIX: rbd.CAPABILITIES,
+    CEPHFS_SUFFIX: cephfs.CAPABILITIES,
+    NFS_SUFFIX: exports.CAPABILITIES,
+}
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
 
 
@@ -63,7 +84,9 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
         informers.informer(CONFIG_MAP, ConfigMap),
     )
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, rbdmirror, fsmirror)
+    of_objects = (objectstore, realm, zonegroup, zone)
+    mirrors = (rbdmirror, fsmirror)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *mirrors, *of_objects)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -81,12 +104,24 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     client.register(manager, settings, connections)
     rbdmirror.register(manager, settings, connections)
     fsmirror.register(manager, settings, connections)
+    of_store = (objectuser.of_store(informers), objectaccount.of_store(informers), bucketclaim.of_store(informers))
+    zones = KnownZones(informers.informer(ZONES, CephObjectZone), informers.informer(ZONE_GROUPS, CephObjectZoneGroup))
+    objectstore.register(manager, settings, connections, stores, zones=zones, dependents=of_store)
+    clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
+    grounds = Grounds(MultisiteCaches(informers), clusters, connections, manager.applier)
+    realm.register(manager, settings, connections, grounds, dependents=(zonegroup.of_realm(informers),))
+    zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
+    zone.register(manager, settings, connections, grounds, Gateways(stores))
     objectuser.register(manager, settings, stores)
+    topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
+    notification.register(manager, settings, stores)
+    objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)
+    exports.register(manager, settings, connections, volumes)
 
     async def close_connections() -> None:
         try:

@@ -60,6 +60,30 @@ def of_namespace(objects: Informer[Any]) -> Dependent[HasMetadata]:
     return Dependent(kind=objects.resource.kind, known=known, asked=asked, objects=objects)
 
 
+def of_named[T: HasMetadata](
+    objects: Informer[T], view: type[T], name_of: Callable[[T], str]
+) -> Dependent[HasMetadata]:
+    """A kind whose objects each use one object, which they name, in their own namespace.
+
+    Args:
+        objects: The cache of the kind.
+        view: What its objects are decoded as.
+        name_of: The name of what an object uses.
+    """
+
+    async def asked(client: Client, obj: HasMetadata) -> list[str]:
+        found = await client.list(objects.resource, obj.metadata.namespace)
+        return _naming(obj, [msgspec.convert(each, view) for each in found])
+
+    def known(obj: HasMetadata) -> list[str]:
+        return _naming(obj, objects.list(obj.metadata.namespace))
+
+    def _naming(obj: HasMetadata, found: Iterable[T]) -> list[str]:
+        return [user.metadata.name for user in found if name_of(user) == obj.metadata.name]
+
+    return Dependent(kind=objects.resource.kind, known=known, asked=asked, objects=objects)
+
+
 @dataclass(frozen=True, slots=True)
 class Dependents[T: HasMetadata]:
     """The kinds whose objects use those of a kind. Users are named in words, such as "CephBlockPool p"."""

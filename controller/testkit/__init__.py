@@ -8,11 +8,13 @@ from controller.testkit.connection import Connection
 from controller.testkit.network import Sent
 from controller.testkit.running import new_manager, running
 from controller.testkit.server import ApiServer
+from controller.testkit.stored import Stored
 
 __all__ = [
     "ApiServer",
     "Connection",
     "Sent",
+    "Stored",
     "VirtualLoop",
     "new_manager",
     "now",

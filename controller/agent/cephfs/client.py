@@ -19,14 +19,13 @@ import structlog
 from controller.agent.ceph import admin_socket
 from controller.agent.ceph.credentials import key_descriptor
 from controller.agent.system import mounts
+from controller.agent.system.child import Child
 from controller.agent.system.command import short
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-
-    from anyio.abc import Process
 
     from controller.agent.cephfs.protocol import Directory, Mount
 
@@ -41,8 +40,6 @@ _MOUNT_TIMEOUT = 70
 
 _STATUS_DEADLINE = 5.0
 _POLL = 0.05
-_STDERR_KEPT = 16_000
-"""Characters of a process' last words that are kept."""
 
 _PREFIX = re.compile(r"^(?:ceph-fuse\[\d+\]: |[-\d]+T\S+ \S+ +-?\d+ )")
 """What stands before the words of ceph-fuse, and of its log."""
@@ -150,16 +147,15 @@ class FuseClient:
     Attributes:
         command: What it was started for.
         paths: Its files.
-        process: The process.
+        child: The process.
         address: The client's address with its nonce, as the MDS has it; empty when it is not known.
     """
 
-    def __init__(self, command: Mount, paths: Paths, process: Process) -> None:
+    def __init__(self, command: Mount, paths: Paths, child: Child) -> None:
         self.command = command
         self.paths = paths
-        self.process = process
+        self.child = child
         self.address = ""
-        self._last_words = ""
 
     @classmethod
     async def open(cls, command: Mount, paths: Paths, *, launch: Launch = command_line) -> FuseClient:
@@ -183,7 +179,7 @@ class FuseClient:
             raise FuseError(f"ceph-fuse cannot be started: {error}") from error
         finally:
             os.close(descriptor)
-        client = cls(command, paths, process)
+        client = cls(command, paths, Child(process))
         try:
             with anyio.fail_after(START_DEADLINE):
                 await client._mounted()
@@ -204,11 +200,8 @@ class FuseClient:
 
     async def ended(self) -> str:
         """Waits until the process has ended, and returns why, as far as it said so."""
-        if self.process.stderr is not None:
-            async for chunk in self.process.stderr:
-                self._last_words = (self._last_words + chunk.decode(errors="replace"))[-_STDERR_KEPT:]
-        status = await self.process.wait()
-        return reason(self._last_words) or f"ceph-fuse ended with status {status}"
+        status, words = await self.child.ended()
+        return reason(words) or f"ceph-fuse ended with status {status}"
 
     async def close(self) -> None:
         """Waits until the process has flushed and ended, which it does once it is mounted nowhere.
@@ -216,26 +209,20 @@ class FuseClient:
         Raises:
             FuseError: It did not in time; it was left to go on.
         """
-        with anyio.move_on_after(STOP_DEADLINE):
-            await self.process.wait()
-        if self.process.returncode is None:
+        if not await self.child.ends_within(STOP_DEADLINE):
             raise FuseError(
-                f"ceph-fuse (process {self.process.pid}) did not flush and end within {STOP_DEADLINE:g} s after "
+                f"ceph-fuse (process {self.child.pid}) did not flush and end within {STOP_DEADLINE:g} s after "
                 f"{self.command.target} was unmounted: the cluster does not answer, or the volume is still mounted "
                 "elsewhere"
             )
 
     async def kill(self) -> None:
         """Ends the process without a flush."""
-        with anyio.CancelScope(shield=True):
-            if self.process.returncode is None:
-                self.process.kill()
-            with anyio.move_on_after(STOP_DEADLINE):
-                await self.process.wait()
+        await self.child.kill()
 
     async def _mounted(self) -> None:
         while mounts.at(self.command.target, await mounts.table()) is None:
-            if self.process.returncode is not None:
+            if not self.child.runs:
                 raise FuseError(f"{self.command.directory} cannot be mounted: {await self.ended()}")
             await anyio.sleep(_POLL)
 
@@ -243,7 +230,7 @@ class FuseClient:
         try:
             self.address = (await self._status()).addr_str
         except (*admin_socket.ERRORS, TimeoutError) as error:
-            _log.warning("client's address is not known", process=self.process.pid, error=brief(error))
+            _log.warning("client's address is not known", process=self.child.pid, error=brief(error))
 
     async def _status(self) -> _Status:
         with anyio.fail_after(_STATUS_DEADLINE):

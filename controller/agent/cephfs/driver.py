@@ -1,287 +1,61 @@
-"""CephFS volumes, mounted once on the node and bound to where pods see them.
-
-Each call looks at what is there (the kernel's mount table, the mounter, a record for each volume) and does what is
-missing. A record is written before a volume is mounted, so that an agent that starts finds what an earlier one left.
-"""
+"""CephFS volumes on a node: `controller.agent.node.directories` with the clients that CephFS has."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
-import grpc
 import structlog
 
-from controller.agent.cephfs.health import Health, State
 from controller.agent.cephfs.mounters import FuseMounter, KernelMounter
-from controller.agent.cephfs.records import Record, Records
 from controller.agent.cephfs.snapshot import shown
 from controller.agent.cephfs.volume import asked_of
-from controller.agent.node.calls import CsiError
-from controller.agent.node.driver import UnavailableError, VolumeError
-from controller.agent.node.publish import not_staged, publish_directory, unmount, unpublish
-from controller.agent.system import mounts
+from controller.agent.node.directories import DirectoryDriver
+from controller.agent.node.records import Records
 from controller.agent.system.command import run
-from controller.agent.system.task_limit import room_for
-from controller.apis.rook.node_report import VolumeClient
-from controller.framework.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    from controller.agent.cephfs.mounters import Mounter
     from controller.agent.cephfs.volume import Asked
     from controller.agent.node.clients import Clients
-    from controller.agent.node.driver import Publish, Stage
+    from controller.agent.node.directories import Mounter
     from controller.agent.system.command import Runner
+    from controller.agent.system.health import Health
 
 SUFFIX = ".cephfs.csi.ceph.com"
-
-THREADS_PER_VOLUME = 32
-"""That a ceph-fuse is reckoned with: 27 were measured with Ceph 16.2, the rest is reserve."""
 
 _log = structlog.get_logger(__name__)
 
 
-class CephfsDriver:
-    """Serves CephFS volumes. Implements `controller.agent.node.driver.Driver`.
-
-    Args:
-        node: The node's name.
-        mounters: What mounts; the first that can serve a volume does.
-        clients: Tells the operator by which client a volume is used.
-        records: Outlive this process.
-        most: How many volumes the scheduler may send to the node, 0: any number; None: as many as it has threads for.
-        health: Asks file systems how they are.
-        runner: Runs the system's tools.
-    """
-
-    suffix = SUFFIX
-
-    def __init__(
-        self,
-        node: str,
-        mounters: Sequence[Mounter],
-        clients: Clients,
-        records: Records,
-        most: int | None,
-        *,
-        health: Health | None = None,
-        runner: Runner = run,
-    ) -> None:
-        self._node = node
-        self._mounters = {mounter.name: mounter for mounter in mounters}
-        self._clients = clients
-        self._records = records
-        self._most = most
-        self._health = health or Health()
-        self._run = runner
-
-    async def usable(self) -> str:
-        """One mounter suffices."""
-        problems: list[str] = []
-        for mounter in self._mounters.values():
-            if not (problem := await mounter.usable()):
-                return ""
-            problems.append(f"{mounter.name}: {problem}")
-        return "; ".join(problems)
-
-    async def max_volumes(self) -> int:
-        """The kernel's client takes no process, so only userspace is limited."""
-        if self._most is not None:
-            return self._most
-        kernel = self._mounters.get(KernelMounter.name)
-        if kernel is not None and not await kernel.usable():
-            return 0
-        return await anyio.to_thread.run_sync(room_for, THREADS_PER_VOLUME)
-
-    async def stage(self, stage: Stage) -> None:
-        """Mounts the volume's directory at the staging path."""
-        asked = asked_of(stage)
-        record = await self._records.find(stage.volume)
-        mount = mounts.at(stage.path, await mounts.table())
-        if record is not None:
-            await self._refuse_another(stage, asked, record)
-        if mount is not None and record is not None and await self._is_as_asked(asked, record, mount):
-            await self._tell(stage, asked, self._mounters[record.mounter])
-            return
-        dead = (await self._state(record, stage.path)).dead
-        await unmount(self._run, stage.path, force=dead)
-        if record is not None:
-            await self._take_away(record, force=dead)
-        mounter = await self._choose(asked)
-        record = Record(
-            volume=stage.volume,
-            target=stage.path,
-            directory=str(asked.directory),
-            mounter=mounter.name,
-            snapshot=asked.snapshot,
-        )
-        await self._records.put(record)
-        try:
-            await anyio.Path(stage.path).mkdir(parents=True, exist_ok=True, mode=0o750)
-            await mounter.mount(stage.volume, asked, stage.path)
-            await self._tell(stage, asked, mounter)
-        except Exception:
-            # The kubelet may give up: it does not unstage what was never staged.
-            await self._give_up(record)
-            raise
-
-    async def unstage(self, volume: str, path: str) -> None:
-        """Unmounts the staging path, after everything is flushed, and ends what served it."""
-        record = await self._records.find(volume)
-        dead = (await self._state(record, path)).dead
-        await unmount(self._run, path, force=dead)
-        if record is not None:
-            await self._take_away(record, force=dead)
-
-    async def publish(self, publish: Publish) -> None:
-        """Binds what is staged, or what it was at a snapshot."""
-        problem = await self.problem(publish.volume)
-        if problem is None:
-            raise not_staged(publish)
-        if problem:
-            raise CsiError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"I/O on volume {publish.volume} fails on node {self._node}: {problem}; "
-                "one that is dead is mounted anew once no pod of this node uses it",
-            )
-        record = await self._records.find(publish.volume)
-        within = await shown(publish, record.snapshot) if record is not None and record.snapshot else ""
-        await publish_directory(self._run, publish, within)
-
-    async def unpublish(self, volume: str, path: str) -> None:
-        """Takes the bind mount away. What is staged stays, so nothing is lost by not waiting for it."""
-        state = State()
-        if mounts.at(path, await mounts.table()) is not None:
-            state = await self._health.of(path)
-        await unpublish(self._run, path, force=bool(state.problem))
-
-    async def problem(self, volume: str) -> str | None:
-        """As the mounter and the file system tell."""
-        record = await self._records.find(volume)
-        if record is None or mounts.at(record.target, await mounts.table()) is None:
-            return None
-        return (await self._state(record, record.target)).problem
-
-    async def expand(self, volume: str, size: int) -> int:
-        """A volume's size is a quota in the cluster, which clients follow."""
-        if await self._records.find(volume) is None:
-            raise CsiError(grpc.StatusCode.NOT_FOUND, f"volume {volume} is not on node {self._node}")
-        return size
-
-    async def trim(self, volume: str) -> int | None:
-        """Nothing to do: Ceph removes what files had by itself."""
-        raise VolumeError(f"volume {volume} is of a CephFS, which gives back the space of deleted files by itself")
-
-    async def volumes(self) -> Sequence[str]:
-        """Those that have a record, and those of which the operator was told."""
-        told = {found.volume_handle for found in self._clients.listed() if found.driver.endswith(self.suffix)}
-        return sorted(told.union(record.volume for record in await self._records.listed()))
-
-    async def abandoned(self, volume: str) -> bool:
-        """By the record."""
-        record = await self._records.find(volume)
-        return record is not None and record.abandoned
-
-    async def let_go(self, volume: str) -> bool:
-        """Ends what serves a volume that is mounted nowhere."""
-        record = await self._records.find(volume)
-        if record is None:
-            await self._clients.remove(volume)
-            return True
-        table = await mounts.table()
-        staged = mounts.at(record.target, table)
-        if staged is not None:
-            if not record.abandoned or any(m.device == staged.device and m.target != record.target for m in table):
-                return False
-            await unmount(self._run, record.target, force=True)
-        await self._take_away(record, force=False)
-        return True
-
-    async def _refuse_another(self, stage: Stage, asked: Asked, record: Record) -> None:
-        """Two volumes of one handle cannot be told apart: the second waits for the end of the first."""
-        if mounts.at(record.target, await mounts.table()) is None:
-            return
-        is_same = (record.directory, record.snapshot) == (str(asked.directory), asked.snapshot)
-        if not is_same or record.target != stage.path:
-            raise CsiError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"volume {stage.volume} is {asked.directory}, to be staged at {stage.path}, and another volume of the "
-                f"same handle, {record.directory}, is staged at {record.target}: that one has to be unstaged first",
-            )
-
-    async def _is_as_asked(self, asked: Asked, record: Record, mount: mounts.Mount) -> bool:
-        """Whether what is mounted can stay; one that is dead, or writable and asked for read-only, cannot.
-
-        Raises:
-            UnavailableError: It does not answer, and may yet.
-        """
-        state = await self._state(record, record.target)
-        if state.problem and not state.dead:
-            raise UnavailableError(f"volume {record.volume} is mounted at {record.target}, but {state.problem}")
-        options = asked.kernel if record.mounter == KernelMounter.name else asked.fuse
-        return not state.dead and mount.read_only == ("ro" in options)
-
-    async def _state(self, record: Record | None, path: str) -> State:
-        """How what is mounted at a path is; one that is not mounted has no problem."""
-        if mounts.at(path, await mounts.table()) is None:
-            return State()
-        state = await self._health.of(path)
-        if state.dead or record is None:
-            return state
-        problem = await self._mounters[record.mounter].problem(record.volume)
-        return State(problem, dead=True) if problem else state
-
-    async def _choose(self, asked: Asked) -> Mounter:
-        reasons: list[str] = []
-        for mounter in self._mounters.values():
-            if asked.mounter not in ("", mounter.name):
-                reasons.append(f"{mounter.name}: the StorageClass parameter 'mounter' asks for {asked.mounter}")
-            elif problem := await mounter.unsuitable(asked):
-                reasons.append(f"{mounter.name}: {problem}")
-            else:
-                return mounter
-        raise UnavailableError(f"{asked.directory} cannot be mounted on node {self._node}: {'; '.join(reasons)}")
-
-    async def _tell(self, stage: Stage, asked: Asked, mounter: Mounter) -> None:
-        client = VolumeClient(
-            driver=stage.driver,
-            volume_handle=stage.volume,
-            image=str(asked.directory),
-            address=await mounter.address(stage.volume),
-        )
-        await self._clients.add(client)
-
-    async def _take_away(self, record: Record, *, force: bool) -> None:
-        await self._mounters[record.mounter].release(record.volume, force=force)
-        await self._records.remove(record.volume)
-        await self._clients.remove(record.volume)
-
-    async def _give_up(self, record: Record) -> None:
-        try:
-            await unmount(self._run, record.target, force=True)
-            await self._take_away(record, force=True)
-        except Exception as error:
-            # The error of the stage is the one to tell. What is left is let go once the volume is detached.
-            _log.warning("volume stays mounted", volume=record.volume, error=brief(error))
-            await self._records.put(record.as_abandoned())
+def cephfs_driver(
+    node: str,
+    mounters: Sequence[Mounter[Asked]],
+    clients: Clients,
+    records: Records,
+    most: int | None,
+    *,
+    health: Health | None = None,
+    runner: Runner = run,
+) -> DirectoryDriver[Asked]:
+    """Serves CephFS volumes; the arguments are those of `DirectoryDriver`."""
+    return DirectoryDriver(
+        SUFFIX, asked_of, node, mounters, clients, records, most, within=shown, health=health, runner=runner
+    )
 
 
-async def cephfs_of(node: str, state: Path, socket: Path, clients: Clients, most: int | None) -> CephfsDriver:
+async def cephfs_of(node: str, state: Path, socket: Path, clients: Clients, most: int | None) -> DirectoryDriver[Asked]:
     """The driver of a node, by the kernel's client where it has one, else by the mounter.
 
     Args:
         node: The node's name.
         state: A directory that outlives the agent.
         socket: The mounter's socket.
-        clients: See `CephfsDriver`.
-        most: See `CephfsDriver`.
+        clients: See `DirectoryDriver`.
+        most: See `DirectoryDriver`.
     """
     kernel = KernelMounter()
     await kernel.load()
     problem = await kernel.usable()
     _log.info("file systems are mounted", by="fuse" if problem else "kernel", reason=problem)
-    return CephfsDriver(node, (kernel, FuseMounter(socket)), clients, Records(state / "cephfs"), most)
+    return cephfs_driver(node, (kernel, FuseMounter(socket)), clients, Records(state / "cephfs"), most)

@@ -144,7 +144,7 @@ class Mounter:
             raise
         volume = self._volumes[command.volume] = _Volume(client)
         self.tasks.start_soon(self._watch, volume)
-        _log.info("mounted", volume=command.volume, directory=str(command.directory), process=client.process.pid)
+        _log.info("mounted", volume=command.volume, directory=str(command.directory), process=client.child.pid)
         return await volume.mounted()
 
     async def _watch(self, volume: _Volume) -> None:

@@ -51,6 +51,10 @@ class Asked:
     fuse: tuple[str, ...]
     snapshot: str = ""
 
+    def read_only(self, mounter: str) -> bool:
+        """Whether a mounter mounts it so that nobody writes."""
+        return "ro" in (self.kernel if mounter == "kernel" else self.fuse)
+
 
 def asked_of(stage: Stage) -> Asked:
     """What a stage asks for; attributes are those of Ceph's CSI driver.

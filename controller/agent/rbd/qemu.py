@@ -19,11 +19,12 @@ from controller.agent.ceph import admin_socket
 from controller.agent.ceph.credentials import key_descriptor, memory_file
 from controller.agent.rbd.launch import Descriptors, Paths, client_config, command_line
 from controller.agent.system import mounts
+from controller.agent.system.child import Child
 from controller.agent.system.command import short
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
-    from anyio.abc import Process, SocketStream
+    from anyio.abc import SocketStream
 
     from controller.agent.ceph.credentials import Credentials
     from controller.agent.rbd.launch import Launch
@@ -39,9 +40,6 @@ STOP_DEADLINE = 30.0
 _QMP_DEADLINE = 15.0
 _POLL = 0.02
 """Seconds between two looks whether a daemon has come up, or a file has grown: neither can be waited on."""
-
-_STDERR_KEPT = 16_000
-"""Characters of a daemon's last words that are kept: a crash of librbd comes with a long backtrace."""
 
 _NO_THREAD = re.compile(
     r"qemu_thread_create|pthread_create|Thread::try_create|Resource temporarily unavailable|can't start new thread"
@@ -83,21 +81,20 @@ class Export:
 
     Attributes:
         paths: Its files.
-        process: The daemon.
+        child: The daemon.
         address: The Ceph client's address with its nonce, "10.0.0.1:0/3456", as Ceph lists it among an image's
             watchers; empty when it is not known.
     """
 
-    def __init__(self, paths: Paths, process: Process) -> None:
+    def __init__(self, paths: Paths, child: Child) -> None:
         self.paths = paths
-        self.process = process
+        self.child = child
         self.address = ""
-        self._last_words = ""
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        return self.process.pid
+        return self.child.pid
 
     @classmethod
     async def open(
@@ -141,7 +138,7 @@ class Export:
         finally:
             for descriptor in secrets.numbers:
                 os.close(descriptor)
-        export = cls(paths, process)
+        export = cls(paths, Child(process))
         try:
             with anyio.fail_after(START_DEADLINE):
                 await export._opened(image)
@@ -155,7 +152,7 @@ class Export:
 
     async def _opened(self, image: Image) -> None:
         while True:
-            if self.process.returncode is not None:
+            if not self.child.runs:
                 raise QemuError(f"image {image} cannot be opened: {await self.ended()}")
             if self.paths.monitor.exists():
                 try:
@@ -185,13 +182,10 @@ class Export:
 
     async def ended(self) -> str:
         """Waits until the daemon has ended, and returns why, as far as it said so."""
-        if self.process.stderr is not None:
-            async for chunk in self.process.stderr:
-                self._last_words = (self._last_words + chunk.decode(errors="replace"))[-_STDERR_KEPT:]
-        status = await self.process.wait()
-        said = reason(self._last_words)
-        if said != self._last_words.strip():
-            _log.warning("daemon ended", process=self.pid, status=status, words=self._last_words)
+        status, words = await self.child.ended()
+        said = reason(words)
+        if said != words.strip():
+            _log.warning("daemon ended", process=self.pid, status=status, words=words)
         return said or f"qemu-storage-daemon ended with status {status}"
 
     async def grow(self, size: int) -> None:
@@ -214,22 +208,16 @@ class Export:
         Raises:
             QemuError: It did not end in time, as when the cluster is not reachable; it was left to go on.
         """
-        if self.process.returncode is None:
-            self.process.terminate()
-            with anyio.move_on_after(STOP_DEADLINE):
-                await self.process.wait()
-        if self.process.returncode is None:
+        if self.child.runs:
+            self.child.process.terminate()
+        if not await self.child.ends_within(STOP_DEADLINE):
             raise QemuError(
                 f"qemu-storage-daemon (process {self.pid}) did not flush and end within {STOP_DEADLINE:g} s"
             )
 
     async def kill(self) -> None:
         """Ends the daemon without a flush."""
-        with anyio.CancelScope(shield=True):
-            if self.process.returncode is None:
-                self.process.kill()
-            with anyio.move_on_after(STOP_DEADLINE):
-                await self.process.wait()
+        await self.child.kill()
 
     async def _command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         with anyio.move_on_after(_QMP_DEADLINE):

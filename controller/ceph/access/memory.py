@@ -38,7 +38,9 @@ READS: Mapping[str, frozenset[str]] = {
     "osd erasure-code-profile get": frozenset({OSDS}),
 }
 """Commands whose answers are remembered, and the parts of `status` that each depends on."""
-QUESTIONS = frozenset({"status", "quorum_status", "mon dump", "auth get", "osd pool get-quota", "fs dump"})
+QUESTIONS = frozenset(
+    {"status", "quorum_status", "mon dump", "auth get", "config get", "osd pool get-quota", "fs dump"}
+)
 """Commands that change nothing either, and are asked each time. Every other command counts as a write."""
 
 type Question = tuple[str, str]

@@ -37,7 +37,7 @@ from controller.ceph.bucketclaim.objects import (
     object_bucket,
 )
 from controller.ceph.bucketclaim.observation import ChildState
-from controller.ceph.bucketclaim.policy import granted, is_granted, same_lifecycle, same_policy
+from controller.ceph.bucketclaim.policy import granted, is_granted, only, same_lifecycle, same_policy
 from controller.ceph.bucketclaim.spec import (
     BUCKET_MAX_OBJECTS,
     BUCKET_MAX_SIZE,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from controller.apis.objectbucket import ObjectBucketClaim
+    from controller.ceph.bucketclaim.calls import Bucket
     from controller.ceph.bucketclaim.observation import ClaimObservation
     from controller.ceph.bucketclaim.spec import Wanted
 
@@ -102,6 +103,10 @@ class _Case:
     def uid(self) -> str:
         """The user that the claim is to have the key of."""
         return self.record.user
+
+    def had(self, key: str) -> bool:
+        """Whether the claim has set this of its additionalConfig before."""
+        return self.seen.record is not None and key in self.seen.record.config
 
     def step(self, action: object, reason: str) -> Step:
         return Step(subject=f"bucket {self.record.bucket}", action=action, reason=reason)
@@ -226,7 +231,7 @@ def _bucket(case: _Case) -> Iterator[Step]:
     elif bucket.owner != case.uid and record.origin == CLAIM:
         before = {made_user(case.claim, seen.record), *((seen.record.user,) if seen.record is not None else ())}
         if bucket.owner in before:
-            yield case.step(LinkBucket(case.uid, record.bucket, bucket.owner), f"it is of user {bucket.owner}")
+            yield from _handed_over(case, bucket)
         else:
             yield case.wait(
                 f"it is of user {bucket.owner}",
@@ -234,19 +239,30 @@ def _bucket(case: _Case) -> Iterator[Step]:
             )
 
 
+def _handed_over(case: _Case, bucket: Bucket) -> Iterator[Step]:
+    """How a bucket gets another owner. Its objects stay those of who wrote them, so that a policy hands them over."""
+    seen, name, reason = case.seen, case.record.bucket, f"it is of user {bucket.owner}"
+    policy = granted(None if case.had(POLICY) else seen.policy, case.uid, name)
+    if bucket.objects and case.asked.policy is None and not same_policy(policy, seen.policy):
+        if not seen.owner_has_key:
+            yield case.wait(reason, f"user {bucket.owner} to have a key for S3, by whom its objects can be handed over")
+            return
+        yield case.step(SetPolicy(name, policy), f"its {bucket.objects} objects are to be readable for user {case.uid}")
+    yield case.step(LinkBucket(case.uid, name, bucket.owner), reason)
+
+
 def _settings(case: _Case) -> Iterator[Step]:
     seen, asked, bucket = case.seen, case.asked, case.seen.bucket
-    noted = seen.record.config if seen.record is not None else {}
     if not asked.owner:
         quota = seen.user.quota if seen.user is not None and seen.user.quota is not None else NO_QUOTA
         if quota != asked.user_quota:
             yield case.step(SetUserQuota(case.uid, asked.user_quota), "the quota of its user is not as asked for")
     found = bucket.quota if bucket is not None else NO_QUOTA
-    minds = asked.bucket_quota.is_set or BUCKET_MAX_OBJECTS in noted or BUCKET_MAX_SIZE in noted
+    minds = asked.bucket_quota.is_set or case.had(BUCKET_MAX_OBJECTS) or case.had(BUCKET_MAX_SIZE)
     if minds and found != asked.bucket_quota:
         yield case.step(SetBucketQuota(case.record.bucket, asked.bucket_quota), "its quota is not as asked for")
-    policy, why = _policy(case, had=POLICY in noted)
-    lifecycle = asked.lifecycle is not None or LIFECYCLE in noted
+    policy, why = _policy(case)
+    lifecycle = asked.lifecycle is not None or case.had(LIFECYCLE)
     sets_lifecycle = lifecycle and not same_lifecycle(asked.lifecycle, seen.lifecycle)
     if (why or sets_lifecycle) and bucket is not None and not seen.owner_has_key:
         wait = f"user {bucket.owner}, who owns it, to be there and have a key for S3"
@@ -258,18 +274,21 @@ def _settings(case: _Case) -> Iterator[Step]:
         yield case.step(SetLifecycle(case.record.bucket, asked.lifecycle), "its lifecycle is not as asked for")
 
 
-def _policy(case: _Case, *, had: bool) -> tuple[Mapping[str, Any] | None, str]:
+def _policy(case: _Case) -> tuple[Mapping[str, Any] | None, str]:
     """The policy that the bucket is to have, and why it is to be set; no reason: it stays as it is."""
-    present, asked, name = case.seen.policy, case.asked.policy, case.record.bucket
+    present, asked, name, had = case.seen.policy, case.asked.policy, case.record.bucket, case.had(POLICY)
     if asked is not None:
         return asked, "" if same_policy(asked, present) else "its policy is not as asked for"
-    shares = case.record.origin == EXISTING and case.seen.bucket is not None and case.seen.bucket.owner != case.uid
-    kept = None if had else present
-    if shares:
+    anothers = case.seen.bucket is not None and case.seen.bucket.owner != case.uid
+    if anothers and case.record.origin != EXISTING:
+        return present, ""  # it is handed over, with the policy that this takes
+    # What let the user read objects of the owner before it is not the claim's policy, and stays.
+    kept = only(present, case.uid) if had else present
+    if anothers:
         wanted = granted(kept, case.uid, name)
         well = is_granted(present, case.uid, name) if not had else same_policy(wanted, present)
         return wanted, "" if well else f"its policy does not let user {case.uid} use it"
-    return kept, "its policy is not asked for any more" if had and present is not None else ""
+    return kept, "its policy is not asked for any more" if had and not same_policy(kept, present) else ""
 
 
 def _kubernetes(case: _Case) -> Iterator[Step]:

@@ -45,7 +45,7 @@ def of_store(informers: InformerFactory) -> Dependent[CephObjectStore]:
 
     def known(store: CephObjectStore) -> list[str]:
         place = str(StoreKey(store.metadata.namespace, store.metadata.name))
-        return [_claim_of(found) for found in buckets.by_index(BY_STORE, place)]
+        return [_claim_of(found) for found in buckets.list() if place in _store_of(found)]
 
     async def asked(client: Client, store: CephObjectStore) -> list[str]:
         place = str(StoreKey(store.metadata.namespace, store.metadata.name))

@@ -130,7 +130,8 @@ def address(endpoint: str) -> tuple[str, int]:
 def object_bucket(claim: ObjectBucketClaim, record: Record) -> JsonObject:
     """The ObjectBucket that notes `record`. It is in no namespace, so that it has no owner there."""
     meta = claim.metadata
-    noted = {ROTATION: record.rotation, PREVIOUS: record.previous, ROTATED_AT: record.rotated_at}
+    rotated = {ROTATION: record.rotation, PREVIOUS: record.previous, ROTATED_AT: record.rotated_at}
+    noted = {key: value for key, value in rotated.items() if value}
     state = {USER: record.user, BUCKET_OWNER: record.owner, ORIGIN: record.origin}
     if record.store is not None:
         state |= {STORE_NAME: record.store.name, STORE_NAMESPACE: record.store.namespace}
@@ -140,7 +141,7 @@ def object_bucket(claim: ObjectBucketClaim, record: Record) -> JsonObject:
         "metadata": {
             "name": bucket_object_name(claim),
             "labels": {LABEL: record.provisioner},
-            "annotations": {key: value for key, value in noted.items() if value},
+            **({"annotations": noted} if noted else {}),
         },
         "spec": {
             "storageClassName": record.storage_class,
@@ -151,7 +152,8 @@ def object_bucket(claim: ObjectBucketClaim, record: Record) -> JsonObject:
                 "bucketName": record.bucket,
                 "region": "",
                 "subRegion": "",
-                "additionalConfig": dict(record.config),
+                # An API server keeps no empty map whose last key is taken out, and would have it applied for ever.
+                **({"additionalConfig": dict(record.config)} if record.config else {}),
             },
             "additionalState": {key: value for key, value in state.items() if value},
             "claimRef": {

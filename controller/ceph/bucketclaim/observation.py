@@ -83,7 +83,8 @@ class ClaimObservation:
         endpoint: Where the store says that it is.
         name: The name of the bucket that the claim has, or is to have.
         bucket: The bucket; None: there is none.
-        user: The user that the claim is to have the key of; None: there is none.
+        uid: The user that the claim is to have the key of.
+        user: That user; None: there is none.
         own_user_exists: Whether there is a user that was made for the claim.
         owner_has_key: Whether the operator can act as the bucket's owner.
         policy: The bucket's policy, as far as it matters to the claim.
@@ -105,6 +106,7 @@ class ClaimObservation:
     endpoint: str = ""
     name: str = ""
     bucket: Bucket | None = None
+    uid: str = ""
     user: UserSeen | None = None
     own_user_exists: bool = False
     owner_has_key: bool = False

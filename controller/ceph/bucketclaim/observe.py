@@ -193,6 +193,7 @@ class Observer:
         return replace(
             seen,
             name=name,
+            uid=uid,
             user=_without_keys(user) if user is not None else None,
             own_user_exists=user is not None if uid == own else await find_user(admin, own) is not None,
             bucket=await find_bucket(admin, name) if name else None,
@@ -204,7 +205,8 @@ class Observer:
         if seen.bucket is None or way.admin is None:
             return seen
         configs = (claim.spec.additional_config, seen.record.config if seen.record is not None else {})
-        policy = _shares(seen) or any(POLICY in config for config in configs)
+        changes_hands = seen.bucket.owner != seen.uid
+        policy = _shares(seen) or changes_hands or any(POLICY in config for config in configs)
         lifecycle = any(LIFECYCLE in config for config in configs)
         if not policy and not lifecycle:
             return seen

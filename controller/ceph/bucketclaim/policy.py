@@ -78,6 +78,12 @@ def revoked(policy: Mapping[str, Any], user: str) -> JsonObject | None:
     return {**policy, "Statement": left} if left else None
 
 
+def only(policy: Mapping[str, Any] | None, user: str) -> JsonObject | None:
+    """A policy with nothing but the statement of a user; None: it has none."""
+    own = [statement for statement in _all(policy) if statement.get("Sid") == user]
+    return {**(policy or {}), "Statement": own} if own else None
+
+
 def is_granted(policy: Mapping[str, Any] | None, user: str, bucket: str) -> bool:
     """Whether a policy has the grant of a user."""
     return any(same_policy(s, grant(user, bucket)) for s in _all(policy))

@@ -60,6 +60,7 @@ class CephfsBackend:
         config_maps: The ConfigMaps of their namespaces.
         namespaces: The namespaces that are served; None: all.
         home: The operator's own namespace.
+        suffix: What the names of the drivers end in.
 
     Attributes:
         snapshots: Snapshots of its volumes.
@@ -77,8 +78,10 @@ class CephfsBackend:
         config_maps: Informer[ConfigMap],
         namespaces: Collection[str] | None,
         home: str,
+        *,
+        suffix: str = SUFFIX,
     ) -> None:
-        self._drivers = Drivers(SUFFIX, clusters, namespaces, home)
+        self._drivers = Drivers(suffix, clusters, namespaces, home)
         self._ways = Ways(clusters, config_maps)
         self._filesystems = filesystems
         self._calls = Calls(connections, self._drivers)

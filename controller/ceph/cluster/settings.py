@@ -1,35 +1,31 @@
 """Settings of Ceph: `spec.cephConfig` in the mons' database, and the ConfigMap that is every daemon's ceph.conf.
 
-What we set is ours as `framework.owned` has it. The records are in the cluster itself, below the config-key
-`rook/config/`, as digests.
+What we set is ours as `controller.ceph.access.config` has it; the records are below the config-key `rook/config/`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from controller.ceph.access import config
+from controller.ceph.access.config import normal
 from controller.ceph.access.rados import CephError
-from controller.ceph.access.records import Records
 from controller.ceph.part import Part
 from controller.ceph.pods import CONFIG_OVERRIDE, cluster_labels
 from controller.framework.children import Create, Live
-from controller.framework.owned import Owned, compare
 from controller.framework.plan import Step
 from controller.runtime.log import looks_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from controller.apis.ceph import CephCluster
-    from controller.ceph.access.rados import Cluster
+    from controller.ceph.access.config import ConfigState
     from controller.ceph.access.records import Name
     from controller.ceph.part import Ground
     from controller.ceph.pods import Context
-    from controller.framework.plan import Handler
     from controller.framework.workload import Owner
     from controller.runtime.kube import Secret
     from informers import Informer
@@ -47,41 +43,6 @@ DEFAULTS: Mapping[tuple[str, str], str] = {
 """What the operator sets unless the spec says otherwise, as upstream does."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigState:
-    """The settings in the mons' database, by section (with mask, as in "osd/class:ssd") and name; which are ours."""
-
-    values: Mapping[Name, str] = field(default_factory=dict, repr=False)
-    owned: Mapping[Name, Owned] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, dump: Iterable[Mapping[str, Any]], owned: Mapping[Name, Owned]) -> ConfigState:
-        """From the answer to `config dump`, and the records."""
-        values = {
-            (f"{o['section']}/{o['mask']}" if o.get("mask") else o["section"], o["name"]): str(o["value"]) for o in dump
-        }
-        return cls(values, owned)
-
-
-@dataclass(frozen=True, slots=True)
-class SetConfig:
-    """Set a setting in the mons' database and remember that it is ours."""
-
-    who: str
-    name: str
-    value: str = field(repr=False)
-    hidden: bool = False
-    """Whether the value is a Secret's, or goes by a secret's name, which no message may show."""
-
-
-@dataclass(frozen=True, slots=True)
-class UnsetConfig:
-    """Take a setting of ours out of the mons' database."""
-
-    who: str
-    name: str
-
-
 def desired(cluster: CephCluster, secret_values: Mapping[Name, str]) -> dict[Name, str]:
     """Every setting that should be in the mons' database for this spec; secrets first, then `cephConfig` over them."""
     settings = dict(DEFAULTS)
@@ -90,9 +51,9 @@ def desired(cluster: CephCluster, secret_values: Mapping[Name, str]) -> dict[Nam
         settings |= {("global", f"ms_{side}_mode"): "secure" for side in ("cluster", "service", "client")}
     if connections.compression.enabled:
         settings["global", "ms_osd_compress_mode"] = "force"
-    settings |= {_normal(name): value for name, value in secret_values.items()}
+    settings |= {normal(name): value for name, value in secret_values.items()}
     for who, options in cluster.spec.ceph_config.items():
-        settings |= {_normal((who, option)): value for option, value in options.items()}
+        settings |= {normal((who, option)): value for option, value in options.items()}
     return settings
 
 
@@ -136,21 +97,8 @@ def analyze(cluster: CephCluster, state: ConfigState | None, secret_values: Mapp
     if state is None:
         return ()
     wanted = desired(cluster, secret_values)
-    hidden = {*map(_normal, secret_values), *(name for name in wanted if looks_secret(name[1]))}
-    return tuple(_steps(wanted, state, hidden=frozenset(hidden)))
-
-
-def _steps(wanted: Mapping[Name, str], state: ConfigState, hidden: frozenset[Name]) -> Iterator[Step]:
-    changes = compare(wanted, state.values, state.owned, kept_as=digest)
-    for who, name in changes.set:
-        value = wanted[who, name]
-        shown = "a secret value" if (who, name) in hidden else repr(value)
-        reason = f"it should be {shown}" if (who, name) in state.values else f"it is not set, wanted {shown}"
-        yield Step(
-            subject=f"setting {who} {name}", action=SetConfig(who, name, value, (who, name) in hidden), reason=reason
-        )
-    for who, name in changes.unset:
-        yield Step(subject=f"setting {who} {name}", action=UnsetConfig(who, name), reason="it left the spec")
+    hidden = {*map(normal, secret_values), *(name for name in wanted if looks_secret(name[1]))}
+    return tuple(config.steps(wanted, state, frozenset(hidden)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +129,7 @@ def part(secrets: Informer[Secret]) -> Part[SettingsObservation]:
         state: ConfigState | None = None
         if ground.ceph is not None:
             with suppress(CephError):  # the mons stopped answering
-                dump = await ground.ceph.mon("config dump")
-                state = ConfigState.parse(dump, await Records(ground.ceph, OWNED_PREFIX).read())
+                state = await config.read(ground.ceph, OWNED_PREFIX)
         return SettingsObservation(state=state, secret_values=values, missing_secrets=missing)
 
     def steps(ground: Ground, _: Context, seen: SettingsObservation, hold: str) -> Iterable[Step]:
@@ -196,33 +143,8 @@ def part(secrets: Informer[Secret]) -> Part[SettingsObservation]:
         apps=frozenset(),
         observe=observe,
         analyze=steps,
-        handlers=lambda ground, _: {} if ground.ceph is None else handlers(ground.ceph),
+        handlers=lambda ground, _: {} if ground.ceph is None else config.handlers(ground.ceph, OWNED_PREFIX),
     )
-
-
-def handlers(ceph: Cluster) -> dict[type, Handler]:
-    """How the actions of this module are carried out."""
-    return {SetConfig: partial(set_config, ceph), UnsetConfig: partial(unset_config, ceph)}
-
-
-async def set_config(ceph: Cluster, action: SetConfig) -> None:
-    """Carries out `SetConfig`."""
-    try:
-        await ceph.mon("config set", who=action.who, name=action.name, value=action.value)
-    except CephError as error:
-        if not action.hidden:
-            raise
-        # The mons' own words quote the value.
-        raise CephError(error.errno, f"{action.who} {action.name} cannot be set to its Secret's value") from None
-    stored = ConfigState.parse(await ceph.mon("config dump"), {}).values.get((action.who, action.name), "")
-    record = Owned(digest(action.value), digest(stored))
-    await Records(ceph, OWNED_PREFIX).write((action.who, action.name), record)
-
-
-async def unset_config(ceph: Cluster, action: UnsetConfig) -> None:
-    """Carries out `UnsetConfig`."""
-    await ceph.mon("config rm", who=action.who, name=action.name)
-    await Records(ceph, OWNED_PREFIX).remove((action.who, action.name))
 
 
 def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
@@ -237,14 +159,3 @@ def override_steps(owner: Owner, live: Live) -> tuple[Step, ...]:
     }
     reason = f"ConfigMap {CONFIG_OVERRIDE} does not exist"
     return (Step(subject="configuration override", action=Create(obj), reason=reason),)
-
-
-def digest(value: str) -> str:
-    """A short digest of a setting's value."""
-    return hashlib.sha256(value.encode()).hexdigest()[:16]
-
-
-def _normal(name: Name) -> Name:
-    """A setting's name as Ceph spells it; users may write spaces or dashes."""
-    who, option = name
-    return who, option.strip().replace(" ", "_").replace("-", "_") if "/" not in option else option.strip()

@@ -19,6 +19,7 @@ from controller.ceph.pods import (
     KEYRING_DIR,
     KEYRING_KEY,
     MON_CONFIG,
+    VERSION_LABEL,
     Daemon,
     context_of,
     deployment,
@@ -34,7 +35,7 @@ from controller.framework.placement import keep_apart, spread
 from controller.framework.workload import Owner, no_rights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from controller.apis.ceph import CephCluster, CephNFS
     from controller.ceph.pods import Context, Release
@@ -50,7 +51,7 @@ HASH_ANNOTATION = "config-hash"
 _RUN = "/run/ganesha"
 _OVERRIDE = "/etc/ceph-override"
 
-WRITE_CEPH_CONF = f"""\
+START = f"""\
 cat {_OVERRIDE}/ceph.conf > {CEPH_CONF}
 cat >> {CEPH_CONF} <<END
 
@@ -59,8 +60,10 @@ mon_host = $ROOK_CEPH_MON_HOST
 [$1]
 keyring = {KEYRING_DIR}/{KEYRING_KEY}
 END
+shift
+exec ganesha.nfsd "$@"
 """
-"""Servers take Ceph's settings from a file only. Where the mons are is known when a pod starts."""
+"""Servers take Ceph's settings from a file only. Where the mons are is known anew whenever a container starts."""
 
 PING = """\
 import socket, struct, sys
@@ -145,15 +148,12 @@ def server_deployment(nfs: CephNFS, context: Context, server: str) -> JsonObject
     """A server's Deployment."""
     name = nfs.metadata.name
     daemon, more = daemon_of(name, server), parts(nfs.spec.security)
-    mounts: list[JsonObject] = [
-        {"name": "etc-ceph", "mountPath": "/etc/ceph"},
-        {"name": "keyring", "mountPath": KEYRING_DIR, "readOnly": True},
-    ]
     pod: JsonObject = {
-        "initContainers": [_ceph_conf(context, name, server, mounts), *more.init],
-        "containers": [_ganesha(nfs, context, [*mounts, *more.mounts]), *more.beside],
+        "containers": [_ganesha(nfs, context, server, more.mounts), *more.beside],
         "volumes": [*_volumes(nfs, daemon, keyring_name(name, server)), *more.volumes],
     }
+    if more.init:
+        pod["initContainers"] = list(more.init)
     host = f"{context.namespace}-{name}"
     if len(host) <= LIMIT and not context.host_network:
         # By Kerberos, servers are one service: all have the name that its principal and keytab are for.
@@ -168,6 +168,9 @@ def server_deployment(nfs: CephNFS, context: Context, server: str) -> JsonObject
     spread(template["spec"], _selector(context), context.zone_label, strictly=False)
     found = deployment(context, daemon, template)
     found["metadata"]["labels"] |= own
+    if nfs.spec.server.image:
+        # What is in an image of its own is not known, and is no release that the cluster is upgraded to.
+        del found["metadata"]["labels"][VERSION_LABEL]
     return found
 
 
@@ -208,27 +211,19 @@ def _volumes(nfs: CephNFS, daemon: Daemon, keyring: str) -> list[JsonObject]:
     ]
 
 
-def _ceph_conf(context: Context, name: str, server: str, mounts: list[JsonObject]) -> JsonObject:
+def _ganesha(nfs: CephNFS, context: Context, server: str, mounts: Iterable[JsonObject]) -> JsonObject:
     mon_host = {"secretKeyRef": {"name": MON_CONFIG, "key": "mon_host"}}
     return {
-        "name": "generate-minimal-ceph-conf",
-        "command": ["sh", "-euc", WRITE_CEPH_CONF, "sh", entity(name, server)],
-        **image_fields(context),
-        "env": [{"name": "ROOK_CEPH_MON_HOST", "valueFrom": mon_host}],
-        "volumeMounts": [*mounts, {"name": "rook-config-override", "mountPath": _OVERRIDE, "readOnly": True}],
-        "securityContext": _rights(),
-        **context.pods.container_resources(KEY),
-    }
-
-
-def _ganesha(nfs: CephNFS, context: Context, mounts: list[JsonObject]) -> JsonObject:
-    return {
         "name": "nfs-ganesha",
-        "command": ["ganesha.nfsd"],
+        "command": ["sh", "-euc", START, "sh", entity(nfs.metadata.name, server)],
         "args": ["-F", "-L", "STDERR", "-p", f"{_RUN}/ganesha.pid", "-N", nfs.spec.server.log_level or "NIV_INFO"],
         **image_fields(context),
+        "env": [{"name": "ROOK_CEPH_MON_HOST", "valueFrom": mon_host}],
         "volumeMounts": [
             {"name": FILES, "mountPath": "/etc/ganesha/ganesha.conf", "subPath": "ganesha.conf", "readOnly": True},
+            {"name": "etc-ceph", "mountPath": "/etc/ceph"},
+            {"name": "keyring", "mountPath": KEYRING_DIR, "readOnly": True},
+            {"name": "rook-config-override", "mountPath": _OVERRIDE, "readOnly": True},
             *mounts,
             {"name": "run", "mountPath": _RUN},
             *({"name": "tmp", "mountPath": path} for path in ("/tmp", "/var/tmp")),  # noqa: S108  # the pod's own

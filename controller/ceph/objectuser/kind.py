@@ -65,6 +65,31 @@ def of_store(informers: InformerFactory) -> Dependent[CephObjectStore]:
     return Dependent(kind=USERS.kind, known=known, asked=asked, objects=users)
 
 
+def of_account(informers: InformerFactory) -> Dependent[CephObjectStoreAccount]:
+    """Users as what uses the account that they name."""
+    users = informers.informer(USERS, CephObjectStoreUser)
+
+    def named(account: CephObjectStoreAccount) -> tuple[str, ...]:
+        return tuple(filter(None, (account.metadata.name, account.spec.name)))
+
+    def known(account: CephObjectStoreAccount) -> list[str]:
+        meta, names = account.metadata, named(account)
+        return [
+            _where(user, meta.namespace)
+            for user in users.list(None)
+            if user.spec.account_ref is not None
+            and user.spec.account_ref.name in names
+            and store_of(user) == (meta.namespace, account.spec.store)
+        ]
+
+    async def asked(client: Client, account: CephObjectStoreAccount) -> list[str]:
+        found = await client.list(USERS, account.metadata.namespace)
+        refs = ((one["metadata"]["name"], (one["spec"].get("accountRef") or {}).get("name")) for one in found)
+        return [name for name, ref in refs if ref in named(account)]
+
+    return Dependent(kind=USERS.kind, known=known, asked=asked, objects=users)
+
+
 def register(manager: Manager, settings: Settings, stores: Stores) -> None:
     """Has `manager` reconcile CephObjectStoreUsers.
 

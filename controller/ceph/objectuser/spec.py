@@ -24,7 +24,7 @@ MAX_BUCKETS = 1000
 """Buckets that a user may have where its spec does not say."""
 ROTATE = "rook.io/rotate-keys"
 """The annotation by which a user gets another key: each value that it was not given before asks for one."""
-GRACE = "rook.io/rotate-keys-grace"
+GRACE = "rook.io/keep-old-keys"
 """The annotation with how long the key before is of use after a rotation."""
 DEFAULT_GRACE = 24 * 3600.0
 """Seconds for which it is, where that annotation does not say: programs have to be started again meanwhile."""

@@ -12,7 +12,7 @@ from controller.ceph.radosnamespace.analyze import analyze
 from controller.ceph.radosnamespace.observe import Observer
 from controller.ceph.radosnamespace.status import show
 from controller.framework.changes import appeared_or_went, changed
-from controller.framework.deletion import Dependent, of_namespace
+from controller.framework.deletion import Dependent, of_named, of_namespace
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Client, InformerFactory
+    from informers import InformerFactory
 
 CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
 FINALIZER = "cephblockpoolradosnamespace.ceph.rook.io"
@@ -38,20 +38,10 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
     return of_namespace(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
 
 
-def of_pool(informers: InformerFactory) -> Dependent[CephBlockPool]:
+def of_pool(informers: InformerFactory) -> Dependent[HasMetadata]:
     """RADOS namespaces as what uses the pool that they name."""
-    namespaces = informers.informer(NAMESPACES, CephBlockPoolRadosNamespace)
-
-    def known(pool: CephBlockPool) -> list[str]:
-        meta = pool.metadata
-        return [n.metadata.name for n in namespaces.list(meta.namespace) if n.spec.block_pool_name == meta.name]
-
-    async def asked(client: Client, pool: CephBlockPool) -> list[str]:
-        meta = pool.metadata
-        found = await client.list(NAMESPACES, meta.namespace)
-        return [n["metadata"]["name"] for n in found if n["spec"].get("blockPoolName") == meta.name]
-
-    return Dependent(kind=NAMESPACES.kind, known=known, asked=asked, objects=namespaces)
+    kind = CephBlockPoolRadosNamespace
+    return of_named(informers.informer(NAMESPACES, kind), kind, lambda found: found.spec.block_pool_name)
 
 
 def register(

@@ -139,7 +139,12 @@ def settle(ioctx: Any, name: str) -> tuple[int, int]:
             pass
         except rbd.ImageNotFound as error:
             raise CephError(errno.ENOENT, "it does not exist") from error
-    with rbd.Image(ioctx, name, snapshot=name, read_only=True) as image:
+    return measured(ioctx, name)
+
+
+def measured(ioctx: Any, name: str) -> tuple[int, int]:
+    """What `settle` returns, of a snapshot's image that is complete."""
+    with images.library().Image(ioctx, name, snapshot=name, read_only=True) as image:
         return encryption.usable(image), int(image.create_timestamp().replace(tzinfo=UTC).timestamp()) * 10**9
 
 

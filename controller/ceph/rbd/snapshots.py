@@ -121,7 +121,7 @@ class RbdSnapshots:
         def look(_: Any, ioctx: Any) -> Snapshot | None:
             if not copies.is_complete(ioctx, image_name(target)):
                 return None
-            size, created = copies.settle(ioctx, image_name(target))
+            size, created = copies.measured(ioctx, image_name(target))
             return Snapshot(size=size, created=created)
 
         return await self._calls.on_pool(target, look)

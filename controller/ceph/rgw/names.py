@@ -20,6 +20,8 @@ ACCESS_KEY, SECRET_KEY = "accessKey", "secretKey"
 """Keys of the Secret with that user's; upstream's."""
 CAPS = {"mon": "allow rw", "osd": "allow rwx"}
 """What a gateway may do in the cluster, and a Job that runs `radosgw-admin`; upstream's."""
+SERVING_CERTIFICATE = "service.beta.openshift.io/serving-cert-secret-name"
+"""An annotation of the Service by which OpenShift makes it a certificate, in the Secret that is named."""
 EVERY_NAMESPACE = "*"
 """In `spec.allowUsersInNamespaces`."""
 
@@ -73,10 +75,15 @@ def keyring_name(daemon: Daemon) -> str:
     return f"{daemon.name}-keyring"
 
 
+def certificate_secret(store: CephObjectStore) -> str:
+    """The Secret with the certificate of a store's gateways; empty: they have none."""
+    gateway = store.spec.gateway
+    return gateway.ssl_certificate_ref or gateway.service.annotations.get(SERVING_CERTIFICATE, "")
+
+
 def speaks_tls(store: CephObjectStore) -> bool:
     """Whether gateways speak HTTPS."""
-    gateway = store.spec.gateway
-    return bool(gateway.secure_port and gateway.ssl_certificate_ref)
+    return bool(store.spec.gateway.secure_port and certificate_secret(store))
 
 
 def port_of(store: CephObjectStore) -> int:

@@ -14,7 +14,14 @@ from botocore.config import Config
 
 from controller.ceph.access.threads import Threads
 from controller.ceph.rgw.admin import AdminClient
-from controller.ceph.rgw.names import ACCESS_KEY, SECRET_KEY, admin_secret, endpoint, realm_secret
+from controller.ceph.rgw.names import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    admin_secret,
+    certificate_secret,
+    endpoint,
+    realm_secret,
+)
 from controller.ceph.rgw.signed import CONNECT_TIMEOUT, READ_TIMEOUT, REGION, Signed
 from controller.framework.changes import changed
 from controller.framework.tls import CERTIFICATE, TRUSTED
@@ -22,6 +29,7 @@ from controller.framework.tls import CERTIFICATE, TRUSTED
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStore
     from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.signed import Requests
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -76,17 +84,22 @@ class Stores:
             self._admins.pop((namespace, name), None)
             return Way(waits_for=f"CephObjectStore {name} in namespace {namespace}")
         url, ca = endpoint(store), self._authorities(store)
-        keys = self._keys(store)
+        keys = self.keys(store)
         if not store.status.info.get("zone") or keys is None:
             return Way(store=store, endpoint=url, ca=ca, waits_for=f"CephObjectStore {name} to be set up")
         return Way(store=store, endpoint=url, ca=ca, admin=self._admin(store, url, keys, ca))
 
-    def requests(self, way: Way, access_key: str, secret_key: str) -> Signed:
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
         """What sends requests to a store as a user, where boto3 does not know all that gateways take."""
         store = way.store
         key = (store.metadata.namespace, store.metadata.name) if store is not None else ("", "")
         threads = self._threads.setdefault(key, Threads())
         return Signed(way.endpoint, access_key, secret_key, ca_file=self._file(way.ca), threads=threads)
+
+    def as_operator(self, way: Way) -> Requests | None:
+        """What sends requests to a store as the operator's user; None where it cannot be asked."""
+        keys = self.keys(way.store) if way.store is not None and way.admin is not None else None
+        return None if keys is None else self.requests(way, *keys)
 
     def s3(self, way: Way, access_key: str, secret_key: str, service: str = "s3") -> Any:
         """A client of boto3 that acts as a user, for use in a worker thread.
@@ -117,9 +130,23 @@ class Stores:
             config=config,
         )
 
+    def beside(self, way: Way, url: str) -> Admin | None:
+        """The admin API of another zone's gateways, to which the operator's user in this zone is known, too.
+
+        Args:
+            way: A store in a zone.
+            url: Where the other zone's gateways are. Their certificate is trusted as the store's is.
+        """
+        keys = self.keys(way.store) if way.store is not None else None
+        if way.store is None or keys is None:
+            return None
+        return self._client((way.store.metadata.namespace, url), url, keys, way.ca)
+
     def _admin(self, store: CephObjectStore, url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
-        meta = store.metadata
-        key, file = (meta.namespace, meta.name), self._file(ca)
+        return self._client((store.metadata.namespace, store.metadata.name), url, keys, ca)
+
+    def _client(self, key: tuple[str, str], url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
+        file = self._file(ca)
         known = self._admins.get(key)
         if known is not None and known[0] == (url, file, *keys):
             return known[1]
@@ -128,8 +155,11 @@ class Stores:
         self._admins[key] = (url, file, *keys), made
         return made
 
-    def _keys(self, store: CephObjectStore) -> tuple[str, str] | None:
-        """The keys of the operator's user: the store's own, or in a zone the realm's, which all its zones know."""
+    def keys(self, store: CephObjectStore) -> tuple[str, str] | None:
+        """The keys of the operator's user: the store's own, or in a zone the realm's, which all its zones know.
+
+        None: there are none yet.
+        """
         name, names = admin_secret(store.metadata.name), (ACCESS_KEY, SECRET_KEY)
         if store.spec.zone.name:
             name, names = realm_secret(store.status.info.get("realm", "")), (REALM_ACCESS_KEY, REALM_SECRET_KEY)
@@ -144,7 +174,7 @@ class Stores:
         gateway, namespace = store.spec.gateway, store.metadata.namespace
         found: list[bytes] = []
         for name, keys in (
-            (gateway.ssl_certificate_ref, (TRUSTED, CERTIFICATE, CERT)),
+            (certificate_secret(store), (TRUSTED, CERTIFICATE, CERT)),
             (gateway.ca_bundle_ref, (CA_BUNDLE,)),
         ):
             secret = self._secrets.get(namespace, name) if name else None

@@ -26,6 +26,7 @@ from controller.ceph.rgw.names import KEY
 from controller.framework import install, jobs
 from controller.framework.install import DIRECTORY
 from controller.framework.plan import Step
+from controller.framework.pods import with_warnings
 from controller.framework.workload import pod_template
 from controller.runtime.kube import JOB, Job
 
@@ -72,6 +73,7 @@ class Work:
         keyring: The Secret with its keyring.
         credentials: The Secret with the keys of the user in `wanted`; empty: there is none.
         labels: Of the Job and its pod.
+        uid: Of the object that the work is done for: the Job of an earlier one of its name did it for that one.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Work:
     keyring: str
     credentials: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, repr=False)
+    uid: str = ""
 
     @property
     def input(self) -> str:
@@ -93,7 +96,7 @@ class Work:
     @property
     def digest(self) -> str:
         """Tells this work from other work."""
-        what = "\0".join((self.what, self.input, self.credentials))
+        what = "\0".join((self.what, self.input, self.credentials, self.uid))
         return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -160,7 +163,8 @@ def look(live: Live, pods: Iterable[Pod], name: str, now: float, warned: Mapping
     there = live.get((JOB.kind, name))
     job = None if there is None else msgspec.convert(there, Job)
     own = jobs.by_job(pods).get(job.metadata.uid, ()) if job is not None else ()
-    return jobs.read(job, own, warned or {}, now)
+    told = warned or {}
+    return jobs.read(job, with_warnings(own, told), told, now)
 
 
 def is_done(run: Run, work: Work) -> bool:

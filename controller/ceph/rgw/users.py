@@ -232,6 +232,12 @@ async def write_keys(admin: Admin, uid: str, keys: Sequence[Key]) -> None:
         raise
 
 
+async def add_key(admin: Admin, uid: str) -> None:
+    """Gives a user one key more, which Ceph makes."""
+    query: Query = {"key": "", "uid": uid, "generate-key": True}
+    await admin.put("user", **query)
+
+
 async def remove_key(admin: Admin, uid: str, access: str) -> None:
     """Removes a key, which is of no use from then on."""
     await admin.delete("user", **{"key": "", "uid": uid, "access-key": access})

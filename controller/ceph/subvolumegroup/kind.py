@@ -17,7 +17,7 @@ from controller.ceph.subvolumegroup.analyze import analyze
 from controller.ceph.subvolumegroup.observe import Observer
 from controller.ceph.subvolumegroup.status import show
 from controller.framework.changes import changed
-from controller.framework.deletion import Dependent, of_namespace
+from controller.framework.deletion import Dependent, of_named, of_namespace
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import in_namespace, resource_of
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Client, InformerFactory
+    from informers import InformerFactory
 
 CLUSTERS, FILESYSTEMS = resource_of(CEPH_CLUSTER), resource_of(CEPH_FILESYSTEM)
 FINALIZER = "cephfilesystemsubvolumegroup.ceph.rook.io"
@@ -41,21 +41,10 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
     return of_namespace(informers.informer(GROUPS, CephFilesystemSubVolumeGroup))
 
 
-def of_filesystem(informers: InformerFactory) -> Dependent[CephFilesystem]:
+def of_filesystem(informers: InformerFactory) -> Dependent[HasMetadata]:
     """Groups as what uses the file system that they name."""
-    groups = informers.informer(GROUPS, CephFilesystemSubVolumeGroup)
-
-    def known(filesystem: CephFilesystem) -> list[str]:
-        meta = filesystem.metadata
-        found = groups.list(meta.namespace)
-        return [group.metadata.name for group in found if group.spec.filesystem_name == meta.name]
-
-    async def asked(client: Client, filesystem: CephFilesystem) -> list[str]:
-        meta = filesystem.metadata
-        found = await client.list(GROUPS, meta.namespace)
-        return [group["metadata"]["name"] for group in found if group["spec"].get("filesystemName") == meta.name]
-
-    return Dependent(kind=GROUPS.kind, known=known, asked=asked, objects=groups)
+    kind = CephFilesystemSubVolumeGroup
+    return of_named(informers.informer(GROUPS, kind), kind, lambda found: found.spec.filesystem_name)
 
 
 def register(manager: Manager, settings: Settings, connections: Connections) -> None:

@@ -307,7 +307,8 @@ class Claims:
         await self._patch_status(claim, status)
 
     async def _finish(self, claim: PersistentVolumeClaim, action: Any) -> None:
-        await self._patch_status(claim, {"capacity": {"storage": quantity(action.size)}})
+        size = {"storage": quantity(action.size)}
+        await self._patch_status(claim, {"capacity": size, "allocatedResources": size})
 
     async def _patch_status(self, claim: PersistentVolumeClaim, status: JsonObject) -> None:
         await self.client.patch(

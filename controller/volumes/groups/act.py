@@ -21,11 +21,7 @@ from controller.volumes.groups.analyze import (
     DestroyGroup,
     FindGroup,
     GroupObservation,
-    MarkGroup,
-    RefuseGroup,
-    ReleaseGroup,
     TakeGroup,
-    UnmarkGroup,
     analyze,
     is_doomed,
     reprieve,
@@ -43,6 +39,7 @@ from controller.volumes.groups.kinds import (
     member_uid,
 )
 from controller.volumes.snapshots.classes import class_problem, without_effect
+from controller.volumes.snapshots.flow import MarkContent, RefuseContent, ReleaseContent, UnmarkContent
 from controller.volumes.snapshots.kinds import CONTENTS, VolumeSnapshotContent
 from controller.volumes.snapshots.writes import Writes
 
@@ -89,13 +86,13 @@ class GroupContents:
         outcome = await carry_out(
             plan,
             {
-                MarkGroup: lambda _: writes.mark(content),
+                MarkContent: lambda _: writes.mark(content),
                 TakeGroup: lambda action: self._take(content, action),
-                UnmarkGroup: lambda _: writes.unmark(content),
+                UnmarkContent: lambda _: writes.unmark(content),
                 FindGroup: lambda action: self._find(content, action),
-                RefuseGroup: lambda action: self._refuse(content, action.problem),
+                RefuseContent: lambda action: self._refuse(content, action.problem),
                 DestroyGroup: lambda action: self._destroy(content, action),
-                ReleaseGroup: lambda _: writes.release(content),
+                ReleaseContent: lambda _: writes.release(content),
             },
             request,
             self.backoffs,
@@ -272,10 +269,10 @@ class GroupContents:
                 snapshots, _ = self._groups(content)
                 for note in without_effect(CLASS_KIND, self._class(content), snapshots):
                     self._event(content, "Warning", "ParameterNotServed", note)
-            case ReleaseGroup(shared) if shared and result.state is StepState.DONE:
+            case ReleaseContent(shared) if shared and result.state is StepState.DONE:
                 note = f"The snapshots stay: they are also those of VolumeGroupSnapshotContent {', '.join(shared)}"
                 self._event(content, "Normal", "HandleShared", note)
-            case DestroyGroup() | ReleaseGroup() if result.state is StepState.FAILED:
+            case DestroyGroup() | ReleaseContent() if result.state is StepState.FAILED:
                 self._event(content, "Warning", DELETION_FAILED, brief(result.error))
             case _ if result.state is StepState.FAILED:
                 self._event(content, "Warning", CREATION_FAILED, brief(result.error))

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.framework.plan import Plan, Step
-from controller.volumes.groups.kinds import BEING_CREATED, BEING_DELETED, CONTENT_FINALIZER, given_handle
-from controller.volumes.snapshots.analyze import DEADLINE, LOOK_AGAIN
+from controller.volumes.groups.kinds import BEING_CREATED, BEING_DELETED, CONTENT_FINALIZER, CONTENT_KIND, given_handle
+from controller.volumes.snapshots import flow
 from controller.volumes.snapshots.analyze import is_doomed as is_doomed_alone
+from controller.volumes.snapshots.flow import Kind, Seen
 from controller.volumes.snapshots.kinds import group_handle
 from controller.volumes.snapshots.kinds import handles as handles_alone
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from controller.volumes.features import Member
     from controller.volumes.groups.kinds import VolumeGroupSnapshotContent
     from controller.volumes.snapshots.kinds import VolumeSnapshotContent
+
+
+KIND = Kind(
+    what="group snapshot",
+    content=CONTENT_KIND,
+    being_created=BEING_CREATED,
+    being_deleted=BEING_DELETED,
+    finalizer=CONTENT_FINALIZER,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +53,6 @@ class GroupObservation:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkGroup:
-    """Note on the content that its snapshots are about to be taken, and keep it from going before that is settled."""
-
-
-@dataclass(frozen=True, slots=True)
 class TakeGroup:
     """Take the snapshots, and tell of them in the content's status."""
 
@@ -56,23 +61,11 @@ class TakeGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class UnmarkGroup:
-    """Take the note off: the content's status has the snapshots."""
-
-
-@dataclass(frozen=True, slots=True)
 class FindGroup:
     """Look for snapshots that somebody else took, and tell of them in the content's status."""
 
     handle: str
     members: tuple[Member, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RefuseGroup:
-    """Tell in the content's status why there is no group snapshot."""
-
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +78,18 @@ class DestroyGroup:
     members: tuple[Member, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseGroup:
-    """Let a content that is being deleted go; `shared`: contents whose group snapshot it is, too, and which keep it."""
-
-    shared: tuple[str, ...] = ()
-
-
 def analyze(content: VolumeGroupSnapshotContent, seen: GroupObservation) -> Plan:
     """What to do for a content of a driver that is served. Pure."""
-    subject = f"group snapshot {content.metadata.name}"
-    if content.metadata.deletion_timestamp is not None:
-        return Plan(steps=_delete(content, seen, subject))
-    marked = BEING_CREATED in content.metadata.annotations
-    unmark = Step(subject=subject, action=UnmarkGroup(), reason="its status has the snapshots")
+    subject, metadata = f"group snapshot {content.metadata.name}", content.metadata
+    if metadata.deletion_timestamp is not None:
+        destroy = DestroyGroup(seen.handle, seen.members)
+        return Plan(
+            steps=flow.delete(KIND, subject, _seen(content), handle=seen.handle, others=seen.others, destroy=destroy)
+        )
     if content.status.ready_to_use and content.status.volume_group_snapshot_handle:
-        return Plan(steps=(unmark,) if marked else ())
+        return flow.done(KIND, subject, metadata)
     if seen.problem:
-        refuse = Step(subject=subject, action=RefuseGroup(seen.problem), reason=seen.problem)
-        return Plan(steps=(refuse,), look_again=LOOK_AGAIN)
+        return flow.refuse(subject, seen.problem)
     if given_handle(content):
         find = FindGroup(seen.handle, seen.members)
         return Plan(steps=(Step(subject=subject, action=find, reason="somebody else took it"),))
@@ -111,17 +97,14 @@ def analyze(content: VolumeGroupSnapshotContent, seen: GroupObservation) -> Plan
         subject=subject,
         action=TakeGroup(seen.handle, seen.members),
         reason=f"of {len(seen.members)} volumes",
-        deadline=DEADLINE,
+        deadline=flow.DEADLINE,
     )
-    if marked and CONTENT_FINALIZER in content.metadata.finalizers:
-        return Plan(steps=(take, unmark))
-    mark = Step(subject=subject, action=MarkGroup(), reason="its snapshots are about to be taken")
-    return Plan(steps=(mark, take, unmark))
+    return flow.take(KIND, subject, metadata, take)
 
 
 def is_doomed(content: VolumeGroupSnapshotContent) -> bool:
     """Whether a content's snapshots are to be destroyed, if no other content needs them. Pure."""
-    return _may_go(content) and content.spec.deletion_policy == "Delete"
+    return flow.is_doomed(KIND, _seen(content))
 
 
 def reprieve(planned: VolumeGroupSnapshotContent, now: VolumeGroupSnapshotContent, others: tuple[str, ...]) -> str:
@@ -132,14 +115,7 @@ def reprieve(planned: VolumeGroupSnapshotContent, now: VolumeGroupSnapshotConten
         now: The same as it is now.
         others: Other contents of the group snapshot that are not about to destroy it.
     """
-    if now.metadata.uid != planned.metadata.uid:
-        return f"has uid {now.metadata.uid}, not {planned.metadata.uid}: it is another"
-    if not is_doomed(now):
-        return f"has deletion policy {now.spec.deletion_policy} by now, or is not being deleted"
-    has = now.status.volume_group_snapshot_handle or ""
-    if has != (planned.status.volume_group_snapshot_handle or ""):
-        return f"has the group snapshot {has} by now"
-    return f"has the same group snapshot as VolumeGroupSnapshotContent {', '.join(others)}" if others else ""
+    return flow.reprieve(KIND, _seen(planned), _seen(now), others)
 
 
 def users_of(
@@ -162,27 +138,11 @@ def users_of(
     return {handle: tuple(sorted(names)) for handle, names in users.items()}
 
 
-def _may_go(content: VolumeGroupSnapshotContent) -> bool:
-    if content.metadata.deletion_timestamp is None:
-        return False
-    # The snapshot-controller says so for a content that is bound; for one that never was there is nobody to say it.
-    unbound = bool(given_handle(content)) and not content.spec.volume_group_snapshot_ref.uid
-    return unbound or BEING_DELETED in content.metadata.annotations
-
-
-def _delete(content: VolumeGroupSnapshotContent, seen: GroupObservation, subject: str) -> tuple[Step, ...]:
-    if CONTENT_FINALIZER not in content.metadata.finalizers or not _may_go(content):
-        return ()
-    release = Step(subject=subject, action=ReleaseGroup(), reason=f"deletion policy {content.spec.deletion_policy}")
-    if not is_doomed(content) or not seen.handle:
-        return (release,)
-    if seen.others:
-        reason = f"its group snapshot is also that of {', '.join(seen.others)}"
-        return (Step(subject=subject, action=ReleaseGroup(seen.others), reason=reason),)
-    destroy = Step(
-        subject=subject,
-        action=DestroyGroup(seen.handle, seen.members),
-        reason="it is being deleted, and its deletion policy is Delete",
-        deadline=DEADLINE,
+def _seen(content: VolumeGroupSnapshotContent) -> Seen:
+    return Seen(
+        metadata=content.metadata,
+        policy=content.spec.deletion_policy,
+        handle=content.status.volume_group_snapshot_handle or "",
+        is_given=bool(given_handle(content)),
+        bound_to=content.spec.volume_group_snapshot_ref.uid,
     )
-    return (destroy, release)

@@ -39,13 +39,13 @@ BEING_DELETED = f"{_PREFIX}volumegroupsnapshot-being-deleted"
 CONTENT_FINALIZER = f"{_PREFIX}volumegroupsnapshotcontent-bound-protection"
 
 
-CLASS_KIND = "VolumeGroupSnapshotClass"
+CONTENT_KIND, CLASS_KIND = "VolumeGroupSnapshotContent", "VolumeGroupSnapshotClass"
 
 
 def contents(version: str) -> Resource:
     """The VolumeGroupSnapshotContents of a version."""
     plural = "volumegroupsnapshotcontents"
-    return Resource(group=GROUP, version=version, kind="VolumeGroupSnapshotContent", plural=plural, namespaced=False)
+    return Resource(group=GROUP, version=version, kind=CONTENT_KIND, plural=plural, namespaced=False)
 
 
 def classes(version: str) -> Resource:

@@ -20,16 +20,13 @@ from controller.volumes.snapshots.analyze import (
     ContentObservation,
     DestroySnapshot,
     FindSnapshot,
-    MarkContent,
-    RefuseSnapshot,
-    ReleaseContent,
     TakeSnapshot,
-    UnmarkContent,
     analyze,
     is_doomed,
     reprieve,
 )
 from controller.volumes.snapshots.classes import class_problem, without_effect
+from controller.volumes.snapshots.flow import MarkContent, RefuseContent, ReleaseContent, UnmarkContent
 from controller.volumes.snapshots.kinds import (
     BEING_CREATED,
     CONTENT_FINALIZER,
@@ -86,7 +83,7 @@ class Contents:
                 TakeSnapshot: lambda action: self._take(content, action),
                 UnmarkContent: lambda _: writes.unmark(content),
                 FindSnapshot: lambda action: self._find(content, action),
-                RefuseSnapshot: lambda action: self._refuse(content, action.problem),
+                RefuseContent: lambda action: self._refuse(content, action.problem),
                 DestroySnapshot: lambda action: self._destroy(content, action),
                 ReleaseContent: lambda _: writes.release(content),
             },

@@ -11,18 +11,27 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.framework.plan import Plan, Step
-from controller.volumes.snapshots.kinds import BEING_CREATED, BEING_DELETED, CONTENT_FINALIZER, is_in_group
+from controller.volumes.snapshots import flow
+from controller.volumes.snapshots.flow import Kind, ReleaseContent, Seen
+from controller.volumes.snapshots.kinds import (
+    BEING_CREATED,
+    BEING_DELETED,
+    CONTENT_FINALIZER,
+    CONTENTS,
+    is_in_group,
+)
 
 if TYPE_CHECKING:
     from controller.volumes.backend import Volume
     from controller.volumes.snapshots.kinds import VolumeSnapshotContent
 
-DEADLINE = 600.0
-"""Seconds to take or destroy a snapshot: now and then all data is copied; what takes longer goes on at the next try."""
-
-
-LOOK_AGAIN = 60.0
-"""Seconds until it is looked again whether what was wrong with a content has been put right elsewhere."""
+KIND = Kind(
+    what="snapshot",
+    content=CONTENTS.kind,
+    being_created=BEING_CREATED,
+    being_deleted=BEING_DELETED,
+    finalizer=CONTENT_FINALIZER,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,21 +52,11 @@ class ContentObservation:
 
 
 @dataclass(frozen=True, slots=True)
-class MarkContent:
-    """Note on the content that its snapshot is about to be taken, and keep it from going before that is settled."""
-
-
-@dataclass(frozen=True, slots=True)
 class TakeSnapshot:
     """Take the snapshot, and tell of it in the content's status."""
 
     volume: Volume
     handle: str
-
-
-@dataclass(frozen=True, slots=True)
-class UnmarkContent:
-    """Take the note off: the content's status has the snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,6 @@ class FindSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class RefuseSnapshot:
-    """Tell in the content's status why there is no snapshot."""
-
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
 class DestroySnapshot:
     """Destroy the snapshot. The consent is the deletion policy, Delete."""
 
@@ -82,27 +74,20 @@ class DestroySnapshot:
     volume: Volume | None
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseContent:
-    """Let a content that is being deleted go; `shared`: contents whose snapshot it is, too, and for which it stays."""
-
-    shared: tuple[str, ...] = ()
-
-
 def analyze(content: VolumeSnapshotContent, seen: ContentObservation) -> Plan:
     """What to do for a content of a driver that is served. Pure."""
-    subject = f"snapshot {content.metadata.name}"
+    subject, metadata = f"snapshot {content.metadata.name}", content.metadata
     if is_in_group(content):
         return Plan(steps=_member(content, subject))
-    if content.metadata.deletion_timestamp is not None:
-        return Plan(steps=_delete(content, seen, subject))
-    marked = BEING_CREATED in content.metadata.annotations
-    unmark = Step(subject=subject, action=UnmarkContent(), reason="its status has the snapshot")
+    if metadata.deletion_timestamp is not None:
+        destroy = DestroySnapshot(seen.handle, seen.volume)
+        return Plan(
+            steps=flow.delete(KIND, subject, _seen(content), handle=seen.handle, others=seen.others, destroy=destroy)
+        )
     if content.status.ready_to_use and content.status.snapshot_handle:
-        return Plan(steps=(unmark,) if marked else ())
+        return flow.done(KIND, subject, metadata)
     if seen.problem:
-        refuse = Step(subject=subject, action=RefuseSnapshot(seen.problem), reason=seen.problem)
-        return Plan(steps=(refuse,), look_again=LOOK_AGAIN)
+        return flow.refuse(subject, seen.problem)
     if content.spec.source.snapshot_handle:
         find = FindSnapshot(content.spec.source.snapshot_handle)
         return Plan(steps=(Step(subject=subject, action=find, reason="somebody else took it"),))
@@ -112,17 +97,14 @@ def analyze(content: VolumeSnapshotContent, seen: ContentObservation) -> Plan:
         subject=subject,
         action=TakeSnapshot(seen.volume, seen.handle),
         reason=f"of volume {content.spec.source.volume_handle}",
-        deadline=DEADLINE,
+        deadline=flow.DEADLINE,
     )
-    if marked and CONTENT_FINALIZER in content.metadata.finalizers:
-        return Plan(steps=(take, unmark))
-    mark = Step(subject=subject, action=MarkContent(), reason="its snapshot is about to be taken")
-    return Plan(steps=(mark, take, unmark))
+    return flow.take(KIND, subject, metadata, take)
 
 
 def is_doomed(content: VolumeSnapshotContent) -> bool:
     """Whether a content's snapshot is to be destroyed, if no other content needs it. Pure."""
-    return _may_go(content) and content.spec.deletion_policy == "Delete"
+    return not is_in_group(content) and flow.is_doomed(KIND, _seen(content))
 
 
 def reprieve(planned: VolumeSnapshotContent, now: VolumeSnapshotContent, others: tuple[str, ...]) -> str:
@@ -133,13 +115,19 @@ def reprieve(planned: VolumeSnapshotContent, now: VolumeSnapshotContent, others:
         now: The same as it is now.
         others: Other contents of the snapshot that are not about to destroy it.
     """
-    if now.metadata.uid != planned.metadata.uid:
-        return f"has uid {now.metadata.uid}, not {planned.metadata.uid}: it is another"
-    if not is_doomed(now):
-        return f"has deletion policy {now.spec.deletion_policy} by now, or is not being deleted"
-    if (now.status.snapshot_handle or "") != (planned.status.snapshot_handle or ""):
-        return f"has the snapshot {now.status.snapshot_handle} by now"
-    return f"has the same snapshot as VolumeSnapshotContent {', '.join(others)}" if others else ""
+    if is_in_group(now):
+        return "is one of a group by now"
+    return flow.reprieve(KIND, _seen(planned), _seen(now), others)
+
+
+def _seen(content: VolumeSnapshotContent) -> Seen:
+    return Seen(
+        metadata=content.metadata,
+        policy=content.spec.deletion_policy,
+        handle=content.status.snapshot_handle or "",
+        is_given=bool(content.spec.source.snapshot_handle),
+        bound_to=content.spec.volume_snapshot_ref.uid,
+    )
 
 
 def _member(content: VolumeSnapshotContent, subject: str) -> tuple[Step, ...]:
@@ -154,29 +142,3 @@ def _member(content: VolumeSnapshotContent, subject: str) -> tuple[Step, ...]:
     # Before its release 8.4, the snapshot-controller has told nothing but the handle.
     find = FindSnapshot(status.snapshot_handle)
     return (Step(subject=subject, action=find, reason="it was taken with its group"),)
-
-
-def _may_go(content: VolumeSnapshotContent) -> bool:
-    if content.metadata.deletion_timestamp is None or is_in_group(content):
-        return False
-    # The snapshot-controller says so for a content that is bound; for one that never was there is nobody to say it.
-    unbound = bool(content.spec.source.snapshot_handle) and not content.spec.volume_snapshot_ref.uid
-    return unbound or BEING_DELETED in content.metadata.annotations
-
-
-def _delete(content: VolumeSnapshotContent, seen: ContentObservation, subject: str) -> tuple[Step, ...]:
-    if CONTENT_FINALIZER not in content.metadata.finalizers or not _may_go(content):
-        return ()
-    release = Step(subject=subject, action=ReleaseContent(), reason=f"deletion policy {content.spec.deletion_policy}")
-    if not is_doomed(content) or not seen.handle:
-        return (release,)
-    if seen.others:
-        reason = f"its snapshot is also that of {', '.join(seen.others)}"
-        return (Step(subject=subject, action=ReleaseContent(seen.others), reason=reason),)
-    destroy = Step(
-        subject=subject,
-        action=DestroySnapshot(seen.handle, seen.volume),
-        reason="it is being deleted, and its deletion policy is Delete",
-        deadline=DEADLINE,
-    )
-    return (destroy, release)

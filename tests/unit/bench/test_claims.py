@@ -18,7 +18,7 @@ from informers.decode import decoder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FEW, MANY = 10, 40
+FEW, MANY = 10, 30
 
 
 async def counted(claims: int, decoded: Counter[str]) -> dict[str, tuple[float, float, float]]:

@@ -22,15 +22,13 @@ from controller.cassandra.operation import schedule
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP
-from controller.testkit import ApiServer, new_manager, running, until
+from controller.testkit import ApiServer, Stored, new_manager, running, until
 from tests.unit.cassandra.clock import seconds
 from tests.unit.cassandra.talk import WorldMembers
 from tests.unit.cassandra.world import NAMESPACE, World
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    from informers import JsonObject, Resource
 
 CRDS = Path(__file__).parents[3] / "manifests/crds"
 CRD = CRDS / "cassandra.rook.io_clusters.yaml"
@@ -53,19 +51,12 @@ def crds() -> tuple[dict[str, Any], ...]:
     )
 
 
-class Stored:
-    """The server as its world sees it: objects as they are stored, not copies, for the world changes none in place."""
+class Known(Stored):
+    """The server as its world sees it, which changes nothing in what it reads."""
 
     def __init__(self, server: ApiServer) -> None:
-        self._objects = server.storage.objects
+        super().__init__(server)
         self.create, self.patch, self.delete = server.create, server.patch, server.delete
-
-    def list(self, resource: Resource, namespace: str = "") -> list[JsonObject]:
-        found = sorted(self._objects((resource.group, resource.plural)).items())
-        return [obj for key, obj in found if key[0] == namespace]
-
-    def find(self, resource: Resource, namespace: str, name: str) -> JsonObject | None:
-        return self._objects((resource.group, resource.plural)).get((namespace, name))
 
 
 class Life:
@@ -165,7 +156,7 @@ async def living(*, seed: int = 0, copies: int = 2, operated: bool = True) -> As
     server = ApiServer(namespaces=(NAMESPACE,))
     for crd in crds():
         server.install(crd)
-    world = World(Stored(server), seed=seed, copies=copies)
+    world = World(Known(server), seed=seed, copies=copies)
     life = Life(server, world)
 
     async def go_on() -> None:

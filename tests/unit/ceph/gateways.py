@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
 import msgspec
 
 from controller.apis.ceph import CephObjectStore
 from controller.ceph.rgw.admin import UNREACHABLE, Admin, AdminError
-from controller.ceph.rgw.names import endpoint
+from controller.ceph.rgw.names import ADMIN_USER, endpoint
+from controller.ceph.rgw.signed import Answer, UnreachableError
 from controller.ceph.rgw.stores import Stores, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from controller.ceph.rgw.signed import Requests
     from informers import JsonObject
 
 type Query = dict[str, Any]
 
+OPERATOR = {
+    "user_id": ADMIN_USER,
+    "account_id": "",
+    "type": "rgw",
+    "keys": [{"user": ADMIN_USER, "access_key": "OP", "secret_key": "operators"}],
+}
 _BITS = {"read": 1, "write": 2, "*": 3}
 _WORDS = {1: "read", 2: "write", 3: "*"}
 _NO_QUOTA = {"enabled": False, "check_on_raw": False, "max_size": -1, "max_size_kb": 0, "max_objects": -1}
@@ -43,9 +54,12 @@ class Gateways:
         users: By name, as the gateways answer with them.
         owners: The owner of each bucket.
         accounts: By id.
+        topics: The attributes of each topic.
+        notifications: Those of each bucket by name, as XML.
         asked: What was asked, in order: method and path, and the query.
         down: Whether nobody answers.
         knows_accounts: Whether they are of a release that has accounts.
+        tls: Whether they are asked over TLS.
     """
 
     def __init__(self) -> None:
@@ -53,7 +67,9 @@ class Gateways:
         self.owners: dict[str, str] = {}
         self.accounts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, Query]] = []
-        self.down, self.knows_accounts = False, True
+        self.topics: dict[str, dict[str, str]] = {}
+        self.notifications: dict[str, dict[str, str]] = {}
+        self.down, self.knows_accounts, self.tls = False, True, False
         self._numbers = itertools.count(1)
 
     @property
@@ -84,6 +100,7 @@ class Gateways:
             "PUT user": self._make,
             "POST user": self._modify,
             "DELETE user": self._remove,
+            "PUT user?key": self._add_key,
             "DELETE user?key": self._remove_key,
             "PUT user?caps": lambda q, _: self._caps(q, lambda has, bits: has | bits),
             "DELETE user?caps": lambda q, _: self._caps(q, lambda has, bits: has & ~bits),
@@ -149,6 +166,9 @@ class Gateways:
             raise AdminError(409, "BucketAlreadyExists")
         del self.users[uid]
 
+    def _add_key(self, query: Query, _: Any) -> Any:
+        self._user(query["uid"])["keys"].append(self.a_key(query["uid"]))
+
     def _remove_key(self, query: Query, _: Any) -> Any:
         user = self._user(query["uid"])
         left = [key for key in user["keys"] if key["access_key"] != query["access-key"]]
@@ -190,6 +210,8 @@ class Gateways:
         self.users[uid] = {**data, "keys": sorted(data["keys"], key=lambda key: str(key["access_key"]))}
 
     def _buckets(self, query: Query, _: Any) -> Any:
+        if "account-id" in query:
+            return [name for name, owner in self.owners.items() if owner == query["account-id"]]
         if "bucket" in query:
             if query["bucket"] not in self.owners:
                 raise AdminError(404, "NoSuchBucket")
@@ -225,6 +247,86 @@ class Gateways:
         del self.accounts[query["id"]]
 
 
+class Signed:
+    """Requests of a user of these gateways. Implements `controller.ceph.rgw.signed.Requests`."""
+
+    def __init__(self, gateways: Gateways, access_key: str, secret_key: str) -> None:
+        self.gateways, self.key = gateways, (access_key, secret_key)
+
+    async def send(self, method: str, path: str, query: Mapping[str, str], content: bytes = b"") -> Answer:
+        if self.gateways.down:
+            raise UnreachableError("no route to host")
+        user = next((u for u in self.gateways.users.values() if self._has_key(u)), None)
+        if user is None:
+            return Answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+        if path != "/":
+            return self._notifications(method, path[1:], query, content, user["user_id"])
+        asked = dict(parse_qsl(content.decode(), keep_blank_values=True))
+        if "Topic" in asked["Action"]:
+            return self._sns(asked)
+        assert (method, content) == ("POST", b"Action=ListUsers&Version=2010-05-08")
+        assert user["type"] == "root"
+        names = sorted(
+            name
+            for name, found in self.gateways.users.items()
+            if found["account_id"] == user["account_id"] and found is not user
+        )
+        members = "".join(f"<member><UserName>{name}</UserName></member>" for name in names)
+        text = f'<ListUsersResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">{members}</ListUsersResponse>'
+        return Answer(200, text.encode())
+
+    def _sns(self, asked: dict[str, str]) -> Answer:
+        gateways, action = self.gateways, asked["Action"]
+        name = asked["TopicArn"].rpartition(":")[2] if "TopicArn" in asked else asked["Name"]
+        gateways.asked.append((f"POST {action}", asked))
+        arn = f"arn:aws:sns:my-store::{name}"
+        if action == "CreateTopic":
+            numbers = [key.split(".")[2] for key in asked if key.endswith(".key")]
+            found = {asked[f"Attributes.entry.{n}.key"]: asked[f"Attributes.entry.{n}.value"] for n in numbers}
+            if "@" in found["push-endpoint"] and not gateways.tls:
+                return Answer(400, b"<Error><Code>InvalidArgument</Code><Message></Message></Error>")
+            gateways.topics[name] = found
+            text = f"<R xmlns='x'><CreateTopicResult><TopicArn>{arn}</TopicArn></CreateTopicResult></R>"
+            return Answer(200, text.encode())
+        if name not in gateways.topics:
+            # To the removal of a topic that is not there, they say nothing.
+            return Answer(200 if action == "DeleteTopic" else 404, b"<Error><Code>NoSuchKey</Code></Error>")
+        if action == "DeleteTopic":
+            del gateways.topics[name]
+            return Answer(200, b"<R/>")
+        topic = gateways.topics[name]
+        endpoint = escape(json.dumps({"EndpointAddress": topic["push-endpoint"], "Persistent": False}))
+        entries = {"Name": name, "EndPoint": endpoint, "OpaqueData": escape(topic["OpaqueData"])}
+        text = "".join(f"<entry><key>{key}</key><value>{value}</value></entry>" for key, value in entries.items())
+        return Answer(200, f"<R xmlns='x'><A>{text}</A></R>".encode())
+
+    def _notifications(self, method: str, bucket: str, query: Mapping[str, str], content: bytes, uid: str) -> Answer:
+        gateways = self.gateways
+        gateways.asked.append((f"{method} notification", {"bucket": bucket, **query}))
+        if bucket not in gateways.owners:
+            return Answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+        if gateways.owners[bucket] != uid:
+            return Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        has = gateways.notifications.setdefault(bucket, {})
+        if method == "PUT":
+            name = content.partition(b"<Id>")[2].partition(b"</Id>")[0].decode()
+            topic = content.partition(b"<Topic>")[2].partition(b"</Topic>")[0].decode()
+            if topic.rpartition(":")[2] not in gateways.topics:
+                return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+            if b"ObjectRestore" in content:
+                return Answer(400, b"<Error><Code>InvalidArgument</Code><Message></Message></Error>")
+            # One more, beside those that there are.
+            inner = content.partition(b"<TopicConfiguration>")[2].partition(b"</TopicConfiguration>")[0]
+            has[name] = inner.decode()
+        elif method == "DELETE":
+            has.pop(query["notification"], None)
+        text = "".join(f"<TopicConfiguration>{inner}</TopicConfiguration>" for inner in has.values())
+        return Answer(200, f"<NotificationConfiguration>{text}</NotificationConfiguration>".encode())
+
+    def _has_key(self, user: dict[str, Any]) -> bool:
+        return any((key["access_key"], key["secret_key"]) == self.key for key in user["keys"])
+
+
 class OneStore(Stores):
     """Ways to one store, whose gateways are those of a test."""
 
@@ -240,3 +342,12 @@ class OneStore(Stores):
             return Way(store=store, waits_for=f"CephObjectStore {name} to be set up")
         admin: Admin = self.gateways
         return Way(store=store, admin=admin, endpoint=endpoint(store))
+
+    def as_operator(self, way: Way) -> Requests | None:
+        if way.admin is None:
+            return None
+        self.gateways.users.setdefault(ADMIN_USER, {**OPERATOR})
+        return self.requests(way, "OP", "operators")
+
+    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
+        return Signed(self.gateways, access_key, secret_key)

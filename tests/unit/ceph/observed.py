@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.ceph import CephCluster, CephClusterStatus
+    from controller.ceph.access.config import ConfigState
     from controller.ceph.access.health import Health
     from controller.ceph.access.identity import Identity
-    from controller.ceph.cluster.settings import ConfigState
     from controller.framework.children import Live
     from controller.framework.plan import Outcome, Plan, Step
     from controller.runtime import Manager

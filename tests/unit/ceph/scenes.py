@@ -13,12 +13,13 @@ import msgspec
 
 from controller.apis.ceph.status import CephHealthMessage
 from controller.apis.rook.node_report import BlockDevice
+from controller.ceph.access.config import ConfigState, digest
 from controller.ceph.access.health import Health
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.users import given
 from controller.ceph.cluster import deletion, version
 from controller.ceph.cluster import settings as config
-from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
+from controller.ceph.cluster.settings import DEFAULTS
 from controller.ceph.csi.users import RBD_CAPS as CSI_CAPS
 from controller.ceph.csi.users import secret_name
 from controller.ceph.mgr.analyze import CAPS

@@ -343,7 +343,7 @@ def test_a_driver_is_registered_for_each_served_namespace_and_for_the_operators(
     rendered = render(clusterNamespaces=["one", "two"])
     drivers = {o["metadata"]["name"]: o["spec"] for o in rendered.of_kind("CSIDriver")}
     (namespace,) = {o["metadata"]["namespace"] for o in rendered.of_kind("DaemonSet")}
-    kinds = ("rbd", "cephfs")
+    kinds = ("rbd", "cephfs", "nfs")
     assert set(drivers) == {f"{name}.{kind}.csi.ceph.com" for name in ("one", "two", namespace) for kind in kinds}
     environment = rendered.pod("DaemonSet", "rook-agent")["containers"][0]["env"]
     (served,) = [found["value"] for found in environment if found["name"] == "ROOK_CSI_DRIVERS"]

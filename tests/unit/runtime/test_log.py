@@ -23,8 +23,9 @@ LONG_CEPH_KEY = base64.b64encode(b"\2\0" + 8 * b"t" + b"\x20\0" + 32 * b"k").dec
 @pytest.fixture(autouse=True)
 def unconfigured() -> Iterator[None]:
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    before = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
     logging.getLogger().handlers[:] = handlers
     logging.getLogger().setLevel(level)
 

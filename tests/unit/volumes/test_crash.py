@@ -15,12 +15,13 @@ from controller.runtime.reconciler import Request
 from controller.volumes.attachments.act import Attachments
 from controller.volumes.attachments.observe import OUT_OF_SERVICE
 from controller.volumes.backend import Holder
+from controller.volumes.capabilities import Capabilities
 from controller.volumes.claims.act import Claims
 from controller.volumes.claims.objects import CLAIM_FINALIZER, CLAIM_VOLUME
 from controller.volumes.drivers import Drivers
 from controller.volumes.reclaim import PersistentVolumes
 from informers import Resource
-from tests.unit.volumes.objects import UID, attachment, claim, node, report, storage_class
+from tests.unit.volumes.objects import DISKS, UID, attachment, claim, node, report, storage_class
 from tests.unit.volumes.world import CrashError, FakeBackend, FakeEvents, World, attaching, caches_of
 
 IMAGE, VOLUME = f"csi-vol-{UID}", f"pvc-{UID}"
@@ -281,8 +282,16 @@ async def test_a_retained_volume_stays() -> None:
     assert world.images == {IMAGE: GIB}
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "statuses"),
+    [(DISKS, {"storage": "NodeResizePending"}), (replace(DISKS, nodes_expand=False), None)],
+    ids=["its nodes follow", "its nodes have nothing to do"],
+)
 @pytest.mark.parametrize("crash_at", range(1, 9))
-async def test_a_larger_request(crash_at: int) -> None:
+async def test_a_larger_request(
+    monkeypatch: pytest.MonkeyPatch, capabilities: Capabilities, statuses: dict[str, str] | None, crash_at: int
+) -> None:
+    monkeypatch.setattr(FakeBackend, "capabilities", capabilities)
     world = world_with((STORAGE_CLASS, storage_class()), (PVC, claim()))
     await settle(world)
     found = world.find(PVC, "app", "data")
@@ -297,7 +306,8 @@ async def test_a_larger_request(crash_at: int) -> None:
     assert world.images == {IMAGE: 3 * GIB}
     assert made["spec"]["capacity"] == {"storage": "3Gi"}
     assert found["status"]["allocatedResources"] == {"storage": "3Gi"}
-    assert found["status"]["allocatedResourceStatuses"] == {"storage": "NodeResizePending"}
+    assert found["status"].get("allocatedResourceStatuses") == statuses
+    assert found["status"]["capacity"] == {"storage": "1Gi" if statuses else "3Gi"}
 
 
 async def test_a_volume_is_not_destroyed_beside_an_attachment_that_cannot_be_read() -> None:

@@ -84,7 +84,7 @@ def of_realm(kind: str, name: str, found: Json, site: Site, realm: Json) -> None
 
 
 def merge_zone(site: Site, found: Json, wanted: Json) -> None:
-    """Gives the zone its `pools`, by field, and its `placements`, by name. Others stay: buckets may be there."""
+    """Gives the zone its `pools` or a `sharedPool`, and its `placements`. Other ones stay: buckets may be there."""
     present = {entry["key"]: entry["val"] for entry in found.get("placement_pools", [])}
     merged = dict(present)
     for name, placement in wanted.get("placements", {}).items():
@@ -93,11 +93,26 @@ def merge_zone(site: Site, found: Json, wanted: Json) -> None:
         for storage_class, pools in placement["storage_classes"].items():
             classes[storage_class] = {**classes.get(storage_class, {}), **pools}
         merged[name] = {**before, **placement, "storage_classes": classes}
-    changed = {**found, **wanted.get("pools", {})}
+    changed = {**found, **wanted.get("pools", {}), **shared_fields(found, wanted.get("sharedPool", ""))}
     if merged != present:
         changed["placement_pools"] = [{"key": name, "val": merged[name]} for name in sorted(merged)]
     if changed != found:
         site.write("zone", changed)
+
+
+def shared_fields(zone: Json, pool: str) -> Json:
+    """The fields of a zone that say where it has its metadata, for a pool that it shares: namespaces of its own.
+
+    What was in pool "<zone>.rgw.meta", namespace "users.uid", is in namespace "<zone>.meta.users.uid".
+    """
+    start = f"{zone['name']}.rgw."
+    if not pool:
+        return {}
+    return {
+        field: f"{pool}:{zone['name']}.{value[len(start) :].replace(':', '.')}"
+        for field, value in zone.items()
+        if isinstance(value, str) and (field.endswith("_pool") or field == "domain_root") and value.startswith(start)
+    }
 
 
 def merge_zonegroup(site: Site, wanted: Json, zone: Json) -> None:

@@ -20,23 +20,24 @@ import pytest
 from controller.agent.ceph.credentials import Credentials
 from controller.agent.cephfs import client as fuse_client
 from controller.agent.cephfs.client import Paths, client_config, command_line, reason
-from controller.agent.cephfs.driver import SUFFIX, CephfsDriver
-from controller.agent.cephfs.health import Health
+from controller.agent.cephfs.driver import SUFFIX, cephfs_driver
 from controller.agent.cephfs.mounter import Mounter, serve
-from controller.agent.cephfs.mounters import FuseMounter, KernelMounter, MountError, MounterUnavailableError
+from controller.agent.cephfs.mounters import FuseMounter, KernelMounter, MounterUnavailableError
 from controller.agent.cephfs.protocol import Directory, Mount
-from controller.agent.cephfs.records import Records
 from controller.agent.cephfs.volume import asked_of
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import CsiError, Operations
 from controller.agent.node.clients import NotToldError
+from controller.agent.node.directories import MountError
 from controller.agent.node.driver import Access, Stage, UnavailableError
 from controller.agent.node.problems import Problems
 from controller.agent.node.publish import usage_of
+from controller.agent.node.records import Records
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.system import mounts
 from controller.agent.system.command import CommandError, Done, run
+from controller.agent.system.health import Health
 from controller.apis.rook.node_report import VolumeClient
 from tests.unit.agent.standin import Labels, Operator, Tasks, needs_loop_devices, unheard
 
@@ -77,7 +78,7 @@ class Node:
         filesystems = self.directory / "filesystems"
         filesystems.write_text("nodev\tsysfs\n")
         mounters = (KernelMounter(proc=self.directory), FuseMounter(self.socket))
-        self.driver = CephfsDriver(
+        self.driver = cephfs_driver(
             "node-a", mounters, self.operator.clients, Records(self.directory / "records"), 7, health=Health(deadline=2)
         )
         self.service = NodeService(
@@ -178,7 +179,7 @@ async def eventually(look: Callable[[], bool]) -> None:
 
 
 def process_of(mounter: Mounter) -> int:
-    return mounter._volumes[VOLUME].client.process.pid
+    return mounter._volumes[VOLUME].client.child.pid
 
 
 async def test_a_volume_is_used_and_leaves_nothing(node: Node) -> None:

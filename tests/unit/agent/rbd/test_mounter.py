@@ -317,8 +317,8 @@ async def test_one_volumes_trouble_is_no_others(directory: Path, monkeypatch: py
             with pytest.raises(MappingError, match="KeyError"):
                 await client.expand("v", 2 * GIB)
         # A pipe that is closed under who reads from it.
-        assert export.process.stderr is not None
-        await export.process.stderr.aclose()
+        assert export.child.process.stderr is not None
+        await export.child.process.stderr.aclose()
         await eventually(lambda: mounter._volumes["v"].mapped.problem)
         assert await client.find("healthy") == healthy
         await client.unmap("v")

@@ -378,6 +378,25 @@ class TestOwner:
             assert scene.key() == scene.gateway.key_of(scene.user)
 
     @virtual_time
+    async def test_objects_are_handed_over_by_a_policy_that_outlives_that_of_the_claim(self) -> None:
+        scene = Scene()
+        scene.gateway.add_user("alice")
+        scene.claim({"additionalConfig": {"bucketPolicy": ALLOW}})
+        async with scene.operator():
+            await scene.bound()
+            bucket = scene.gateway.buckets[scene.bucket]
+            bucket.objects["k"] = b""
+            scene.config(bucketOwner="alice")
+            scene.server.patch(CLAIMS, *KEY, {"spec": {"additionalConfig": {"bucketPolicy": None}}})
+            await until(lambda: bucket.owner == "alice" and scene.is_bound())
+            assert "arn:aws:iam:::user/alice" in bucket.policy
+            assert '"Principal": "*"' not in bucket.policy
+            scene.config(bucketPolicy=ALLOW)
+            await until(lambda: '"Principal": "*"' in bucket.policy and scene.is_bound())
+            scene.server.patch(CLAIMS, *KEY, {"spec": {"additionalConfig": {"bucketPolicy": None}}})
+            await until(lambda: bucket.policy == "" and scene.is_bound())
+
+    @virtual_time
     async def test_one_that_is_not_there_or_may_too_much_is_waited_for(self) -> None:
         scene = Scene()
         scene.claim({"additionalConfig": {"bucketOwner": "bob"}})

@@ -11,13 +11,14 @@ import yaml
 
 from controller.apis.ceph.status import CephHealthMessage
 from controller.apis.rook.node_report import BlockDevice
+from controller.ceph.access.config import ConfigState, digest
 from controller.ceph.access.health import HARMLESS, Health
 from controller.ceph.access.identity import Identity, keyring, keyring_secret, mons_keyring
 from controller.ceph.access.users import given
 from controller.ceph.cluster.identity import CreateIdentity
 from controller.ceph.cluster.kind import invalid
 from controller.ceph.cluster.observe import remnants
-from controller.ceph.cluster.settings import DEFAULTS, ConfigState, digest
+from controller.ceph.cluster.settings import DEFAULTS
 from controller.ceph.mgr.analyze import CAPS
 from controller.ceph.mgr.objects import keyring_name, metrics_service, mgr_deployment
 from controller.ceph.mgr.observe import MgrObservation, MgrState

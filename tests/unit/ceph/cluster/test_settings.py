@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from controller.ceph.access.config import ConfigState, SetConfig, UnsetConfig, digest, handlers
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.records import parse
-from controller.ceph.cluster.settings import (
-    DEFAULTS,
-    ConfigState,
-    SetConfig,
-    UnsetConfig,
-    analyze,
-    desired,
-    digest,
-    override_steps,
-    set_config,
-    unset_config,
-)
+from controller.ceph.cluster.settings import DEFAULTS, OWNED_PREFIX, analyze, desired, override_steps
 from controller.ceph.pods import owner_of
 from controller.framework.owned import Owned
 from tests.unit.ceph.answers import FakeCeph
@@ -140,7 +130,7 @@ async def test_a_setting_that_was_made_needs_no_second_one() -> None:
         ceph.answers["config dump"] = [{"section": who, "name": name, "value": "1073741824", "mask": ""}]
 
     ceph.answers["config set"] = spelled_as_mons_do
-    await set_config(ceph, SetConfig("osd", "osd_memory_target", "1G"))
+    await handlers(ceph, OWNED_PREFIX)[SetConfig](SetConfig("osd", "osd_memory_target", "1G"))
     (record,) = [call for call in ceph.asked if call[0] == "config-key set"]
     found = ConfigState.parse(ceph.answers["config dump"], parse({record[1]["key"]: record[1]["val"]}))
     cluster = a_cluster_with({"osd": {"osd_memory_target": "1G"}})
@@ -151,7 +141,7 @@ async def test_a_setting_that_was_made_needs_no_second_one() -> None:
 
 async def test_an_unset_setting_is_forgotten() -> None:
     ceph = FakeCeph()
-    await unset_config(ceph, UnsetConfig("osd", "osd_memory_target"))
+    await handlers(ceph, OWNED_PREFIX)[UnsetConfig](UnsetConfig("osd", "osd_memory_target"))
     assert ceph.asked == [
         ("config rm", {"who": "osd", "name": "osd_memory_target"}),
         ("config-key rm", {"key": "rook/config/osd/osd_memory_target"}),
@@ -171,7 +161,7 @@ async def test_a_secret_that_the_mons_refuse_is_not_told() -> None:
     (step,) = analyze(a_cluster(), state({}, {}), {("global", "rgw_port"): "hunter2"})
     assert isinstance(step.action, SetConfig)
     with pytest.raises(CephError, match="rgw_port cannot be set to its Secret's value") as refused:
-        await set_config(ceph, step.action)
+        await handlers(ceph, OWNED_PREFIX)[SetConfig](step.action)
     assert "hunter2" not in "".join(traceback.format_exception(refused.value))
     with pytest.raises(CephError, match="hunter2"):
-        await set_config(ceph, SetConfig("global", "rgw_port", "hunter2"))
+        await handlers(ceph, OWNED_PREFIX)[SetConfig](SetConfig("global", "rgw_port", "hunter2"))

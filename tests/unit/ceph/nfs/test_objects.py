@@ -13,14 +13,15 @@ import pytest
 
 from controller.ceph.nfs.objects import (
     PING,
-    WRITE_CEPH_CONF,
+    START,
     config_map,
     context,
     server_budget,
     server_deployment,
     service,
 )
-from tests.unit.ceph.cases import RELEASE, a_cluster
+from controller.ceph.pods import declared
+from tests.unit.ceph.cases import RELEASE, a_cluster, deployment_view
 from tests.unit.ceph.nfs_servers import PLAIN, a_context, a_nfs
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
@@ -46,6 +47,17 @@ SECURITY: dict[str, Any] = {
 def test_deployment() -> None:
     nfs = a_nfs({"server": {"active": 1, "resources": {"requests": {"memory": "1Gi"}}}})
     assert_matches_snapshot(server_deployment(nfs, a_context(nfs), "a"), "nfs-deployment")
+
+
+def test_an_image_of_its_own_is_no_release_of_the_cluster() -> None:
+    nfs = a_nfs({"server": {"active": 1, "image": "ganesha:6", "imagePullPolicy": "Always"}})
+    found = server_deployment(nfs, a_context(nfs), "a")
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("ganesha:6", "Always")
+    # Else the cluster would be seen as one that is being upgraded, for ever.
+    assert declared([deployment_view(found)]) == frozenset()
+    plain = a_nfs(active=1)
+    assert declared([deployment_view(server_deployment(plain, a_context(plain), "a"))]) == frozenset({RELEASE})
 
 
 def test_configuration() -> None:
@@ -97,12 +109,14 @@ def test_no_budget_where_the_cluster_wants_none() -> None:
 
 
 def test_settings_of_ceph_are_the_users_and_then_ours(tmp_path: Path) -> None:
-    script = WRITE_CEPH_CONF.replace("/etc/ceph-override", str(tmp_path / "o")).replace("/etc/ceph/", f"{tmp_path}/")
+    script = START.replace("/etc/ceph-override", str(tmp_path / "o")).replace("/etc/ceph/", f"{tmp_path}/")
+    script = script.replace("exec ganesha.nfsd", "exec echo")
     (tmp_path / "o").mkdir()
     (tmp_path / "o" / "ceph.conf").write_text("[global]\nms_type = x\n")
     environment = {"ROOK_CEPH_MON_HOST": "[v2:10.0.0.1:3300]", "PATH": "/usr/bin:/bin"}
-    command = ["sh", "-euc", script, "sh", "client.nfs-ganesha.my-nfs.a"]
-    subprocess.run(command, env=environment, check=True)
+    command = ["sh", "-euc", script, "sh", "client.nfs-ganesha.my-nfs.a", "-F", "-N", "NIV_INFO"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout == "-F -N NIV_INFO\n"
     lines = (tmp_path / "ceph.conf").read_text().splitlines()
     assert lines[:2] == ["[global]", "ms_type = x"]
     assert lines[3:6] == ["[global]", "mon_host = [v2:10.0.0.1:3300]", "[client.nfs-ganesha.my-nfs.a]"]

@@ -17,7 +17,7 @@ from controller.agent.node.driver import UnavailableError, VolumeError
 from controller.agent.system.command import CommandError
 from controller.framework.reports import REPORTS
 from controller.runtime.kube import NODE, PV, PVC, STORAGE_CLASS, VOLUME_ATTACHMENT
-from controller.testkit import ApiServer, now
+from controller.testkit import ApiServer, Stored, now
 from controller.volumes.attachments.observe import OUT_OF_SERVICE
 from controller.volumes.claims.objects import STORAGE_PROVISIONERS
 from controller.volumes.snapshots.kinds import BEING_DELETED, CONTENTS, SNAPSHOT_CLASSES, SNAPSHOTS
@@ -64,6 +64,7 @@ class Kubernetes:
     _unready: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.stored = Stored(self.server)
         for resource in (REPORTS, SNAPSHOTS, CONTENTS, SNAPSHOT_CLASSES):
             self.server.serve(resource)
         for name, built in (("rbd", storage_class(pool="p")), ("cephfs", cephfs.storage_class())):
@@ -133,12 +134,17 @@ class Kubernetes:
         self.server.patch(NODE, "", host.name, {"spec": {"taints": None}})
 
     def is_tainted(self, host: Host) -> bool:
-        return bool(self.server.get(NODE, "", host.name)["spec"].get("taints"))
+        return bool(self._node(host)["spec"].get("taints"))
+
+    def _node(self, host: Host) -> JsonObject:
+        found = self.stored.find(NODE, "", host.name)
+        assert found is not None
+        return found
 
     def wish(self, claim: str) -> Wish | None:
         """What a node is asked for; None: the claim is not bound."""
-        found = self.server.find(PVC, "app", claim)
-        volume = self.server.find(PV, "", (found or {"spec": {}})["spec"].get("volumeName") or "-")
+        found = self.stored.find(PVC, "app", claim)
+        volume = self.stored.find(PV, "", (found or {"spec": {}})["spec"].get("volumeName") or "-")
         return None if volume is None else wish_of(volume)
 
     async def run(self) -> None:
@@ -154,16 +160,16 @@ class Kubernetes:
                 await anyio.sleep(LOOK_SECONDS)
 
     def _bind(self) -> None:
-        for volume in self.server.list(PV):
+        for volume in self.stored.list(PV):
             reference = volume["spec"]["claimRef"]
-            found = self.server.find(PVC, reference["namespace"], reference["name"])
+            found = self.stored.find(PVC, reference["namespace"], reference["name"])
             if found is None or found["metadata"]["uid"] != reference["uid"]:
                 if volume.get("status", {}).get("phase") != "Released":
                     self.server.put(PV, {**volume, "status": {"phase": "Released"}})
             elif not found["spec"].get("volumeName"):
                 name, capacity = volume["metadata"]["name"], dict(volume["spec"]["capacity"])
-                found["spec"]["volumeName"] = name
-                self.server.put(PVC, {**found, "status": {"phase": "Bound", "capacity": capacity}})
+                bound = {"spec": {**found["spec"], "volumeName": name}}
+                self.server.put(PVC, {**found, **bound, "status": {"phase": "Bound", "capacity": capacity}})
                 self.server.put(PV, {**volume, "status": {"phase": "Bound"}})
         for claim in [claim for claim in self.dropped if not any(p.claim == claim for p in self.pods.values())]:
             if self.server.find(PVC, "app", claim) is not None:
@@ -179,17 +185,17 @@ class Kubernetes:
             status: JsonObject = {"conditions": [{"type": "Ready", "status": ready}]}
             if host.alive:  # by its kubelet
                 status["volumesInUse"] = sorted(host.in_use)
-            attached = [a for a in self.server.list(VOLUME_ATTACHMENT) if a["spec"]["nodeName"] == host.name]
+            attached = [a for a in self.stored.list(VOLUME_ATTACHMENT) if a["spec"]["nodeName"] == host.name]
             # It leaves the list right before it is to be detached.
             kept = [a for a in attached if a.get("status", {}).get("attached") and not _deleting(a)]
             volumes = [self._attached_name(a) for a in kept]
             status["volumesAttached"] = [{"name": name, "devicePath": ""} for name in sorted(filter(None, volumes))]
-            node = self.server.get(NODE, "", host.name)
+            node = self._node(host)
             if any(node["status"].get(key) != value for key, value in status.items()):
                 self.server.put(NODE, {**node, "status": {**node["status"], **status}})
 
     def _attached_name(self, attachment: JsonObject) -> str:
-        volume = self.server.find(PV, "", attachment["spec"]["source"]["persistentVolumeName"])
+        volume = self.stored.find(PV, "", attachment["spec"]["source"]["persistentVolumeName"])
         return wish_of(volume).name if volume is not None else ""
 
     def _attach(self) -> None:
@@ -204,22 +210,22 @@ class Kubernetes:
                 source = {"persistentVolumeName": volume}
                 spec = {"attacher": wish.driver, "nodeName": host.name, "source": source}
                 self.server.create(VOLUME_ATTACHMENT, {"metadata": {"name": name}, "spec": spec})
-        for found in self.server.list(VOLUME_ATTACHMENT):
+        for found in self.stored.list(VOLUME_ATTACHMENT):
             name = found["metadata"]["name"]
             if name in wanted or _deleting(found):
                 self._asked.pop(name, None)
                 continue
             host = self.hosts[found["spec"]["nodeName"]]
             since = self._asked.setdefault(name, now())
-            used = self._attached_name(found) in self.server.get(NODE, "", host.name)["status"].get("volumesInUse", ())
+            used = self._attached_name(found) in self._node(host)["status"].get("volumesInUse", ())
             forced = self.is_tainted(host) or (not host.alive and now() - since > FORCED_SECONDS)
             if forced or not used:
                 self.server.delete(VOLUME_ATTACHMENT, "", name)
 
     def _snapshots(self) -> None:
-        for content in self.server.list(CONTENTS):
+        for content in self.stored.list(CONTENTS):
             reference = content["spec"]["volumeSnapshotRef"]
-            found = self.server.find(SNAPSHOTS, reference["namespace"], reference["name"])
+            found = self.stored.find(SNAPSHOTS, reference["namespace"], reference["name"])
             bound = {"boundVolumeSnapshotContentName": content["metadata"]["name"]}
             if found is not None and found.get("status") != bound and content.get("status", {}).get("readyToUse"):
                 self.server.put(SNAPSHOTS, {**found, "status": bound})
@@ -254,7 +260,7 @@ class Kubernetes:
         found = self.server.find(VOLUME_ATTACHMENT, "", f"csi-{host.name}-{volume}")
         if found is None or not found.get("status", {}).get("attached") or _deleting(found):
             return
-        node = self.server.get(NODE, "", host.name)
+        node = self._node(host)
         if wish.name not in [attached["name"] for attached in node["status"].get("volumesAttached", ())]:
             return
         told: dict[str, str] = found["status"].get("attachmentMetadata", {})

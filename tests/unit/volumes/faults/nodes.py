@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
-from controller.agent.cephfs.driver import CephfsDriver
-from controller.agent.cephfs.health import State
-from controller.agent.cephfs.mounters import MountError
-from controller.agent.cephfs.records import Records
+from controller.agent.cephfs.driver import cephfs_driver
 from controller.agent.node import csi_pb2
 from controller.agent.node.calls import Operations
 from controller.agent.node.clients import Clients
+from controller.agent.node.directories import MountError
 from controller.agent.node.driver import Publish, Stage, VolumeError
 from controller.agent.node.leftovers import Leftovers, NodeVolumes, Wanted
 from controller.agent.node.problems import Problems
+from controller.agent.node.records import Records
 from controller.agent.node.service import NodeService
 from controller.agent.node.topology import Topology
 from controller.agent.system.command import CommandError, Done
+from controller.agent.system.health import State
 from controller.agent.system.mounts import Mount, at
 from controller.apis.rook.node_report import VolumeClient
 from controller.framework.reports import REPORTS
@@ -204,6 +204,8 @@ class Images:
 class Files:
     """Stands in for what mounts directories."""
 
+    threads = 0
+
     def __init__(self, host: Host) -> None:
         self.name = "kernel" if host.kernel else "fuse"
         self._host = host
@@ -275,7 +277,7 @@ class Agent:
                 operations = Operations(tasks)
                 records = Records(host.directory / "cephfs")
                 health: Any = Healthy()
-                files = CephfsDriver(host.name, (Files(host),), clients, records, 0, health=health, runner=host.run)
+                files = cephfs_driver(host.name, (Files(host),), clients, records, 0, health=health, runner=host.run)
                 for name, driver in ((RBD, Images(host, clients)), (CEPHFS, files)):
                     topology = Topology(host.server.client(), host.name)
                     problems = Problems(self._report)

@@ -102,7 +102,7 @@ class Scene:
         """Holds what must hold at any moment."""
         while True:
             self.storage.forget()
-            for volume in self.kubernetes.server.list(PV):
+            for volume in self.kubernetes.stored.list(PV):
                 if "ReadWriteMany" not in volume["spec"]["accessModes"]:
                     writers = self.storage.writers(volume["spec"]["csi"]["volumeHandle"])
                     assert len(writers) <= 1, f"{volume['metadata']['name']} is written on {writers}"
@@ -110,7 +110,7 @@ class Scene:
             await anyio.sleep(LOOK_SECONDS)
 
     def _nothing_is_lost(self) -> None:
-        for claim in self.kubernetes.server.list(PVC):
+        for claim in self.kubernetes.stored.list(PVC):
             name = claim["metadata"]["name"]
             if claim.get("status", {}).get("phase") == "Bound" and not claim["metadata"].get("deletionTimestamp"):
                 wish = self.kubernetes.wish(name)
@@ -120,7 +120,7 @@ class Scene:
                 del self.kept[name]
         for name, volume in self.kept.items():
             there = volume in self.storage.pools["p"].images or ("csi", volume) in self.storage.files.subvolumes
-            assert there or self.kubernetes.server.find(PVC, "app", name) is None, f"{volume} of claim {name} is gone"
+            assert there or self.kubernetes.stored.find(PVC, "app", name) is None, f"{volume} of claim {name} is gone"
 
     async def act(self, what: str, which: int) -> None:
         """One thing that users do, or that goes wrong."""

@@ -11,17 +11,13 @@ from controller.volumes.groups.analyze import (
     DestroyGroup,
     FindGroup,
     GroupObservation,
-    MarkGroup,
-    RefuseGroup,
-    ReleaseGroup,
     TakeGroup,
-    UnmarkGroup,
     analyze,
     reprieve,
     users_of,
 )
 from controller.volumes.groups.kinds import BEING_CREATED, BEING_DELETED, list_of, listed, member_uid
-from controller.volumes.snapshots.analyze import LOOK_AGAIN
+from controller.volumes.snapshots.flow import LOOK_AGAIN, MarkContent, RefuseContent, ReleaseContent, UnmarkContent
 from controller.volumes.snapshots.kinds import BEING_DELETED as ONE_BEING_DELETED
 from controller.volumes.snapshots.kinds import GROUP_HANDLE as GROUP_ANNOTATION
 from tests.unit.volumes.groups.objects import (
@@ -38,7 +34,7 @@ from tests.unit.volumes.groups.objects import (
 from tests.unit.volumes.snapshots.objects import content as single
 
 SEEN = GroupObservation(handle=GROUP_HANDLE, members=MEMBERS)
-TAKE, UNMARK, RELEASE = TakeGroup(GROUP_HANDLE, MEMBERS), UnmarkGroup(), ReleaseGroup()
+TAKE, UNMARK, RELEASE = TakeGroup(GROUP_HANDLE, MEMBERS), UnmarkContent(), ReleaseContent()
 DESTROY = DestroyGroup(GROUP_HANDLE, MEMBERS)
 MARKED = {BEING_CREATED: "yes"}
 GONE: dict[str, Any] = {"deleting": True, "annotations": {BEING_DELETED: "yes"}}
@@ -47,12 +43,12 @@ GONE: dict[str, Any] = {"deleting": True, "annotations": {BEING_DELETED: "yes"}}
 @pytest.mark.parametrize(
     ("this", "seen", "expected"),
     [
-        pytest.param(content(), SEEN, [MarkGroup(), TAKE, UNMARK], id="it is marked before anything is stored"),
+        pytest.param(content(), SEEN, [MarkContent(), TAKE, UNMARK], id="it is marked before anything is stored"),
         pytest.param(content(annotations=MARKED), SEEN, [TAKE, UNMARK], id="goes on"),
         pytest.param(
             content(annotations=MARKED, finalizers=()),
             SEEN,
-            [MarkGroup(), TAKE, UNMARK],
+            [MarkContent(), TAKE, UNMARK],
             id="a mark without a finalizer would not keep it",
         ),
         pytest.param(content(status=READY), SEEN, [], id="nothing is left to do"),
@@ -75,7 +71,7 @@ GONE: dict[str, Any] = {"deleting": True, "annotations": {BEING_DELETED: "yes"}}
         pytest.param(
             content(**GONE, status=READY),
             GroupObservation(handle=GROUP_HANDLE, members=MEMBERS, others=("backup",)),
-            [ReleaseGroup(("backup",))],
+            [ReleaseContent(("backup",))],
             id="another content has the group snapshot",
         ),
         pytest.param(
@@ -93,7 +89,7 @@ def test_what_is_done(this: Any, seen: GroupObservation, expected: list[object])
 
 def test_what_is_wrong_is_told_and_looked_at_again() -> None:
     plan = analyze(content(), GroupObservation(problem="VolumeGroupSnapshotClass c does not exist"))
-    assert [step.action for step in plan.steps] == [RefuseGroup("VolumeGroupSnapshotClass c does not exist")]
+    assert [step.action for step in plan.steps] == [RefuseContent("VolumeGroupSnapshotClass c does not exist")]
     assert plan.look_again == LOOK_AGAIN
 
 

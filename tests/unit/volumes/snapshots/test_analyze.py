@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 
 from controller.volumes.snapshots.analyze import (
-    LOOK_AGAIN,
     ContentObservation,
     DestroySnapshot,
     FindSnapshot,
-    MarkContent,
-    RefuseSnapshot,
-    ReleaseContent,
     TakeSnapshot,
-    UnmarkContent,
     analyze,
     reprieve,
 )
+from controller.volumes.snapshots.flow import LOOK_AGAIN, MarkContent, RefuseContent, ReleaseContent, UnmarkContent
 from controller.volumes.snapshots.kinds import BEING_CREATED, BEING_DELETED, CONTENT_FINALIZER, GROUP_HANDLE
 from tests.unit.volumes.snapshots.objects import READY, SNAPSHOT_HANDLE, VOLUME, content
 
@@ -110,7 +106,7 @@ def test_what_is_done(this: Any, seen: ContentObservation, expected: list[object
 
 def test_what_is_wrong_is_told_and_looked_at_again() -> None:
     plan = analyze(content(), ContentObservation(problem="VolumeSnapshotClass c does not exist"))
-    assert [step.action for step in plan.steps] == [RefuseSnapshot("VolumeSnapshotClass c does not exist")]
+    assert [step.action for step in plan.steps] == [RefuseContent("VolumeSnapshotClass c does not exist")]
     assert plan.look_again == LOOK_AGAIN
 
 

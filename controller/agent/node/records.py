@@ -1,4 +1,4 @@
-"""Which CephFS volumes are mounted on this node, by a file for each: outlives the agent."""
+"""Which volumes of a kind are mounted on this node, by a file for each: outlives the agent."""
 
 from __future__ import annotations
 

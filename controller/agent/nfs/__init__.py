@@ -1,0 +1,1 @@
+"""NFS volumes on a node."""

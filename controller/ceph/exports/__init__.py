@@ -1,0 +1,1 @@
+"""NFS volumes: subvolumes of CephFS that NFS servers export."""
