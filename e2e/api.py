@@ -34,6 +34,8 @@ PATHS = {
     "CassandraOperationSchedule": (_CASSANDRA, "operationschedules"),
     "CephBlockPool": (_CEPH, "cephblockpools"),
     "CephBlockPoolRadosNamespace": (_CEPH, "cephblockpoolradosnamespaces"),
+    "CephBucketNotification": (_CEPH, "cephbucketnotifications"),
+    "CephBucketTopic": (_CEPH, "cephbuckettopics"),
     "CephClient": (_CEPH, "cephclients"),
     "CephCluster": (_CEPH, "cephclusters"),
     "CephFilesystem": (_CEPH, "cephfilesystems"),
