@@ -399,6 +399,7 @@ def dump(environment: Environment, directory: Path, namespaces: Iterable[str]) -
             _write(environment, place / f"{kind}.json", kind, namespace)
         for kind in ("CephCluster", "CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup", "CephNFS"):
             _write(environment, place / f"{kind}.json", kind, namespace)
+        _write(environment, place / "CephObjectStore.json", "CephObjectStore", namespace)
         for kind in ("CassandraCluster", "CassandraOperation", "PersistentVolumeClaim"):
             _write(environment, place / f"{kind}.json", kind, namespace)
         for pod in environment.api.list("Pod", namespace):

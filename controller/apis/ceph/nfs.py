@@ -96,7 +96,7 @@ class NfsSecuritySpec(SpecStruct, frozen=True, kw_only=True):
 class GaneshaServerSpec(SpecStruct, frozen=True, kw_only=True):
     """The servers."""
 
-    active: Annotated[int, Schema(required=True)] = 1
+    active: Annotated[int, Schema(required=True)] = 0
     """How many there are. Each has a Service of its own."""
     image: Annotated[str, Schema(min_length=1, max_length=1572864)] = ""
     """What they run; the image of the CephCluster when not set."""

@@ -137,13 +137,15 @@ FILESYSTEM: Mapping[str, Honoured] = {
 """The fields of a CephFilesystem's spec that are served."""
 
 _STORE_POOL: Mapping[str, Honoured] = {
-    **{name: below for name, below in POOL.items() if name not in ("name", "application")},
+    **{name: below for name, below in POOL.items() if name not in ("name", "application", "mirroring")},
     "application": only("rgw"),
+    "statusCheck": Moot("objects are not mirrored by their pools"),
 }
 
 OBJECT_STORE: Mapping[str, Honoured] = {
     "metadataPool": {name: below for name, below in _STORE_POOL.items() if name != "erasureCoded"},
     "dataPool": _STORE_POOL,
+    "sharedPools": None,
     "preservePoolsOnDelete": None,
     "gateway": {
         "instances": None,
@@ -164,7 +166,6 @@ OBJECT_STORE: Mapping[str, Honoured] = {
         "additionalVolumeMounts": None,
         "opsLogSidecar": None,
         "disableMultisiteSyncTraffic": None,
-        "readAffinity": None,
     },
     "protocols": None,
     "zone": None,

@@ -6,7 +6,7 @@ ObjectBucket says, and the store whose the bucket is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ import msgspec
 
 from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
 from controller.ceph.access.threads import Lane
-from controller.ceph.bucketclaim import calls
 from controller.ceph.bucketclaim.actions import (
     AddKey,
     CreateBucket,
@@ -37,8 +36,10 @@ from controller.ceph.bucketclaim.actions import (
 )
 from controller.ceph.bucketclaim.deletion import is_stale
 from controller.ceph.bucketclaim.objects import CLAIM, FINALIZER, belongs, key_secret, record_of
-from controller.ceph.bucketclaim.s3 import S3Bucket
 from controller.ceph.bucketclaim.spec import DELETE, bucket_object_name, key_id
+from controller.ceph.rgw import buckets, users
+from controller.ceph.rgw.buckets import fingerprint
+from controller.ceph.rgw.s3 import S3Bucket
 from controller.framework import children
 from controller.framework.consent import FORCE_ANNOTATION, NoConsentError, read_deleted
 from controller.framework.deletion import delete_protected
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.ceph.access.threads import Threads
-    from controller.ceph.bucketclaim.calls import Bucket, Key, User
     from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.buckets import Bucket
     from controller.ceph.rgw.stores import Stores, Way
+    from controller.ceph.rgw.users import Key, User
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
     from informers import Client, Informer
@@ -138,27 +140,29 @@ class Acts:
             await self._tools.applier.apply_status(BUCKETS, "", name, status, uid=uid)
 
     async def _make_user(self, action: MakeUser) -> None:
-        if await calls.find_user(self._admin, action.uid) is None:
-            await calls.make_user(self._admin, action.uid, max_buckets=action.max_buckets)
+        if await users.find(self._admin, action.uid) is None:
+            made = users.User(uid=action.uid, display_name=action.uid, max_buckets=action.max_buckets)
+            await users.create(self._admin, made)
 
     async def _limit_user(self, action: LimitUser) -> None:
-        await calls.limit_user(self._admin, action.uid, max_buckets=action.max_buckets)
+        found = await self._user(action.uid)
+        await users.modify(self._admin, replace(found, max_buckets=action.max_buckets))
 
     async def _create(self, action: CreateBucket) -> None:
-        if await calls.find_bucket(self._admin, action.bucket) is None:
+        if await buckets.find(self._admin, action.bucket) is None:
             bucket = await self._as(action.uid, action.bucket)
             await self._run(bucket.create)
 
     async def _link(self, action: LinkBucket) -> None:
         found = await self._owned(action.bucket, action.owner)
-        await calls.link_bucket(self._admin, action.uid, found, action.bucket)
+        await buckets.link(self._admin, action.uid, found, action.bucket)
 
     async def _user_quota(self, action: SetUserQuota) -> None:
-        await calls.set_user_quota(self._admin, action.uid, action.quota)
+        await users.set_quota(self._admin, action.uid, action.quota)
 
     async def _bucket_quota(self, action: SetBucketQuota) -> None:
         found = await self._found(action.bucket)
-        await calls.set_bucket_quota(self._admin, found.owner, action.bucket, action.quota)
+        await buckets.set_quota(self._admin, found.owner, action.bucket, action.quota)
 
     async def _policy(self, action: SetPolicy) -> None:
         bucket = await self._as_owner(action.bucket)
@@ -169,20 +173,20 @@ class Acts:
         await self._run(partial(bucket.set_lifecycle, action.lifecycle))
 
     async def _add_key(self, action: AddKey) -> None:
-        await calls.add_key(self._admin, action.uid, action.access)
+        await self._with_key(action.uid, action.access)
 
     async def _remove_key(self, action: RemoveKey) -> None:
         for key in (await self._user(action.uid)).keys:
-            if key.fingerprint == action.key:
-                await calls.remove_key(self._admin, action.uid, key.access)
+            if fingerprint(key.access) == action.key:
+                await users.remove_key(self._admin, action.uid, key.access)
 
     async def _write_secret(self, action: WriteSecret) -> None:
         record, user = action.record, await self._user(action.uid)
         if not user.keys and not record.owner:
-            await calls.add_key(self._admin, action.uid, key_id(self._claim.metadata.uid, record.rotation))
+            await self._with_key(action.uid, key_id(self._claim.metadata.uid, record.rotation))
             user = await self._user(action.uid)
-        keys = [key for key in user.keys if key.fingerprint != record.previous]
-        key = next((key for key in keys if key.fingerprint == action.key), None) or _first(keys, action.uid)
+        keys = [key for key in user.keys if fingerprint(key.access) != record.previous]
+        key = next((key for key in keys if fingerprint(key.access) == action.key), None) or _first(keys, action.uid)
         meta = self._claim.metadata
         found = await self._tools.client.find(SECRET, meta.namespace, meta.name)
         version = ""
@@ -202,23 +206,23 @@ class Acts:
             return
         bucket = await self._as(action.owner, action.bucket)
         if not await self._run(partial(bucket.purge, PURGE)):
-            found = await calls.find_bucket(self._admin, action.bucket)
+            found = await buckets.find(self._admin, action.bucket)
             left = found.objects if found is not None else 0
             raise UnderWayError(f"{left} objects in bucket {action.bucket} to be deleted")
 
     async def _remove_bucket(self, action: RemoveBucket) -> None:
         if await self._consented(action, purges=False):
-            await calls.remove_bucket(self._admin, action.bucket)
+            await buckets.remove(self._admin, action.bucket)
 
     async def _lock_out(self, action: LockOut) -> None:
         await read_deleted(self._tools.client, CLAIMS, self._claim)
-        await calls.add_key(self._admin, action.uid, action.access)
+        await self._with_key(action.uid, action.access)
         for key in (await self._user(action.uid)).keys:
             if key.access != action.access:
-                await calls.remove_key(self._admin, action.uid, key.access)
+                await users.remove_key(self._admin, action.uid, key.access)
 
     async def _remove_user(self, action: RemoveUser) -> None:
-        await calls.remove_user(self._admin, action.uid)
+        await users.remove(self._admin, action.uid)
 
     async def _release(self, action: Release) -> None:
         await read_deleted(self._tools.client, CLAIMS, self._claim)
@@ -244,7 +248,7 @@ class Acts:
             raise NoConsentError(
                 f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"'
             )
-        found = await calls.find_bucket(self._admin, action.bucket)
+        found = await buckets.find(self._admin, action.bucket)
         if found is None:
             return False
         if (found.id, found.owner) != (action.id, action.owner):
@@ -252,7 +256,7 @@ class Acts:
         return True
 
     async def _found(self, name: str) -> Bucket:
-        found = await calls.find_bucket(self._admin, name)
+        found = await buckets.find(self._admin, name)
         if found is None:
             raise LookupError(f"bucket {name} is not there any more")
         return found
@@ -264,10 +268,15 @@ class Acts:
         return found
 
     async def _user(self, uid: str) -> User:
-        user = await calls.find_user(self._admin, uid)
+        user = await users.find(self._admin, uid)
         if user is None:
             raise LookupError(f"user {uid} is not there any more")
         return user
+
+    async def _with_key(self, uid: str, access: str) -> None:
+        """Gives a user this key, if it does not have it."""
+        if access not in (key.access for key in (await self._user(uid)).keys):
+            await users.add_key(self._admin, uid, access)
 
     async def _as_owner(self, name: str) -> S3Bucket:
         return await self._as((await self._found(name)).owner, name)

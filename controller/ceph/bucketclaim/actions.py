@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.ceph.bucketclaim.objects import Record
-    from controller.ceph.bucketclaim.spec import Quota
+    from controller.ceph.rgw.users import Quota
     from informers import JsonObject, Resource
 
 

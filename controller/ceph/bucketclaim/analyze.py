@@ -23,7 +23,6 @@ from controller.ceph.bucketclaim.actions import (
     SetUserQuota,
     WriteSecret,
 )
-from controller.ceph.bucketclaim.calls import NO_BUCKETS
 from controller.ceph.bucketclaim.deletion import deletion
 from controller.ceph.bucketclaim.keys import next_key, turn
 from controller.ceph.bucketclaim.objects import (
@@ -37,12 +36,10 @@ from controller.ceph.bucketclaim.objects import (
     object_bucket,
 )
 from controller.ceph.bucketclaim.observation import ChildState
-from controller.ceph.bucketclaim.policy import granted, is_granted, only, same_lifecycle, same_policy
 from controller.ceph.bucketclaim.spec import (
     BUCKET_MAX_OBJECTS,
     BUCKET_MAX_SIZE,
     LIFECYCLE,
-    NO_QUOTA,
     OWNER,
     POLICY,
     bucket_object_name,
@@ -50,6 +47,8 @@ from controller.ceph.bucketclaim.spec import (
     rotation,
     wanted,
 )
+from controller.ceph.rgw.buckets import NO_BUCKETS, NO_QUOTA
+from controller.ceph.rgw.policy import granted, is_granted, only, same_lifecycle, same_policy
 from controller.framework import children
 from controller.framework.plan import Plan, Step
 
@@ -58,9 +57,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from controller.apis.objectbucket import ObjectBucketClaim
-    from controller.ceph.bucketclaim.calls import Bucket
     from controller.ceph.bucketclaim.observation import ClaimObservation
     from controller.ceph.bucketclaim.spec import Wanted
+    from controller.ceph.rgw.buckets import Bucket
 
 AT_REST, WHILE_WAITING = 300.0, 15.0
 """Seconds after which to look again at a claim that is as it should be, and at one that waits for something."""
@@ -258,7 +257,7 @@ def _settings(case: _Case) -> Iterator[Step]:
         if quota != asked.user_quota:
             yield case.step(SetUserQuota(case.uid, asked.user_quota), "the quota of its user is not as asked for")
     found = bucket.quota if bucket is not None else NO_QUOTA
-    minds = asked.bucket_quota.is_set or case.had(BUCKET_MAX_OBJECTS) or case.had(BUCKET_MAX_SIZE)
+    minds = asked.bucket_quota.enabled or case.had(BUCKET_MAX_OBJECTS) or case.had(BUCKET_MAX_SIZE)
     if minds and found != asked.bucket_quota:
         yield case.step(SetBucketQuota(case.record.bucket, asked.bucket_quota), "its quota is not as asked for")
     policy, why = _policy(case)

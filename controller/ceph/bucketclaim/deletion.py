@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from controller.apis.objectbucket import OBJECT_BUCKET
 from controller.ceph.bucketclaim.actions import LockOut, PurgeBucket, Release, RemoveBucket, RemoveUser, SetPolicy
 from controller.ceph.bucketclaim.objects import CLAIM, Record, made_user
-from controller.ceph.bucketclaim.policy import is_named, revoked
-from controller.ceph.bucketclaim.spec import DELETE, POLICY, RETAIN, bucket_object_name, fingerprint, key_id
+from controller.ceph.bucketclaim.spec import DELETE, POLICY, RETAIN, bucket_object_name, key_id
+from controller.ceph.rgw.buckets import fingerprint
+from controller.ceph.rgw.policy import is_named, revoked
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.kind import LetGo
 from controller.framework.plan import Step

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.ceph.bucketclaim.actions import AddKey, RemoveKey
-from controller.ceph.bucketclaim.spec import KEEP_OLD, fingerprint, kept_for, key_id, rotation
+from controller.ceph.bucketclaim.spec import KEEP_OLD, kept_for, key_id, rotation
+from controller.ceph.rgw.buckets import fingerprint
 from controller.framework.plan import Step
 from controller.framework.status import timestamp
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.objectbucket import ObjectBucket, ObjectBucketClaim
-    from controller.ceph.bucketclaim.calls import Key
+    from controller.ceph.rgw.users import Key
     from informers import JsonObject
 
 FINALIZER = "objectbucket.io/finalizer"

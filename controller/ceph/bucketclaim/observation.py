@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from controller.ceph.bucketclaim.calls import Bucket
     from controller.ceph.bucketclaim.objects import Record
-    from controller.ceph.bucketclaim.spec import Quota, Terms
+    from controller.ceph.bucketclaim.spec import Terms
+    from controller.ceph.rgw.buckets import Bucket
+    from controller.ceph.rgw.users import Quota
     from informers import JsonObject
 
 

@@ -12,10 +12,8 @@ import structlog
 
 from controller.apis.objectbucket import OBJECT_BUCKET
 from controller.ceph.access.threads import Lane
-from controller.ceph.bucketclaim.calls import find_bucket, find_user
 from controller.ceph.bucketclaim.objects import ACCESS_KEY, EXISTING, SECRET_KEY, belongs, made_user, record_of
 from controller.ceph.bucketclaim.observation import Child, ChildState, ClaimObservation, UserSeen
-from controller.ceph.bucketclaim.s3 import BucketError, S3Bucket
 from controller.ceph.bucketclaim.spec import (
     LIFECYCLE,
     POLICY,
@@ -26,7 +24,10 @@ from controller.ceph.bucketclaim.spec import (
     terms_of,
     wanted,
 )
+from controller.ceph.rgw import buckets, users
 from controller.ceph.rgw.admin import AdminError
+from controller.ceph.rgw.buckets import fingerprint, fingerprints
+from controller.ceph.rgw.s3 import BucketError, S3Bucket
 from controller.ceph.rgw.signed import DEADLINE
 from controller.framework.text import brief
 from controller.runtime import resource_of
@@ -38,11 +39,11 @@ if TYPE_CHECKING:
 
     from controller.apis.objectbucket import ObjectBucket, ObjectBucketClaim
     from controller.ceph.access.threads import Threads
-    from controller.ceph.bucketclaim.calls import User
     from controller.ceph.bucketclaim.objects import Record
     from controller.ceph.bucketclaim.spec import StoreKey, Terms
     from controller.ceph.rgw.admin import Admin
     from controller.ceph.rgw.stores import Stores, Way
+    from controller.ceph.rgw.users import User
     from controller.runtime.kube import StorageClass
     from informers import Client, Informer, JsonObject, Resource
 
@@ -189,14 +190,14 @@ class Observer:
             uid = record.user if claim.metadata.deletion_timestamp is not None else uid
         elif terms is not None:
             name = bucket_name(claim, terms)
-        user = await find_user(admin, uid)
+        user = await users.find(admin, uid)
         return replace(
             seen,
             name=name,
             uid=uid,
             user=_without_keys(user) if user is not None else None,
-            own_user_exists=user is not None if uid == own else await find_user(admin, own) is not None,
-            bucket=await find_bucket(admin, name) if name else None,
+            own_user_exists=user is not None if uid == own else await users.find(admin, own) is not None,
+            bucket=await buckets.find(admin, name) if name else None,
             secret=replace(seen.secret, key=_fingerprint(user, pair)),
         )
 
@@ -210,7 +211,7 @@ class Observer:
         lifecycle = any(LIFECYCLE in config for config in configs)
         if not policy and not lifecycle:
             return seen
-        owner = await find_user(way.admin, seen.bucket.owner)
+        owner = await users.find(way.admin, seen.bucket.owner)
         if owner is None or not owner.keys:
             return seen
         s3 = S3Bucket(partial(self._from.stores.s3, way, owner.keys[0].access, owner.keys[0].secret), seen.name)
@@ -243,7 +244,7 @@ def _shares(seen: ClaimObservation) -> bool:
 
 def _without_keys(user: User) -> UserSeen:
     return UserSeen(
-        keys=user.fingerprints, max_buckets=user.max_buckets, quota=user.quota, is_privileged=user.is_privileged
+        keys=fingerprints(user), max_buckets=user.max_buckets, quota=user.quota, is_privileged=bool(user.caps)
     )
 
 
@@ -259,4 +260,4 @@ def _pair_in(secret: JsonObject) -> _Pair:
 def _fingerprint(user: User | None, pair: _Pair) -> str:
     """By what the key of a Secret is told, if it is one of the user's."""
     keys = user.keys if user is not None else ()
-    return next((key.fingerprint for key in keys if (key.access, key.secret) == pair), "")
+    return next((fingerprint(key.access) for key in keys if (key.access, key.secret) == pair), "")

@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.rgw.buckets import NO_QUOTA
+from controller.ceph.rgw.users import UNLIMITED, Quota
 from controller.framework.duration import duration_or, duration_problem
 from controller.runtime.quantities import quantity
 
@@ -37,11 +40,10 @@ KEPT_FOR = 86400.0
 """Seconds for which a key is of use after its rotation, where the claim does not say."""
 DELETE, RETAIN = "Delete", "Retain"
 """Reclaim policies."""
-UNLIMITED = -1
-"""A quota that limits nothing."""
 
 _PREFIX = "obc-"
-_RESERVED = ("rgw-admin-ops-user", "dashboard-admin")
+_RESERVED = re.compile(r"rgw-admin-ops-user|dashboard-admin|.*-system-user|rook-ceph-internal-s3-user-checker.*")
+"""Users of the operator, of the dashboard, and those by which zones are kept the same."""
 _LONGEST_NAME, _UID = 63, 36
 
 
@@ -73,22 +75,6 @@ class Terms:
     reclaim: str = DELETE
     endpoint: str = ""
     provisioner: str = PROVISIONER
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """How many objects and bytes there may be; `UNLIMITED`: any number."""
-
-    objects: int = UNLIMITED
-    size: int = UNLIMITED
-
-    @property
-    def is_set(self) -> bool:
-        """Whether it limits anything."""
-        return self.objects >= 0 or self.size >= 0
-
-
-NO_QUOTA = Quota()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +188,8 @@ def wanted(claim: ObjectBucketClaim) -> Wanted:
 
 def _read(reader: _Reader) -> Wanted:
     return Wanted(
-        user_quota=Quota(reader.number(MAX_OBJECTS), reader.number(MAX_SIZE)),
-        bucket_quota=Quota(reader.number(BUCKET_MAX_OBJECTS), reader.number(BUCKET_MAX_SIZE)),
+        user_quota=Quota(reader.number(MAX_SIZE), reader.number(MAX_OBJECTS)),
+        bucket_quota=Quota(reader.number(BUCKET_MAX_SIZE), reader.number(BUCKET_MAX_OBJECTS)),
         policy=reader.document(POLICY),
         lifecycle=reader.document(LIFECYCLE),
         owner=reader.text(OWNER),
@@ -230,7 +216,7 @@ def problems(claim: ObjectBucketClaim, terms: Terms | None, allowed: frozenset[s
         names = ", ".join(f"additionalConfig.{key}" for key in refused)
         some = f"it allows {', '.join(sorted(allowed))}" if allowed else "it allows none"
         found.append(f"{names}: not allowed by the operator's obcAllowAdditionalConfigFields; {some}")
-    if asked.owner in _RESERVED or (asked.owner.startswith(_PREFIX) and asked.owner != own_user(claim)):
+    if _RESERVED.fullmatch(asked.owner) or (asked.owner.startswith(_PREFIX) and asked.owner != own_user(claim)):
         found.append(
             f"additionalConfig.{OWNER} is {asked.owner}, a user of the operator or of another claim: "
             "expected a CephObjectStoreUser"
@@ -244,7 +230,7 @@ def idle(claim: ObjectBucketClaim) -> tuple[str, ...]:
     """What of the spec changes nothing: each with its path, and why."""
     config, asked = claim.spec.additional_config, wanted(claim)
     found = [f"additionalConfig.{key}: it is not known" for key in config if key not in KEYS]
-    if asked.owner and asked.user_quota.is_set:
+    if asked.owner and asked.user_quota.enabled:
         found.append(f"additionalConfig.{MAX_OBJECTS}, {MAX_SIZE}: {OWNER} is set, whose quota is its own")
     if asked.owner and rotation(claim):
         found.append(f"annotation {ROTATE}: {OWNER} is set, whose keys are its own")
@@ -266,8 +252,3 @@ def key_id(uid: str, text: str) -> str:
     """The access key that a claim's user gets for a text: the same each time, and nobody else's."""
     digest = hashlib.sha256(f"{uid}/{text}".encode()).digest()
     return base64.b32encode(digest).decode()[:20]
-
-
-def fingerprint(access_key: str) -> str:
-    """By what an access key is told apart where it is not to be shown."""
-    return hashlib.sha256(access_key.encode()).hexdigest()[:16]

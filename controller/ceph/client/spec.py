@@ -23,7 +23,7 @@ FIRST_GENERATION = 1
 
 _RESERVED = re.compile(
     r"admin|admin-rotator|crash|ceph-exporter|rbd-mirror|rbd-mirror-peer|rgw.*|osd\.[0-9]*"
-    r"|bootstrap-(mds|mgr|mon|osd|rbd|rbd-mirror|rgw)|csi-(cephfs|rbd)-(node|provisioner)(\.[0-9]+)?"
+    r"|bootstrap-(mds|mgr|mon|osd|rbd|rbd-mirror|rgw)|csi-(cephfs|rbd)-(node|provisioner)(\.[0-9]+)?|nfs(-ganesha)?\..+"
 )
 """Users of Ceph's daemons and of the operator, by their names without "client."."""
 

@@ -9,6 +9,7 @@ from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CEPH_NFS, CephCl
 from controller.ceph.access.rados import CephError
 from controller.ceph.cephfs.backend import CephfsBackend
 from controller.ceph.cephfs.calls import Calls, told
+from controller.ceph.cephfs.rooms import CephfsRooms
 from controller.ceph.csi.drivers import Drivers, claims_of, served
 from controller.ceph.exports.volumes import SUFFIX, check, describe, listed, share_of
 from controller.ceph.pods import CLUSTER_LABEL
@@ -34,6 +35,7 @@ CAPABILITIES = Capabilities(
     nodes_expand=False,
     sources=("PersistentVolumeClaim", "VolumeSnapshot"),
     shared=True,
+    knows_room=True,
 )
 """What exported subvolumes can be: directories that any number of nodes may write to."""
 
@@ -50,6 +52,7 @@ class ExportsBackend:
 
     Attributes:
         snapshots: Snapshots of its volumes.
+        rooms: How much fits.
     """
 
     name = "nfs"
@@ -69,6 +72,7 @@ class ExportsBackend:
         self._servers = servers
         self._services = services
         self.snapshots = directories.snapshots
+        self.rooms = CephfsRooms(calls, lambda found: self.describe(found, "", filesystem=True))
 
     def knows(self, driver: str) -> bool:
         """As its subvolumes' backend does."""
@@ -203,7 +207,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     services = informers.informer(SERVICE, Service, label_selector=CLUSTER_LABEL)
     home, namespaces = settings.operator_namespace, served(clusters)
     backend = exports_backend(connections, clusters, filesystems, config_maps, servers, services, namespaces, home)
-    volumes.drivers.add(backend, backend.snapshots)
+    volumes.drivers.add(backend, backend.snapshots, rooms=backend.rooms)
     volumes.claims.watch(servers, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
 
 

@@ -34,6 +34,10 @@ PATIENCE = 25.0
 MOST_LISTED = 4
 """Shards that are behind of which the oldest change is looked for."""
 
+EARLIER_PERIOD = "it has not got as far as the realm's present period"
+OF_ANOTHER_REALM = "its pools are left of a zone of another realm, whose changes it waits for: it needs new pools"
+"""Why a zone is behind on users and buckets that compares with no shard."""
+
 METADATA, DATA = "metadata", "data"
 """The logs, as the API calls them."""
 _FULL_SYNC = (0, "full-sync")
@@ -92,10 +96,11 @@ async def metadata(own: Admin, master: Admin, name: str, period: Period) -> Sync
     """
 
     async def ask() -> SyncStatus:
-        answer = await own.get("log", type=METADATA, status="")
+        answer = await _status(own, METADATA)
         found = progress(answer)
         if found.state == CAUGHT_UP and answer["info"]["period"] != period.id:
-            return SyncStatus(source=name, state=BEHIND, message="it has not got as far as the realm's present period")
+            later = answer["info"].get("realm_epoch", 0) > period.epoch
+            return SyncStatus(source=name, state=BEHIND, message=OF_ANOTHER_REALM if later else EARLIER_PERIOD)
         of_period = {"period": period.id}
         return await _compared(master, name, METADATA, found, of_period)
 
@@ -112,10 +117,21 @@ async def data(own: Admin, source: Admin, zone: Zone) -> SyncStatus:
     """
 
     async def ask() -> SyncStatus:
-        found = progress(await own.get("log", type=DATA, status="", **{"source-zone": zone.id}))
+        found = progress(await _status(own, DATA, **{"source-zone": zone.id}))
         return await _compared(source, zone.name, DATA, found, {})
 
     return await _patiently(zone.name, ask)
+
+
+async def _status(own: Admin, log: str, **more: str) -> Mapping[str, Any]:
+    """What a zone tells of its progress. One that has noted nothing yet has not begun."""
+    try:
+        answer: Mapping[str, Any] = await own.get("log", type=log, status="", **more)
+    except AdminError as error:
+        if not error.is_not_found:
+            raise
+        return {"info": {"status": "init"}, "markers": []}
+    return answer
 
 
 async def _compared(source: Admin, name: str, log: str, found: Progress, more: Mapping[str, str]) -> SyncStatus:

@@ -19,6 +19,7 @@ from controller.ceph.pods import (
     KEYRING_DIR,
     KEYRING_KEY,
     MON_CONFIG,
+    VERSION_LABEL,
     Daemon,
     context_of,
     deployment,
@@ -167,6 +168,9 @@ def server_deployment(nfs: CephNFS, context: Context, server: str) -> JsonObject
     spread(template["spec"], _selector(context), context.zone_label, strictly=False)
     found = deployment(context, daemon, template)
     found["metadata"]["labels"] |= own
+    if nfs.spec.server.image:
+        # What is in an image of its own is not known, and is no release that the cluster is upgraded to.
+        del found["metadata"]["labels"][VERSION_LABEL]
     return found
 
 

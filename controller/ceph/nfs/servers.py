@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from controller.ceph.access.ganesha import Server
     from controller.ceph.nfs.observe import NfsObservation
     from controller.ceph.pods import Context
+    from controller.runtime.kube import Deployment
     from informers import JsonObject
 
 
@@ -134,12 +135,18 @@ def _rollout(nfs: CephNFS, context: Context, seen: NfsObservation) -> Iterator[S
         if kept and why[server]:
             yield Step(subject=subject, reason=why[server], waits_for=kept_by(daemon))
         elif why[server]:
-            late = found is not None and found.metadata.labels.get(VERSION_LABEL) != str(context.release.version)
+            late = found is not None and _is_late(found, context)
             waits_for = (seen.hold_upgrade if late else "") or waits.get(subject, "")
             yield Step(subject=subject, action=Apply(wanted[server]), reason=why[server], waits_for=waits_for)
         elif found is not None and not found.rolled_out:
             waits_for = trouble(seen.pods.get(server, ()), found) or "it to answer"
             yield Step(subject=subject, reason="it does not serve", waits_for=waits_for)
+
+
+def _is_late(found: Deployment, context: Context) -> bool:
+    """Whether a server runs another release than the cluster; one with an image of its own runs none."""
+    release = found.metadata.labels.get(VERSION_LABEL, "")
+    return release not in ("", str(context.release.version))
 
 
 def _before(nfs: CephNFS, context: Context, server: str, seen: NfsObservation) -> Iterator[Step]:

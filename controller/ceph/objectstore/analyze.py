@@ -189,7 +189,6 @@ def _lacking(asked: tuple[StorePool, ...], seen: StoreObservation) -> str:
 
 
 def _health(store: CephObjectStore, seen: StoreObservation, subject: str) -> Iterator[Step]:
-    serving = any(found.status.available_replicas for found in seen.deployments.values())
-    if instances(store) and serving and seen.checked is not None and seen.checked.trouble:
+    if instances(store) and seen.checked is not None and seen.checked.trouble:
         waits_for = f"its gateways to put, get and delete an object: {seen.checked.trouble}"
         yield Step(subject=subject, reason="it does not serve S3", waits_for=waits_for)

@@ -203,8 +203,10 @@ class Observer:
         unchecked = cluster.spec.skip_upgrade_checks
         live = await snapshot(self._caches.children, meta.namespace, self._applier)
         seen = replace(self._with_secrets(store, self._with_place(store, seen)), live=live)
+        seen = self._with_objects(store, seen, everything, now)
+        serving = any(found.status.available_replicas for found in seen.deployments.values())
         return replace(
-            self._with_objects(store, seen, everything, now),
+            seen,
             now=now,
             hold=hold,
             hold_upgrade=before_services(everything, release) or ("" if unchecked else hold),
@@ -213,7 +215,7 @@ class Observer:
             image=self._image,
             pools={pool: replace(found, hold=hold) for pool, found in seen.pools.items()},
             users=self._dependents.known(store),
-            checked=None if deleting or not serves(store, S3) else await self._health.check(store),
+            checked=await self._health.check(store) if serving and serves(store, S3) and not deleting else None,
         )
 
     def _others(self, store: CephObjectStore) -> tuple[str, ...]:

@@ -232,9 +232,9 @@ async def write_keys(admin: Admin, uid: str, keys: Sequence[Key]) -> None:
         raise
 
 
-async def add_key(admin: Admin, uid: str) -> None:
-    """Gives a user one key more, which Ceph makes."""
-    query: Query = {"key": "", "uid": uid, "generate-key": True}
+async def add_key(admin: Admin, uid: str, access: str = "") -> None:
+    """Gives a user one key more, which Ceph makes; with this access key, if one is given, and a secret of Ceph's."""
+    query: Query = {"key": "", "uid": uid, "generate-key": True, **({"access-key": access} if access else {})}
     await admin.put("user", **query)
 
 

@@ -26,13 +26,14 @@ from controller.ceph.bucketclaim.kind import of_store
 from controller.ceph.bucketclaim.objects import Record
 from controller.ceph.bucketclaim.observation import ChildState
 from controller.ceph.bucketclaim.observe import Observer, Sources
-from controller.ceph.bucketclaim.spec import StoreKey, fingerprint
+from controller.ceph.bucketclaim.spec import StoreKey
+from controller.ceph.rgw.buckets import fingerprint
 from controller.framework.consent import FORCE_ANNOTATION, NoConsentError
 from controller.framework.plan import UnderWayError
 from controller.runtime.kube import SECRET, StorageClass
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from informers import ApiError
-from tests.unit.ceph.bucketclaim.gateway import Gateway, GatewayStores, Inline
+from tests.unit.ceph.buckets import Gateway, GatewayStores, Inline
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStore

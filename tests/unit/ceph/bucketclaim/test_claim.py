@@ -18,7 +18,7 @@ from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP, SECRET, STORAGE_CLASS
 from controller.testkit import ApiServer, new_manager, pause, running, virtual_time, wall_clock
-from tests.unit.ceph.bucketclaim.gateway import Gateway, GatewayStores, Inline
+from tests.unit.ceph.buckets import Gateway, GatewayStores, Inline
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

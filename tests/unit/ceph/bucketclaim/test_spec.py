@@ -9,8 +9,6 @@ import pytest
 
 from controller.apis.objectbucket import ObjectBucketClaim
 from controller.ceph.bucketclaim.spec import (
-    NO_QUOTA,
-    Quota,
     StoreKey,
     Terms,
     bucket_name,
@@ -23,6 +21,8 @@ from controller.ceph.bucketclaim.spec import (
     terms_of,
     wanted,
 )
+from controller.ceph.rgw.buckets import NO_QUOTA
+from controller.ceph.rgw.users import Quota
 from controller.runtime.kube import StorageClass
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def test_names() -> None:
 
 def test_quotas_are_quantities() -> None:
     asked = wanted(config(maxObjects="1k", maxSize="2Gi", bucketMaxObjects=5))
-    assert asked.user_quota == Quota(1000, 2 << 30)
-    assert asked.bucket_quota == Quota(5)
+    assert asked.user_quota == Quota(2 << 30, 1000)
+    assert asked.bucket_quota == Quota(max_objects=5)
     assert wanted(a_claim()).user_quota == NO_QUOTA
     assert wanted(config(maxObjects="-1")).user_quota == NO_QUOTA
 

@@ -158,7 +158,17 @@ class TestPlan:
 
     @pytest.mark.parametrize(
         "name",
-        ["admin", "rgw.store.a", "osd.3", "bootstrap-osd", "rbd-mirror", "crash", "csi-rbd-node", "csi-cephfs-node.2"],
+        [
+            "admin",
+            "rgw.store.a",
+            "osd.3",
+            "bootstrap-osd",
+            "rbd-mirror",
+            "crash",
+            "csi-rbd-node",
+            "csi-cephfs-node.2",
+            "nfs-ganesha.a.b",
+        ],
     )
     def test_users_of_ceph_and_of_the_operator_are_neither_made_nor_removed(self, name: str) -> None:
         assert actions(a_client(name=name), ClientObservation()) == actions(a_client(name=name), seen()) == []

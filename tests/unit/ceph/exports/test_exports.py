@@ -25,6 +25,7 @@ from controller.volumes.backend import (
     Volume,
 )
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, modes_problem
+from controller.volumes.features import LARGEST, Room
 from tests.unit.ceph.cephfs.cephfs import HANDLE, NAME, UID, Point, Subvolume
 from tests.unit.ceph.cephfs.cephfs import Ceph as Filesystems
 from tests.unit.ceph.cephfs.cephfs import storage_class as of_cephfs
@@ -259,6 +260,10 @@ async def test_nodes_are_told_the_address_of_a_service(server: str, address: str
     volume = wanted(server=server).volume
     found = await backend(Ceph(), address=address).attachment(volume, {}, {})
     assert found == {"clusterID": "rook-ceph", "server": told}
+
+
+async def test_what_fits_is_what_fits_into_the_file_system() -> None:
+    assert await backend(Ceph()).rooms.of(storage_class()) == (Room(place={}, free=1000, largest=LARGEST),)
 
 
 async def test_clients_of_servers_are_not_known() -> None:

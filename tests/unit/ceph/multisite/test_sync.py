@@ -12,9 +12,11 @@ from controller.ceph.multisite.period import Period, Zone, epoch_of, parse
 from controller.ceph.multisite.sync import (
     BEHIND,
     CAUGHT_UP,
+    EARLIER_PERIOD,
     FULL,
     MOST_LISTED,
     NOT_STARTED,
+    OF_ANOTHER_REALM,
     UNKNOWN,
     Progress,
     behind,
@@ -53,9 +55,11 @@ ANSWER = {
 }
 
 
-def meta_status(markers: dict[int, str], *, status: str = "sync", period: str = "p4", state: int = 1) -> Any:
+def meta_status(
+    markers: dict[int, str], *, status: str = "sync", period: str = "p4", state: int = 1, epoch: int = 4
+) -> Any:
     found = [{"key": k, "val": {"state": state, "marker": m, "timestamp": "0.000000"}} for k, m in markers.items()]
-    return {"info": {"status": status, "num_shards": 2, "period": period, "realm_epoch": 4}, "markers": found}
+    return {"info": {"status": status, "num_shards": 2, "period": period, "realm_epoch": epoch}, "markers": found}
 
 
 def data_status(markers: dict[int, str], state: str = "incremental-sync") -> Any:
@@ -147,15 +151,17 @@ class TestMetadata:
         own, master = gateway(meta_status({0: ""}, state=0)), gateway()
         assert (await metadata(own, master, "a", PERIOD)).state == FULL
 
-    async def test_goes_by_an_earlier_period(self) -> None:
-        own, master = gateway(meta_status({0: ""}, period="p3")), gateway()
+    @pytest.mark.parametrize(("epoch", "message"), [(4, EARLIER_PERIOD), (5, OF_ANOTHER_REALM)])
+    async def test_goes_by_another_period(self, epoch: int, message: str) -> None:
+        own, master = gateway(meta_status({0: ""}, period="p3", epoch=epoch)), gateway()
         found = await metadata(own, master, "a", PERIOD)
-        assert (found.state, found.message) == (BEHIND, "it has not got as far as the realm's present period")
+        assert (found.state, found.message) == (BEHIND, message)
         assert master.asked == []
 
     async def test_has_not_begun(self) -> None:
-        found = await metadata(gateway(meta_status({}, status="init")), gateway(), "a", PERIOD)
-        assert found.state == NOT_STARTED
+        for own in (gateway(meta_status({}, status="init")), gateway(error=AdminError(404, "NoSuchKey"))):
+            assert (await metadata(own, gateway(), "a", PERIOD)).state == NOT_STARTED
+            assert (await data(own, gateway(), SOURCE)).state == NOT_STARTED
 
     async def test_few_of_many_parts_are_listed(self) -> None:
         own = gateway(meta_status(dict.fromkeys(range(64), "")))

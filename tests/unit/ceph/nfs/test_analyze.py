@@ -46,7 +46,7 @@ class TestSpec:
     @pytest.mark.parametrize(
         ("spec", "annotations", "words"),
         [
-            ({"server": {"active": -1}}, {}, "spec.server.active is -1: expected 1 to 100"),
+            ({"server": {"active": 0}}, {}, "spec.server.active is 0: expected 1 to 100"),
             ({"server": {"active": 101}}, {}, "expected 1 to 100"),
             ({"server": {"active": 1, "logLevel": "DEBUG"}}, {}, "spec.server.logLevel is DEBUG: expected one of NIV_"),
             (PLAIN, {"rook.io/nfs-minor-versions": "3"}, "expected some of 0, 1 and 2"),

@@ -20,7 +20,8 @@ from controller.ceph.nfs.objects import (
     server_deployment,
     service,
 )
-from tests.unit.ceph.cases import RELEASE, a_cluster
+from controller.ceph.pods import declared
+from tests.unit.ceph.cases import RELEASE, a_cluster, deployment_view
 from tests.unit.ceph.nfs_servers import PLAIN, a_context, a_nfs
 from tests.unit.ceph.snapshot import assert_matches_snapshot
 
@@ -46,6 +47,17 @@ SECURITY: dict[str, Any] = {
 def test_deployment() -> None:
     nfs = a_nfs({"server": {"active": 1, "resources": {"requests": {"memory": "1Gi"}}}})
     assert_matches_snapshot(server_deployment(nfs, a_context(nfs), "a"), "nfs-deployment")
+
+
+def test_an_image_of_its_own_is_no_release_of_the_cluster() -> None:
+    nfs = a_nfs({"server": {"active": 1, "image": "ganesha:6", "imagePullPolicy": "Always"}})
+    found = server_deployment(nfs, a_context(nfs), "a")
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("ganesha:6", "Always")
+    # Else the cluster would be seen as one that is being upgraded, for ever.
+    assert declared([deployment_view(found)]) == frozenset()
+    plain = a_nfs(active=1)
+    assert declared([deployment_view(server_deployment(plain, a_context(plain), "a"))]) == frozenset({RELEASE})
 
 
 def test_configuration() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from controller.ceph.bucketclaim.policy import (
+from controller.ceph.rgw.policy import (
     grant,
     granted,
     is_granted,

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from controller.ceph.bucketclaim.s3 import BucketError, S3Bucket
-from tests.unit.ceph.bucketclaim.gateway import Gateway
+from controller.ceph.rgw.s3 import BucketError, S3Bucket
+from tests.unit.ceph.buckets import Gateway
 
 if TYPE_CHECKING:
-    from tests.unit.ceph.bucketclaim.gateway import HeldBucket
+    from tests.unit.ceph.buckets import HeldBucket
 
 
 def a_bucket(gateway: Gateway, uid: str = "u") -> tuple[S3Bucket, HeldBucket]:

@@ -1,0 +1,220 @@
+"""Users of an object store: what they may, how much, with which key; and who is told of objects in buckets."""
+
+import base64
+from collections.abc import Iterator
+
+import pytest
+
+from e2e import environment as env
+from e2e import s3_pods
+from e2e.api import Manifest, condition, load
+from e2e.environment import Environment
+from e2e.eventually import NotYetError, eventually
+
+STORE = "e2e-users"
+CLIENT, LISTENER = "s3-user", "listener"
+CLASS = "e2e-notified"
+USER = "e2e-user"
+SECRET = f"rook-ceph-object-user-{STORE}-{USER}"
+_POOL = {"failureDomain": "osd", "replicated": {"size": 1, "requireSafeReplicaSize": False}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _store(environment: Environment) -> Iterator[None]:
+    """A store, a pod that is its client, and a class of claims to its buckets."""
+    gateway = {"port": 80, "instances": 1, "rgwConfig": {"rgw_thread_pool_size": "32"}}
+    spec = {"metadataPool": _POOL, "dataPool": _POOL, "gateway": gateway}
+    meta = {"name": STORE, "namespace": env.NAMESPACE}
+    environment.api.apply({"apiVersion": "ceph.rook.io/v1", "kind": "CephObjectStore", "metadata": meta, "spec": spec})
+    env.wait_for_phase(environment, "CephObjectStore", STORE, deadline=240)
+    s3_pods.start(environment, env.NAMESPACE, CLIENT)
+    yield
+    environment.api.delete("Pod", CLIENT, env.NAMESPACE)
+    force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
+    environment.api.patch("CephObjectStore", STORE, env.NAMESPACE, force)
+    environment.api.delete("CephObjectStore", STORE, env.NAMESPACE)
+    env.gone(environment, "CephObjectStore", STORE, env.NAMESPACE, deadline=180)
+
+
+@pytest.fixture
+def user(environment: Environment) -> Iterator[str]:
+    """A user by the example, gone afterwards with its buckets."""
+    (manifest,) = load(env.EXAMPLES / "object-user.yaml")
+    manifest["metadata"]["name"] = USER
+    manifest["spec"] |= {"store": STORE, "quotas": {"maxBuckets": 1, "maxSize": "1Mi"}}
+    environment.api.apply(manifest)
+    env.wait_for_phase(environment, "CephObjectStoreUser", USER)
+    yield USER
+    environment.api.delete("CephObjectStoreUser", USER, env.NAMESPACE)
+    env.gone(environment, "CephObjectStoreUser", USER, env.NAMESPACE)
+
+
+def place(environment: Environment) -> tuple[str, str, str]:
+    """The store's URL and the user's key, as its Secret has them."""
+    data = environment.api.get("Secret", SECRET, env.NAMESPACE)["data"]
+    endpoint, access, secret = (base64.b64decode(data[key]).decode() for key in ("Endpoint", "AccessKey", "SecretKey"))
+    return endpoint, access, secret
+
+
+def edit(environment: Environment, patch: Manifest) -> None:
+    environment.api.patch("CephObjectStoreUser", USER, env.NAMESPACE, patch)
+
+
+def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environment, user: str) -> None:
+    def ask(expression: str, at: tuple[str, str, str] | None = None) -> object:
+        return s3_pods.ask(environment, env.NAMESPACE, CLIENT, at or place(environment), expression)
+
+    # What it may have.
+    assert ask("s3.create_bucket(Bucket='e2e-own')['ResponseMetadata']['HTTPStatusCode']") == 200
+    assert ask("s3.create_bucket(Bucket='e2e-more')") == {"refused": "TooManyBuckets"}
+    assert (
+        ask("s3.put_object(Bucket='e2e-own', Key='small', Body=b'x' * 4096)['ResponseMetadata']['HTTPStatusCode']")
+        == 200
+    )
+    assert ask("s3.put_object(Bucket='e2e-own', Key='large', Body=b'x' * (2 << 20))") == {"refused": "QuotaExceeded"}
+
+    # What it may do.
+    asked = f"admin('user?uid={user}&format=json')"
+    assert ask(asked) == 403
+    edit(environment, {"spec": {"capabilities": {"users": "read"}}})
+    env.wait_for_phase(environment, "CephObjectStoreUser", user)
+    assert ask(asked) == 200
+    edit(environment, {"spec": {"capabilities": None, "opMask": ["read"]}})
+    env.wait_for_phase(environment, "CephObjectStoreUser", user)
+    assert ask(asked) == 403
+    assert ask("s3.put_object(Bucket='e2e-own', Key='more', Body=b'x')") == {"refused": "AccessDenied"}
+    edit(environment, {"spec": {"opMask": None}})
+    env.wait_for_phase(environment, "CephObjectStoreUser", user)
+
+    # Another key, while the one before is of use; then it is not.
+    old = place(environment)
+    edit(environment, {"metadata": {"annotations": {"rook.io/rotate-keys": "first"}}})
+
+    def rotated() -> None:
+        if place(environment) == old:
+            raise NotYetError("it has the old one")
+
+    eventually("another key", rotated, deadline=60)
+    listed = "s3.list_objects_v2(Bucket='e2e-own')['KeyCount']"
+    assert ask(listed) == ask(listed, old) == 1
+    edit(environment, {"metadata": {"annotations": {"rook.io/keep-old-keys": "0s"}}})
+
+    def ended() -> None:
+        if ask(listed, old) != {"refused": "InvalidAccessKeyId"}:
+            raise NotYetError("it is of use")
+
+    eventually("the old key to end", ended, deadline=60)
+
+    # A lost Secret is written again, with the key that is of use.
+    new = place(environment)
+    environment.api.delete("Secret", SECRET, env.NAMESPACE)
+
+    def written() -> None:
+        if environment.api.find("Secret", SECRET, env.NAMESPACE) is None:
+            raise NotYetError("it is not there")
+
+    eventually("the Secret to be written again", written, deadline=60)
+    assert place(environment) == new
+
+    # It stays as long as it owns a bucket.
+    environment.api.delete("CephObjectStoreUser", user, env.NAMESPACE)
+
+    def blocked() -> None:
+        found = condition(environment.api.get("CephObjectStoreUser", user, env.NAMESPACE), "DeletionIsBlocked")
+        if "e2e-own" not in found.get("message", ""):
+            raise NotYetError(f"its conditions say {found.get('message', 'nothing')!r}")
+
+    eventually("the bucket to be named", blocked, deadline=60)
+    assert ask(listed) == 1
+    assert (
+        ask("s3.delete_object(Bucket='e2e-own', Key='small') and s3.delete_bucket(Bucket='e2e-own') and None") is None
+    )
+    env.gone(environment, "CephObjectStoreUser", user, env.NAMESPACE)
+
+
+@pytest.fixture
+def claim(environment: Environment, namespace: str) -> Iterator[str]:
+    """A claim to a bucket that asks for the example's notification; gone afterwards with all that it needs."""
+    parameters = {"objectStoreName": STORE, "objectStoreNamespace": env.NAMESPACE}
+    environment.api.apply(
+        {
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {"name": CLASS},
+            "provisioner": f"{env.NAMESPACE}.ceph.rook.io/bucket",
+            "reclaimPolicy": "Delete",
+            "parameters": parameters,
+        }
+    )
+    labels = {"bucket-notification-my-notification": "my-notification"}
+    environment.api.apply(
+        {
+            "apiVersion": "objectbucket.io/v1alpha1",
+            "kind": "ObjectBucketClaim",
+            "metadata": {"name": "photos", "namespace": namespace, "labels": labels},
+            "spec": {"generateBucketName": "e2e", "storageClassName": CLASS},
+        }
+    )
+    yield "photos"
+    for kind, name in (
+        ("CephBucketNotification", "my-notification"),
+        ("CephBucketTopic", "my-topic"),
+        ("ObjectBucketClaim", "photos"),
+    ):
+        environment.api.delete(kind, name, namespace)
+        env.gone(environment, kind, name, namespace)
+    environment.api.delete("StorageClass", CLASS)
+
+
+def test_a_listener_is_told_of_objects(environment: Environment, namespace: str, claim: str) -> None:
+    listener = s3_pods.start(environment, namespace, LISTENER, listens=True)
+    (topic,) = load(env.EXAMPLES / "bucket-topic.yaml")
+    topic["metadata"]["namespace"] = namespace
+    topic["spec"] |= {"objectStoreName": STORE, "objectStoreNamespace": env.NAMESPACE}
+    topic["spec"]["endpoint"]["http"]["uri"] = f"http://{listener['status']['podIP']}:8080"
+    (notification,) = load(env.EXAMPLES / "bucket-notification.yaml")
+    notification["metadata"]["namespace"] = namespace
+    environment.api.apply(topic)
+    environment.api.apply(notification)
+
+    def ready() -> None:
+        for kind, name in (("CephBucketTopic", "my-topic"), ("CephBucketNotification", "my-notification")):
+            found = environment.api.get(kind, name, namespace)
+            if found.get("status", {}).get("phase") != "Ready":
+                raise NotYetError(f"{kind}: {condition(found, 'Ready').get('message', 'nothing said')}")
+
+    eventually("topic and notification", ready, deadline=120)
+    assert environment.api.get("CephBucketNotification", "my-notification", namespace)["status"]["buckets"] == [claim]
+
+    data = environment.api.get("Secret", claim, namespace)["data"]
+    access, secret = (base64.b64decode(data[f"AWS_{part}"]).decode() for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+    bucket = environment.api.get("ConfigMap", claim, namespace)["data"]["BUCKET_NAME"]
+    at = (f"http://rook-ceph-rgw-{STORE}.{env.NAMESPACE}.svc:80", access, secret)
+    for key in ("photos/a.jpg", "photos/b.txt", "other/c.jpg"):
+        put = f"s3.put_object(Bucket={bucket!r}, Key={key!r}, Body=b'x')['ResponseMetadata']['HTTPStatusCode']"
+        assert s3_pods.ask(environment, env.NAMESPACE, CLIENT, at, put) == 200
+
+    def told() -> list[Manifest]:
+        records = s3_pods.told(environment, namespace, LISTENER)
+        if not records:
+            raise NotYetError("it has heard nothing")
+        return records
+
+    records = eventually("the listener to be told", told, deadline=60)
+    assert {record["s3"]["object"]["key"] for record in records} == {"photos/a.jpg"}
+    assert {record["opaqueData"] for record in records} == {"my-data"}
+    assert {record["s3"]["bucket"]["name"] for record in records} == {bucket}
+
+    # Without the label, it hears no more.
+    environment.api.patch(
+        "ObjectBucketClaim", claim, namespace, {"metadata": {"labels": {"bucket-notification-my-notification": None}}}
+    )
+
+    def taken() -> None:
+        status = environment.api.get("CephBucketNotification", "my-notification", namespace)["status"]
+        if status.get("buckets"):
+            raise NotYetError(f"it is at {status['buckets']}")
+
+    eventually("the bucket to lose the notification", taken, deadline=60)
+    listed = f"s3.get_bucket_notification_configuration(Bucket={bucket!r}).get('TopicConfigurations', [])"
+    assert s3_pods.ask(environment, env.NAMESPACE, CLIENT, at, listed) == []
