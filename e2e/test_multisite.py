@@ -12,6 +12,7 @@ from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
 PROMOTE = "rook.io/promote-over"
+pytestmark = pytest.mark.long
 SYNC_SECONDS = 90
 """A gateway looks for changes every 20 seconds, and several follow each other for one object."""
 USER = "multisite"
