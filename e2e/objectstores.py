@@ -42,6 +42,8 @@ _LOAD = """\
 import hashlib, threading, traceback
 place = pathlib.Path(f"/tmp/load-{bucket}")
 place.mkdir(exist_ok=True)
+for file in place.iterdir():  # of the load before
+    file.unlink()
 try:
     client.create_bucket(Bucket=bucket)
 except client.exceptions.BucketAlreadyOwnedByYou:
