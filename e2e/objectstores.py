@@ -42,8 +42,6 @@ _LOAD = """\
 import hashlib, threading, traceback
 place = pathlib.Path(f"/tmp/load-{bucket}")
 place.mkdir(exist_ok=True)
-for file in place.iterdir():  # of the load before
-    file.unlink()
 try:
     client.create_bucket(Bucket=bucket)
 except client.exceptions.BucketAlreadyOwnedByYou:
@@ -178,7 +176,7 @@ def start_load(environment: Environment, endpoint: str, pair: tuple[str, str], b
     """Have four clients put objects into a bucket and read them, without end; each tries a request some times."""
     given = f"S3={json.dumps([endpoint, *pair])}"
     program = f'{_CONNECT}bucket = "{bucket}"\n{_LOAD}'
-    start = f'nohup env "$1" python3 -c "$0" > /tmp/load-{bucket}.log 2>&1 &'
+    start = f'rm -rf /tmp/load-{bucket}; nohup env "$1" python3 -c "$0" > /tmp/load-{bucket}.log 2>&1 &'
     environment.execute(CLIENT, "sh", "-c", start, program, given, namespace=env.NAMESPACE)
     wait_for_load(environment, bucket)
 
