@@ -25,6 +25,7 @@ FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
 _SNAPSHOTS, _GROUPS = "/apis/snapshot.storage.k8s.io/v1", "/apis/groupsnapshot.storage.k8s.io/v1"
+_REPLICATION = "/apis/replication.storage.openshift.io/v1alpha1"
 _BUCKETS = "/apis/objectbucket.io/v1alpha1"
 _CASSANDRA = "/apis/cassandra.rook.io/v1alpha1"
 PATHS = {
@@ -38,6 +39,7 @@ PATHS = {
     "CephClient": (_CEPH, "cephclients"),
     "CephCluster": (_CEPH, "cephclusters"),
     "CephFilesystem": (_CEPH, "cephfilesystems"),
+    "CephFilesystemMirror": (_CEPH, "cephfilesystemmirrors"),
     "CephFilesystemSubVolumeGroup": (_CEPH, "cephfilesystemsubvolumegroups"),
     "CephNFS": (_CEPH, "cephnfses"),
     "CephObjectRealm": (_CEPH, "cephobjectrealms"),
@@ -45,6 +47,7 @@ PATHS = {
     "CephObjectStoreUser": (_CEPH, "cephobjectstoreusers"),
     "CephObjectZone": (_CEPH, "cephobjectzones"),
     "CephObjectZoneGroup": (_CEPH, "cephobjectzonegroups"),
+    "CephRBDMirror": (_CEPH, "cephrbdmirrors"),
     "Cluster": ("/apis/ceph.rook.io/v1beta1", "clusters"),
     "ConfigMap": (_CORE, "configmaps"),
     "CSINode": (_STORAGE, "csinodes"),
@@ -73,6 +76,8 @@ PATHS = {
     "VolumeGroupSnapshot": (_GROUPS, "volumegroupsnapshots"),
     "VolumeGroupSnapshotClass": (_GROUPS, "volumegroupsnapshotclasses"),
     "VolumeGroupSnapshotContent": (_GROUPS, "volumegroupsnapshotcontents"),
+    "VolumeReplication": (_REPLICATION, "volumereplications"),
+    "VolumeReplicationClass": (_REPLICATION, "volumereplicationclasses"),
     "VolumeSnapshot": (_SNAPSHOTS, "volumesnapshots"),
     "VolumeSnapshotClass": (_SNAPSHOTS, "volumesnapshotclasses"),
     "VolumeSnapshotContent": (_SNAPSHOTS, "volumesnapshotcontents"),
@@ -91,6 +96,7 @@ CLUSTER_SCOPED = frozenset(
         "VolumeAttributesClass",
         "VolumeGroupSnapshotClass",
         "VolumeGroupSnapshotContent",
+        "VolumeReplicationClass",
         "VolumeSnapshotClass",
         "VolumeSnapshotContent",
     }

@@ -71,16 +71,18 @@ def steps(place: Place, wanted: Wanted, seen: MirrorObservation) -> Iterator[Ste
         name = wanted.remote_namespace
         reason = f"the RADOS namespace of the other cluster is to be {name or 'the implicit one'}"
         yield Step(subject=subject, action=SetRemoteNamespace(place, name), reason=reason)
-    yield from _schedules(place, wanted, seen)
+    yield from schedules_of(place, wanted, seen)
 
 
-def _schedules(place: Place, wanted: Wanted, seen: MirrorObservation) -> Iterator[Step]:
+def schedules_of(place: Place, wanted: Wanted, seen: MirrorObservation, *, lane: str = "") -> Iterator[Step]:
+    """The step by which the snapshots of a place are made when they should be."""
     subject = f"snapshot schedules of {place.name}"
     ours = parse_noted(_noted(seen, SCHEDULES))
     if not wanted.schedules and not ours:
         return
     if seen.scheduled is None:
-        yield Step(subject=subject, reason="to be compared", waits_for="mgr module rbd_support to list them")
+        waits_for = "mgr module rbd_support to list them"
+        yield Step(subject=subject, reason="to be compared", waits_for=waits_for, lane=lane)
         return
     live = next((entry.schedules for entry in seen.scheduled if entry.level == place.level), ())
     missing = [str(schedule) for schedule in wanted.schedules if schedule not in live]
@@ -95,6 +97,7 @@ def _schedules(place: Place, wanted: Wanted, seen: MirrorObservation) -> Iterato
             subject=subject,
             action=SetSchedules(place, wanted.schedules),
             reason=reason or "they are the spec's from now on",
+            lane=lane,
         )
 
 

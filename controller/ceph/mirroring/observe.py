@@ -105,6 +105,16 @@ async def observe(ceph: RadosCluster, place: Place, wanted: Wanted, *, deleting:
     return await _asked_of_mgr(ceph, place, MirrorObservation(state=state, owned=owned))
 
 
+async def observe_schedules(ceph: Cluster, place: Place) -> MirrorObservation:
+    """The schedules of an image, and which of them are ours.
+
+    Raises:
+        CephError: The mons do not answer.
+    """
+    owned = {what: own for (who, what), own in (await Records(ceph, OWNED_PREFIX).read()).items() if who == place.name}
+    return await _asked_of_mgr(ceph, place, MirrorObservation(owned=owned))
+
+
 async def _asked_of_mgr(ceph: Cluster, place: Place, seen: MirrorObservation) -> MirrorObservation:
     try:
         return replace(seen, scheduled=await schedules.read(ceph, place.level))

@@ -44,17 +44,18 @@ class ImageState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A pool, or a RADOS namespace of one."""
+    """A pool, a RADOS namespace of one, or an image in one of these."""
 
     pool: str
     namespace: str = ""
+    image: str = ""
 
     @property
     def name(self) -> str:
-        """As Ceph's tools name it: "pool", or "pool/namespace"."""
-        return f"{self.pool}/{self.namespace}" if self.namespace else self.pool
+        """As Ceph's tools name it: "pool", "pool/namespace", "pool/image" or "pool/namespace/image"."""
+        return "/".join(filter(None, (self.pool, self.namespace, self.image)))
 
     @property
     def level(self) -> str:
         """As the mgr names it where it keeps schedules."""
-        return f"{self.name}/"
+        return self.name if self.image else f"{self.name}/"

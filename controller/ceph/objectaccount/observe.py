@@ -92,7 +92,7 @@ class Observer:
                 return seen
             key = next(iter(seen.root.keys), None) if seen.root is not None else None
             root = self._stores.requests(way, key.access, key.secret) if key is not None else None
-            return replace(seen, inside=await contents(way.admin, root, account_id(account)))
+            return replace(seen, inside=await contents(root))
         except (AdminError, UnreachableError) as error:
             log.info("Gateways do not answer", account=meta.name, store=account.spec.store, error=str(error))
             return replace(known, waits_for=f"CephObjectStore {account.spec.store} to answer: {error}")
@@ -128,20 +128,25 @@ async def observe(
     )
 
 
-async def contents(admin: Admin, root: Requests | None, account: str) -> tuple[str, ...]:
+async def contents(root: Requests | None) -> tuple[str, ...]:
     """The users of an account but for its root user, and its buckets, in words.
 
     Args:
-        admin: The gateways.
-        root: What asks as the root user, whom alone gateways tell its users; None: there is none.
-        account: The account's id.
+        root: What asks as the root user, whom alone gateways tell of them; None: there is none, and what is in the
+            account is known only by their refusal to remove it.
+
+    Raises:
+        UnreachableError: No gateway answers.
     """
-    buckets = await admin.get("bucket", **{"account-id": account}) or ()
-    names: list[str] = []
-    if root is not None:
-        answer = await root.send("POST", "/", {}, LIST_USERS)
-        names = [] if answer.is_refusal else [found.text for found in parse(answer.content).all("UserName")]
-    return (*(f"user {name}" for name in sorted(names)), *(f"bucket {name}" for name in sorted(map(str, buckets))))
+    if root is None:
+        return ()
+    users_of = await root.send("POST", "/", {}, LIST_USERS)
+    buckets_of = await root.send("GET", "/", {})
+    names = [] if users_of.is_refusal else [found.text for found in parse(users_of.content).all("UserName")]
+    buckets = (
+        [] if buckets_of.is_refusal else [found.first("Name") for found in parse(buckets_of.content).all("Bucket")]
+    )
+    return (*(f"user {name}" for name in sorted(names)), *(f"bucket {name}" for name in sorted(buckets)))
 
 
 def current_key(root: User | None, kept: Key | None) -> Key | None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from controller.apis.ceph.secrets import SecretVersion
 from controller.ceph.objectuser.spec import digest, grace, made_access_key, requested_rotation
+from controller.ceph.rgw.credentials import text_in, version_of
 from controller.ceph.rgw.users import Key
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStoreUser
-    from controller.apis.ceph.secrets import SecretKeySelector
+    from controller.apis.ceph.secrets import SecretKeySelector, SecretVersion
     from controller.ceph.rgw.users import User
     from controller.runtime.kube import Secret
     from informers import Informer
@@ -49,11 +49,8 @@ class KeySecrets:
             for name, ref in (("accessKeyRef", key.access_key_ref), ("secretKeyRef", key.secret_key_ref)):
                 secret = self._secrets.get(user.metadata.namespace, ref.name) if ref is not None else None
                 if secret is not None:
-                    meta = secret.metadata
-                    read[meta.name] = SecretVersion(
-                        name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
-                    )
-                text = _value(secret, ref)
+                    read[secret.metadata.name] = version_of(secret)
+                text = text_in(secret, ref) if ref is not None else ""
                 if not text:
                     lacking.append(f"keys[{index}].{name}: {_missing(secret, ref)}")
                 parts.append(text)
@@ -119,16 +116,6 @@ def outlived(user: CephObjectStoreUser, found: User, now: float) -> tuple[str, .
     if now < datetime.fromisoformat(noted.rotated_at).timestamp() + grace(user):
         return ()
     return tuple(key.access for key in found.keys if digest(key.access) in noted.replaced)
-
-
-def _value(secret: Secret | None, ref: SecretKeySelector | None) -> str:
-    if secret is None or ref is None:
-        return ""
-    try:
-        # Whoever makes a Secret of a file easily adds a line feed.
-        return secret.data.get(ref.key, b"").decode().strip()
-    except UnicodeDecodeError:
-        return ""
 
 
 def _missing(secret: Secret | None, ref: SecretKeySelector | None) -> str:

@@ -16,11 +16,11 @@ from controller.ceph.objectuser.accounts import Accounts
 from controller.ceph.objectuser.act import USERS, handlers
 from controller.ceph.objectuser.analyze import analyze
 from controller.ceph.objectuser.keys import KeySecrets, secrets_named
-from controller.ceph.objectuser.names import Users
 from controller.ceph.objectuser.observe import Observer
 from controller.ceph.objectuser.spec import secret_name, store_of
 from controller.ceph.objectuser.status import show
 from controller.ceph.rgw.stores import reached_otherwise
+from controller.ceph.rgw.taken import InStores
 from controller.framework.changes import appeared_or_went, changed
 from controller.framework.deletion import Dependent
 from controller.framework.kind import ControlLoop, controller_of
@@ -103,7 +103,7 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
         BY_SECRET,
         lambda user: tuple(f"{user.metadata.namespace}/{name}" for name in {secret_name(user), *secrets_named(user)}),
     )
-    users = Users(objects)
+    users = InStores(objects, store_of)
     secrets = manager.informers.informer(SECRET, Secret)
     accounts = manager.informers.informer(ACCOUNTS, CephObjectStoreAccount)
     found = manager.informers.informer(STORES, CephObjectStore)
@@ -128,18 +128,10 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
         meta = secret.metadata
         return itertools.starmap(Request, objects.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
 
-    def alike(user: CephObjectStoreUser) -> Iterable[Request]:
-        """A user's name is free, or taken, for all that ask for it."""
-        return itertools.starmap(Request, users.alike(user))
-
-    def in_store(store: CephObjectStore) -> Iterable[Request]:
-        meta = store.metadata
-        return itertools.starmap(Request, users.of_store(meta.namespace, meta.name))
-
     controller.watch(secrets, reading)
-    controller.watch(objects, alike, predicate=appeared_or_went)
+    controller.watch(objects, users.alike, predicate=appeared_or_went)
     controller.watch(accounts, in_namespace(objects), predicate=changed(_account))
-    controller.watch(found, in_store, predicate=reached_otherwise)
+    controller.watch(found, users.of_store, predicate=reached_otherwise)
     manager.add(controller)
 
 

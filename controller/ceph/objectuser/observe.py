@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from controller.apis.ceph.secrets import SecretVersion
     from controller.ceph.objectuser.accounts import Accounts
     from controller.ceph.objectuser.keys import KeySecrets
-    from controller.ceph.objectuser.names import Users
     from controller.ceph.rgw.admin import Admin
     from controller.ceph.rgw.credentials import Place
     from controller.ceph.rgw.stores import Stores
+    from controller.ceph.rgw.taken import InStores
     from controller.ceph.rgw.users import Key, User
     from controller.runtime.kube import Secret
     from informers import Informer
@@ -81,7 +81,12 @@ class Observer:
     """
 
     def __init__(
-        self, stores: Stores, names: Users, accounts: Accounts, secrets: Informer[Secret], keys: KeySecrets
+        self,
+        stores: Stores,
+        names: InStores[CephObjectStoreUser],
+        accounts: Accounts,
+        secrets: Informer[Secret],
+        keys: KeySecrets,
     ) -> None:
         self._stores, self._names, self._accounts = stores, names, accounts
         self._secrets, self._keys = secrets, keys
@@ -114,11 +119,10 @@ class Observer:
                 f"CephObjectStore {place.namespace}/{place.name} allows no users of namespace {meta.namespace}: "
                 "expected that its allowUsersInNamespaces has it"
             )
-        holder = self._names.holder(user, partial(allows, store))
-        if holder is None or holder.metadata.uid == meta.uid:
+        holder = self._names.taken_by(user, partial(allows, store))
+        if not holder:
             return ""
-        where = f"{holder.metadata.namespace}/{holder.metadata.name}"
-        return f"CephObjectStoreUser {where} has the user of this name in the store: expected another name"
+        return f"CephObjectStoreUser {holder} has the user of this name in the store: expected another name"
 
 
 async def observe(

@@ -20,6 +20,7 @@ from controller.ceph.rbd.groups import RbdGroups
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
+from controller.ceph.rbd.replication import kind as replication
 from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.snapshots import RbdSnapshots
 from controller.ceph.rbd.space import RbdSpace
@@ -87,6 +88,7 @@ class RbdBackend:
         attributes: Limits of what is done with its volumes.
         space: Space that its volumes take and do not need.
         rooms: How much fits.
+        calls: Makes calls about its images.
     """
 
     name = "rbd"
@@ -103,14 +105,14 @@ class RbdBackend:
     ) -> None:
         self._drivers = Drivers(SUFFIX, clusters, namespaces, home)
         self._places = Places(clusters, rados)
-        self._calls = Calls(connections, self._drivers, self._places)
+        self.calls = Calls(connections, self._drivers, self._places)
         self._ways = Ways(clusters, config_maps)
         self._kms = encryption.KeyServices(config_maps, home)
-        self.snapshots = RbdSnapshots(self._calls)
-        self.groups = RbdGroups(self._calls, self.snapshots)
-        self.attributes = Qos(self._calls)
-        self.space = RbdSpace(self._calls)
-        self.rooms = RbdRooms(self._calls, lambda found: self.describe(found, "", filesystem=True))
+        self.snapshots = RbdSnapshots(self.calls)
+        self.groups = RbdGroups(self.calls, self.snapshots)
+        self.attributes = Qos(self.calls)
+        self.space = RbdSpace(self.calls)
+        self.rooms = RbdRooms(self.calls, lambda found: self.describe(found, "", filesystem=True))
         self._clusters = clusters
 
     def knows(self, driver: str) -> bool:
@@ -153,7 +155,7 @@ class RbdBackend:
         """Creates the image, or makes it a clone of its source's."""
         volume, size, options, source = wanted.volume, wanted.size, wanted.options, wanted.source
         self._places.check_new(volume)
-        kms, changes = self._kms_of(volume), self._calls.changes
+        kms, changes = self._kms_of(volume), self.calls.changes
         if source is not None:
             await self.snapshots.make(volume, source, options, kms)
 
@@ -161,7 +163,7 @@ class RbdBackend:
             found, pool_id = rbd_image.create(handle, ioctx, volume, size, options, changes)
             return encryption.prepare(ioctx, volume, size, changes) if kms else found, pool_id
 
-        found, pool_id = await self._calls.on_pool(volume, make)
+        found, pool_id = await self.calls.on_pool(volume, make)
         return Created(handle=volume_handle(volume, pool_id), size=found)
 
     async def delete(self, volume: Volume) -> None:
@@ -171,15 +173,15 @@ class RbdBackend:
         """
 
         def remove(handle: Any, ioctx: Any) -> None:
-            with self._calls.changes.alone(volume, "removed"):
-                removal.remove(handle, ioctx, volume, self._calls.changes)
+            with self.calls.changes.alone(volume, "removed"):
+                removal.remove(handle, ioctx, volume, self.calls.changes)
 
         with suppress(PoolMissingError):
-            await self._calls.on_pool(volume, remove, lane=Lane.LONG)
+            await self.calls.on_pool(volume, remove, lane=Lane.LONG)
 
     async def expand(self, volume: Volume, size: int) -> int:
         """Grows the image; the client that holds its lock does it for us."""
-        changes = self._calls.changes
+        changes = self.calls.changes
         enlarge = encryption.grow if encryption.is_encrypted(volume) else rbd_image.grow
 
         def grow(_: Any, ioctx: Any) -> int:
@@ -187,7 +189,7 @@ class RbdBackend:
             follow_size(ioctx, volume, changes)
             return grown
 
-        return await self._calls.on_pool(volume, grow)
+        return await self.calls.on_pool(volume, grow)
 
     async def holders(self, volume: Volume) -> tuple[Holder, ...]:
         """The image's watchers: each client that has it open for writing is one, and for 30 s after its death.
@@ -202,7 +204,7 @@ class RbdBackend:
 
     async def fence(self, volume: Volume, holder: Holder) -> None:
         """Puts the client on the OSDs' blocklist."""
-        await fence(self._calls.cluster(volume), holder, f"image {named(volume)}")
+        await fence(self.calls.cluster(volume), holder, f"image {named(volume)}")
 
     async def attachment(self, volume: Volume, told: Mapping[str, str], node: Mapping[str, str]) -> Mapping[str, str]:
         """Which cluster it is, where its mons are, the image's features, by which a node chooses how to map it, and the
@@ -210,11 +212,11 @@ class RbdBackend:
         """
         volume = self._places.resolve(volume)
         check(volume)
-        cluster, namespace = self._calls.cluster(volume), volume.attributes["clusterID"]
+        cluster, namespace = self.calls.cluster(volume), volume.attributes["clusterID"]
         way = await self._ways.to(cluster, namespace, f"image {named(volume)}")
         features = told.get("imageFeatures")
         if not features:
-            features = str(await self._calls.on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
+            features = str(await self.calls.on_pool(volume, lambda _, ioctx: rbd_image.features(ioctx, volume)))
         attributes = volume.attributes
         metadata = {
             "clusterID": attributes["clusterID"],
@@ -238,7 +240,7 @@ class RbdBackend:
         if not self._clusters.keys(self._places.namespace_of(volume.attributes.get("clusterID", ""))):
             return ()  # with the cluster, nothing is left that could be written to twice
         try:
-            return await self._calls.on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
+            return await self.calls.on_pool(volume, lambda handle, ioctx: look(handle, ioctx, volume))
         except (PoolMissingError, IncompleteError):
             return ()
 
@@ -273,6 +275,7 @@ def register(
         ]
         return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
+    manager.add_runnable(lambda: replication.serve(manager, volumes.caches, backend.calls, backend.serves))
     volumes.claims.watch(clusters, legacy_claims, lambda delta: delta.old is None)
     volumes.claims.watch(rados.objects, lambda found: claims_of(volumes, cluster_id(found)), changed(_is_ready))
 

@@ -33,7 +33,7 @@ def invalid(topic: CephBucketTopic, seen: TopicObservation) -> tuple[str, ...]:
     """Why the spec cannot be carried out, in words."""
     found = [*problems(topic), *seen.wanted.lacking]
     if seen.taken_by:
-        found.append(f"{seen.taken_by} has the topic of this name in the store: expected another name")
+        found.append(f"CephBucketTopic {seen.taken_by} has the topic of this name in the store: expected another name")
     elif seen.foreign:
         found.append(
             f"topic {topic.metadata.name} is in the store with another endpoint, and was not made for this object: "

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE, CephBucketTopic, CephObjectStore
 from controller.ceph.rgw.stores import reached_otherwise
+from controller.ceph.rgw.taken import InStores
 from controller.ceph.topic.act import TOPICS, handlers
 from controller.ceph.topic.analyze import analyze
-from controller.ceph.topic.names import Topics
 from controller.ceph.topic.observe import Observer
 from controller.ceph.topic.spec import secrets_named, store_of
 from controller.ceph.topic.status import show
@@ -50,7 +50,7 @@ def register(
     objects.add_index(
         BY_SECRET, lambda topic: tuple(f"{topic.metadata.namespace}/{name}" for name in secrets_named(topic))
     )
-    topics = Topics(objects)
+    topics = InStores(objects, store_of)
     secrets = manager.informers.informer(SECRET, Secret)
 
     def ways(topic: CephBucketTopic, seen: TopicObservation) -> Mapping[type, Handler]:
@@ -72,17 +72,9 @@ def register(
         meta = secret.metadata
         return itertools.starmap(Request, objects.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
 
-    def alike(topic: CephBucketTopic) -> Iterable[Request]:
-        """A topic's name is free, or taken, for all that ask for it."""
-        return itertools.starmap(Request, topics.alike(topic))
-
-    def of_store(store: CephObjectStore) -> Iterable[Request]:
-        meta = store.metadata
-        return itertools.starmap(Request, topics.of_store(meta.namespace, meta.name))
-
     controller.watch(secrets, reading)
-    controller.watch(objects, alike, predicate=appeared_or_went)
-    controller.watch(manager.informers.informer(STORES, CephObjectStore), of_store, predicate=reached_otherwise)
+    controller.watch(objects, topics.alike, predicate=appeared_or_went)
+    controller.watch(manager.informers.informer(STORES, CephObjectStore), topics.of_store, predicate=reached_otherwise)
     for dependent in dependents:
         if dependent.objects is not None:
             controller.watch(dependent.objects, in_namespace(objects), predicate=appeared_or_went)

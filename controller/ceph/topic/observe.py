@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from controller.apis.ceph import CephBucketTopic
     from controller.ceph.rgw.signed import Requests
     from controller.ceph.rgw.stores import Stores
-    from controller.ceph.topic.names import Topics
+    from controller.ceph.rgw.taken import InStores
     from controller.framework.deletion import Dependents
     from controller.runtime.kube import Secret
     from informers import Informer
@@ -31,7 +31,7 @@ class TopicObservation:
     Attributes:
         waits_for: What has to happen before the gateways can be asked; nothing is known of the topic then.
         gone: Whether there is no store that the topic could be in.
-        taken_by: Which other object has the topic of this name, in words; empty: none.
+        taken_by: Which other object has the topic of this name; empty: none.
         wanted: What it should have.
         arn: Its name in the store, as it is or would be.
         present: Whether it is there.
@@ -62,7 +62,11 @@ class Observer:
     """
 
     def __init__(
-        self, stores: Stores, names: Topics, secrets: Informer[Secret], dependents: Dependents[CephBucketTopic]
+        self,
+        stores: Stores,
+        names: InStores[CephBucketTopic],
+        secrets: Informer[Secret],
+        dependents: Dependents[CephBucketTopic],
     ) -> None:
         self._stores, self._names, self._secrets, self._dependents = stores, names, secrets, dependents
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from controller.apis.ceph.secrets import SecretVersion
+from controller.ceph.rgw.credentials import text_in, version_of
 from controller.ceph.topic.sns import OPAQUE_DATA, PERSISTENT, PUSH_ENDPOINT
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephBucketTopic
     from controller.apis.ceph.bucket_notification import KafkaEndpointSpec, TopicEndpointSpec
-    from controller.apis.ceph.secrets import SecretKeySelector
+    from controller.apis.ceph.secrets import SecretKeySelector, SecretVersion
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -86,11 +86,8 @@ def wanted(topic: CephBucketTopic, secrets: Informer[Secret]) -> Wanted:
     for name, ref in _references(topic).items():
         secret = secrets.get(topic.metadata.namespace, ref.name)
         if secret is not None:
-            meta = secret.metadata
-            read[meta.name] = SecretVersion(
-                name=meta.name, namespace=meta.namespace, uid=meta.uid, resource_version=meta.resource_version
-            )
-        values[name] = _value(secret, ref)
+            read[secret.metadata.name] = version_of(secret)
+        values[name] = text_in(secret, ref)
         if not values[name] and not ref.optional:
             lacking.append(f"endpoint.kafka.{name}: Secret {ref.name} has no text in its key {ref.key}")
     versions = tuple(read[name] for name in sorted(read))
@@ -146,10 +143,6 @@ def _with_credentials(kafka: KafkaEndpointSpec, user: str, password: str) -> str
     parts = urlsplit(kafka.uri)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{host}"))
-
-
-def _value(secret: Secret | None, ref: SecretKeySelector) -> str:
-    return secret.data.get(ref.key, b"").decode(errors="replace").strip() if secret is not None else ""
 
 
 def _flag(value: bool) -> str:

@@ -66,11 +66,18 @@ class Shown:
 
     def is_accepted(self, trusted: str, name: str) -> bool:
         """Whether who trusts these authorities believes that it speaks with `name`."""
-        return is_signed(self.data[tls.CERTIFICATE], trusted.encode()) and name in tls.names(tls.read_pair(self.data))
+        certificate, key = self.data[tls.CERTIFICATE], self.data[tls.KEY]
+        return is_signed(certificate, trusted.encode()) and name in names(certificate, key)
 
     def trusts(self, other: Shown) -> bool:
         """Whether it believes that another is a member."""
         return is_signed(other.data[tls.CERTIFICATE], self.data[tls.TRUSTED])
+
+
+@cache
+def names(certificate: bytes, key: bytes) -> frozenset[str]:
+    """Whose a certificate is that comes with its key."""
+    return frozenset(tls.names(tls.read_pair({tls.CERTIFICATE: certificate, tls.KEY: key})))
 
 
 @cache

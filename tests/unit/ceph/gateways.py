@@ -210,13 +210,12 @@ class Gateways:
         self.users[uid] = {**data, "keys": sorted(data["keys"], key=lambda key: str(key["access_key"]))}
 
     def _buckets(self, query: Query, _: Any) -> Any:
-        if "account-id" in query:
-            return [name for name, owner in self.owners.items() if owner == query["account-id"]]
         if "bucket" in query:
             if query["bucket"] not in self.owners:
                 raise AdminError(404, "NoSuchBucket")
             return {"bucket": query["bucket"], "owner": self.owners[query["bucket"]]}
-        return [name for name, owner in self.owners.items() if owner == query["uid"]]
+        # Without a user they name the buckets of all.
+        return [name for name, owner in self.owners.items() if owner == query.get("uid", owner)]
 
     def _account(self, name: str) -> dict[str, Any]:
         if not self.knows_accounts:
@@ -261,6 +260,11 @@ class Signed:
             return Answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
         if path != "/":
             return self._notifications(method, path[1:], query, content, user["user_id"])
+        if method == "GET":
+            owners = self.gateways.owners.items()
+            found = [name for name, owner in owners if owner in (user["user_id"], user["account_id"])]
+            text = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in found)
+            return Answer(200, f"<ListAllMyBucketsResult xmlns='x'>{text}</ListAllMyBucketsResult>".encode())
         asked = dict(parse_qsl(content.decode(), keep_blank_values=True))
         if "Topic" in asked["Action"]:
             return self._sns(asked)

@@ -274,7 +274,7 @@ def on(pool: Pool, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> RbdBackend:
         RBD=lambda: pool,
     )
     monkeypatch.setattr(rbd_image, "library", lambda: library)
-    monkeypatch.setattr(found._calls, "_connections", {"rook-ceph": pool})
+    monkeypatch.setattr(found.calls, "_connections", {"rook-ceph": pool})
     return found
 
 

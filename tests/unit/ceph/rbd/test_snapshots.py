@@ -41,7 +41,7 @@ def operator(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, **kept: Any) -> 
     """A fresh one."""
     found = backend(**kept)
     monkeypatch.setattr(rbd_image, "library", lambda: cluster)
-    monkeypatch.setattr(found._calls, "_connections", {"rook-ceph": cluster})
+    monkeypatch.setattr(found.calls, "_connections", {"rook-ceph": cluster})
     return found
 
 
@@ -254,7 +254,7 @@ async def test_what_an_operator_that_died_left_of_a_copy_does_not_keep_a_volume(
     with pytest.raises(CrashError):
         await operator(cluster, monkeypatch).create(new(volume(COPY), Source(volume=volume(), size=5)))
     fresh = operator(cluster, monkeypatch)
-    copying = fresh._calls.changes.alone(volume(COPY), "copied")
+    copying = fresh.calls.changes.alone(volume(COPY), "copied")
     with copying, pytest.raises(BackendError, match=f"it is being copied to csi-vol-{COPY}"):
         await fresh.delete(volume())
     await fresh.delete(volume())

@@ -92,7 +92,7 @@ class Scene:
         )
         drivers = system.register(manager, "rook-ceph").drivers
         images = rbd_backend()
-        images._calls._connections = {"rook-ceph": self.storage}  # type: ignore[assignment]
+        images.calls._connections = {"rook-ceph": self.storage}  # type: ignore[assignment]
         files: Any = self.storage
         drivers.add(images, images.snapshots)
         drivers.add(cephfs.backend(files))
