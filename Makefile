@@ -22,7 +22,7 @@ test: lint ## every test: lint, types, unit, integration, end to end
 	@$(RUN) pytest --numprocesses 2 --no-loadscope-reorder --durations 40 e2e tests
 
 test-long: stubs ## random search for histories that break an invariant, other ones each time; and what takes long
-	@$(RUN) pytest tests -m 'hypothesis or long' --hypothesis-profile=long --timeout=14400 $(ARGS)
+	@$(RUN) pytest tests e2e -m 'hypothesis or long' --hypothesis-profile=long --timeout=14400 $(ARGS)
 
 check: lint unit ## what needs no cluster: lint, types, layering, unit tests
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from e2e import certificates, pods
+from e2e import certificates, objectstores, pods
 from e2e import environment as env
 from e2e.api import Manifest, condition
 from e2e.environment import Environment
@@ -47,7 +47,7 @@ def deploy(environment: Environment) -> None:
     meta = {"name": STORE, "namespace": env.NAMESPACE}
     tls = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "stringData": parts}
     environment.api.apply({**tls, "metadata": {**meta, "name": f"{STORE}-tls"}})
-    gateway = {"instances": 1, "securePort": PORT, "sslCertificateRef": f"{STORE}-tls"}
+    gateway = {"instances": 1, "securePort": PORT, "sslCertificateRef": f"{STORE}-tls", **objectstores.SMALL}
     spec = {"metadataPool": _POOL, "dataPool": _POOL, "gateway": gateway}
     environment.api.apply({"apiVersion": "ceph.rook.io/v1", "kind": "CephObjectStore", "metadata": meta, "spec": spec})
     env.wait_for_phase(environment, "CephObjectStore", STORE, deadline=180)

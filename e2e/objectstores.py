@@ -15,6 +15,12 @@ CLIENT = "objectstore-client"
 TRUSTED = "/trusted/ca.crt"
 FORCE = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
 
+SMALL: dict[str, Any] = {
+    "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+    "rgwConfig": {"rgw_thread_pool_size": "32"},
+}
+"""Of gateways: half a thousand threads for each are too many for a test machine."""
+
 _CONNECT = f"""\
 import boto3, json, os, pathlib, sys
 from botocore.config import Config
@@ -66,13 +72,10 @@ for thread in threads:
 def spec_of(instances: int = 1, **gateway: Any) -> dict[str, Any]:
     """A store whose pools have one copy each on three OSDs."""
     pool = {"failureDomain": "osd", "replicated": {"size": 2, "requireSafeReplicaSize": False}}
-    resources = {"requests": {"cpu": "20m", "memory": "64Mi"}}
-    # Half a thousand threads for each gateway are too many for a test machine.
-    config = {"rgw_thread_pool_size": "32"}
     return {
         "metadataPool": pool,
         "dataPool": pool,
-        "gateway": {"port": 80, "instances": instances, "resources": resources, "rgwConfig": config, **gateway},
+        "gateway": {"port": 80, "instances": instances, **SMALL, **gateway},
     }
 
 

@@ -40,6 +40,7 @@ def two_clusters(environment: Environment, namespace: str) -> Iterator[None]:
         environment.api.delete("Namespace", SECOND)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1500, func_only=True)
 def test_a_volume_fails_over_and_comes_back(environment: Environment, two_clusters: None, namespace: str) -> None:
     pods.claim(environment, namespace, HERE, storage_class=mirror.CLASS, size="64Mi")

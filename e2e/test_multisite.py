@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import s3
+from e2e import objectstores, s3
 from e2e.api import Manifest, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
 PROMOTE = "rook.io/promote-over"
+pytestmark = pytest.mark.long
 SYNC_SECONDS = 90
 """A gateway looks for changes every 20 seconds, and several follow each other for one object."""
 USER = "multisite"
@@ -29,7 +30,7 @@ def manifests() -> Iterator[Manifest]:
             spec.pop("customEndpoints", None)
             spec |= {"metadataPool": POOL, "dataPool": POOL, "preservePoolsOnDelete": False}
         if manifest["kind"] == "CephObjectStore":
-            spec["gateway"]["resources"] = {"requests": {"cpu": "50m", "memory": "128Mi"}}
+            spec["gateway"] |= objectstores.SMALL
         yield manifest
 
 

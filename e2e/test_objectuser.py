@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e import environment as env
-from e2e import s3_pods
+from e2e import objectstores, s3_pods
 from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
@@ -22,7 +22,7 @@ _POOL = {"failureDomain": "osd", "replicated": {"size": 1, "requireSafeReplicaSi
 @pytest.fixture(scope="module", autouse=True)
 def _store(environment: Environment) -> Iterator[None]:
     """A store, a pod that is its client, and a class of claims to its buckets."""
-    gateway = {"port": 80, "instances": 1, "rgwConfig": {"rgw_thread_pool_size": "32"}}
+    gateway = {"port": 80, "instances": 1, **objectstores.SMALL}
     spec = {"metadataPool": _POOL, "dataPool": _POOL, "gateway": gateway}
     meta = {"name": STORE, "namespace": env.NAMESPACE}
     environment.api.apply({"apiVersion": "ceph.rook.io/v1", "kind": "CephObjectStore", "metadata": meta, "spec": spec})
