@@ -25,6 +25,7 @@ from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
 from controller.ceph.cluster import v1beta1 as cluster_v1beta1
+from controller.ceph.cosi import kind as cosi
 from controller.ceph.csi import drivers as csi
 from controller.ceph.exports import backend as exports
 from controller.ceph.exports.volumes import SUFFIX as NFS_SUFFIX
@@ -117,6 +118,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
+    cosi.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)

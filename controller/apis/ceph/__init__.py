@@ -14,6 +14,7 @@ from controller.apis.ceph.bucket_notification import (
 )
 from controller.apis.ceph.client import CEPH_CLIENT, CephClient, CephClientSpec, CephClientStatus
 from controller.apis.ceph.cluster import CEPH_CLUSTER, CephCluster, CephClusterSpec
+from controller.apis.ceph.cosi import CEPH_COSI_DRIVER, CephCOSIDriver, CephCOSIDriverSpec
 from controller.apis.ceph.filesystem import (
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
@@ -76,6 +77,7 @@ __all__ = [
     "CEPH_BUCKET_TOPIC",
     "CEPH_CLIENT",
     "CEPH_CLUSTER",
+    "CEPH_COSI_DRIVER",
     "CEPH_FILESYSTEM",
     "CEPH_FILESYSTEM_MIRROR",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
@@ -96,6 +98,8 @@ __all__ = [
     "CephBlockPoolStatus",
     "CephBucketNotification",
     "CephBucketTopic",
+    "CephCOSIDriver",
+    "CephCOSIDriverSpec",
     "CephClient",
     "CephClientSpec",
     "CephClientStatus",

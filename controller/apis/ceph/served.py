@@ -219,3 +219,11 @@ NFS: Mapping[str, Honoured] = {
     "security": None,
 }
 """The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""
+
+_NO_POD = Moot("the operator is the driver, and runs no pod for it")
+
+COSI_DRIVER: Mapping[str, Honoured] = {
+    "deploymentStrategy": None,
+    **dict.fromkeys(("image", "objectProvisionerImage", "placement", "resources"), _NO_POD),
+}
+"""The fields of a CephCOSIDriver's spec that are served."""

@@ -7,13 +7,11 @@ ObjectBucket says, and the store whose the bucket is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from controller.apis.objectbucket import OBJECT_BUCKET, OBJECT_BUCKET_CLAIM, ObjectBucket, ObjectBucketClaim
-from controller.ceph.access.threads import Lane
 from controller.ceph.bucketclaim.actions import (
     AddKey,
     CreateBucket,
@@ -39,11 +37,10 @@ from controller.ceph.bucketclaim.objects import CLAIM, FINALIZER, belongs, key_s
 from controller.ceph.bucketclaim.spec import DELETE, bucket_object_name, key_id
 from controller.ceph.rgw import buckets, users
 from controller.ceph.rgw.buckets import fingerprint
-from controller.ceph.rgw.s3 import S3Bucket
+from controller.ceph.rgw.work import Work, first_key
 from controller.framework import children
 from controller.framework.consent import FORCE_ANNOTATION, NoConsentError, read_deleted
 from controller.framework.deletion import delete_protected
-from controller.framework.plan import UnderWayError
 from controller.runtime import resource_of
 from controller.runtime.kube import SECRET
 
@@ -51,19 +48,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from controller.ceph.access.threads import Threads
-    from controller.ceph.rgw.admin import Admin
     from controller.ceph.rgw.buckets import Bucket
     from controller.ceph.rgw.stores import Stores, Way
-    from controller.ceph.rgw.users import Key, User
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
     from informers import Client, Informer
 
 CLAIMS, BUCKETS = resource_of(OBJECT_BUCKET_CLAIM), resource_of(OBJECT_BUCKET)
-PURGE = 40.0
-"""Seconds for which a bucket is emptied at a time. What is left is for the next look."""
-SLOW = 55.0
-"""Seconds that requests of one action may take."""
 MERGE = "application/merge-patch+json"
 
 
@@ -98,7 +89,8 @@ class Acts:
     """
 
     def __init__(self, claim: ObjectBucketClaim, tools: Tools, way: Way | None) -> None:
-        self._claim, self._tools, self._way = claim, tools, way
+        self._claim, self._tools = claim, tools
+        self._work = Work(tools.stores, tools.threads, way)
 
     def handlers(self) -> dict[type, Handler]:
         """How each action is carried out."""
@@ -125,12 +117,6 @@ class Acts:
         tools = self._tools
         return {**children.handlers(tools.applier, tools.client, (tools.buckets,)), **own}
 
-    @property
-    def _admin(self) -> Admin:
-        if self._way is None or self._way.admin is None:
-            raise ConnectionError("the object store cannot be asked any more")
-        return self._way.admin
-
     async def _note(self, action: NoteBucket) -> None:
         await self._tools.applier.apply(action.obj, informer=self._tools.buckets)
         if action.bound:
@@ -140,53 +126,47 @@ class Acts:
             await self._tools.applier.apply_status(BUCKETS, "", name, status, uid=uid)
 
     async def _make_user(self, action: MakeUser) -> None:
-        if await users.find(self._admin, action.uid) is None:
-            made = users.User(uid=action.uid, display_name=action.uid, max_buckets=action.max_buckets)
-            await users.create(self._admin, made)
+        await self._work.make_user(action.uid, max_buckets=action.max_buckets)
 
     async def _limit_user(self, action: LimitUser) -> None:
-        found = await self._user(action.uid)
-        await users.modify(self._admin, replace(found, max_buckets=action.max_buckets))
+        found = await self._work.user(action.uid)
+        await users.modify(self._work.admin, replace(found, max_buckets=action.max_buckets))
 
     async def _create(self, action: CreateBucket) -> None:
-        if await buckets.find(self._admin, action.bucket) is None:
-            bucket = await self._as(action.uid, action.bucket)
-            await self._run(bucket.create)
+        await self._work.create(action.uid, action.bucket)
 
     async def _link(self, action: LinkBucket) -> None:
         found = await self._owned(action.bucket, action.owner)
-        await buckets.link(self._admin, action.uid, found, action.bucket)
+        await buckets.link(self._work.admin, action.uid, found, action.bucket)
 
     async def _user_quota(self, action: SetUserQuota) -> None:
-        await users.set_quota(self._admin, action.uid, action.quota)
+        await users.set_quota(self._work.admin, action.uid, action.quota)
 
     async def _bucket_quota(self, action: SetBucketQuota) -> None:
-        found = await self._found(action.bucket)
-        await buckets.set_quota(self._admin, found.owner, action.bucket, action.quota)
+        found = await self._work.bucket(action.bucket)
+        await buckets.set_quota(self._work.admin, found.owner, action.bucket, action.quota)
 
     async def _policy(self, action: SetPolicy) -> None:
-        bucket = await self._as_owner(action.bucket)
-        await self._run(partial(bucket.set_policy, action.policy))
+        await self._work.set_policy(action.bucket, action.policy)
 
     async def _lifecycle(self, action: SetLifecycle) -> None:
-        bucket = await self._as_owner(action.bucket)
-        await self._run(partial(bucket.set_lifecycle, action.lifecycle))
+        await self._work.set_lifecycle(action.bucket, action.lifecycle)
 
     async def _add_key(self, action: AddKey) -> None:
-        await self._with_key(action.uid, action.access)
+        await self._work.with_key(action.uid, action.access)
 
     async def _remove_key(self, action: RemoveKey) -> None:
-        for key in (await self._user(action.uid)).keys:
+        for key in (await self._work.user(action.uid)).keys:
             if fingerprint(key.access) == action.key:
-                await users.remove_key(self._admin, action.uid, key.access)
+                await users.remove_key(self._work.admin, action.uid, key.access)
 
     async def _write_secret(self, action: WriteSecret) -> None:
-        record, user = action.record, await self._user(action.uid)
+        record, user = action.record, await self._work.user(action.uid)
         if not user.keys and not record.owner:
-            await self._with_key(action.uid, key_id(self._claim.metadata.uid, record.rotation))
-            user = await self._user(action.uid)
+            await self._work.with_key(action.uid, key_id(self._claim.metadata.uid, record.rotation))
+            user = await self._work.user(action.uid)
         keys = [key for key in user.keys if fingerprint(key.access) != record.previous]
-        key = next((key for key in keys if fingerprint(key.access) == action.key), None) or _first(keys, action.uid)
+        key = next((key for key in keys if fingerprint(key.access) == action.key), None) or first_key(keys, action.uid)
         meta = self._claim.metadata
         found = await self._tools.client.find(SECRET, meta.namespace, meta.name)
         version = ""
@@ -202,27 +182,22 @@ class Acts:
         await self._tools.client.patch(CLAIMS, meta.namespace, meta.name, body, content_type=MERGE)
 
     async def _purge(self, action: PurgeBucket) -> None:
-        if not await self._consented(action, purges=True):
-            return
-        bucket = await self._as(action.owner, action.bucket)
-        if not await self._run(partial(bucket.purge, PURGE)):
-            found = await buckets.find(self._admin, action.bucket)
-            left = found.objects if found is not None else 0
-            raise UnderWayError(f"{left} objects in bucket {action.bucket} to be deleted")
+        if await self._consented(action, purges=True):
+            await self._work.purge(action.owner, action.bucket)
 
     async def _remove_bucket(self, action: RemoveBucket) -> None:
         if await self._consented(action, purges=False):
-            await buckets.remove(self._admin, action.bucket)
+            await buckets.remove(self._work.admin, action.bucket)
 
     async def _lock_out(self, action: LockOut) -> None:
         await read_deleted(self._tools.client, CLAIMS, self._claim)
-        await self._with_key(action.uid, action.access)
-        for key in (await self._user(action.uid)).keys:
+        await self._work.with_key(action.uid, action.access)
+        for key in (await self._work.user(action.uid)).keys:
             if key.access != action.access:
-                await users.remove_key(self._admin, action.uid, key.access)
+                await users.remove_key(self._work.admin, action.uid, key.access)
 
     async def _remove_user(self, action: RemoveUser) -> None:
-        await users.remove(self._admin, action.uid)
+        await users.remove(self._work.admin, action.uid)
 
     async def _release(self, action: Release) -> None:
         await read_deleted(self._tools.client, CLAIMS, self._claim)
@@ -248,50 +223,15 @@ class Acts:
             raise NoConsentError(
                 f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"'
             )
-        found = await buckets.find(self._admin, action.bucket)
+        found = await buckets.find(self._work.admin, action.bucket)
         if found is None:
             return False
         if (found.id, found.owner) != (action.id, action.owner):
             raise NoConsentError(f"bucket {action.bucket} is now {found.id} of user {found.owner}: it stays as it is")
         return True
 
-    async def _found(self, name: str) -> Bucket:
-        found = await buckets.find(self._admin, name)
-        if found is None:
-            raise LookupError(f"bucket {name} is not there any more")
-        return found
-
     async def _owned(self, name: str, owner: str) -> Bucket:
-        found = await self._found(name)
+        found = await self._work.bucket(name)
         if found.owner != owner:
             raise NoConsentError(f"bucket {name} is of user {found.owner} now, and no longer of {owner}")
         return found
-
-    async def _user(self, uid: str) -> User:
-        user = await users.find(self._admin, uid)
-        if user is None:
-            raise LookupError(f"user {uid} is not there any more")
-        return user
-
-    async def _with_key(self, uid: str, access: str) -> None:
-        """Gives a user this key, if it does not have it."""
-        if access not in (key.access for key in (await self._user(uid)).keys):
-            await users.add_key(self._admin, uid, access)
-
-    async def _as_owner(self, name: str) -> S3Bucket:
-        return await self._as((await self._found(name)).owner, name)
-
-    async def _as(self, uid: str, bucket: str) -> S3Bucket:
-        """A bucket as a user sees it."""
-        key = _first((await self._user(uid)).keys, uid)
-        assert self._way is not None  # noqa: S101  there is a user only where there is a way
-        return S3Bucket(partial(self._tools.stores.s3, self._way, key.access, key.secret), bucket)
-
-    async def _run[T](self, function: Callable[[], T]) -> T:
-        return await self._tools.threads.run(Lane.GATEWAYS, function, seconds=SLOW)
-
-
-def _first(keys: tuple[Key, ...] | list[Key], uid: str) -> Key:
-    if not keys:
-        raise LookupError(f"user {uid} has no key for S3: give it one")
-    return keys[0]

@@ -147,7 +147,7 @@ async def test_a_deletion_of_long_ago_needs_a_fresh_word() -> None:
 
 async def test_a_large_bucket_takes_several_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    monkeypatch.setattr("controller.ceph.bucketclaim.act.PURGE", 0.0)
+    monkeypatch.setattr("controller.ceph.rgw.work.PURGE", 0.0)
     with pytest.raises(UnderWayError, match="1 objects in bucket b to be deleted"):
         await bench.do(bench.purge)
 

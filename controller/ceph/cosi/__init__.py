@@ -1,0 +1,1 @@
+"""Buckets of the Container Object Storage Interface: CephCOSIDriver, and the driver and its sidecar in one."""

@@ -1,0 +1,161 @@
+"""COSI: what `controller.framework.kind` runs for drivers, buckets and accesses, and what brings about a look."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controller.apis.ceph import CEPH_COSI_DRIVER, CEPH_OBJECT_STORE_USER, CephCOSIDriver, CephObjectStoreUser
+from controller.apis.ceph.cosi import NEVER, CephCOSIDriverSpec
+from controller.apis.ceph.served import COSI_DRIVER
+from controller.ceph.access.threads import Threads
+from controller.ceph.cosi.access import Accesses
+from controller.ceph.cosi.bucket import Buckets
+from controller.ceph.cosi.places import SUFFIX, Places
+from controller.ceph.cosi.types import (
+    ACCESS_CLASSES,
+    ACCESSES,
+    BUCKETS,
+    CLAIMS,
+    GROUP,
+    VERSION,
+    Bucket,
+    BucketAccess,
+    BucketAccessClass,
+    BucketClaim,
+)
+from controller.framework import honoured
+from controller.framework.changes import changed
+from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.plan import Plan, Step
+from controller.framework.status import Words, conditions, fields, stage_of
+from controller.runtime import Request, resource_of
+from controller.runtime.kube import SECRET, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from controller.apis.ceph.cosi import CephCOSIDriverStatus
+    from controller.ceph.rgw.stores import Stores
+    from controller.framework.kind import Look
+    from controller.framework.plan import Outcome
+    from controller.framework.settings import Settings
+    from controller.runtime import Manager
+
+DRIVERS, USERS = resource_of(CEPH_COSI_DRIVER), resource_of(CEPH_OBJECT_STORE_USER)
+WORDS = Words(well="Buckets of COSI are served", leaving="The CephCOSIDriver is being deleted")
+OFF = Words(well="Buckets of COSI are not served, as deploymentStrategy is Never", leaving=WORDS.leaving)
+BY_CLAIM = "claim"
+"""The index of BucketAccesses by claim."""
+AGAIN = 30.0
+"""Seconds after which to look whether COSI's types are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSeen:
+    """Whether COSI's types are there."""
+
+    types: bool
+
+
+def analyze(driver: CephCOSIDriver, seen: DriverSeen) -> Plan:
+    """The plan for a driver: there is nothing to do but to wait for COSI."""
+    if seen.types or driver.spec.deployment_strategy == NEVER:
+        return Plan()
+    reason, waits_for = "buckets are to be served", f"the types of COSI, {GROUP}/{VERSION}, to be installed"
+    return Plan(steps=(Step(subject="COSI", reason=reason, waits_for=waits_for),), look_again=AGAIN)
+
+
+def show(look: Look[CephCOSIDriver], _: DriverSeen, outcome: Outcome) -> CephCOSIDriverStatus:
+    """See `controller.framework.kind.ControlLoop`."""
+    driver, present = look.obj, look.obj.status
+    words = OFF if driver.spec.deployment_strategy == NEVER else WORDS
+    stage = stage_of(look, outcome, words)
+    told = honoured.condition(
+        honoured.unhonoured(look.spec, COSI_DRIVER, CephCOSIDriverSpec), (), driver.metadata.generation
+    )
+    name = "" if words is OFF else f"{driver.metadata.namespace}{SUFFIX}"
+    shown = fields(present, look, outcome, stage, (*conditions(stage, words), told))
+    return msgspec.structs.replace(present, **shown, driver_name=name)
+
+
+def register(manager: Manager, settings: Settings, stores: Stores, *, threads: Threads | None = None) -> None:
+    """Has `manager` serve CephCOSIDrivers, and COSI's Buckets and BucketAccesses where its types are there."""
+    informers = manager.informers
+    drivers = informers.informer(DRIVERS, CephCOSIDriver)
+    users = informers.informer(USERS, CephObjectStoreUser)
+    secrets = informers.informer(SECRET, Secret)
+    claims = informers.informer(CLAIMS, BucketClaim, cluster_wide=True, optional=True)
+    buckets = informers.informer(BUCKETS, Bucket, optional=True)
+    accesses = informers.informer(ACCESSES, BucketAccess, cluster_wide=True, optional=True)
+    accesses.add_index(BY_CLAIM, lambda access: (f"{access.metadata.namespace}/{access.spec.bucket_claim_name}",))
+    classes = informers.informer(ACCESS_CLASSES, BucketAccessClass, optional=True)
+    threads = threads if threads is not None else Threads()
+    places = Places(drivers, users, secrets, stores)
+
+    async def seen(_: CephCOSIDriver, __: float) -> DriverSeen:
+        return DriverSeen(all(cache.synced for cache in (claims, buckets, accesses, classes)))
+
+    driver_loop = ControlLoop(resource=DRIVERS, observe=seen, analyze=analyze, handlers=lambda _, __: {}, show=show)
+    manager.add(controller_of(manager, driver_loop, drivers, workers=1))
+
+    bucket_loop = Buckets(manager.client, places, threads, claims, accesses).loop()
+    of_buckets = controller_of(manager, bucket_loop, buckets, workers=settings.workers, name="cosi-bucket")
+
+    def bucket_of(claim: BucketClaim) -> Iterable[Request]:
+        return (Request("", claim.status.bucket_name),) if claim.status.bucket_name else ()
+
+    def bucket_used(access: BucketAccess) -> Iterable[Request]:
+        claim = claims.get(access.metadata.namespace, access.spec.bucket_claim_name)
+        return bucket_of(claim) if claim is not None else ()
+
+    def every_bucket(_: CephCOSIDriver) -> Iterable[Request]:
+        return itertools.starmap(Request, buckets.keys())
+
+    of_buckets.watch(claims, bucket_of)
+    of_buckets.watch(accesses, bucket_used)
+    of_buckets.watch(drivers, every_bucket, predicate=changed(_strategy))
+    manager.add(of_buckets)
+
+    access_loop = Accesses(
+        client=manager.client,
+        applier=manager.applier,
+        places=places,
+        threads=threads,
+        claims=claims,
+        buckets=buckets,
+        classes=classes,
+    ).loop()
+    of_accesses = controller_of(manager, access_loop, accesses, workers=settings.workers, name="cosi-bucketaccess")
+
+    def users_of(claim: BucketClaim) -> Iterable[Request]:
+        where = f"{claim.metadata.namespace}/{claim.metadata.name}"
+        return itertools.starmap(Request, accesses.keys_by_index(BY_CLAIM, where))
+
+    def users_of_bucket(bucket: Bucket) -> Iterable[Request]:
+        ref = bucket.spec.bucket_claim
+        return (
+            ()
+            if ref is None
+            else itertools.starmap(Request, accesses.keys_by_index(BY_CLAIM, f"{ref.namespace}/{ref.name}"))
+        )
+
+    def every_access(_: object) -> Iterable[Request]:
+        return itertools.starmap(Request, accesses.keys())
+
+    of_accesses.watch(claims, users_of)
+    of_accesses.watch(buckets, users_of_bucket, predicate=changed(_ready))
+    of_accesses.watch(classes, every_access)
+    of_accesses.watch(drivers, every_access, predicate=changed(_strategy))
+    manager.add(of_accesses)
+
+
+def _strategy(driver: CephCOSIDriver) -> str:
+    return driver.spec.deployment_strategy
+
+
+def _ready(bucket: Bucket) -> tuple[object, ...]:
+    return bucket.status, bucket.metadata.deletion_timestamp

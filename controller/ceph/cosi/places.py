@@ -1,0 +1,79 @@
+"""Which drivers of COSI this operator is, and in which store, and whose, a bucket is by its class's parameters.
+
+Names of parameters and drivers are those of Ceph's own driver: https://github.com/ceph/ceph-cosi
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from controller.apis.ceph.cosi import NEVER
+from controller.ceph.rgw.stores import Way
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from controller.apis.ceph import CephCOSIDriver, CephObjectStoreUser
+    from controller.ceph.rgw.stores import Stores
+    from controller.runtime.kube import Secret
+    from informers import Informer
+
+SUFFIX = ".ceph.objectstorage.k8s.io"
+SECRET_NAME, SECRET_NAMESPACE = "objectStoreUserSecretName", "objectStoreUserSecretNamespace"
+"""Parameters of a BucketClass: the Secret of a CephObjectStoreUser, who owns the buckets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a bucket is.
+
+    Attributes:
+        way: To its store.
+        owner: The user who owns it.
+        waits_for: What has to be there first; empty: nothing.
+    """
+
+    way: Way = field(default_factory=Way)
+    owner: str = ""
+    waits_for: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Finds the place of buckets.
+
+    Attributes:
+        drivers: The cache of CephCOSIDrivers.
+        users: The cache of CephObjectStoreUsers.
+        secrets: The cache of Secrets.
+        stores: Ways to object stores.
+    """
+
+    drivers: Informer[CephCOSIDriver]
+    users: Informer[CephObjectStoreUser]
+    secrets: Informer[Secret]
+    stores: Stores
+
+    def serves(self, driver: str) -> bool:
+        """Whether this operator is the driver of this name: a CephCOSIDriver of that namespace says so."""
+        namespace = driver.lower().removesuffix(SUFFIX)
+        if namespace == driver.lower():
+            return False
+        return any(found.spec.deployment_strategy != NEVER for found in self.drivers.list(namespace))
+
+    def find(self, driver: str, parameters: Mapping[str, str]) -> Place:
+        """The place of a bucket by its driver and its parameters."""
+        name = parameters.get(SECRET_NAME, "")
+        namespace = parameters.get(SECRET_NAMESPACE) or driver.lower().removesuffix(SUFFIX)
+        if not name:
+            return Place(waits_for=f"a BucketClass with the parameter {SECRET_NAME}")
+        secret = self.secrets.get(namespace, name)
+        if secret is None:
+            return Place(waits_for=f"Secret {name} of a CephObjectStoreUser in namespace {namespace}")
+        owners = [owner.name for owner in secret.metadata.owner_references if owner.kind == "CephObjectStoreUser"]
+        user = self.users.get(namespace, owners[0]) if owners else None
+        if user is None:
+            return Place(waits_for=f"Secret {namespace}/{name} to be that of a CephObjectStoreUser")
+        way = self.stores.reach(user.spec.cluster_namespace or namespace, user.spec.store)
+        return Place(way=way, owner=user.metadata.name, waits_for=way.waits_for)
