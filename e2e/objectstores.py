@@ -71,7 +71,8 @@ for thread in threads:
 
 def spec_of(instances: int = 1, **gateway: Any) -> dict[str, Any]:
     """A store whose pools have one copy each on three OSDs."""
-    pool = {"failureDomain": "osd", "replicated": {"size": 2, "requireSafeReplicaSize": False}}
+    copies = {"size": 2, "requireSafeReplicaSize": False}
+    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4"}}
     return {
         "metadataPool": pool,
         "dataPool": pool,
