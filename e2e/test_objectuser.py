@@ -133,7 +133,7 @@ def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environme
 
 
 @pytest.fixture
-def claim(environment: Environment, namespace: str) -> Iterator[str]:
+def claim(environment: Environment) -> Iterator[str]:
     """A claim to a bucket that asks for the example's notification; gone afterwards with all that it needs."""
     parameters = {"objectStoreName": STORE, "objectStoreNamespace": env.NAMESPACE}
     environment.api.apply(
@@ -151,7 +151,7 @@ def claim(environment: Environment, namespace: str) -> Iterator[str]:
         {
             "apiVersion": "objectbucket.io/v1alpha1",
             "kind": "ObjectBucketClaim",
-            "metadata": {"name": "photos", "namespace": namespace, "labels": labels},
+            "metadata": {"name": "photos", "namespace": env.NAMESPACE, "labels": labels},
             "spec": {"generateBucketName": "e2e", "storageClassName": CLASS},
         }
     )
@@ -161,12 +161,14 @@ def claim(environment: Environment, namespace: str) -> Iterator[str]:
         ("CephBucketTopic", "my-topic"),
         ("ObjectBucketClaim", "photos"),
     ):
-        environment.api.delete(kind, name, namespace)
-        env.gone(environment, kind, name, namespace)
+        environment.api.delete(kind, name, env.NAMESPACE)
+        env.gone(environment, kind, name, env.NAMESPACE)
     environment.api.delete("StorageClass", CLASS)
+    environment.api.delete("Pod", LISTENER, env.NAMESPACE)
 
 
-def test_a_listener_is_told_of_objects(environment: Environment, namespace: str, claim: str) -> None:
+def test_a_listener_is_told_of_objects(environment: Environment, claim: str) -> None:
+    namespace = env.NAMESPACE  # topics and notifications are served there
     listener = s3_pods.start(environment, namespace, LISTENER, listens=True)
     (topic,) = load(env.EXAMPLES / "bucket-topic.yaml")
     topic["metadata"]["namespace"] = namespace
