@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ HERE = Path(__file__).parent
 SCENARIO_SECONDS = 900
 """For one scenario, without the environment, whose own waits have deadlines."""
 MORE_IMAGES = ("ceph-20", "cassandra-41", "cassandra-50", "minio", "snapshot-controller")
-CHART_VALUES = {"csi.controllerService": True, "bucketClaims.namespaces": ["*"]}
+CHART_VALUES: dict[str, Any] = {"csi.controllerService": True}
 """What scenarios ask of the chart beside what the demo does."""
 _environment = pytest.StashKey[Environment]()
 _turn = Turn(partial(cache.lock, "scenarios"))

@@ -6,6 +6,7 @@ import pytest
 
 from e2e import buckets
 from e2e import environment as env
+from e2e.conftest import CHART_VALUES
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
@@ -15,11 +16,14 @@ CLAIM = "photos"
 
 @pytest.fixture(scope="module", autouse=True)
 def _store(environment: Environment) -> Iterator[None]:
+    """The store; and meanwhile, the operator may write what claims have into any namespace."""
+    env.install_chart(environment, **(CHART_VALUES | {"bucketClaims.namespaces": ["*"]}))
     buckets.deploy(environment)
     buckets.storage_class(environment, CLASS)
     yield
     environment.api.delete("StorageClass", CLASS)
     buckets.remove(environment)
+    env.install_chart(environment, **CHART_VALUES)
 
 
 def test_a_program_uses_a_bucket_by_what_its_claim_has(environment: Environment, namespace: str) -> None:
