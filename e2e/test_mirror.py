@@ -1,7 +1,6 @@
 """Mirroring of images between two Ceph clusters: a volume moves to the other, and back, by plan and by force."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,6 @@ from e2e.conftest import CHART_VALUES
 from e2e.environment import Environment
 from e2e.mirror import FIRST, POOL, SECOND
 
-VALUES: dict[str, Any] = {**CHART_VALUES}
 HERE, THERE = "here", "there"
 """The claims of the volume in the first and in the second cluster."""
 FILE = f"{pods.PATH}/file"
@@ -21,7 +19,7 @@ FILE = f"{pods.PATH}/file"
 def two_clusters(environment: Environment, namespace: str) -> Iterator[None]:
     """A second cluster, that the operator serves too, and a pool that both mirror."""
     environment.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SECOND}})
-    env.install_chart(environment, clusterNamespaces=[FIRST, SECOND], **VALUES)
+    env.install_chart(environment, clusterNamespaces=[FIRST, SECOND], **CHART_VALUES)
     env.wait_for_chart(environment)
     try:
         mirror.install_kinds(environment)
@@ -35,7 +33,7 @@ def two_clusters(environment: Environment, namespace: str) -> Iterator[None]:
     finally:
         forget(environment, namespace)
         mirror.remove(environment)
-        env.install_chart(environment, **VALUES)
+        env.install_chart(environment, **CHART_VALUES)
         env.wait_for_chart(environment)
         environment.api.delete("Namespace", SECOND)
 
