@@ -22,7 +22,7 @@ ROOT_POOL = ".rgw.root"
 METADATA = ("control", "meta", "log", "buckets.index", "buckets.non-ec", "otp")
 DATA = "buckets.data"
 METADATA_PGS = "8"
-"""Placement groups that a pool for metadata starts with; upstream's."""
+"""Placement groups that a pool for metadata starts with, and keeps: by its own rule the autoscaler makes 32 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ def pools_of(zone: str, metadata: PoolSpec, data: PoolSpec, shared: SharedPoolsS
     """
     if shares(shared):
         return ()
-    each = msgspec.structs.replace(metadata, parameters={"pg_num": METADATA_PGS, **metadata.parameters})
+    asked = metadata.parameters
+    number = asked.get("pg_num", asked.get("pg_num_min", METADATA_PGS))
+    each = msgspec.structs.replace(metadata, parameters={"pg_num": number, "pg_num_min": number, **asked})
     return (
         StorePool("metadataPool", ROOT_POOL, each, shared=True),
         *(StorePool("metadataPool", f"{zone}.rgw.{name}", each) for name in METADATA),

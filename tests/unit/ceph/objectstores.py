@@ -96,7 +96,7 @@ def pool_states(store: CephObjectStore, *missing: str) -> dict[str, PoolObservat
             return PoolObservation(rules=rules)
         values = {"size": 3, "quota_max_bytes": 0, "quota_max_objects": 0, **parameters}
         state = PoolState(pool_id=number, rule=name, applications=frozenset({"rgw"}), values=values)
-        owned = {key: Owned(value, "") for key, value in parameters.items()}
+        owned = {key: Owned(value, "" if key == "pg_num" else value) for key, value in parameters.items()}
         return PoolObservation(state=state, rules={**rules, name: HOST}, owned=owned)
 
     return {

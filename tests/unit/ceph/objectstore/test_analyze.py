@@ -13,7 +13,7 @@ from controller.ceph.objectstore.act import CreateAdminKeys, RemoveUser, StopGat
 from controller.ceph.objectstore.analyze import AT_REST, WHILE_WAITING, analyze, kept
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.observe import StoreObservation
-from controller.ceph.pools.act import CreatePool
+from controller.ceph.pools.act import CreatePool, SetValue
 from controller.ceph.rgw.budget import Budget
 from controller.ceph.rgw.names import Place
 from controller.framework.children import Apply, Delete
@@ -82,6 +82,21 @@ class TestCreation:
         assert len(acts(steps, CreateKeyring)) == 2
         assert acts(steps, RunJob) == []
         assert gateways_applied(steps) == []
+
+    @pytest.mark.parametrize(("asked", "number"), [({}, "8"), ({"pg_num": "4"}, "4"), ({"pg_num_min": "16"}, "16")])
+    def test_the_autoscaler_leaves_pools_for_metadata_small(self, asked: dict[str, str], number: str) -> None:
+        store = a_store({"metadataPool": {"replicated": {"size": 3}, "parameters": asked}})
+        nothing = StoreObservation(
+            context=a_context(store),
+            image="rook:1",
+            place=running(store).place,
+            pools=pool_states(store, *POOLS),
+            budget=Budget(osds=3),
+        )
+        values = [action for action in acts(analyze(store, nothing).steps, SetValue) if isinstance(action, SetValue)]
+
+        assert {action.value for action in values if action.name == "pg_num_min"} == {number}
+        assert {action.pool for action in values if action.name == "pg_num_min"} == set(POOLS[:-1])
 
     def test_a_zone_is_made_once_pools_and_keys_are_there(self) -> None:
         store = a_store()

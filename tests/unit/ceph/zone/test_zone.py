@@ -59,10 +59,10 @@ def pools(zone: CephObjectZone, *missing: str) -> dict[str, PoolObservation]:
     """The zone's pools as they should be, but for those that are missing."""
     found = {}
     for pool in pools_of(zone):
-        values = {"size": 3, "pg_num": 8}
+        values = {"size": 3, "pg_num": 8, "pg_num_min": 8}
         state = PoolState(pool_id=1, rule=pool.name, applications=frozenset({"rgw"}), values=values)
         present = state if pool.name not in missing and "all" not in missing else None
-        owned = {} if pool.path == "dataPool" else {"pg_num": Owned("8", "")}
+        owned = {} if pool.path == "dataPool" else {"pg_num": Owned("8", ""), "pg_num_min": Owned("8", "8")}
         found[pool.name] = PoolObservation(state=present, rules={pool.name: RULE}, owned=owned)
     return found
 
