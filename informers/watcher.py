@@ -197,8 +197,8 @@ class Watcher:
                 state, taken = Streaming(), taken._replace(trouble="the server's data was restored from a backup")
             if taken.trouble:
                 pause = max(backoff.next(), taken.wait)
-                self._note(taken.trouble)
-                log.warning("watch interrupted", reason=taken.trouble, pause=round(pause, 2), then=type(state).__name__)
+                tell = log.warning if self._note(taken.trouble) else log.debug
+                tell("watch interrupted", reason=taken.trouble, pause=round(pause, 2), then=type(state).__name__)
                 await asyncio.sleep(pause)
 
     async def _page(self, state: Paging) -> Step:

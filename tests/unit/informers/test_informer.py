@@ -1017,6 +1017,22 @@ async def test_a_list_in_one_piece_may_take_as_long_as_it_goes_on_coming_in() ->
 
 
 @virtual_time
+async def test_a_kind_that_is_gone_is_logged_once() -> None:
+    api = WidgetServer()
+    factory = api.factory()
+    factory.informer(WIDGETS, Widget)
+    with capture_logs() as logs:
+        async with running(factory):
+            api.refusals.extend(ApiError(404, message="404 page not found") for _ in range(20))
+            api.cut(0)
+            await until(lambda: not api.refusals)
+
+    reasons = [(log["log_level"], log["reason"]) for log in logs if log["event"] == "watch interrupted"]
+    assert reasons.count(("warning", "404: 404 page not found")) == 1
+    assert reasons.count(("debug", "404: 404 page not found")) == 19
+
+
+@virtual_time
 async def test_an_object_that_cannot_be_read_hurts_only_itself() -> None:
     api = WidgetServer()
     api.write("one", "a", node="n1")
