@@ -10,6 +10,7 @@ import json
 import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ type Manifest = dict[str, Any]
 
 TIMEOUT = 30.0
 """Seconds for one answer."""
+TRIES = 30
+"""How often a server is asked that says when to ask again, as it does for a kind whose definition was just changed."""
 FIELD_MANAGER = "e2e"
 
 _APPS, _CORE, _STORAGE, _CEPH = "/apis/apps/v1", "/api/v1", "/apis/storage.k8s.io/v1", "/apis/ceph.rook.io/v1"
@@ -83,6 +86,8 @@ PATHS = {
     "VolumeSnapshotContent": (_SNAPSHOTS, "volumesnapshotcontents"),
 }
 """Where the kinds that scenarios touch are served."""
+OF_A_CLUSTER = sorted({kind for kind, (base, _) in PATHS.items() if base == _CEPH} - {"CephCluster"})
+"""The kinds of what a Ceph cluster serves: while there is one, the cluster stays."""
 CLUSTER_SCOPED = frozenset(
     {
         "CSINode",
@@ -136,17 +141,24 @@ class Api:
         """The body of the answer. Raises `ApiError` for an answer other than 2xx and `OSError` without an answer."""
         content = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json", "Content-Type": content_type}
-        try:
-            status, answer = self._exchange(method, path, content, headers)
-        except (http.client.HTTPException, ConnectionError):
-            # The server closed the kept connection; a new one tells whether it is there.
-            self._local.connection = None
-            status, answer = self._exchange(method, path, content, headers)
+        for _ in range(TRIES):
+            try:
+                status, answer, again = self._exchange(method, path, content, headers)
+            except (http.client.HTTPException, ConnectionError):
+                # The server closed the kept connection; a new one tells whether it is there.
+                self._local.connection = None
+                status, answer, again = self._exchange(method, path, content, headers)
+            if not again:
+                break
+            time.sleep(float(again))
         if not 200 <= status < 300:
             raise ApiError(status, answer.decode(errors="replace")[:2000])
         return answer
 
-    def _exchange(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+    def _exchange(
+        self, method: str, path: str, content: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes, str | None]:
+        """The status, the body, and the seconds after which the server wants to be asked again."""
         connection: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT, context=self._tls)
@@ -154,7 +166,7 @@ class Api:
         try:
             connection.request(method, path, content, headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            return answer.status, answer.read(), answer.getheader("Retry-After")
         except BaseException:
             connection.close()
             self._local.connection = None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e import binaries, cluster, images
-from e2e.api import Api, ApiError, Manifest, condition, load
+from e2e.api import OF_A_CLUSTER, Api, ApiError, Manifest, condition, load
 from e2e.eventually import NotYetError, eventually
 from e2e.image_recipe import Image
 from e2e.timetable import Timetable
@@ -369,14 +369,15 @@ def gone(environment: Environment, kind: str, name: str, namespace: str = "", *,
 
 
 def wipe(environment: Environment) -> None:
-    """Delete the Ceph cluster, if there is one, with its pool and with all of its data."""
+    """Delete the Ceph cluster, if there is one, with its data and what a scenario that failed has left in it."""
     environment.api.delete("Cluster", CLUSTER, NAMESPACE)
     if environment.api.find("CephCluster", CLUSTER, NAMESPACE) is None:
         return
-    if environment.api.find("CephBlockPool", POOL, NAMESPACE) is not None:
-        force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
-        environment.api.patch("CephBlockPool", POOL, NAMESPACE, force)
-        environment.api.delete("CephBlockPool", POOL, NAMESPACE)
+    force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
+    for kind in OF_A_CLUSTER:
+        for name in [found["metadata"]["name"] for found in environment.api.list(kind, NAMESPACE)]:
+            environment.api.patch(kind, name, NAMESPACE, force)
+            environment.api.delete(kind, name, NAMESPACE)
     consent = {"spec": {"cleanupPolicy": {"confirmation": "yes-really-destroy-data"}}}
     environment.api.patch("CephCluster", CLUSTER, NAMESPACE, consent)
     environment.api.delete("CephCluster", CLUSTER, NAMESPACE)

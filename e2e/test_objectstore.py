@@ -163,8 +163,8 @@ def serial_of(file: Path) -> int:
 
 def test_a_store_is_deleted_beside_another_which_serves_on(environment: Environment, load: str) -> None:
     before, pools = period(environment), set(env.ceph(environment, "osd", "pool", "ls"))
-    objectstores.make(environment, OTHER, objectstores.spec_of())
     try:
+        objectstores.make(environment, OTHER, objectstores.spec_of())
         endpoint, pair = f"http://{objectstores.host(OTHER)}:80", objectstores.keys(environment, OTHER)
         objectstores.client(environment, endpoint, pair, 'client.create_bucket(Bucket="photos")')
         environment.api.delete("CephObjectStore", OTHER, env.NAMESPACE)
