@@ -220,6 +220,25 @@ NFS: Mapping[str, Honoured] = {
 }
 """The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""
 
+NVMEOF_GATEWAY: Mapping[str, Honoured] = dict.fromkeys(
+    (
+        "image",
+        "instances",
+        "group",
+        "configMapRef",
+        "nvmeofConfig",
+        "ports",
+        "hostNetwork",
+        "placement",
+        "annotations",
+        "labels",
+        "resources",
+        "priorityClassName",
+        "livenessProbe",
+    )
+)
+"""The fields of a CephNVMeOFGateway's spec that are served; what is the operator's to say is left to its room."""
+
 _NO_POD = Moot("the operator is the driver, and runs no pod for it")
 
 COSI_DRIVER: Mapping[str, Honoured] = {
