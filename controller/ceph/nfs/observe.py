@@ -15,7 +15,6 @@ from controller.ceph.instances import standing
 from controller.ceph.nfs.objects import NFS, context
 from controller.ceph.nfs.spec import APPLICATION
 from controller.framework.children import snapshot
-from controller.runtime.kube import Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from controller.framework.children import Live
     from controller.framework.deletion import Dependents
     from controller.runtime.apply import Applier
-    from controller.runtime.kube import Pod
+    from controller.runtime.kube import Deployment, Pod
     from informers import Informer
 
 log = structlog.get_logger(__name__)
