@@ -72,7 +72,7 @@ for thread in threads:
 def spec_of(instances: int = 1, **gateway: Any) -> dict[str, Any]:
     """A store whose pools have one copy each on three OSDs."""
     copies = {"size": 2, "requireSafeReplicaSize": False}
-    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4"}}
+    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4", "pg_num_min": "4"}}
     return {
         "metadataPool": pool,
         "dataPool": pool,
