@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
 def spec_of(instances: int = 1, **gateway: Any) -> dict[str, Any]:
     """A store whose pools have two copies each on three OSDs."""
     copies = {"size": 2, "requireSafeReplicaSize": False}
-    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4"}}
+    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4", "pg_num_min": "4"}}
     return {
         "metadataPool": pool,
         "dataPool": pool,

@@ -18,7 +18,7 @@ SYNC_SECONDS = 90
 USER, CLIENT = "multisite", "multisite-client"
 ZONES = {"zone-a": "multisite-store", "zone-b": "zone-b-multisite-store"}
 """The stores of the examples by their zones."""
-POOL = {"failureDomain": "host", "replicated": {"size": 2}, "parameters": {"pg_num": "1"}}
+POOL = {"failureDomain": "host", "replicated": {"size": 2}, "parameters": {"pg_num": "1", "pg_num_min": "1"}}
 
 
 def manifests() -> Iterator[Manifest]:
