@@ -128,6 +128,9 @@ OURS = (
     "status.grace",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
+    # Of 2018; upstream has them no more.
+    "spec.gateway.type",
+    "spec.gateway.allNodes",
 )
 
 
