@@ -166,6 +166,7 @@ OBJECT_STORE: Mapping[str, Honoured] = {
         "additionalVolumeMounts": None,
         "opsLogSidecar": None,
         "disableMultisiteSyncTraffic": None,
+        "type": only("s3"),
     },
     "protocols": None,
     "zone": None,

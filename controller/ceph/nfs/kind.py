@@ -15,8 +15,8 @@ from controller.ceph.nfs.observe import Observer
 from controller.ceph.nfs.status import show
 from controller.ceph.order import FIRST
 from controller.framework import children
-from controller.framework.changes import appeared_or_went, budget_changed, changed, deployment_changed, pod_changed
-from controller.framework.deletion import Dependents
+from controller.framework.changes import budget_changed, changed, deployment_changed, pod_changed
+from controller.framework.deletion import Dependents, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import in_namespace, resource_of
 
@@ -90,9 +90,7 @@ def register(
     controller.watch(caches.services, NFS.request)
     controller.watch(caches.config_maps, NFS.request)
     controller.watch(caches.secrets, NFS.request)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    watch_users(controller, dependents, neighbours)
     manager.add(controller)
 
 

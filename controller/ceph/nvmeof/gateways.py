@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access import users
 from controller.ceph.access.nvmeof import AVAILABLE, UNAVAILABLE, told
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.nvmeof.act import MAX_NAMED, JoinGroup, LeaveGroup, RemoveUser, StopGateway, own_ids
 from controller.ceph.nvmeof.objects import CAPS, GATEWAYS, config_name, daemon_of, keyring_name, labels
 from controller.ceph.nvmeof.spec import (
@@ -27,7 +28,6 @@ from controller.framework import disruption
 from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, SECRET, SERVICE

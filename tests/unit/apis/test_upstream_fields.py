@@ -139,6 +139,9 @@ OURS = (
     "status.namespaces",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
+    # Of 2018; upstream has them no more.
+    "spec.gateway.type",
+    "spec.gateway.allNodes",
 )
 
 
