@@ -99,7 +99,7 @@ class S3:
         bucket = self._gateways.buckets.get(name)
         if bucket is None:
             raise refused("NoSuchBucket")
-        if bucket.owner != self._uid:
+        if bucket.owner not in (self._uid, self._gateways.users[self._uid]["account_id"] or self._uid):
             raise refused("AccessDenied")
         return bucket
 
@@ -138,7 +138,10 @@ class Signed:
             for name, found in self.gateways.users.items()
             if found["account_id"] == user["account_id"] and found is not user
         )
-        members = "".join(f"<member><UserName>{name}</UserName></member>" for name in names)
+        members = "".join(
+            f"<member><UserName>{self.gateways.users[name]['display_name']}</UserName><UserId>{name}</UserId></member>"
+            for name in names
+        )
         text = f'<ListUsersResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">{members}</ListUsersResponse>'
         return Answer(200, text.encode())
 
