@@ -14,7 +14,7 @@ from controller.apis.ceph.served import COSI_DRIVER
 from controller.ceph.access.threads import Threads
 from controller.ceph.cosi.access import Accesses
 from controller.ceph.cosi.bucket import Buckets
-from controller.ceph.cosi.places import SUFFIX, Places
+from controller.ceph.cosi.places import OTHER, SUFFIX, Places
 from controller.ceph.cosi.types import (
     ACCESS_CLASSES,
     ACCESSES,
@@ -32,8 +32,8 @@ from controller.framework.changes import changed
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.plan import Plan, Step
 from controller.framework.status import Words, conditions, fields, stage_of
-from controller.runtime import Request, resource_of
-from controller.runtime.kube import SECRET, Secret
+from controller.runtime import Request, in_namespace, resource_of
+from controller.runtime.kube import DEPLOYMENT, SECRET, Deployment, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,17 +56,24 @@ AGAIN = 30.0
 
 @dataclass(frozen=True, slots=True)
 class DriverSeen:
-    """Whether COSI's types are there."""
+    """Whether COSI's types are there, and another driver of the same name."""
 
     types: bool
+    other: bool = False
 
 
 def analyze(driver: CephCOSIDriver, seen: DriverSeen) -> Plan:
-    """The plan for a driver: there is nothing to do but to wait for COSI."""
-    if seen.types or driver.spec.deployment_strategy == NEVER:
+    """The plan for a driver: there is nothing to do but to wait for COSI, or for another driver to go."""
+    if driver.spec.deployment_strategy == NEVER:
         return Plan()
-    reason, waits_for = "buckets are to be served", f"the types of COSI, {GROUP}/{VERSION}, to be installed"
-    return Plan(steps=(Step(subject="COSI", reason=reason, waits_for=waits_for),), look_again=AGAIN)
+    reason = "buckets are to be served"
+    if not seen.types:
+        waits_for = f"the types of COSI, {GROUP}/{VERSION}, to be installed"
+        return Plan(steps=(Step(subject="COSI", reason=reason, waits_for=waits_for),), look_again=AGAIN)
+    if seen.other:
+        waits_for = f"Deployment {OTHER} to be deleted or scaled to 0: it is the driver of the same name"
+        return Plan(steps=(Step(subject="COSI", reason=reason, waits_for=waits_for),))
+    return Plan()
 
 
 def show(look: Look[CephCOSIDriver], _: DriverSeen, outcome: Outcome) -> CephCOSIDriverStatus:
@@ -94,13 +101,17 @@ def register(manager: Manager, settings: Settings, stores: Stores, *, threads: T
     accesses.add_index(BY_CLAIM, lambda access: (f"{access.metadata.namespace}/{access.spec.bucket_claim_name}",))
     classes = informers.informer(ACCESS_CLASSES, BucketAccessClass, optional=True)
     threads = threads if threads is not None else Threads()
-    places = Places(drivers, users, secrets, stores)
+    others = informers.informer(DEPLOYMENT, Deployment, field_selector=f"metadata.name={OTHER}")
+    places = Places(drivers, users, secrets, stores, others)
 
-    async def seen(_: CephCOSIDriver, __: float) -> DriverSeen:
-        return DriverSeen(all(cache.synced for cache in (claims, buckets, accesses, classes)))
+    async def seen(driver: CephCOSIDriver, _: float) -> DriverSeen:
+        types = all(cache.synced for cache in (claims, buckets, accesses, classes))
+        return DriverSeen(types, places.has_other(driver.metadata.namespace))
 
     driver_loop = ControlLoop(resource=DRIVERS, observe=seen, analyze=analyze, handlers=lambda _, __: {}, show=show)
-    manager.add(controller_of(manager, driver_loop, drivers, workers=1))
+    of_drivers = controller_of(manager, driver_loop, drivers, workers=1)
+    of_drivers.watch(others, in_namespace(drivers), predicate=changed(_replicas))
+    manager.add(of_drivers)
 
     bucket_loop = Buckets(manager.client, places, threads, claims, accesses).loop()
     of_buckets = controller_of(manager, bucket_loop, buckets, workers=settings.workers, name="cosi-bucket")
@@ -112,12 +123,13 @@ def register(manager: Manager, settings: Settings, stores: Stores, *, threads: T
         claim = claims.get(access.metadata.namespace, access.spec.bucket_claim_name)
         return bucket_of(claim) if claim is not None else ()
 
-    def every_bucket(_: CephCOSIDriver) -> Iterable[Request]:
+    def every_bucket(_: object) -> Iterable[Request]:
         return itertools.starmap(Request, buckets.keys())
 
     of_buckets.watch(claims, bucket_of)
     of_buckets.watch(accesses, bucket_used)
     of_buckets.watch(drivers, every_bucket, predicate=changed(_strategy))
+    of_buckets.watch(others, every_bucket, predicate=changed(_replicas))
     manager.add(of_buckets)
 
     access_loop = Accesses(
@@ -150,11 +162,16 @@ def register(manager: Manager, settings: Settings, stores: Stores, *, threads: T
     of_accesses.watch(buckets, users_of_bucket, predicate=changed(_ready))
     of_accesses.watch(classes, every_access)
     of_accesses.watch(drivers, every_access, predicate=changed(_strategy))
+    of_accesses.watch(others, every_access, predicate=changed(_replicas))
     manager.add(of_accesses)
 
 
 def _strategy(driver: CephCOSIDriver) -> str:
     return driver.spec.deployment_strategy
+
+
+def _replicas(other: Deployment) -> tuple[int, int]:
+    return other.spec.replicas, other.status.replicas
 
 
 def _ready(bucket: Bucket) -> tuple[object, ...]:

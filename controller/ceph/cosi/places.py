@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCOSIDriver, CephObjectStoreUser
     from controller.ceph.rgw.stores import Stores
-    from controller.runtime.kube import Secret
+    from controller.runtime.kube import Deployment, Secret
     from informers import Informer
 
 SUFFIX = ".ceph.objectstorage.k8s.io"
+OTHER = "ceph-cosi-driver"
+"""The Deployment by which upstream's operator runs Ceph's own driver and its sidecar."""
 SECRET_NAME, SECRET_NAMESPACE = "objectStoreUserSecretName", "objectStoreUserSecretNamespace"
 """Parameters of a BucketClass: the Secret of a CephObjectStoreUser, who owns the buckets."""
 
@@ -48,19 +50,30 @@ class Places:
         users: The cache of CephObjectStoreUsers.
         secrets: The cache of Secrets.
         stores: Ways to object stores.
+        others: The cache of Deployments that are `OTHER`.
     """
 
     drivers: Informer[CephCOSIDriver]
     users: Informer[CephObjectStoreUser]
     secrets: Informer[Secret]
     stores: Stores
+    others: Informer[Deployment]
 
     def serves(self, driver: str) -> bool:
-        """Whether this operator is the driver of this name: a CephCOSIDriver of that namespace says so."""
+        """Whether this operator is the driver of this name: a CephCOSIDriver of that namespace says so.
+
+        It is not while there is another: two would make users and Secrets for the same BucketAccess, each its own.
+        """
         namespace = driver.lower().removesuffix(SUFFIX)
         if namespace == driver.lower():
             return False
-        return any(found.spec.deployment_strategy != NEVER for found in self.drivers.list(namespace))
+        asked = any(found.spec.deployment_strategy != NEVER for found in self.drivers.list(namespace))
+        return asked and not self.has_other(namespace)
+
+    def has_other(self, namespace: str) -> bool:
+        """Whether upstream's pod of Ceph's own driver is deployed, which is the driver of the same name."""
+        other = self.others.get(namespace, OTHER)
+        return other is not None and (other.spec.replicas > 0 or other.status.replicas > 0)
 
     def find(self, driver: str, parameters: Mapping[str, str]) -> Place:
         """The place of a bucket by its driver and its parameters."""

@@ -22,7 +22,7 @@ from controller.ceph.cosi.types import (
 )
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
-from controller.runtime.kube import EVENT, SECRET
+from controller.runtime.kube import DEPLOYMENT, EVENT, SECRET
 from controller.testkit import ApiServer, new_manager, pause, running, virtual_time
 from tests.unit.ceph.gateways import Gateways
 from tests.unit.ceph.stores import Inline, OneStore, a_secure_store
@@ -272,6 +272,50 @@ async def test_what_another_driver_serves_is_left_alone() -> None:
         assert scene.server.get(BUCKETS, *BUCKET)["metadata"]["finalizers"] == [IN_USE_FINALIZER]
         assert "finalizers" not in scene.server.get(ACCESSES, *ACCESS)["metadata"]
         assert scene.gateways.written == []
+
+
+@virtual_time
+async def test_what_cosis_own_controller_does_is_left_to_it() -> None:
+    scene = Scene()
+    scene.claimed()
+    meta = {"namespace": "app", "name": "unserved"}
+    scene.server.create(CLAIMS, {"metadata": meta, "spec": {"bucketClassName": "c", "protocols": ["s3"]}})
+    async with scene.operator():
+        await until(scene.is_ready)
+        pause(3600)
+        # It makes Buckets, names them in claims, and protects claims; two that did would make two buckets.
+        unserved = scene.server.get(CLAIMS, "app", "unserved")
+        assert ("status" in unserved, unserved["metadata"].get("finalizers")) == (False, None)
+        assert [bucket["metadata"]["name"] for bucket in scene.server.list(BUCKETS)] == [BUCKET[1]]
+        assert scene.status(CLAIMS, CLAIM) == {"bucketName": BUCKET[1], "bucketReady": True}
+
+        # A claim that is deleted stays protected until its Bucket, which it deletes, is gone.
+        scene.server.delete(CLAIMS, *CLAIM)
+        pause(3600)
+        assert scene.server.get(CLAIMS, *CLAIM)["metadata"]["finalizers"] == [CLAIM_FINALIZER]
+        assert scene.gateways.buckets.keys() == {BUCKET[1]}
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: scene.server.find(CLAIMS, *CLAIM) is None)
+        assert scene.gateways.buckets == {}
+
+
+@virtual_time
+async def test_beside_cephs_own_driver_nothing_is_served() -> None:
+    scene = Scene()
+    other = ("rook-ceph", "ceph-cosi-driver")
+    meta = {"namespace": other[0], "name": other[1]}
+    scene.server.create(DEPLOYMENT, {"metadata": meta, "spec": {"replicas": 1}})
+    scene.claimed()
+    scene.granted()
+    async with scene.operator():
+        await until(lambda: scene.status(DRIVERS, ("rook-ceph", "cosi")).get("phase") == "Progressing")
+        assert "Deployment ceph-cosi-driver to be deleted" in str(scene.status(DRIVERS, ("rook-ceph", "cosi")))
+        pause(600)
+        assert scene.gateways.written == []
+        assert "status" not in scene.server.get(BUCKETS, *BUCKET)
+        scene.server.patch(DEPLOYMENT, *other, {"spec": {"replicas": 0}})
+        await until(lambda: scene.is_ready() and scene.is_granted())
+        assert scene.status(DRIVERS, ("rook-ceph", "cosi"))["phase"] == "Ready"
 
 
 @virtual_time
