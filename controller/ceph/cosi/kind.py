@@ -14,7 +14,7 @@ from controller.apis.ceph.served import COSI_DRIVER
 from controller.ceph.access.threads import Threads
 from controller.ceph.cosi.access import Accesses
 from controller.ceph.cosi.bucket import Buckets
-from controller.ceph.cosi.places import OTHER, SUFFIX, Places
+from controller.ceph.cosi.places import OTHER, SUFFIX, Places, namespace_of, secret_of
 from controller.ceph.cosi.types import (
     ACCESS_CLASSES,
     ACCESSES,
@@ -29,6 +29,7 @@ from controller.ceph.cosi.types import (
 )
 from controller.framework import honoured
 from controller.framework.changes import changed
+from controller.framework.deletion import Dependent
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.plan import Plan, Step
 from controller.framework.status import Words, conditions, fields, stage_of
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from controller.framework.plan import Outcome
     from controller.framework.settings import Settings
     from controller.runtime import Manager
+    from informers import Client, InformerFactory
 
 DRIVERS, USERS = resource_of(CEPH_COSI_DRIVER), resource_of(CEPH_OBJECT_STORE_USER)
 WORDS = Words(well="Buckets of COSI are served", leaving="The CephCOSIDriver is being deleted")
@@ -87,6 +89,31 @@ def show(look: Look[CephCOSIDriver], _: DriverSeen, outcome: Outcome) -> CephCOS
     name = "" if words is OFF else f"{driver.metadata.namespace}{SUFFIX}"
     shown = fields(present, look, outcome, stage, (*conditions(stage, words), told))
     return msgspec.structs.replace(present, **shown, driver_name=name)
+
+
+def of_user(informers: InformerFactory) -> Dependent[CephObjectStoreUser]:
+    """Buckets as what uses the user who owns what they stand for."""
+    buckets = informers.informer(BUCKETS, Bucket, optional=True)
+
+    def using(user: CephObjectStoreUser, found: Iterable[Bucket]) -> list[str]:
+        place = (user.metadata.namespace, user.status.info.get("secretName", ""))
+        return [
+            bucket.metadata.name
+            for bucket in found
+            if namespace_of(bucket.spec.driver_name)
+            and place[1]
+            and secret_of(bucket.spec.driver_name, bucket.spec.parameters) == place
+        ]
+
+    def known(user: CephObjectStoreUser) -> list[str]:
+        return using(user, buckets.list(None))
+
+    async def asked(client: Client, user: CephObjectStoreUser) -> list[str]:
+        if not buckets.synced:
+            return []
+        return using(user, [msgspec.convert(found, Bucket) for found in await client.list(BUCKETS, "")])
+
+    return Dependent(kind=BUCKETS.kind, known=known, asked=asked)
 
 
 def register(manager: Manager, settings: Settings, stores: Stores, *, threads: Threads | None = None) -> None:

@@ -34,11 +34,24 @@ class Place:
         way: To its store.
         owner: The user who owns it.
         waits_for: What has to be there first; empty: nothing.
+        gone: Whether the user who owned it is gone, and with it whatever told of the store.
     """
 
     way: Way = field(default_factory=Way)
     owner: str = ""
     waits_for: str = ""
+    gone: bool = False
+
+
+def secret_of(driver: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Namespace and name of the Secret by which a bucket says who owns it; no name: it does not say."""
+    return parameters.get(SECRET_NAMESPACE) or namespace_of(driver), parameters.get(SECRET_NAME, "")
+
+
+def namespace_of(driver: str) -> str:
+    """The namespace that a driver is of; empty: it is another driver."""
+    lower = driver.lower()
+    return lower.removesuffix(SUFFIX) if lower.endswith(SUFFIX) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +77,8 @@ class Places:
 
         It is not while there is another: two would make users and Secrets for the same BucketAccess, each its own.
         """
-        namespace = driver.lower().removesuffix(SUFFIX)
-        if namespace == driver.lower():
+        namespace = namespace_of(driver)
+        if not namespace:
             return False
         asked = any(found.spec.deployment_strategy != NEVER for found in self.drivers.list(namespace))
         return asked and not self.has_other(namespace)
@@ -77,16 +90,18 @@ class Places:
 
     def find(self, driver: str, parameters: Mapping[str, str]) -> Place:
         """The place of a bucket by its driver and its parameters."""
-        name = parameters.get(SECRET_NAME, "")
-        namespace = parameters.get(SECRET_NAMESPACE) or driver.lower().removesuffix(SUFFIX)
+        namespace, name = secret_of(driver, parameters)
         if not name:
             return Place(waits_for=f"a BucketClass with the parameter {SECRET_NAME}")
         secret = self.secrets.get(namespace, name)
         if secret is None:
-            return Place(waits_for=f"Secret {name} of a CephObjectStoreUser in namespace {namespace}")
+            told = f"Secret {name} of a CephObjectStoreUser in namespace {namespace}"
+            # One that is lost is written again by its user; of one that is new, nobody knows yet which it writes.
+            writers = (user.status.info.get("secretName", name) for user in self.users.list(namespace))
+            return Place(waits_for=told, gone=name not in writers)
         owners = [owner.name for owner in secret.metadata.owner_references if owner.kind == "CephObjectStoreUser"]
         user = self.users.get(namespace, owners[0]) if owners else None
         if user is None:
-            return Place(waits_for=f"Secret {namespace}/{name} to be that of a CephObjectStoreUser")
+            return Place(waits_for=f"Secret {namespace}/{name} to be that of a CephObjectStoreUser", gone=bool(owners))
         way = self.stores.reach(user.spec.cluster_namespace or namespace, user.spec.store)
         return Place(way=way, owner=user.metadata.name, waits_for=way.waits_for)

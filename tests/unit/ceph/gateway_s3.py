@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from controller.ceph.rgw.signed import Answer, UnreachableError
 
@@ -27,6 +27,8 @@ class S3:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**given: Any) -> Any:
+            if self._gateways.down:
+                raise EndpointConnectionError(endpoint_url="http://store")
             if not self._uid:
                 raise refused("InvalidAccessKeyId")
             if name.startswith(("create", "put", "delete", "abort")):

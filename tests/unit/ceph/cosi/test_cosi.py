@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller import testkit
-from controller.ceph.cosi.kind import DRIVERS, USERS, register
+from controller.apis.ceph import CephObjectStoreUser
+from controller.ceph.cosi.kind import DRIVERS, USERS, of_user, register
 from controller.ceph.cosi.types import (
     ACCESS_CLASSES,
     ACCESS_FINALIZER,
@@ -258,6 +259,42 @@ async def test_a_store_that_is_gone_keeps_nothing() -> None:
         assert scene.server.find(SECRET, "app", "creds") is None
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
+
+
+@virtual_time
+async def test_a_bucket_whose_user_is_gone_keeps_nothing_and_one_whose_secret_is_lost_waits() -> None:
+    scene = Scene()
+    scene.claimed()
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.delete(SECRET, "rook-ceph", PARAMETERS["objectStoreUserSecretName"])
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: "Secret rook-ceph-object-user-store-cosi of a CephObjectStoreUser" in scene.told())
+        pause(3600)
+        assert scene.server.find(BUCKETS, *BUCKET) is not None
+        scene.server.delete(USERS, "rook-ceph", "cosi")
+        await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
+        assert scene.gateways.buckets.keys() == {BUCKET[1]}
+
+
+@virtual_time
+async def test_a_user_is_used_by_the_buckets_that_name_its_secret() -> None:
+    scene = Scene()
+    scene.claimed()
+    manager = new_manager(scene.server, program=PROGRAM)
+    users = manager.informers.informer(USERS, CephObjectStoreUser)
+    dependent = of_user(manager.informers)
+    info = {"info": {"secretName": PARAMETERS["objectStoreUserSecretName"]}}
+    for name, status in (("cosi", info), ("other", {"info": {"secretName": "another"}}), ("new", {})):
+        scene.server.put(
+            USERS, {"metadata": {"namespace": "rook-ceph", "name": name}, "spec": {"store": "store"}, "status": status}
+        )
+    async with running(manager):
+        await until(lambda: len(users.list("rook-ceph")) == 3 and dependent.known(users.list("rook-ceph")[0]) != [])
+        for name, using in (("cosi", [BUCKET[1]]), ("other", []), ("new", [])):
+            found = users.get("rook-ceph", name)
+            assert found is not None
+            assert list(dependent.known(found)) == list(await dependent.asked(manager.client, found)) == using
 
 
 @virtual_time
