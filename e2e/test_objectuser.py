@@ -11,6 +11,8 @@ from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 from e2e.s3 import STATUS
 
+pytestmark = pytest.mark.meanwhile
+
 STORE = "e2e-users"
 CLIENT, LISTENER = "s3-user", "listener"
 CLASS = "e2e-notified"

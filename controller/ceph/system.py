@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import anyio
 
 from controller.apis.ceph import (
+    CEPH_BUCKET_NOTIFICATION,
+    CEPH_BUCKET_TOPIC,
     CEPH_CLUSTER,
     CEPH_OBJECT_STORE,
+    CEPH_OBJECT_STORE_USER,
     CephBlockPoolRadosNamespace,
     CephCluster,
     CephObjectStore,
     CephObjectZone,
     CephObjectZoneGroup,
 )
+from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER
+from controller.ceph import pods
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
@@ -74,6 +79,20 @@ CSI_DRIVERS: Mapping[str, Capabilities] = {
     NFS_SUFFIX: exports.CAPABILITIES,
 }
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
+
+HOMES = (
+    CEPH_CLUSTER,
+    CEPH_V1BETA1_CLUSTER,
+    CEPH_OBJECT_STORE_USER,
+    CEPH_BUCKET_TOPIC,
+    CEPH_BUCKET_NOTIFICATION,
+)
+"""The kinds of which one object makes its namespace one to be served, where all are: clusters, and what may be in
+another namespace than its cluster.
+"""
+
+ACCOUNTS = tuple(dict.fromkeys((pods.ACCOUNT, *pods.ACCOUNTS.values())))
+"""The ServiceAccounts that pods of clusters run under, in the cluster's namespace."""
 
 
 def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.nfs.act import MAX_NAMED, JoinGrace, LeaveGrace, RemoveUser, StopServer
 from controller.ceph.nfs.objects import (
     APP,
@@ -31,7 +32,6 @@ from controller.framework import disruption
 from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, SECRET, SERVICE
