@@ -17,7 +17,9 @@ from controller.ceph.cosi.bucket import Buckets
 from controller.ceph.cosi.places import OTHER, SUFFIX, Places, namespace_of, secret_of
 from controller.ceph.cosi.types import (
     ACCESS_CLASSES,
+    ACCESS_FINALIZER,
     ACCESSES,
+    BUCKET_FINALIZER,
     BUCKETS,
     CLAIMS,
     GROUP,
@@ -30,9 +32,10 @@ from controller.ceph.cosi.types import (
 from controller.framework import honoured
 from controller.framework.changes import changed
 from controller.framework.deletion import Dependent
-from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.kind import ControlLoop, LetGo, controller_of
 from controller.framework.plan import Plan, Step
 from controller.framework.status import Words, conditions, fields, stage_of
+from controller.framework.text import some
 from controller.runtime import Request, in_namespace, resource_of
 from controller.runtime.kube import DEPLOYMENT, SECRET, Deployment, Secret
 
@@ -53,19 +56,37 @@ OFF = Words(well="Buckets of COSI are not served, as deploymentStrategy is Never
 BY_CLAIM = "claim"
 """The index of BucketAccesses by claim."""
 AGAIN = 30.0
-"""Seconds after which to look whether COSI's types are there."""
+"""Seconds after which to look whether COSI's types are there, or what is served is gone."""
+FINALIZER = "cephcosidriver.ceph.rook.io"
+MAX_NAMED = 10
+"""Objects that are named."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriverSeen:
-    """Whether COSI's types are there, and another driver of the same name."""
+    """What there is of a driver.
+
+    Attributes:
+        types: Whether COSI's types are there.
+        other: Whether there is another driver of the same name.
+        users: The objects that nobody would serve without it, in words; known only while it is being deleted.
+    """
 
     types: bool
     other: bool = False
+    users: tuple[str, ...] = ()
 
 
 def analyze(driver: CephCOSIDriver, seen: DriverSeen) -> Plan:
-    """The plan for a driver: there is nothing to do but to wait for COSI, or for another driver to go."""
+    """The plan for a driver: there is nothing to do but to wait for COSI, for another driver to go, or for users."""
+    if driver.metadata.deletion_timestamp is not None:
+        reason = WORDS.leaving
+        if seen.users:
+            off = driver.spec.deployment_strategy == NEVER
+            serve = ", for which deploymentStrategy has to be Auto" if off else ""
+            waits_for = f"what it serves to be deleted{serve}: {some(seen.users, MAX_NAMED)}"
+            return Plan(steps=(Step(subject="COSI", reason=reason, waits_for=waits_for),), look_again=AGAIN)
+        return Plan(steps=(Step(subject="COSI", reason=reason, action=LetGo()),))
     if driver.spec.deployment_strategy == NEVER:
         return Plan()
     reason = "buckets are to be served"
@@ -78,7 +99,7 @@ def analyze(driver: CephCOSIDriver, seen: DriverSeen) -> Plan:
     return Plan()
 
 
-def show(look: Look[CephCOSIDriver], _: DriverSeen, outcome: Outcome) -> CephCOSIDriverStatus:
+def show(look: Look[CephCOSIDriver], seen: DriverSeen, outcome: Outcome) -> CephCOSIDriverStatus:
     """See `controller.framework.kind.ControlLoop`."""
     driver, present = look.obj, look.obj.status
     words = OFF if driver.spec.deployment_strategy == NEVER else WORDS
@@ -87,7 +108,8 @@ def show(look: Look[CephCOSIDriver], _: DriverSeen, outcome: Outcome) -> CephCOS
         honoured.unhonoured(look.spec, COSI_DRIVER, CephCOSIDriverSpec), (), driver.metadata.generation
     )
     name = "" if words is OFF else f"{driver.metadata.namespace}{SUFFIX}"
-    shown = fields(present, look, outcome, stage, (*conditions(stage, words), told))
+    held = f"to be deleted first: {some(seen.users, MAX_NAMED)}" if seen.users else ""
+    shown = fields(present, look, outcome, stage, (*conditions(stage, words, blocked=held), told))
     return msgspec.structs.replace(present, **shown, driver_name=name)
 
 
@@ -133,9 +155,31 @@ def register(manager: Manager, settings: Settings, stores: Stores, *, threads: T
 
     async def seen(driver: CephCOSIDriver, _: float) -> DriverSeen:
         types = all(cache.synced for cache in (claims, buckets, accesses, classes))
-        return DriverSeen(types, places.has_other(driver.metadata.namespace))
+        other = places.has_other(driver.metadata.namespace)
+        return DriverSeen(types, other, () if other else using(driver))
 
-    driver_loop = ControlLoop(resource=DRIVERS, observe=seen, analyze=analyze, handlers=lambda _, __: {}, show=show)
+    def using(driver: CephCOSIDriver) -> tuple[str, ...]:
+        meta = driver.metadata
+        stays = [found for found in drivers.list(meta.namespace) if found.metadata.deletion_timestamp is None]
+        if meta.deletion_timestamp is None or any(found.spec.deployment_strategy != NEVER for found in stays):
+            return ()
+        of_class = {found.metadata.name: namespace_of(found.driver_name) for found in classes.list(None)}
+        held = [
+            f"Bucket {found.metadata.name}"
+            for found in buckets.list(None)
+            if namespace_of(found.spec.driver_name) == meta.namespace and BUCKET_FINALIZER in found.metadata.finalizers
+        ]
+        given = [
+            f"BucketAccess {found.metadata.namespace}/{found.metadata.name}"
+            for found in accesses.list(None)
+            if of_class.get(found.spec.bucket_access_class_name) == meta.namespace
+            and ACCESS_FINALIZER in found.metadata.finalizers
+        ]
+        return (*sorted(held), *sorted(given))
+
+    driver_loop = ControlLoop(
+        resource=DRIVERS, finalizer=FINALIZER, observe=seen, analyze=analyze, handlers=lambda _, __: {}, show=show
+    )
     of_drivers = controller_of(manager, driver_loop, drivers, workers=1)
     of_drivers.watch(others, in_namespace(drivers), predicate=changed(_replicas))
     manager.add(of_drivers)

@@ -370,6 +370,53 @@ async def test_a_driver_that_is_never_deployed_serves_nothing_until_it_is() -> N
 
 
 @virtual_time
+async def test_a_driver_stays_and_serves_on_until_nothing_is_left_that_it_serves() -> None:
+    scene = Scene()
+    driver = ("rook-ceph", "cosi")
+    scene.claimed()
+    scene.granted()
+
+    def blocked() -> str:
+        found = scene.status(DRIVERS, driver).get("conditions", [])
+        return next((c["message"] for c in found if c["type"] == "DeletionIsBlocked" and c["status"] == "True"), "")
+
+    async with scene.operator():
+        await until(lambda: scene.is_ready() and scene.is_granted())
+        scene.server.delete(DRIVERS, *driver)
+        await until(lambda: blocked() == "to be deleted first: Bucket bucket-1, BucketAccess app/viewer")
+        scene.server.delete(ACCESSES, *ACCESS)
+        await until(lambda: scene.server.find(ACCESSES, *ACCESS) is None)
+        await until(lambda: blocked() == "to be deleted first: Bucket bucket-1")
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: scene.server.find(DRIVERS, *driver) is None)
+        assert scene.gateways.buckets == {}
+
+
+@virtual_time
+async def test_one_driver_of_several_goes_at_once() -> None:
+    scene = Scene()
+    scene.claimed()
+    scene.server.create(DRIVERS, {"metadata": {"namespace": "rook-ceph", "name": "second"}, "spec": {}})
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.delete(DRIVERS, "rook-ceph", "second")
+        await until(lambda: scene.server.find(DRIVERS, "rook-ceph", "second") is None)
+        assert scene.is_ready()
+
+
+@virtual_time
+async def test_a_driver_that_is_off_says_what_is_to_be_done_before_it_goes() -> None:
+    scene = Scene()
+    scene.claimed()
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.patch(DRIVERS, "rook-ceph", "cosi", {"spec": {"deploymentStrategy": "Never"}})
+        scene.server.delete(DRIVERS, "rook-ceph", "cosi")
+        words = "for which deploymentStrategy has to be Auto: Bucket bucket-1"
+        await until(lambda: words in str(scene.status(DRIVERS, ("rook-ceph", "cosi"))))
+
+
+@virtual_time
 async def test_without_the_types_of_cosi_the_driver_says_so() -> None:
     scene = Scene(types=False)
     async with scene.operator():
