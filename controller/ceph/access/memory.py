@@ -50,6 +50,8 @@ QUESTIONS = frozenset(
         "osd blocklist ls",
         "mgr metadata",
         "service dump",
+        "nvme-gw show",
+        "nvme-gw listeners",
     }
 )
 """Commands that change nothing either, and are asked each time. Every other command counts as a write."""

@@ -24,7 +24,8 @@ from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import EVENT, SECRET
 from controller.testkit import ApiServer, new_manager, pause, running, virtual_time
-from tests.unit.ceph.buckets import ENDPOINT, Gateway, GatewayStores, Inline
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import Inline, OneStore, a_secure_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,8 +45,8 @@ class Scene:
     """An operator with a CephCOSIDriver, a CephObjectStoreUser, and what COSI's controller makes of a claim."""
 
     def __init__(self, *, strategy: str = "Auto", types: bool = True) -> None:
-        self.gateway = Gateway()
-        self.stores = GatewayStores(self.gateway)
+        self.gateways = Gateways()
+        self.stores = OneStore(self.gateways, a_secure_store())
         self.server = ApiServer(namespaces=("rook-ceph", "app", "default"))
         cosi = (CLAIMS, BUCKETS, ACCESSES, ACCESS_CLASSES) if types else ()
         for resource in (DRIVERS, USERS, *cosi):
@@ -53,7 +54,7 @@ class Scene:
         meta = {"namespace": "rook-ceph", "name": "cosi"}
         self.server.create(DRIVERS, {"metadata": meta, "spec": {"deploymentStrategy": strategy, "image": "i"}})
         self.server.create(USERS, {"metadata": meta, "spec": {"store": "store"}})
-        self.gateway.add_user("cosi")
+        self.gateways.add_user("cosi")
         uid = self.server.get(USERS, "rook-ceph", "cosi")["metadata"]["uid"]
         owner = {"apiVersion": "ceph.rook.io/v1", "kind": "CephObjectStoreUser", "name": "cosi", "uid": uid}
         secret = {"namespace": "rook-ceph", "name": PARAMETERS["objectStoreUserSecretName"], "ownerReferences": [owner]}
@@ -126,37 +127,42 @@ async def test_a_bucket_and_an_access_to_it() -> None:
     scene.granted()
     async with scene.operator():
         await until(lambda: scene.is_ready() and scene.is_granted())
-        held = scene.gateway.buckets["bucket-1"]
+        held = scene.gateways.buckets["bucket-1"]
         assert held.owner == "cosi"
         assert f"arn:aws:iam:::user/{scene.user}" in held.policy
-        assert scene.gateway.users[scene.user].max_buckets == -1
-        access, secret = scene.gateway.key_of(scene.user)
+        assert scene.gateways.users[scene.user]["max_buckets"] == -1
+        access, secret = scene.gateways.key_of(scene.user)
         assert scene.info()["spec"] == {
             "bucketName": "bucket-1",
             "authenticationType": "KEY",
-            "secretS3": {"endpoint": ENDPOINT, "region": "", "accessKeyID": access, "accessSecretKey": secret},
+            "secretS3": {
+                "endpoint": "https://rook-ceph-rgw-store.rook-ceph.svc:443",
+                "region": "",
+                "accessKeyID": access,
+                "accessSecretKey": secret,
+            },
             "secretAzure": None,
             "protocols": ["s3"],
         }
         assert BUCKET_FINALIZER in scene.server.get(BUCKETS, *BUCKET)["metadata"]["finalizers"]
         assert ACCESS_FINALIZER in scene.server.get(ACCESSES, *ACCESS)["metadata"]["finalizers"]
 
-        before = list(scene.gateway.writes)
+        before = list(scene.gateways.written)
         pause(3600)
         scene.server.delete(SECRET, "app", "creds")
         await until(scene.info)
-        assert scene.gateway.writes == before
+        assert scene.gateways.written == before
 
         user = scene.user
         scene.server.delete(ACCESSES, *ACCESS)
         await until(lambda: scene.server.find(ACCESSES, *ACCESS) is None)
-        assert user not in scene.gateway.users
+        assert user not in scene.gateways.users
         assert held.policy == ""
         assert scene.server.find(SECRET, "app", "creds") is None
 
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
-        assert scene.gateway.buckets == {}
+        assert scene.gateways.buckets == {}
         assert scene.server.get(CLAIMS, *CLAIM)["metadata"].get("finalizers", []) == []
 
 
@@ -166,13 +172,13 @@ async def test_a_bucket_with_objects_stays_until_it_is_empty_or_there_is_consent
     scene.claimed()
     async with scene.operator():
         await until(scene.is_ready)
-        scene.gateway.buckets["bucket-1"].objects["k"] = b""
+        scene.gateways.buckets["bucket-1"].objects["k"] = b""
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: "its 1 objects to be deleted, or for annotation rook.io/force-deletion" in scene.told())
-        assert scene.gateway.buckets["bucket-1"].objects
+        assert scene.gateways.buckets["bucket-1"].objects
         scene.server.patch(BUCKETS, *BUCKET, {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}})
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
-        assert scene.gateway.buckets == {}
+        assert scene.gateways.buckets == {}
 
 
 @virtual_time
@@ -198,33 +204,33 @@ async def test_a_bucket_that_is_retained_stays() -> None:
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
         assert scene.server.get(CLAIMS, *CLAIM)["metadata"].get("finalizers", []) == []
-        assert "bucket-1" in scene.gateway.buckets
+        assert "bucket-1" in scene.gateways.buckets
 
 
 @virtual_time
 async def test_a_bucket_that_existed_stays() -> None:
     scene = Scene()
-    scene.gateway.add_user("alice")
-    scene.gateway.add_bucket("old", "alice")
+    scene.gateways.add_user("alice")
+    scene.gateways.add_bucket("old", "alice")
     scene.claimed(existingBucketID="old")
     async with scene.operator():
         await until(scene.is_ready)
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
-        assert list(scene.gateway.buckets) == ["old"]
+        assert list(scene.gateways.buckets) == ["old"]
 
 
 @virtual_time
 async def test_a_bucket_of_somebody_else_is_not_taken_and_not_removed() -> None:
     scene = Scene()
-    scene.gateway.add_bucket("bucket-1", "alice")
+    scene.gateways.add_bucket("bucket-1", "alice")
     scene.claimed()
     async with scene.operator():
         await until(lambda: "it is of user alice, and not of cosi" in scene.told())
         assert not scene.is_ready()
         scene.server.delete(BUCKETS, *BUCKET)
         await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
-        assert scene.gateway.buckets["bucket-1"].owner == "alice"
+        assert scene.gateways.buckets["bucket-1"].owner == "alice"
 
 
 @virtual_time
@@ -236,7 +242,7 @@ async def test_what_is_missing_is_told_in_events() -> None:
     async with scene.operator():
         await until(lambda: "Secret rook-ceph-object-user-store-cosi of a CephObjectStoreUser" in scene.told())
         await until(lambda: "a BucketAccessClass with authenticationType KEY: IAM is not served" in scene.told())
-        assert scene.gateway.writes == []
+        assert scene.gateways.written == []
 
 
 @virtual_time
@@ -246,7 +252,7 @@ async def test_a_store_that_is_gone_keeps_nothing() -> None:
     scene.granted()
     async with scene.operator():
         await until(scene.is_granted)
-        scene.stores.names.clear()
+        scene.stores.store = None
         scene.server.delete(ACCESSES, *ACCESS)
         await until(lambda: scene.server.find(ACCESSES, *ACCESS) is None)
         assert scene.server.find(SECRET, "app", "creds") is None
@@ -265,7 +271,7 @@ async def test_what_another_driver_serves_is_left_alone() -> None:
         assert "status" not in scene.server.get(BUCKETS, *BUCKET)
         assert scene.server.get(BUCKETS, *BUCKET)["metadata"]["finalizers"] == [IN_USE_FINALIZER]
         assert "finalizers" not in scene.server.get(ACCESSES, *ACCESS)["metadata"]
-        assert scene.gateway.writes == []
+        assert scene.gateways.written == []
 
 
 @virtual_time

@@ -36,7 +36,8 @@ from controller.framework.plan import APPLY, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, a_store
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import OneStore, a_store
 
 if TYPE_CHECKING:
     from informers import JsonObject
@@ -224,12 +225,12 @@ async def test_an_account_from_its_making_to_its_removal() -> None:
         server.delete(ACCOUNTS, *key)
         await until(lambda: "CephObjectStoreUser ann" in str(status()["plan"]))
         server.delete(USERS, *ann)
-        gateways.owners = {"data": identity}
+        gateways.add_bucket("data", identity)
         await until(lambda: "bucket data" in str(status()["plan"]))
         gateways.users["by-hand"] = {**gateways.users[uid], "type": "rgw", "keys": []}
         await until(lambda: "user by-hand" in str(status()["plan"]))
         del gateways.users["by-hand"]
-        gateways.owners = {}
+        gateways.buckets.clear()
         await until(lambda: server.find(ACCOUNTS, *key) is None)
         assert (gateways.accounts, gateways.users) == ({}, {})
 

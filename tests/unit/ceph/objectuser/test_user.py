@@ -42,7 +42,8 @@ from controller.framework.plan import APPLY, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, a_store
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import OneStore, a_store
 
 if TYPE_CHECKING:
     from informers import Client, JsonObject
@@ -359,7 +360,8 @@ class TestGateways:
         assert (await observe(gateways, a_user(), moved, KNOWN)).secret is SecretState.OUTDATED
         foreign = a_secret(key_data(made, PLACE), owned=False)
         assert (await observe(gateways, a_user(), foreign, KNOWN)).secret is SecretState.ANOTHERS
-        gateways.owners = {"b": "app", "a": "app", "c": "other"}
+        for name, owner in (("b", "app"), ("a", "app"), ("c", "other")):
+            gateways.add_bucket(name, owner)
         assert (await observe(gateways, a_user(deleting=True), secret, KNOWN)).buckets == ("a", "b")
 
     async def test_nothing_that_is_shown_has_a_key(self) -> None:
@@ -410,10 +412,10 @@ class TestGateways:
         gateways = Gateways()
         acts = self.acts(gateways, a_user(deleting=True), deleting=True)
         await acts[CreateUser](CreateUser("app"))
-        gateways.owners = {"late": "app"}
+        gateways.add_bucket("late", "app")
         with pytest.raises(NoConsentError, match="owns buckets by now: late"):
             await acts[RemoveUser](RemoveUser("app"))
-        gateways.owners = {}
+        gateways.buckets.clear()
         with pytest.raises(NoConsentError, match="is not being deleted"):
             await self.acts(gateways, a_user(deleting=True))[RemoveUser](RemoveUser("app"))
         await acts[RemoveUser](RemoveUser("app"))
@@ -534,11 +536,11 @@ async def test_a_user_from_its_making_to_its_removal() -> None:
         assert sorted(dependent.known(store)) == ["app", "tenant/theirs"]
 
         # One that owns buckets stays until they are gone.
-        gateways.owners = {"data": "app"}
+        gateways.add_bucket("data", "app")
         server.delete(USERS, *key)
         await until(lambda: "bucket data" in str(status().get("plan")))
         assert "app" in gateways.users
-        gateways.owners = {}
+        gateways.buckets.clear()
         await until(lambda: server.find(USERS, *key) is None)
         assert "app" not in gateways.users
 
