@@ -151,7 +151,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     cephfs.register(manager, settings, connections, volumes)
     exports.register(manager, settings, connections, volumes)
     home = settings.operator_namespace
-    drivers = tuple(csi.Drivers(suffix, clusters, csi.served(clusters), home) for suffix in (RBD_SUFFIX, CEPHFS_SUFFIX))
+    namespaces_served = csi.served(clusters, settings)
+    drivers = tuple(csi.Drivers(suffix, clusters, namespaces_served, home) for suffix in (RBD_SUFFIX, CEPHFS_SUFFIX))
 
     async def serve_fences() -> None:
         await networkfence.serve(

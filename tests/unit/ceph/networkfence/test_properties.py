@@ -187,7 +187,7 @@ async def test_the_blocklist_ends_as_is_wanted(steps: list[Any]) -> None:
             case "settle":
                 await world.settle()
             case "another adds":
-                world.ceph.add(*args, "another")
+                world.ceph.add(args[0], args[1], "another")
                 others[args[0]] = world.ceph.ranges[args[0]]
             case "another removes":
                 world.ceph.remove(*args)
