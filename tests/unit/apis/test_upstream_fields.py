@@ -19,6 +19,7 @@ from controller.apis.ceph import (
     CephFilesystem,
     CephFilesystemSubVolumeGroup,
     CephNFS,
+    CephNVMeOFGateway,
     CephObjectRealm,
     CephObjectStore,
     CephObjectStoreAccount,
@@ -44,6 +45,7 @@ TYPES = {
     "CephObjectStoreAccount": CephObjectStoreAccount,
     "CephObjectStoreUser": CephObjectStoreUser,
     "CephNFS": CephNFS,
+    "CephNVMeOFGateway": CephNVMeOFGateway,
     "CephObjectStore": CephObjectStore,
     "CephObjectZone": CephObjectZone,
     "CephObjectZoneGroup": CephObjectZoneGroup,
@@ -76,6 +78,7 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.startupProbe.*.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.metadataServer.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.server.livenessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     # And whole Kubernetes types here.
     "spec.security.kerberos.configFiles.volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
@@ -86,6 +89,8 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.healthCheck.readinessProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.healthCheck.startupProbe.probe": {"x-kubernetes-preserve-unknown-fields": True},
     # And whole resources and a whole Kubernetes volume here.
+    "spec.placement": {"x-kubernetes-preserve-unknown-fields": True},
+    "spec.resources": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
 }
@@ -108,6 +113,9 @@ OURS = (
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
     "spec.server.resources.",
+    "spec.resources.limits",
+    "spec.resources.requests",
+    "spec.resources.claims",
     "spec.security.sssd.sidecar.resources.",
     "spec.gateway.resources.",
     "spec.gateway.opsLogSidecar.resources.",
@@ -126,6 +134,9 @@ OURS = (
     "status.dataSync",
     "status.endpoints",
     "status.grace",
+    "status.gateways",
+    "status.subsystems",
+    "status.namespaces",
     "status.conditions[].observedGeneration",
     "spec.cephConfigFromSecret.*.*.",
     # Of 2018; upstream has them no more.
