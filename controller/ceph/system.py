@@ -135,7 +135,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     realm.register(manager, settings, connections, grounds, dependents=(zonegroup.of_realm(informers),))
     zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
     zone.register(manager, settings, connections, grounds, Gateways(stores))
-    objectuser.register(manager, settings, stores)
+    objectuser.register(manager, settings, stores, dependents=(cosi.of_user(informers),))
     topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
     notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))

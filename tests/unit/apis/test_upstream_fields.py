@@ -16,7 +16,9 @@ from controller.apis.ceph import (
     CephBucketTopic,
     CephClient,
     CephCluster,
+    CephCOSIDriver,
     CephFilesystem,
+    CephFilesystemMirror,
     CephFilesystemSubVolumeGroup,
     CephNFS,
     CephNVMeOFGateway,
@@ -26,7 +28,9 @@ from controller.apis.ceph import (
     CephObjectStoreUser,
     CephObjectZone,
     CephObjectZoneGroup,
+    CephRBDMirror,
 )
+from controller.apis.objectbucket import ObjectBucket, ObjectBucketClaim
 from controller.apis.schema import schema_of
 
 FACTS: dict[str, list[dict[str, Any]]] = json.loads(
@@ -49,6 +53,11 @@ TYPES = {
     "CephObjectStore": CephObjectStore,
     "CephObjectZone": CephObjectZone,
     "CephObjectZoneGroup": CephObjectZoneGroup,
+    "CephCOSIDriver": CephCOSIDriver,
+    "CephFilesystemMirror": CephFilesystemMirror,
+    "CephRBDMirror": CephRBDMirror,
+    "ObjectBucket": ObjectBucket,
+    "ObjectBucketClaim": ObjectBucketClaim,
 }
 
 CONSTRAINTS = (
@@ -93,7 +102,16 @@ STRICTER: dict[str, dict[str, Any]] = {
     "spec.resources": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.gateway.opsLogSidecar.resources": {"x-kubernetes-preserve-unknown-fields": True},
     "spec.gateway.additionalVolumeMounts[].volumeSource": {"x-kubernetes-preserve-unknown-fields": True},
+    "CephCOSIDriver spec.placement": {"x-kubernetes-preserve-unknown-fields": True},
+    "CephCOSIDriver spec.resources": {"x-kubernetes-preserve-unknown-fields": True},
+    **{
+        f"CephFilesystemMirror {path}": {"x-kubernetes-preserve-unknown-fields": True}
+        for path in ("spec.placement", "spec.resources", "spec.annotations", "spec.labels", "status")
+    },
+    # Upstream's code reads no other values.
+    "ObjectBucket spec.additionalState": {"type": "map<string,string>"},
 }
+"""By path, or by kind and path."""
 
 MORE_RULES = {
     "spec": [
@@ -109,6 +127,9 @@ MORE_RULES = {
 OURS = (
     # Spelled out, so that the API server refuses what is no quantity.
     "spec.resources.*.",
+    "spec.resources.limits",
+    "spec.resources.requests",
+    "spec.claimRef.",
     "spec.storage.nodes[].resources.",
     "spec.storage.storageClassDeviceSets[].resources.",
     "spec.metadataServer.resources.",
@@ -189,7 +210,9 @@ def ours(kind: str) -> dict[str, dict[str, Any]]:
 
 def test_has_every_upstream_field_with_its_type_and_constraints(kind: str, ours: dict[str, dict[str, Any]]) -> None:
     wanted = {
-        path: {key: value for key, value in fact.items() if key != "path"} | STRICTER.get(path, {})
+        path: {key: value for key, value in fact.items() if key != "path"}
+        | STRICTER.get(path, {})
+        | STRICTER.get(f"{kind} {path}", {})
         for fact in FACTS[kind]
         for path in [fact["path"]]
     }
@@ -206,7 +229,8 @@ def test_has_every_upstream_field_with_its_type_and_constraints(kind: str, ours:
 def test_has_no_other_fields_than_upstreams_and_the_named_ones(kind: str, ours: dict[str, dict[str, Any]]) -> None:
     listed = {fact["path"] for fact in FACTS[kind]}
     # Every kind of ours has both; some of upstream's lack one.
-    more = tuple(path for path in ("status.conditions", "status.observedGeneration") if path not in listed)
+    own = ("status.conditions", "status.observedGeneration", "status.phase")
+    more = tuple(path for path in own if path not in listed) if "status" in listed else ("status",)
 
     assert [path for path in ours if path not in listed and not path.startswith((*OURS, *more))] == []
 
