@@ -23,7 +23,7 @@ CHART_BEFORE = "charts/rook"
 
 @pytest.fixture
 def before(environment: Environment) -> Iterator[Environment]:
-    """The release before runs: its chart, operator, agents and mounters. Afterwards it is this one again, as all scenarios have it."""
+    """The release before runs: its chart, operator, agents and mounters. After it, it is this one again, as for all."""
     if not previous.has_history():
         pytest.skip(f"{previous.CHECKOUT} has no history, and so no release before this one to upgrade from")
     built = images.ensure("operator-previous", "agent-previous")

@@ -26,6 +26,7 @@ from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.bucketclaim import kind as bucketclaim
 from controller.ceph.cephfs import backend as cephfs
+from controller.ceph.cephfs.sessions import of_all
 from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
@@ -41,9 +42,12 @@ from controller.ceph.multisite.gateways import Gateways
 from controller.ceph.multisite.ground import Caches as MultisiteCaches
 from controller.ceph.multisite.ground import Grounds
 from controller.ceph.multisite.zones import KnownZones
+from controller.ceph.networkfence import kind as networkfence
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.notification import kind as notification
+from controller.ceph.nvmeof import dependents as nvmeof_dependents
+from controller.ceph.nvmeof import kind as nvmeof
 from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
@@ -51,6 +55,7 @@ from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
+from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.realm import kind as realm
@@ -106,7 +111,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
     of_objects = (objectstore, realm, zonegroup, zone)
     mirrors = (rbdmirror, fsmirror)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *mirrors, *of_objects)
+    services = (nfs_dependents, nvmeof_dependents)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, *services, *mirrors, *of_objects)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -115,7 +121,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     )
     cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
-    of_pool = (radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers))
+    of_pool = (radosnamespace.of_pool(informers), *(service.of_pool(informers) for service in services))
     pool.register(manager, settings, connections, dependents=of_pool)
     radosnamespace.register(manager, settings, connections, namespaces, found)
     users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
@@ -132,17 +138,34 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     realm.register(manager, settings, connections, grounds, dependents=(zonegroup.of_realm(informers),))
     zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
     zone.register(manager, settings, connections, grounds, Gateways(stores))
-    objectuser.register(manager, settings, stores)
+    objectuser.register(manager, settings, stores, dependents=(cosi.of_user(informers),))
     topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
     notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
     cosi.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
+    nvmeof.register(manager, settings, connections)
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)
     exports.register(manager, settings, connections, volumes)
+    home = settings.operator_namespace
+    namespaces_served = csi.served(clusters, settings)
+    drivers = tuple(csi.Drivers(suffix, clusters, namespaces_served, home) for suffix in (RBD_SUFFIX, CEPHFS_SUFFIX))
+
+    async def serve_fences() -> None:
+        await networkfence.serve(
+            manager,
+            connections,
+            home,
+            serves=lambda driver: any(found.serves(driver) for found in drivers),
+            namespace_of=Places(clusters, namespaces).namespace_of,
+            has_cluster=lambda namespace: drivers[0].has(namespace) and bool(clusters.keys(namespace)),
+            sessions=of_all,
+        )
+
+    manager.add_runnable(serve_fences)
 
     async def close_connections() -> None:
         try:

@@ -87,6 +87,18 @@ def of_named[T: HasMetadata](
     return Dependent(kind=objects.resource.kind, known=known, asked=asked, objects=objects)
 
 
+def where[T](dependent: Dependent[T], holds: Callable[[T], bool]) -> Dependent[T]:
+    """A kind whose objects use those of another one only where something holds of these."""
+
+    async def asked(client: Client, obj: T) -> Iterable[str]:
+        return await dependent.asked(client, obj) if holds(obj) else ()
+
+    def known(obj: T) -> Iterable[str]:
+        return dependent.known(obj) if holds(obj) else ()
+
+    return Dependent(kind=dependent.kind, known=known, asked=asked, objects=dependent.objects)
+
+
 @dataclass(frozen=True, slots=True)
 class Dependents[T: HasMetadata]:
     """The kinds whose objects use those of a kind. Users are named in words, such as "CephBlockPool p"."""

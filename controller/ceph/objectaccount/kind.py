@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreAccount
+from controller.ceph.access.threads import Threads
 from controller.ceph.objectaccount.act import ACCOUNTS, handlers
 from controller.ceph.objectaccount.analyze import analyze
 from controller.ceph.objectaccount.observe import Observer
 from controller.ceph.objectaccount.status import show
 from controller.ceph.rgw.stores import reached_otherwise
+from controller.ceph.rgw.work import Work
 from controller.framework.deletion import Dependents, of_named, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import in_namespace, owned_by, resource_of
@@ -43,6 +45,7 @@ def register(
     stores: Stores,
     *,
     dependents: Sequence[Dependent[CephObjectStoreAccount]] = (),
+    threads: Threads | None = None,
 ) -> None:
     """Has `manager` reconcile CephObjectStoreAccounts.
 
@@ -51,19 +54,25 @@ def register(
         settings: The operator's settings.
         stores: Ways to the object stores.
         dependents: What uses an account.
+        threads: Where S3 is asked.
     """
+    threads = threads if threads is not None else Threads()
+    using = Dependents(dependents)
     accounts = manager.informers.informer(ACCOUNTS, CephObjectStoreAccount)
     secrets = manager.informers.informer(SECRET, Secret)
 
     def ways(account: CephObjectStoreAccount, seen: AccountObservation) -> Mapping[type, Handler]:
         """None while there is no way to the store: nothing is planned then."""
-        admin = stores.reach(account.metadata.namespace, account.spec.store).admin
-        return {} if admin is None else handlers(account, seen, manager.client, manager.applier, admin)
+        way = stores.reach(account.metadata.namespace, account.spec.store)
+        if way.admin is None:
+            return {}
+        work, asking = Work(stores, threads, way), using.asking(manager.client, account)
+        return handlers(account, seen, manager.client, manager.applier, work, asking)
 
     loop = ControlLoop(
         resource=ACCOUNTS,
         finalizer=FINALIZER,
-        observe=Observer(stores, secrets, Dependents(dependents)).observe,
+        observe=Observer(stores, secrets, using).observe,
         analyze=analyze,
         handlers=ways,
         show=show,

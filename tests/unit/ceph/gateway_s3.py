@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from controller.ceph.rgw.signed import Answer, UnreachableError
 
@@ -27,6 +27,8 @@ class S3:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(**given: Any) -> Any:
+            if self._gateways.down:
+                raise EndpointConnectionError(endpoint_url="http://store")
             if not self._uid:
                 raise refused("InvalidAccessKeyId")
             if name.startswith(("create", "put", "delete", "abort")):
@@ -99,7 +101,7 @@ class S3:
         bucket = self._gateways.buckets.get(name)
         if bucket is None:
             raise refused("NoSuchBucket")
-        if bucket.owner != self._uid:
+        if bucket.owner not in (self._uid, self._gateways.users[self._uid]["account_id"] or self._uid):
             raise refused("AccessDenied")
         return bucket
 
@@ -138,7 +140,10 @@ class Signed:
             for name, found in self.gateways.users.items()
             if found["account_id"] == user["account_id"] and found is not user
         )
-        members = "".join(f"<member><UserName>{name}</UserName></member>" for name in names)
+        members = "".join(
+            f"<member><UserName>{self.gateways.users[name]['display_name']}</UserName><UserId>{name}</UserId></member>"
+            for name in names
+        )
         text = f'<ListUsersResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">{members}</ListUsersResponse>'
         return Answer(200, text.encode())
 

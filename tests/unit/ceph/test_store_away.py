@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 
 from controller import testkit
 from controller.ceph.bucketclaim import kind as bucketclaim
@@ -20,6 +22,8 @@ from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectaccount.act import ACCOUNTS
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.objectuser.act import USERS
+from controller.ceph.rgw.admin import UNREACHABLE, AdminError
+from controller.ceph.rgw.names import ADMIN_USER
 from controller.ceph.topic import kind as topic
 from controller.ceph.topic.act import TOPICS
 from controller.framework.program import PROGRAM
@@ -54,24 +58,24 @@ def seconds() -> float:
 class Scene:
     """Two objects of each kind: one that stays, and one that is deleted while nobody answers."""
 
-    def __init__(self) -> None:
+    def __init__(self, gateways: Gateways | None = None, names: tuple[str, ...] = NAMES) -> None:
         self.server = ApiServer(namespaces=(NAMESPACE, "default"))
         of_cosi = (types.CLAIMS, types.BUCKETS, types.ACCESSES, types.ACCESS_CLASSES, cosi.DRIVERS)
         for resource in (*SPECS, BUCKETS, objectuser.STORES, *of_cosi):
             self.server.serve(resource)
-        self.gateways = Gateways()
+        self.gateways = gateways or Gateways()
         self.stores = OneStore(self.gateways, a_store())
         policy = {"provisioner": f"{NAMESPACE}.ceph.rook.io/bucket", "parameters": PLACE, "reclaimPolicy": "Delete"}
         self.server.create(STORAGE_CLASS, {"metadata": {"name": "bucket"}, **policy})
-        labels = {f"bucket-notification-{name}": name for name in NAMES}
+        labels = {f"bucket-notification-{name}": name for name in names}
         for resource, spec in SPECS.items():
-            for name in NAMES:
+            for name in names:
                 meta: JsonObject = {"namespace": NAMESPACE, "name": name}
                 if (resource, name) == (CLAIMS, "kept"):
                     meta["labels"] = labels
                 self.server.create(resource, {"metadata": meta, "spec": spec})
         self.server.create(cosi.DRIVERS, {"metadata": {"namespace": NAMESPACE, "name": "driver"}, "spec": {}})
-        for name in NAMES:
+        for name in names:
             spec = {
                 "driverName": f"{NAMESPACE}.ceph.objectstorage.k8s.io",
                 "deletionPolicy": "Delete",
@@ -85,7 +89,7 @@ class Scene:
         settings, threads = Settings(operator_namespace=NAMESPACE), Inline()
         of_topic = (notification.of_topic(manager.informers),)
         of_account = (objectuser.of_account(manager.informers),)
-        objectuser.register(manager, settings, self.stores)
+        objectuser.register(manager, settings, self.stores, dependents=(cosi.of_user(manager.informers),))
         objectaccount.register(manager, settings, self.stores, dependents=of_account)
         topic.register(manager, settings, self.stores, dependents=of_topic)
         notification.register(manager, settings, self.stores)
@@ -185,3 +189,57 @@ async def test_hours_without_an_answer_and_an_operator_that_is_replaced_meanwhil
     assert after["buckets"][bucket].notifications == {"kept": before["buckets"][bucket].notifications["kept"]}
     assert after["secrets"] == {name: before["secrets"][name] for name in after["secrets"]}
     assert {"kept", "rook-ceph-object-user-my-store-kept"} <= after["secrets"].keys()
+
+
+class Losing(Gateways):
+    """Gateways that do what they are asked, die before they say so, and come back by themselves.
+
+    Args:
+        at: The how manieth request that is.
+    """
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self._at, self._back = at, 0.0
+
+    def lose(self, at: int) -> None:
+        """Does so again, this many requests from now."""
+        self._at = len(self.asked) + at
+
+    def _answer(self, method: str, path: str, query: dict[str, Any], content: Any) -> Any:
+        if self.down and anyio.current_time() >= self._back:
+            self.down = False
+        answer = super()._answer(method, path, query, content)
+        if len(self.asked) >= self._at:
+            self._at, self.down, self._back = 1 << 30, True, anyio.current_time() + 45
+            raise AdminError(0, UNREACHABLE, "connection reset")
+        return answer
+
+
+@pytest.mark.parametrize("at", range(1, 41))
+@virtual_time
+async def test_an_answer_that_is_lost_makes_nothing_twice_and_leaves_nothing(at: int) -> None:
+    gateways = Losing(at)
+    scene = Scene(gateways, ("kept",))
+    async with scene.operator():
+        await until(lambda: scene.all_ready("kept"))
+        claim, account = (scene.server.get(kind, NAMESPACE, "kept")["metadata"]["uid"] for kind in (CLAIMS, ACCOUNTS))
+        own = f"obc-{NAMESPACE}-kept-{claim}"
+        assert gateways.users.keys() - {ADMIN_USER} == {"kept", own, account}
+        assert sorted(held.owner for held in gateways.buckets.values()) == ["kept", own]
+        assert (len(gateways.accounts), list(gateways.topics)) == (1, ["kept"])
+        for uid, secret, name in (
+            ("kept", "rook-ceph-object-user-my-store-kept", "AccessKey"),
+            (account, "rook-ceph-object-root-user-kept", "AccessKey"),
+            (own, "kept", "AWS_ACCESS_KEY_ID"),
+        ):
+            found = base64.b64decode(scene.server.get(SECRET, NAMESPACE, secret)["data"][name]).decode()
+            assert found in gateways.keys_of(uid), secret
+
+        gateways.lose(at)
+        for kind in SPECS:
+            scene.server.delete(kind, NAMESPACE, "kept")
+        scene.server.delete(types.BUCKETS, "", "cosi-kept")
+        await until(lambda: scene.is_gone("kept"))
+    assert (gateways.buckets, gateways.accounts, gateways.topics) == ({}, {}, {})
+    assert gateways.users.keys() <= {ADMIN_USER}

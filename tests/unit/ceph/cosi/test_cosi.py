@@ -9,7 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from controller import testkit
-from controller.ceph.cosi.kind import DRIVERS, USERS, register
+from controller.apis.ceph import CephObjectStoreUser
+from controller.ceph.cosi.kind import DRIVERS, USERS, of_user, register
 from controller.ceph.cosi.types import (
     ACCESS_CLASSES,
     ACCESS_FINALIZER,
@@ -22,7 +23,7 @@ from controller.ceph.cosi.types import (
 )
 from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
-from controller.runtime.kube import EVENT, SECRET
+from controller.runtime.kube import DEPLOYMENT, EVENT, SECRET
 from controller.testkit import ApiServer, new_manager, pause, running, virtual_time
 from tests.unit.ceph.gateways import Gateways
 from tests.unit.ceph.stores import Inline, OneStore, a_secure_store
@@ -261,6 +262,42 @@ async def test_a_store_that_is_gone_keeps_nothing() -> None:
 
 
 @virtual_time
+async def test_a_bucket_whose_user_is_gone_keeps_nothing_and_one_whose_secret_is_lost_waits() -> None:
+    scene = Scene()
+    scene.claimed()
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.delete(SECRET, "rook-ceph", PARAMETERS["objectStoreUserSecretName"])
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: "Secret rook-ceph-object-user-store-cosi of a CephObjectStoreUser" in scene.told())
+        pause(3600)
+        assert scene.server.find(BUCKETS, *BUCKET) is not None
+        scene.server.delete(USERS, "rook-ceph", "cosi")
+        await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
+        assert scene.gateways.buckets.keys() == {BUCKET[1]}
+
+
+@virtual_time
+async def test_a_user_is_used_by_the_buckets_that_name_its_secret() -> None:
+    scene = Scene()
+    scene.claimed()
+    manager = new_manager(scene.server, program=PROGRAM)
+    users = manager.informers.informer(USERS, CephObjectStoreUser)
+    dependent = of_user(manager.informers)
+    info = {"info": {"secretName": PARAMETERS["objectStoreUserSecretName"]}}
+    for name, status in (("cosi", info), ("other", {"info": {"secretName": "another"}}), ("new", {})):
+        scene.server.put(
+            USERS, {"metadata": {"namespace": "rook-ceph", "name": name}, "spec": {"store": "store"}, "status": status}
+        )
+    async with running(manager):
+        await until(lambda: len(users.list("rook-ceph")) == 3 and dependent.known(users.list("rook-ceph")[0]) != [])
+        for name, using in (("cosi", [BUCKET[1]]), ("other", []), ("new", [])):
+            found = users.get("rook-ceph", name)
+            assert found is not None
+            assert list(dependent.known(found)) == list(await dependent.asked(manager.client, found)) == using
+
+
+@virtual_time
 async def test_what_another_driver_serves_is_left_alone() -> None:
     scene = Scene()
     scene.claimed(driverName="objects.example.com")
@@ -275,6 +312,50 @@ async def test_what_another_driver_serves_is_left_alone() -> None:
 
 
 @virtual_time
+async def test_what_cosis_own_controller_does_is_left_to_it() -> None:
+    scene = Scene()
+    scene.claimed()
+    meta = {"namespace": "app", "name": "unserved"}
+    scene.server.create(CLAIMS, {"metadata": meta, "spec": {"bucketClassName": "c", "protocols": ["s3"]}})
+    async with scene.operator():
+        await until(scene.is_ready)
+        pause(3600)
+        # It makes Buckets, names them in claims, and protects claims; two that did would make two buckets.
+        unserved = scene.server.get(CLAIMS, "app", "unserved")
+        assert ("status" in unserved, unserved["metadata"].get("finalizers")) == (False, None)
+        assert [bucket["metadata"]["name"] for bucket in scene.server.list(BUCKETS)] == [BUCKET[1]]
+        assert scene.status(CLAIMS, CLAIM) == {"bucketName": BUCKET[1], "bucketReady": True}
+
+        # A claim that is deleted stays protected until its Bucket, which it deletes, is gone.
+        scene.server.delete(CLAIMS, *CLAIM)
+        pause(3600)
+        assert scene.server.get(CLAIMS, *CLAIM)["metadata"]["finalizers"] == [CLAIM_FINALIZER]
+        assert scene.gateways.buckets.keys() == {BUCKET[1]}
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: scene.server.find(CLAIMS, *CLAIM) is None)
+        assert scene.gateways.buckets == {}
+
+
+@virtual_time
+async def test_beside_cephs_own_driver_nothing_is_served() -> None:
+    scene = Scene()
+    other = ("rook-ceph", "ceph-cosi-driver")
+    meta = {"namespace": other[0], "name": other[1]}
+    scene.server.create(DEPLOYMENT, {"metadata": meta, "spec": {"replicas": 1}})
+    scene.claimed()
+    scene.granted()
+    async with scene.operator():
+        await until(lambda: scene.status(DRIVERS, ("rook-ceph", "cosi")).get("phase") == "Progressing")
+        assert "Deployment ceph-cosi-driver to be deleted" in str(scene.status(DRIVERS, ("rook-ceph", "cosi")))
+        pause(600)
+        assert scene.gateways.written == []
+        assert "status" not in scene.server.get(BUCKETS, *BUCKET)
+        scene.server.patch(DEPLOYMENT, *other, {"spec": {"replicas": 0}})
+        await until(lambda: scene.is_ready() and scene.is_granted())
+        assert scene.status(DRIVERS, ("rook-ceph", "cosi"))["phase"] == "Ready"
+
+
+@virtual_time
 async def test_a_driver_that_is_never_deployed_serves_nothing_until_it_is() -> None:
     scene = Scene(strategy="Never")
     scene.claimed()
@@ -286,6 +367,53 @@ async def test_a_driver_that_is_never_deployed_serves_nothing_until_it_is() -> N
         scene.server.patch(DRIVERS, "rook-ceph", "cosi", {"spec": {"deploymentStrategy": "Always"}})
         await until(scene.is_ready)
         assert scene.status(DRIVERS, ("rook-ceph", "cosi"))["driverName"] == DRIVER
+
+
+@virtual_time
+async def test_a_driver_stays_and_serves_on_until_nothing_is_left_that_it_serves() -> None:
+    scene = Scene()
+    driver = ("rook-ceph", "cosi")
+    scene.claimed()
+    scene.granted()
+
+    def blocked() -> str:
+        found = scene.status(DRIVERS, driver).get("conditions", [])
+        return next((c["message"] for c in found if c["type"] == "DeletionIsBlocked" and c["status"] == "True"), "")
+
+    async with scene.operator():
+        await until(lambda: scene.is_ready() and scene.is_granted())
+        scene.server.delete(DRIVERS, *driver)
+        await until(lambda: blocked() == "to be deleted first: Bucket bucket-1, BucketAccess app/viewer")
+        scene.server.delete(ACCESSES, *ACCESS)
+        await until(lambda: scene.server.find(ACCESSES, *ACCESS) is None)
+        await until(lambda: blocked() == "to be deleted first: Bucket bucket-1")
+        scene.server.delete(BUCKETS, *BUCKET)
+        await until(lambda: scene.server.find(DRIVERS, *driver) is None)
+        assert scene.gateways.buckets == {}
+
+
+@virtual_time
+async def test_one_driver_of_several_goes_at_once() -> None:
+    scene = Scene()
+    scene.claimed()
+    scene.server.create(DRIVERS, {"metadata": {"namespace": "rook-ceph", "name": "second"}, "spec": {}})
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.delete(DRIVERS, "rook-ceph", "second")
+        await until(lambda: scene.server.find(DRIVERS, "rook-ceph", "second") is None)
+        assert scene.is_ready()
+
+
+@virtual_time
+async def test_a_driver_that_is_off_says_what_is_to_be_done_before_it_goes() -> None:
+    scene = Scene()
+    scene.claimed()
+    async with scene.operator():
+        await until(scene.is_ready)
+        scene.server.patch(DRIVERS, "rook-ceph", "cosi", {"spec": {"deploymentStrategy": "Never"}})
+        scene.server.delete(DRIVERS, "rook-ceph", "cosi")
+        words = "for which deploymentStrategy has to be Auto: Bucket bucket-1"
+        await until(lambda: words in str(scene.status(DRIVERS, ("rook-ceph", "cosi"))))
 
 
 @virtual_time

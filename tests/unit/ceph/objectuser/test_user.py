@@ -301,9 +301,18 @@ class TestDeletion:
     def test_buckets_are_named(self) -> None:
         user, found = a_user(deleting=True), seen(buckets=("a", "b"))
         assert actions(user, found) == []
-        assert waits(user, found) == ["what it owns to be deleted: bucket a, bucket b"]
+        (told,) = (step.reason for step in analyze(user, found).steps)
+        assert told == "the CephObjectStoreUser is being deleted, and it owns bucket a, bucket b"
         blocked = {c.type: c for c in shown(user, found).conditions}["DeletionIsBlocked"]
         assert (blocked.status, blocked.message) == ("True", "it owns bucket a, bucket b")
+
+    def test_what_uses_it_is_named(self) -> None:
+        user, found = a_user(deleting=True), seen(dependents=("Bucket cosi-1",))
+        assert actions(user, found) == []
+        blocked = {c.type: c for c in shown(user, found).conditions}["DeletionIsBlocked"]
+        assert (blocked.status, blocked.message) == ("True", "it is used by Bucket cosi-1")
+        # Without the store, nothing is left that could be used.
+        assert actions(user, seen(dependents=("Bucket cosi-1",), gone=True)) == [LetGo()]
 
     def test_waits_for_a_store_that_there_is(self) -> None:
         assert waits(a_user(deleting=True), seen(waits_for="CephObjectStore my-store to answer")) == [
@@ -418,6 +427,10 @@ class TestGateways:
         gateways.buckets.clear()
         with pytest.raises(NoConsentError, match="is not being deleted"):
             await self.acts(gateways, a_user(deleting=True))[RemoveUser](RemoveUser("app"))
+        using = AsyncMock(return_value=("Bucket cosi-1",))
+        used = self.acts(gateways, a_user(deleting=True), deleting=True, using=using)
+        with pytest.raises(NoConsentError, match="used by now by Bucket cosi-1"):
+            await used[RemoveUser](RemoveUser("app"))
         await acts[RemoveUser](RemoveUser("app"))
         await acts[RemoveUser](RemoveUser("app"))
         assert gateways.users == {}
@@ -444,11 +457,12 @@ class TestGateways:
         found: UserObservation | None = None,
         *,
         deleting: bool = False,
+        using: AsyncMock | None = None,
     ) -> dict[type, Any]:
         meta = {"uid": UID} | ({"deletionTimestamp": NOW} if deleting else {})
         client = cast("Client", SimpleNamespace(get=AsyncMock(return_value={"metadata": meta})))
         applier = cast("Any", SimpleNamespace(apply=AsyncMock()))
-        return act.handlers(user, found or KNOWN, client, applier, gateways)
+        return act.handlers(user, found or KNOWN, client, applier, gateways, using or AsyncMock(return_value=()))
 
 
 @virtual_time
