@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import structlog
 
+from controller.apis.registry import KINDS
 from controller.cassandra import system as cassandra
 from controller.ceph import system as ceph
 from controller.framework import reports
+from controller.framework.namespaces import Account, Everywhere, Unserved
 from controller.framework.program import PROGRAM
-from controller.framework.settings import Settings
-from controller.runtime import LeaderElection, run
+from controller.framework.settings import Served, Settings
+from controller.runtime import LeaderElection, configure_logging, resource_of, run
+from controller.runtime.main import MISCONFIGURED
 from controller.volumes import system as volumes
+from informers import Client, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from controller.runtime import Manager
     from controller.runtime.probes import Address
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LEASE = "rook-ceph-operator"
+OTHER_NAMESPACES = -1
+"""Not an exit code: the operator stopped in order, to begin anew with other namespaces."""
 GC_THRESHOLDS = 10_000, 2, 1000
 """For `gc.set_threshold`. A look at a big cluster makes and drops objects by the ten thousand.
 
@@ -39,6 +49,12 @@ little, and can wait. Those of what is new are many and short.
 
 SYSTEMS: tuple[Callable[[Manager, Settings], None], ...] = (reports.register, cassandra.register)
 """What this operator serves: each registers its controllers."""
+
+HOMES = tuple(resource_of(kind) for kind in (*ceph.HOMES, *cassandra.HOMES))
+"""The kinds of which one object makes its namespace one to be served, where all are."""
+
+OTHERS = tuple(resource_of(kind) for kind in KINDS if kind.group in {home.group for home in HOMES})
+"""The kinds of the same groups: a namespace with one of them stays served."""
 
 VOLUME_SYSTEMS: tuple[Callable[[Manager, Settings, VolumeControllers], None], ...] = (ceph.register,)
 """Those that serve volumes, too, for all of which there is one set of controllers."""
@@ -60,10 +76,17 @@ def parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         "--watch-namespaces",
         "ROOK_WATCH_NAMESPACES",
         environment.get("POD_NAMESPACE", ""),
-        'namespaces to serve, with commas between them; "*": all of them',
+        'namespaces to serve, with commas between them; "*": all that have storage clusters, too',
     )
     add("--operator-namespace", "POD_NAMESPACE", "rook-ceph", "namespace of the operator and its agents")
     add("--operator-image", "ROOK_OPERATOR_IMAGE", "", "image of the operator, from which OSDs get their script")
+    add(
+        "--image-pull-secrets",
+        "ROOK_IMAGE_PULL_SECRETS",
+        "",
+        "Secrets of the ServiceAccounts that are made in namespaces which are not named, with commas between",
+        type=names,
+    )
     add("--identity", "POD_NAME", socket.gethostname(), "name of this replica")
     add("--log-level", "ROOK_LOG_LEVEL", "info", "debug, info, warning or error", type=str.lower)
     add("--log-format", "ROOK_LOG_FORMAT", "json", "json or console", choices=("json", "console"))
@@ -157,18 +180,87 @@ def names(text: str) -> frozenset[str]:
     return frozenset(filter(None, (name.strip() for name in text.split(","))))
 
 
-def namespaces(text: str) -> tuple[str, ...] | None:
-    """The namespaces to serve; None: all."""
-    if text.strip() == "*":
-        return None
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+def namespaces(text: str, home: str) -> Served:
+    """The namespaces to serve, without those that are yet to be found.
+
+    Args:
+        text: Names with commas between them, of which "*" means all that have something to serve.
+        home: The operator's own, which is served where all are, and where none is named.
+    """
+    given = dict.fromkeys(name.strip() for name in text.split(",") if name.strip())
+    everywhere = given.pop("*", 0) is None
+    if everywhere or not given:
+        given[home] = None
+    return Served(named=tuple(given), everywhere=everywhere)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the process's exit code."""
     arguments = parser(os.environ).parse_args(argv)
+    home = arguments.operator_namespace
+    served = namespaces(arguments.watch_namespaces, home)
+    gc.set_threshold(*GC_THRESHOLDS)
+    if not served.everywhere:
+        return serve(arguments, served, None)
+    configure_logging(level=arguments.log_level, format=arguments.log_format, secrets=PROGRAM.secrets)
+    every = Everywhere(
+        Account(home),
+        served.named,
+        HOMES,
+        OTHERS,
+        pods=ceph.ACCOUNTS,
+        pull_secrets=sorted(arguments.image_pull_secrets),
+    )
+    while True:
+        try:
+            found = asyncio.run(find(every, arguments))
+        except ConfigurationError as error:
+            sys.stderr.write(f"{PROGRAM.user_agent}: {error}\n")
+            return MISCONFIGURED
+        if found is None:
+            return 0
+        code = serve(arguments, found, every)
+        if code != OTHER_NAMESPACES:
+            return code
+
+
+async def find(every: Everywhere, arguments: argparse.Namespace) -> Served | None:
+    """The namespaces to serve; None if the process was told to stop meanwhile.
+
+    Raises:
+        ConfigurationError: There is no API server to ask.
+    """
+    found: Served | None = None
+
+    async def obey() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for _ in received:
+                tasks.cancel_scope.cancel()
+
+    async with client_of(arguments) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(obey)
+        found = await every.find(client)
+        tasks.cancel_scope.cancel()
+    return found
+
+
+def client_of(arguments: argparse.Namespace) -> AbstractAsyncContextManager[Client]:
+    """A client whose writes do not wait for this process to lead."""
+    kubeconfig, context = arguments.kubeconfig or None, arguments.context or None
+    return Client.connect(kubeconfig=kubeconfig, context=context, user_agent=PROGRAM.user_agent)
+
+
+def serve(arguments: argparse.Namespace, served: Served, every: Everywhere | None) -> int:
+    """Runs the operator for these namespaces; returns the process's exit code, or `OTHER_NAMESPACES`.
+
+    Args:
+        arguments: Of the command line.
+        served: The namespaces.
+        every: Tells when there are others; None: never.
+    """
     settings = Settings(
         operator_namespace=arguments.operator_namespace,
+        served=served,
         operator_image=arguments.operator_image,
         allow_loop_devices=arguments.allow_loop_devices,
         ceph_timeout=arguments.ceph_timeout,
@@ -176,9 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         obc_config_fields=arguments.obc_config_fields,
         obc_provisioner_prefix=arguments.obc_provisioner_prefix,
     )
-    served = namespaces(arguments.watch_namespaces)
-    if served is not None and not served:
-        served = (settings.operator_namespace,)
+    others = False
 
     def register(manager: Manager) -> None:
         for system in SYSTEMS:
@@ -190,22 +280,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             from controller.csi import system as csi  # gRPC takes memory, and most operators need none
 
             csi.register(manager, serving, settings.operator_namespace, arguments.csi_controllers)
-        log.info("Serving", namespaces=list(served) if served is not None else "all")
+        unserved = Unserved(HOMES, served, settings.operator_namespace)
+        manager.add_runnable(lambda: unserved.run(manager))
+        if every is not None:
+            manager.add_runnable(lambda: follow(manager, every), needs_leader=False)
+        log.info("Serving", namespaces=list(served.watched), everywhere=served.everywhere)
+
+    async def follow(manager: Manager, every: Everywhere) -> None:
+        nonlocal others
+        async with client_of(arguments) as client:
+            await every.follow(manager, served, client)
+        others = not manager.stopping  # a signal that came before ends the process
+        manager.stop()
 
     election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)
-    gc.set_threshold(*GC_THRESHOLDS)
-    return run(
+    code = run(
         PROGRAM,
         register,
         kubeconfig=arguments.kubeconfig or None,
         context=arguments.context or None,
         log_level=arguments.log_level,
         log_format=arguments.log_format,
-        namespaces=served,
+        namespaces=served.watched,
         identity=arguments.identity,
         leader_election=election if arguments.leader_election else None,
         metrics_address=arguments.metrics_address,
     )
+    return OTHER_NAMESPACES if others and code == 0 else code
 
 
 if __name__ == "__main__":

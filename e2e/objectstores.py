@@ -1,78 +1,30 @@
-"""Object stores in the cluster, small enough for a test machine, and a pod that is a client of theirs, by boto3."""
+"""Object stores in the cluster, small enough for a test machine."""
 
 import base64
 import json
 from pathlib import Path
 from typing import Any
 
-from e2e import certificates, pods
+from e2e import certificates
 from e2e import environment as env
 from e2e.api import load
 from e2e.environment import Environment
-from e2e.eventually import NotYetError, eventually
+from e2e.s3 import secret_values
 
-CLIENT = "objectstore-client"
-TRUSTED = "/trusted/ca.crt"
 FORCE = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
-
+ONE_COPY: dict[str, Any] = {"failureDomain": "osd", "replicated": {"size": 1, "requireSafeReplicaSize": False}}
+"""Pools of a store that need not outlive an OSD."""
 SMALL: dict[str, Any] = {
     "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
     "rgwConfig": {"rgw_thread_pool_size": "32"},
 }
 """Of gateways: half a thousand threads for each are too many for a test machine."""
 
-_CONNECT = f"""\
-import boto3, json, os, pathlib, sys
-from botocore.config import Config
-
-def connect(endpoint, access_key, secret_key):
-    return boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key, verify="{TRUSTED}" if endpoint.startswith("https") else None,
-        config=Config(
-            connect_timeout=5, read_timeout=20, s3={{"addressing_style": "path"}},
-            retries={{"mode": "standard", "total_max_attempts": 8}},
-            request_checksum_calculation="when_required", response_checksum_validation="when_required",
-        ),
-    )
-
-client = connect(*json.loads(os.environ["S3"]))
-"""
-_LOAD = """\
-import hashlib, threading, traceback
-place = pathlib.Path(f"/tmp/load-{bucket}")
-place.mkdir(exist_ok=True)
-try:
-    client.create_bucket(Bucket=bucket)
-except client.exceptions.BucketAlreadyOwnedByYou:
-    pass
-
-def work(number):
-    done = 0
-    while not (place / "stop").exists():
-        body = os.urandom(4096)
-        try:
-            client.put_object(Bucket=bucket, Key=f"{number}-{done % 50}", Body=body)
-            if client.get_object(Bucket=bucket, Key=f"{number}-{done % 50}")["Body"].read() != body:
-                raise RuntimeError("another object was read than was written")
-        except Exception:
-            with (place / "failed").open("a") as file:
-                file.write(traceback.format_exc(limit=1))
-        done += 1
-        (place / f"done-{number}").write_text(str(done))
-
-threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-"""
-
 
 def spec_of(instances: int = 1, **gateway: Any) -> dict[str, Any]:
-    """A store whose pools have one copy each on three OSDs."""
+    """A store whose pools have two copies each on three OSDs."""
     copies = {"size": 2, "requireSafeReplicaSize": False}
-    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4"}}
+    pool = {"failureDomain": "osd", "replicated": copies, "parameters": {"pg_num": "4", "pg_num_min": "4"}}
     return {
         "metadataPool": pool,
         "dataPool": pool,
@@ -124,89 +76,16 @@ def make_certificate(environment: Environment, directory: Path, name: str) -> st
 
 def keys(environment: Environment, name: str) -> tuple[str, str]:
     """The keys of the operator's own user of a store."""
-    data = environment.api.get("Secret", f"rgw-admin-ops-user-{name}", env.NAMESPACE)["data"]
-    access, secret = (base64.b64decode(data[key]).decode() for key in ("accessKey", "secretKey"))
+    access, secret = secret_values(environment, env.NAMESPACE, f"rgw-admin-ops-user-{name}", "accessKey", "secretKey")
     return access, secret
 
 
-def start_client(environment: Environment, trusted: str) -> None:
-    """A pod with boto3 that trusts the CA in a Secret; it waits for programs."""
-    container = {
-        "name": "client",
-        "image": environment.images["operator"],
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["sleep", "infinity"],
-        "volumeMounts": [
-            {"name": "trusted", "mountPath": "/trusted"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  # the pod's own
-        ],
-    }
-    spec = {
-        "terminationGracePeriodSeconds": 0,
-        "containers": [container],
-        "volumes": [
-            {"name": "trusted", "secret": {"secretName": trusted, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {"name": "tmp", "emptyDir": {}},
-        ],
-    }
-    metadata = {"name": CLIENT, "namespace": env.NAMESPACE}
-    environment.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    pods.wait(environment, env.NAMESPACE, CLIENT)
+def radosgw_admin(environment: Environment, name: str, *command: str) -> str:
+    """What `radosgw-admin` writes about a store; without the names of a zone it would make one."""
+    flags = (f"--rgw-realm={name}", f"--rgw-zonegroup={name}", f"--rgw-zone={name}")
+    return env.in_toolbox(environment, "radosgw-admin", *command, *flags)
 
 
-def stop_client(environment: Environment) -> None:
-    """Delete the pod."""
-    environment.api.delete("Pod", CLIENT, env.NAMESPACE)
-
-
-def client(environment: Environment, endpoint: str, pair: tuple[str, str], program: str) -> str:
-    """What a program printed that has a `client` of S3.
-
-    Args:
-        environment: The cluster.
-        endpoint: The store's URL.
-        pair: The keys of the user that it acts as.
-        program: Lines of Python.
-    """
-    given = f"S3={json.dumps([endpoint, *pair])}"
-    arguments = ("env", given, "python3", "-c", _CONNECT + program)
-    return environment.execute(CLIENT, *arguments, namespace=env.NAMESPACE, deadline=120)
-
-
-def start_load(environment: Environment, endpoint: str, pair: tuple[str, str], bucket: str) -> None:
-    """Have four clients put objects into a bucket and read them, without end; each tries a request some times."""
-    given = f"S3={json.dumps([endpoint, *pair])}"
-    program = f'{_CONNECT}bucket = "{bucket}"\n{_LOAD}'
-    start = f'rm -rf /tmp/load-{bucket}; nohup env "$1" python3 -c "$0" > /tmp/load-{bucket}.log 2>&1 &'
-    environment.execute(CLIENT, "sh", "-c", start, program, given, namespace=env.NAMESPACE)
-    wait_for_load(environment, bucket)
-
-
-def done(environment: Environment, bucket: str) -> int:
-    """How many objects were put and read."""
-    script = f"for file in /tmp/load-{bucket}/done-*; do cat $file; echo; done"
-    lines = environment.execute(CLIENT, "sh", "-c", script, namespace=env.NAMESPACE).split()
-    return sum(int(line) for line in lines if line.isdecimal())
-
-
-def wait_for_load(environment: Environment, bucket: str, more: int = 40) -> None:
-    """Wait until so many more objects were put and read."""
-    wanted = done(environment, bucket) + more
-
-    def look() -> None:
-        if (number := done(environment, bucket)) < wanted:
-            log = environment.execute(CLIENT, "sh", "-c", f"tail -n 3 /tmp/load-{bucket}.log", namespace=env.NAMESPACE)
-            raise NotYetError(f"{number} of {wanted} objects; {log.strip()}")
-
-    eventually(f"objects in bucket {bucket}", look, deadline=60)
-
-
-def failures(environment: Environment, bucket: str) -> str:
-    """What the clients of a load could not do, though they tried again."""
-    script = f"cat /tmp/load-{bucket}/failed 2>/dev/null || true"
-    return environment.execute(CLIENT, "sh", "-c", script, namespace=env.NAMESPACE).strip()
-
-
-def stop_load(environment: Environment, bucket: str) -> None:
-    """Stop the clients of a load."""
-    environment.execute(CLIENT, "sh", "-c", f"touch /tmp/load-{bucket}/stop", namespace=env.NAMESPACE)
+def asked(environment: Environment, name: str, *command: str) -> Any:
+    """The JSON answer of `radosgw-admin`."""
+    return json.loads(radosgw_admin(environment, name, *command))

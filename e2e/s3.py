@@ -1,115 +1,180 @@
-"""A client of S3 within the cluster: a pod of the operator's image, which has boto3."""
+"""Clients of object stores within the cluster: pods of the operator's image, which has boto3.
+
+One asks a store as a user, another is told of objects.
+"""
 
 import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from e2e import environment as env
+from e2e import pods
 from e2e.api import Manifest
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
-CLIENT = "s3-client"
-_PROGRAM = """\
-import json, sys
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+TRUSTED = "/trusted/ca.crt"
+"""Where a client has the CA that it trusts, if it is given one."""
+STATUS = "['ResponseMetadata']['HTTPStatusCode']"
+"""What follows a call in an expression of which nothing but its status matters."""
 
-asked = json.load(sys.stdin)
-config = Config(
-    connect_timeout=5, read_timeout=30, retries={"total_max_attempts": 2}, s3={"addressing_style": "path"},
-    request_checksum_calculation="when_required", response_checksum_validation="when_required",
+CONNECT = f"""\
+import boto3, json, os, sys
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import URLLib3Session
+
+(endpoint, access, secret), attempts = json.loads(sys.argv[1])
+endpoint = endpoint or "https://{{BUCKET_HOST}}:{{BUCKET_PORT}}".format_map(os.environ)
+access, secret = access or os.environ["AWS_ACCESS_KEY_ID"], secret or os.environ["AWS_SECRET_ACCESS_KEY"]
+bucket = os.environ.get("BUCKET_NAME", "")
+trusted = "{TRUSTED}" if endpoint.startswith("https") else None
+s3 = boto3.client(
+    "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=access, aws_secret_access_key=secret,
+    verify=trusted,
+    config=Config(
+        connect_timeout=5, read_timeout=20, s3={{"addressing_style": "path"}},
+        retries={{"mode": "standard", "total_max_attempts": attempts}},
+        request_checksum_calculation="when_required", response_checksum_validation="when_required",
+    ),
 )
-client = boto3.client(
-    "s3", endpoint_url=asked["endpoint"], region_name="us-east-1", config=config,
-    aws_access_key_id=asked["access"], aws_secret_access_key=asked["secret"],
-)
+"""
+"""What each program begins with: `s3` is the user at the store, `bucket` the one of the claim that the pod has."""
+
+_ASK = """\
+def admin(path):
+    request = AWSRequest(method="GET", url=f"{endpoint}/admin/{path}")
+    S3SigV4Auth(Credentials(access, secret), "s3", "us-east-1").add_auth(request)
+    return URLLib3Session(verify=trusted).send(request.prepare()).status_code
+
 try:
-    found = getattr(client, asked["call"])(**asked["arguments"])
-except (BotoCoreError, ClientError) as error:
-    print(json.dumps({"error": str(error)}))
-else:
-    body = found.pop("Body", None)
-    text = body.read().decode() if body is not None else ""
-    print(json.dumps({"text": text, "found": found}, default=str))
+    print(json.dumps(eval(sys.argv[2])))
+except ClientError as error:
+    print(json.dumps({"refused": error.response["Error"]["Code"]}))
+except BotoCoreError as error:
+    print(json.dumps({"refused": str(error)}))
+"""
+
+_LISTEN = """\
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        with open("/tmp/told", "ab") as file:
+            file.write(self.rfile.read(int(self.headers["Content-Length"])) + b"\\n")
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("", 8080), Handler).serve_forever()
 """
 
 
-class S3Error(Exception):
-    """A store refused a request, or did not answer."""
+class Login(NamedTuple):
+    """Who asks, and where. What is empty is as the claim has it whose environment the pod has."""
+
+    endpoint: str = ""
+    access: str = ""
+    secret: str = ""
 
 
-class S3:
-    """A user at an endpoint."""
+@dataclass(frozen=True)
+class User:
+    """A user at a store, who asks from a pod."""
 
-    def __init__(self, environment: Environment, endpoint: str, access: str, secret: str) -> None:
-        self._environment = environment
-        self._login = {"endpoint": endpoint, "access": access, "secret": secret}
+    environment: Environment
+    namespace: str
+    pod: str
+    login: Login
+    attempts: int = 4
+    """How often a request is tried."""
 
-    def call(self, what: str, body: str = "", **arguments: str) -> Manifest:
-        """What a method of boto3's client answers, as JSON, with the `text` of an object beside it.
+    @property
+    def place(self) -> str:
+        """The first argument of a program that begins with `CONNECT`."""
+        return json.dumps([self.login, self.attempts])
 
-        Raises:
-            S3Error: It was refused.
+    def ask(self, expression: str) -> Any:
+        """What an expression of Python is that has `s3`, `bucket` and `admin`, or {"refused": why} by the store.
+
+        Args:
+            expression: Such as "s3.list_objects_v2(Bucket=bucket)['KeyCount']"; "admin('user?uid=x')" is the status of
+                a request to the Admin Ops API.
         """
-        given: Manifest = {**arguments, **({"Body": body} if body else {})}
-        asked = json.dumps({**self._login, "call": what, "arguments": given})
-        # By a file, since what is asked has a key in it.
-        script = f"import base64, io, sys; sys.stdin = io.StringIO(base64.b64decode({_coded(asked)!r}).decode())\n"
-        told = self._environment.execute(CLIENT, "python3", "-c", script + _PROGRAM, namespace=env.NAMESPACE)
-        answer: Manifest = json.loads(told.strip().splitlines()[-1])
-        if "error" in answer:
-            raise S3Error(answer["error"])
-        return answer
+        output = self.execute("python3", "-c", CONNECT + _ASK, self.place, expression)
+        return json.loads(output.strip().splitlines()[-1])
 
-    def empty(self, bucket: str) -> None:
-        """Delete a bucket with its few objects."""
-        for found in self.call("list_objects_v2", Bucket=bucket)["found"].get("Contents", []):
-            self.call("delete_object", Bucket=bucket, Key=found["Key"])
-        self.call("delete_bucket", Bucket=bucket)
+    def eventually(self, what: str, expression: str, *, deadline: float) -> Any:
+        """Ask until it is not refused any more."""
 
-    def eventually(self, what: str, call: str, *, deadline: float, **arguments: str) -> Manifest:
-        """Call until it is not refused any more."""
-
-        def look() -> Manifest:
-            try:
-                return self.call(call, **arguments)
-            except S3Error as error:
-                raise NotYetError(str(error)) from error
+        def look() -> Any:
+            found = self.ask(expression)
+            if isinstance(found, dict) and "refused" in found:
+                raise NotYetError(str(found["refused"]))
+            return found
 
         return eventually(what, look, deadline=deadline)
 
-
-def user(environment: Environment, endpoint: str, secret: str) -> S3:
-    """A user by the Secret that a CephObjectStoreUser has."""
-    data = environment.api.get("Secret", secret, env.NAMESPACE)["data"]
-    access, key = (base64.b64decode(data[name]).decode() for name in ("AccessKey", "SecretKey"))
-    return S3(environment, endpoint, access, key)
+    def execute(self, *command: str) -> str:
+        """What a command in the pod wrote."""
+        return self.environment.execute(self.pod, *command, namespace=self.namespace, deadline=120)
 
 
-@contextmanager
-def client(environment: Environment) -> Iterator[None]:
-    """The client's pod."""
+def start(
+    environment: Environment, namespace: str, name: str, *, trusted: Manifest | None = None, claim: str = ""
+) -> None:
+    """A pod from which users ask.
+
+    Args:
+        environment: The cluster.
+        namespace: The pod's.
+        name: The pod's.
+        trusted: The volume with `ca.crt`, the CA of stores that speak HTTPS.
+        claim: The claim to a bucket whose ConfigMap and Secret are the pod's environment.
+    """
+    mounts, volumes = [], []
+    if trusted is not None:
+        mounts = [{"name": "trusted", "mountPath": TRUSTED.rpartition("/")[0]}]
+        volumes = [{"name": "trusted", **trusted}]
+    sources = [{kind: {"name": claim}} for kind in ("configMapRef", "secretRef")] if claim else []
+    container = {"command": ["sleep", "infinity"], "envFrom": sources, "volumeMounts": mounts}
+    _start(environment, namespace, name, container, volumes)
+
+
+def start_listener(environment: Environment, namespace: str, name: str) -> Manifest:
+    """A pod that is told of objects on port 8080."""
+    return _start(environment, namespace, name, {"command": ["python3", "-c", _LISTEN]})
+
+
+def told(environment: Environment, namespace: str, name: str) -> list[Manifest]:
+    """The records of all notifications that a listener has got."""
+    text = environment.execute(name, "sh", "-c", "cat /tmp/told 2>/dev/null || true", namespace=namespace)
+    return [record for line in text.splitlines() if line.strip() for record in json.loads(line)["Records"]]
+
+
+def secret_values(environment: Environment, namespace: str, name: str, *keys: str) -> tuple[str, ...]:
+    """What a Secret has by these keys."""
+    data = environment.api.get("Secret", name, namespace)["data"]
+    return tuple(base64.b64decode(data[key]).decode() for key in keys)
+
+
+def _start(
+    environment: Environment, namespace: str, name: str, container: Manifest, volumes: list[Manifest] | None = None
+) -> Manifest:
+    tmp = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108  # the pod's own
     container = {
         "name": "client",
         "image": environment.images["operator"],
         "imagePullPolicy": "IfNotPresent",
-        "command": ["sleep", "infinity"],
+        **container,
+        "volumeMounts": [*container.get("volumeMounts", []), tmp],
     }
-    meta = {"name": CLIENT, "namespace": env.NAMESPACE}
-    spec = {"terminationGracePeriodSeconds": 0, "containers": [container]}
-    environment.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-
-    def look() -> None:
-        if not env.running([environment.api.get("Pod", CLIENT, env.NAMESPACE)]):
-            raise NotYetError("its pod to run")
-
-    eventually("the client of S3", look, deadline=60)
-    yield
-    environment.api.delete("Pod", CLIENT, env.NAMESPACE)
-
-
-def _coded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
+    spec = {
+        "terminationGracePeriodSeconds": 0,
+        "containers": [container],
+        "volumes": [*(volumes or []), {"name": "tmp", "emptyDir": {}}],
+    }
+    metadata = {"name": name, "namespace": namespace}
+    environment.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    return pods.wait(environment, namespace, name)

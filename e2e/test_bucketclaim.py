@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e import buckets
+from e2e import buckets, objectstores
 from e2e import environment as env
 from e2e.conftest import CHART_VALUES
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
+from e2e.s3 import STATUS
 
 CLASS = "e2e-bucket"
 CLAIM = "photos"
@@ -31,10 +32,10 @@ def test_a_program_uses_a_bucket_by_what_its_claim_has(environment: Environment,
     claim = buckets.bound(environment, namespace, CLAIM)
     buckets.pod(environment, namespace, CLAIM)
 
-    def ask(expression: str, key: tuple[str, str] | None = None) -> object:
+    def ask(expression: str, key: tuple[str, str] = ("", "")) -> object:
         return buckets.ask(environment, namespace, CLAIM, expression, key)
 
-    assert ask("s3.put_object(Bucket=bucket, Key='k', Body=b'hello')['ResponseMetadata']['HTTPStatusCode']") == 200
+    assert ask("s3.put_object(Bucket=bucket, Key='k', Body=b'hello')" + STATUS) == 200
     assert ask("s3.get_object(Bucket=bucket, Key='k')['Body'].read().decode()") == "hello"
     assert ask("s3.create_bucket(Bucket=bucket + '-2')") == {"refused": "TooManyBuckets"}
 
@@ -62,10 +63,10 @@ def test_a_program_uses_a_bucket_by_what_its_claim_has(environment: Environment,
 
     # The bucket goes with its claim, and all that is in it.
     name = claim["spec"]["bucketName"]
-    assert name in buckets.admin(environment, "bucket", "list")  # type: ignore[operator]  # a list
+    assert name in objectstores.asked(environment, buckets.STORE, "bucket", "list")
     environment.api.delete("ObjectBucketClaim", CLAIM, namespace)
     env.gone(environment, "ObjectBucketClaim", CLAIM, namespace)
-    assert name not in buckets.admin(environment, "bucket", "list")  # type: ignore[operator]  # a list
+    assert name not in objectstores.asked(environment, buckets.STORE, "bucket", "list")
     assert buckets.users(environment, f"obc-{namespace}") == []
     assert environment.api.find("ObjectBucket", f"obc-{namespace}-{CLAIM}", "") is None
     assert environment.api.find("Secret", CLAIM, namespace) is None
@@ -94,7 +95,7 @@ def test_a_bucket_that_exists_is_shared_and_stays(environment: Environment, name
     buckets.claim(environment, namespace, first, CLASS)
     name = buckets.bound(environment, namespace, first)["spec"]["bucketName"]
     buckets.pod(environment, namespace, first)
-    put = "s3.put_object(Bucket=bucket, Key='k', Body=b'hello')['ResponseMetadata']['HTTPStatusCode']"
+    put = "s3.put_object(Bucket=bucket, Key='k', Body=b'hello')" + STATUS
     assert buckets.ask(environment, namespace, first, put) == 200
 
     buckets.storage_class(environment, shared, bucket=name)
@@ -119,8 +120,7 @@ def test_a_claim_goes_though_its_class_and_its_bucket_are_gone(environment: Envi
     buckets.claim(environment, namespace, CLAIM, name)
     bucket = buckets.bound(environment, namespace, CLAIM)["spec"]["bucketName"]
     environment.api.delete("StorageClass", name)
-    place = (f"--rgw-realm={buckets.STORE}", f"--rgw-zonegroup={buckets.STORE}", f"--rgw-zone={buckets.STORE}")
-    env.in_toolbox(environment, "radosgw-admin", "bucket", "rm", f"--bucket={bucket}", *place)
+    objectstores.radosgw_admin(environment, buckets.STORE, "bucket", "rm", f"--bucket={bucket}")
     environment.api.delete("ObjectBucketClaim", CLAIM, namespace)
     env.gone(environment, "ObjectBucketClaim", CLAIM, namespace, deadline=30)
     assert buckets.users(environment, f"obc-{namespace}") == []

@@ -15,10 +15,10 @@ PROMOTE = "rook.io/promote-over"
 pytestmark = pytest.mark.long
 SYNC_SECONDS = 90
 """A gateway looks for changes every 20 seconds, and several follow each other for one object."""
-USER = "multisite"
+USER, CLIENT = "multisite", "multisite-client"
 ZONES = {"zone-a": "multisite-store", "zone-b": "zone-b-multisite-store"}
 """The stores of the examples by their zones."""
-POOL = {"failureDomain": "host", "replicated": {"size": 2}, "parameters": {"pg_num": "1"}}
+POOL = {"failureDomain": "host", "replicated": {"size": 2}, "parameters": {"pg_num": "1", "pg_num_min": "1"}}
 
 
 def manifests() -> Iterator[Manifest]:
@@ -35,7 +35,7 @@ def manifests() -> Iterator[Manifest]:
 
 
 @pytest.fixture(scope="module")
-def zones(environment: Environment) -> Iterator[dict[str, s3.S3]]:
+def zones(environment: Environment) -> Iterator[dict[str, s3.User]]:
     """Both zones with their gateways, and a user of the realm at each of them, by the zone."""
     made = list(manifests())
     for manifest in made:
@@ -51,24 +51,32 @@ def zones(environment: Environment) -> Iterator[dict[str, s3.S3]]:
     environment.api.apply(user)
     env.wait_for_phase(environment, "CephObjectStoreUser", USER)
     secret = f"rook-ceph-object-user-{ZONES['zone-a']}-{USER}"
-    with s3.client(environment):
-        urls = {zone: f"http://rook-ceph-rgw-{store}.{env.NAMESPACE}.svc:80" for zone, store in ZONES.items()}
-        users = {zone: s3.user(environment, url, secret) for zone, url in urls.items()}
-        yield users
-        for bucket in users["zone-a"].call("list_buckets")["found"]["Buckets"]:
-            users["zone-a"].empty(bucket["Name"])
-        remove(environment, made)
+    s3.start(environment, env.NAMESPACE, CLIENT)
+    keys = s3.secret_values(environment, env.NAMESPACE, secret, "AccessKey", "SecretKey")
+    logins = {zone: s3.Login(f"http://{objectstores.host(store)}:80", *keys) for zone, store in ZONES.items()}
+    users = {zone: s3.User(environment, env.NAMESPACE, CLIENT, login, attempts=2) for zone, login in logins.items()}
+    yield users
+    for bucket in users["zone-a"].ask("[found['Name'] for found in s3.list_buckets()['Buckets']]"):
+        empty(users["zone-a"], bucket)
+    remove(environment, made)
+    environment.api.delete("Pod", CLIENT, env.NAMESPACE)
+
+
+def empty(user: s3.User, bucket: str) -> None:
+    """Delete a bucket with its few objects."""
+    for key in user.ask(f"[found['Key'] for found in s3.list_objects_v2(Bucket={bucket!r}).get('Contents', [])]"):
+        assert user.ask(f"s3.delete_object(Bucket={bucket!r}, Key={key!r})" + s3.STATUS) == 204
+    assert user.ask(f"s3.delete_bucket(Bucket={bucket!r})" + s3.STATUS) == 204
 
 
 def remove(environment: Environment, made: list[Manifest]) -> None:
     """Delete all of it, with what is in it: what is used goes after what uses it, and zone-a after zone-b."""
-    force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
     environment.api.delete("CephObjectStoreUser", USER, env.NAMESPACE)
     env.gone(environment, "CephObjectStoreUser", USER, env.NAMESPACE)
     order = ("CephObjectStore", "CephObjectZone", "CephObjectZoneGroup", "CephObjectRealm")
     names = [(m["kind"], m["metadata"]["name"]) for kind in order for m in reversed(made) if m["kind"] == kind]
     for kind, name in names:
-        environment.api.patch(kind, name, env.NAMESPACE, force)
+        environment.api.patch(kind, name, env.NAMESPACE, objectstores.FORCE)
         environment.api.delete(kind, name, env.NAMESPACE)
         env.gone(environment, kind, name, env.NAMESPACE, deadline=150)
     left = [pool for pool in env.ceph(environment, "osd", "pool", "ls") if pool.startswith(tuple(ZONES))]
@@ -113,33 +121,33 @@ def promote(environment: Environment, zone: str) -> None:
     eventually(f"{zone} to be master in place of {over}", look, deadline=150)
 
 
-def put(environment: Environment, zones: dict[str, s3.S3], bucket: str, *, at: str) -> None:
+def put(environment: Environment, zones: dict[str, s3.User], bucket: str, *, at: str) -> None:
     """Make a bucket and an object in one zone, and wait until the other has it."""
     other = next(zone for zone in zones if zone != at)
-    zones[at].eventually(f"bucket {bucket} in {at}", "create_bucket", Bucket=bucket, deadline=SYNC_SECONDS)
-    zones[at].call("put_object", Bucket=bucket, Key="greeting", body=f"from {at}")
-    found = zones[other].eventually(
-        f"the object of {at} in {other}", "get_object", Bucket=bucket, Key="greeting", deadline=SYNC_SECONDS * 2
-    )
-    assert found["text"] == f"from {at}"
+    make = f"s3.create_bucket(Bucket={bucket!r})" + s3.STATUS
+    zones[at].eventually(f"bucket {bucket} in {at}", make, deadline=SYNC_SECONDS)
+    assert zones[at].ask(f"s3.put_object(Bucket={bucket!r}, Key='greeting', Body='from {at}')" + s3.STATUS) == 200
+    read = f"s3.get_object(Bucket={bucket!r}, Key='greeting')['Body'].read().decode()"
+    found = zones[other].eventually(f"the object of {at} in {other}", read, deadline=SYNC_SECONDS * 2)
+    assert found == f"from {at}"
 
 
 def test_an_object_comes_to_the_other_zone_and_the_status_says_so(
-    environment: Environment, zones: dict[str, s3.S3]
+    environment: Environment, zones: dict[str, s3.User]
 ) -> None:
     assert term(environment, "zone-a") == term(environment, "zone-b")
     assert term(environment).startswith("zone-a@")
     put(environment, zones, "first", at="zone-a")
-    zones["zone-b"].call("put_object", Bucket="first", Key="answer", body="from zone-b")
-    found = zones["zone-a"].eventually(
-        "the object of zone-b in zone-a", "get_object", Bucket="first", Key="answer", deadline=SYNC_SECONDS * 2
-    )
-    assert found["text"] == "from zone-b"
+    put_answer = "s3.put_object(Bucket='first', Key='answer', Body='from zone-b')" + s3.STATUS
+    assert zones["zone-b"].ask(put_answer) == 200
+    read = "s3.get_object(Bucket='first', Key='answer')['Body'].read().decode()"
+    found = zones["zone-a"].eventually("the object of zone-b in zone-a", read, deadline=SYNC_SECONDS * 2)
+    assert found == "from zone-b"
     for zone in ZONES:
         in_sync(environment, zone)
 
 
-def test_a_zone_at_rest_commits_no_period(environment: Environment, zones: dict[str, s3.S3]) -> None:
+def test_a_zone_at_rest_commits_no_period(environment: Environment, zones: dict[str, s3.User]) -> None:
     def period() -> Manifest:
         names = ("--rgw-realm=realm-a", "--rgw-zonegroup=zonegroup-a", "--rgw-zone=zone-a")
         found: Manifest = json.loads(env.in_toolbox(environment, "radosgw-admin", "period", "get", *names))
@@ -153,7 +161,7 @@ def test_a_zone_at_rest_commits_no_period(environment: Environment, zones: dict[
     assert period() == before
 
 
-def test_the_master_is_replaced_and_comes_back(environment: Environment, zones: dict[str, s3.S3]) -> None:
+def test_the_master_is_replaced_and_comes_back(environment: Environment, zones: dict[str, s3.User]) -> None:
     in_sync(environment, "zone-b")
     first = term(environment)
     promote(environment, "zone-b")
@@ -168,7 +176,7 @@ def test_the_master_is_replaced_and_comes_back(environment: Environment, zones: 
     put(environment, zones, "third", at="zone-a")
 
 
-def test_what_is_used_is_not_deleted(environment: Environment, zones: dict[str, s3.S3]) -> None:
+def test_what_is_used_is_not_deleted(environment: Environment, zones: dict[str, s3.User]) -> None:
     blocked = (
         ("CephObjectRealm", "realm-a", "CephObjectZoneGroup zonegroup-a"),
         ("CephObjectZoneGroup", "zonegroup-a", "CephObjectZone zone-a"),

@@ -12,6 +12,8 @@ from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 
+pytestmark = pytest.mark.meanwhile
+
 NAME = "my-nfs"
 PROGRAM = Path(__file__).with_name("nfs4.py").read_text(encoding="utf-8")
 """A client of NFSv4.1: the nodes' kernel has none."""

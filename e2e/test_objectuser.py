@@ -1,39 +1,35 @@
 """Users of an object store: what they may, how much, with which key; and who is told of objects in buckets."""
 
-import base64
 from collections.abc import Iterator
 
 import pytest
 
+from e2e import buckets, objectstores, s3
 from e2e import environment as env
-from e2e import objectstores, s3_pods
 from e2e.api import Manifest, condition, load
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
+from e2e.s3 import STATUS
+
+pytestmark = pytest.mark.meanwhile
 
 STORE = "e2e-users"
 CLIENT, LISTENER = "s3-user", "listener"
 CLASS = "e2e-notified"
 USER = "e2e-user"
 SECRET = f"rook-ceph-object-user-{STORE}-{USER}"
-_POOL = {"failureDomain": "osd", "replicated": {"size": 1, "requireSafeReplicaSize": False}}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _store(environment: Environment) -> Iterator[None]:
     """A store, a pod that is its client, and a class of claims to its buckets."""
     gateway = {"port": 80, "instances": 1, **objectstores.SMALL}
-    spec = {"metadataPool": _POOL, "dataPool": _POOL, "gateway": gateway}
-    meta = {"name": STORE, "namespace": env.NAMESPACE}
-    environment.api.apply({"apiVersion": "ceph.rook.io/v1", "kind": "CephObjectStore", "metadata": meta, "spec": spec})
-    env.wait_for_phase(environment, "CephObjectStore", STORE, deadline=240)
-    s3_pods.start(environment, env.NAMESPACE, CLIENT)
+    pools = {"metadataPool": objectstores.ONE_COPY, "dataPool": objectstores.ONE_COPY}
+    objectstores.make(environment, STORE, {**pools, "gateway": gateway})
+    s3.start(environment, env.NAMESPACE, CLIENT)
     yield
     environment.api.delete("Pod", CLIENT, env.NAMESPACE)
-    force = {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}}
-    environment.api.patch("CephObjectStore", STORE, env.NAMESPACE, force)
-    environment.api.delete("CephObjectStore", STORE, env.NAMESPACE)
-    env.gone(environment, "CephObjectStore", STORE, env.NAMESPACE, deadline=180)
+    objectstores.remove(environment, STORE)
 
 
 @pytest.fixture
@@ -49,11 +45,9 @@ def user(environment: Environment) -> Iterator[str]:
     env.gone(environment, "CephObjectStoreUser", USER, env.NAMESPACE)
 
 
-def place(environment: Environment) -> tuple[str, str, str]:
+def login(environment: Environment) -> s3.Login:
     """The store's URL and the user's key, as its Secret has them."""
-    data = environment.api.get("Secret", SECRET, env.NAMESPACE)["data"]
-    endpoint, access, secret = (base64.b64decode(data[key]).decode() for key in ("Endpoint", "AccessKey", "SecretKey"))
-    return endpoint, access, secret
+    return s3.Login(*s3.secret_values(environment, env.NAMESPACE, SECRET, "Endpoint", "AccessKey", "SecretKey"))
 
 
 def edit(environment: Environment, patch: Manifest) -> None:
@@ -61,16 +55,13 @@ def edit(environment: Environment, patch: Manifest) -> None:
 
 
 def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environment, user: str) -> None:
-    def ask(expression: str, at: tuple[str, str, str] | None = None) -> object:
-        return s3_pods.ask(environment, env.NAMESPACE, CLIENT, at or place(environment), expression)
+    def ask(expression: str, by: s3.Login | None = None) -> object:
+        return s3.User(environment, env.NAMESPACE, CLIENT, by or login(environment)).ask(expression)
 
     # What it may have.
-    assert ask("s3.create_bucket(Bucket='e2e-own')['ResponseMetadata']['HTTPStatusCode']") == 200
+    assert ask("s3.create_bucket(Bucket='e2e-own')" + STATUS) == 200
     assert ask("s3.create_bucket(Bucket='e2e-more')") == {"refused": "TooManyBuckets"}
-    assert (
-        ask("s3.put_object(Bucket='e2e-own', Key='small', Body=b'x' * 4096)['ResponseMetadata']['HTTPStatusCode']")
-        == 200
-    )
+    assert ask("s3.put_object(Bucket='e2e-own', Key='small', Body=b'x' * 4096)" + STATUS) == 200
     assert ask("s3.put_object(Bucket='e2e-own', Key='large', Body=b'x' * (2 << 20))") == {"refused": "QuotaExceeded"}
 
     # What it may do.
@@ -87,11 +78,11 @@ def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environme
     env.wait_for_phase(environment, "CephObjectStoreUser", user)
 
     # Another key, while the one before is of use; then it is not.
-    old = place(environment)
+    old = login(environment)
     edit(environment, {"metadata": {"annotations": {"rook.io/rotate-keys": "first"}}})
 
     def rotated() -> None:
-        if place(environment) == old:
+        if login(environment) == old:
             raise NotYetError("it has the old one")
 
     eventually("another key", rotated, deadline=60)
@@ -106,7 +97,7 @@ def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environme
     eventually("the old key to end", ended, deadline=60)
 
     # A lost Secret is written again, with the key that is of use.
-    new = place(environment)
+    new = login(environment)
     environment.api.delete("Secret", SECRET, env.NAMESPACE)
 
     def written() -> None:
@@ -114,7 +105,7 @@ def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environme
             raise NotYetError("it is not there")
 
     eventually("the Secret to be written again", written, deadline=60)
-    assert place(environment) == new
+    assert login(environment) == new
 
     # It stays as long as it owns a bucket.
     environment.api.delete("CephObjectStoreUser", user, env.NAMESPACE)
@@ -135,26 +126,9 @@ def test_a_user_has_its_limits_its_rights_and_another_key(environment: Environme
 @pytest.fixture
 def claim(environment: Environment) -> Iterator[str]:
     """A claim to a bucket that asks for the example's notification; gone afterwards with all that it needs."""
-    parameters = {"objectStoreName": STORE, "objectStoreNamespace": env.NAMESPACE}
-    environment.api.apply(
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": CLASS},
-            "provisioner": f"{env.NAMESPACE}.ceph.rook.io/bucket",
-            "reclaimPolicy": "Delete",
-            "parameters": parameters,
-        }
-    )
+    buckets.storage_class(environment, CLASS, store=STORE)
     labels = {"bucket-notification-my-notification": "my-notification"}
-    environment.api.apply(
-        {
-            "apiVersion": "objectbucket.io/v1alpha1",
-            "kind": "ObjectBucketClaim",
-            "metadata": {"name": "photos", "namespace": env.NAMESPACE, "labels": labels},
-            "spec": {"generateBucketName": "e2e", "storageClassName": CLASS},
-        }
-    )
+    buckets.claim(environment, env.NAMESPACE, "photos", CLASS, labels=labels)
     yield "photos"
     for kind, name in (
         ("CephBucketNotification", "my-notification"),
@@ -169,7 +143,7 @@ def claim(environment: Environment) -> Iterator[str]:
 
 def test_a_listener_is_told_of_objects(environment: Environment, claim: str) -> None:
     namespace = env.NAMESPACE  # topics and notifications are served there
-    listener = s3_pods.start(environment, namespace, LISTENER, listens=True)
+    listener = s3.start_listener(environment, namespace, LISTENER)
     (topic,) = load(env.EXAMPLES / "bucket-topic.yaml")
     topic["metadata"]["namespace"] = namespace
     topic["spec"] |= {"objectStoreName": STORE, "objectStoreNamespace": env.NAMESPACE}
@@ -188,16 +162,15 @@ def test_a_listener_is_told_of_objects(environment: Environment, claim: str) -> 
     eventually("topic and notification", ready, deadline=120)
     assert environment.api.get("CephBucketNotification", "my-notification", namespace)["status"]["buckets"] == [claim]
 
-    data = environment.api.get("Secret", claim, namespace)["data"]
-    access, secret = (base64.b64decode(data[f"AWS_{part}"]).decode() for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     bucket = environment.api.get("ConfigMap", claim, namespace)["data"]["BUCKET_NAME"]
-    at = (f"http://rook-ceph-rgw-{STORE}.{env.NAMESPACE}.svc:80", access, secret)
+    by = s3.Login(f"http://{objectstores.host(STORE)}:80", *buckets.keys(environment, namespace, claim))
+    owner = s3.User(environment, env.NAMESPACE, CLIENT, by)
     for key in ("photos/a.jpg", "photos/b.txt", "other/c.jpg"):
-        put = f"s3.put_object(Bucket={bucket!r}, Key={key!r}, Body=b'x')['ResponseMetadata']['HTTPStatusCode']"
-        assert s3_pods.ask(environment, env.NAMESPACE, CLIENT, at, put) == 200
+        put = f"s3.put_object(Bucket={bucket!r}, Key={key!r}, Body=b'x')" + STATUS
+        assert owner.ask(put) == 200
 
     def told() -> list[Manifest]:
-        records = s3_pods.told(environment, namespace, LISTENER)
+        records = s3.told(environment, namespace, LISTENER)
         if not records:
             raise NotYetError("it has heard nothing")
         return records
@@ -219,4 +192,4 @@ def test_a_listener_is_told_of_objects(environment: Environment, claim: str) -> 
 
     eventually("the bucket to lose the notification", taken, deadline=60)
     listed = f"s3.get_bucket_notification_configuration(Bucket={bucket!r}).get('TopicConfigurations', [])"
-    assert s3_pods.ask(environment, env.NAMESPACE, CLIENT, at, listed) == []
+    assert owner.ask(listed) == []

@@ -10,6 +10,7 @@ import pytest
 
 from e2e import cluster, images, pods, postgres, previous
 from e2e import environment as env
+from e2e.conftest import CHART_VALUES
 from e2e.environment import Environment
 from e2e.eventually import NotYetError, eventually
 from e2e.leader import leader, looks, metrics
@@ -22,7 +23,7 @@ CHART_BEFORE = "charts/rook"
 
 @pytest.fixture
 def before(environment: Environment) -> Iterator[Environment]:
-    """The release before runs: its chart, operator, agents and mounters. Afterwards it is this one again."""
+    """The release before runs: its chart, operator, agents and mounters. After it, it is this one again, as for all."""
     if not previous.has_history():
         pytest.skip(f"{previous.CHECKOUT} has no history, and so no release before this one to upgrade from")
     built = images.ensure("operator-previous", "agent-previous")
@@ -38,7 +39,7 @@ def before(environment: Environment) -> Iterator[Environment]:
         settle(older)
         yield older
     finally:
-        env.install_chart(environment)  # nothing is done where that is so already
+        env.install_chart(environment, **CHART_VALUES)
         replace_mounters(environment)
         env.wait_for_chart(environment)
         env.wait_for_cluster(environment)

@@ -38,11 +38,11 @@ def group_of(item: pytest.Item | None) -> Group:
 
 
 def rank(item: pytest.Item) -> int:
-    """Where a test stands in the order of a run: the rest after those that may go on beside Cassandra's."""
+    """Where a test stands in a run: the rest after those that may go on beside Cassandra's, then what is long."""
     if item.path in LAST:
-        return 2 + LAST.index(item.path)
-    order = {Group.CASSANDRA: 0, Group.MEANWHILE: 0, Group.ALONE: 1, Group.NONE: 2 + len(LAST)}
-    return order[group_of(item)]
+        return 3 + LAST.index(item.path)
+    order = {Group.CASSANDRA: 0, Group.MEANWHILE: 0, Group.ALONE: 1, Group.NONE: 3 + len(LAST)}
+    return max(order[group_of(item)], 2 if item.get_closest_marker("long") else 0)
 
 
 class Turn:

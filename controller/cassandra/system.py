@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from controller.apis.cassandra import CASSANDRA_CLUSTER
 from controller.cassandra.access.http import HttpMembers
 from controller.cassandra.cluster import kind as cluster
 from controller.cassandra.operation import kind as operation
@@ -14,6 +15,9 @@ from controller.cassandra.operation import schedule
 if TYPE_CHECKING:
     from controller.framework.settings import Settings
     from controller.runtime import Manager
+
+HOMES = (CASSANDRA_CLUSTER,)
+"""The kinds of which one object makes its namespace one to be served, where all are."""
 
 
 def register(manager: Manager, settings: Settings) -> None:

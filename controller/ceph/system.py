@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import anyio
 
 from controller.apis.ceph import (
+    CEPH_BUCKET_NOTIFICATION,
+    CEPH_BUCKET_TOPIC,
     CEPH_CLUSTER,
     CEPH_OBJECT_STORE,
+    CEPH_OBJECT_STORE_USER,
     CephBlockPoolRadosNamespace,
     CephCluster,
     CephObjectStore,
     CephObjectZone,
     CephObjectZoneGroup,
 )
+from controller.apis.ceph.v1beta1 import CEPH_V1BETA1_CLUSTER
+from controller.ceph import pods
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.rados import Connections
 from controller.ceph.access.rados_namespaces import RadosNamespaces
@@ -39,6 +44,8 @@ from controller.ceph.multisite.zones import KnownZones
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.notification import kind as notification
+from controller.ceph.nvmeof import dependents as nvmeof_dependents
+from controller.ceph.nvmeof import kind as nvmeof
 from controller.ceph.objectaccount import kind as objectaccount
 from controller.ceph.objectstore import kind as objectstore
 from controller.ceph.objectuser import kind as objectuser
@@ -75,6 +82,20 @@ CSI_DRIVERS: Mapping[str, Capabilities] = {
 }
 """Ceph's kinds of volumes: what the names of their CSI drivers end in, and what they can be."""
 
+HOMES = (
+    CEPH_CLUSTER,
+    CEPH_V1BETA1_CLUSTER,
+    CEPH_OBJECT_STORE_USER,
+    CEPH_BUCKET_TOPIC,
+    CEPH_BUCKET_NOTIFICATION,
+)
+"""The kinds of which one object makes its namespace one to be served, where all are: clusters, and what may be in
+another namespace than its cluster.
+"""
+
+ACCOUNTS = tuple(dict.fromkeys((pods.ACCOUNT, *pods.ACCOUNTS.values())))
+"""The ServiceAccounts that pods of clusters run under, in the cluster's namespace."""
+
 
 def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -> None:
     """Has `manager` serve every kind of Ceph's, and volumes; connections to clusters are closed when it stops."""
@@ -87,7 +108,8 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     connections = Connections(timeout=settings.ceph_timeout, locate=locate)
     of_objects = (objectstore, realm, zonegroup, zone)
     mirrors = (rbdmirror, fsmirror)
-    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, nfs_dependents, *mirrors, *of_objects)
+    services = (nfs_dependents, nvmeof_dependents)
+    kinds = (pool, radosnamespace, filesystem, subvolumegroup, client, *services, *mirrors, *of_objects)
     using = tuple(kind.dependents(informers) for kind in kinds)
     found = ClusterVolumes(informers)
     namespaces = RadosNamespaces(informers.informer(NAMESPACES, CephBlockPoolRadosNamespace))
@@ -96,7 +118,7 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     )
     cluster.register(manager, settings, connections, found, dependents=using)
     cluster_v1beta1.register(manager, settings)
-    of_pool = (radosnamespace.of_pool(informers), nfs_dependents.of_pool(informers))
+    of_pool = (radosnamespace.of_pool(informers), *(service.of_pool(informers) for service in services))
     pool.register(manager, settings, connections, dependents=of_pool)
     radosnamespace.register(manager, settings, connections, namespaces, found)
     users = (subvolumegroup.of_filesystem(informers), volumes_in(found))
@@ -113,13 +135,14 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     realm.register(manager, settings, connections, grounds, dependents=(zonegroup.of_realm(informers),))
     zonegroup.register(manager, settings, connections, grounds, dependents=(zone.of_group(informers),))
     zone.register(manager, settings, connections, grounds, Gateways(stores))
-    objectuser.register(manager, settings, stores)
+    objectuser.register(manager, settings, stores, dependents=(cosi.of_user(informers),))
     topic.register(manager, settings, stores, dependents=(notification.of_topic(informers),))
     notification.register(manager, settings, stores)
     objectaccount.register(manager, settings, stores, dependents=(objectuser.of_account(informers),))
     bucketclaim.register(manager, settings, stores)
     cosi.register(manager, settings, stores)
     nfs.register(manager, settings, connections, dependents=(nfs_dependents.volumes(found),))
+    nvmeof.register(manager, settings, connections)
     csi.register(manager, volumes)
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)

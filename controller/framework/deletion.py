@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
+from controller.framework.changes import appeared_or_went
 from controller.runtime import remove_finalizer
 from controller.runtime.kube import HasMetadata, PartialObject
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+    from controller.runtime import Controller
+    from controller.runtime.mapping import ToRequests
     from informers import Client, Informer, Resource
 
 FRESH = 5.0
@@ -84,6 +87,18 @@ def of_named[T: HasMetadata](
     return Dependent(kind=objects.resource.kind, known=known, asked=asked, objects=objects)
 
 
+def where[T](dependent: Dependent[T], holds: Callable[[T], bool]) -> Dependent[T]:
+    """A kind whose objects use those of another one only where something holds of these."""
+
+    async def asked(client: Client, obj: T) -> Iterable[str]:
+        return await dependent.asked(client, obj) if holds(obj) else ()
+
+    def known(obj: T) -> Iterable[str]:
+        return dependent.known(obj) if holds(obj) else ()
+
+    return Dependent(kind=dependent.kind, known=known, asked=asked, objects=dependent.objects)
+
+
 @dataclass(frozen=True, slots=True)
 class Dependents[T: HasMetadata]:
     """The kinds whose objects use those of a kind. Users are named in words, such as "CephBlockPool p"."""
@@ -115,6 +130,21 @@ class Dependents[T: HasMetadata]:
                 return answer
 
         return ask
+
+
+def watch_users(
+    controller: Controller, dependents: Iterable[Dependent[Any]], to_requests: ToRequests[HasMetadata]
+) -> None:
+    """Has `controller` look again when what uses its objects comes or goes.
+
+    Args:
+        controller: Of the kind that is used.
+        dependents: The kinds whose objects use it.
+        to_requests: What a user stands for, such as all objects in its namespace.
+    """
+    for dependent in dependents:
+        if dependent.objects is not None:
+            controller.watch(dependent.objects, to_requests, predicate=appeared_or_went)
 
 
 async def delete_protected(

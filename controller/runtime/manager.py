@@ -209,6 +209,11 @@ class Manager:
         if tasks is not None and not self._stopping.is_set():
             self._context.run(lambda: tasks.start_soon(runnable))  # no part of the reconcile that may have asked for it
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Stops `run` in order, as SIGTERM does."""
         self._stopping.set()

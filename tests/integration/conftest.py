@@ -4,12 +4,14 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from controller.cassandra.access.http import HttpMembers
 from e2e.apiserver import ApiServer
 from informers import Client, Resource
 from tests.integration.cassandra import Lab
+from tests.integration.crds import install
 
 NAMESPACES = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
 
@@ -26,6 +28,12 @@ def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """An API server for all tests. A test that kills it starts it again."""
     with ApiServer(tmp_path_factory.mktemp("apiserver")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def crds(apiserver: ApiServer) -> None:
+    """The generated CRDs, installed and served."""
+    anyio.run(install, apiserver)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from controller.volumes.backend import Holder
 from controller.volumes.caches import BY_VOLUME, caches_of
 from controller.volumes.drivers import Drivers
 from informers import Client
-from tests.integration.test_crds import install
+from tests.integration.crds import install
 from tests.integration.test_manager import new_manager, running
 from tests.unit.volumes.objects import DRIVER
 from tests.unit.volumes.world import FakeBackend, World

@@ -12,7 +12,7 @@ from controller.runtime.kube import PV, PVC, STORAGE_CLASS
 from controller.volumes import system
 from controller.volumes.attributes.kinds import V1
 from controller.volumes.claims.objects import STORAGE_PROVISIONERS
-from tests.integration.test_crds import install
+from tests.integration.crds import install
 from tests.integration.test_manager import new_manager, running
 from tests.unit.volumes.objects import DRIVER, storage_class
 from tests.unit.volumes.world import FakeAttributes, FakeBackend, World

@@ -14,7 +14,7 @@ from controller.runtime import Controller, Request, Result
 from controller.runtime.kube import CONFIG_MAP, EVENT, LEASE, SECRET
 from e2e.apiserver import ApiServer
 from informers import Client, Resource
-from tests.integration.test_crds import install
+from tests.integration.crds import install
 from tests.integration.test_manager import MERGE, new_manager, read, running, until, until_stored
 from workqueue import LOW_PRIORITY, WorkQueue
 

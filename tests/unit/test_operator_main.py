@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from controller.__main__ import address, boolean, namespaces, parser, sockets
+from controller.framework.settings import Served
 
 
 def test_arguments_come_from_the_environment_and_go_before_it() -> None:
@@ -23,10 +24,17 @@ def test_the_own_namespace_is_served_where_none_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "served"), [("*", None), ("a, b,a", ("a", "b")), ("", ()), ("rook-ceph", ("rook-ceph",))]
+    ("text", "named", "everywhere"),
+    [
+        ("*", ("home",), True),
+        ("a,*, b", ("a", "b", "home"), True),
+        ("a, b,a", ("a", "b"), False),
+        ("", ("home",), False),
+        ("rook-ceph", ("rook-ceph",), False),
+    ],
 )
-def test_namespaces(text: str, served: tuple[str, ...] | None) -> None:
-    assert namespaces(text) == served
+def test_namespaces(text: str, named: tuple[str, ...], everywhere: bool) -> None:
+    assert namespaces(text, "home") == Served(named=named, everywhere=everywhere)
 
 
 @pytest.mark.parametrize(("text", "value"), [("True", True), ("0", False), ("yes", True), ("no", False)])

@@ -7,9 +7,36 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end }}
 
-{{/* The served namespaces, as a JSON list. */}}
+{{/* What clusterNamespaces says, as a JSON list: a text is a list of one, and nothing is upstream's currentNamespaceOnly. */}}
+{{- define "rook.asked" -}}
+{{- $asked := .Values.clusterNamespaces -}}
+{{- if and (not $asked) (hasKey .Values "currentNamespaceOnly") (not .Values.currentNamespaceOnly) }}{{ $asked = "*" }}{{ end -}}
+{{- if kindIs "string" $asked }}{{ $asked = compact (list $asked) }}{{ end -}}
+{{- $asked | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
+{{- end }}
+
+{{/* Whether all namespaces are served that have storage clusters. */}}
+{{- define "rook.everywhere" -}}
+{{- if has "*" (include "rook.asked" . | fromJsonArray) }}true{{ end -}}
+{{- end }}
+
+{{/* The namespaces that are served by name, as a JSON list; the release's is one of them where all are. */}}
 {{- define "rook.namespaces" -}}
-{{- .Values.clusterNamespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}
+{{- $asked := include "rook.asked" . | fromJsonArray -}}
+{{- if has "*" $asked }}{{ $asked = append (without $asked "*") .Release.Namespace | uniq | sortAlpha }}{{ end -}}
+{{- $asked | toJson -}}
+{{- end }}
+
+{{/* The kinds of which an object makes its namespace one to be served, as a JSON list. */}}
+{{- define "rook.homes" -}}
+{{- list
+  (dict "group" "ceph.rook.io" "version" "v1" "kind" "CephCluster" "plural" "cephclusters")
+  (dict "group" "ceph.rook.io" "version" "v1beta1" "kind" "Cluster" "plural" "clusters")
+  (dict "group" "ceph.rook.io" "version" "v1" "kind" "CephObjectStoreUser" "plural" "cephobjectstoreusers")
+  (dict "group" "ceph.rook.io" "version" "v1" "kind" "CephBucketTopic" "plural" "cephbuckettopics")
+  (dict "group" "ceph.rook.io" "version" "v1" "kind" "CephBucketNotification" "plural" "cephbucketnotifications")
+  (dict "group" "cassandra.rook.io" "version" "v1alpha1" "kind" "Cluster" "plural" "clusters")
+  | toJson -}}
 {{- end }}
 
 {{/* The CSI drivers, as a JSON list: named after each served namespace, and, as upstream's is, after the release's. */}}
@@ -84,7 +111,7 @@ prometheus.io/path: /metrics
 {{/* The values of upstream's chart that are given but not served here, as a JSON list of their paths. */}}
 {{- define "rook.notServed" -}}
 {{- $found := list -}}
-{{- range list "ceph-csi-operator" "currentNamespaceOnly" "customHostnameLabel" "deleteUnusedCrushRules" "disableDeviceHotplug" "discoverDaemonUdev" "enableDiscoveryDaemon" "enableOBCWatchOperatorNamespace" "enforceHostNetwork" "hostpathRequiresPrivileged" "monRunAsRoot" "rbacAggregate" "reconcileConcurrentClusters" "scaleDownOperator" -}}
+{{- range list "ceph-csi-operator" "customHostnameLabel" "deleteUnusedCrushRules" "disableDeviceHotplug" "discoverDaemonUdev" "enableDiscoveryDaemon" "enableOBCWatchOperatorNamespace" "enforceHostNetwork" "hostpathRequiresPrivileged" "monRunAsRoot" "rbacAggregate" "reconcileConcurrentClusters" "scaleDownOperator" -}}
   {{- if hasKey $.Values . }}{{ $found = append $found . }}{{ end -}}
 {{- end -}}
 {{- range $name, $_ := .Values.csi -}}

@@ -34,6 +34,12 @@ from controller.apis.ceph.mirror import (
     MirrorDaemonStatus,
 )
 from controller.apis.ceph.nfs import CEPH_NFS, CephNFS, CephNFSSpec, CephNFSStatus
+from controller.apis.ceph.nvmeof import (
+    CEPH_NVMEOF_GATEWAY,
+    CephNVMeOFGateway,
+    CephNVMeOFGatewaySpec,
+    CephNVMeOFGatewayStatus,
+)
 from controller.apis.ceph.object_multisite import (
     CEPH_OBJECT_REALM,
     CEPH_OBJECT_ZONE,
@@ -82,6 +88,7 @@ __all__ = [
     "CEPH_FILESYSTEM_MIRROR",
     "CEPH_FILESYSTEM_SUBVOLUME_GROUP",
     "CEPH_NFS",
+    "CEPH_NVMEOF_GATEWAY",
     "CEPH_OBJECT_REALM",
     "CEPH_OBJECT_STORE",
     "CEPH_OBJECT_STORE_ACCOUNT",
@@ -115,6 +122,9 @@ __all__ = [
     "CephNFS",
     "CephNFSSpec",
     "CephNFSStatus",
+    "CephNVMeOFGateway",
+    "CephNVMeOFGatewaySpec",
+    "CephNVMeOFGatewayStatus",
     "CephObjectRealm",
     "CephObjectRealmSpec",
     "CephObjectRealmStatus",

@@ -139,6 +139,10 @@ class GatewaySpec(SpecStruct, frozen=True, kw_only=True):
     """These gateways serve users alone and take no part in the replication between zones."""
     read_affinity: RgwReadAffinity | None = None
     """From which OSDs gateways read; Ceph 20 or newer."""
+    type: str = ""
+    """Of 2018, when it was always s3. `protocols` says what is served."""
+    all_nodes: bool = False
+    """Of 2018: a gateway on each node. `instances` says how many there are, and `placement` where."""
 
 
 class HealthCheckSpec(SpecStruct, frozen=True, kw_only=True):

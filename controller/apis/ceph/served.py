@@ -173,6 +173,7 @@ OBJECT_STORE: Mapping[str, Honoured] = {
         "additionalVolumeMounts": None,
         "opsLogSidecar": None,
         "disableMultisiteSyncTraffic": None,
+        "type": only("s3"),
     },
     "protocols": None,
     "zone": None,
@@ -202,14 +203,12 @@ SUBVOLUME_GROUP: Mapping[str, Honoured] = {
 }
 """The fields of a CephFilesystemSubVolumeGroup's spec that are served."""
 
-_MIRROR_DAEMON: Mapping[str, Honoured] = dict.fromkeys(
-    ("placement", "annotations", "labels", "resources", "priorityClassName")
-)
+_POD: Mapping[str, Honoured] = dict.fromkeys(("placement", "annotations", "labels", "resources", "priorityClassName"))
 
-RBD_MIRROR: Mapping[str, Honoured] = {**_MIRROR_DAEMON, "count": None, "peers": None}
+RBD_MIRROR: Mapping[str, Honoured] = {**_POD, "count": None, "peers": None}
 """The fields of a CephRBDMirror's spec that are served."""
 
-FILESYSTEM_MIRROR: Mapping[str, Honoured] = _MIRROR_DAEMON
+FILESYSTEM_MIRROR: Mapping[str, Honoured] = _POD
 """The fields of a CephFilesystemMirror's spec that are served."""
 
 CLIENT: Mapping[str, Honoured] = {
@@ -226,6 +225,19 @@ NFS: Mapping[str, Honoured] = {
     "security": None,
 }
 """The fields of a CephNFS's spec that are served; `rados.namespace` may be the CephNFS's own name."""
+
+NVMEOF_GATEWAY: Mapping[str, Honoured] = {
+    **_POD,
+    "image": None,
+    "instances": None,
+    "group": None,
+    "configMapRef": None,
+    "nvmeofConfig": None,
+    "ports": dict.fromkeys(("ioPort", "gatewayPort", "discoveryPort")),
+    "hostNetwork": None,
+    "livenessProbe": None,
+}
+"""The fields of a CephNVMeOFGateway's spec that are served; `ports.monitorPort` may be the one that gateways take."""
 
 _NO_POD = Moot("the operator is the driver, and runs no pod for it")
 

@@ -15,14 +15,16 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from controller.ceph.access.objects import keys, library
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.threads import Lane
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
+    from collections.abc import Iterator, Mapping
+
+    from controller.ceph.access.objects import Used
 
 POOL = ".nfs"
 """The pool that Ceph's own commands for NFS know, and no other."""
@@ -31,19 +33,10 @@ _GRACE = "grace"
 _NEEDS_GRACE, _ENFORCING = 1, 2
 _EPOCHS = struct.Struct("<QQ")
 _FIRST = _EPOCHS.pack(1, 0)
-_MOST = 1024
-"""Servers, and clients of one, as in Ganesha itself."""
 _TRIES = 20
 _NOTIFY_MS = 3000
 _TIMEOUT = 30.0
 """Seconds that reading or changing takes at most; each call of librados has its own limit."""
-
-
-class Used(Protocol):
-    """A cluster whose librados can be used: see `controller.ceph.access.rados.RadosCluster.use`."""
-
-    async def use[T](self, function: Callable[[Any], T], *, lane: Lane, seconds: float) -> T:
-        """Runs a blocking call in a worker thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +149,7 @@ def client_address(record: bytes) -> str:
 
 
 def _read(handle: Any, cluster: str) -> Shared:
-    rados = _rados()
+    rados = library()
     with _opened(handle, cluster) as ioctx:
         configured = _exists(ioctx, _configuration(cluster))
         try:
@@ -168,14 +161,14 @@ def _read(handle: Any, cluster: str) -> Shared:
 
 
 def _configure(handle: Any, cluster: str) -> None:
-    rados = _rados()
+    rados = library()
     with _opened(handle, cluster) as ioctx, rados.WriteOpCtx() as operation:
         operation.new(rados.LIBRADOS_CREATE_IDEMPOTENT)
         ioctx.operate_write_op(operation, _configuration(cluster))
 
 
 def _join(handle: Any, cluster: str, server: str) -> None:
-    rados = _rados()
+    rados = library()
     with _opened(handle, cluster) as ioctx:
         with suppress(rados.ObjectExists), rados.WriteOpCtx() as operation:
             operation.new(rados.LIBRADOS_CREATE_EXCLUSIVE)
@@ -192,7 +185,7 @@ def _join(handle: Any, cluster: str, server: str) -> None:
 
 
 def _leave(handle: Any, cluster: str, server: str) -> None:
-    rados = _rados()
+    rados = library()
     with _opened(handle, cluster) as ioctx:
         # The key goes last: by it, what is half done is found.
         for name in [found.key for found in ioctx.list_objects() if _is_record(found.key, server)]:
@@ -232,7 +225,7 @@ def _attempts(ioctx: Any) -> Iterator[tuple[Grace, int]]:
 def _database(ioctx: Any) -> tuple[Grace, int]:
     """The database as it was at one moment, and its version."""
     for _ in range(_TRIES):
-        flags = _keys(ioctx, _GRACE)
+        flags = keys(ioctx, _GRACE)
         version = ioctx.get_last_version()
         body = ioctx.read(_GRACE, _EPOCHS.size)
         if ioctx.get_last_version() == version:
@@ -246,7 +239,7 @@ def _restless() -> CephError:
 
 def _written(ioctx: Any, operation: Any) -> bool:
     """Carries a change of the database out and tells the servers; False: it is of another version by now."""
-    rados = _rados()
+    rados = library()
     try:
         ioctx.operate_write_op(operation, _GRACE)
     except rados.OSError as error:
@@ -263,22 +256,15 @@ def _with_clients(ioctx: Any, grace: Grace, name: str) -> Server:
     """A server with its clients: those of both epochs, as a server that has just ended has only the older record."""
     found: set[str] = set()
     for epoch in {grace.current, grace.recovering} - {0}:
-        with suppress(_rados().ObjectNotFound):
-            found.update(client_address(record) for record in _keys(ioctx, _record(epoch, name)).values())
+        with suppress(library().ObjectNotFound):
+            found.update(client_address(record) for record in keys(ioctx, _record(epoch, name)).values())
     return replace(grace.servers[name], clients=tuple(sorted(found)))
-
-
-def _keys(ioctx: Any, name: str) -> dict[str, bytes]:
-    with _rados().ReadOpCtx() as operation:
-        found, _ = ioctx.get_omap_vals(operation, "", "", _MOST)
-        ioctx.operate_read_op(operation, name)
-        return {key: bytes(value or b"") for key, value in found}
 
 
 def _exists(ioctx: Any, name: str) -> bool:
     try:
         ioctx.stat(name)
-    except _rados().ObjectNotFound:
+    except library().ObjectNotFound:
         return False
     return True
 
@@ -299,10 +285,3 @@ def _opened(handle: Any, cluster: str) -> Any:
     ioctx = handle.open_ioctx(POOL)
     ioctx.set_namespace(cluster)
     return ioctx
-
-
-def _rados() -> ModuleType:
-    import rados  # a system library of the operator's image, absent where only plans are computed
-
-    module: ModuleType = rados
-    return module

@@ -39,7 +39,17 @@ READS: Mapping[str, frozenset[str]] = {
 }
 """Commands whose answers are remembered, and the parts of `status` that each depends on."""
 QUESTIONS = frozenset(
-    {"status", "quorum_status", "mon dump", "auth get", "config get", "osd pool get-quota", "fs dump"}
+    {
+        "status",
+        "quorum_status",
+        "mon dump",
+        "auth get",
+        "config get",
+        "osd pool get-quota",
+        "fs dump",
+        "nvme-gw show",
+        "nvme-gw listeners",
+    }
 )
 """Commands that change nothing either, and are asked each time. Every other command counts as a write."""
 

@@ -22,12 +22,12 @@ from controller.volumes.backend import BackendError, Created, Description, GoneE
 from controller.volumes.capabilities import FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from controller.ceph.access.filesystems import FilesystemState
     from controller.ceph.access.rados import Connections, RadosCluster
     from controller.ceph.cephfs.sessions import Session
-    from controller.framework.settings import Settings
+    from controller.framework.settings import Served, Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.system import VolumeControllers
@@ -58,7 +58,7 @@ class CephfsBackend:
         clusters: The CephClusters that are served.
         filesystems: The CephFilesystems of their namespaces.
         config_maps: The ConfigMaps of their namespaces.
-        namespaces: The namespaces that are served; None: all.
+        namespaces: The namespaces that are served.
         home: The operator's own namespace.
         suffix: What the names of the drivers end in.
 
@@ -76,7 +76,7 @@ class CephfsBackend:
         clusters: Informer[CephCluster],
         filesystems: Informer[CephFilesystem],
         config_maps: Informer[ConfigMap],
-        namespaces: Collection[str] | None,
+        namespaces: Served,
         home: str,
         *,
         suffix: str = SUFFIX,
@@ -246,7 +246,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     filesystems = informers.informer(resource_of(CEPH_FILESYSTEM), CephFilesystem)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     home = settings.operator_namespace
-    backend = CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters), home)
+    backend = CephfsBackend(connections, clusters, filesystems, config_maps, served(clusters, settings), home)
     volumes.drivers.add(backend, backend.snapshots, rooms=backend.rooms)
     volumes.claims.watch(filesystems, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
 

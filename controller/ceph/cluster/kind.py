@@ -29,7 +29,6 @@ from controller.ceph.osd.reservations import Reservations
 from controller.ceph.pods import CLUSTER_LABEL, CONFIG_OVERRIDE, context_of, owner_of
 from controller.framework import children, jobs
 from controller.framework.changes import (
-    appeared_or_went,
     budget_changed,
     changed,
     claim_changed,
@@ -37,7 +36,7 @@ from controller.framework.changes import (
     job_changed,
     pod_changed,
 )
-from controller.framework.deletion import Dependents
+from controller.framework.deletion import Dependents, watch_users
 from controller.framework.duration import duration_or, duration_problem
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.monitoring import SERVICE_MONITOR, Monitors
@@ -324,9 +323,7 @@ def register(
     controller.watch(caches.budgets, of_parts, predicate=budget_changed)
     controller.watch(caches.config_maps, concerned)
     controller.watch(caches.secrets, concerned)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    watch_users(controller, dependents, neighbours)
     controller.watch(caches.nodes, every, predicate=changed(_of_node))
     controller.watch(caches.reports, every, predicate=devices_changed)
     manager.add(controller)

@@ -51,7 +51,7 @@ class Seen:
     Attributes:
         owner: The user who is to own it.
         waits_for: What has to happen before the store can be asked.
-        store_gone: Whether there is no such store.
+        store_gone: Whether there is no such store, or nobody knows any more which it was.
         bucket: The bucket in the store; None: there is none.
         claim_waits: Whether its claim does not know yet that it is there.
         accesses: The BucketAccesses of its claim.
@@ -147,7 +147,7 @@ class Buckets:
         seen = Seen(
             owner=place.owner,
             waits_for=place.waits_for,
-            store_gone=bool(place.owner) and place.way.store is None,
+            store_gone=place.gone or (bool(place.owner) and place.way.store is None),
             claim_waits=mine and claim is not None and not claim.status.bucket_ready,
             accesses=tuple(
                 f"{found.metadata.namespace}/{found.metadata.name}"

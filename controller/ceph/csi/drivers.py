@@ -10,14 +10,16 @@ from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.access.rados import CephError
 from controller.ceph.csi import affinity
 from controller.framework.changes import changed
+from controller.framework.settings import Served
 from controller.runtime import Request, resource_of
 from controller.runtime.kube import CONFIG_MAP, ConfigMap
 from controller.volumes.backend import BackendError, GoneError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable
 
     from controller.ceph.access.rados import Cluster, Connections, RadosCluster
+    from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.backend import Holder
@@ -39,16 +41,14 @@ class Drivers:
     Args:
         suffix: What their names end in.
         clusters: The CephClusters that are served.
-        namespaces: The namespaces that are served; None: all.
+        served: The namespaces that are served.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
     """
 
-    def __init__(
-        self, suffix: str, clusters: Informer[CephCluster], namespaces: Collection[str] | None, home: str
-    ) -> None:
+    def __init__(self, suffix: str, clusters: Informer[CephCluster], served: Served, home: str) -> None:
         self._suffix = suffix
         self._clusters = clusters
-        self._namespaces = namespaces
+        self._served = served
         self._home = home
 
     def knows(self, driver: str) -> bool:
@@ -56,20 +56,23 @@ class Drivers:
         return driver.endswith(self._suffix)
 
     def serves(self, driver: str) -> bool:
-        """Whether a driver is served.
-
-        Where all namespaces are served, others' drivers are told apart by their having no CephCluster here.
-        """
+        """Whether a driver is served: nodes have just those that the chart names."""
         namespace = driver.removesuffix(self._suffix)
         return self.knows(driver) and (namespace == self._home or self.has_driver(namespace))
 
     def has(self, namespace: str) -> bool:
         """Whether a namespace is served."""
-        return self._namespaces is None or namespace in self._namespaces
+        return namespace in self._served
 
     def has_driver(self, namespace: str) -> bool:
         """Whether a driver is named after a namespace."""
-        return bool(self._clusters.keys(namespace)) if self._namespaces is None else namespace in self._namespaces
+        return namespace in self._served.named
+
+    def driver_for(self, namespace: str) -> str:
+        """The driver for the cluster of a namespace: named after it, or the operator's own; empty: it is not served."""
+        if self.has_driver(namespace):
+            return f"{namespace}{self._suffix}"
+        return f"{self._home}{self._suffix}" if self.has(namespace) and self._clusters.keys(namespace) else ""
 
     def not_served(self, storage_class: StorageClass, cluster: str) -> str:
         """Why a class for a cluster here is not served, with what would be right; empty: it is, or is not for one.
@@ -82,10 +85,7 @@ class Drivers:
             return ""
         if not self.has(cluster) or not self._clusters.keys(cluster):
             return ""
-        namespaces = self._namespaces
-        if namespaces is None:
-            namespaces = [namespace for namespace, _ in self._clusters.keys(None)]
-        served = " or ".join(f"{namespace}{self._suffix}" for namespace in sorted({self._home, *namespaces}))
+        served = " or ".join(f"{namespace}{self._suffix}" for namespace in sorted({self._home, *self._served.named}))
         return (
             f"StorageClass {storage_class.metadata.name}: provisioner is {storage_class.provisioner!r}, which this "
             f"operator does not serve, though it serves the cluster in namespace {cluster}: expected {served}"
@@ -102,9 +102,13 @@ class Drivers:
 
         Raises:
             GoneError: It does not exist.
-            BackendError: It has not been reached yet.
+            BackendError: It has not been reached yet, or its namespace is not served: what is there is not known.
         """
-        if not self.has(namespace) or not self._clusters.keys(namespace):
+        if not self.has(namespace):
+            raise BackendError(
+                f"namespace {namespace!r} (clusterID of {volume}) is not served by this operator{beside}"
+            )
+        if not self._clusters.keys(namespace):
             raise GoneError(f"there is no CephCluster in namespace {namespace!r} (clusterID of {volume}){beside}")
         cluster = connections.get(namespace)
         if cluster is None:
@@ -124,10 +128,12 @@ async def fence(cluster: Cluster, holder: Holder, volume: str) -> None:
         raise BackendError(f"client {holder.client} of {volume} was not fenced: {error}") from error
 
 
-def served(clusters: Informer[CephCluster]) -> tuple[str, ...] | None:
-    """The namespaces that are served; None: all."""
+def served(clusters: Informer[CephCluster], settings: Settings) -> Served:
+    """The namespaces that are served, as the operator was told, or else by what CephClusters are watched."""
+    if settings.served is not None:
+        return settings.served
     scopes = tuple(clusters.cache.scopes)
-    return None if "" in scopes else scopes
+    return Served(everywhere=True) if "" in scopes else Served(named=scopes)
 
 
 def register(manager: Manager, volumes: VolumeControllers) -> None:

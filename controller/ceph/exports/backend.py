@@ -20,10 +20,10 @@ from controller.volumes.backend import BackendError, Created
 from controller.volumes.capabilities import FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from controller.ceph.access.rados import Cluster, Connections
-    from controller.framework.settings import Settings
+    from controller.framework.settings import Served, Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.backend import Description, Holder, NewVolume, Volume
@@ -205,7 +205,7 @@ def register(manager: Manager, settings: Settings, connections: Connections, vol
     servers = informers.informer(resource_of(CEPH_NFS), CephNFS)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
     services = informers.informer(SERVICE, Service, label_selector=CLUSTER_LABEL)
-    home, namespaces = settings.operator_namespace, served(clusters)
+    home, namespaces = settings.operator_namespace, served(clusters, settings)
     backend = exports_backend(connections, clusters, filesystems, config_maps, servers, services, namespaces, home)
     volumes.drivers.add(backend, backend.snapshots, rooms=backend.rooms)
     volumes.claims.watch(servers, lambda found: claims_of(volumes, found.metadata.namespace), changed(_is_ready))
@@ -218,7 +218,7 @@ def exports_backend(
     config_maps: Informer[ConfigMap],
     servers: Informer[CephNFS],
     services: Informer[Service],
-    namespaces: Collection[str] | None,
+    namespaces: Served,
     home: str,
 ) -> ExportsBackend:
     """The backend on these caches; see `CephfsBackend` for `namespaces` and `home`."""

@@ -18,8 +18,8 @@ from controller.ceph.mirroring.objects import TOKEN_OF_FILESYSTEM
 from controller.ceph.mirroring.sources import watched
 from controller.ceph.order import FIRST
 from controller.framework import children
-from controller.framework.changes import appeared_or_went, budget_changed, changed, deployment_changed, pod_changed
-from controller.framework.deletion import Dependents, of_namespace
+from controller.framework.changes import budget_changed, changed, deployment_changed, pod_changed
+from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.workload import Owner
 from controller.runtime import Request, in_namespace, resource_of
@@ -113,9 +113,7 @@ def register(
     controller.watch(caches.budgets, own_only, predicate=budget_changed)
     controller.watch(caches.secrets, own_only)
     controller.watch(caches.secrets, named)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    watch_users(controller, dependents, neighbours)
     manager.add(controller)
 
 

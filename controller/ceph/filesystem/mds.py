@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access import users
 from controller.ceph.access.filesystems import ACTIVE
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.filesystem import upgrade
 from controller.ceph.filesystem.act import FailMds, RemoveUser, SetMaxMds, SetStandbyReplay, StopMds
 from controller.ceph.filesystem.objects import (
@@ -23,7 +24,6 @@ from controller.ceph.pods import is_kept, kept_by
 from controller.framework import disruption
 from controller.framework.children import Apply, delete, explain
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.runtime.kube import SECRET
 

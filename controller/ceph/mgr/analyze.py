@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from controller.ceph.access import users
 from controller.ceph.access.modules import DisableModule, EnableModule
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.mgr.act import LabelMgr, RemoveUser
 from controller.ceph.mgr.objects import (
     ACTIVE,
@@ -28,7 +29,6 @@ from controller.framework import disruption, monitoring
 from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.monitoring import SERVICE_MONITOR
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.runtime.kube import DEPLOYMENT, SECRET
 

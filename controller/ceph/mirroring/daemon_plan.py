@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.mirroring.daemon import deployment_of
 from controller.ceph.pods import SKIP_LABEL, is_kept
 from controller.framework.children import Apply, delete, explain
 from controller.framework.kind import LetGo
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.runtime.kube import DEPLOYMENT, SECRET
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import msgspec
 
 from controller.ceph.access.identity import PROTECTION
 from controller.ceph.access.mons import ENDPOINTS
+from controller.ceph.crash import trouble
 from controller.ceph.mon import membership
 from controller.ceph.mon.membership import Group
 from controller.ceph.mon.objects import (
@@ -35,7 +36,6 @@ from controller.framework import disruption
 from controller.framework.children import Apply, Create, ensure, explain
 from controller.framework.claims import grow, too_large
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Leave, Member, Policy, decide
 from controller.runtime.kube import PVC, PersistentVolumeClaim
 

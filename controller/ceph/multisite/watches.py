@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.reach import answers_otherwise
-from controller.framework.changes import appeared_or_went, changed, job_changed
+from controller.framework.changes import changed, job_changed
 from controller.runtime import in_namespace, owned_by
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from controller.ceph.multisite.ground import Grounds
-    from controller.framework.deletion import Dependent
     from controller.runtime import Controller
     from informers import Informer
 
@@ -22,13 +19,6 @@ def watch_ground(controller: Controller, grounds: Grounds, objects: Informer[Any
     controller.watch(grounds.clusters, in_namespace(objects), predicate=answers_otherwise)
     controller.watch(grounds.caches.jobs, owned_by(objects.resource), predicate=job_changed)
     controller.watch(grounds.caches.secrets, owned_by(objects.resource))
-
-
-def watch_users(controller: Controller, dependents: Sequence[Dependent[Any]], objects: Informer[Any]) -> None:
-    """Looks at `objects` when what uses them comes or goes."""
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, in_namespace(objects), predicate=appeared_or_went)
 
 
 def _made(obj: Any) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from controller.apis.ceph import CephNFS
 from controller.ceph.access.ganesha import POOL
 from controller.ceph.nfs.act import SERVERS
-from controller.framework.deletion import Dependent, of_namespace
+from controller.framework.deletion import Dependent, of_namespace, where
 from controller.runtime.kube import PV
 
 if TYPE_CHECKING:
@@ -24,15 +24,7 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
 
 def of_pool(informers: InformerFactory) -> Dependent[CephBlockPool]:
     """CephNFSs as what uses the CephBlockPool of the pool that they share."""
-    all_of = of_namespace(informers.informer(SERVERS, CephNFS))
-
-    def known(pool: CephBlockPool) -> list[str]:
-        return list(all_of.known(pool)) if pool.spec.name == POOL else []
-
-    async def asked(client: Client, pool: CephBlockPool) -> list[str]:
-        return list(await all_of.asked(client, pool)) if pool.spec.name == POOL else []
-
-    return Dependent(kind=SERVERS.kind, known=known, asked=asked, objects=all_of.objects)
+    return where(dependents(informers), lambda pool: pool.spec.name == POOL)
 
 
 def volumes(found: ClusterVolumes) -> Dependent[CephNFS]:

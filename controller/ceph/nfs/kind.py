@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, CephNFS
 from controller.ceph.access import users
 from controller.ceph.access.health import obstacles
+from controller.ceph.instances import Caches
 from controller.ceph.nfs.act import SERVERS, handlers
 from controller.ceph.nfs.analyze import analyze
-from controller.ceph.nfs.objects import APP, NFS_LABEL
-from controller.ceph.nfs.observe import Caches, Observer
+from controller.ceph.nfs.objects import NFS
+from controller.ceph.nfs.observe import Observer
 from controller.ceph.nfs.status import show
 from controller.ceph.order import FIRST
 from controller.framework import children
-from controller.framework.changes import appeared_or_went, budget_changed, changed, deployment_changed, pod_changed
-from controller.framework.deletion import Dependents
+from controller.framework.changes import budget_changed, changed, deployment_changed, pod_changed
+from controller.framework.deletion import Dependents, watch_users
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request, in_namespace, resource_of
+from controller.runtime import in_namespace, resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
-    from controller.runtime import Manager
+    from controller.runtime import Manager, Request
     from controller.runtime.kube import HasMetadata
 
 CLUSTERS, POOLS = resource_of(CEPH_CLUSTER), resource_of(CEPH_BLOCK_POOL)
@@ -77,26 +78,19 @@ def register(
 
     neighbours = in_namespace(found)
 
-    def own_only(obj: HasMetadata) -> Iterable[Request]:
-        labels = obj.metadata.labels
-        is_ours = labels.get("app") == APP and labels.get(NFS_LABEL)
-        return [Request(obj.metadata.namespace, labels[NFS_LABEL])] if is_ours else ()
-
     def concerned(obj: HasMetadata) -> Iterable[Request]:
         """Objects of servers are their CephNFS's; those of others matter to an upgrade."""
-        return neighbours(obj) if obj.metadata.labels.get("ceph_daemon_type") in FIRST else own_only(obj)
+        return neighbours(obj) if obj.metadata.labels.get("ceph_daemon_type") in FIRST else NFS.request(obj)
 
     controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
     controller.watch(pools, neighbours, predicate=changed(_of_pool))
     controller.watch(caches.deployments, concerned, predicate=deployment_changed)
-    controller.watch(caches.pods, own_only, predicate=pod_changed)
-    controller.watch(caches.budgets, own_only, predicate=budget_changed)
-    controller.watch(caches.services, own_only)
-    controller.watch(caches.config_maps, own_only)
-    controller.watch(caches.secrets, own_only)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    controller.watch(caches.pods, NFS.request, predicate=pod_changed)
+    controller.watch(caches.budgets, NFS.request, predicate=budget_changed)
+    controller.watch(caches.services, NFS.request)
+    controller.watch(caches.config_maps, NFS.request)
+    controller.watch(caches.secrets, NFS.request)
+    watch_users(controller, dependents, neighbours)
     manager.add(controller)
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from controller.apis.ceph import CEPH_NFS
 from controller.apis.ceph.health import CephClusterHealthCheckSpec
 from controller.ceph.access.ganesha import POOL
+from controller.ceph.instances import LETTER_LABEL, Service
 from controller.ceph.nfs.configuration import CEPH_CONF, ganesha
 from controller.ceph.nfs.security import FILES, files, parts
 from controller.ceph.nfs.spec import METRICS_PORT, entity, port
 from controller.ceph.pods import (
-    CLUSTER_LABEL,
     CONFIG_OVERRIDE,
     KEYRING_DIR,
     KEYRING_KEY,
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from controller.ceph.pods import Context, Release
     from informers import JsonObject
 
-APP = "rook-ceph-nfs"
-NFS_LABEL = "ceph_nfs"
-SERVER_LABEL = "instance"
+NFS = Service(app="rook-ceph-nfs", label="ceph_nfs")
 KEY = "nfs"
 """Under which `PodSettings` speaks of NFS servers."""
 HASH_ANNOTATION = "config-hash"
@@ -116,7 +114,7 @@ def caps(name: str) -> dict[str, str]:
 def labels(context: Context, server: str) -> dict[str, str]:
     """The labels of a server's objects."""
     name = context.owner.name
-    return {**daemon_of(name, server).labels(context.owner), NFS_LABEL: name, SERVER_LABEL: server}
+    return {**daemon_of(name, server).labels(context.owner), NFS.label: name, LETTER_LABEL: server}
 
 
 def config_map(nfs: CephNFS, context: Context, server: str) -> JsonObject:
@@ -159,7 +157,7 @@ def server_deployment(nfs: CephNFS, context: Context, server: str) -> JsonObject
         # By Kerberos, servers are one service: all have the name that its principal and keytab are for.
         pod["hostname"] = host
     template = pod_template(context, daemon, pod)
-    own = {NFS_LABEL: name, SERVER_LABEL: server}
+    own = {NFS.label: name, LETTER_LABEL: server}
     template["metadata"]["labels"] |= own
     annotations = template["metadata"].setdefault("annotations", {})
     template["metadata"]["annotations"] = {**annotations, HASH_ANNOTATION: _digest(_data(nfs, server))}
@@ -183,11 +181,11 @@ def server_budget(context: Context) -> tuple[JsonObject, ...]:
         **recommended(name="ceph-nfs", instance=owner.name, component=owner.kind.crd_name, part_of=owner.name),
         **_selector(context),
     }
-    return (budget(owner, f"{APP}-{owner.name}", own, {"matchLabels": _selector(context)}, maxUnavailable=1),)
+    return (budget(owner, f"{NFS.app}-{owner.name}", own, {"matchLabels": _selector(context)}, maxUnavailable=1),)
 
 
 def _selector(context: Context) -> dict[str, str]:
-    return {"app": APP, CLUSTER_LABEL: context.namespace, NFS_LABEL: context.owner.name}
+    return NFS.selector(context.namespace, context.owner.name)
 
 
 def _data(nfs: CephNFS, server: str) -> dict[str, str]:

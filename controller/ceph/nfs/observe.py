@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from controller.ceph.access import ganesha, modules
 from controller.ceph.access.ganesha import POOL, Shared
-from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.reach import reach
-from controller.ceph.nfs.objects import APP, NFS_LABEL, SERVER_LABEL, context
+from controller.ceph.instances import standing
+from controller.ceph.nfs.objects import NFS, context
 from controller.ceph.nfs.spec import APPLICATION
-from controller.ceph.order import before_services
-from controller.ceph.pods import CLUSTER_LABEL, Release
-from controller.ceph.releases import CephVersion
-from controller.framework.caches import ClusterCaches
 from controller.framework.children import snapshot
-from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, ConfigMap, Deployment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from controller.apis.ceph import CephBlockPool, CephCluster, CephNFS
     from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.instances import Caches
     from controller.ceph.pods import Context
     from controller.framework.children import Live
     from controller.framework.deletion import Dependents
     from controller.runtime.apply import Applier
-    from controller.runtime.kube import Pod
-    from informers import Informer, InformerFactory
+    from controller.runtime.kube import Deployment, Pod
+    from informers import Informer
 
 log = structlog.get_logger(__name__)
 
@@ -81,20 +77,6 @@ class NfsObservation:
     users: tuple[str, ...] = ()
 
 
-class Caches(ClusterCaches):
-    """The informers that NFS servers are observed through."""
-
-    def __init__(self, factory: InformerFactory) -> None:
-        super().__init__(factory, CLUSTER_LABEL)
-        self.deployments: Informer[Deployment] = self.ours(DEPLOYMENT, Deployment)
-        self.config_maps: Informer[ConfigMap] = factory.informer(CONFIG_MAP, ConfigMap)
-
-    @property
-    def children(self) -> tuple[Informer[Any], ...]:
-        """The caches of the kinds that a CephNFS's children are of."""
-        return (self.deployments, self.services, self.config_maps, self.budgets, self.secrets)
-
-
 class Observer:
     """Observes NFS servers.
 
@@ -140,42 +122,21 @@ class Observer:
             log.info("Cluster does not answer", nfs=nfs.metadata.name, namespace=namespace, error=str(error))
             waits_for = f"CephCluster {cluster.metadata.name} to answer: {error.message}"
             return NfsObservation(now=now, waits_for=waits_for)
-        release = Release(status.version.image, CephVersion.parse(status.version.version))
-        codes = ", ".join(obstacles(status.ceph))
-        hold = f"CephCluster {cluster.metadata.name} to leave {HEALTH_ERR} ({codes})" if codes else ""
         everything = self._caches.deployments.list(namespace)
+        stands = standing(cluster, everything)
         described = (pool.metadata.name for pool in self._pools.list(namespace) if pool.spec.name == POOL)
         return replace(
             seen,
             now=now,
-            hold=hold,
-            hold_upgrade=before_services(everything, release) or ("" if cluster.spec.skip_upgrade_checks else hold),
-            context=context(nfs, cluster, release),
+            hold=stands.hold,
+            hold_upgrade=stands.hold_upgrade,
+            context=context(nfs, cluster, stands.release),
             pool_of=next(described, ""),
-            deployments={
-                found.metadata.labels[SERVER_LABEL]: found
-                for found in everything
-                if _is_of(found.metadata.labels, nfs.metadata.name)
-            },
-            pods=self._pods(nfs),
+            deployments=NFS.deployments(everything, nfs.metadata.name),
+            pods=NFS.pods(self._caches.pods.list(namespace), nfs.metadata.name),
             live=await snapshot(self._caches.children, namespace, self._applier),
             users=self._dependents.known(nfs),
         )
-
-    def _pods(self, nfs: CephNFS) -> dict[str, tuple[Pod, ...]]:
-        found: dict[str, tuple[Pod, ...]] = {}
-        for pod in self._caches.pods.list(nfs.metadata.namespace):
-            labels = pod.metadata.labels
-            if _is_of(labels, nfs.metadata.name):
-                found[labels[SERVER_LABEL]] = (*found.get(labels[SERVER_LABEL], ()), pod)
-        return found
-
-
-def _is_of(labels: Mapping[str, str], name: str) -> bool:
-    """Whether labels are those of an object of a server of this CephNFS, and no copy that somebody works on."""
-    server = labels.get(SERVER_LABEL, "")
-    is_ours = labels.get("app") == APP and labels.get(NFS_LABEL) == name
-    return is_ours and bool(server) and labels.get("ceph_daemon_id") == f"{name}-{server}"
 
 
 async def ask(ceph: RadosCluster, name: str) -> NfsObservation:

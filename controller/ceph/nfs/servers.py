@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.nfs.act import MAX_NAMED, JoinGrace, LeaveGrace, RemoveUser, StopServer
 from controller.ceph.nfs.objects import (
-    APP,
-    NFS_LABEL,
-    SERVER_LABEL,
+    NFS,
     caps,
     config_map,
     daemon_of,
@@ -31,7 +30,6 @@ from controller.framework import disruption
 from controller.framework.children import Apply, delete, ensure, explain
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, SECRET, SERVICE
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from controller.ceph.nfs.observe import NfsObservation
     from controller.ceph.pods import Context
     from controller.runtime.kube import Deployment
-    from informers import JsonObject
 
 
 def analyze(nfs: CephNFS, context: Context, seen: NfsObservation) -> Iterator[Step]:
@@ -61,7 +58,7 @@ def analyze(nfs: CephNFS, context: Context, seen: NfsObservation) -> Iterator[St
         seen.live,
         server_budget(context),
         owner=context.owner,
-        app=APP,
+        app=NFS.app,
         subject="NFS servers",
         lane="NFS disruption budget",
         why_gone="budgets are switched off",
@@ -93,13 +90,7 @@ def _known(name: str, seen: NfsObservation) -> set[str]:
     found = set(seen.deployments) | set(seen.pods)
     if seen.shared.grace is not None:
         found.update(server_of(name, member) for member in seen.shared.grace.servers)
-    start = keyring_name(name, "").removesuffix("-keyring")
-    for kind, secret in seen.live:
-        if kind == SECRET.kind and secret.startswith(start):
-            own = seen.live[kind, secret]["metadata"].get("labels") or {}
-            if own.get(NFS_LABEL) == name:
-                found.add(own.get(SERVER_LABEL, ""))
-    return found - {""}
+    return (found | NFS.secrets(seen.live, name)) - {""}
 
 
 def _subject(name: str, server: str) -> str:
@@ -223,7 +214,7 @@ def _ended(name: str, server: str, seen: NfsObservation, reason: str, lane: str)
     subject, daemon, pods = _subject(name, server), daemon_of(name, server), seen.pods.get(server, ())
     for resource in (SERVICE, CONFIG_MAP):
         live = seen.live.get((resource.kind, daemon.name))
-        if live is not None and live["metadata"].get("deletionTimestamp") is None and _is_ours(live, name):
+        if live is not None and NFS.is_left(live, name):
             yield delete(resource, live, subject=subject, reason=reason, lane=lane)
     if pods:
         waits_for = f"pod {pods[0].metadata.name} to be gone"
@@ -232,10 +223,6 @@ def _ended(name: str, server: str, seen: NfsObservation, reason: str, lane: str)
         action = LeaveGrace(server, member_id(name, server))
         yield Step(subject=subject, action=action, reason=reason, lane=lane)
     secret = seen.live.get((SECRET.kind, keyring_name(name, server)))
-    if secret is not None and secret["metadata"].get("deletionTimestamp") is None and _is_ours(secret, name):
+    if secret is not None and NFS.is_left(secret, name):
         yield Step(subject=subject, action=RemoveUser(entity(name, server)), reason=reason, lane=lane)
         yield delete(SECRET, secret, subject=subject, reason=reason, lane=lane)
-
-
-def _is_ours(live: JsonObject, name: str) -> bool:
-    return bool((live["metadata"].get("labels") or {}).get(NFS_LABEL) == name)

@@ -13,7 +13,7 @@ from controller.ceph.notification.observe import Observer
 from controller.ceph.notification.spec import named_by
 from controller.ceph.notification.status import show
 from controller.framework.changes import changed
-from controller.framework.deletion import Dependent
+from controller.framework.deletion import of_named
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, resource_of
 
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from controller.ceph.notification.observe import NotificationObservation
     from controller.ceph.rgw.stores import Stores
+    from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from informers import Client, InformerFactory
+    from controller.runtime.kube import HasMetadata
+    from informers import InformerFactory
 
 TOPICS, CLAIMS = resource_of(CEPH_BUCKET_TOPIC), resource_of(OBJECT_BUCKET_CLAIM)
 BUCKETS = resource_of(OBJECT_BUCKET)
@@ -35,19 +37,10 @@ BY_TOPIC = "topic"
 """The index of CephBucketNotifications by namespace and name of their topic."""
 
 
-def of_topic(informers: InformerFactory) -> Dependent[CephBucketTopic]:
+def of_topic(informers: InformerFactory) -> Dependent[HasMetadata]:
     """Notifications as what uses the topic that they name."""
-    notifications = informers.informer(NOTIFICATIONS, CephBucketNotification)
-
-    def known(topic: CephBucketTopic) -> list[str]:
-        meta = topic.metadata
-        return [n.metadata.name for n in notifications.list(meta.namespace) if n.spec.topic == meta.name]
-
-    async def asked(client: Client, topic: CephBucketTopic) -> list[str]:
-        found = await client.list(NOTIFICATIONS, topic.metadata.namespace)
-        return [n["metadata"]["name"] for n in found if n["spec"].get("topic") == topic.metadata.name]
-
-    return Dependent(kind=NOTIFICATIONS.kind, known=known, asked=asked, objects=notifications)
+    kind = CephBucketNotification
+    return of_named(informers.informer(NOTIFICATIONS, kind), kind, lambda notification: notification.spec.topic)
 
 
 def register(manager: Manager, settings: Settings, stores: Stores) -> None:

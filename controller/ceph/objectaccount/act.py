@@ -5,22 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from controller.apis.ceph import CEPH_OBJECT_STORE_ACCOUNT
 from controller.ceph.objectaccount.objects import key_secret
 from controller.ceph.objectaccount.observe import current_key
 from controller.ceph.objectaccount.spec import account_id, root_user, secret_name
-from controller.ceph.rgw import users
+from controller.ceph.rgw import buckets, users
 from controller.ceph.rgw.admin import AdminError
 from controller.framework import children
-from controller.framework.consent import read_deleted, read_same
+from controller.framework.consent import NoConsentError, is_forced, read_deleted, read_same
 from controller.framework.owned_secrets import version_of_own
+from controller.framework.text import some
 from controller.runtime import resource_of
-from controller.runtime.kube import SECRET
+from controller.runtime.kube import SECRET, PartialObject
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from controller.apis.ceph import CephObjectStoreAccount
     from controller.ceph.objectaccount.observe import AccountObservation
     from controller.ceph.rgw.admin import Admin
+    from controller.ceph.rgw.work import Work
     from controller.framework.plan import Handler
     from controller.runtime.apply import Applier
     from informers import Client
@@ -73,6 +79,21 @@ class WriteSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class PurgeBucket:
+    """Remove a bucket of the account, with all that is in it, as its root user."""
+
+    name: str
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    """Remove another user of the account."""
+
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveRootUser:
     """Remove that user."""
 
@@ -87,7 +108,12 @@ class RemoveAccount:
 
 
 def handlers(
-    obj: CephObjectStoreAccount, seen: AccountObservation, client: Client, applier: Applier, admin: Admin
+    obj: CephObjectStoreAccount,
+    seen: AccountObservation,
+    client: Client,
+    applier: Applier,
+    work: Work,
+    using: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> dict[type, Handler]:
     """How the actions of an account's plan are carried out.
 
@@ -96,9 +122,10 @@ def handlers(
         seen: What the plan was decided by.
         client: Asks the API server whether it is still to go, and whose the Secret is.
         applier: Writes the Secret.
-        admin: The gateways.
+        work: Works in the store.
+        using: Asks the API server what uses the account.
     """
-    acts = _Acts(obj, seen, client, applier, admin)
+    acts = _Acts(obj, seen, client, applier, work, using)
     return {
         CreateAccount: acts.create,
         RenameAccount: acts.rename,
@@ -106,6 +133,8 @@ def handlers(
         ModifyRootUser: acts.modify_root,
         RestoreKey: acts.restore_key,
         WriteSecret: acts.write_secret,
+        PurgeBucket: acts.purge,
+        RemoveMember: acts.remove_member,
         RemoveRootUser: acts.remove_root,
         RemoveAccount: acts.remove,
         children.Delete: children.handlers(applier, client, ())[children.Delete],
@@ -118,7 +147,12 @@ class _Acts:
     seen: AccountObservation
     client: Client
     applier: Applier
-    admin: Admin
+    work: Work
+    using: Callable[[], Awaitable[tuple[str, ...]]]
+
+    @property
+    def admin(self) -> Admin:
+        return self.work.admin
 
     async def create(self, action: CreateAccount) -> None:
         try:
@@ -154,6 +188,31 @@ class _Acts:
         found = await self.client.find(SECRET, obj.metadata.namespace, secret_name(obj))
         version = version_of_own(found, obj, ACCOUNTS.kind)
         await self.applier.apply(key_secret(obj, key, place), version=version)
+
+    async def purge(self, action: PurgeBucket) -> None:
+        await self._consented()
+        found = await buckets.find(self.admin, action.name)
+        if found is None:
+            return
+        if found.owner != account_id(self.obj):
+            raise NoConsentError(f"bucket {action.name} is of {found.owner} by now: it stays as it is")
+        if found.objects:
+            await self.work.purge(action.root, action.name)
+        await buckets.remove(self.admin, action.name)
+
+    async def remove_member(self, action: RemoveMember) -> None:
+        await self._consented()
+        found = await users.find(self.admin, action.uid)
+        if found is not None and found.account != account_id(self.obj):
+            raise NoConsentError(f"user {action.uid} is not in account {account_id(self.obj)}: it stays as it is")
+        await users.remove(self.admin, action.uid)
+
+    async def _consented(self) -> None:
+        fresh = msgspec.convert(await read_deleted(self.client, ACCOUNTS, self.obj), PartialObject)
+        if not is_forced(fresh.metadata.annotations):
+            raise NoConsentError(f"CephObjectStoreAccount {fresh.metadata.name} is not to be deleted by force any more")
+        if held := await self.using():
+            raise NoConsentError(f"CephObjectStoreAccount {fresh.metadata.name} is used by {some(held, 10)}")
 
     async def remove_root(self, action: RemoveRootUser) -> None:
         # By the spec, or with the account.

@@ -8,7 +8,9 @@ from controller.ceph.objectaccount.act import (
     CreateAccount,
     CreateRootUser,
     ModifyRootUser,
+    PurgeBucket,
     RemoveAccount,
+    RemoveMember,
     RemoveRootUser,
     RenameAccount,
     RestoreKey,
@@ -16,6 +18,7 @@ from controller.ceph.objectaccount.act import (
 )
 from controller.ceph.objectaccount.spec import account_id, account_name, root_user, secret_name
 from controller.framework.children import Delete
+from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.kind import LetGo
 from controller.framework.owned_secrets import OURS, SecretState
 from controller.framework.plan import Plan, Step
@@ -57,9 +60,9 @@ def invalid(account: CephObjectStoreAccount, seen: AccountObservation) -> tuple[
     return ()
 
 
-def blocked(seen: AccountObservation) -> str:
-    """What the deletion is held back by, in words; empty: by nothing."""
-    return some(seen.dependents or seen.inside, MAX_NAMED)
+def blocked(account: CephObjectStoreAccount, seen: AccountObservation) -> str:
+    """What the deletion is held back by, in words; empty: by nothing, or by nothing that does not go with consent."""
+    return some(seen.dependents or (() if is_forced(account.metadata.annotations) else seen.inside.named), MAX_NAMED)
 
 
 def _steps(account: CephObjectStoreAccount, seen: AccountObservation) -> Iterator[Step]:
@@ -116,11 +119,21 @@ def _deletion(account: CephObjectStoreAccount, seen: AccountObservation) -> Iter
     if seen.gone or seen.unknown or not is_noted(account):
         # Without a store there is no account; and one that was not made for this object is not its to remove.
         pass
-    elif held := blocked(seen):
-        yield Step(subject=subject, reason=reason, waits_for=f"what is in it to be deleted: {held}")
+    elif held := blocked(account, seen):
+        consent = (
+            "" if seen.dependents else f'; or for annotation {FORCE_ANNOTATION}: "true", with which all of it goes'
+        )
+        yield Step(subject=subject, reason=reason, waits_for=f"what is in it to be deleted: {held}{consent}")
         return
     elif seen.waits_for:
         yield Step(subject=subject, reason=reason, waits_for=seen.waits_for)
+        return
+    elif seen.root is not None and seen.inside.named:
+        # The root user goes after all of it: nobody else is told what is there.
+        for bucket in seen.inside.buckets:
+            yield Step(subject=f"bucket {bucket}", action=PurgeBucket(bucket, seen.root.uid), reason=reason)
+        for member in seen.inside.members:
+            yield Step(subject=f"user {member.name}", action=RemoveMember(member.uid), reason=reason)
         return
     else:
         yield from _without_root(account, seen, subject, reason=reason)

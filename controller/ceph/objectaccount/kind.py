@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE, CephObjectStore, CephObjectStoreAccount
+from controller.ceph.access.threads import Threads
 from controller.ceph.objectaccount.act import ACCOUNTS, handlers
 from controller.ceph.objectaccount.analyze import analyze
 from controller.ceph.objectaccount.observe import Observer
 from controller.ceph.objectaccount.status import show
 from controller.ceph.rgw.stores import reached_otherwise
-from controller.framework.changes import appeared_or_went
-from controller.framework.deletion import Dependent, Dependents
+from controller.ceph.rgw.work import Work
+from controller.framework.deletion import Dependents, of_named, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import in_namespace, owned_by, resource_of
 from controller.runtime.kube import SECRET, Secret
@@ -21,28 +22,21 @@ if TYPE_CHECKING:
 
     from controller.ceph.objectaccount.observe import AccountObservation
     from controller.ceph.rgw.stores import Stores
+    from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from informers import Client, InformerFactory
+    from controller.runtime.kube import HasMetadata
+    from informers import InformerFactory
 
 STORES = resource_of(CEPH_OBJECT_STORE)
 FINALIZER = "cephobjectstoreaccount.ceph.rook.io"
 
 
-def of_store(informers: InformerFactory) -> Dependent[CephObjectStore]:
+def of_store(informers: InformerFactory) -> Dependent[HasMetadata]:
     """Accounts as what uses the store that they name."""
-    accounts = informers.informer(ACCOUNTS, CephObjectStoreAccount)
-
-    def known(store: CephObjectStore) -> list[str]:
-        meta = store.metadata
-        return [found.metadata.name for found in accounts.list(meta.namespace) if found.spec.store == meta.name]
-
-    async def asked(client: Client, store: CephObjectStore) -> list[str]:
-        found = await client.list(ACCOUNTS, store.metadata.namespace)
-        return [one["metadata"]["name"] for one in found if one["spec"].get("store") == store.metadata.name]
-
-    return Dependent(kind=ACCOUNTS.kind, known=known, asked=asked, objects=accounts)
+    kind = CephObjectStoreAccount
+    return of_named(informers.informer(ACCOUNTS, kind), kind, lambda account: account.spec.store)
 
 
 def register(
@@ -51,6 +45,7 @@ def register(
     stores: Stores,
     *,
     dependents: Sequence[Dependent[CephObjectStoreAccount]] = (),
+    threads: Threads | None = None,
 ) -> None:
     """Has `manager` reconcile CephObjectStoreAccounts.
 
@@ -59,19 +54,25 @@ def register(
         settings: The operator's settings.
         stores: Ways to the object stores.
         dependents: What uses an account.
+        threads: Where S3 is asked.
     """
+    threads = threads if threads is not None else Threads()
+    using = Dependents(dependents)
     accounts = manager.informers.informer(ACCOUNTS, CephObjectStoreAccount)
     secrets = manager.informers.informer(SECRET, Secret)
 
     def ways(account: CephObjectStoreAccount, seen: AccountObservation) -> Mapping[type, Handler]:
         """None while there is no way to the store: nothing is planned then."""
-        admin = stores.reach(account.metadata.namespace, account.spec.store).admin
-        return {} if admin is None else handlers(account, seen, manager.client, manager.applier, admin)
+        way = stores.reach(account.metadata.namespace, account.spec.store)
+        if way.admin is None:
+            return {}
+        work, asking = Work(stores, threads, way), using.asking(manager.client, account)
+        return handlers(account, seen, manager.client, manager.applier, work, asking)
 
     loop = ControlLoop(
         resource=ACCOUNTS,
         finalizer=FINALIZER,
-        observe=Observer(stores, secrets, Dependents(dependents)).observe,
+        observe=Observer(stores, secrets, using).observe,
         analyze=analyze,
         handlers=ways,
         show=show,
@@ -81,7 +82,5 @@ def register(
     controller.watch(
         manager.informers.informer(STORES, CephObjectStore), in_namespace(accounts), predicate=reached_otherwise
     )
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, in_namespace(accounts), predicate=appeared_or_went)
+    watch_users(controller, dependents, in_namespace(accounts))
     manager.add(controller)

@@ -33,6 +33,30 @@ NOT_ALLOWED = 405
 """The HTTP status with which gateways answer that have no accounts."""
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A user of an account: its name in the store, and its name for people, by which IAM calls it."""
+
+    uid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in an account beside its root user: its other users, and the names of its buckets."""
+
+    members: tuple[Member, ...] = ()
+    buckets: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All of it, in words."""
+        return (*(f"user {member.name}" for member in self.members), *(f"bucket {name}" for name in self.buckets))
+
+
+NOTHING = Contents()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountObservation:
     """What `analyze` decides by. Its text has no key.
@@ -48,7 +72,7 @@ class AccountObservation:
         secret: What there is of the Secret.
         secret_uid: Which Secret it is.
         dependents: The CephObjectStoreUsers that name it; known only while it is being deleted.
-        inside: Its users and buckets, in words; asked only while it is being deleted.
+        inside: What is in it; asked only while it is being deleted.
     """
 
     waits_for: str = ""
@@ -61,7 +85,7 @@ class AccountObservation:
     secret: SecretState = SecretState.ABSENT
     secret_uid: str = ""
     dependents: tuple[str, ...] = ()
-    inside: tuple[str, ...] = ()
+    inside: Contents = NOTHING
 
 
 class Observer:
@@ -128,25 +152,26 @@ async def observe(
     )
 
 
-async def contents(root: Requests | None) -> tuple[str, ...]:
-    """The users of an account but for its root user, and its buckets, in words.
+async def contents(root: Requests | None) -> Contents:
+    """What is in an account.
 
     Args:
-        root: What asks as the root user, whom alone gateways tell of them; None: there is none, and what is in the
+        root: What asks as the root user, whom alone gateways tell of it; None: there is none, and what is in the
             account is known only by their refusal to remove it.
 
     Raises:
         UnreachableError: No gateway answers.
     """
     if root is None:
-        return ()
+        return NOTHING
     users_of = await root.send("POST", "/", {}, LIST_USERS)
     buckets_of = await root.send("GET", "/", {})
-    names = [] if users_of.is_refusal else [found.text for found in parse(users_of.content).all("UserName")]
-    buckets = (
-        [] if buckets_of.is_refusal else [found.first("Name") for found in parse(buckets_of.content).all("Bucket")]
+    members = [] if users_of.is_refusal else parse(users_of.content).all("member")
+    buckets = [] if buckets_of.is_refusal else parse(buckets_of.content).all("Bucket")
+    return Contents(
+        tuple(sorted((Member(m.first("UserId"), m.first("UserName")) for m in members), key=lambda m: m.name)),
+        tuple(sorted(bucket.first("Name") for bucket in buckets)),
     )
-    return (*(f"user {name}" for name in sorted(names)), *(f"bucket {name}" for name in sorted(buckets)))
 
 
 def current_key(root: User | None, kept: Key | None) -> Key | None:

@@ -9,7 +9,6 @@ import msgspec
 from controller.ceph.objectaccount.analyze import blocked, invalid
 from controller.ceph.objectaccount.spec import account_id, secret_name
 from controller.framework import honoured
-from controller.framework.consent import is_forced
 from controller.framework.status import Words, conditions, fields, stage_of
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from controller.framework.plan import Outcome
 
 WORDS = Words(well="The account is as the spec has it", leaving="The CephObjectStoreAccount is being deleted")
-NOT_FORCED = "annotation rook.io/force-deletion: buckets and users of an account are not removed with it"
-"""Upstream purges them."""
 
 
 def show(look: Look[CephObjectStoreAccount], seen: AccountObservation, outcome: Outcome) -> ObjectStoreAccountStatus:
@@ -28,11 +25,10 @@ def show(look: Look[CephObjectStoreAccount], seen: AccountObservation, outcome: 
     account, present = look.obj, look.obj.status
     wrong = invalid(account, seen)
     stage = stage_of(look, outcome, WORDS, invalid="; ".join(wrong))
-    held = blocked(seen)
-    told = (NOT_FORCED,) if is_forced(account.metadata.annotations) else ()
+    held = blocked(account, seen)
     found = (
         *conditions(stage, WORDS, blocked=f"it has {held}" if held else ""),
-        honoured.differing(told, (), account.metadata.generation),
+        honoured.condition((), (), account.metadata.generation),
     )
     noted = not wrong and not seen.waits_for and account.metadata.deletion_timestamp is None
     has_root = seen.root is not None and not account.spec.root_user.skip_create

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from controller.ceph.access import config, users
 from controller.ceph.access.users import CreateKeyring
+from controller.ceph.crash import trouble
 from controller.ceph.objectstore.act import RemoveUser, StopGateway
 from controller.ceph.objectstore.objects import gateway_budget, gateway_deployment, labels, service
 from controller.ceph.objectstore.spec import gateways, settings
@@ -14,7 +15,6 @@ from controller.ceph.rgw.names import APP, CAPS, STORE_LABEL, entity_of, gateway
 from controller.framework import children, disruption
 from controller.framework.children import Apply, delete, explain
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.framework.rollout import Member, Policy, decide
 from controller.runtime.kube import DEPLOYMENT, SECRET
 from controller.runtime.log import looks_secret

@@ -18,14 +18,13 @@ from controller.ceph.rgw.names import APP, STORE_LABEL, admin_secret, certificat
 from controller.ceph.rgw.zones import NoZones
 from controller.framework import children
 from controller.framework.changes import (
-    appeared_or_went,
     budget_changed,
     changed,
     deployment_changed,
     job_changed,
     pod_changed,
 )
-from controller.framework.deletion import Dependents, of_namespace
+from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
 
@@ -147,9 +146,7 @@ def register(
     controller.watch(caches.budgets, own_only, predicate=budget_changed)
     controller.watch(caches.services, own_only)
     controller.watch(caches.secrets, named)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    watch_users(controller, dependents, neighbours)
     manager.add(controller)
 
 

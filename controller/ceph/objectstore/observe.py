@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 
 OWNED_PREFIX = "rook/rgw/"
 FULL = ("OSD_FULL", "OSD_BACKFILLFULL", "POOL_FULL")
+DEFAULT = "default"
+"""The zone, with its pools, that radosgw-admin makes where it is not told realm, zone group and zone."""
 """Codes of a cluster's health with which a gateway that starts anew may not come up, though those that run serve."""
 
 
@@ -73,6 +75,7 @@ class StoreObservation:
         place_waits_for: What has to happen before gateways can serve the place.
         pools: What there is of each pool of its own, by its name in Ceph.
         missing_pools: Pools that the spec names and that do not exist.
+        strays: Pools of a zone `default` that nobody asked for.
         budget: What OSDs may have of placement groups; asked only where a pool is missing.
         deployments: The Deployments of the gateways, by the daemon's id.
         pods: The pods of the gateways, by the daemon's id.
@@ -104,6 +107,7 @@ class StoreObservation:
     place_waits_for: str = ""
     pools: Mapping[str, PoolObservation] = field(default_factory=dict)
     missing_pools: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
     budget: Budget | None = None
     deployments: Mapping[str, Deployment] = field(default_factory=dict)
     pods: Mapping[str, tuple[Pod, ...]] = field(default_factory=dict)
@@ -215,8 +219,15 @@ class Observer:
             image=self._image,
             pools={pool: replace(found, hold=hold) for pool, found in seen.pools.items()},
             users=self._dependents.known(store),
+            strays=() if self._is_asked_for(meta.namespace, DEFAULT) else seen.strays,
             checked=await self._health.check(store) if serving and serves(store, S3) and not deleting else None,
         )
+
+    def _is_asked_for(self, namespace: str, name: str) -> bool:
+        """Whether there is a CephObjectStore or a CephObjectZone of this name."""
+        return (namespace, name) in self._stores.keys(namespace) or self._zones.locate(
+            namespace, name
+        ).place is not None
 
     def _others(self, store: CephObjectStore) -> tuple[str, ...]:
         """What else needs the pool that all stores share, by the caches."""
@@ -326,6 +337,7 @@ async def _ask(ceph: RadosCluster, store: CephObjectStore) -> StoreObservation:
     return StoreObservation(
         pools=pools,
         missing_pools=tuple(pool for pool in shared_pool_names(store.spec.shared_pools) if pool not in present),
+        strays=tuple(sorted(pool for pool in present if pool.startswith(f"{DEFAULT}.rgw."))),
         budget=await budget.read(ceph) if any(seen.state is None for seen in pools.values()) else None,
         config=ConfigState(
             {key: value for key, value in state.values.items() if is_gateway(key[0], name)},

@@ -30,6 +30,9 @@ WORDS = Words(well="The object store is as the spec has it", leaving="The CephOb
 SERVES = "S3Available"
 """Whether the operator can put, get and delete an object, as users do."""
 
+STRAYS = "StrayPools"
+"""Whether somebody made a zone that nobody asked for."""
+
 
 def show(look: Look[CephObjectStore], seen: StoreObservation, outcome: Outcome) -> CephObjectStoreStatus:
     """See `controller.framework.kind.ControlLoop`."""
@@ -41,6 +44,7 @@ def show(look: Look[CephObjectStore], seen: StoreObservation, outcome: Outcome) 
         *conditions(stage, WORDS, blocked=_blocked(seen, outcome)),
         honoured.differing(() if seen.waits_for else kept(store, seen), unserved(look.spec), store.metadata.generation),
         *_serves(seen),
+        *_strays(seen),
     )
     plain, tls = endpoints(store)
     return msgspec.structs.replace(
@@ -68,6 +72,15 @@ def _serves(seen: StoreObservation) -> Iterator[Condition]:
     trouble = seen.checked.trouble
     reason = "RequestsFailed" if trouble else "RequestsAnswered"
     yield Condition(type=SERVES, status=str(not trouble), reason=reason, message=trouble)
+
+
+def _strays(seen: StoreObservation) -> Iterator[Condition]:
+    if seen.strays:
+        message = (
+            f"pools {some(seen.strays, MAX_NAMED)} are those of a zone that radosgw-admin makes where it is not told "
+            "--rgw-realm, --rgw-zonegroup and --rgw-zone: no store uses them, and the operator leaves them as they are"
+        )
+        yield Condition(type=STRAYS, status="True", reason="DefaultZone", message=message)
 
 
 def _blocked(seen: StoreObservation, outcome: Outcome) -> str:

@@ -19,6 +19,8 @@ from controller.runtime import resource_of
 from controller.runtime.kube import SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from controller.apis.ceph import CephObjectStoreUser
     from controller.ceph.objectuser.observe import UserObservation
     from controller.ceph.rgw.admin import Admin
@@ -99,7 +101,12 @@ class RemoveUser:
 
 
 def handlers(
-    obj: CephObjectStoreUser, seen: UserObservation, client: Client, applier: Applier, admin: Admin
+    obj: CephObjectStoreUser,
+    seen: UserObservation,
+    client: Client,
+    applier: Applier,
+    admin: Admin,
+    using: Callable[[], Awaitable[tuple[str, ...]]],
 ) -> dict[type, Handler]:
     """How the actions of a user's plan are carried out.
 
@@ -109,8 +116,9 @@ def handlers(
         client: Asks the API server whether it is still to go, and whose the Secret is.
         applier: Writes the Secret.
         admin: The gateways.
+        using: Asks the API server what uses the user.
     """
-    acts = _Acts(obj, seen, client, applier, admin)
+    acts = _Acts(obj, seen, client, applier, admin, using)
     return {
         CreateUser: acts.create,
         ModifyUser: acts.modify,
@@ -131,6 +139,7 @@ class _Acts:
     client: Client
     applier: Applier
     admin: Admin
+    using: Callable[[], Awaitable[tuple[str, ...]]]
 
     async def create(self, _: CreateUser) -> None:
         await users.create(self.admin, replace(self._target(), keys=self._own_keys()))
@@ -168,6 +177,8 @@ class _Acts:
 
     async def remove(self, action: RemoveUser) -> None:
         await read_deleted(self.client, USERS, self.obj)
+        if held := await self.using():
+            raise NoConsentError(f"user {action.uid} is used by now by {some(held, MAX_NAMED)}: it stays")
         found = await users.find(self.admin, action.uid)
         if found is None:
             return

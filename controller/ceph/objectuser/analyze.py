@@ -61,7 +61,9 @@ def kept(seen: UserObservation) -> tuple[str, ...]:
 
 def blocked(seen: UserObservation) -> str:
     """What the deletion is held back by, in words; empty: by nothing."""
-    return some([f"bucket {name}" for name in seen.buckets], MAX_NAMED)
+    if seen.dependents:
+        return f"it is used by {some(seen.dependents, MAX_NAMED)}"
+    return f"it owns {some([f'bucket {name}' for name in seen.buckets], MAX_NAMED)}" if seen.buckets else ""
 
 
 def _steps(user: CephObjectStoreUser, seen: UserObservation) -> Iterator[Step]:
@@ -141,7 +143,7 @@ def _deletion(user: CephObjectStoreUser, seen: UserObservation) -> Iterator[Step
         yield Step(subject=subject, reason=reason, waits_for=seen.waits_for)
         return
     elif held := blocked(seen):
-        yield Step(subject=subject, reason=reason, waits_for=f"what it owns to be deleted: {held}")
+        yield Step(subject=subject, reason=f"{reason}, and {held}", waits_for="that to be deleted")
         return
     elif seen.user is not None:
         yield Step(subject=subject, action=RemoveUser(seen.user.uid), reason=reason)

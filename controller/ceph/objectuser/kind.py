@@ -22,13 +22,13 @@ from controller.ceph.objectuser.status import show
 from controller.ceph.rgw.stores import reached_otherwise
 from controller.ceph.rgw.taken import InStores
 from controller.framework.changes import appeared_or_went, changed
-from controller.framework.deletion import Dependent
+from controller.framework.deletion import Dependent, Dependents
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
 from controller.runtime.kube import SECRET, Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from controller.ceph.objectuser.observe import UserObservation
     from controller.ceph.rgw.stores import Stores
@@ -90,14 +90,22 @@ def of_account(informers: InformerFactory) -> Dependent[CephObjectStoreAccount]:
     return Dependent(kind=USERS.kind, known=known, asked=asked, objects=users)
 
 
-def register(manager: Manager, settings: Settings, stores: Stores) -> None:
+def register(
+    manager: Manager,
+    settings: Settings,
+    stores: Stores,
+    *,
+    dependents: Sequence[Dependent[CephObjectStoreUser]] = (),
+) -> None:
     """Has `manager` reconcile CephObjectStoreUsers.
 
     Args:
         manager: The process.
         settings: The operator's settings.
         stores: Ways to the object stores.
+        dependents: What uses a user.
     """
+    using = Dependents(dependents)
     objects = manager.informers.informer(USERS, CephObjectStoreUser)
     objects.add_index(
         BY_SECRET,
@@ -111,12 +119,14 @@ def register(manager: Manager, settings: Settings, stores: Stores) -> None:
     def ways(user: CephObjectStoreUser, seen: UserObservation) -> Mapping[type, Handler]:
         """None while there is no way to the store: nothing is planned then."""
         admin = stores.reach(*store_of(user)).admin
-        return {} if admin is None else handlers(user, seen, manager.client, manager.applier, admin)
+        if admin is None:
+            return {}
+        return handlers(user, seen, manager.client, manager.applier, admin, using.asking(manager.client, user))
 
     loop = ControlLoop(
         resource=USERS,
         finalizer=FINALIZER,
-        observe=Observer(stores, users, Accounts(accounts), secrets, KeySecrets(secrets)).observe,
+        observe=Observer(stores, users, Accounts(accounts), secrets, KeySecrets(secrets), using).observe,
         analyze=analyze,
         handlers=ways,
         show=show,

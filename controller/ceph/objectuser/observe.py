@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from controller.ceph.rgw.stores import Stores
     from controller.ceph.rgw.taken import InStores
     from controller.ceph.rgw.users import Key, User
+    from controller.framework.deletion import Dependents
     from controller.runtime.kube import Secret
     from informers import Informer
 
@@ -51,6 +52,7 @@ class UserObservation:
         place: Where programs find the store.
         secret: What there is of its own Secret.
         buckets: The buckets that it owns; asked only while it is being deleted.
+        dependents: The objects that use it, in words; known only while it is being deleted.
     """
 
     now: float = 0.0
@@ -67,6 +69,7 @@ class UserObservation:
     place: Place | None = None
     secret: SecretState = SecretState.ABSENT
     buckets: tuple[str, ...] = ()
+    dependents: tuple[str, ...] = ()
 
 
 class Observer:
@@ -78,6 +81,7 @@ class Observer:
         accounts: The accounts that there are.
         secrets: The cache of Secrets.
         keys: The keys that specs give.
+        dependents: What uses a user.
     """
 
     def __init__(
@@ -87,15 +91,17 @@ class Observer:
         accounts: Accounts,
         secrets: Informer[Secret],
         keys: KeySecrets,
+        dependents: Dependents[CephObjectStoreUser],
     ) -> None:
         self._stores, self._names, self._accounts = stores, names, accounts
-        self._secrets, self._keys = secrets, keys
+        self._secrets, self._keys, self._dependents = secrets, keys, dependents
 
     async def observe(self, user: CephObjectStoreUser, now: float) -> UserObservation:
         """What the gateways say of a user, or why they cannot be asked."""
         way = self._stores.reach(*store_of(user))
         given = self._keys.of(user)
-        known = UserObservation(now=now, keys=given.keys, read=given.read, lacking=given.lacking)
+        using = self._dependents.known(user)
+        known = UserObservation(now=now, keys=given.keys, read=given.read, lacking=given.lacking, dependents=using)
         if way.store is None:
             return replace(known, waits_for=way.waits_for, gone=True)
         known = replace(known, refusal=self._refusal(user, way.store))

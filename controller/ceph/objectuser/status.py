@@ -27,10 +27,9 @@ def show(look: Look[CephObjectStoreUser], seen: UserObservation, outcome: Outcom
     """See `controller.framework.kind.ControlLoop`."""
     user, present = look.obj, look.obj.status
     stage = stage_of(look, outcome, WORDS, invalid="; ".join(invalid(user, seen)))
-    held = blocked(seen)
     told = (*kept(seen), *warnings(user))
     found = (
-        *conditions(stage, WORDS, blocked=f"it owns {held}" if held else ""),
+        *conditions(stage, WORDS, blocked=blocked(seen)),
         honoured.differing(told, (), user.metadata.generation),
     )
     ours = not seen.refusal and (seen.user is not None or "secretName" in present.info)

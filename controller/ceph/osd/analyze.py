@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from controller.ceph.crash import trouble
 from controller.ceph.osd.act import RequireRelease, SetDeviceClass
 from controller.ceph.osd.assess import labelled
 from controller.ceph.osd.moves import moves
@@ -14,7 +15,6 @@ from controller.ceph.osd.verdicts import Verdict
 from controller.ceph.releases import RELEASES
 from controller.framework.children import delete
 from controller.framework.plan import Step
-from controller.framework.pods import trouble
 from controller.runtime.kube import CONFIG_MAP
 
 if TYPE_CHECKING:

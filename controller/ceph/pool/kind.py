@@ -15,8 +15,8 @@ from controller.ceph.pool.analyze import analyze
 from controller.ceph.pool.observe import Observer
 from controller.ceph.pool.status import show
 from controller.framework import children
-from controller.framework.changes import appeared_or_went, changed
-from controller.framework.deletion import Dependents, of_namespace
+from controller.framework.changes import changed
+from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.workload import Owner
 from controller.runtime import Request, in_namespace, resource_of
@@ -98,9 +98,7 @@ def register(
 
     controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
     controller.watch(secrets, named)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, neighbours, predicate=appeared_or_went)
+    watch_users(controller, dependents, neighbours)
     manager.add(controller)
 
 

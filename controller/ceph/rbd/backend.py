@@ -48,12 +48,12 @@ from controller.volumes.backend import Created, Description, Holder, NewVolume, 
 from controller.volumes.capabilities import BLOCK, FILESYSTEM, MANY, ONCE, ONCE_POD, READERS, Capabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Mapping
 
     from controller.apis.ceph import CephBlockPoolRadosNamespace
     from controller.ceph.access.rados import Connections
     from controller.ceph.access.rados_namespaces import RadosNamespaces
-    from controller.framework.settings import Settings
+    from controller.framework.settings import Served, Settings
     from controller.runtime import Manager
     from controller.runtime.kube import StorageClass
     from controller.volumes.system import VolumeControllers
@@ -78,7 +78,7 @@ class RbdBackend:
         connections: Ways to the clusters, by namespace.
         clusters: The CephClusters that are served.
         config_maps: The ConfigMaps of their namespaces.
-        namespaces: The namespaces that are served; None: all.
+        namespaces: The namespaces that are served.
         home: The operator's own namespace. Upstream names the driver after it, whatever namespaces the clusters are in.
         rados: The RADOS namespaces that volumes may be in.
 
@@ -99,7 +99,7 @@ class RbdBackend:
         connections: Connections,
         clusters: Informer[CephCluster],
         config_maps: Informer[ConfigMap],
-        namespaces: Collection[str] | None,
+        namespaces: Served,
         home: str,
         rados: RadosNamespaces,
     ) -> None:
@@ -126,8 +126,7 @@ class RbdBackend:
     def driver_of(self, storage_class: StorageClass) -> str:
         """The provisioner itself; a legacy class names the namespace in its parameters."""
         if storage_class.provisioner == LEGACY_PROVISIONER:
-            namespace = legacy_namespace(storage_class.parameters)
-            return f"{namespace}{SUFFIX}" if self._drivers.has_driver(namespace) else ""
+            return self._drivers.driver_for(legacy_namespace(storage_class.parameters))
         return storage_class.provisioner if self.serves(storage_class.provisioner) else ""
 
     def not_served(self, storage_class: StorageClass) -> str:
@@ -256,7 +255,8 @@ def register(
     informers = manager.informers
     clusters = informers.informer(resource_of(CEPH_CLUSTER), CephCluster)
     config_maps = informers.informer(CONFIG_MAP, ConfigMap)
-    backend = RbdBackend(connections, clusters, config_maps, served(clusters), settings.operator_namespace, rados)
+    home = settings.operator_namespace
+    backend = RbdBackend(connections, clusters, config_maps, served(clusters, settings), home, rados)
     volumes.drivers.add(
         backend,
         backend.snapshots,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE, CephObjectRealm, CephObjectStore
 from controller.ceph.multisite import work
-from controller.ceph.multisite.watches import watch_ground, watch_users
+from controller.ceph.multisite.watches import watch_ground
 from controller.ceph.realm.act import REALMS, handlers
 from controller.ceph.realm.analyze import analyze
 from controller.ceph.realm.observe import Observer
 from controller.ceph.realm.status import show
 from controller.ceph.rgw.names import realm_secret
-from controller.framework.deletion import Dependents, of_namespace
+from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
-from controller.runtime import Request, resource_of
+from controller.runtime import Request, in_namespace, resource_of
 from controller.runtime.kube import Secret
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def register(
     )
     controller = controller_of(manager, loop, realms, workers=settings.workers)
     watch_ground(controller, grounds, realms)
-    watch_users(controller, dependents, realms)
+    watch_users(controller, dependents, in_namespace(realms))
 
     def of_secret(secret: Secret) -> Iterable[Request]:
         """The realm whose keys are in a Secret, whoever made that."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from controller.ceph.access.threads import Threads
     from controller.ceph.rgw.signed import Answer
+    from controller.ceph.rgw.silence import Silence
 
 UNREACHABLE = "Unreachable"
 """The code of an error where no gateway answered."""
@@ -75,12 +76,20 @@ class AdminClient:
         secret_key: As above.
         ca_file: File with the authorities that may have signed the gateways' certificate; empty: the well-known ones.
         threads: Where requests are sent from.
+        silence: Whether the gateways answer, shared by whatever asks them.
     """
 
     def __init__(
-        self, endpoint: str, access_key: str, secret_key: str, *, ca_file: str = "", threads: Threads | None = None
+        self,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        *,
+        ca_file: str = "",
+        threads: Threads | None = None,
+        silence: Silence | None = None,
     ) -> None:
-        self._requests = Signed(endpoint, access_key, secret_key, ca_file=ca_file, threads=threads)
+        self._requests = Signed(endpoint, access_key, secret_key, ca_file=ca_file, threads=threads, silence=silence)
 
     async def get(self, path: str, /, **query: str | int | bool) -> Any:
         """See `Admin.get`."""

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, HTTPClientError
 from botocore.httpsession import URLLib3Session
 
 from controller.ceph.access.threads import Lane, Threads
+from controller.ceph.rgw.silence import Silence
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
@@ -73,10 +74,18 @@ class Signed:
         secret_key: As above.
         ca_file: File with the authorities that may have signed the gateways' certificate; empty: the well-known ones.
         threads: Where requests are sent from.
+        silence: Whether the gateways answer, shared by whatever asks them.
     """
 
     def __init__(
-        self, endpoint: str, access_key: str, secret_key: str, *, ca_file: str = "", threads: Threads | None = None
+        self,
+        endpoint: str,
+        access_key: str,
+        secret_key: str,
+        *,
+        ca_file: str = "",
+        threads: Threads | None = None,
+        silence: Silence | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._signer = S3SigV4Auth(Credentials(access_key, secret_key), "s3", REGION)
@@ -88,16 +97,23 @@ class Signed:
             proxies={},
         )
         self._threads = threads if threads is not None else Threads()
+        self._silence = silence if silence is not None else Silence()
 
     async def send(self, method: str, path: str, query: Mapping[str, str], content: bytes = b"") -> Answer:
         """See `Requests.send`."""
+        if told := self._silence.told(DEADLINE):
+            raise UnreachableError(told)
         # A space as "+" would be signed as another character than the gateway reads.
         asked = urlencode(query, quote_via=quote, safe="")
         url = f"{self._endpoint}{quote(path)}?{asked}"
         try:
-            return await self._threads.run(Lane.GATEWAYS, lambda: self._send(method, url, content), seconds=DEADLINE)
-        except OSError as error:
-            raise UnreachableError(f"{self._endpoint}: {brief(error)}") from error
+            answer = await self._threads.run(Lane.GATEWAYS, lambda: self._send(method, url, content), seconds=DEADLINE)
+        except (OSError, UnreachableError) as error:
+            told = str(error) if isinstance(error, UnreachableError) else f"{self._endpoint}: {brief(error)}"
+            self._silence.failed(told)
+            raise UnreachableError(told) from error
+        self._silence.answered()
+        return answer
 
     def _send(self, method: str, url: str, content: bytes) -> Answer:
         request = AWSRequest(method=method, url=url, data=content)

@@ -23,6 +23,7 @@ from controller.ceph.rgw.names import (
     realm_secret,
 )
 from controller.ceph.rgw.signed import CONNECT_TIMEOUT, READ_TIMEOUT, REGION, Signed
+from controller.ceph.rgw.silence import Silence
 from controller.framework.changes import changed
 from controller.framework.tls import CERTIFICATE, TRUSTED
 
@@ -74,6 +75,7 @@ class Stores:
         self._stores, self._secrets = stores, secrets
         self._directory = directory if directory is not None else Path(tempfile.gettempdir())
         self._threads: dict[tuple[str, str], Threads] = {}
+        self._silences: dict[tuple[str, str], Silence] = {}
         self._admins: dict[tuple[str, str], tuple[tuple[str, ...], AdminClient]] = {}
 
     def reach(self, namespace: str, name: str) -> Way:
@@ -81,6 +83,7 @@ class Stores:
         store = self._stores.get(namespace, name)
         if store is None:
             self._threads.pop((namespace, name), None)
+            self._silences.pop((namespace, name), None)
             self._admins.pop((namespace, name), None)
             return Way(waits_for=f"CephObjectStore {name} in namespace {namespace}")
         url, ca = endpoint(store), self._authorities(store)
@@ -94,7 +97,9 @@ class Stores:
         store = way.store
         key = (store.metadata.namespace, store.metadata.name) if store is not None else ("", "")
         threads = self._threads.setdefault(key, Threads())
-        return Signed(way.endpoint, access_key, secret_key, ca_file=self._file(way.ca), threads=threads)
+        silence = self._silences.setdefault(key, Silence())
+        file = self._file(way.ca)
+        return Signed(way.endpoint, access_key, secret_key, ca_file=file, threads=threads, silence=silence)
 
     def as_operator(self, way: Way) -> Requests | None:
         """What sends requests to a store as the operator's user; None where it cannot be asked."""
@@ -143,7 +148,10 @@ class Stores:
         return self._client((way.store.metadata.namespace, url), url, keys, way.ca)
 
     def _admin(self, store: CephObjectStore, url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
-        return self._client((store.metadata.namespace, store.metadata.name), url, keys, ca)
+        key = (store.metadata.namespace, store.metadata.name)
+        # The phase follows what the store's own probe says of the gateways, which is sent whatever is known here.
+        self._silences.setdefault(key, Silence()).about((url, store.status.phase))
+        return self._client(key, url, keys, ca)
 
     def _client(self, key: tuple[str, str], url: str, keys: tuple[str, str], ca: bytes | None) -> Admin:
         file = self._file(ca)
@@ -151,7 +159,8 @@ class Stores:
         if known is not None and known[0] == (url, file, *keys):
             return known[1]
         threads = self._threads.setdefault(key, Threads())
-        made = AdminClient(url, *keys, ca_file=file, threads=threads)
+        silence = self._silences.setdefault(key, Silence())
+        made = AdminClient(url, *keys, ca_file=file, threads=threads, silence=silence)
         self._admins[key] = (url, file, *keys), made
         return made
 

@@ -14,7 +14,7 @@ from controller.ceph.topic.observe import Observer
 from controller.ceph.topic.spec import secrets_named, store_of
 from controller.ceph.topic.status import show
 from controller.framework.changes import appeared_or_went
-from controller.framework.deletion import Dependent, Dependents
+from controller.framework.deletion import Dependents, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
 from controller.runtime.kube import SECRET, Secret
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from controller.ceph.rgw.stores import Stores
     from controller.ceph.topic.observe import TopicObservation
+    from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
@@ -75,7 +76,5 @@ def register(
     controller.watch(secrets, reading)
     controller.watch(objects, topics.alike, predicate=appeared_or_went)
     controller.watch(manager.informers.informer(STORES, CephObjectStore), topics.of_store, predicate=reached_otherwise)
-    for dependent in dependents:
-        if dependent.objects is not None:
-            controller.watch(dependent.objects, in_namespace(objects), predicate=appeared_or_went)
+    watch_users(controller, dependents, in_namespace(objects))
     manager.add(controller)

@@ -13,7 +13,7 @@ from controller.apis.ceph import (
     CephObjectZoneGroup,
 )
 from controller.ceph.multisite import work
-from controller.ceph.multisite.watches import made_otherwise, watch_ground, watch_users
+from controller.ceph.multisite.watches import made_otherwise, watch_ground
 from controller.ceph.pools.observe import observe as observe_pool
 from controller.ceph.rgw.stores import reached_otherwise
 from controller.ceph.zone.act import ZONES, handlers
@@ -21,7 +21,7 @@ from controller.ceph.zone.analyze import analyze
 from controller.ceph.zone.observe import Observer, contents
 from controller.ceph.zone.spec import pools_of
 from controller.ceph.zone.status import show
-from controller.framework.deletion import Dependent, Dependents, of_namespace
+from controller.framework.deletion import Dependents, of_named, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
 
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from controller.ceph.multisite.gateways import Gateways
     from controller.ceph.multisite.ground import Grounds
     from controller.ceph.zone.observe import ZoneObservation
+    from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Client, InformerFactory
+    from informers import InformerFactory
 
 STORES, ZONE_GROUPS = resource_of(CEPH_OBJECT_STORE), resource_of(CEPH_OBJECT_ZONE_GROUP)
 FINALIZER = "cephobjectzone.ceph.rook.io"
@@ -47,34 +48,16 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
     return of_namespace(informers.informer(ZONES, CephObjectZone))
 
 
-def of_group(informers: InformerFactory) -> Dependent[CephObjectZoneGroup]:
+def of_group(informers: InformerFactory) -> Dependent[HasMetadata]:
     """CephObjectZones as what uses the zone group that they name."""
-    zones = informers.informer(ZONES, CephObjectZone)
-
-    def known(group: CephObjectZoneGroup) -> list[str]:
-        meta = group.metadata
-        return [found.metadata.name for found in zones.list(meta.namespace) if found.spec.zone_group == meta.name]
-
-    async def asked(client: Client, group: CephObjectZoneGroup) -> list[str]:
-        found = await client.list(ZONES, group.metadata.namespace)
-        return [each["metadata"]["name"] for each in found if each["spec"].get("zoneGroup") == group.metadata.name]
-
-    return Dependent(kind=ZONES.kind, known=known, asked=asked, objects=zones)
+    kind = CephObjectZone
+    return of_named(informers.informer(ZONES, kind), kind, lambda zone: zone.spec.zone_group)
 
 
-def stores_in(informers: InformerFactory) -> Dependent[CephObjectZone]:
+def stores_in(informers: InformerFactory) -> Dependent[HasMetadata]:
     """CephObjectStores as what uses the zone that they are in."""
-    stores = informers.informer(STORES, CephObjectStore)
-
-    def known(zone: CephObjectZone) -> list[str]:
-        meta = zone.metadata
-        return [found.metadata.name for found in stores.list(meta.namespace) if found.spec.zone.name == meta.name]
-
-    async def asked(client: Client, zone: CephObjectZone) -> list[str]:
-        found, name = await client.list(STORES, zone.metadata.namespace), zone.metadata.name
-        return [each["metadata"]["name"] for each in found if (each["spec"].get("zone") or {}).get("name") == name]
-
-    return Dependent(kind=STORES.kind, known=known, asked=asked, objects=stores)
+    kind = CephObjectStore
+    return of_named(informers.informer(STORES, kind), kind, lambda store: store.spec.zone.name)
 
 
 def register(
@@ -126,7 +109,7 @@ def register(
         return (Request(store.metadata.namespace, name),) if name else ()
 
     watch_ground(controller, grounds, zones)
-    watch_users(controller, using, zones)
+    watch_users(controller, using, in_namespace(zones))
     controller.watch(groups, in_namespace(zones), predicate=made_otherwise)
     controller.watch(stores, of_store, predicate=reached_otherwise)
     manager.add(controller)

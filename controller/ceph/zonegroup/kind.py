@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_REALM, CephObjectRealm, CephObjectZoneGroup
 from controller.ceph.multisite import work
-from controller.ceph.multisite.watches import made_otherwise, watch_ground, watch_users
+from controller.ceph.multisite.watches import made_otherwise, watch_ground
 from controller.ceph.zonegroup.act import ZONE_GROUPS
 from controller.ceph.zonegroup.analyze import analyze
 from controller.ceph.zonegroup.observe import Observer
 from controller.ceph.zonegroup.status import show
-from controller.framework.deletion import Dependent, Dependents, of_namespace
+from controller.framework.deletion import Dependents, of_named, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import in_namespace, resource_of
 
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from controller.ceph.access.rados import Connections
     from controller.ceph.multisite.ground import Grounds
     from controller.ceph.zonegroup.observe import ZoneGroupObservation
+    from controller.framework.deletion import Dependent
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
     from controller.runtime.kube import HasMetadata
-    from informers import Client, InformerFactory
+    from informers import InformerFactory
 
 FINALIZER = "cephobjectzonegroup.ceph.rook.io"
 
@@ -36,19 +37,10 @@ def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
     return of_namespace(informers.informer(ZONE_GROUPS, CephObjectZoneGroup))
 
 
-def of_realm(informers: InformerFactory) -> Dependent[CephObjectRealm]:
+def of_realm(informers: InformerFactory) -> Dependent[HasMetadata]:
     """CephObjectZoneGroups as what uses the realm that they name."""
-    groups = informers.informer(ZONE_GROUPS, CephObjectZoneGroup)
-
-    def known(realm: CephObjectRealm) -> list[str]:
-        meta = realm.metadata
-        return [found.metadata.name for found in groups.list(meta.namespace) if found.spec.realm == meta.name]
-
-    async def asked(client: Client, realm: CephObjectRealm) -> list[str]:
-        found = await client.list(ZONE_GROUPS, realm.metadata.namespace)
-        return [each["metadata"]["name"] for each in found if each["spec"].get("realm") == realm.metadata.name]
-
-    return Dependent(kind=ZONE_GROUPS.kind, known=known, asked=asked, objects=groups)
+    kind = CephObjectZoneGroup
+    return of_named(informers.informer(ZONE_GROUPS, kind), kind, lambda group: group.spec.realm)
 
 
 def register(
@@ -83,6 +75,6 @@ def register(
     )
     controller = controller_of(manager, loop, groups, workers=settings.workers)
     watch_ground(controller, grounds, groups)
-    watch_users(controller, dependents, groups)
+    watch_users(controller, dependents, in_namespace(groups))
     controller.watch(realms, in_namespace(groups), predicate=made_otherwise)
     manager.add(controller)

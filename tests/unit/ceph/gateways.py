@@ -1,50 +1,53 @@
-"""The gateways of an object store as far as users, keys and accounts go: they behave as those of Ceph do."""
+"""The gateways of an object store in memory: users, accounts, buckets, and the Admin Ops API.
+
+Answers and refusals are those of radosgw 18.2.7, as it gave them when it was asked, and for accounts those of 20.2.
+"""
 
 from __future__ import annotations
 
 import copy
 import itertools
-import json
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl
-from xml.sax.saxutils import escape
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from controller.apis.ceph import CephObjectStore
-from controller.ceph.rgw.admin import UNREACHABLE, Admin, AdminError
-from controller.ceph.rgw.names import ADMIN_USER, endpoint
-from controller.ceph.rgw.signed import Answer, UnreachableError
-from controller.ceph.rgw.stores import Stores, Way
+from controller.ceph.rgw.admin import UNREACHABLE, AdminError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from controller.ceph.rgw.signed import Requests
     from informers import JsonObject
 
 type Query = dict[str, Any]
 
-OPERATOR = {
-    "user_id": ADMIN_USER,
-    "account_id": "",
-    "type": "rgw",
-    "keys": [{"user": ADMIN_USER, "access_key": "OP", "secret_key": "operators"}],
-}
 _BITS = {"read": 1, "write": 2, "*": 3}
 _WORDS = {1: "read", 2: "write", 3: "*"}
-_NO_QUOTA = {"enabled": False, "check_on_raw": False, "max_size": -1, "max_size_kb": 0, "max_objects": -1}
+NO_QUOTA: dict[str, Any] = {
+    "enabled": False,
+    "check_on_raw": False,
+    "max_size": -1,
+    "max_size_kb": 0,
+    "max_objects": -1,
+}
 
 
-def a_store(spec: JsonObject | None = None, *, name: str = "my-store", namespace: str = "rook-ceph") -> CephObjectStore:
-    """A CephObjectStore that is set up."""
-    obj = {
-        "metadata": {"name": name, "namespace": namespace, "uid": f"u-{name}"},
-        "spec": {"gateway": {"port": 80}, **(spec or {})},
-        "status": {"phase": "Ready", "info": {"realm": name, "zone": name}},
-    }
-    return msgspec.convert(obj, CephObjectStore)
+@dataclass
+class HeldBucket:
+    """A bucket.
+
+    Attributes:
+        locked: Objects that cannot be deleted.
+        notifications: By name, as XML.
+    """
+
+    owner: str
+    id: str
+    quota: dict[str, Any] = field(default_factory=lambda: dict(NO_QUOTA))
+    objects: dict[str, bytes] = field(default_factory=dict)
+    policy: str = ""
+    lifecycle: JsonObject | None = None
+    locked: list[str] = field(default_factory=list)
+    uploads: list[str] = field(default_factory=list)
+    notifications: dict[str, str] = field(default_factory=dict)
 
 
 class Gateways:
@@ -52,10 +55,9 @@ class Gateways:
 
     Attributes:
         users: By name, as the gateways answer with them.
-        owners: The owner of each bucket.
+        buckets: By name.
         accounts: By id.
         topics: The attributes of each topic.
-        notifications: Those of each bucket by name, as XML.
         asked: What was asked, in order: method and path, and the query.
         down: Whether nobody answers.
         knows_accounts: Whether they are of a release that has accounts.
@@ -64,11 +66,10 @@ class Gateways:
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {}
-        self.owners: dict[str, str] = {}
+        self.buckets: dict[str, HeldBucket] = {}
         self.accounts: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, Query]] = []
         self.topics: dict[str, dict[str, str]] = {}
-        self.notifications: dict[str, dict[str, str]] = {}
         self.down, self.knows_accounts, self.tls = False, True, False
         self._numbers = itertools.count(1)
 
@@ -76,6 +77,47 @@ class Gateways:
     def written(self) -> list[str]:
         """What was asked that is no question."""
         return [what for what, _ in self.asked if not what.startswith("GET")]
+
+    def add_user(self, uid: str, **more: Any) -> dict[str, Any]:
+        """A user that somebody else made, with a key."""
+        self.users[uid] = {
+            "user_id": uid,
+            "display_name": uid,
+            "tenant": "",
+            "max_buckets": 1000,
+            "op_mask": "read, write, delete",
+            "caps": [],
+            "keys": [],
+            "user_quota": dict(NO_QUOTA),
+            "account_id": "",
+            "type": "rgw",
+            **more,
+        }
+        self.add_key(uid)
+        return self.users[uid]
+
+    def add_key(self, uid: str, access_key: str = "") -> None:
+        """Give a user a key that Ceph makes."""
+        number = next(self._numbers)
+        made = {"user": uid, "access_key": access_key or f"MADE{number}", "secret_key": f"by-ceph-{number}"}
+        self.users[uid]["keys"] = _sorted([*self.users[uid]["keys"], made])
+
+    def add_bucket(self, name: str, owner: str) -> HeldBucket:
+        """A bucket of somebody's."""
+        bucket = self.buckets[name] = HeldBucket(owner, f"id{next(self._numbers)}")
+        return bucket
+
+    def keys_of(self, uid: str) -> dict[str, str]:
+        """The secret keys of a user, by their access keys."""
+        return {key["access_key"]: key["secret_key"] for key in self.users[uid]["keys"]}
+
+    def key_of(self, uid: str) -> tuple[str, str]:
+        """The first key of a user."""
+        return next(iter(self.keys_of(uid).items()))
+
+    def who(self, access_key: str, secret_key: str) -> dict[str, Any] | None:
+        """The user who has a key."""
+        return next((user for uid, user in self.users.items() if self.keys_of(uid).get(access_key) == secret_key), None)
 
     async def get(self, path: str, /, **query: Any) -> Any:
         return self._answer("GET", path, query, None)
@@ -90,7 +132,7 @@ class Gateways:
         return self._answer("DELETE", path, query, None)
 
     def _answer(self, method: str, path: str, query: Query, content: Any) -> Any:
-        part = next((name for name in ("key", "caps", "quota") if query.get(name) == "" and path == "user"), "")
+        part = next((name for name in ("key", "caps", "quota") if query.get(name) == ""), "")
         what = f"{method} {path}" + (f"?{part}" if part else "")
         self.asked.append((what, query))
         if self.down:
@@ -108,6 +150,9 @@ class Gateways:
             "GET metadata/user": self._metadata,
             "PUT metadata/user": self._write_metadata,
             "GET bucket": self._buckets,
+            "PUT bucket": self._link,
+            "PUT bucket?quota": self._bucket_quota,
+            "DELETE bucket": self._remove_bucket,
             "GET account": lambda q, _: self._account(q["id"]),
             "POST account": self._make_account,
             "PUT account": self._modify_account,
@@ -127,27 +172,13 @@ class Gateways:
         account = query.get("account-id", "")
         if account and account not in self.accounts:
             raise AdminError(404, "NoSuchKey")
-        self.users[uid] = {
-            "user_id": uid,
-            "tenant": "",
-            "max_buckets": 1000,
-            "op_mask": "read, write, delete",
-            "caps": [],
-            "keys": [],
-            "user_quota": dict(_NO_QUOTA),
-            "account_id": account,
-            "type": "root" if query.get("account-root") else "rgw",
-        }
-        if query.get("generate-key", True):
-            self.users[uid]["keys"] = [self.a_key(uid)]
+        self.add_user(uid, account_id=account, type="root" if query.get("account-root") else "rgw")
+        if not query.get("generate-key", True):
+            self.users[uid]["keys"] = []
         self._modify(query, None)
         if "user-caps" in query:
             self._caps(query, lambda has, bits: has | bits)
         return self.users[uid]
-
-    def a_key(self, uid: str) -> dict[str, str]:
-        number = next(self._numbers)
-        return {"user": uid, "access_key": f"MADE{number}", "secret_key": f"by-ceph-{number}"}
 
     def _modify(self, query: Query, _: Any) -> Any:
         user = self._user(query["uid"])
@@ -162,12 +193,13 @@ class Gateways:
     def _remove(self, query: Query, _: Any) -> Any:
         uid = query["uid"]
         self._user(uid)
-        if uid in self.owners.values():
+        if any(bucket.owner == uid for bucket in self.buckets.values()):
             raise AdminError(409, "BucketAlreadyExists")
         del self.users[uid]
 
     def _add_key(self, query: Query, _: Any) -> Any:
-        self._user(query["uid"])["keys"].append(self.a_key(query["uid"]))
+        self._user(query["uid"])
+        self.add_key(query["uid"], query.get("access-key", ""))
 
     def _remove_key(self, query: Query, _: Any) -> Any:
         user = self._user(query["uid"])
@@ -192,8 +224,7 @@ class Gateways:
 
     def _quota(self, query: Query, _: Any) -> Any:
         assert query["quota-type"] == "user"
-        limits = {"max_size": query["max-size"], "max_objects": query["max-objects"]}
-        self._user(query["uid"])["user_quota"] = {**_NO_QUOTA, **limits, "enabled": query["enabled"]}
+        self._user(query["uid"])["user_quota"] = _quota(query)
 
     def _metadata(self, query: Query, _: Any) -> Any:
         if query["key"] not in self.users:
@@ -207,15 +238,33 @@ class Gateways:
             if any(key["access_key"] == theirs["access_key"] for other in others for theirs in other["keys"]):
                 raise AdminError(409, "BucketAlreadyExists")
         data = copy.deepcopy(content["data"])
-        self.users[uid] = {**data, "keys": sorted(data["keys"], key=lambda key: str(key["access_key"]))}
+        self.users[uid] = {**data, "keys": _sorted(data["keys"])}
 
     def _buckets(self, query: Query, _: Any) -> Any:
         if "bucket" in query:
-            if query["bucket"] not in self.owners:
-                raise AdminError(404, "NoSuchBucket")
-            return {"bucket": query["bucket"], "owner": self.owners[query["bucket"]]}
+            bucket = self._bucket(query["bucket"])
+            usage = {"rgw.main": {"num_objects": len(bucket.objects)}} if bucket.objects else {}
+            shown = {"bucket": query["bucket"], "owner": bucket.owner, "id": bucket.id}
+            return {**shown, "bucket_quota": bucket.quota, "usage": usage}
         # Without a user they name the buckets of all.
-        return [name for name, owner in self.owners.items() if owner == query.get("uid", owner)]
+        return [name for name, held in self.buckets.items() if held.owner == query.get("uid", held.owner)]
+
+    def _bucket(self, name: str) -> HeldBucket:
+        if name not in self.buckets:
+            raise AdminError(404, "NoSuchBucket")
+        return self.buckets[name]
+
+    def _link(self, query: Query, _: Any) -> Any:
+        self._user(query["uid"])
+        self._bucket(query["bucket"]).owner = query["uid"]
+
+    def _bucket_quota(self, query: Query, _: Any) -> Any:
+        self._bucket(query["bucket"]).quota = _quota(query)
+
+    def _remove_bucket(self, query: Query, _: Any) -> Any:
+        if self._bucket(query["bucket"]).objects:
+            raise AdminError(409, "BucketNotEmpty")
+        del self.buckets[query["bucket"]]
 
     def _account(self, name: str) -> dict[str, Any]:
         if not self.knows_accounts:
@@ -239,119 +288,16 @@ class Gateways:
 
     def _remove_account(self, query: Query, _: Any) -> Any:
         self._account(query["id"])
-        if any(user.get("account_id") == query["id"] for user in self.users.values()) or query["id"] in (
-            self.owners.values()
-        ):
+        owners = [user["account_id"] for user in self.users.values()] + [held.owner for held in self.buckets.values()]
+        if query["id"] in owners:
             raise AdminError(409, "DeleteConflict")
         del self.accounts[query["id"]]
 
 
-class Signed:
-    """Requests of a user of these gateways. Implements `controller.ceph.rgw.signed.Requests`."""
-
-    def __init__(self, gateways: Gateways, access_key: str, secret_key: str) -> None:
-        self.gateways, self.key = gateways, (access_key, secret_key)
-
-    async def send(self, method: str, path: str, query: Mapping[str, str], content: bytes = b"") -> Answer:
-        if self.gateways.down:
-            raise UnreachableError("no route to host")
-        user = next((u for u in self.gateways.users.values() if self._has_key(u)), None)
-        if user is None:
-            return Answer(403, b"<Error><Code>InvalidAccessKeyId</Code></Error>")
-        if path != "/":
-            return self._notifications(method, path[1:], query, content, user["user_id"])
-        if method == "GET":
-            owners = self.gateways.owners.items()
-            found = [name for name, owner in owners if owner in (user["user_id"], user["account_id"])]
-            text = "".join(f"<Bucket><Name>{name}</Name></Bucket>" for name in found)
-            return Answer(200, f"<ListAllMyBucketsResult xmlns='x'>{text}</ListAllMyBucketsResult>".encode())
-        asked = dict(parse_qsl(content.decode(), keep_blank_values=True))
-        if "Topic" in asked["Action"]:
-            return self._sns(asked)
-        assert (method, content) == ("POST", b"Action=ListUsers&Version=2010-05-08")
-        assert user["type"] == "root"
-        names = sorted(
-            name
-            for name, found in self.gateways.users.items()
-            if found["account_id"] == user["account_id"] and found is not user
-        )
-        members = "".join(f"<member><UserName>{name}</UserName></member>" for name in names)
-        text = f'<ListUsersResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">{members}</ListUsersResponse>'
-        return Answer(200, text.encode())
-
-    def _sns(self, asked: dict[str, str]) -> Answer:
-        gateways, action = self.gateways, asked["Action"]
-        name = asked["TopicArn"].rpartition(":")[2] if "TopicArn" in asked else asked["Name"]
-        gateways.asked.append((f"POST {action}", asked))
-        arn = f"arn:aws:sns:my-store::{name}"
-        if action == "CreateTopic":
-            numbers = [key.split(".")[2] for key in asked if key.endswith(".key")]
-            found = {asked[f"Attributes.entry.{n}.key"]: asked[f"Attributes.entry.{n}.value"] for n in numbers}
-            if "@" in found["push-endpoint"] and not gateways.tls:
-                return Answer(400, b"<Error><Code>InvalidArgument</Code><Message></Message></Error>")
-            gateways.topics[name] = found
-            text = f"<R xmlns='x'><CreateTopicResult><TopicArn>{arn}</TopicArn></CreateTopicResult></R>"
-            return Answer(200, text.encode())
-        if name not in gateways.topics:
-            # To the removal of a topic that is not there, they say nothing.
-            return Answer(200 if action == "DeleteTopic" else 404, b"<Error><Code>NoSuchKey</Code></Error>")
-        if action == "DeleteTopic":
-            del gateways.topics[name]
-            return Answer(200, b"<R/>")
-        topic = gateways.topics[name]
-        endpoint = escape(json.dumps({"EndpointAddress": topic["push-endpoint"], "Persistent": False}))
-        entries = {"Name": name, "EndPoint": endpoint, "OpaqueData": escape(topic["OpaqueData"])}
-        text = "".join(f"<entry><key>{key}</key><value>{value}</value></entry>" for key, value in entries.items())
-        return Answer(200, f"<R xmlns='x'><A>{text}</A></R>".encode())
-
-    def _notifications(self, method: str, bucket: str, query: Mapping[str, str], content: bytes, uid: str) -> Answer:
-        gateways = self.gateways
-        gateways.asked.append((f"{method} notification", {"bucket": bucket, **query}))
-        if bucket not in gateways.owners:
-            return Answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
-        if gateways.owners[bucket] != uid:
-            return Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
-        has = gateways.notifications.setdefault(bucket, {})
-        if method == "PUT":
-            name = content.partition(b"<Id>")[2].partition(b"</Id>")[0].decode()
-            topic = content.partition(b"<Topic>")[2].partition(b"</Topic>")[0].decode()
-            if topic.rpartition(":")[2] not in gateways.topics:
-                return Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
-            if b"ObjectRestore" in content:
-                return Answer(400, b"<Error><Code>InvalidArgument</Code><Message></Message></Error>")
-            # One more, beside those that there are.
-            inner = content.partition(b"<TopicConfiguration>")[2].partition(b"</TopicConfiguration>")[0]
-            has[name] = inner.decode()
-        elif method == "DELETE":
-            has.pop(query["notification"], None)
-        text = "".join(f"<TopicConfiguration>{inner}</TopicConfiguration>" for inner in has.values())
-        return Answer(200, f"<NotificationConfiguration>{text}</NotificationConfiguration>".encode())
-
-    def _has_key(self, user: dict[str, Any]) -> bool:
-        return any((key["access_key"], key["secret_key"]) == self.key for key in user["keys"])
+def _quota(query: Query) -> dict[str, Any]:
+    limits = {"max_size": query["max-size"], "max_objects": query["max-objects"]}
+    return {**NO_QUOTA, **limits, "enabled": query["enabled"]}
 
 
-class OneStore(Stores):
-    """Ways to one store, whose gateways are those of a test."""
-
-    def __init__(self, gateways: Gateways, store: CephObjectStore | None) -> None:
-        super().__init__(cast("Any", SimpleNamespace()), cast("Any", SimpleNamespace()))
-        self.gateways, self.store, self.ready = gateways, store, True
-
-    def reach(self, namespace: str, name: str) -> Way:
-        store = self.store
-        if store is None or (namespace, name) != (store.metadata.namespace, store.metadata.name):
-            return Way(waits_for=f"CephObjectStore {name} in namespace {namespace}")
-        if not self.ready:
-            return Way(store=store, waits_for=f"CephObjectStore {name} to be set up")
-        admin: Admin = self.gateways
-        return Way(store=store, admin=admin, endpoint=endpoint(store))
-
-    def as_operator(self, way: Way) -> Requests | None:
-        if way.admin is None:
-            return None
-        self.gateways.users.setdefault(ADMIN_USER, {**OPERATOR})
-        return self.requests(way, "OP", "operators")
-
-    def requests(self, way: Way, access_key: str, secret_key: str) -> Requests:
-        return Signed(self.gateways, access_key, secret_key)
+def _sorted(keys: Iterable[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(keys, key=lambda key: key["access_key"])

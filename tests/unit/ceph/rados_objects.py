@@ -113,11 +113,11 @@ class Ioctx:
     def get_last_version(self) -> int:
         return self._version
 
-    def get_omap_vals(self, operation: Operation, _after: str, _prefix: str, most: int) -> tuple[Iterator[Any], int]:
+    def get_omap_vals(self, operation: Operation, after: str, _prefix: str, most: int) -> tuple[Iterator[Any], int]:
         operation.answer = []
 
         def pairs() -> Iterator[Any]:
-            yield from operation.answer[:most]
+            yield from [pair for pair in operation.answer if pair[0] > after][:most]
 
         return pairs(), 0
 

@@ -11,9 +11,13 @@ import yaml
 
 from controller.__main__ import sockets
 from controller.agent.__main__ import SUFFIXES
+from controller.cassandra import system as cassandra
+from controller.ceph import system as ceph
 from controller.ceph.cephfs.volumes import SUFFIX
 from controller.ceph.pods import ACCOUNT, ACCOUNTS
 from controller.ceph.system import CSI_DRIVERS
+from controller.framework.namespaces import SERVED_FOR, Account, full_name
+from controller.runtime import resource_of
 from tests.unit.chart.rendered import CHART, Manifest, Rendered
 from tools import drivers as csi_drivers
 
@@ -147,6 +151,17 @@ def test_operator_values(render: Render, values: dict[str, Any], path: str, expe
     [
         ({}, "ROOK_WATCH_NAMESPACES", "rook-ceph"),
         ({"clusterNamespaces": ["b", "a", "b"]}, "ROOK_WATCH_NAMESPACES", "a,b"),
+        ({"clusterNamespaces": "*"}, "ROOK_WATCH_NAMESPACES", "*,rook-ceph"),
+        ({"clusterNamespaces": ["b", "*"]}, "ROOK_WATCH_NAMESPACES", "*,b,rook-ceph"),
+        (
+            {"clusterNamespaces": "*", "imagePullSecrets": [{"name": "a"}, {"name": "b"}]},
+            "ROOK_IMAGE_PULL_SECRETS",
+            "a,b",
+        ),
+        ({"clusterNamespaces": ""}, "ROOK_WATCH_NAMESPACES", "rook-ceph"),
+        ({"currentNamespaceOnly": False}, "ROOK_WATCH_NAMESPACES", "*,rook-ceph"),
+        ({"currentNamespaceOnly": True}, "ROOK_WATCH_NAMESPACES", "rook-ceph"),
+        ({"currentNamespaceOnly": False, "clusterNamespaces": ["a"]}, "ROOK_WATCH_NAMESPACES", "a"),
         ({"logLevel": "DEBUG"}, "ROOK_LOG_LEVEL", "DEBUG"),
         ({}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "false"),
         ({"allowLoopDevices": True}, "ROOK_CEPH_ALLOW_LOOP_DEVICES", "true"),
@@ -197,7 +212,7 @@ def test_there_is_every_account_that_pods_of_ceph_run_under(render: Render) -> N
 
 
 @pytest.mark.parametrize("namespaces", [[], ["one"], ["one", "two"]])
-def test_no_account_reads_secrets_cluster_wide(render: Render, namespaces: list[str]) -> None:
+def test_no_role_opens_secrets_cluster_wide(render: Render, namespaces: list[str]) -> None:
     for role in render(clusterNamespaces=namespaces).of_kind("ClusterRole"):
         for rule in role.get("rules") or []:
             assert not {"secrets", "*"} & set(rule["resources"]), role["metadata"]["name"]
@@ -255,6 +270,81 @@ def test_secrets_are_open_to_the_operator_in_served_namespaces_only(render: Rend
     for binding in rendered.of_kind("RoleBinding"):
         if (binding["metadata"]["namespace"], binding["roleRef"]["name"]) in with_secrets:
             assert subjects_of(binding) == {("rook-ceph", "rook-ceph-system")}
+
+
+def bound_cluster_wide(rendered: Rendered) -> list[Manifest]:
+    """The rules of ClusterRoles that hold in all namespaces."""
+    names = {b["roleRef"]["name"] for b in rendered.of_kind("ClusterRoleBinding")}
+    return [
+        rule for role in rendered.of_kind("ClusterRole") if role["metadata"]["name"] in names for rule in role["rules"]
+    ]
+
+
+def test_an_operator_for_all_namespaces_has_no_more_rights_in_them_than_any_until_there_is_a_cluster(
+    render: Render,
+) -> None:
+    one, every = render(), render(clusterNamespaces="*")
+    more = [rule for rule in bound_cluster_wide(every) if rule not in bound_cluster_wide(one)]
+    read = ["get", "list", "watch"]
+    named = [f"rook-ceph-{resource_of(home).plural}.{home.group}" for home in (*ceph.HOMES, *cassandra.HOMES)]
+    bindings = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["rolebindings"]}
+    assert more == [
+        {"apiGroups": ["ceph.rook.io"], "resources": ["*"], "verbs": read},
+        {"apiGroups": ["cassandra.rook.io"], "resources": ["*"], "verbs": read},
+        {
+            "apiGroups": ["rbac.authorization.k8s.io"],
+            "resources": ["clusterroles"],
+            "resourceNames": ["rook-ceph-rook-cluster-mgmt"],
+            "verbs": ["bind"],
+        },
+        bindings | {"verbs": ["list", "create"]},
+        bindings | {"resourceNames": named, "verbs": ["delete"]},
+    ]
+    assert not any("secrets" in rule["resources"] for rule in bound_cluster_wide(every))
+
+
+def test_what_is_bound_where_there_is_a_cluster_is_what_a_named_namespace_has(render: Render) -> None:
+    every = render(clusterNamespaces=["*", "named"])
+    bound = rules(every, "ClusterRole", Account("rook-ceph").role)
+    for namespace in ("named", "rook-ceph"):
+        assert rules(every, "Role", "rook-ceph-cluster-mgmt", namespace) == bound
+    assert Account("rook-ceph").role not in {b["roleRef"]["name"] for b in every.of_kind("ClusterRoleBinding")}
+
+
+def test_each_kind_that_makes_a_namespace_a_served_one_has_its_policy(render: Render) -> None:
+    """What the policies let through is shown on a real API server, in tests/integration."""
+    every = render(clusterNamespaces="*")
+    for home in (*ceph.HOMES, *cassandra.HOMES):
+        resource = resource_of(home)
+        binding = Account("rook-ceph").binding("a", full_name(resource))
+        policy = every.get("ValidatingAdmissionPolicy", binding["metadata"]["name"])["spec"]
+        assert policy["paramKind"] == {"apiVersion": home.api_version, "kind": home.kind}
+        selected = policy["matchConstraints"]["objectSelector"]["matchLabels"]
+        assert selected == {SERVED_FOR: full_name(resource)}
+        assert selected.items() <= binding["metadata"]["labels"].items()
+        bound = every.get("ValidatingAdmissionPolicyBinding", binding["metadata"]["name"])["spec"]
+        assert bound["paramRef"] == {"selector": {}, "parameterNotFoundAction": "Deny"}
+        assert bound["validationActions"] == ["Deny"]
+    assert "rook-ceph-rook-namespaces" not in {
+        o["metadata"]["name"] for o in render().of_kind("ValidatingAdmissionPolicy")
+    }
+
+
+def test_an_operator_of_named_namespaces_sees_elsewhere_just_what_it_tells_of(render: Render) -> None:
+    seen = {
+        (rule["apiGroups"][0], resource)
+        for rule in rules(render(), "ClusterRole", "rook-ceph-rook-namespaces")
+        for resource in rule["resources"]
+    }
+    assert seen == {(home.group, home.plural) for home in (*ceph.HOMES, *cassandra.HOMES)}
+
+
+def test_where_all_are_served_drivers_are_named_after_the_operators_namespace_as_upstreams_are(render: Render) -> None:
+    def drivers(namespaces: object) -> set[str]:
+        return {o["metadata"]["name"] for o in render(clusterNamespaces=namespaces).of_kind("CSIDriver")}
+
+    assert drivers("*") == {f"rook-ceph{suffix}" for suffix in CSI_DRIVERS}
+    assert drivers(["*", "one"]) == {f"{name}{suffix}" for name in ("one", "rook-ceph") for suffix in CSI_DRIVERS}
 
 
 def test_claims_to_buckets_open_secrets_by_name_where_the_values_say_so(render: Render) -> None:
@@ -474,7 +564,7 @@ def test_agent_may_write_reports_and_nothing_else(render: Render) -> None:
 def test_an_agent_is_held_to_the_report_of_its_node(render: Render) -> None:
     """What the policy lets through is shown on a real API server, in tests/integration."""
     rendered = render()
-    (binding,) = rendered.of_kind("ValidatingAdmissionPolicyBinding")
+    binding = rendered.get("ValidatingAdmissionPolicyBinding", "rook-ceph-rook-agent")
     policy = rendered.get("ValidatingAdmissionPolicy", binding["spec"]["policyName"])
     assert binding["spec"]["validationActions"] == ["Deny"]
     assert policy["spec"]["failurePolicy"] == "Fail"

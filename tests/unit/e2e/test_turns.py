@@ -21,6 +21,7 @@ def item(path: Path, *marks: str) -> pytest.Item:
 VOLUMES = item(HERE / "test_volumes.py", "meanwhile")
 MANY = item(HERE / "test_volumes.py", "meanwhile", "alone")
 DRAIN = item(HERE / "test_drain.py")
+MIRROR = item(HERE / "test_mirror.py", "long")
 RING = item(CASSANDRA)
 WIPE, RELEASES = (item(path) for path in LAST)
 UNIT = item(HERE.parent / "tests" / "unit" / "test_imports.py")
@@ -43,8 +44,8 @@ def test_only_what_is_marked_bears_cassandras_scenarios(test: pytest.Item | None
 
 
 def test_the_rest_comes_when_cassandras_can_have_ended_and_last_what_takes_the_cluster_away() -> None:
-    given = [UNIT, RELEASES, WIPE, DRAIN, MANY, RING, VOLUMES]
-    assert sorted(given, key=rank) == [RING, VOLUMES, DRAIN, MANY, WIPE, RELEASES, UNIT]
+    given = [UNIT, RELEASES, WIPE, MIRROR, DRAIN, MANY, RING, VOLUMES]
+    assert sorted(given, key=rank) == [RING, VOLUMES, DRAIN, MANY, MIRROR, WIPE, RELEASES, UNIT]
 
 
 class Lock:

@@ -64,7 +64,7 @@ def problems(filesystem: CephFilesystem) -> Iterator[str]:
         yield f"metadata.name is {name}: the mgr takes no peer whose user has a dot in its name; choose another name"
     count = len(set(spec.peers.secret_names))
     if count > 1:
-        yield f"{WHERE}.peers.secretNames has {count} names: expected one, as Ceph's daemon mirrors with one file system"
+        yield f"{WHERE}.peers.secretNames has {count} names: expected one, as Ceph's daemon knows but one peer"
     yield from schedules.problems(spec.snapshot_schedules, spec.snapshot_retention, WHERE)
     for index, path in enumerate(spec.directories):
         if not path.startswith("/"):

@@ -33,7 +33,8 @@ from controller.framework.plan import UnderWayError
 from controller.runtime.kube import SECRET, StorageClass
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
 from informers import ApiError
-from tests.unit.ceph.buckets import Gateway, GatewayStores, Inline
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import Inline, OneStore, a_secure_store
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephObjectStore
@@ -60,9 +61,9 @@ class Bench:
     """A claim that is being deleted, with a bucket that has an object."""
 
     def __init__(self) -> None:
-        self.gateway = Gateway()
-        self.gateway.add_user("obc")
-        self.bucket = self.gateway.add_bucket("b", "obc")
+        self.gateways = Gateways()
+        self.gateways.add_user("obc")
+        self.bucket = self.gateways.add_bucket("b", "obc")
         self.bucket.objects["k"] = b""
         self.claim: JsonObject = {"metadata": dict(META)}
         self.noted: JsonObject = {"metadata": {"name": "obc-app-logs"}, "spec": dict(SPEC)}
@@ -74,7 +75,7 @@ class Bench:
 
     async def do(self, action: object, *, now: float = 1.5 * DAY) -> None:
         client = SimpleNamespace(get=self._get, find=AsyncMock(return_value=self.secret))
-        stores = GatewayStores(self.gateway)
+        stores = OneStore(self.gateways, a_secure_store())
         tools = Tools(
             client=cast("Client", client),
             applier=cast("Any", self.applier),
@@ -84,7 +85,7 @@ class Bench:
             clock=lambda: now,
         )
         claim = msgspec.convert({"metadata": META}, ObjectBucketClaim)
-        await Acts(claim, tools, stores.reach("n", "store")).handlers()[type(action)](action)
+        await Acts(claim, tools, stores.reach("rook-ceph", "store")).handlers()[type(action)](action)
 
     @property
     def purge(self) -> PurgeBucket:
@@ -96,7 +97,7 @@ async def test_a_bucket_is_emptied_and_removed() -> None:
     await bench.do(bench.purge)
     assert bench.bucket.objects == {}
     await bench.do(RemoveBucket("b", bench.bucket.id, "obc"))
-    assert bench.gateway.buckets == {}
+    assert bench.gateways.buckets == {}
     await bench.do(bench.purge)  # what is gone needs no more
 
 
@@ -122,13 +123,13 @@ async def test_no_bucket_goes_without_consent(
     with pytest.raises(NoConsentError, match=why):
         await bench.do(kind("b", bench.bucket.id, "obc"))
     assert bench.bucket.objects
-    assert bench.gateway.writes == []
+    assert bench.gateways.written == []
 
 
 async def test_another_bucket_of_the_name_stays() -> None:
     bench = Bench()
     before = bench.purge
-    bench.bucket = bench.gateway.add_bucket("b", "obc")
+    bench.bucket = bench.gateways.add_bucket("b", "obc")
     with pytest.raises(NoConsentError, match="bucket b is now"):
         await bench.do(before)
     bench.bucket.owner = "alice"
@@ -154,14 +155,14 @@ async def test_a_large_bucket_takes_several_looks(monkeypatch: pytest.MonkeyPatc
 
 async def test_keys_are_replaced_only_while_the_claim_is_deleted() -> None:
     bench = Bench()
-    old = bench.gateway.key_of("obc")
+    old = bench.gateways.key_of("obc")
     bench.claim = {"metadata": {**META, "deletionTimestamp": None}}
     with pytest.raises(NoConsentError):
         await bench.do(LockOut("obc", "NEW"))
-    assert bench.gateway.key_of("obc") == old
+    assert bench.gateways.key_of("obc") == old
     bench.claim = {"metadata": META}
     await bench.do(LockOut("obc", "NEW"))
-    assert list(bench.gateway.users["obc"].keys) == ["NEW"]
+    assert list(bench.gateways.keys_of("obc")) == ["NEW"]
     bench.claim = {"metadata": {**META, "deletionTimestamp": None}}
     with pytest.raises(NoConsentError):
         await bench.do(Release(SECRET, "app", "logs", "s1"))
@@ -187,20 +188,20 @@ async def test_a_secret_that_is_anothers_by_then_is_not_written() -> None:
 
 async def test_a_user_without_a_key_gets_one_unless_it_is_somebodys() -> None:
     bench = Bench()
-    bench.gateway.users["obc"].keys.clear()
+    bench.gateways.users["obc"]["keys"].clear()
     with pytest.raises(LookupError, match="user obc has no key for S3"):
         await bench.do(WriteSecret("obc", "", replace(RECORD, owner="obc")))
     await bench.do(WriteSecret("obc", "", RECORD))
-    assert len(bench.gateway.users["obc"].keys) == 1
+    assert len(bench.gateways.keys_of("obc")) == 1
 
 
 async def test_only_the_key_that_is_meant_is_taken() -> None:
     bench = Bench()
-    keys = bench.gateway.users["obc"].keys
-    keys["OTHER"] = "s"
+    kept, _ = bench.gateways.key_of("obc")
+    bench.gateways.add_key("obc", "OTHER")
     await bench.do(RemoveKey("obc", fingerprint("OTHER")))
     await bench.do(RemoveKey("obc", fingerprint("OTHER")))
-    assert list(keys) == [bench.gateway.key_of("obc")[0]]
+    assert list(bench.gateways.keys_of("obc")) == [kept]
 
 
 @virtual_time
@@ -222,7 +223,7 @@ async def test_claims_are_what_uses_their_store() -> None:
 
 
 async def test_a_namespace_whose_secrets_are_closed_is_told() -> None:
-    gateway = Gateway()
+    gateways = Gateways()
     forbidden = ApiError(403, "Forbidden", "secrets is forbidden")
     client = SimpleNamespace(find=AsyncMock(side_effect=forbidden))
     klass = StorageClass(provisioner="n.ceph.rook.io/bucket", parameters={"objectStoreName": "store"})
@@ -230,7 +231,7 @@ async def test_a_namespace_whose_secrets_are_closed_is_told() -> None:
         client=cast("Client", client),
         classes=cast("Any", SimpleNamespace(get=lambda *_: klass)),
         buckets=cast("Any", SimpleNamespace(get=lambda *_: None)),
-        stores=GatewayStores(gateway),
+        stores=OneStore(gateways, a_secure_store(namespace="n")),
         threads=Inline(),
         serves=lambda namespace: namespace == "n",
         operator_namespace="n",
@@ -243,4 +244,4 @@ async def test_a_namespace_whose_secrets_are_closed_is_told() -> None:
     assert seen.secret.state is ChildState.FORBIDDEN
     (step,) = analyze(claim, seen).steps
     assert step.waits_for == "the operator to have rights in namespace app: the chart's bucketClaims.namespaces"
-    assert gateway.writes == []
+    assert gateways.written == []

@@ -18,7 +18,8 @@ from controller.framework.program import PROGRAM
 from controller.framework.settings import Settings
 from controller.runtime.kube import CONFIG_MAP, SECRET, STORAGE_CLASS
 from controller.testkit import ApiServer, new_manager, pause, running, virtual_time, wall_clock
-from tests.unit.ceph.buckets import Gateway, GatewayStores, Inline
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import Inline, OneStore, a_secure_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,8 +46,8 @@ class Scene:
     """An operator, a store, and one claim."""
 
     def __init__(self) -> None:
-        self.gateway = Gateway()
-        self.stores = GatewayStores(self.gateway)
+        self.gateways = Gateways()
+        self.stores = OneStore(self.gateways, a_secure_store())
         self.server = ApiServer(namespaces=("rook-ceph", "app"))
         for resource in (CLAIMS, BUCKETS, STORES):
             self.server.serve(resource)
@@ -127,9 +128,9 @@ async def test_a_bucket_of_its_own() -> None:
         assert scene.bucket == scene.obj["spec"]["bucketName"] == f"logs-{uid}"
         assert scene.obj["spec"]["objectBucketName"] == "obc-app-logs"
         assert scene.obj["metadata"]["finalizers"] == [FINALIZER]
-        assert scene.gateway.buckets[scene.bucket].owner == scene.user
-        assert scene.gateway.users[scene.user].max_buckets == 1
-        assert scene.key() == scene.gateway.key_of(scene.user)
+        assert scene.gateways.buckets[scene.bucket].owner == scene.user
+        assert scene.gateways.users[scene.user]["max_buckets"] == 1
+        assert scene.key() == scene.gateways.key_of(scene.user)
         noted = scene.server.get(BUCKETS, *BUCKET)
         assert noted["status"]["phase"] == "Bound"
         assert noted["metadata"]["labels"]["bucket-provisioner"] == "rook-ceph.ceph.rook.io-bucket"
@@ -158,12 +159,12 @@ async def test_at_rest_nothing_is_written_and_an_operator_that_starts_writes_not
     async with scene.operator():
         await scene.bound()
         await anyio.sleep(60)
-        before, version = list(scene.gateway.writes), scene.obj["metadata"]["resourceVersion"]
+        before, version = list(scene.gateways.written), scene.obj["metadata"]["resourceVersion"]
         await later(3600)
-        assert scene.gateway.writes == before
+        assert scene.gateways.written == before
     async with scene.operator():
         await later(600)
-    assert scene.gateway.writes == before
+    assert scene.gateways.written == before
     assert scene.obj["metadata"]["resourceVersion"] == version
 
 
@@ -177,9 +178,9 @@ async def test_the_secret_of_a_bucket_has_its_key_again_when_it_is_lost() -> Non
         scene.server.delete(SECRET, *KEY)
         scene.server.delete(CONFIG_MAP, *KEY)
         await until(lambda: scene.key() == key and scene.server.find(CONFIG_MAP, *KEY) is not None)
-        del scene.gateway.users[scene.user]
-        scene.gateway.buckets[scene.bucket].owner = scene.user
-        await until(lambda: scene.user in scene.gateway.users and scene.key() == scene.gateway.key_of(scene.user))
+        del scene.gateways.users[scene.user]
+        scene.gateways.buckets[scene.bucket].owner = scene.user
+        await until(lambda: scene.user in scene.gateways.users and scene.key() == scene.gateways.key_of(scene.user))
 
 
 @virtual_time
@@ -188,11 +189,12 @@ async def test_settings_follow_the_claim_and_go_with_their_key() -> None:
     scene.claim()
     async with scene.operator():
         await scene.bound()
-        bucket, user = scene.gateway.buckets[scene.bucket], scene.gateway.users[scene.user]
+        bucket, user = scene.gateways.buckets[scene.bucket], scene.gateways.users[scene.user]
         rules = '{"Rules": [{"ID": "a", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 1}}]}'
         scene.config(maxObjects="1k", maxSize="2Gi", bucketMaxObjects="5", bucketPolicy=ALLOW, bucketLifecycle=rules)
         await until(lambda: bucket.lifecycle is not None and scene.is_bound())
-        assert (user.quota["enabled"], user.quota["max_objects"], user.quota["max_size"]) == (True, 1000, 2 << 30)
+        quota = user["user_quota"]
+        assert (quota["enabled"], quota["max_objects"], quota["max_size"]) == (True, 1000, 2 << 30)
         assert (bucket.quota["enabled"], bucket.quota["max_objects"], bucket.quota["max_size"]) == (True, 5, -1)
         assert "s3:GetObject" in bucket.policy
 
@@ -201,7 +203,7 @@ async def test_settings_follow_the_claim_and_go_with_their_key() -> None:
 
         scene.server.patch(CLAIMS, *KEY, {"spec": {"additionalConfig": None}})
         await until(lambda: bucket.lifecycle is None and scene.is_bound())
-        assert not user.quota["enabled"]
+        assert not user["user_quota"]["enabled"]
         assert not bucket.quota["enabled"]
         assert bucket.policy == ""
 
@@ -237,34 +239,34 @@ async def test_a_claim_of_another_provisioner_is_left_alone() -> None:
 @virtual_time
 async def test_a_claim_waits_for_its_class_and_its_store() -> None:
     scene = Scene()
-    scene.stores.names.clear()
+    scene.stores.store = None
     scene.claim({"storageClassName": "later"})
     async with scene.operator():
         await anyio.sleep(60)
         assert "status" not in scene.obj
         scene.add_class("later")
         await until(lambda: scene.waits("CephObjectStore store in namespace rook-ceph"))
-        scene.stores.names.append("store")
-        scene.gateway.down = True
+        scene.stores.store = a_secure_store()
+        scene.gateways.down = True
         await until(lambda: scene.waits("CephObjectStore rook-ceph/store to answer"))
-        assert scene.gateway.writes == []
-        scene.gateway.down = False
+        assert scene.gateways.written == []
+        scene.gateways.down = False
         await scene.bound()
 
 
 @virtual_time
 async def test_a_bucket_of_somebody_else_is_not_taken() -> None:
     scene = Scene()
-    scene.gateway.add_user("alice")
-    scene.gateway.add_bucket("theirs", "alice")
+    scene.gateways.add_user("alice")
+    scene.gateways.add_bucket("theirs", "alice")
     scene.claim({"generateBucketName": "", "bucketName": "theirs"})
     async with scene.operator():
         await until(lambda: scene.waits("it is of user alice"))
-        assert scene.gateway.writes == []  # no user was made for it either
+        assert scene.gateways.written == []  # no user was made for it either
         assert scene.server.find(BUCKETS, *BUCKET) is None
         scene.server.delete(CLAIMS, *KEY)
         await until(scene.is_gone)
-        assert scene.gateway.buckets["theirs"].owner == "alice"
+        assert scene.gateways.buckets["theirs"].owner == "alice"
 
 
 @virtual_time
@@ -274,7 +276,7 @@ async def test_a_secret_of_somebody_else_stays() -> None:
     scene.claim()
     async with scene.operator():
         await until(lambda: scene.waits("Secret logs is there, and is not this claim's"))
-        assert scene.gateway.writes == []
+        assert scene.gateways.written == []
         scene.server.delete(SECRET, *KEY)
         await scene.bound()
 
@@ -286,12 +288,12 @@ async def test_a_bucket_that_was_lost_is_not_made_anew_in_silence() -> None:
     async with scene.operator():
         await scene.bound()
         name = scene.bucket
-        del scene.gateway.buckets[name]
+        del scene.gateways.buckets[name]
         await until(lambda: scene.waits("it is not there any more"))
         assert scene.status["phase"] == "Bound"
-        assert name not in scene.gateway.buckets
+        assert name not in scene.gateways.buckets
         scene.server.delete(BUCKETS, *BUCKET)
-        await until(lambda: name in scene.gateway.buckets and scene.is_bound())
+        await until(lambda: name in scene.gateways.buckets and scene.is_bound())
 
 
 class TestExisting:
@@ -300,8 +302,8 @@ class TestExisting:
     def scene(self) -> Scene:
         scene = Scene()
         scene.add_class("shared", parameters={"bucketName": "shared"})
-        scene.gateway.add_user("alice")
-        scene.gateway.add_bucket("shared", "alice").policy = ALLOW
+        scene.gateways.add_user("alice")
+        scene.gateways.add_bucket("shared", "alice").policy = ALLOW
         return scene
 
     @virtual_time
@@ -310,35 +312,35 @@ class TestExisting:
         scene.claim({"storageClassName": "shared", "generateBucketName": ""})
         async with scene.operator():
             await scene.bound()
-            bucket, user = scene.gateway.buckets["shared"], scene.user
+            bucket, user = scene.gateways.buckets["shared"], scene.user
             assert bucket.owner == "alice"
             assert f"arn:aws:iam:::user/{user}" in bucket.policy
             assert '"Principal": "*"' in bucket.policy
-            assert scene.gateway.users[user].max_buckets == -1  # zero would be no limit
+            assert scene.gateways.users[user]["max_buckets"] == -1  # zero would be no limit
             assert scene.server.get(CONFIG_MAP, *KEY)["data"]["BUCKET_NAME"] == "shared"
             bucket.objects["k"] = b""
 
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert "shared" in scene.gateway.buckets
+            assert "shared" in scene.gateways.buckets
             assert bucket.objects
             assert user not in bucket.policy
             assert '"Principal": "*"' in bucket.policy
-            assert user not in scene.gateway.users
+            assert user not in scene.gateways.users
 
     @virtual_time
     async def test_it_has_to_be_there(self) -> None:
         scene = self.scene()
-        del scene.gateway.buckets["shared"]
+        del scene.gateways.buckets["shared"]
         scene.claim({"storageClassName": "shared"})
         async with scene.operator():
             await until(lambda: scene.waits("the claim is to a bucket that exists"))
-            assert scene.gateway.writes == []
+            assert scene.gateways.written == []
 
     @virtual_time
     async def test_an_owner_without_a_key_is_told(self) -> None:
         scene = self.scene()
-        scene.gateway.users["alice"].keys.clear()
+        scene.gateways.users["alice"]["keys"].clear()
         scene.claim({"storageClassName": "shared"})
         async with scene.operator():
             await until(lambda: scene.waits("user alice, who owns it, to be there and have a key for S3"))
@@ -350,10 +352,10 @@ class TestExisting:
         async with scene.operator():
             await scene.bound()
             user = scene.user
-            del scene.gateway.buckets["shared"]
+            del scene.gateways.buckets["shared"]
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert user not in scene.gateway.users
+            assert user not in scene.gateways.users
 
 
 class TestOwner:
@@ -362,29 +364,29 @@ class TestOwner:
     @virtual_time
     async def test_the_bucket_goes_to_the_owner_and_back(self) -> None:
         scene = Scene()
-        scene.gateway.add_user("alice")
+        scene.gateways.add_user("alice")
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            bucket = scene.gateway.buckets[scene.bucket]
+            bucket = scene.gateways.buckets[scene.bucket]
             scene.config(bucketOwner="alice")
             await until(lambda: bucket.owner == "alice" and scene.is_bound())
-            assert scene.key() == scene.gateway.key_of("alice")
-            assert scene.user not in scene.gateway.users
-            assert scene.gateway.users["alice"].max_buckets == 1000
+            assert scene.key() == scene.gateways.key_of("alice")
+            assert scene.user not in scene.gateways.users
+            assert scene.gateways.users["alice"]["max_buckets"] == 1000
             scene.config()
             scene.server.patch(CLAIMS, *KEY, {"spec": {"additionalConfig": None}})
             await until(lambda: bucket.owner == scene.user and scene.is_bound())
-            assert scene.key() == scene.gateway.key_of(scene.user)
+            assert scene.key() == scene.gateways.key_of(scene.user)
 
     @virtual_time
     async def test_objects_are_handed_over_by_a_policy_that_outlives_that_of_the_claim(self) -> None:
         scene = Scene()
-        scene.gateway.add_user("alice")
+        scene.gateways.add_user("alice")
         scene.claim({"additionalConfig": {"bucketPolicy": ALLOW}})
         async with scene.operator():
             await scene.bound()
-            bucket = scene.gateway.buckets[scene.bucket]
+            bucket = scene.gateways.buckets[scene.bucket]
             bucket.objects["k"] = b""
             scene.config(bucketOwner="alice")
             scene.server.patch(CLAIMS, *KEY, {"spec": {"additionalConfig": {"bucketPolicy": None}}})
@@ -403,35 +405,35 @@ class TestOwner:
         async with scene.operator():
             await until(lambda: scene.waits("user bob to be there"))
             assert scene.status["phase"] == "Pending"
-            scene.gateway.add_user("bob", caps=[{"type": "users", "perm": "*"}])
+            scene.gateways.add_user("bob", caps=[{"type": "users", "perm": "*"}])
             await until(lambda: scene.waits("that user administers the store"))
             assert scene.key() == ("", "")
-            scene.gateway.users["bob"].caps.clear()
+            scene.gateways.users["bob"]["caps"].clear()
             await scene.bound()
 
     @virtual_time
     async def test_a_deletion_leaves_the_owner(self) -> None:
         scene = Scene()
-        scene.gateway.add_user("alice")
+        scene.gateways.add_user("alice")
         scene.claim({"additionalConfig": {"bucketOwner": "alice"}})
         async with scene.operator():
             await scene.bound()
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert scene.gateway.buckets == {}
-            assert list(scene.gateway.users) == ["alice"]
+            assert scene.gateways.buckets == {}
+            assert list(scene.gateways.users) == ["alice"]
 
     @virtual_time
     async def test_a_bucket_that_the_owner_had_before_stays(self) -> None:
         scene = Scene()
-        scene.gateway.add_user("alice")
-        scene.gateway.add_bucket("old", "alice")
+        scene.gateways.add_user("alice")
+        scene.gateways.add_bucket("old", "alice")
         scene.claim({"generateBucketName": "", "bucketName": "old", "additionalConfig": {"bucketOwner": "alice"}})
         async with scene.operator():
             await scene.bound()
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert "old" in scene.gateway.buckets
+            assert "old" in scene.gateways.buckets
 
 
 class TestRotation:
@@ -443,15 +445,15 @@ class TestRotation:
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            keys, old = scene.gateway.users[scene.user].keys, scene.key()
+            old = scene.key()
             scene.server.patch(CLAIMS, *KEY, {"metadata": {"annotations": {"rook.io/rotate-keys": "march"}}})
             await until(lambda: scene.key() != old and scene.is_bound())
             new = scene.key()
-            assert keys == dict([old, new])
+            assert scene.gateways.keys_of(scene.user) == dict([old, new])
             await later(86000)
-            assert keys == dict([old, new])
+            assert scene.gateways.keys_of(scene.user) == dict([old, new])
             await later(1000)
-            assert keys == dict([new])
+            assert scene.gateways.keys_of(scene.user) == dict([new])
             assert scene.key() == new
 
             scene.server.delete(SECRET, *KEY)
@@ -465,7 +467,7 @@ class TestRotation:
             await scene.bound()
             old = scene.key()
             scene.server.patch(CLAIMS, *KEY, {"metadata": {"annotations": {"rook.io/rotate-keys": "leak"}}})
-            await until(lambda: scene.key() != old and dict([scene.key()]) == scene.gateway.users[scene.user].keys)
+            await until(lambda: scene.key() != old and dict([scene.key()]) == scene.gateways.keys_of(scene.user))
 
     @virtual_time
     async def test_a_second_rotation_waits_for_the_end_of_the_first(self) -> None:
@@ -481,7 +483,7 @@ class TestRotation:
             first = scene.key()
             scene.server.patch(CLAIMS, *KEY, {"metadata": {"annotations": {"rook.io/keep-old-keys": "0s"}}})
             await until(lambda: scene.key() not in (old, first))
-            await until(lambda: dict([scene.key()]) == scene.gateway.users[scene.user].keys)
+            await until(lambda: dict([scene.key()]) == scene.gateways.keys_of(scene.user))
 
 
 class TestDeletion:
@@ -493,11 +495,11 @@ class TestDeletion:
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            scene.gateway.buckets[scene.bucket].objects = {f"k{i}": b"" for i in range(1500)}
+            scene.gateways.buckets[scene.bucket].objects = {f"k{i}": b"" for i in range(1500)}
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-        assert scene.gateway.buckets == {}
-        assert scene.gateway.users == {}
+        assert scene.gateways.buckets == {}
+        assert scene.gateways.users == {}
         assert scene.server.find(BUCKETS, *BUCKET) is None
         assert scene.server.find(SECRET, *KEY) is None
         assert scene.server.find(CONFIG_MAP, *KEY) is None
@@ -510,17 +512,17 @@ class TestDeletion:
         async with scene.operator():
             await scene.bound()
             name, user, old = scene.bucket, scene.user, scene.key()
-            scene.gateway.buckets[name].objects["k"] = b""
+            scene.gateways.buckets[name].objects["k"] = b""
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert scene.gateway.buckets[name].owner == user
-            assert old[0] not in scene.gateway.users[user].keys
+            assert scene.gateways.buckets[name].owner == user
+            assert old[0] not in scene.gateways.keys_of(user)
 
             # Another claim gets it by a class that names it.
             scene.add_class("again", parameters={"bucketName": name})
             scene.claim({"storageClassName": "again", "generateBucketName": ""})
             await scene.bound()
-            assert scene.user in scene.gateway.buckets[name].policy
+            assert scene.user in scene.gateways.buckets[name].policy
 
     @virtual_time
     async def test_the_policy_can_be_changed_in_the_objectbucket(self) -> None:
@@ -534,7 +536,7 @@ class TestDeletion:
             assert scene.server.get(BUCKETS, *BUCKET)["spec"]["reclaimPolicy"] == "Retain"
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert name in scene.gateway.buckets
+            assert name in scene.gateways.buckets
 
     @virtual_time
     async def test_a_class_that_is_gone_does_not_keep_a_claim(self) -> None:
@@ -547,7 +549,7 @@ class TestDeletion:
             assert scene.is_bound()
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert scene.gateway.buckets == {}
+            assert scene.gateways.buckets == {}
 
     @virtual_time
     async def test_a_store_that_is_gone_does_not_keep_a_claim(self) -> None:
@@ -555,7 +557,7 @@ class TestDeletion:
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            scene.stores.names.clear()
+            scene.stores.store = None
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
             assert scene.server.find(BUCKETS, *BUCKET) is None
@@ -567,14 +569,14 @@ class TestDeletion:
         async with scene.operator():
             await scene.bound()
             name = scene.bucket
-            scene.gateway.down = True
+            scene.gateways.down = True
             scene.server.delete(CLAIMS, *KEY)
             await until(lambda: "rook.io/abandon-bucket" in str(scene.status.get("plan")))
             await later(3600)
             assert not scene.is_gone()
             scene.server.patch(CLAIMS, *KEY, {"metadata": {"annotations": {"rook.io/abandon-bucket": "true"}}})
             await until(scene.is_gone)
-            assert name in scene.gateway.buckets
+            assert name in scene.gateways.buckets
 
     @virtual_time
     async def test_a_deletion_of_long_ago_does_not_take_data_by_surprise(self) -> None:
@@ -583,31 +585,31 @@ class TestDeletion:
         async with scene.operator():
             await scene.bound()
             name = scene.bucket
-            scene.gateway.buckets[name].objects["k"] = b""
-            scene.gateway.down = True
+            scene.gateways.buckets[name].objects["k"] = b""
+            scene.gateways.down = True
             scene.server.delete(CLAIMS, *KEY)
             await later(90000)
-            scene.gateway.down = False
+            scene.gateways.down = False
             await until(lambda: "rook.io/force-deletion" in str(scene.status.get("plan")))
             await later(600)
-            assert scene.gateway.buckets[name].objects
+            assert scene.gateways.buckets[name].objects
             scene.server.patch(CLAIMS, *KEY, {"metadata": {"annotations": {"rook.io/force-deletion": "true"}}})
             await until(scene.is_gone)
-            assert scene.gateway.buckets == {}
+            assert scene.gateways.buckets == {}
 
     @virtual_time
     async def test_a_bucket_that_was_given_to_somebody_else_stays(self) -> None:
         scene = Scene()
-        scene.gateway.add_user("alice")
+        scene.gateways.add_user("alice")
         scene.claim()
         async with scene.operator():
             await scene.bound()
             name = scene.bucket
-            scene.gateway.buckets[name].owner = "alice"
+            scene.gateways.buckets[name].owner = "alice"
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert list(scene.gateway.buckets) == [name]
-            assert list(scene.gateway.users) == ["alice"]
+            assert list(scene.gateways.buckets) == [name]
+            assert list(scene.gateways.users) == ["alice"]
 
     @virtual_time
     async def test_a_bucket_that_is_gone_is_no_hindrance(self) -> None:
@@ -615,10 +617,10 @@ class TestDeletion:
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            scene.gateway.buckets.clear()
+            scene.gateways.buckets.clear()
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert scene.gateway.users == {}
+            assert scene.gateways.users == {}
 
     @virtual_time
     async def test_objects_that_are_locked_are_named(self) -> None:
@@ -626,7 +628,7 @@ class TestDeletion:
         scene.claim()
         async with scene.operator():
             await scene.bound()
-            bucket = scene.gateway.buckets[scene.bucket]
+            bucket = scene.gateways.buckets[scene.bucket]
             bucket.objects, bucket.locked = {"k": b""}, ["k"]
             scene.server.delete(CLAIMS, *KEY)
             await until(lambda: "cannot be deleted, such as 'k'" in str(scene.status.get("plan")))
@@ -640,8 +642,8 @@ class TestEarlierOperator:
     def left(self, scene: Scene, *, uid: str = "", **state: str) -> None:
         scene.claim({"objectBucketName": "obc-app-logs"}, finalizers=[FINALIZER])
         uid = uid or scene.obj["metadata"]["uid"]
-        scene.gateway.add_user("ceph-user-Ab3", max_buckets=1)
-        scene.gateway.add_bucket("logs-1", "ceph-user-Ab3")
+        scene.gateways.add_user("ceph-user-Ab3", max_buckets=1)
+        scene.gateways.add_bucket("logs-1", "ceph-user-Ab3")
         scene.server.create(
             BUCKETS,
             {
@@ -661,7 +663,7 @@ class TestEarlierOperator:
     async def test_a_claim_is_taken_over_with_its_user_and_goes_without_a_trace(self) -> None:
         scene = Scene()
         self.left(scene)
-        secret, key = scene.server, scene.gateway.key_of("ceph-user-Ab3")
+        secret, key = scene.server, scene.gateways.key_of("ceph-user-Ab3")
         owner = {"apiVersion": "objectbucket.io/v1alpha1", "kind": "ObjectBucketClaim", "name": KEY[1]}
         meta = {
             "namespace": KEY[0],
@@ -673,15 +675,15 @@ class TestEarlierOperator:
         async with scene.operator():
             await scene.bound()
             assert scene.key() == key
-            assert list(scene.gateway.users) == ["ceph-user-Ab3"]
+            assert list(scene.gateways.users) == ["ceph-user-Ab3"]
             state = scene.server.get(BUCKETS, *BUCKET)["spec"]["additionalState"]
             assert (state["bucketOrigin"], state["objectStoreName"]) == ("claim", "store")
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
             await until(lambda: scene.server.find(BUCKETS, *BUCKET) is None)
             assert scene.server.find(SECRET, *KEY) is None
-            assert scene.gateway.buckets == {}
-            assert scene.gateway.users == {}
+            assert scene.gateways.buckets == {}
+            assert scene.gateways.users == {}
 
     @virtual_time
     async def test_a_claim_from_a_backup_takes_its_bucket_over(self) -> None:
@@ -689,7 +691,7 @@ class TestEarlierOperator:
         self.left(scene, uid="another")
         async with scene.operator():
             await scene.bound()
-            assert scene.key() == scene.gateway.key_of("ceph-user-Ab3")
+            assert scene.key() == scene.gateways.key_of("ceph-user-Ab3")
             claim = scene.server.get(BUCKETS, *BUCKET)["spec"]["claimRef"]
             assert claim["uid"] == scene.obj["metadata"]["uid"]
 
@@ -702,7 +704,7 @@ class TestEarlierOperator:
             await until(
                 lambda: scene.waits("ObjectBucket obc-app-logs is of ObjectBucketClaim app/logs with uid another")
             )
-            assert scene.gateway.writes == []
+            assert scene.gateways.written == []
 
     @virtual_time
     async def test_without_its_class_nobody_knows_whose_the_bucket_was_so_it_stays(self) -> None:
@@ -712,4 +714,4 @@ class TestEarlierOperator:
         async with scene.operator():
             scene.server.delete(CLAIMS, *KEY)
             await until(scene.is_gone)
-            assert "logs-1" in scene.gateway.buckets
+            assert "logs-1" in scene.gateways.buckets

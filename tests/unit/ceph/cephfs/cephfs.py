@@ -17,6 +17,7 @@ import msgspec
 from controller.apis.ceph import CephCluster, CephFilesystem
 from controller.ceph.access.rados import CephError
 from controller.ceph.cephfs.backend import CephfsBackend
+from controller.framework.settings import Served
 from controller.runtime.kube import ObjectMeta, StorageClass
 
 if TYPE_CHECKING:
@@ -341,4 +342,5 @@ def backend(ceph: Ceph | None, *served: str, deleting: bool = False) -> CephfsBa
     filesystems: Any = SimpleNamespace(get=lambda *key: filesystem if key == ("rook-ceph", "myfs") else None)
     nothing: Any = SimpleNamespace(get=lambda *_: None)
     connections: Any = {"rook-ceph": ceph}
-    return CephfsBackend(connections, clusters, filesystems, nothing, served or None, "rook")
+    namespaces = Served(named=served or ("rook-ceph",), everywhere=not served)
+    return CephfsBackend(connections, clusters, filesystems, nothing, namespaces, "rook")

@@ -13,6 +13,7 @@ import pytest
 from controller.apis.ceph import CephCluster, CephFilesystem, CephNFS
 from controller.ceph.access.rados import CephError
 from controller.ceph.exports.backend import CAPABILITIES, ExportsBackend, exports_backend
+from controller.framework.settings import Served
 from controller.runtime.kube import PersistentVolume, Service
 from controller.volumes.backend import (
     BackendError,
@@ -99,7 +100,8 @@ def backend(
     files = one("myfs", filesystem)
     services = one("rook-ceph-nfs-my-nfs-a", service)
     nothing: Any = SimpleNamespace(get=lambda *_: None)
-    return exports_backend(connections, clusters, files, nothing, one(servers, nfs), services, None, "rook")
+    served = Served(named=("rook-ceph",), everywhere=True)
+    return exports_backend(connections, clusters, files, nothing, one(servers, nfs), services, served, "rook")
 
 
 def wanted(size: int = GIB, **parameters: str) -> NewVolume:

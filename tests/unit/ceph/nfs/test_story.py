@@ -16,10 +16,11 @@ import msgspec
 from controller.apis.ceph import CephNFS
 from controller.ceph.access import ganesha
 from controller.ceph.access.users import CreateKeyring, given
+from controller.ceph.instances import LETTER_LABEL
 from controller.ceph.nfs import act
 from controller.ceph.nfs.act import RemoveUser
 from controller.ceph.nfs.analyze import analyze
-from controller.ceph.nfs.objects import HASH_ANNOTATION, SERVER_LABEL, context, daemon_of
+from controller.ceph.nfs.objects import HASH_ANNOTATION, context, daemon_of
 from controller.ceph.nfs.observe import NfsObservation, PoolState
 from controller.framework.children import Apply, Delete
 from controller.framework.kind import LetGo
@@ -91,7 +92,7 @@ class World:
     def kubelet(self) -> None:
         """Pods follow their Deployments, and clients take back what they had."""
         wanted = {
-            obj["metadata"]["labels"][SERVER_LABEL]: obj["spec"]["template"]["metadata"]["annotations"][HASH_ANNOTATION]
+            obj["metadata"]["labels"][LETTER_LABEL]: obj["spec"]["template"]["metadata"]["annotations"][HASH_ANNOTATION]
             for (kind, _), obj in self.objects.items()
             if kind == "Deployment"
         }
@@ -123,7 +124,7 @@ class World:
         deployments = {}
         for (kind, _), obj in self.objects.items():
             if kind == "Deployment":
-                server = obj["metadata"]["labels"][SERVER_LABEL]
+                server = obj["metadata"]["labels"][LETTER_LABEL]
                 runs = self.pods.get(server) == obj["spec"]["template"]["metadata"]["annotations"][HASH_ANNOTATION]
                 status = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": int(runs)}
                 deployments[server] = msgspec.convert({**obj, "status": status}, Deployment)

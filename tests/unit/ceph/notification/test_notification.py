@@ -20,7 +20,9 @@ from controller.ceph.topic import kind as topic_kind
 from controller.framework.kind import LetGo
 from controller.framework.settings import Settings
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, Signed, a_store
+from tests.unit.ceph.gateway_s3 import Signed
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import OneStore, a_store
 
 if TYPE_CHECKING:
     from informers import JsonObject
@@ -142,8 +144,8 @@ class TestGateways:
         await config.put(requests, "photos", "other", WANTED)
         if ABORTED in given.events:
             # So they answer.
-            text = gateways.notifications["photos"]["created"]
-            gateways.notifications["photos"]["created"] = text.replace(ABORTED, "s3:UnknownEvent")
+            text = gateways.buckets["photos"].notifications["created"]
+            gateways.buckets["photos"].notifications["created"] = text.replace(ABORTED, "s3:UnknownEvent")
         assert await config.find(requests, "photos", "created") == given
         await config.remove(requests, "photos", "created")
         await config.remove(requests, "photos", "created")
@@ -161,14 +163,9 @@ class TestGateways:
     def bucket(self) -> tuple[Gateways, Signed]:
         gateways = Gateways()
         gateways.topics["told"] = {}
-        gateways.users["owner"] = an_owner("owner")
-        gateways.owners["photos"] = "owner"
-        return gateways, Signed(gateways, "OWN", "s")
-
-
-def an_owner(uid: str) -> dict[str, Any]:
-    keys = [{"user": uid, "access_key": "OWN", "secret_key": "s"}]
-    return {"user_id": uid, "display_name": uid, "account_id": "", "type": "rgw", "keys": keys}
+        gateways.add_user("owner")
+        gateways.add_bucket("photos", "owner")
+        return gateways, Signed(gateways, *gateways.key_of("owner"))
 
 
 @virtual_time
@@ -177,7 +174,7 @@ async def test_a_notification_from_its_making_to_its_removal() -> None:
     for resource in (NOTIFICATIONS, TOPICS, CLAIMS, BUCKETS, topic_kind.STORES):
         server.serve(resource)
     gateways = Gateways()
-    gateways.users["obc"] = an_owner("obc")
+    gateways.add_user("obc")
     stores = OneStore(gateways, a_store())
     manager = new_manager(server)
     settings = Settings(operator_namespace="rook-ceph")
@@ -190,7 +187,7 @@ async def test_a_notification_from_its_making_to_its_removal() -> None:
         return found
 
     def has(bucket: str) -> set[str]:
-        return set(gateways.notifications.get(bucket, {}))
+        return set(gateways.buckets[bucket].notifications)
 
     def claim(name: str, *, bound: bool) -> None:
         labels = {"bucket-notification-created": "created"}
@@ -198,7 +195,7 @@ async def test_a_notification_from_its_making_to_its_removal() -> None:
         server.create(CLAIMS, {"metadata": {"namespace": "app", "name": name, "labels": labels}, "spec": spec})
 
     def bucket(name: str, *, of: str = "") -> None:
-        gateways.owners[name] = "obc"
+        gateways.add_bucket(name, "obc")
         spec = {
             "claimRef": {"namespace": "app", "name": of or name},
             "endpoint": {"bucketName": name},
@@ -233,10 +230,12 @@ async def test_a_notification_from_its_making_to_its_removal() -> None:
         await until(lambda: status()["phase"] == "Ready")
 
         # An edit reaches every bucket; what somebody else put there stays.
-        gateways.notifications["photos"]["theirs"] = "<Id>theirs</Id>"
+        gateways.buckets["photos"].notifications["theirs"] = "<Id>theirs</Id>"
         server.patch(NOTIFICATIONS, *key, {"spec": {"events": ["s3:ObjectCreated:Put"]}})
         await until(
-            lambda: all("ObjectCreated:Put" in gateways.notifications[b]["created"] for b in ("photos", "films"))
+            lambda: all(
+                "ObjectCreated:Put" in gateways.buckets[b].notifications["created"] for b in ("photos", "films")
+            )
         )
 
         # A claim without the label, and without the object.

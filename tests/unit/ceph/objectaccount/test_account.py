@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
 
 from controller.apis.ceph import CephObjectStoreAccount
+from controller.ceph.objectaccount import act
 from controller.ceph.objectaccount.act import (
     ACCOUNTS,
     CreateAccount,
     CreateRootUser,
     ModifyRootUser,
+    PurgeBucket,
     RemoveAccount,
+    RemoveMember,
     RemoveRootUser,
     RenameAccount,
     RestoreKey,
@@ -22,24 +27,27 @@ from controller.ceph.objectaccount.act import (
 )
 from controller.ceph.objectaccount.analyze import SOON, analyze
 from controller.ceph.objectaccount.kind import FINALIZER, STORES, of_store, register
-from controller.ceph.objectaccount.observe import AccountObservation
+from controller.ceph.objectaccount.observe import AccountObservation, Contents, Member
 from controller.ceph.objectaccount.spec import account_id, root_user
 from controller.ceph.objectaccount.status import show
 from controller.ceph.objectuser import kind as objectuser
 from controller.ceph.objectuser.act import USERS
 from controller.ceph.rgw.credentials import Place
 from controller.ceph.rgw.users import Key, User
+from controller.ceph.rgw.work import Work
 from controller.framework.children import Delete
+from controller.framework.consent import NoConsentError
 from controller.framework.kind import LetGo, Look
 from controller.framework.owned_secrets import SecretState
 from controller.framework.plan import APPLY, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, a_store
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import Inline, OneStore, a_store
 
 if TYPE_CHECKING:
-    from informers import JsonObject
+    from informers import Client, JsonObject
 
 NOW = "2027-01-15T08:00:00Z"
 UID = "3f9b1c2e-aaaa-bbbb-cccc-0123456789ab"
@@ -88,6 +96,8 @@ def shown(account: CephObjectStoreAccount, found: AccountObservation) -> Any:
     return show(Look(obj=account, spec={}, mode=APPLY, now=0.0), found, preview(analyze(account, found)))
 
 
+INSIDE = Contents((Member("ann", "Ann"),), ("data",))
+FORCED = {"rook.io/force-deletion": "true"}
 ABSENT = AccountObservation(place=Place("http://store"))
 DROP = Delete(SECRET, "rook-ceph", SECRET_NAME, "s1")
 
@@ -151,17 +161,24 @@ class TestPlan:
         assert waits(gone, seen(waits_for="the store")) == ["the store"]
 
     def test_what_is_in_it_is_named(self) -> None:
-        gone, held = an_account(deleting=True), seen(inside=("user ann", "bucket data"))
-        assert waits(gone, held) == ["what is in it to be deleted: user ann, bucket data"]
-        declared = seen(dependents=("CephObjectStoreUser ann",), inside=("user ann",))
+        gone, held = an_account(deleting=True), seen(inside=INSIDE)
+        (told,) = waits(gone, held)
+        consent = 'or for annotation rook.io/force-deletion: "true", with which all of it goes'
+        assert told == f"what is in it to be deleted: user Ann, bucket data; {consent}"
+        declared = seen(dependents=("CephObjectStoreUser ann",), inside=INSIDE)
         assert waits(gone, declared) == ["what is in it to be deleted: CephObjectStoreUser ann"]
         blocked = {c.type: c for c in shown(gone, held).conditions}["DeletionIsBlocked"]
-        assert blocked.message == "it has user ann, bucket data"
+        assert blocked.message == "it has user Ann, bucket data"
 
-    def test_a_forced_deletion_is_told_to_purge_nothing(self) -> None:
-        account = an_account(annotations={"rook.io/force-deletion": "true"})
-        honoured = {c.type: c for c in shown(account, seen()).conditions}["FieldsHonoured"]
-        assert honoured.status == "False"
+    def test_by_force_all_of_it_goes_and_the_root_user_after_it(self) -> None:
+        gone, held = an_account(deleting=True, annotations=FORCED), seen(inside=INSIDE)
+        assert actions(gone, held) == [PurgeBucket("data", UID), RemoveMember("ann")]
+        assert actions(gone, seen()) == [RemoveRootUser(UID), DROP, RemoveAccount(ID), LetGo()]
+        declared = seen(dependents=("CephObjectStoreUser ann",), inside=INSIDE)
+        assert actions(gone, declared) == []
+        assert waits(gone, declared) == ["what is in it to be deleted: CephObjectStoreUser ann"]
+        # An account that is not to go is not emptied, whatever its annotations say.
+        assert actions(an_account(annotations=FORCED), held) == []
 
     def test_nothing_that_is_shown_has_a_key(self) -> None:
         told = repr(seen()) + repr(analyze(an_account(), seen(root=None))) + repr(shown(an_account(), seen()))
@@ -224,14 +241,109 @@ async def test_an_account_from_its_making_to_its_removal() -> None:
         server.delete(ACCOUNTS, *key)
         await until(lambda: "CephObjectStoreUser ann" in str(status()["plan"]))
         server.delete(USERS, *ann)
-        gateways.owners = {"data": identity}
+        gateways.add_bucket("data", identity)
         await until(lambda: "bucket data" in str(status()["plan"]))
-        gateways.users["by-hand"] = {**gateways.users[uid], "type": "rgw", "keys": []}
+        gateways.users["by-hand"] = {
+            **gateways.users[uid],
+            "user_id": "by-hand",
+            "display_name": "by-hand",
+            "type": "rgw",
+            "keys": [],
+        }
         await until(lambda: "user by-hand" in str(status()["plan"]))
         del gateways.users["by-hand"]
-        gateways.owners = {}
+        gateways.buckets.clear()
         await until(lambda: server.find(ACCOUNTS, *key) is None)
         assert (gateways.accounts, gateways.users) == ({}, {})
+
+
+class TestConsent:
+    """What is in an account goes with consent alone, which is asked for again at each act."""
+
+    @pytest.mark.parametrize(
+        ("meta", "using", "words"),
+        [
+            ({"annotations": FORCED}, (), "is not being deleted"),
+            ({"deletionTimestamp": NOW}, (), "not to be deleted by force any more"),
+            ({"deletionTimestamp": NOW, "annotations": FORCED, "uid": "u2"}, (), "it is another"),
+            ({"deletionTimestamp": NOW, "annotations": FORCED}, ("CephObjectStoreUser ann",), "used by CephObject"),
+        ],
+    )
+    async def test_without_it_nothing_goes(self, meta: JsonObject, using: tuple[str, ...], words: str) -> None:
+        gateways = self.gateways()
+        acts = self.acts(gateways, {"name": "team", "namespace": "rook-ceph", "uid": UID, **meta}, using)
+        for action in (PurgeBucket("data", UID), RemoveMember("ann")):
+            with pytest.raises(NoConsentError, match=words):
+                await acts[type(action)](action)
+        assert gateways.buckets["data"].objects
+        assert "ann" in gateways.users
+
+    async def test_what_went_to_somebody_else_meanwhile_stays(self) -> None:
+        gateways = self.gateways()
+        meta = {"name": "team", "namespace": "rook-ceph", "uid": UID, "deletionTimestamp": NOW, "annotations": FORCED}
+        acts = self.acts(gateways, meta)
+        gateways.buckets["data"].owner = "somebody"
+        with pytest.raises(NoConsentError, match="is of somebody by now"):
+            await acts[PurgeBucket](PurgeBucket("data", UID))
+        gateways.users["ann"]["account_id"] = ""
+        with pytest.raises(NoConsentError, match="is not in account"):
+            await acts[RemoveMember](RemoveMember("ann"))
+        assert gateways.buckets["data"].objects
+
+        # What is gone already is no error.
+        await acts[PurgeBucket](PurgeBucket("nowhere", UID))
+        await acts[RemoveMember](RemoveMember("nobody"))
+
+    def gateways(self) -> Gateways:
+        gateways = Gateways()
+        gateways.accounts[ID] = {"id": ID, "name": "team"}
+        gateways.add_user(UID, account_id=ID, type="root")
+        gateways.add_user("ann", account_id=ID)
+        gateways.add_bucket("data", ID).objects["k"] = b"v"
+        return gateways
+
+    def acts(self, gateways: Gateways, meta: JsonObject, using: tuple[str, ...] = ()) -> dict[type, Any]:
+        client = cast("Client", SimpleNamespace(get=AsyncMock(return_value={"metadata": meta})))
+        stores = OneStore(gateways, a_store())
+        work = Work(stores, Inline(), stores.reach("rook-ceph", "my-store"))
+        asking = AsyncMock(return_value=using)
+        applier = cast("Any", SimpleNamespace())
+        return act.handlers(an_account(deleting=True), seen(), client, applier, work, asking)
+
+
+@virtual_time
+async def test_by_force_what_is_in_an_account_goes_and_nothing_else() -> None:
+    server = ApiServer(namespaces=("rook-ceph",))
+    for resource in (USERS, STORES, ACCOUNTS):
+        server.serve(resource)
+    gateways = Gateways()
+    gateways.add_user("bob")
+    gateways.add_bucket("bobs", "bob").objects["k"] = b"v"
+    manager = new_manager(server)
+    settings, stores = Settings(operator_namespace="rook-ceph"), OneStore(gateways, a_store())
+    register(manager, settings, stores, threads=Inline())
+    key = ("rook-ceph", "team")
+
+    async with running(manager):
+        server.create(ACCOUNTS, {"metadata": {"namespace": key[0], "name": key[1]}, "spec": {"store": "my-store"}})
+        await until(lambda: server.get(ACCOUNTS, *key).get("status", {}).get("phase") == "Ready")
+        identity = server.get(ACCOUNTS, *key)["status"]["accountID"]
+        gateways.add_user("ann", account_id=identity)
+        for name in ("data", "more"):
+            gateways.add_bucket(name, identity).objects.update({f"k{n}": b"v" for n in range(3)})
+        gateways.buckets["more"].locked.append("k1")
+        server.delete(ACCOUNTS, *key)
+        await until(lambda: "bucket data, bucket more" in str(server.get(ACCOUNTS, *key)["status"]["plan"]))
+        assert len(gateways.buckets["data"].objects) == 3
+
+        server.patch(ACCOUNTS, *key, {"metadata": {"annotations": FORCED}})
+        # An object that is locked holds its bucket, and says so; the others go.
+        await until(lambda: "objects cannot be deleted" in str(server.get(ACCOUNTS, *key)["status"]["plan"]))
+        await until(lambda: "data" not in gateways.buckets)
+        gateways.buckets["more"].locked.clear()
+        await until(lambda: server.find(ACCOUNTS, *key) is None)
+        assert (gateways.accounts, list(gateways.users), list(gateways.buckets)) == ({}, ["bob"], ["bobs"])
+        assert gateways.buckets["bobs"].objects == {"k": b"v"}
 
 
 @virtual_time

@@ -131,6 +131,14 @@ class TestStatus:
         (honoured,) = (c for c in status.conditions if c.type == "FieldsHonoured")
         assert "gateway.dashboardEnabled" in honoured.message
 
+    def test_a_zone_that_nobody_asked_for_is_told_of_and_is_no_trouble(self) -> None:
+        store = a_store()
+        status = shown(store, replace(objectstores.running(store), strays=("default.rgw.control", "default.rgw.log")))
+
+        (told,) = (c for c in status.conditions if c.type == "StrayPools")
+        assert "pools default.rgw.control, default.rgw.log are those of a zone that radosgw-admin makes" in told.message
+        assert (status.phase, "StrayPools" in conditions(shown(store, objectstores.running(store)))) == ("Ready", False)
+
     def test_a_status_stays_the_same_at_rest(self) -> None:
         store = a_store()
         first = shown(store, objectstores.running(store))

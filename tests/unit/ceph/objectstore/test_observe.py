@@ -12,6 +12,7 @@ import pytest
 
 from controller.apis.ceph import CephBlockPool
 from controller.ceph.access.rados import CephError
+from controller.ceph.objectstore.analyze import analyze
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.observe import Observer, is_gateway
 from controller.ceph.rgw import budget
@@ -189,6 +190,19 @@ async def test_what_there_is_of_a_store() -> None:
     assert seen.budget == Budget(per_osd=300, osds=4, present=72, default=300)
     assert list(seen.config.values) == [("client.rgw.s.a", "rgw_enable_usage_log")]
     assert (seen.place.zone if seen.place else "", seen.image, seen.contents) == ("s", "rook:1", ())
+
+
+async def test_pools_of_a_zone_that_nobody_asked_for() -> None:
+    strays = ("default.rgw.control", "default.rgw.log")
+    present = [*ANSWERS["osd pool ls"], *(a_pool(name, 7) for name in strays)]
+    ceph = Ceph({"osd pool ls": present}, pools=IN_USE)
+
+    assert (await observed(a_store(), ceph)).strays == strays
+    assert (await observed(a_store(), ceph, stores=(a_store(name="default"),))).strays == ()
+    assert (await observed(a_store(), Ceph())).strays == ()
+    # They are nobody's to remove, whatever store goes.
+    leaving = await observed(a_store(deleting=True), ceph)
+    assert not [step for step in analyze(a_store(deleting=True), leaving).steps if "default.rgw" in step.subject]
 
 
 async def test_a_zone_that_nobody_serves_is_waited_for() -> None:

@@ -129,6 +129,8 @@ def test_every_name_has_its_urls() -> None:
         ({"security": {"ciphers": ["a"]}}, ("security.ciphers",)),
         ({"metadataPool": {"mirroring": {"enabled": True}}}, ("metadataPool.mirroring.enabled",)),
         (gateway(additionalVolumeMounts=[{"subPath": "x", "volumeSource": {}}]), ()),
+        (gateway(type="s3", allNodes=False), ()),
+        (gateway(type="swift", allNodes=True), ("gateway.type=swift", "gateway.allNodes")),
     ],
 )
 def test_what_is_not_served(spec: JsonObject, named: tuple[str, ...]) -> None:

@@ -42,7 +42,8 @@ from controller.framework.plan import APPLY, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, a_store
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import OneStore, a_store
 
 if TYPE_CHECKING:
     from informers import Client, JsonObject
@@ -300,9 +301,18 @@ class TestDeletion:
     def test_buckets_are_named(self) -> None:
         user, found = a_user(deleting=True), seen(buckets=("a", "b"))
         assert actions(user, found) == []
-        assert waits(user, found) == ["what it owns to be deleted: bucket a, bucket b"]
+        (told,) = (step.reason for step in analyze(user, found).steps)
+        assert told == "the CephObjectStoreUser is being deleted, and it owns bucket a, bucket b"
         blocked = {c.type: c for c in shown(user, found).conditions}["DeletionIsBlocked"]
         assert (blocked.status, blocked.message) == ("True", "it owns bucket a, bucket b")
+
+    def test_what_uses_it_is_named(self) -> None:
+        user, found = a_user(deleting=True), seen(dependents=("Bucket cosi-1",))
+        assert actions(user, found) == []
+        blocked = {c.type: c for c in shown(user, found).conditions}["DeletionIsBlocked"]
+        assert (blocked.status, blocked.message) == ("True", "it is used by Bucket cosi-1")
+        # Without the store, nothing is left that could be used.
+        assert actions(user, seen(dependents=("Bucket cosi-1",), gone=True)) == [LetGo()]
 
     def test_waits_for_a_store_that_there_is(self) -> None:
         assert waits(a_user(deleting=True), seen(waits_for="CephObjectStore my-store to answer")) == [
@@ -359,7 +369,8 @@ class TestGateways:
         assert (await observe(gateways, a_user(), moved, KNOWN)).secret is SecretState.OUTDATED
         foreign = a_secret(key_data(made, PLACE), owned=False)
         assert (await observe(gateways, a_user(), foreign, KNOWN)).secret is SecretState.ANOTHERS
-        gateways.owners = {"b": "app", "a": "app", "c": "other"}
+        for name, owner in (("b", "app"), ("a", "app"), ("c", "other")):
+            gateways.add_bucket(name, owner)
         assert (await observe(gateways, a_user(deleting=True), secret, KNOWN)).buckets == ("a", "b")
 
     async def test_nothing_that_is_shown_has_a_key(self) -> None:
@@ -410,12 +421,16 @@ class TestGateways:
         gateways = Gateways()
         acts = self.acts(gateways, a_user(deleting=True), deleting=True)
         await acts[CreateUser](CreateUser("app"))
-        gateways.owners = {"late": "app"}
+        gateways.add_bucket("late", "app")
         with pytest.raises(NoConsentError, match="owns buckets by now: late"):
             await acts[RemoveUser](RemoveUser("app"))
-        gateways.owners = {}
+        gateways.buckets.clear()
         with pytest.raises(NoConsentError, match="is not being deleted"):
             await self.acts(gateways, a_user(deleting=True))[RemoveUser](RemoveUser("app"))
+        using = AsyncMock(return_value=("Bucket cosi-1",))
+        used = self.acts(gateways, a_user(deleting=True), deleting=True, using=using)
+        with pytest.raises(NoConsentError, match="used by now by Bucket cosi-1"):
+            await used[RemoveUser](RemoveUser("app"))
         await acts[RemoveUser](RemoveUser("app"))
         await acts[RemoveUser](RemoveUser("app"))
         assert gateways.users == {}
@@ -442,11 +457,12 @@ class TestGateways:
         found: UserObservation | None = None,
         *,
         deleting: bool = False,
+        using: AsyncMock | None = None,
     ) -> dict[type, Any]:
         meta = {"uid": UID} | ({"deletionTimestamp": NOW} if deleting else {})
         client = cast("Client", SimpleNamespace(get=AsyncMock(return_value={"metadata": meta})))
         applier = cast("Any", SimpleNamespace(apply=AsyncMock()))
-        return act.handlers(user, found or KNOWN, client, applier, gateways)
+        return act.handlers(user, found or KNOWN, client, applier, gateways, using or AsyncMock(return_value=()))
 
 
 @virtual_time
@@ -534,11 +550,11 @@ async def test_a_user_from_its_making_to_its_removal() -> None:
         assert sorted(dependent.known(store)) == ["app", "tenant/theirs"]
 
         # One that owns buckets stays until they are gone.
-        gateways.owners = {"data": "app"}
+        gateways.add_bucket("data", "app")
         server.delete(USERS, *key)
         await until(lambda: "bucket data" in str(status().get("plan")))
         assert "app" in gateways.users
-        gateways.owners = {}
+        gateways.buckets.clear()
         await until(lambda: server.find(USERS, *key) is None)
         assert "app" not in gateways.users
 

@@ -22,6 +22,7 @@ from controller.ceph.access.threads import Lane
 from controller.ceph.csi.ways import mon_addresses, ms_mode
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend
+from controller.framework.settings import Served
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
 from controller.volumes.backend import BackendError, Holder, NewVolume, ParameterError, Volume
@@ -62,14 +63,15 @@ def backend(
 ) -> RbdBackend:
     found: Any = Clusters(*clusters)
     rados = known(*caches.get("rados", ()))
-    return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), served or None, home, rados)
+    namespaces = Served(named=served or ("rook-ceph",), everywhere=not served)
+    return RbdBackend(Connections(), found, caches.get("config_maps", ConfigMaps()), namespaces, home, rados)
 
 
 @pytest.mark.parametrize(
     ("driver", "served", "expected"),
     [
         (DRIVER, (), True),
-        ("ceph-csi.rbd.csi.ceph.com", (), False),  # another operator's: all namespaces are watched, it has no cluster
+        ("ceph-csi.rbd.csi.ceph.com", (), False),  # another operator's: all namespaces are served, it is not named
         (DRIVER, ("rook-ceph",), True),
         (DRIVER, ("other",), False),
         ("rook.rbd.csi.ceph.com", ("rook-ceph",), True),  # upstream names it after the operator's namespace
@@ -110,7 +112,10 @@ def test_a_class_for_a_cluster_here_by_a_driver_that_is_not_is_told_what_is_serv
 
 def test_the_driver_of_a_class_for_the_one_before_csi() -> None:
     old = storage_class("ceph.rook.io/block", blockPool="p", clusterNamespace="storage")
-    assert backend(clusters=(ceph_cluster("storage"),)).driver_of(old) == "storage.rbd.csi.ceph.com"
+    everywhere = backend(clusters=(ceph_cluster("storage"),))
+    assert everywhere.driver_of(old) == "rook.rbd.csi.ceph.com", "no node has a driver of a namespace that is not named"
+    assert backend("storage").driver_of(old) == "storage.rbd.csi.ceph.com"
+    assert backend().driver_of(old) == ""
     assert backend("rook-ceph").driver_of(old) == ""
     assert backend().driver_of(storage_class("ceph.rook.io/block", pool="p")) == DRIVER
 

@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from controller.ceph.rgw.s3 import BucketError, S3Bucket
-from tests.unit.ceph.buckets import Gateway
+from tests.unit.ceph.gateway_s3 import S3
+from tests.unit.ceph.gateways import Gateways
 
 if TYPE_CHECKING:
-    from tests.unit.ceph.buckets import HeldBucket
+    from tests.unit.ceph.gateways import HeldBucket
 
 
-def a_bucket(gateway: Gateway, uid: str = "u") -> tuple[S3Bucket, HeldBucket]:
-    gateway.add_user(uid)
-    held = gateway.add_bucket("b", uid)
-    return S3Bucket(lambda: gateway.s3(*gateway.key_of(uid)), "b"), held
+def a_bucket(gateways: Gateways, uid: str = "u") -> tuple[S3Bucket, HeldBucket]:
+    gateways.add_user(uid)
+    held = gateways.add_bucket("b", uid)
+    return S3Bucket(lambda: S3(gateways, *gateways.key_of(uid)), "b"), held
 
 
 def test_policy_and_lifecycle() -> None:
-    bucket, _ = a_bucket(Gateway())
+    bucket, _ = a_bucket(Gateways())
     assert bucket.policy() is None
     assert bucket.lifecycle() is None
     policy = {"Statement": [{"Effect": "Allow"}]}
@@ -34,13 +35,13 @@ def test_policy_and_lifecycle() -> None:
 
 
 def test_what_is_refused_is_told_in_the_stores_words() -> None:
-    bucket, _ = a_bucket(Gateway())
+    bucket, _ = a_bucket(Gateways())
     with pytest.raises(BucketError, match="bucket b does not take the policy: InvalidArgument is not a valid effect"):
         bucket.set_policy({"Statement": [{"Effect": "Bad"}]})
 
 
 def test_a_bucket_is_emptied_batch_by_batch_with_its_uploads() -> None:
-    bucket, held = a_bucket(Gateway())
+    bucket, held = a_bucket(Gateways())
     held.objects = {f"k{i}": b"" for i in range(2500)}
     held.uploads = ["half"]
     assert bucket.purge(60)
@@ -49,20 +50,20 @@ def test_a_bucket_is_emptied_batch_by_batch_with_its_uploads() -> None:
 
 
 def test_without_time_nothing_is_deleted() -> None:
-    bucket, held = a_bucket(Gateway())
+    bucket, held = a_bucket(Gateways())
     held.objects = {"k": b""}
     assert not bucket.purge(0)
     assert held.objects
 
 
 def test_objects_that_are_locked_are_named() -> None:
-    bucket, held = a_bucket(Gateway())
+    bucket, held = a_bucket(Gateways())
     held.objects, held.locked = {"k": b"", "l": b""}, ["l"]
     with pytest.raises(BucketError, match="1 of 2 objects cannot be deleted, such as 'l': AccessDenied"):
         bucket.purge(60)
 
 
 def test_a_bucket_that_is_gone_is_empty() -> None:
-    gateway = Gateway()
-    gateway.add_user("u")
-    assert S3Bucket(lambda: gateway.s3(*gateway.key_of("u")), "gone").purge(60)
+    gateways = Gateways()
+    gateways.add_user("u")
+    assert S3Bucket(lambda: S3(gateways, *gateways.key_of("u")), "gone").purge(60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +10,9 @@ import msgspec
 import pytest
 
 from controller.apis.ceph import CephObjectStore
+from controller.ceph.rgw.admin import AdminError
 from controller.ceph.rgw.names import allows, endpoint, entity_of, gateway_of
+from controller.ceph.rgw.signed import UnreachableError
 from controller.ceph.rgw.stores import Stores, certificates
 from controller.runtime.kube import Secret
 
@@ -114,6 +117,30 @@ def test_clients_of_users_go_to_the_endpoint(service: str, tmp_path: Path) -> No
     client = found.s3(found.reach("rook-ceph", "s"), "AK", "SK", service)
 
     assert client.meta.endpoint_url == "http://rook-ceph-rgw-s.rook-ceph.svc:80"
+
+
+async def test_whatever_asks_a_store_that_is_silent_is_told_by_one_request(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        hosting = {"advertiseEndpoint": {"dnsName": "127.0.0.1", "port": nobody.getsockname()[1], "useTls": False}}
+        found = stores(a_store(hosting=hosting), tmp_path, rgw_admin_ops_user_s=ADMIN)
+        way = found.reach("rook-ceph", "s")
+        assert way.admin is not None
+        with pytest.raises(AdminError) as first:
+            await way.admin.get("user", uid="u")
+
+        # Whoever connects now is heard, and gets no answer.
+        nobody.listen()
+        later = found.reach("rook-ceph", "s")
+        assert later.admin is not None
+        with pytest.raises(AdminError) as second:
+            await later.admin.get("user", uid="u")
+        with pytest.raises(UnreachableError) as third:
+            await found.requests(later, "AK2", "SK2").send("GET", "/", {})
+        nobody.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            nobody.accept()
+    assert (str(second.value), str(third.value)) == (str(first.value), first.value.message)
 
 
 def test_which_namespaces_may_have_users() -> None:

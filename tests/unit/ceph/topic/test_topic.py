@@ -21,7 +21,8 @@ from controller.framework.plan import APPLY, preview
 from controller.framework.settings import Settings
 from controller.runtime.kube import SECRET, Secret
 from controller.testkit import ApiServer, new_manager, running, until, virtual_time
-from tests.unit.ceph.gateways import Gateways, OneStore, a_store
+from tests.unit.ceph.gateways import Gateways
+from tests.unit.ceph.stores import OneStore, a_store
 
 if TYPE_CHECKING:
     from informers import Informer, JsonObject

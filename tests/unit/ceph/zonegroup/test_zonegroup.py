@@ -12,6 +12,7 @@ import pytest
 from controller.apis.ceph import CEPH_OBJECT_REALM, CEPH_OBJECT_ZONE_GROUP, CephObjectRealm, CephObjectZoneGroup
 from controller.ceph.multisite.ground import Ground, not_ready
 from controller.ceph.multisite.work import REMOVE_ZONE_GROUP, ZONE_GROUP, work_of
+from controller.ceph.zonegroup.act import ZONE_GROUPS
 from controller.ceph.zonegroup.analyze import analyze
 from controller.ceph.zonegroup.kind import of_realm
 from controller.ceph.zonegroup.observe import ZoneGroupObservation
@@ -86,7 +87,8 @@ def test_what_has_been_made_once_is_there(status: dict[str, str] | None, expecte
 async def test_zone_groups_use_the_realm_that_they_name() -> None:
     listed = [{"metadata": {"name": "zg"}, "spec": {"realm": "r"}}, {"metadata": {"name": "x"}, "spec": {}}]
     client = cast("Client", SimpleNamespace(list=AsyncMock(return_value=listed)))
-    cache = SimpleNamespace(list=lambda _: [msgspec.convert(each, CephObjectZoneGroup) for each in listed])
+    known = [msgspec.convert(each, CephObjectZoneGroup) for each in listed]
+    cache = SimpleNamespace(resource=ZONE_GROUPS, list=lambda _: known)
     informers: Any = SimpleNamespace(informer=lambda *_: cache)
     realm: CephObjectRealm = a_realm()
     dependent = of_realm(informers)

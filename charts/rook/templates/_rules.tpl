@@ -1,0 +1,43 @@
+{{/* What the operator may do in a namespace that it serves: the custom resources, and what storage clusters are made of. */}}
+{{- define "rook.clusterRules" -}}
+- apiGroups: ["ceph.rook.io"]
+  resources: ["*"]
+  verbs: ["get", "list", "watch", "patch", "update"]
+{{- /* Of a Cluster of v1beta1. */}}
+- apiGroups: ["ceph.rook.io"]
+  resources: ["cephclusters"]
+  verbs: ["create"]
+- apiGroups: ["cassandra.rook.io"]
+  resources: ["*"]
+  verbs: ["get", "list", "watch", "patch", "update"]
+{{- /* Of an OperationSchedule. */}}
+- apiGroups: ["cassandra.rook.io"]
+  resources: ["operations"]
+  verbs: ["create", "delete"]
+- apiGroups: [""]
+  resources: ["secrets", "configmaps", "services", "persistentvolumeclaims"]
+  verbs: ["get", "list", "watch", "create", "patch", "update", "delete"]
+- apiGroups: [""]
+  resources: ["pods"]
+  verbs: ["get", "list", "watch", "patch", "delete"]
+{{- /* Why a pod of a daemon cannot mount a volume, or cannot be made. */}}
+- apiGroups: ["events.k8s.io"]
+  resources: ["events"]
+  verbs: ["get", "list", "watch"]
+{{- /* Of a Cassandra cluster's members, each cluster has its own. */}}
+- apiGroups: [""]
+  resources: ["serviceaccounts"]
+  verbs: ["get", "list", "watch", "create", "patch"]
+- apiGroups: ["apps"]
+  resources: ["deployments", "statefulsets"]
+  verbs: ["get", "list", "watch", "create", "patch", "update", "delete"]
+- apiGroups: ["batch"]
+  resources: ["jobs"]
+  verbs: ["get", "list", "watch", "create", "patch", "update", "delete"]
+- apiGroups: ["monitoring.coreos.com"]
+  resources: ["servicemonitors", "podmonitors", "prometheusrules"]
+  verbs: ["get", "list", "create", "patch", "delete"]
+- apiGroups: ["policy"]
+  resources: ["poddisruptionbudgets"]
+  verbs: ["get", "list", "watch", "create", "patch", "update", "delete"]
+{{- end }}

@@ -1,0 +1,1 @@
+"""CephNVMeOFGateway: gateways that show RBD images to NVMe/TCP hosts."""
