@@ -26,6 +26,7 @@ from controller.ceph.access.rados_namespaces import RadosNamespaces
 from controller.ceph.access.volumes import ClusterVolumes
 from controller.ceph.bucketclaim import kind as bucketclaim
 from controller.ceph.cephfs import backend as cephfs
+from controller.ceph.cephfs.sessions import of_all
 from controller.ceph.cephfs.volumes import SUFFIX as CEPHFS_SUFFIX
 from controller.ceph.client import kind as client
 from controller.ceph.cluster import kind as cluster
@@ -41,6 +42,7 @@ from controller.ceph.multisite.gateways import Gateways
 from controller.ceph.multisite.ground import Caches as MultisiteCaches
 from controller.ceph.multisite.ground import Grounds
 from controller.ceph.multisite.zones import KnownZones
+from controller.ceph.networkfence import kind as networkfence
 from controller.ceph.nfs import dependents as nfs_dependents
 from controller.ceph.nfs import kind as nfs
 from controller.ceph.notification import kind as notification
@@ -53,6 +55,7 @@ from controller.ceph.pool import kind as pool
 from controller.ceph.radosnamespace import kind as radosnamespace
 from controller.ceph.radosnamespace.act import NAMESPACES
 from controller.ceph.rbd import backend as rbd
+from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.volumes import SUFFIX as RBD_SUFFIX
 from controller.ceph.rbdmirror import kind as rbdmirror
 from controller.ceph.realm import kind as realm
@@ -147,6 +150,22 @@ def register(manager: Manager, settings: Settings, volumes: VolumeControllers) -
     rbd.register(manager, settings, connections, volumes, namespaces)
     cephfs.register(manager, settings, connections, volumes)
     exports.register(manager, settings, connections, volumes)
+    home = settings.operator_namespace
+    namespaces_served = csi.served(clusters, settings)
+    drivers = tuple(csi.Drivers(suffix, clusters, namespaces_served, home) for suffix in (RBD_SUFFIX, CEPHFS_SUFFIX))
+
+    async def serve_fences() -> None:
+        await networkfence.serve(
+            manager,
+            connections,
+            home,
+            serves=lambda driver: any(found.serves(driver) for found in drivers),
+            namespace_of=Places(clusters, namespaces).namespace_of,
+            has_cluster=lambda namespace: drivers[0].has(namespace) and bool(clusters.keys(namespace)),
+            sessions=of_all,
+        )
+
+    manager.add_runnable(serve_fences)
 
     async def close_connections() -> None:
         try:

@@ -47,6 +47,9 @@ QUESTIONS = frozenset(
         "config get",
         "osd pool get-quota",
         "fs dump",
+        "osd blocklist ls",
+        "mgr metadata",
+        "service dump",
         "nvme-gw show",
         "nvme-gw listeners",
     }

@@ -9,14 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import structlog
+
 from controller.ceph.access.clients import address_of
 from controller.ceph.access.filesystems import ACTIVE, STOPPING
+from controller.ceph.access.filesystems import parse as map_of
+from controller.ceph.access.rados import CephError
 from controller.volumes.backend import BackendError, Holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from controller.ceph.access.filesystems import FilesystemState
+
+log = structlog.get_logger(__name__)
 
 _STALE = "stale"
 """The state of a session whose client has not been heard of for `session_timeout`, 60 s by default."""
@@ -25,7 +31,10 @@ _CLOSED = "closed"
 
 
 class Mdss(Protocol):
-    """A cluster whose MDS daemons can be asked."""
+    """A cluster whose mons and MDS daemons can be asked."""
+
+    async def mon(self, prefix: str, /, **args: Any) -> Any:
+        """See `controller.ceph.access.rados.Cluster.mon`."""
 
     async def mds(self, roles: Sequence[str], prefix: str, /, **args: Any) -> list[Any]:
         """See `controller.ceph.access.rados.RadosCluster.mds`."""
@@ -65,6 +74,21 @@ async def sessions(mdss: Mdss, filesystem: str, state: FilesystemState) -> tuple
             )
     answers = await mdss.mds([f"{filesystem}:{rank}" for rank in state.ranks], "session ls")
     return parse(session for answer in answers for session in answer)
+
+
+async def of_all(mdss: Mdss) -> frozenset[str]:
+    """The clients of all file systems of a cluster, by address and nonce, as far as they can be known now.
+
+    Raises:
+        CephError: The mons do not answer in time.
+    """
+    clients: set[str] = set()
+    for name, state in map_of(await mdss.mon("fs dump")).filesystems.items():
+        try:
+            clients |= {found.client for found in await sessions(mdss, name, state)}
+        except (BackendError, CephError) as error:
+            log.info("Clients of a file system are not known", filesystem=name, error=str(error))
+    return frozenset(clients)
 
 
 def parse(found: Iterable[Mapping[str, Any]]) -> tuple[Session, ...]:

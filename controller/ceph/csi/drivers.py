@@ -6,6 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_CLUSTER, CephCluster
+from controller.ceph.access import blocklist
 from controller.ceph.access.mons import ENDPOINTS
 from controller.ceph.access.rados import CephError
 from controller.ceph.csi import affinity
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 BY_CLUSTER = "cluster"
 """The index of VolumeAttachments by the namespace of the cluster that the node was told of."""
-
-_FENCE_SECONDS = 5 * 365 * 24 * 3600
-"""How long a client stays fenced; as long as by Ceph's CSI driver. A node that was cut off, not down, still has data to
-write when it is back. It can never be fenced for longer than it should: a new client has another nonce.
-"""
 
 
 class Drivers:
@@ -123,7 +119,7 @@ async def fence(cluster: Cluster, holder: Holder, volume: str) -> None:
         BackendError: The mons did not do it. It names the volume, as `volume` does.
     """
     try:
-        await cluster.mon("osd blocklist", blocklistop="add", addr=holder.client, expire=float(_FENCE_SECONDS))
+        await blocklist.add_client(cluster, holder.client)
     except CephError as error:
         raise BackendError(f"client {holder.client} of {volume} was not fenced: {error}") from error
 

@@ -97,4 +97,5 @@ def _last_sync(image: ImageMirror | None) -> tuple[str | None, int | None]:
 
 
 def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:
-    return Condition(type=type_, status=str(holds), reason=reason, message=message)
+    # The CRD asks for a message, and one that is empty is left out.
+    return Condition(type=type_, status=str(holds), reason=reason, message=message or reason)
