@@ -21,6 +21,8 @@ from controller.ceph.mirroring.sources import Offer, Source
 from controller.framework.owned import Owned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from controller.ceph.filesystem.mirroring.wanted import Wanted
     from controller.ceph.mirroring.tokens import Token
     from informers import JsonObject
@@ -158,11 +160,15 @@ class Site:
         module, _, verb = prefix.removeprefix("fs ").partition(" ")
         if (SCHEDULING if module == "snap-schedule" else MODULE) not in self.modules:
             raise CephError(errno.ENOTSUP, f"Module of {prefix} is not enabled")
-        reads = {"status": self._status, "mirror ls": self._listed, "mirror daemon status": lambda _: self.daemons}
+        reads: dict[str, Callable[[JsonObject], Any]] = {
+            "status": self._status,
+            "mirror ls": self._listed,
+            "mirror daemon status": lambda _: self.daemons,
+        }
         if verb in reads:
             return reads[verb](args)
         self.commands.append(prefix)
-        writes = {
+        writes: dict[str, Callable[[JsonObject], Any]] = {
             "mirror enable": self._enable,
             "mirror disable": self._disable,
             "mirror peer_bootstrap import": self._import,

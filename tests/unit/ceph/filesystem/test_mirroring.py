@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.apis.ceph import CEPH_FILESYSTEM, CephFilesystemStatus
+from controller.apis.ceph.filesystem_status import MirrorDaemon
 from controller.ceph.access.filesystems import parse
 from controller.ceph.access.modules import EnableModule
 from controller.ceph.filesystem.analyze import analyze as analyze_filesystem
@@ -275,7 +276,7 @@ DAEMON: JsonObject = {
 
 class TestStatus:
     def test_is_written_only_where_it_changed(self) -> None:
-        daemons = msgspec.convert([DAEMON], tuple[observe.MirrorDaemon, ...])
+        daemons = msgspec.convert([DAEMON], tuple[MirrorDaemon, ...])
         row = {"fs": NAME, "subvol": None, "rel_path": "/", "active": True, "created_count": 3, "first": None}
         live = (Live(Schedule("/", "1h", "2020-01-01T00:00:00"), {"h": 24}, row),)
         found = seen(PLAIN, TOKEN, daemons=daemons, live=live, directories=("/a",))
@@ -298,7 +299,7 @@ class TestStatus:
 
     @pytest.mark.parametrize(
         ("daemons", "directories", "details"),
-        [((), ("/a",), status.NO_DAEMON), ((observe.MirrorDaemon(),), (), status.IDLE)],
+        [((), ("/a",), status.NO_DAEMON), ((MirrorDaemon(),), (), status.IDLE)],
     )
     def test_why_nothing_is_copied(self, daemons: Any, directories: Any, details: str) -> None:
         found = seen(PLAIN, TOKEN, daemons=daemons, directories=directories)
@@ -491,7 +492,7 @@ class TestTwoClusters:
                     raise GoneError
                 return await plain(a, prefix, **args)
 
-            a.mon, a.mgr = mon, mgr  # type: ignore[method-assign,assignment]
+            a.mon, a.mgr = mon, mgr  # type: ignore[method-assign]
             try:
                 await world.settle("a", FULL)
                 await world.settle("a", {"enabled": False})
