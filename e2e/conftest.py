@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from e2e import cache, namespaces, postgres
+from e2e import cache, dump, namespaces, postgres
 from e2e import environment as env
 from e2e.api import Manifest
 from e2e.environment import Environment
@@ -59,7 +59,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         directory = cache.root() / "failures" / item.name
         namespaces = [env.NAMESPACE, *(v for k, v in getattr(item, "funcargs", {}).items() if k == "namespace")]
         try:
-            env.dump(environment, directory, namespaces)
+            dump.write(environment, directory, namespaces)
         except OSError as error:
             report.sections.append(("cluster state", f"could not be read: {error}"))
         else:

@@ -133,6 +133,7 @@ def claim_the_copy(environment: Environment, namespace: str, name: str, source: 
                     "volumeHandle": image,
                     "fsType": "ext4",
                     "volumeAttributes": attributes,
+                    "nodeStageSecretRef": {"name": "rook-csi-rbd-node", "namespace": SECOND},
                 },
             },
         }

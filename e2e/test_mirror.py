@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e import cache, mirror, pods
+from e2e import cache, dump, mirror, pods
 from e2e import environment as env
 from e2e.conftest import CHART_VALUES
 from e2e.environment import Environment
@@ -28,7 +28,7 @@ def two_clusters(environment: Environment, namespace: str) -> Iterator[None]:
         mirror.make_classes(environment)
         yield
     except BaseException:
-        env.dump(environment, cache.root() / "failures" / "second-cluster", [SECOND])
+        dump.write(environment, cache.root() / "failures" / "second-cluster", [SECOND])
         raise
     finally:
         forget(environment, namespace)

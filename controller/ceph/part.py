@@ -50,6 +50,7 @@ class Ground:
         health: What Ceph says of its health; None while the mons do not answer.
         upgrade: What its daemons run, and what they should run.
         remnants: What only a cluster that has had mons leaves, in words.
+        occupied: The nodes that no new mon may be on for a mon of another cluster there, and why.
     """
 
     cluster: CephCluster
@@ -70,6 +71,7 @@ class Ground:
     health: Health | None = None
     upgrade: Upgrade = field(default_factory=Upgrade)
     remnants: tuple[str, ...] = ()
+    occupied: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def release(self) -> Release | None:

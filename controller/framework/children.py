@@ -13,7 +13,8 @@ from typing import Any
 from controller.framework.plan import Handler, Step
 from controller.framework.program import PROGRAM
 from controller.runtime.altered import Held
-from controller.runtime.apply import Applier, pending
+from controller.runtime.apply import Applier
+from controller.runtime.needed import pending
 from informers import ApiError, Client, Informer, JsonObject, Resource
 from informers.turns import Turns
 

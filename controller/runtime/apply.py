@@ -8,9 +8,7 @@ one by the next apply. `altered` deals with what does not become as it is applie
 
 from __future__ import annotations
 
-import hashlib
 import re
-from base64 import b64encode
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,8 +18,9 @@ import orjson
 import structlog
 
 from controller.runtime.altered import REMEMBERED, Alterations, Held
-from controller.runtime.difference import covers, difference, differences
+from controller.runtime.difference import covers
 from controller.runtime.kube import BUILT_IN
+from controller.runtime.needed import applied_digest, as_stored, digest_of, left_of, why_needed, with_digest
 from informers import ApiError
 from informers.turns import Turns
 
@@ -123,19 +122,19 @@ class Applier:
         metadata = obj["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
         await self._turns.checkpoint()
-        wanted = _as_stored(obj)
-        digest, key = _digest(wanted), self._program.digest_annotation
+        wanted = as_stored(obj)
+        digest, key = digest_of(wanted), self._program.digest_annotation
         live = await self._live(resource, namespace, name)
         change = "it is missing"
         if live is not None:
             known = live
             live = self.held(resource, namespace, name, lambda: known) or live
-            change = _pending(wanted, digest, live, key) or ""
+            change = why_needed(wanted, digest, live, key) or ""
         if not change:
             self.stats.skipped += 1
             return False
         try:
-            body = _with_digest(wanted, digest, key)
+            body = with_digest(wanted, digest, key)
             if version:
                 body["metadata"]["resourceVersion"] = version
             made = await self._patch(resource, namespace, name, body, self._program.name)
@@ -145,16 +144,16 @@ class Applier:
                 raise ImmutableFieldError(resource, namespace, name, fields, change) from error
             raise
         log.info("Applied", object=_named(obj), change=change)
-        left = _left(wanted, digest, made, key)
+        left = left_of(wanted, digest, made, key)
         if left is not None:
-            change = _pending(wanted, digest, made, key) or change
+            change = why_needed(wanted, digest, made, key) or change
             log.warning("The API server stores an applied field otherwise than asked", object=_named(obj), field=change)
         self._altered.note(
             (str(resource), namespace, name),
             digest,
             left=left,
             change=change,
-            again=live is not None and _applied_digest(live, key) == digest,
+            again=live is not None and applied_digest(live, key) == digest,
             now=anyio.current_time(),
             most=self._held(),
         )
@@ -195,7 +194,7 @@ class Applier:
             ApiError: The write failed. A conflict: the object changed each of the `CONFLICTS` times that it was read.
             TransportError: The write failed.
         """
-        manager, digest = self._program.status_manager, _digest(status)
+        manager, digest = self._program.status_manager, digest_of(status)
         key = (str(resource), namespace, name, "status", uid)
         conflicts = 0
         live = await self._live(resource, namespace, name)
@@ -224,7 +223,7 @@ class Applier:
                 live = await self._client.find(resource, namespace, name)
                 continue
             present = made.get("status") or {}
-            self._remember(key, _Status(digest, None if covers(present, status) else _digest(present)))
+            self._remember(key, _Status(digest, None if covers(present, status) else digest_of(present)))
             self.stats.applied += 1
             return True
         return False
@@ -236,7 +235,7 @@ class Applier:
         # After a restart nothing is remembered. Then fields that are there and not wanted may be ours of old, and one
         # apply finds out; the server leaves alone what others own.
         same = known.digest == digest if known is not None else present.keys() <= status.keys()
-        left = None if covers(present, status) else _digest(present)
+        left = None if covers(present, status) else digest_of(present)
         return same and (left is None or known == _Status(digest, left))
 
     async def prune[T: HasMetadata](
@@ -338,66 +337,6 @@ def immutable_fields(error: ApiError) -> tuple[str, ...]:
         return ()
     named = [cause.field for cause in error.causes if cause.field and _IMMUTABLE.search(cause.message)]
     return tuple(dict.fromkeys(named)) or tuple(_FIELD_IN_MESSAGE.findall(error.message)[:1]) or ("a field",)
-
-
-def pending(obj: JsonObject, live: JsonObject, program: Program) -> str | None:
-    """Why an apply of `obj` by `program` over `live` is needed, in words; None if it is not. It reads nothing else."""
-    wanted = _as_stored(obj)
-    return _pending(wanted, _digest(wanted), live, program.digest_annotation)
-
-
-def _pending(wanted: JsonObject, digest: str, live: JsonObject, key: str) -> str | None:
-    found = difference(wanted, live)
-    if found is None:
-        before = _applied_digest(live, key)
-        if before == digest:
-            return None
-        if before is None:
-            found = "it is as wanted, but was not applied by this operator"
-        else:
-            found = "what was applied before is not wanted any more"
-    if isinstance(live, Held) and live.digest == digest and live.left in (None, _left(wanted, digest, live, key)):
-        return None
-    return found
-
-
-def _applied_digest(live: JsonObject, key: str) -> str | None:
-    found: str | None = (live["metadata"].get("annotations") or {}).get(key)
-    return found
-
-
-def _left(wanted: JsonObject, digest: str, live: JsonObject, key: str) -> str | None:
-    """A digest of everything in which `live` differs from `wanted`, which has that digest; None: nothing."""
-    found: list[Any] = [(path, value) for path, _, value in differences(wanted, live)]
-    if _applied_digest(live, key) != digest:
-        found.append(_applied_digest(live, key))
-    return _digest(found) if found else None
-
-
-def as_applied(obj: JsonObject, program: Program) -> JsonObject:
-    """`obj` as an apply by `program` sends it: with its digest, and texts of a Secret encoded."""
-    wanted = _as_stored(obj)
-    return _with_digest(wanted, _digest(wanted), program.digest_annotation)
-
-
-def _with_digest(wanted: JsonObject, digest: str, key: str) -> JsonObject:
-    metadata = wanted["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), key: digest}
-    return {**wanted, "metadata": {**metadata, "annotations": annotations}}
-
-
-def _as_stored(obj: JsonObject) -> JsonObject:
-    """A shallow copy with `stringData`, which is never stored, moved to where it is stored."""
-    stored = dict(obj)
-    texts = stored.pop("stringData", None)
-    if texts:
-        encoded = {key: b64encode(text.encode()).decode() for key, text in texts.items()}
-        stored["data"] = {**(stored.get("data") or {}), **encoded}
-    return stored
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 def _named(obj: JsonObject) -> str:

@@ -19,6 +19,7 @@ from controller.apis.ceph import (
     CEPH_FILESYSTEM,
     CEPH_FILESYSTEM_SUBVOLUME_GROUP,
     CEPH_NFS,
+    CEPH_NVMEOF_GATEWAY,
     CEPH_OBJECT_REALM,
     CEPH_OBJECT_STORE,
     CEPH_OBJECT_STORE_ACCOUNT,
@@ -62,6 +63,7 @@ NEEDED: dict[Kind, JsonObject] = {
     CEPH_BUCKET_TOPIC: {"objectStoreName": "my-store", "objectStoreNamespace": "rook-ceph", "endpoint": {}},
     CEPH_BUCKET_NOTIFICATION: {"topic": "my-topic"},
     CEPH_NFS: {"server": {"active": 1}},
+    CEPH_NVMEOF_GATEWAY: {"group": "group-a", "instances": 1},
     CEPH_RBD_MIRROR: {"count": 1},
 }
 
@@ -155,6 +157,7 @@ SAMPLED = (
     CEPH_BUCKET_NOTIFICATION,
     CEPH_COSI_DRIVER,
     CEPH_NFS,
+    CEPH_NVMEOF_GATEWAY,
     CEPH_RBD_MIRROR,
     OBJECT_BUCKET_CLAIM,
 )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.identity import IDENTITY, Identity, parse_identity
+from controller.ceph.access.librados import Access
 from controller.ceph.access.mons import ENDPOINTS, Endpoints, hosts, parse_endpoints
-from controller.ceph.access.rados import Access
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster

@@ -8,43 +8,33 @@ they have threads of their own (`controller.ceph.access.threads`). The key is pa
 from __future__ import annotations
 
 import errno
-import json
-import math
 import threading
-from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import anyio
 import anyio.to_thread
-import msgspec
-import orjson
 import structlog
 
-from controller.ceph.access.answers import LONG
+from controller.ceph.access.librados import CONNECT_TIMEOUT, Access, command_of, connect, decode, decoded, options
 from controller.ceph.access.mds import tell
 from controller.ceph.access.memory import QUESTIONS, READS, Memory
 from controller.ceph.access.threads import Lane, Threads
 from workqueue import loop_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from types import ModuleType, TracebackType
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
 log = structlog.get_logger(__name__)
 
 DEFAULT_TIMEOUT = 15.0
 """Seconds that a command may take; upstream's ROOK_CEPH_COMMANDS_TIMEOUT_SECONDS."""
-CONNECT_TIMEOUT = 5.0
-"""Seconds to find a mon that answers. Short: who connects to a cluster that is only starting looks again soon."""
 GRACE = 1.0
 """Seconds that librados gets beyond its own time limit, since it can say better than we what it waited for."""
 VITAL_TIMEOUT = 6.0
 """Seconds for the mons to say how they and the cluster are: more than an election takes, less than a command may."""
 VITAL = frozenset({"quorum_status", "status"})
 """The commands whose answers are needed most when everything else hangs."""
-SHORT = 1 << 16
-"""Bytes of an answer up to which decoding it takes less than handing it to a thread."""
 CLOSING_TIMEOUT = 5.0
 """Seconds that the end of the process waits for connections to be shut."""
 
@@ -92,16 +82,6 @@ class Cluster(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What it takes to connect: `mon_hosts` as `mon_host` lists them, and the cephx key of `user` ("client.admin")."""
-
-    mon_hosts: tuple[str, ...]
-    fsid: str
-    user: str
-    key: str = field(repr=False)
-
-
 class RadosCluster:
     """A connection to one cluster by librados, made at the first use. Implements `Cluster`.
 
@@ -141,9 +121,9 @@ class RadosCluster:
 
     async def mon(self, prefix: str, /, **args: Any) -> Any:
         """See `Cluster.mon`. Long answers may be those of a moment ago: see `controller.ceph.access.memory`."""
-        command, memory = _command(prefix, args), self._memory
+        command, memory = command_of(prefix, args), self._memory
         if prefix in QUESTIONS:
-            answer = _decode(await self._ask("mon_command", prefix, command))
+            answer = decode(await self._ask("mon_command", prefix, command))
             if prefix == "status":
                 memory.heard(answer)
             return answer
@@ -153,9 +133,9 @@ class RadosCluster:
             if output is None:
                 output = await self._ask("mon_command", prefix, command)
                 memory.keep(question, output, writes)
-            return await _decoded(output, prefix)
+            return await decoded(output, prefix)
         try:
-            return await _decoded(await self._ask("mon_command", prefix, command), prefix)
+            return await decoded(await self._ask("mon_command", prefix, command), prefix)
         finally:
             memory.wrote()
 
@@ -166,7 +146,7 @@ class RadosCluster:
         of whoever waits, and gives no way to take the question back when the limit has passed.
         """
         if self._patient:
-            return await _decoded(await self._ask("mgr_command", prefix, _command(prefix, args)), prefix)
+            return await decoded(await self._ask("mgr_command", prefix, command_of(prefix, args)), prefix)
         if self._closed:
             raise _closed()
         if self._to_mgrs is None:
@@ -181,7 +161,7 @@ class RadosCluster:
         """
         if self._closed:
             raise _closed()
-        user, conf, command = self.access.user, _options(self.access, self._timeout), _command(prefix, args)
+        user, conf, command = self.access.user, options(self.access, self._timeout), command_of(prefix, args)
         seconds = self._timeout
 
         def ask() -> list[Any]:
@@ -271,7 +251,7 @@ class RadosCluster:
             lane = Lane.MGRS if self._patient else Lane.CONTROL
             number, output, message = await self.use(ask, lane=lane, seconds=self._timeout + GRACE)
         if number:
-            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", _decode(output))
+            raise CephError(abs(number), f"{prefix}: {message or 'failed'}", decode(output))
         return output
 
     async def _run[T](self, lane: Lane, function: Callable[[], T], seconds: float, settled: Callable[[], None]) -> T:
@@ -293,7 +273,7 @@ class _Attempt:
     def make(self) -> None:
         """Connects; blocks."""
         try:
-            self.handle = _connect(self._access, self._timeout)
+            self.handle = connect(self._access, self._timeout)
         except Exception as error:
             self.error = error
             raise
@@ -320,65 +300,6 @@ async def _ended(*threads: threading.Thread) -> None:
 
     with anyio.CancelScope(shield=True):
         await anyio.to_thread.run_sync(join)
-
-
-def _rados() -> ModuleType:
-    import rados  # a system library of the operator's image, absent where only plans are computed
-
-    module: ModuleType = rados
-    return module
-
-
-def _options(access: Access, timeout: float) -> dict[str, str]:
-    return {
-        "fsid": access.fsid,
-        "mon_host": ",".join(access.mon_hosts),
-        "key": access.key,
-        "client_mount_timeout": str(math.ceil(CONNECT_TIMEOUT)),
-        "rados_mon_op_timeout": str(math.ceil(timeout)),
-        "rados_osd_op_timeout": str(math.ceil(timeout)),
-        # A mon that is only starting refuses connections; by default the next try is 3 s later.
-        "mon_client_hunt_interval": "0.5",
-        "mon_client_hunt_interval_backoff": "1.5",
-        "mon_client_hunt_interval_max_multiple": "4",
-        "ms_async_op_threads": "1",
-        "log_to_stderr": "false",
-        "log_file": "",
-        "admin_socket": "",
-    }
-
-
-def _connect(access: Access, timeout: float) -> Any:
-    handle = _rados().Rados(name=access.user, conf=_options(access, timeout))
-    try:
-        handle.connect()
-    except BaseException:
-        handle.shutdown()
-        raise
-    return handle
-
-
-def _command(prefix: str, args: Mapping[str, Any]) -> str:
-    return json.dumps({"prefix": prefix, "format": "json", **args})
-
-
-async def _decoded(output: bytes, prefix: str) -> Any:
-    """A long answer is decoded in a thread: everything else goes on meanwhile."""
-    if len(output) <= SHORT:
-        return _decode(output, prefix)
-    return await anyio.to_thread.run_sync(_decode, output, prefix)
-
-
-def _decode(output: bytes, prefix: str = "") -> Any:
-    if prefix in LONG:
-        with suppress(msgspec.MsgspecError):
-            return LONG[prefix].decode(output)
-    if not output.strip():
-        return None
-    try:
-        return orjson.loads(output)
-    except orjson.JSONDecodeError:
-        return output.decode("utf-8", "replace").strip()
 
 
 class Connections:

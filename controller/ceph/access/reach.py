@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.framework.changes import changed
+from controller.runtime import find_condition
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster
@@ -40,14 +41,20 @@ def reach(clusters: Informer[CephCluster], connections: Connections, namespace: 
     if not found:
         return Reach(waits_for=f"a CephCluster in namespace {namespace}")
     cluster, ceph = found[0], connections.get(namespace)
-    if ceph is None or not cluster.status.ceph.health:
+    if ceph is None or not answers(cluster):
         return Reach(cluster=cluster, waits_for=f"CephCluster {cluster.metadata.name} to answer")
     return Reach(cluster=cluster, ceph=ceph)
 
 
-def _answers(cluster: CephCluster) -> bool:
-    return bool(cluster.status.ceph.health)
+def answers(cluster: CephCluster) -> bool:
+    """Whether a cluster has answered, and its mons did when they were asked last.
+
+    One that does not is asked by its CephCluster alone: objects in it by the dozen, each of which waits for an answer
+    until its time is up, would keep those of other clusters from their turn.
+    """
+    connected = find_condition(cluster.status.conditions, "Connected")
+    return bool(cluster.status.ceph.health) and (connected is None or connected.status != "False")
 
 
-answers_otherwise = changed(_answers)
+answers_otherwise = changed(answers)
 """Whether a CephCluster came, went, or can be asked now when it could not before, or the other way round."""

@@ -6,12 +6,14 @@ Nothing here decides anything, and a cluster that does not answer is an observat
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import structlog
 
+from controller.apis.ceph import CEPH_CLUSTER, CephCluster
 from controller.ceph import releases
 from controller.ceph.access.health import Health
 from controller.ceph.access.identity import IDENTITY, Identity, parse_identity
@@ -20,6 +22,7 @@ from controller.ceph.access.mons import ENDPOINTS, Endpoints, MonState, parse_en
 from controller.ceph.access.rados import CephError
 from controller.ceph.cluster import version
 from controller.ceph.cluster.network import Network, kept, network_of
+from controller.ceph.mon.neighbours import occupied
 from controller.ceph.part import Ground, Observation
 from controller.ceph.pods import CLUSTER_LABEL, Release, declared
 from controller.ceph.releases import Running
@@ -27,12 +30,12 @@ from controller.framework.caches import ClusterCaches
 from controller.framework.children import snapshot
 from controller.framework.pods import warnings, with_warnings
 from controller.framework.reports import reports_of
+from controller.runtime import resource_of
 from controller.runtime.kube import CONFIG_MAP, DEPLOYMENT, JOB, NODE, ConfigMap, Deployment, Job, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from controller.apis.ceph import CephCluster
     from controller.apis.rook.node_report import NodeReport
     from controller.ceph.access.rados import Cluster, Connections
     from controller.ceph.part import Part
@@ -59,6 +62,7 @@ class Caches(ClusterCaches):
         self.config_maps: Informer[ConfigMap] = factory.informer(CONFIG_MAP, ConfigMap)
         self.nodes: Informer[Node] = factory.informer(NODE, Node)
         self.reports: Informer[NodeReport] = reports_of(factory, operator_namespace)
+        self.clusters: Informer[CephCluster] = factory.informer(resource_of(CEPH_CLUSTER), CephCluster)
 
     @property
     def children(self) -> tuple[Informer[Any], ...]:
@@ -150,6 +154,7 @@ class Observer:
             classes={found.metadata.name: found for found in caches.classes.list()},
             identity=identity,
             endpoints=endpoints,
+            occupied=occupied(cluster, self._neighbours(namespace)),
             quorum=quorum,
             ceph=ceph,
             mgr=mgr,
@@ -175,6 +180,13 @@ class Observer:
         services = {m.daemon.name: self._caches.services.get(namespace, m.daemon.name) for m in endpoints.mons}
         nodes = {mon.node: self._caches.nodes.get("", mon.node) for mon in endpoints.mons if mon.node}
         return network_of(endpoints.mons, services, nodes)
+
+    def _neighbours(self, namespace: str) -> Iterator[tuple[CephCluster, Endpoints]]:
+        """The clusters of other namespaces, with their mons as far as these can be read."""
+        for other in self._caches.clusters.list():
+            if other.metadata.namespace != namespace:
+                with suppress(ValueError):
+                    yield other, self._endpoints(other.metadata.namespace) or Endpoints()
 
     def _endpoints(self, namespace: str) -> Endpoints | None:
         found = self._caches.config_maps.get(namespace, ENDPOINTS)

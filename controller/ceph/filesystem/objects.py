@@ -11,7 +11,6 @@ from controller.ceph.filesystem.spec import cache_bytes
 from controller.ceph.pods import (
     CLUSTER_LABEL,
     Daemon,
-    context_of,
     deployment,
     environment,
     flags,
@@ -22,10 +21,10 @@ from controller.ceph.pods import (
     probes,
     security_context,
 )
+from controller.ceph.services import context_for
 from controller.framework.disruption import budget
 from controller.framework.labels import recommended
 from controller.framework.placement import keep_apart, spread
-from controller.framework.workload import Owner
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster, CephFilesystem
@@ -40,19 +39,11 @@ KEY = "mds"
 
 def context(filesystem: CephFilesystem, cluster: CephCluster, release: Release) -> Context:
     """What MDS daemons are given of their cluster, with what the CephFilesystem says of their pods."""
-    given, spec = context_of(cluster, cluster.status.ceph.fsid, release), filesystem.spec.metadata_server
-    pods = replace(
-        given.pods,
-        placement={**given.pods.placement, KEY: spec.placement},
-        resources={KEY: spec.resources},
-        labels={**given.pods.labels, KEY: spec.labels},
-        annotations={**given.pods.annotations, KEY: spec.annotations},
-        priority_class_names={**given.pods.priority_class_names, KEY: spec.priority_class_name},
-    )
+    spec = filesystem.spec.metadata_server
     health = CephClusterHealthCheckSpec(
         liveness_probe={KEY: spec.liveness_probe}, startup_probe={KEY: spec.startup_probe}
     )
-    return replace(given, owner=Owner.of(CEPH_FILESYSTEM, filesystem.metadata), pods=pods, health=health)
+    return replace(context_for(CEPH_FILESYSTEM, filesystem.metadata, spec, KEY, cluster, release), health=health)
 
 
 def daemon_of(mds_id: str) -> Daemon:

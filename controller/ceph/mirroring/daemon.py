@@ -5,13 +5,12 @@ Such a daemon keeps nothing: whichever of its pods runs, it finds in Ceph how fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from controller.ceph.pods import (
     CLUSTER_LABEL,
     Daemon,
-    context_of,
     deployment,
     environment,
     flags,
@@ -22,8 +21,8 @@ from controller.ceph.pods import (
     probes,
     security_context,
 )
+from controller.ceph.services import context_for
 from controller.framework.placement import keep_apart
-from controller.framework.workload import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,16 +63,7 @@ def context(
     daemon: MirrorDaemon, kind: Kind, meta: ObjectMeta, spec: MirrorDaemonSpec, cluster: CephCluster, release: Release
 ) -> Context:
     """What daemons are given of their cluster, with what their object says of their pods."""
-    given, key = context_of(cluster, cluster.status.ceph.fsid, release), daemon.daemon.type
-    pods = replace(
-        given.pods,
-        placement={**given.pods.placement, key: spec.placement},
-        resources={key: spec.resources},
-        labels={**given.pods.labels, key: spec.labels},
-        annotations={**given.pods.annotations, key: spec.annotations},
-        priority_class_names={**given.pods.priority_class_names, key: spec.priority_class_name},
-    )
-    return replace(given, owner=Owner.of(kind, meta), pods=pods)
+    return context_for(kind, meta, spec, daemon.daemon.type, cluster, release)
 
 
 def deployment_of(daemon: MirrorDaemon, context: Context, count: int) -> JsonObject:

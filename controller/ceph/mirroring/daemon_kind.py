@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER
-from controller.ceph.access import users
+from controller.ceph import services
 from controller.ceph.mirroring import daemon_plan
-from controller.ceph.order import FIRST
-from controller.framework import children, honoured
-from controller.framework.changes import changed, deployment_changed, pod_changed
+from controller.framework import honoured
 from controller.framework.status import Words, conditions, fields, stage_of
 from controller.runtime import in_namespace, resource_of
 
@@ -34,13 +32,8 @@ def handlers(
     manager: Manager, caches: Caches, ceph: RadosCluster | None, seen: DaemonObservation
 ) -> dict[type, Handler]:
     """How daemons are made and removed; nothing is planned but to let go while there is no way to the cluster."""
-    own = children.handlers(manager.applier, manager.client, caches.children)
-    if ceph is None:
-        return own
-    own |= daemon_plan.handlers(ceph)
-    if seen.context is not None:
-        own |= users.handlers(seen.context.owner, manager.applier, ceph)
-    return own
+    own = services.handlers(manager, caches, ceph, seen.context)
+    return own if ceph is None else own | daemon_plan.handlers(ceph)
 
 
 def shown(look: Look[Any], outcome: Outcome, unserved: Sequence[str]) -> dict[str, Any]:
@@ -69,14 +62,7 @@ def watch(
     def ours(obj: HasMetadata) -> Iterable[Request]:
         return neighbours(obj) if obj.metadata.labels.get("app") == app else ()
 
-    def concerned(obj: HasMetadata) -> Iterable[Request]:
-        labels = obj.metadata.labels
-        return neighbours(obj) if labels.get("app") == app or labels.get("ceph_daemon_type") in FIRST else ()
-
-    controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
-    controller.watch(caches.deployments, concerned, predicate=deployment_changed)
-    controller.watch(caches.pods, ours, predicate=pod_changed)
-    controller.watch(caches.secrets, ours)
+    services.watch(controller, objects, clusters, caches, ours, _of_cluster)
 
 
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:

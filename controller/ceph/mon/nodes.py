@@ -38,6 +38,8 @@ def choose_node(spec: MonSpec, context: Context, endpoints: Endpoints, seen: Mon
     if not spec.allow_multiple_per_node:
         rejected |= {n.metadata.name: "has a mon already" for n in fit if n.metadata.name in taken}
         fit = [n for n in fit if n.metadata.name not in taken]
+    rejected |= {n.metadata.name: seen.occupied[n.metadata.name] for n in fit if n.metadata.name in seen.occupied}
+    fit = [n for n in fit if n.metadata.name not in seen.occupied]
     if not fit:
         reasons = "; ".join(f"{name} {reason}" for name, reason in sorted(rejected.items())) or "there are no nodes"
         return None, f"a node for it: {reasons}"

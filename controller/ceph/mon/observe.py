@@ -41,6 +41,7 @@ class MonObservation:
         classes: The StorageClasses, by name.
         seconds_out: For how long each mon has been out of quorum, as far as is known.
         remnants: What there is of the cluster beside its mons, in words: it was made by mons that there were before.
+        occupied: The nodes that no new mon may be on for a mon of another cluster there, and why.
     """
 
     endpoints: Endpoints | None = None
@@ -52,6 +53,7 @@ class MonObservation:
     classes: Mapping[str, StorageClass] = field(default_factory=dict)
     seconds_out: Mapping[str, float] = field(default_factory=dict)
     remnants: tuple[str, ...] = ()
+    occupied: Mapping[str, str] = field(default_factory=dict)
 
 
 async def observe(ground: Ground) -> MonObservation:
@@ -66,6 +68,7 @@ async def observe(ground: Ground) -> MonObservation:
         classes=ground.classes,
         seconds_out=elapsed(timers(ground.cluster), OUT_OF_QUORUM, ground.now),
         remnants=ground.remnants,
+        occupied=ground.occupied,
     )
 
 

@@ -21,18 +21,18 @@ from controller.ceph.pods import (
     MON_CONFIG,
     VERSION_LABEL,
     Daemon,
-    context_of,
     deployment,
     family_fields,
     image_fields,
     pod_template,
 )
+from controller.ceph.services import context_for, with_network
 from controller.framework import workload
 from controller.framework.disruption import budget
 from controller.framework.labels import recommended
 from controller.framework.names import LIMIT
 from controller.framework.placement import keep_apart, spread
-from controller.framework.workload import Owner, no_rights
+from controller.framework.workload import no_rights
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -75,23 +75,12 @@ with socket.create_connection(('localhost', int(sys.argv[1])), 4) as server:
 
 def context(nfs: CephNFS, cluster: CephCluster, release: Release) -> Context:
     """What servers are given of their cluster, with what the CephNFS says of their pods."""
-    given, spec = context_of(cluster, cluster.status.ceph.fsid, release), nfs.spec.server
-    in_network = given.pods.host_network if spec.host_network is None else spec.host_network
-    pods = replace(
-        given.pods,
-        placement={**given.pods.placement, KEY: spec.placement},
-        resources={KEY: spec.resources},
-        labels={**given.pods.labels, KEY: spec.labels},
-        annotations={**given.pods.annotations, KEY: spec.annotations},
-        priority_class_names={**given.pods.priority_class_names, KEY: spec.priority_class_name},
-        host_network=in_network,
-    )
+    spec = nfs.spec.server
+    given = with_network(context_for(CEPH_NFS, nfs.metadata, spec, KEY, cluster, release), spec.host_network)
     return replace(
         given,
-        owner=Owner.of(CEPH_NFS, nfs.metadata),
         release=replace(release, image=spec.image or release.image),
         pull_policy=spec.image_pull_policy or given.pull_policy,
-        pods=pods,
         health=CephClusterHealthCheckSpec(liveness_probe={KEY: spec.liveness_probe}),
     )
 

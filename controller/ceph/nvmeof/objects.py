@@ -17,17 +17,17 @@ from controller.ceph.pods import (
     MON_CONFIG,
     VERSION_LABEL,
     Daemon,
-    context_of,
     deployment,
     family_fields,
     image_fields,
     pod_template,
 )
+from controller.ceph.services import context_for, with_network
 from controller.framework import workload
 from controller.framework.disruption import budget
 from controller.framework.labels import recommended
 from controller.framework.placement import keep_apart, spread
-from controller.framework.workload import Owner, no_rights
+from controller.framework.workload import no_rights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,23 +66,9 @@ CAPS = {"mon": "profile rbd", "osd": "profile rbd"}
 
 def context(gateway: CephNVMeOFGateway, cluster: CephCluster, release: Release) -> Context:
     """What gateways are given of their cluster, with what the CephNVMeOFGateway says of their pods."""
-    given, spec = context_of(cluster, cluster.status.ceph.fsid, release), gateway.spec
-    in_network = given.pods.host_network if spec.host_network is None else spec.host_network
-    pods = replace(
-        given.pods,
-        placement={**given.pods.placement, KEY: spec.placement},
-        resources={KEY: spec.resources},
-        labels={**given.pods.labels, KEY: spec.labels},
-        annotations={**given.pods.annotations, KEY: spec.annotations},
-        priority_class_names={**given.pods.priority_class_names, KEY: spec.priority_class_name},
-        host_network=in_network,
-    )
-    return replace(
-        given,
-        owner=Owner.of(CEPH_NVMEOF_GATEWAY, gateway.metadata),
-        pods=pods,
-        health=CephClusterHealthCheckSpec(liveness_probe={KEY: spec.liveness_probe}),
-    )
+    spec, health = gateway.spec, CephClusterHealthCheckSpec(liveness_probe={KEY: gateway.spec.liveness_probe})
+    given = context_for(CEPH_NVMEOF_GATEWAY, gateway.metadata, spec, KEY, cluster, release)
+    return replace(with_network(given, spec.host_network), health=health)
 
 
 def daemon_of(name: str, letter: str) -> Daemon:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, CephObjectStore
 from controller.ceph.access import users
 from controller.ceph.access.health import obstacles
+from controller.ceph.access.reach import answers
 from controller.ceph.objectstore.act import STORES, handlers
 from controller.ceph.objectstore.analyze import analyze
 from controller.ceph.objectstore.health import HealthChecks
@@ -168,6 +169,7 @@ def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
         cluster.metadata.generation,
         obstacles(status.ceph),
         status.ceph.health,
+        answers(cluster),
         status.version,
         status.storage.device_classes,
         [code for code in FULL if code in status.ceph.details],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_OBJECT_STORE
@@ -12,7 +11,6 @@ from controller.ceph.pods import (
     CLUSTER_LABEL,
     ROOT_CAPABILITIES,
     cluster_labels,
-    context_of,
     deployment,
     environment,
     family_fields,
@@ -37,13 +35,13 @@ from controller.ceph.rgw.names import (
     speaks_tls,
 )
 from controller.ceph.rgw.stores import CA_BUNDLE, CERT
+from controller.ceph.services import context_for, with_network
 from controller.framework import workload
 from controller.framework.disruption import budget
 from controller.framework.labels import recommended
 from controller.framework.placement import keep_apart, spread
 from controller.framework.tls import CERTIFICATE
 from controller.framework.tls import KEY as PRIVATE_KEY
-from controller.framework.workload import Owner
 
 if TYPE_CHECKING:
     from controller.apis.ceph import CephCluster, CephObjectStore
@@ -77,17 +75,9 @@ done
 
 def context(store: CephObjectStore, cluster: CephCluster, release: Release) -> Context:
     """What gateways are given of their cluster, with what the CephObjectStore says of their pods."""
-    given, spec = context_of(cluster, cluster.status.ceph.fsid, release), store.spec.gateway
-    pods = replace(
-        given.pods,
-        placement={**given.pods.placement, KEY: spec.placement},
-        resources={**given.pods.resources, KEY: spec.resources},
-        labels={**given.pods.labels, KEY: spec.labels},
-        annotations={**given.pods.annotations, KEY: spec.annotations},
-        priority_class_names={**given.pods.priority_class_names, KEY: spec.priority_class_name},
-        host_network=given.pods.host_network if spec.host_network is None else spec.host_network,
-    )
-    return replace(given, owner=Owner.of(CEPH_OBJECT_STORE, store.metadata), pods=pods)
+    spec = store.spec.gateway
+    given = context_for(CEPH_OBJECT_STORE, store.metadata, spec, KEY, cluster, release)
+    return with_network(given, spec.host_network)
 
 
 def selector(store: CephObjectStore) -> dict[str, str]:

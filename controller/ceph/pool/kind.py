@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster
 from controller.ceph.access.health import obstacles
+from controller.ceph.access.reach import answers
 from controller.ceph.mirroring import act as mirroring
 from controller.ceph.mirroring.objects import TOKEN_OF_POOL
 from controller.ceph.mirroring.sources import watched
@@ -110,4 +111,5 @@ def _secrets_of(pool: CephBlockPool) -> tuple[str, ...]:
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
     """What pools depend on."""
     status = cluster.status
-    return obstacles(status.ceph), status.ceph.health, status.storage.device_classes, status.version.version
+    seen = obstacles(status.ceph), status.ceph.health, status.storage.device_classes, status.version.version
+    return answers(cluster), *seen

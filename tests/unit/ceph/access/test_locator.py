@@ -10,9 +10,10 @@ import pytest
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephCluster
 from controller.ceph.access.identity import Identity, identity_secret
+from controller.ceph.access.librados import Access
 from controller.ceph.access.locator import Locator
 from controller.ceph.access.mons import Endpoints, Mon
-from controller.ceph.access.rados import Access, Connections
+from controller.ceph.access.rados import Connections
 from controller.ceph.cluster.kind import Clusters
 from controller.ceph.mon.objects import endpoints_config_map
 from controller.framework.deletion import Dependents

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from controller.ceph.access import mds
-from controller.ceph.access.rados import Access, CephError, RadosCluster
+from controller.ceph.access.librados import Access
+from controller.ceph.access.rados import CephError, RadosCluster
 
 ACCESS = Access(("[v2:10.0.0.1:3300,v1:10.0.0.1:6789]",), "f", "client.admin", "hush")
 

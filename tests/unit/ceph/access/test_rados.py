@@ -13,8 +13,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from controller.ceph.access import librados as librados_module
 from controller.ceph.access import rados
-from controller.ceph.access.rados import Access, CephError, Connections, RadosCluster, mon_hosts
+from controller.ceph.access.librados import Access
+from controller.ceph.access.rados import CephError, Connections, RadosCluster, mon_hosts
 from controller.ceph.access.threads import Lane
 
 if TYPE_CHECKING:
@@ -190,7 +192,7 @@ async def test_a_long_answer_is_decoded_in_a_thread(librados: StandIn, monkeypat
         threads.append(threading.get_ident())
         return json.loads(output)
 
-    monkeypatch.setattr(rados, "_decode", decode)
+    monkeypatch.setattr(librados_module, "decode", decode)
     librados.answer = (0, json.dumps(["x" * 100] * 2000).encode(), "")
     async with RadosCluster(ACCESS) as ceph:
         assert len(await ceph.mon("osd dump")) == 2000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,18 +11,16 @@ from controller.ceph.access.users import CreateKeyring
 from controller.ceph.fsmirror.kind import FINALIZER, MIRRORS, analyze, register, show
 from controller.ceph.fsmirror.spec import DAEMON
 from controller.ceph.mirroring.daemon import context, deployment_of
-from controller.ceph.mirroring.daemon_kind import CLUSTERS
 from controller.ceph.mirroring.daemon_state import DaemonObservation
 from controller.framework.children import Apply
 from controller.framework.kind import LetGo, Look
 from controller.framework.plan import APPLY, preview
-from controller.framework.settings import Settings
-from controller.testkit import ApiServer, new_manager, running, until, virtual_time
+from controller.testkit import virtual_time
 from tests.unit.ceph.cases import RELEASE
 from tests.unit.ceph.filesystems import cluster
+from tests.unit.ceph.mirror_daemons import wait_for_their_cluster
 
 if TYPE_CHECKING:
-    from controller.ceph.access.rados import Connections
     from informers import JsonObject
 
 KEY = ("rook-ceph", "my-fs-mirror")
@@ -56,28 +54,6 @@ def test_it_goes_without_a_cluster() -> None:
     assert [step.action for step in analyze(gone, DaemonObservation(cluster_gone=True)).steps] == [LetGo()]
 
 
-class NoCluster:
-    """Ways to no cluster."""
-
-    def get(self, _: str) -> None:
-        return None
-
-
 @virtual_time
-async def test_it_waits_for_its_cluster() -> None:
-    server = ApiServer(namespaces=("rook-ceph",))
-    for resource in (MIRRORS, CLUSTERS):
-        server.serve(resource)
-    manager = new_manager(server)
-    register(manager, Settings(operator_namespace="rook-ceph"), cast("Connections", NoCluster()))
-
-    def ready() -> str:
-        found = server.get(MIRRORS, *KEY).get("status", {}).get("conditions", [])
-        return next((c["message"] for c in found if c["type"] == "Ready"), "")
-
-    async with running(manager):
-        server.create(MIRRORS, {"metadata": {"namespace": KEY[0], "name": KEY[1]}, "spec": {}})
-        await until(lambda: ready().endswith("waits for a CephCluster in namespace rook-ceph"))
-        assert server.get(MIRRORS, *KEY)["metadata"]["finalizers"] == [FINALIZER]
-        server.delete(MIRRORS, *KEY)
-        await until(lambda: server.find(MIRRORS, *KEY) is None)
+async def test_it_waits_for_its_cluster_and_goes_without_one() -> None:
+    await wait_for_their_cluster(MIRRORS, register, finalizer=FINALIZER, spec={})

@@ -19,13 +19,14 @@ from controller.apis.ceph import CephCluster
 from controller.ceph.access.rados import CephError, Connections
 from controller.ceph.access.rados_namespaces import cluster_id
 from controller.ceph.access.threads import Lane
+from controller.ceph.csi.drivers import Drivers
 from controller.ceph.csi.ways import mon_addresses, ms_mode
 from controller.ceph.rbd import images as rbd_image
 from controller.ceph.rbd.backend import RbdBackend
 from controller.framework.settings import Served
 from controller.runtime.kube import ConfigMap, ObjectMeta, StorageClass
 from controller.testkit import virtual_time
-from controller.volumes.backend import BackendError, Holder, NewVolume, ParameterError, Volume
+from controller.volumes.backend import BackendError, GoneError, Holder, NewVolume, ParameterError, Volume
 from tests.unit.ceph.rados_namespaces import a_namespace, known
 from tests.unit.ceph.volumes import DRIVER, HANDLE, UID, storage_class
 
@@ -131,6 +132,33 @@ def test_two_volumes_are_one_when_they_are_of_one_image() -> None:
     assert backend().identity(made) != backend().identity(another)
     ebs = [Volume(driver="ebs.csi.aws.com", attributes={}, handle=handle) for handle in "ab"]
     assert len({backend().identity(volume) for volume in ebs}) == 2
+
+
+def test_images_of_one_name_in_pools_of_one_name_are_two_where_the_clusters_are() -> None:
+    place = {"pool": "p", "imageName": "i"}
+    first, second = (
+        Volume(driver="rook.rbd.csi.ceph.com", attributes={**place, "clusterID": cluster}, handle=f"0001-{cluster}")
+        for cluster in ("rook-ceph", "rook-ceph-second")
+    )
+    assert backend().identity(first) != backend().identity(second)
+
+
+@pytest.mark.parametrize(
+    ("served", "gone"),
+    [
+        (Served(named=("rook",), everywhere=True), True),
+        (Served(named=("rook",), everywhere=True, refused=frozenset({"elsewhere"})), False),
+        (Served(named=("rook", "elsewhere")), True),
+        (Served(named=("rook",)), False),
+    ],
+)
+def test_a_cluster_is_gone_only_where_it_would_be_seen(served: Served, gone: bool) -> None:
+    clusters: Any = Clusters(ceph_cluster())
+    drivers = Drivers(".rbd.csi.ceph.com", clusters, served, "rook")
+    with pytest.raises(BackendError) as raised:
+        drivers.cluster("elsewhere", "volume v", Connections())
+    assert isinstance(raised.value, GoneError) is gone
+    assert ("is not served by this operator" in str(raised.value)) is not gone
 
 
 def test_mon_addresses() -> None:

@@ -12,7 +12,6 @@ from controller.apis.ceph import CEPH_RBD_MIRROR, CephRBDMirror
 from controller.ceph.access.users import CreateKeyring, given
 from controller.ceph.mirroring.act import ImportPeer, RemovePeer
 from controller.ceph.mirroring.daemon import context, deployment_of
-from controller.ceph.mirroring.daemon_kind import CLUSTERS
 from controller.ceph.mirroring.daemon_plan import RemoveUser
 from controller.ceph.mirroring.daemon_state import DaemonObservation
 from controller.ceph.mirroring.images import MirrorState, Peer
@@ -30,16 +29,16 @@ from controller.framework.children import Apply, Delete
 from controller.framework.kind import LetGo, Look
 from controller.framework.owned import Owned
 from controller.framework.plan import APPLY, preview
-from controller.framework.settings import Settings
 from controller.runtime.kube import Deployment
-from controller.testkit import ApiServer, new_manager, running, until, virtual_time
+from controller.testkit import virtual_time
 from tests.unit.ceph import mirrors
 from tests.unit.ceph.cases import RELEASE, live_object
 from tests.unit.ceph.filesystems import cluster
+from tests.unit.ceph.mirror_daemons import wait_for_their_cluster
 from tests.unit.ceph.mirrors import FSIDS, Site, a_secret
 
 if TYPE_CHECKING:
-    from controller.ceph.access.rados import Connections, RadosCluster
+    from controller.ceph.access.rados import RadosCluster
     from controller.ceph.mirroring.daemon_state import Caches, DaemonObserver
     from controller.ceph.pods import Context
     from informers import JsonObject
@@ -201,31 +200,6 @@ class TestPeers:
             assert source.mirror.sources[0].token.fsid == FSIDS["b"]
 
 
-class NoCluster:
-    """Ways to no cluster."""
-
-    def get(self, _: str) -> None:
-        return None
-
-
 @virtual_time
 async def test_daemons_wait_for_their_cluster_and_go_without_one() -> None:
-    server = ApiServer(namespaces=("rook-ceph",))
-    for resource in (MIRRORS, CLUSTERS):
-        server.serve(resource)
-    manager = new_manager(server)
-    register(manager, Settings(operator_namespace="rook-ceph"), cast("Connections", NoCluster()))
-
-    def ready() -> str:
-        found = server.get(MIRRORS, *KEY).get("status", {}).get("conditions", [])
-        return next((c["message"] for c in found if c["type"] == "Ready"), "")
-
-    async with running(manager):
-        server.create(MIRRORS, {"metadata": {"namespace": KEY[0], "name": KEY[1]}, "spec": {"count": 1}})
-        await until(lambda: ready().endswith("waits for a CephCluster in namespace rook-ceph"))
-        assert server.get(MIRRORS, *KEY)["metadata"]["finalizers"] == [FINALIZER]
-        server.create(CLUSTERS, {"metadata": {"namespace": KEY[0], "name": "c"}, "spec": {}})
-        await until(lambda: ready().endswith("waits for CephCluster c to answer"))
-        server.delete(CLUSTERS, KEY[0], "c")
-        server.delete(MIRRORS, *KEY)
-        await until(lambda: server.find(MIRRORS, *KEY) is None)
+    await wait_for_their_cluster(MIRRORS, register, finalizer=FINALIZER, spec={"count": 1})
