@@ -20,6 +20,7 @@ from controller.ceph.rbd.groups import RbdGroups
 from controller.ceph.rbd.images import PoolMissingError
 from controller.ceph.rbd.places import Places
 from controller.ceph.rbd.qos import Qos, follow_size
+from controller.ceph.rbd.replication import groups as replication_groups
 from controller.ceph.rbd.replication import kind as replication
 from controller.ceph.rbd.rooms import RbdRooms
 from controller.ceph.rbd.snapshots import RbdSnapshots
@@ -276,6 +277,7 @@ def register(
         return [request for storage_class in found for request in volumes.claims_of(storage_class)]
 
     manager.add_runnable(lambda: replication.serve(manager, volumes.caches, backend.calls, backend.serves))
+    manager.add_runnable(lambda: replication_groups.serve(manager, backend.serves))
     volumes.claims.watch(clusters, legacy_claims, lambda delta: delta.old is None)
     volumes.claims.watch(rados.objects, lambda found: claims_of(volumes, cluster_id(found)), changed(_is_ready))
 

@@ -250,6 +250,27 @@ def test_what_snapshots_ask_of_the_api_server_is_allowed_and_no_more(render: Ren
     }
 
 
+def test_what_replications_and_fences_ask_of_the_api_server_is_allowed_and_no_more(render: Render) -> None:
+    verbs = {
+        resource: set(rule["verbs"])
+        for rule in rules(render(), "ClusterRole", "rook-ceph-rook-volumes")
+        for resource in rule["resources"]
+        if {"replication.storage.openshift.io", "csiaddons.openshift.io"} & set(rule["apiGroups"])
+    }
+    read = {"get", "list", "watch"}
+    assert verbs == {
+        "volumereplicationclasses": read,
+        "volumereplications": read | {"patch"},
+        "volumereplications/status": {"patch"},
+        "volumegroupreplicationclasses": read,
+        "volumegroupreplications": read,
+        "volumegroupreplications/status": {"patch"},
+        "networkfenceclasses": read,
+        "networkfences": read | {"patch"},
+        "networkfences/status": {"patch"},
+    }
+
+
 def test_no_rule_has_a_wildcard_verb_or_escalates(render: Render) -> None:
     rendered = render()
     for role in rendered.of_kind("ClusterRole") + rendered.of_kind("Role"):

@@ -23,6 +23,15 @@ CLASSES = Resource(
     namespaced=False,
 )
 
+GROUPS = Resource(group=GROUP, version="v1alpha1", kind="VolumeGroupReplication", plural="volumegroupreplications")
+GROUP_CLASSES = Resource(
+    group=GROUP,
+    version="v1alpha1",
+    kind="VolumeGroupReplicationClass",
+    plural="volumegroupreplicationclasses",
+    namespaced=False,
+)
+
 
 class DataSource(ApiStruct, frozen=True, kw_only=True):
     """What is replicated."""
@@ -69,6 +78,29 @@ class ReplicationClassSpec(ApiStruct, frozen=True, kw_only=True):
 
 class VolumeReplicationClass(ApiStruct, frozen=True, kw_only=True):
     """A way of replicating volumes."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ReplicationClassSpec = ReplicationClassSpec()
+
+
+class GroupSpec(ApiStruct, frozen=True, kw_only=True):
+    """What a user asks for; `external`: another controller serves it."""
+
+    volume_group_replication_class_name: str = ""
+    replication_state: str = ""
+    external: bool = False
+
+
+class VolumeGroupReplication(ApiStruct, frozen=True, kw_only=True):
+    """The replication of several claims' volumes, all as of one moment."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: GroupSpec = GroupSpec()
+    status: ReplicationStatus = ReplicationStatus()
+
+
+class VolumeGroupReplicationClass(ApiStruct, frozen=True, kw_only=True):
+    """A way of replicating groups of volumes."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: ReplicationClassSpec = ReplicationClassSpec()

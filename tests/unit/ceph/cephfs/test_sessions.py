@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller.ceph.access.filesystems import FilesystemState, Mds
-from controller.ceph.cephfs.sessions import of_directory, parse, sessions
+from controller.ceph.cephfs.sessions import of_all, of_directory, parse, sessions
 from controller.volumes.backend import BackendError
 from tests.unit.ceph.cephfs.cephfs import Ceph, session
 
@@ -57,3 +57,10 @@ async def test_a_rank_on_its_way_out_is_asked_too() -> None:
     daemons = (Mds("a", 0, "up:active"), Mds("b", 1, "up:stopping"))
     found = await sessions(ceph, "myfs", FilesystemState(fscid=1, ranks=(0, 1), daemons=daemons))
     assert [s.client for s in found] == ["10.0.0.1:0/1"]
+
+
+async def test_clients_of_all_file_systems_as_far_as_they_are_served() -> None:
+    ceph = Ceph()
+    ceph.sessions = [session("10.0.0.1:0/1", "/x"), session("10.0.0.2:0/1", "/")]
+    ceph.filesystems = {"myfs": "up:active", "dead": "up:replay"}
+    assert await of_all(ceph) == {"10.0.0.1:0/1", "10.0.0.2:0/1"}

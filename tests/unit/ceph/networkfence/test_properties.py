@@ -210,3 +210,26 @@ async def test_the_blocklist_ends_as_is_wanted(steps: list[Any]) -> None:
     await world.settle()
     assert world.ceph.ranges == others
     assert all(fence.metadata.deletion_timestamp is None for fence in world.fences().values())
+
+
+async def test_what_is_wanted_again_by_now_is_not_let_in() -> None:
+    world = World()
+    world.write("a", "Fenced", RANGES)
+    await world.settle()
+    world.write("a", "Unfenced", RANGES)
+    await world.look("a", 0)
+    world.write("a", "Fenced", RANGES)
+    await world.look("a", behind=True)
+    assert set(world.ceph.ranges) == set(RANGES)
+
+
+async def test_what_another_wants_that_is_yet_to_put_it_there_is_not_let_in() -> None:
+    world = World()
+    world.write("a", "Fenced", RANGES)
+    await world.settle()
+    world.write("b", "Fenced", RANGES)
+    world.write("a", "Unfenced", RANGES)
+    await world.look("a")
+    assert set(world.ceph.ranges) == set(RANGES)
+    await world.settle()
+    assert set(world.ceph.ranges) == set(RANGES)

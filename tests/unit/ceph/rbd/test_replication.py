@@ -191,6 +191,7 @@ class TestStatus:
             "Resyncing": ("False", "NotResyncing"),
             "Validated": ("True", "PrerequisiteMet"),
         }
+        assert all(condition.message for condition in status.conditions), "the CRD asks for one"
         again = msgspec.structs.replace(a_replication(), status=status)
         assert self.shown(again, seen(PRIMARY)) == status
 
