@@ -61,9 +61,9 @@ class SnapshotRetentionSpec(SpecStruct, frozen=True, kw_only=True):
     """How long snapshots of a directory are kept."""
 
     path: str = ""
-    """The directory."""
+    """The directory, which has a schedule."""
     duration: str = ""
-    """How many of which, such as h 24."""
+    """How many of which: counts with units, such as 24h7d for 24 hourly and 7 daily ones, or h 24."""
 
 
 class FilesystemMirroringSpec(SpecStruct, frozen=True, kw_only=True):
@@ -77,6 +77,8 @@ class FilesystemMirroringSpec(SpecStruct, frozen=True, kw_only=True):
     """When snapshots are made for mirroring."""
     snapshot_retention: tuple[SnapshotRetentionSpec, ...] = ()
     """How long they are kept."""
+    directories: tuple[str, ...] = ()
+    """What is mirrored: paths of directories. When not set, that is left to `ceph fs snapshot mirror add`."""
 
 
 class CephFilesystemSpec(SpecStruct, frozen=True, kw_only=True):

@@ -132,7 +132,14 @@ FILESYSTEM: Mapping[str, Honoured] = {
     "preservePoolNames": None,
     "preservePoolsOnDelete": None,
     "preserveFilesystemOnDelete": None,
-    "statusCheck": Moot("only mirroring is looked at, and mirroring.enabled is named"),
+    "mirroring": {
+        "enabled": None,
+        "peers": None,
+        "snapshotSchedules": {**_SNAPSHOT_SCHEDULE, "path": None},
+        "snapshotRetention": None,
+        "directories": None,
+    },
+    "statusCheck": POOL["statusCheck"],
 }
 """The fields of a CephFilesystem's spec that are served."""
 

@@ -6,7 +6,7 @@ https://docs.ceph.com/en/latest/cephfs/fs-volumes/
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +35,15 @@ class Mds:
         return self.state != STANDBY_REPLAY
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Remote:
+    """A file system that another one is mirrored with: the user that reaches it, its cluster, and its name there."""
+
+    user: str
+    site: str
+    filesystem: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilesystemState:
     """A file system as the mons have it.
@@ -49,6 +58,8 @@ class FilesystemState:
         metadata_pool: The number of its metadata's pool.
         data_pools: The numbers of its data's pools; the first is where data goes by default.
         joinable: Whether MDS daemons may take its ranks.
+        mirrored: Whether it is mirrored.
+        peers: The file systems that it is mirrored with, by their uuid.
     """
 
     fscid: int
@@ -60,6 +71,8 @@ class FilesystemState:
     metadata_pool: int = 0
     data_pools: tuple[int, ...] = ()
     joinable: bool = True
+    mirrored: bool = False
+    peers: Mapping[str, Remote] = field(default_factory=dict)
 
     def holder(self, rank: int) -> Mds | None:
         """The daemon that holds a rank; None: nobody does."""
@@ -95,7 +108,7 @@ def parse(dump: Mapping[str, Any]) -> Map:
 
 
 def _state(found: Mapping[str, Any]) -> FilesystemState:
-    mds_map = found["mdsmap"]
+    mds_map, mirror_info = found["mdsmap"], found.get("mirror_info") or {}
     daemons = (Mds(info["name"], info["rank"], info["state"]) for info in mds_map["info"].values())
     return FilesystemState(
         fscid=found["id"],
@@ -107,6 +120,11 @@ def _state(found: Mapping[str, Any]) -> FilesystemState:
         metadata_pool=mds_map["metadata_pool"],
         data_pools=tuple(mds_map["data_pools"]),
         joinable=not mds_map["flags"] & _NOT_JOINABLE,
+        mirrored="mirror_info" in found,
+        peers={
+            uuid: Remote(remote["client_name"], remote["cluster_name"], remote["fs_name"])
+            for uuid, remote in ((uuid, peer["remote"]) for uuid, peer in mirror_info.get("peers", {}).items())
+        },
     )
 
 

@@ -15,13 +15,14 @@ from controller.ceph.filesystem.act import (
     RemoveFilesystem,
     RemoveUser,
 )
+from controller.ceph.filesystem.mirroring import analyze as mirroring
+from controller.ceph.filesystem.mirroring.wanted import of
 from controller.ceph.filesystem.objects import daemon_of
 from controller.ceph.filesystem.spec import (
     APPLICATION,
     mds_ids,
     pools_of,
     problems,
-    unserved_intents,
     unserved_placement,
 )
 from controller.ceph.pools import analyze as pools
@@ -57,7 +58,9 @@ def analyze(filesystem: CephFilesystem, seen: FilesystemObservation) -> Plan:
     steps = tuple(_deletion(filesystem, seen) if deleting else _steps(filesystem, seen))
     if any(step.consent for step in steps):
         return Plan(steps=steps, look_again=WHILE_BLOCKED)
-    return Plan(steps=steps, look_again=WHILE_WAITING if steps else AT_REST)
+    wanted = of(filesystem)
+    at_rest = min(AT_REST, wanted.interval) if wanted.enabled and wanted.watched else AT_REST
+    return Plan(steps=steps, look_again=WHILE_WAITING if steps else at_rest)
 
 
 def kept(filesystem: CephFilesystem, seen: FilesystemObservation) -> tuple[str, ...]:
@@ -94,7 +97,7 @@ def _steps(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[
     if invalid:
         yield Step(subject=subject, reason="the spec cannot be carried out", waits_for="; ".join(invalid))
         return
-    for path in unserved_intents(filesystem):
+    for path in unserved_placement(filesystem):
         reason = "this operator does not serve it, and without it the file system is not what the spec asks for"
         yield Step(subject=f"spec.{path}", reason=reason, waits_for="it to be taken out of the spec")
     if seen.state is None and unserved_placement(filesystem):
@@ -112,6 +115,8 @@ def _steps(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[
     yield from mds.analyze(filesystem, seen.context, seen)
     if seen.state is not None and seen.state.active:
         yield from _group(filesystem, seen)
+        meta, wanted = filesystem.metadata, of(filesystem)
+        yield from mirroring.steps(meta, wanted, seen.state, seen.mirroring, key_type=seen.key_type)
 
 
 def _pool(pool: FilesystemPool, seen: FilesystemObservation) -> Iterator[Step]:
@@ -217,7 +222,10 @@ def _removal(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterato
         reason = "it was asked for more than a day ago, and something was in the way until now"
     consent = f'annotation {FORCE_ANNOTATION}: "true", which destroys all that is in it' if needs and not forced else ""
     action = RemoveFilesystem(name, seen.state is not None, going, forced=needs)
-    yield Step(subject=f"file system {name}", action=action, reason=reason, consent=consent, deadline=120.0)
+    subject = f"file system {name}"
+    if seen.state is not None:
+        yield from mirroring.leaving(name, seen.state, seen.mirroring, lane=subject, consent=consent)
+    yield Step(subject=subject, action=action, reason=reason, consent=consent, deadline=120.0)
 
 
 def _going(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[DeletePool]:

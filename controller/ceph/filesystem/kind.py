@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
-from controller.apis.ceph import CEPH_CLUSTER, CephCluster, CephFilesystem
+from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
 from controller.ceph.access import users
 from controller.ceph.access.health import obstacles
 from controller.ceph.filesystem.act import FILESYSTEMS, handlers
 from controller.ceph.filesystem.analyze import analyze
+from controller.ceph.filesystem.mirroring import act as mirroring
 from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL
 from controller.ceph.filesystem.observe import Caches, Observer
 from controller.ceph.filesystem.status import show
+from controller.ceph.mirroring.objects import TOKEN_OF_FILESYSTEM
+from controller.ceph.mirroring.sources import watched
 from controller.ceph.order import FIRST
 from controller.framework import children
 from controller.framework.changes import budget_changed, changed, deployment_changed, pod_changed
 from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
+from controller.framework.workload import Owner
 from controller.runtime import Request, in_namespace, resource_of
 
 if TYPE_CHECKING:
@@ -28,11 +33,13 @@ if TYPE_CHECKING:
     from controller.framework.plan import Handler
     from controller.framework.settings import Settings
     from controller.runtime import Manager
-    from controller.runtime.kube import HasMetadata
+    from controller.runtime.kube import HasMetadata, Secret
     from informers import InformerFactory
 
 CLUSTERS = resource_of(CEPH_CLUSTER)
 FINALIZER = "cephfilesystem.ceph.rook.io"
+BY_SECRET = "secret"  # noqa: S105  the name of an index
+"""The index of CephFilesystems by namespace and name of the Secrets with tokens, their own and those of others."""
 
 
 def dependents(informers: InformerFactory) -> Dependent[HasMetadata]:
@@ -57,6 +64,7 @@ def register(
     filesystems = manager.informers.informer(FILESYSTEMS, CephFilesystem)
     clusters = manager.informers.informer(CLUSTERS, CephCluster)
     caches = Caches(manager.informers)
+    filesystems.add_index(BY_SECRET, _secrets_of)
     using = Dependents[CephFilesystem](tuple(dependents))
 
     def ways(filesystem: CephFilesystem, seen: FilesystemObservation) -> Mapping[type, Handler]:
@@ -66,6 +74,8 @@ def register(
         if ceph is None:
             return own
         own |= handlers(filesystem, manager.client, ceph, using.asking(manager.client, filesystem))
+        owner = Owner.of(CEPH_FILESYSTEM, filesystem.metadata)
+        own |= mirroring.handlers(owner, manager.client, manager.applier, ceph)
         if seen.context is not None:
             own |= users.handlers(seen.context.owner, manager.applier, ceph)
         return own
@@ -89,6 +99,11 @@ def register(
             return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))]
         return neighbours(obj) if labels.get("ceph_daemon_type") in FIRST else ()
 
+    def named(secret: Secret) -> Iterable[Request]:
+        """Those that are mirrored by a token in this Secret."""
+        meta = secret.metadata
+        return itertools.starmap(Request, filesystems.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
+
     def own_only(obj: HasMetadata) -> Iterable[Request]:
         return concerned(obj) if obj.metadata.labels.get("app") == APP else ()
 
@@ -97,8 +112,14 @@ def register(
     controller.watch(caches.pods, own_only, predicate=pod_changed)
     controller.watch(caches.budgets, own_only, predicate=budget_changed)
     controller.watch(caches.secrets, own_only)
+    controller.watch(caches.secrets, named)
     watch_users(controller, dependents, neighbours)
     manager.add(controller)
+
+
+def _secrets_of(filesystem: CephFilesystem) -> tuple[str, ...]:
+    spec = filesystem.spec.mirroring
+    return watched(filesystem.metadata, TOKEN_OF_FILESYSTEM, spec.peers.secret_names) if spec.enabled else ()
 
 
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:

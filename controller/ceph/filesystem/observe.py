@@ -9,8 +9,12 @@ import structlog
 
 from controller.ceph.access.filesystems import ACTIVE, FilesystemState, groups_of, parse
 from controller.ceph.access.health import HEALTH_ERR, obstacles
+from controller.ceph.access.identity import AES
 from controller.ceph.access.rados import CephError
 from controller.ceph.filesystem.contents import contents_of, first_object
+from controller.ceph.filesystem.mirroring.observe import NOTHING, MirroringObservation
+from controller.ceph.filesystem.mirroring.observe import observe as observe_mirroring
+from controller.ceph.filesystem.mirroring.wanted import of
 from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL, context
 from controller.ceph.filesystem.spec import pools_of
 from controller.ceph.order import before_services
@@ -57,6 +61,8 @@ class FilesystemObservation:
         groups: The groups of subvolumes; None while nobody can list them.
         users: The objects that use the file system, in words; asked only while it is being deleted.
         contents: What is in it, in words; asked only while it is being deleted.
+        mirroring: What there is of its mirroring.
+        key_type: Of the key that other clusters come with; empty: what the mons prefer.
     """
 
     now: float = 0.0
@@ -74,6 +80,8 @@ class FilesystemObservation:
     groups: tuple[str, ...] | None = None
     users: tuple[str, ...] = ()
     contents: tuple[str, ...] = ()
+    mirroring: MirroringObservation = NOTHING
+    key_type: str = ""
 
     @property
     def late(self) -> tuple[str, ...]:
@@ -158,6 +166,8 @@ class Observer:
                 mds = labels.get("ceph_daemon_id", "")
                 pods[mds] = (*pods.get(mds, ()), pod)
         unchecked = cluster.spec.skip_upgrade_checks
+        mirrored = seen.state is not None and seen.state.mirrored
+        mirroring = await observe_mirroring(ceph, meta, of(filesystem), self._caches.secrets, mirrored=mirrored)
         return replace(
             seen,
             now=now,
@@ -171,6 +181,9 @@ class Observer:
             pods=pods,
             live=await snapshot(self._caches.children, meta.namespace, self._applier),
             users=self._dependents.known(filesystem),
+            mirroring=mirroring,
+            # Clusters of older releases know no other.
+            key_type=AES if release.version.knows_aes256k else "",
         )
 
     def _others(self, filesystem: CephFilesystem, everything: Iterable[Deployment], release: Release) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CephFilesystemSpec
 from controller.apis.ceph.served import FILESYSTEM
+from controller.ceph.filesystem.mirroring.wanted import problems as mirroring_problems
 from controller.ceph.pools import spec as pools
 from controller.framework.honoured import unhonoured
 from controller.framework.names import letters
@@ -95,6 +96,7 @@ def _problems(filesystem: CephFilesystem) -> Iterator[str]:
     for pool_name in sorted({each for each in names if names.count(each) > 1}):
         paths = " and ".join(f"spec.{pool.path}" for pool in found if pool.name == pool_name)
         yield f"{paths} are both pool {pool_name}: give them different names"
+    yield from mirroring_problems(filesystem)
 
 
 def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -105,9 +107,3 @@ def unserved(spec: Mapping[str, Any]) -> tuple[str, ...]:
 def unserved_placement(filesystem: CephFilesystem) -> tuple[str, ...]:
     """The fields that are set, are not served, and say where data goes: a pool made without them has to be emptied."""
     return tuple(f"{pool.path}.{path}" for pool in pools_of(filesystem) for path in pools.unserved_placement(pool.spec))
-
-
-def unserved_intents(filesystem: CephFilesystem) -> tuple[str, ...]:
-    """The fields that are set, are not served, and without which the file system is not what was asked for."""
-    mirroring = ("mirroring",) if filesystem.spec.mirroring.enabled else ()
-    return (*unserved_placement(filesystem), *mirroring)

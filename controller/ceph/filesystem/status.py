@@ -11,11 +11,13 @@ from controller.apis.ceph.filesystem_status import MdsRank, MdsUpgradeStatus
 from controller.apis.meta import Condition
 from controller.ceph.filesystem.act import MAX_NAMED
 from controller.ceph.filesystem.analyze import kept
+from controller.ceph.filesystem.mirroring import status as mirroring
+from controller.ceph.filesystem.mirroring.wanted import of
 from controller.ceph.filesystem.spec import problems, unserved
 from controller.ceph.filesystem.upgrade import is_under_way
 from controller.framework import honoured
 from controller.framework.plan import StepState
-from controller.framework.status import Words, conditions, fields, is_settled, stage_of
+from controller.framework.status import Words, conditions, fields, is_settled, stage_of, timestamp
 from controller.framework.text import some
 
 if TYPE_CHECKING:
@@ -44,7 +46,8 @@ def show(look: Look[CephFilesystem], seen: FilesystemObservation, outcome: Outco
         *_redundant(filesystem, seen),
     )
     state = seen.state
-    info = {**(present.info or {}), **({"fscid": str(state.fscid)} if state is not None else {})}
+    wanted = of(filesystem)
+    info = {**mirroring.info(filesystem, wanted), **({"fscid": str(state.fscid)} if state is not None else {})}
     servers = present.metadata_servers
     if state is not None:
         servers = tuple(MdsRank(name=mds.name, rank=mds.rank, state=mds.state) for mds in state.daemons)
@@ -54,6 +57,7 @@ def show(look: Look[CephFilesystem], seen: FilesystemObservation, outcome: Outco
         info=info,
         metadata_servers=servers,
         mds_upgrade=_upgrade(filesystem, seen),
+        **mirroring.fields(present, wanted, seen.mirroring, timestamp(look.now)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from controller.ceph.access import users
+from controller.ceph.access import modules, users
 from controller.ceph.mgr.objects import ROLE_LABEL
 from controller.runtime.kube import POD
 from informers.media import MERGE_PATCH
@@ -16,20 +16,6 @@ if TYPE_CHECKING:
     from controller.framework.workload import Owner
     from controller.runtime.apply import Applier
     from informers import Client
-
-
-@dataclass(frozen=True, slots=True)
-class EnableModule:
-    """Switch a mgr module on."""
-
-    module: str
-
-
-@dataclass(frozen=True, slots=True)
-class DisableModule:
-    """Switch a mgr module off."""
-
-    module: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +43,9 @@ def handlers(owner: Owner, client: Client, applier: Applier, ceph: Cluster) -> d
     async def remove_user(action: RemoveUser) -> None:
         await ceph.mon("auth rm", entity=action.entity)
 
-    async def enable_module(action: EnableModule) -> None:
-        await ceph.mon("mgr module enable", module=action.module)
-
-    async def disable_module(action: DisableModule) -> None:
-        await ceph.mon("mgr module disable", module=action.module)
-
     return {
         LabelMgr: label_mgr,
         **users.handlers(owner, applier, ceph),
         RemoveUser: remove_user,
-        EnableModule: enable_module,
-        DisableModule: disable_module,
+        **modules.handlers(ceph),
     }

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.access import users
+from controller.ceph.access.modules import DisableModule, EnableModule
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.crash import trouble
-from controller.ceph.mgr.act import DisableModule, EnableModule, LabelMgr, RemoveUser
+from controller.ceph.mgr.act import LabelMgr, RemoveUser
 from controller.ceph.mgr.objects import (
     ACTIVE,
     APP,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.access import modules
 from controller.ceph.mgr.objects import APP
 from controller.framework.monitoring import Monitored
 
@@ -33,13 +34,12 @@ class MgrState:
     @classmethod
     def parse(cls, answer: Mapping[str, Any]) -> MgrState:
         """From the answer to `mgr dump`."""
-        always_on = answer.get("always_on_modules") or {}
         return cls(
             active=answer.get("active_name", ""),
             standbys=frozenset(s["name"] for s in answer.get("standbys", ())),
             available=bool(answer.get("available")),
-            modules=frozenset(answer.get("modules", ())),
-            always_on=frozenset(m for modules in always_on.values() for m in modules),
+            modules=modules.switched_on(answer),
+            always_on=modules.always_on(answer),
         )
 
 

@@ -19,13 +19,12 @@ from controller.ceph.mirroring.act import (
     WriteToken,
 )
 from controller.ceph.mirroring.objects import TOKEN_OF_POOL
-from controller.ceph.mirroring.observe import MODE, PEER, SCHEDULES, Source
+from controller.ceph.mirroring.observe import MODE, PEER, SCHEDULES
 from controller.ceph.mirroring.place import Mode
 from controller.ceph.mirroring.schedules import parse_noted
-from controller.framework.children import Delete
+from controller.ceph.mirroring.sources import Source, offering, withdrawal
 from controller.framework.plan import Step
 from controller.framework.text import some
-from controller.runtime.kube import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,18 +198,10 @@ def token(wanted: Wanted, seen: MirrorObservation, namespace: str, name: str, *,
         key_type: Of a key that is made; empty: what the mons prefer.
     """
     secret = f"{TOKEN_OF_POOL}{name}"
-    subject = f"Secret {secret}"
     if wanted.mode is Mode.DISABLED:
-        if seen.token_secret:
-            action = Delete(SECRET, namespace, secret, seen.token_secret)
-            yield Step(subject=subject, action=action, reason="the pool is not mirrored any more")
-        return
-    if seen.token_stranger:
-        waits_for = "it to be deleted, as it is not this CephBlockPool's"
-        yield Step(subject=subject, reason="other clusters reach this one by it", waits_for=waits_for)
-    elif not seen.token_current:
-        reason = "it does not say how this cluster is reached" if seen.token_secret else "it does not exist"
-        yield Step(subject=subject, action=WriteToken(key_type), reason=reason)
+        yield from withdrawal(namespace, secret, seen.offer, "the pool is not mirrored any more")
+    else:
+        yield from offering(secret, seen.offer, WriteToken(key_type), "CephBlockPool")
 
 
 def _of_images(images: tuple[str, ...]) -> str:

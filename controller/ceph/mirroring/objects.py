@@ -24,6 +24,30 @@ TOKEN_OF_POOL, TOKEN_OF_FILESYSTEM = "pool-peer-token-", "fs-peer-token-"
 """How the names of Secrets with tokens begin; upstream's."""
 
 
+APP_OF_FILES = "rook-ceph-fs-mirror"
+"""The label `app` of what mirrors files."""
+
+
+def peer_user(filesystem: str) -> str:
+    """The user that other clusters come with to a file system; each has one of its own, as each may be another's."""
+    return f"client.mirror-{filesystem}"
+
+
+def peer_caps(filesystem: str) -> Mapping[str, str]:
+    """What that user may do: what `ceph fs authorize <filesystem> <user> / rwps` gives."""
+    return {
+        "mon": f"allow r fsname={filesystem}",
+        "mds": f"allow rwps fsname={filesystem}",
+        "osd": f"allow rw tag cephfs data={filesystem}",
+    }
+
+
+def filesystem_token(owner: Owner, token: str) -> JsonObject:
+    """The Secret with the token by which other clusters mirror their files into a file system."""
+    meta = owner.metadata(f"{TOKEN_OF_FILESYSTEM}{owner.name}", cluster_labels(owner, APP_OF_FILES))
+    return secret(meta, {TOKEN_KEY: token, "fs": owner.name})
+
+
 def pool_token(owner: Owner, token: str) -> JsonObject:
     """The Secret with the token by which other clusters mirror a pool."""
     meta = owner.metadata(f"{TOKEN_OF_POOL}{owner.name}", cluster_labels(owner, APP))

@@ -18,6 +18,7 @@ from controller.ceph.access.users import find
 from controller.ceph.mirroring import health, images, schedules, tokens
 from controller.ceph.mirroring.objects import PEER_CAPS, PEER_USER, TOKEN_OF_POOL
 from controller.ceph.mirroring.place import Mode
+from controller.ceph.mirroring.sources import NO_OFFER, Offer, offer
 from controller.framework.text import brief
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from controller.ceph.mirroring.images import MirrorState
     from controller.ceph.mirroring.place import Place
     from controller.ceph.mirroring.schedules import Scheduled
-    from controller.ceph.mirroring.tokens import Token
+    from controller.ceph.mirroring.sources import Source
     from controller.ceph.mirroring.wanted import Wanted
     from controller.framework.owned import Owned
     from controller.runtime.kube import Secret
@@ -43,15 +44,6 @@ SECONDS = 60.0
 """How long it may take to read or change how a place is mirrored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A Secret with the token of another cluster; `problem`: why it is none, in words."""
-
-    secret: str
-    token: Token | None = None
-    problem: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorObservation:
     """What `analyze` decides by. It has no key.
@@ -61,9 +53,7 @@ class MirrorObservation:
         owned: The records of what is ours, by `MODE`, `SCHEDULES`, `PEER`.
         scheduled: The schedules of the place and of all below it; None: the mgr did not list them.
         sources: The Secrets that the spec names.
-        token_secret: The uid of the Secret with this cluster's own token, if it is the object's; empty: there is none.
-        token_stranger: Whether there is a Secret of that name that is another's.
-        token_current: Whether it has the token that it should.
+        offer: The Secret with this cluster's own token.
         summary: The health of the mirroring; None: not asked, or not known.
         details: Why something is not known, in words.
     """
@@ -72,9 +62,7 @@ class MirrorObservation:
     owned: Mapping[str, Owned] = field(default_factory=dict)
     scheduled: tuple[Scheduled, ...] | None = None
     sources: tuple[Source, ...] = ()
-    token_secret: str = ""
-    token_stranger: bool = False
-    token_current: bool = False
+    offer: Offer = NO_OFFER
     summary: MirroringSummary | None = None
     details: str = ""
 
@@ -155,11 +143,7 @@ async def with_token(
     secret = secrets.get(namespace, f"{TOKEN_OF_POOL}{name}")
     if secret is None:
         return seen
-    if all(owner.uid != uid for owner in secret.metadata.owner_references):
-        return replace(seen, token_stranger=True)
-    wanted = await own_token(ceph, namespace)
-    current = bool(wanted) and secret.data.get(tokens.TOKEN_KEY) == wanted.encode()
-    return replace(seen, token_secret=secret.metadata.uid, token_current=current)
+    return replace(seen, offer=offer(secret, uid, await own_token(ceph, namespace)))
 
 
 async def own_token(ceph: Cluster, namespace: str) -> str:
@@ -175,18 +159,3 @@ async def own_token(ceph: Cluster, namespace: str) -> str:
     return tokens.for_images(
         fsid=dump["fsid"], user=PEER_USER, key=user.key, mon_host=tokens.mon_host(dump), namespace=namespace
     )
-
-
-def sources(secrets: Informer[Secret], namespace: str, names: tuple[str, ...]) -> tuple[Source, ...]:
-    """The Secrets of these names as sources of tokens."""
-    return tuple(source(secrets.get(namespace, name), name) for name in names)
-
-
-def source(secret: Secret | None, name: str) -> Source:
-    """A Secret as the source of a token."""
-    if secret is None:
-        return Source(name, problem=f"Secret {name} with the token of the other cluster")
-    try:
-        return Source(name, tokens.read(secret.data))
-    except ValueError as error:
-        return Source(name, problem=f"Secret {name} to have a token: {error}")

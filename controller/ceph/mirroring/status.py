@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from controller.apis.ceph.filesystem_status import FilesystemMirroringStatus, FilesystemSnapshotScheduleStatus
 from controller.apis.ceph.status import (
     MirroringInfo,
     MirroringPeer,
@@ -54,13 +55,22 @@ def fields(
     status = MirroringStatus(summary=seen.summary or MirroringSummary(), details=seen.details)
     schedules = SnapshotScheduleStatus(snapshot_schedules=scheduled, details=seen.details)
     return {
-        "mirroring_info": _dated(present.mirroring_info, _info(seen.state), now),
-        "mirroring_status": _dated(present.mirroring_status, status, now),
-        "snapshot_schedule_status": _dated(present.snapshot_schedule_status, schedules, now),
+        "mirroring_info": dated(present.mirroring_info, _info(seen.state), now),
+        "mirroring_status": dated(present.mirroring_status, status, now),
+        "snapshot_schedule_status": dated(present.snapshot_schedule_status, schedules, now),
     }
 
 
-def _dated[T: (MirroringInfo, MirroringStatus, SnapshotScheduleStatus)](present: T, found: T, now: str) -> T:
+def dated[
+    T: (
+        MirroringInfo,
+        MirroringStatus,
+        SnapshotScheduleStatus,
+        FilesystemMirroringStatus,
+        FilesystemSnapshotScheduleStatus,
+    )
+](present: T, found: T, now: str) -> T:
+    """`found` with the time at which it changed, or the present one where it did not. `now`: RFC 3339 time."""
     same = msgspec.structs.replace(found, last_changed=present.last_changed, last_checked=present.last_checked)
     return present if same == present else msgspec.structs.replace(found, last_changed=now, last_checked=now)
 

@@ -52,6 +52,11 @@ class Token:
         return digest(self.key)
 
     @property
+    def way_digest(self) -> str:
+        """A digest of how the cluster is reached."""
+        return way_digest(self.fsid, self.mon_host, self.key)
+
+    @property
     def digest(self) -> str:
         """A digest of all that is imported of it."""
         return digest(f"{self.fsid} {self.user} {self.mon_host} {self.key} {self.filesystem} {self.direction}")
@@ -60,6 +65,11 @@ class Token:
 def digest(text: str) -> str:
     """What is shown and compared in place of a text that nobody may see."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def way_digest(fsid: str, mon_host: str, key: str) -> str:
+    """A digest of how a cluster is reached."""
+    return digest(f"{fsid} {mon_host} {key}")
 
 
 def read(data: Mapping[str, bytes]) -> Token:

@@ -57,7 +57,7 @@ def of_pool(spec: NamedBlockPoolSpec) -> Wanted:
         schedules=schedules.wanted(mirroring.snapshot_schedules),
         secrets=mirroring.peers.secret_names,
         watched=not check.disabled,
-        interval=_interval(check),
+        interval=interval(check),
     )
 
 
@@ -74,7 +74,8 @@ def of_namespace(namespace: CephBlockPoolRadosNamespace) -> Wanted:
     )
 
 
-def _interval(check: MirrorHealthCheckSpec) -> float:
+def interval(check: MirrorHealthCheckSpec) -> float:
+    """Seconds between two looks at the state of the mirroring."""
     return max(duration_or(check.interval, EVERY), SHORTEST)
 
 

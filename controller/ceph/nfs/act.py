@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from controller.apis.ceph import CEPH_NFS, CephNFS
-from controller.ceph.access import ganesha
+from controller.ceph.access import ganesha, modules
 from controller.ceph.nfs.objects import daemon_of
 from controller.ceph.nfs.spec import APPLICATION, disconnects, member_id, server_ids
 from controller.framework.consent import NoConsentError, is_forced, read_same
@@ -40,11 +40,6 @@ class CreatePool:
 @dataclass(frozen=True, slots=True)
 class EnableApplication:
     """Say what the pool is for."""
-
-
-@dataclass(frozen=True, slots=True)
-class EnableModule:
-    """Switch the mgr module on that keeps exports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +135,7 @@ def _preparing(ceph: RadosCluster) -> dict[type, Handler]:
     async def enable_application(_: EnableApplication) -> None:
         await ceph.mon("osd pool application enable", pool=ganesha.POOL, app=APPLICATION, yes_i_really_mean_it=True)
 
-    async def enable_module(_: EnableModule) -> None:
-        await ceph.mon("mgr module enable", module=APPLICATION)
-
-    return {CreatePool: create_pool, EnableApplication: enable_application, EnableModule: enable_module}
+    return {CreatePool: create_pool, EnableApplication: enable_application, **modules.handlers(ceph)}
 
 
 def _may_stop(fresh: JsonObject, server: str, clients: tuple[str, ...], using: tuple[str, ...]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.ganesha import POOL
+from controller.ceph.access.modules import EnableModule
 from controller.ceph.nfs import servers
-from controller.ceph.nfs.act import MAX_NAMED, CreateConfiguration, CreatePool, EnableApplication, EnableModule
+from controller.ceph.nfs.act import MAX_NAMED, CreateConfiguration, CreatePool, EnableApplication
 from controller.ceph.nfs.spec import APPLICATION, problems
 from controller.framework.kind import LetGo
 from controller.framework.plan import Plan, Step
@@ -46,7 +47,7 @@ def _steps(nfs: CephNFS, seen: NfsObservation) -> Iterator[Step]:
         return
     if not seen.module:
         reason = "exports are kept by it"
-        yield Step(subject=f"mgr module {APPLICATION}", action=EnableModule(), reason=reason)
+        yield Step(subject=f"mgr module {APPLICATION}", action=EnableModule(APPLICATION), reason=reason)
     yield from _pool(seen)
     if seen.pool is None or seen.pool.erasure:
         return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from controller.ceph.access import ganesha
+from controller.ceph.access import ganesha, modules
 from controller.ceph.access.ganesha import POOL, Shared
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.reach import reach
@@ -148,8 +148,7 @@ async def ask(ceph: RadosCluster, name: str) -> NfsObservation:
     details = await ceph.mon("osd pool ls", detail="detail")
     detail = next((d for d in details if d["pool_name"] == POOL), None)
     mgr = await ceph.mon("mgr dump")
-    always = (module for found in (mgr.get("always_on_modules") or {}).values() for module in found)
-    module = APPLICATION in (mgr.get("modules") or ()) or APPLICATION in always
+    module = APPLICATION in modules.switched_on(mgr) | modules.always_on(mgr)
     if detail is None:
         return NfsObservation(module=module)
     pool = PoolState(bool(detail["erasure_code_profile"]), frozenset(detail["application_metadata"]))

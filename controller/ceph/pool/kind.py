@@ -10,6 +10,7 @@ from controller.ceph.access.health import obstacles
 from controller.ceph.access.reach import answers
 from controller.ceph.mirroring import act as mirroring
 from controller.ceph.mirroring.objects import TOKEN_OF_POOL
+from controller.ceph.mirroring.sources import watched
 from controller.ceph.pool.act import POOLS, handlers
 from controller.ceph.pool.analyze import analyze
 from controller.ceph.pool.observe import Observer
@@ -103,9 +104,8 @@ def register(
 
 
 def _secrets_of(pool: CephBlockPool) -> tuple[str, ...]:
-    meta, mirroring_spec = pool.metadata, pool.spec.mirroring
-    names = (f"{TOKEN_OF_POOL}{meta.name}", *mirroring_spec.peers.secret_names) if mirroring_spec.enabled else ()
-    return tuple(f"{meta.namespace}/{name}" for name in names)
+    spec = pool.spec.mirroring
+    return watched(pool.metadata, TOKEN_OF_POOL, spec.peers.secret_names) if spec.enabled else ()
 
 
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:

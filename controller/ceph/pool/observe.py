@@ -15,6 +15,7 @@ from controller.ceph.access.threads import Lane
 from controller.ceph.mirroring import observe as mirroring
 from controller.ceph.mirroring.observe import NOTHING, MirrorObservation
 from controller.ceph.mirroring.place import Mode, Place
+from controller.ceph.mirroring.sources import sources
 from controller.ceph.mirroring.wanted import of_pool, too_new
 from controller.ceph.pool.spec import pool_name
 from controller.ceph.pools.observe import PoolObservation, observe
@@ -113,7 +114,7 @@ class Observer:
             mirror = MirrorObservation(details=brief(error))
         return replace(
             seen,
-            mirror=replace(mirror, sources=mirroring.sources(self._secrets, meta.namespace, wanted.secrets)),
+            mirror=replace(mirror, sources=sources(self._secrets, meta.namespace, wanted.secrets)),
             mirror_hold=too_new(wanted, version),
             # The librbd of this operator, which imports tokens, knows no other.
             key_type=AES if version is not None and version.knows_aes256k else "",

@@ -11,6 +11,7 @@ from controller.ceph.access.rados import CephError
 from controller.ceph.mirroring import observe as mirroring
 from controller.ceph.mirroring.observe import MirrorObservation
 from controller.ceph.mirroring.place import Mode, Place
+from controller.ceph.mirroring.sources import source
 from controller.ceph.mirroring.wanted import Wanted
 from controller.framework.text import brief
 
@@ -67,9 +68,9 @@ class Observer:
 
     async def _source(self, ceph: RadosCluster, mirror: CephRBDMirror, name: str) -> SourceOfPool:
         secret = self._caches.secrets.get(mirror.metadata.namespace, name)
-        source = mirroring.source(secret, name)
-        if secret is None or source.token is None:
-            return SourceOfPool(name, problem=source.problem)
+        given = source(secret, name)
+        if secret is None or given.token is None:
+            return SourceOfPool(name, problem=given.problem)
         pool = secret.data.get(POOL_KEY, b"").decode("utf-8", "replace").strip()
         if not pool:
             return SourceOfPool(name, problem=f"Secret {name} to have key {POOL_KEY}: the pool that is mirrored")
@@ -79,4 +80,4 @@ class Observer:
         except CephError as error:
             log.info("Mirroring cannot be asked for", pool=pool, error=str(error))
             return SourceOfPool(name, pool, problem=f"pool {pool} to answer: {brief(error)}")
-        return SourceOfPool(name, pool, replace(found, sources=(source,)))
+        return SourceOfPool(name, pool, replace(found, sources=(given,)))

@@ -140,6 +140,8 @@ OURS = (
     "spec.security.sssd.sidecar.resources.",
     "spec.gateway.resources.",
     "spec.gateway.opsLogSidecar.resources.",
+    # What is mirrored, which upstream leaves to commands of Ceph.
+    "spec.mirroring.directories",
     "status.plan",
     "status.metadataServers",
     "status.mdsUpgrade",

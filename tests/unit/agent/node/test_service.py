@@ -431,10 +431,11 @@ async def test_space_of_deleted_files_is_given_back_while_a_pod_uses_the_volume(
     before = taken(image)
     (target / "gone").unlink()
     await run("sync", "--file-system", str(target))
-    discarded = await node.trim(kubelet.volume)
-    assert discarded is not None
-    assert discarded >= 64 * MIB
-    assert before - taken(image) >= 60 * MIB
+    with anyio.fail_after(60):
+        while before - taken(image) < 60 * MIB:  # xfs frees what was deleted in the background
+            discarded = await node.trim(kubelet.volume)
+            assert discarded is not None
+            assert discarded >= 64 * MIB
     assert (target / "kept").read_bytes() == b"k" * MIB
     await kubelet.unpublish()
     await kubelet.unstage()

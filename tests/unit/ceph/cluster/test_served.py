@@ -28,6 +28,7 @@ from controller.ceph.mirroring.images import MirrorState
 from controller.ceph.mirroring.observe import MirrorObservation
 from controller.ceph.mirroring.place import Mode
 from controller.ceph.mirroring.schedules import Schedule, Scheduled
+from controller.ceph.mirroring.sources import Offer
 from controller.ceph.nfs import spec as nfs_spec
 from controller.ceph.pool import analyze as pool_plan
 from controller.ceph.pool import spec as pool_spec
@@ -148,8 +149,7 @@ MIRRORED = MirrorObservation(
     state=MirrorState(mode=Mode.IMAGE, pool_mode=Mode.IMAGE, site_name="a"),
     owned={"mode": Owned("image", "image"), "schedules": Owned("1h", "")},
     scheduled=(Scheduled("replicapool/", (Schedule("1h"),)),),
-    token_secret="s1",
-    token_current=True,
+    offer=Offer("s1", current=True),
 )
 POOL_SCENES: dict[str, tuple[JsonObject, BlockPoolObservation]] = {
     "no pool": (REPLICATED, pools.seen()),

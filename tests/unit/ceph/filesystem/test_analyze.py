@@ -113,19 +113,14 @@ def test_what_nobody_can_carry_out(filesystem: CephFilesystem, problem: str) -> 
 def test_fields_that_are_not_served_are_named() -> None:
     spec = {
         **PLAIN,
-        "mirroring": {"enabled": True},
         "dataPools": [{"replicated": {"size": 3, "replicasPerFailureDomain": 2}, "application": "rbd"}],
     }
     assert set(unserved(spec)) == {
-        "mirroring.enabled",
         "dataPools[0].replicated.replicasPerFailureDomain=2",
         "dataPools[0].application=rbd",
     }
     found = analyze(a_filesystem(spec), running(a_filesystem(spec), None, pools=no_pools(a_filesystem(spec)))).steps
-    assert [step.subject for step in found] == [
-        "spec.dataPools[0].replicated.replicasPerFailureDomain",
-        "spec.mirroring",
-    ]
+    assert [step.subject for step in found] == ["spec.dataPools[0].replicated.replicasPerFailureDomain"]
 
 
 class TestCreation:

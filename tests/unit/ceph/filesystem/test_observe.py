@@ -79,7 +79,7 @@ async def look(
     of: CephCluster | None = None,
     others: tuple[CephFilesystem, ...] = (),
 ) -> FilesystemObservation:
-    caches = SimpleNamespace(deployments=Store(*daemons), pods=Store(), children=())
+    caches = SimpleNamespace(deployments=Store(*daemons), pods=Store(), children=(), secrets=Store())
     connections = SimpleNamespace(get=lambda _: ceph)
     observer = Observer(
         cast("Any", caches),

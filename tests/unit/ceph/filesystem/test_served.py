@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,16 @@ from controller.apis.ceph import CephFilesystemSpec
 from controller.apis.ceph.served import FILESYSTEM
 from controller.apis.schema import schema_of
 from controller.ceph.filesystem.analyze import analyze, kept
+from controller.ceph.filesystem.mirroring import wanted
+from controller.ceph.filesystem.mirroring.act import remote_of
 from controller.ceph.filesystem.spec import problems
+from controller.ceph.filesystem.status import show
+from controller.framework.kind import Look
+from controller.framework.plan import APPLY, preview
+from tests.unit.ceph import fs_mirrors as mirroring
 from tests.unit.ceph.fields import dotted, samples, served_leaves, with_value
 from tests.unit.ceph.filesystems import PLAIN, a_context, a_filesystem, a_state, no_pools, running
+from tests.unit.ceph.fs_mirrors import a_token
 
 if TYPE_CHECKING:
     from controller.framework.plan import Plan
@@ -21,6 +29,12 @@ if TYPE_CHECKING:
     from tests.unit.ceph.fields import Path
 
 LEAVES = list(served_leaves(FILESYSTEM, schema_of(CephFilesystemSpec)))
+TOKEN = a_token("b")
+MIRRORING: JsonObject = {
+    "enabled": True,
+    "snapshotSchedules": [{"path": "/a", "interval": "24h"}],
+    "snapshotRetention": [{"path": "/a", "duration": "7d"}],
+}
 RESOURCES = {"requests": {"memory": "1Gi"}}
 VALUES: dict[str, Any] = {
     "metadataPool.quotas.maxSize": "1Gi",
@@ -29,6 +43,13 @@ VALUES: dict[str, Any] = {
     "metadataServer.placement": {"tolerations": [{"key": "x", "operator": "Exists"}]},
     "metadataServer.livenessProbe.probe": {"periodSeconds": 33},
     "metadataServer.startupProbe.probe": {"periodSeconds": 33},
+    "mirroring.snapshotSchedules[].interval": "1h",
+    "mirroring.snapshotSchedules[].startTime": "14:00:00-05:00",
+    "mirroring.snapshotSchedules[].path": "/b",
+    "mirroring.snapshotRetention[].duration": "24h",
+    "mirroring.snapshotRetention[].path": "/b",
+    "mirroring.directories[]": "/a",
+    "statusCheck.mirror.interval": "20s",
 }
 
 
@@ -40,8 +61,19 @@ def looked(spec: JsonObject) -> list[Any]:
     pools = {**nothing.pools, **there.pools}
     there = replace(there, pools=pools)
     going = a_filesystem(spec, deleting=True)
-    plans: list[Plan] = [analyze(filesystem, nothing), analyze(filesystem, there), analyze(going, there)]
-    return [problems(filesystem), kept(filesystem, there), *[plan.steps for plan in plans]]
+    mirrored = replace(
+        there,
+        state=a_state("myfs-a", mirrored=True, peers={"u1": remote_of(TOKEN)}),
+        mirroring=mirroring.seen(wanted.of(filesystem), TOKEN),
+    )
+    plans: list[Plan] = [
+        analyze(filesystem, nothing),
+        analyze(filesystem, there),
+        analyze(filesystem, mirrored),
+        analyze(going, there),
+    ]
+    status = show(Look(obj=filesystem, spec=spec, mode=APPLY, now=0.0), mirrored, preview(plans[2]))
+    return [problems(filesystem), kept(filesystem, there), status.mirroring_status, *plans]
 
 
 @pytest.mark.parametrize(("path", "schema"), LEAVES, ids=[dotted(path) for path, _ in LEAVES])
@@ -62,4 +94,8 @@ def test_what_is_served_brings_something_about(path: Path, schema: JsonObject) -
     if path == ("preservePoolNames",):
         named = {"name": "n", "replicated": {"size": 3}}
         base = {**base, "dataPools": [named]}
+    if path[0] == "mirroring" and path[-1] != "enabled":
+        base = {**base, "mirroring": copy.deepcopy(MIRRORING)}
+    if path[0] == "statusCheck":
+        base = {**base, "mirroring": {"enabled": True}}
     assert any(looked(with_value(base, path, value)) != looked(base) for value in values), values

@@ -25,9 +25,10 @@ from controller.ceph.mirroring.act import (
 )
 from controller.ceph.mirroring.health import Health
 from controller.ceph.mirroring.images import MirrorState, Peer
-from controller.ceph.mirroring.observe import MirrorObservation, Source
+from controller.ceph.mirroring.observe import MirrorObservation
 from controller.ceph.mirroring.place import ImageState, Mode, Place
 from controller.ceph.mirroring.schedules import Schedule, Scheduled
+from controller.ceph.mirroring.sources import Offer, Source, source, sources
 from controller.ceph.mirroring.wanted import (
     Wanted,
     of_namespace,
@@ -140,7 +141,7 @@ class TestSchedules:
 
 
 class TestPeers:
-    token = observe.source(a_secret("peer", {"token": Site("b", {}).token("k")}), "peer")
+    token = source(a_secret("peer", {"token": Site("b", {}).token("k")}), "peer")
     peer = Peer(uuid="u", site_name=FSIDS["b"], key_digest=token.token.key_digest if token.token else "")
 
     def steps(self, *peers: Peer, noted: str = "", source: Source | None = token) -> list[Step]:
@@ -160,10 +161,8 @@ class TestPeers:
         assert actions(self.steps(noted=digest)) == [ImportPeer(POOL, "peer")]
 
     def test_a_secret_that_is_no_token_is_named(self) -> None:
-        assert waits(self.steps(source=observe.source(None, "peer"))) == [
-            "Secret peer with the token of the other cluster"
-        ]
-        (waiting,) = waits(self.steps(source=observe.source(a_secret("peer", {}), "peer")))
+        assert waits(self.steps(source=source(None, "peer"))) == ["Secret peer with the token of the other cluster"]
+        (waiting,) = waits(self.steps(source=source(a_secret("peer", {}), "peer")))
         assert waiting.startswith("Secret peer to have a token: key token is missing")
 
     def test_of_two_clusters_the_one_that_somebody_set_stays(self) -> None:
@@ -183,16 +182,16 @@ class TestToken:
 
     def test_is_written_where_it_is_not_right(self) -> None:
         assert actions(self.steps()) == [WriteToken("aes")]
-        assert actions(self.steps(token_secret="u")) == [WriteToken("aes")]
-        assert self.steps(token_secret="u", token_current=True) == []
+        assert actions(self.steps(offer=Offer("u"))) == [WriteToken("aes")]
+        assert self.steps(offer=Offer("u", current=True)) == []
 
     def test_of_a_pool_that_is_not_mirrored_goes(self) -> None:
-        (step,) = self.steps(Wanted(), token_secret="u")
+        (step,) = self.steps(Wanted(), offer=Offer("u"))
         assert cast("Any", step.action).name == "pool-peer-token-replicapool"
 
     def test_another_of_its_name_stays(self) -> None:
-        assert waits(self.steps(token_stranger=True))
-        assert self.steps(Wanted(), token_stranger=True) == []
+        assert waits(self.steps(offer=Offer(stranger=True)))
+        assert self.steps(Wanted(), offer=Offer(stranger=True)) == []
 
 
 class TestSpec:
@@ -321,7 +320,7 @@ class World:
         rados, wanted = cast("RadosCluster", ceph), of_pool(found.spec)
         state = await observe.observe(rados, POOL, wanted)
         state = await observe.with_token(rados, state, cache, "rook-ceph", "replicapool", "p1")
-        state = replace(state, sources=observe.sources(cache, "rook-ceph", wanted.secrets))
+        state = replace(state, sources=sources(cache, "rook-ceph", wanted.secrets))
         steps = [
             *analyze.steps(POOL, wanted, state),
             *analyze.token(wanted, state, "rook-ceph", "replicapool", key_type=""),

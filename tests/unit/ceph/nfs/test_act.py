@@ -8,12 +8,12 @@ from unittest.mock import AsyncMock
 
 import pytest
 
+from controller.ceph.access.modules import EnableModule
 from controller.ceph.nfs import act
 from controller.ceph.nfs.act import (
     CreateConfiguration,
     CreatePool,
     EnableApplication,
-    EnableModule,
     JoinGrace,
     LeaveGrace,
     RemoveUser,
@@ -118,7 +118,7 @@ async def test_a_server_that_has_a_pod_stays_in_the_database() -> None:
 
 async def test_commands() -> None:
     case = Case(1)
-    for action in (CreatePool(), EnableApplication(), EnableModule(), RemoveUser("client.x")):
+    for action in (CreatePool(), EnableApplication(), EnableModule("nfs"), RemoveUser("client.x")):
         await case.do(action)
     assert case.ceph.asked == [
         ("osd pool create", {"pool": ".nfs", "pool_type": "replicated", "yes_i_really_mean_it": True}),

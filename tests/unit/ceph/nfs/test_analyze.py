@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from controller.ceph.access.ganesha import Shared
+from controller.ceph.access.modules import EnableModule
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.nfs.act import (
     CreateConfiguration,
     CreatePool,
     EnableApplication,
-    EnableModule,
     JoinGrace,
     LeaveGrace,
     RemoveUser,
@@ -103,7 +103,7 @@ class TestBefore:
         assert steps(a_nfs(), NfsObservation(waits_for="x")) == ["NFS servers my-nfs: Wait <- x"]
 
     def test_pool_and_module(self) -> None:
-        assert actions(a_nfs(), nothing(module=False)) == [EnableModule(), CreatePool()]
+        assert actions(a_nfs(), nothing(module=False)) == [EnableModule("nfs"), CreatePool()]
         assert steps(a_nfs(), nothing(hold="it to leave HEALTH_ERR")) == [
             "pool .nfs: CreatePool <- it to leave HEALTH_ERR"
         ]

@@ -10,7 +10,6 @@ import pytest
 
 from controller.apis.ceph import CEPH_RBD_MIRROR, CephRBDMirror
 from controller.ceph.access.users import CreateKeyring, given
-from controller.ceph.mirroring import observe as mirroring
 from controller.ceph.mirroring.act import ImportPeer, RemovePeer
 from controller.ceph.mirroring.daemon import context, deployment_of
 from controller.ceph.mirroring.daemon_plan import RemoveUser
@@ -18,6 +17,7 @@ from controller.ceph.mirroring.daemon_state import DaemonObservation
 from controller.ceph.mirroring.images import MirrorState, Peer
 from controller.ceph.mirroring.observe import MirrorObservation
 from controller.ceph.mirroring.place import Mode, Place
+from controller.ceph.mirroring.sources import source
 from controller.ceph.pods import Release
 from controller.ceph.rbdmirror.analyze import analyze
 from controller.ceph.rbdmirror.kind import FINALIZER, MIRRORS, register
@@ -148,7 +148,7 @@ class TestDaemons:
 
 
 class TestPeers:
-    token = mirroring.source(a_secret("peer", {"token": Site("b", {}).token("k")}), "peer")
+    token = source(a_secret("peer", {"token": Site("b", {}).token("k")}), "peer")
     state = MirrorState(mode=Mode.IMAGE, pool_mode=Mode.IMAGE)
 
     def source(self, state: MirrorState | None, **owned: Owned) -> SourceOfPool:
