@@ -268,7 +268,7 @@ def serve(arguments: argparse.Namespace, served: Served, every: Everywhere | Non
         obc_config_fields=arguments.obc_config_fields,
         obc_provisioner_prefix=arguments.obc_provisioner_prefix,
     )
-    others = False
+    outdated: list[Manager] = []
 
     def register(manager: Manager) -> None:
         for system in SYSTEMS:
@@ -287,10 +287,9 @@ def serve(arguments: argparse.Namespace, served: Served, every: Everywhere | Non
         log.info("Serving", namespaces=list(served.watched), everywhere=served.everywhere)
 
     async def follow(manager: Manager, every: Everywhere) -> None:
-        nonlocal others
         async with client_of(arguments) as client:
             await every.follow(manager, served, client)
-        others = not manager.stopping  # a signal that came before ends the process
+        outdated.append(manager)
         manager.stop()
 
     election = LeaderElection(namespace=settings.operator_namespace, name=LEASE)
@@ -306,7 +305,9 @@ def serve(arguments: argparse.Namespace, served: Served, every: Everywhere | Non
         leader_election=election if arguments.leader_election else None,
         metrics_address=arguments.metrics_address,
     )
-    return OTHER_NAMESPACES if others and code == 0 else code
+    # A signal ends the process, also one that came while the manager was stopping.
+    anew = any(not manager.signalled for manager in outdated)
+    return OTHER_NAMESPACES if anew and code == 0 else code
 
 
 if __name__ == "__main__":

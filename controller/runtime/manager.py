@@ -210,9 +210,9 @@ class Manager:
             self._context.run(lambda: tasks.start_soon(runnable))  # no part of the reconcile that may have asked for it
 
     @property
-    def stopping(self) -> bool:
-        """Whether it was told to stop."""
-        return self._stopping.is_set()
+    def signalled(self) -> bool:
+        """Whether a signal told the process to end, be it before `stop` or after."""
+        return self._last_resort is not None
 
     def stop(self) -> None:
         """Stops `run` in order, as SIGTERM does."""
@@ -366,9 +366,10 @@ class Manager:
     async def _obey_signals(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for number in received:
-                if self._stopping.is_set():
+                if self.signalled:
                     log.warning("Ended by a second signal", signal=number.name)
                     self._abort(128 + number)
+                    return
                 log.info("Told to stop", signal=number.name)
                 # A thread, as for the lease: what does not heed its cancellation may hold up the event loop as well.
                 self._last_resort = threading.Timer(self._drain_deadline + ENDING_DEADLINE, self._give_up)

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
+import anyio
 import pytest
 
-from controller.__main__ import address, boolean, namespaces, parser, sockets
+from controller import __main__ as operator
+from controller.__main__ import OTHER_NAMESPACES, address, boolean, namespaces, parser, sockets
+from controller.framework.program import PROGRAM
 from controller.framework.settings import Served
+from controller.runtime import Controller, Request, Result
+from controller.testkit import ApiServer, new_manager, until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from controller.runtime import Manager
 
 
 def test_arguments_come_from_the_environment_and_go_before_it() -> None:
@@ -71,3 +86,54 @@ def test_keys_of_claims_to_buckets_are_a_set_that_may_be_empty() -> None:
     allowed = "ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS"
     assert parser({allowed: "bucketPolicy, maxSize"}).parse_args([]).obc_config_fields == {"bucketPolicy", "maxSize"}
     assert parser({allowed: ","}).parse_args([]).obc_config_fields == frozenset()
+
+
+class Busy:
+    """A reconciler at work while its manager stops, and until the process has its signal, if one comes."""
+
+    def __init__(self, manager: Manager, *, told: bool) -> None:
+        self._manager, self._told = manager, told
+        self.began, self.stopped = anyio.Event(), anyio.Event()
+
+    async def reconcile(self, _: Request) -> Result:
+        self.began.set()
+        await self.stopped.wait()
+        if self._told:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(lambda: self._manager.signalled, within=20)
+        return Result()
+
+
+@pytest.mark.parametrize(("told", "code"), [(False, OTHER_NAMESPACES), (True, 0)])
+def test_a_signal_while_it_stops_for_other_namespaces_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch, told: bool, code: int
+) -> None:
+    made: list[Busy] = []
+
+    def run(_: object, register: Callable[[Manager], object], **__: object) -> int:
+        async def main() -> None:
+            manager = new_manager(ApiServer(), program=PROGRAM)
+            made.append(Busy(manager, told=told))
+            controller = Controller("busy", made[0])
+            manager.add(controller)
+            controller.queue.add(Request("rook", "x"))
+            register(manager)
+            await manager.run()
+
+        anyio.run(main)
+        return 0
+
+    @asynccontextmanager
+    async def client_of(_: object) -> AsyncIterator[None]:
+        yield
+        made[0].stopped.set()  # the manager is stopped before anything else has its turn
+
+    async def follow(*_: object) -> None:
+        await made[0].began.wait()
+
+    for name, value in (("run", run), ("client_of", client_of), ("SYSTEMS", ()), ("VOLUME_SYSTEMS", ())):
+        monkeypatch.setattr(operator, name, value)
+    monkeypatch.setattr(operator.volumes, "register", lambda *_: None)
+    arguments = parser({}).parse_args([])
+    every = cast("Any", SimpleNamespace(follow=follow))
+    assert operator.serve(arguments, Served(named=("rook",), everywhere=True), every) == code

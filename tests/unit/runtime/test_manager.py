@@ -1,6 +1,7 @@
 """How a manager ends: within its deadlines, without a task left over, and with the lease let go where that is safe."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -412,6 +413,39 @@ async def test_informers_made_within_a_reconcile_do_not_log_as_part_of_it() -> N
         server.create(POD, {"metadata": {"namespace": "rook", "name": "another"}})
         await until(lambda: len(within) == 2)
     assert within == [None, None]
+
+
+@pytest.mark.parametrize(("signals", "ended"), [(1, []), (2, [128 + signal.SIGTERM])])
+async def test_a_signal_while_it_stops_by_itself_is_the_first(signals: int, ended: list[int]) -> None:
+    server, codes = new_server(), list[int]()
+    seen: list[tuple[bool, bool]] = []
+
+    async def work() -> None:
+        manager.stop()
+        while len(seen) < signals:
+            seen.append((manager.signalled, bool(holder(server))))
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until(lambda: len(codes) + manager.signalled == len(seen), within=20)
+
+    manager = Manager(
+        server.client(),
+        program=Program("rook"),
+        namespaces=("rook",),
+        identity="a",
+        leader_election=ELECTION,
+        lease_client=server.client(),
+        metrics_address=None,
+        debug_address=None,
+        abort=codes.append,
+    )
+    controller = Controller("test", Work(work))
+    manager.add(controller)
+    controller.queue.add(Request("rook", "x"))
+    with anyio.fail_after(20):
+        await manager.run()
+
+    assert seen == [(False, True), (True, True)][:signals]
+    assert (codes, manager.signalled, holder(server)) == (ended, True, "")
 
 
 HANGING = """
