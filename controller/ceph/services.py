@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from controller.ceph.access import users
 from controller.ceph.access.health import obstacles
+from controller.ceph.access.reach import answers
 from controller.ceph.order import FIRST
 from controller.ceph.pods import context_of
 from controller.framework import children
@@ -113,7 +114,8 @@ def handlers(
 def depends(cluster: CephCluster) -> tuple[object, ...]:
     """What daemons depend on of their cluster."""
     status = cluster.status
-    return cluster.metadata.generation, obstacles(status.ceph), status.ceph.health, status.version
+    seen = obstacles(status.ceph), status.ceph.health, status.version
+    return answers(cluster), cluster.metadata.generation, *seen
 
 
 def watch(

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from controller.ceph.access.filesystems import ACTIVE, FilesystemState, groups_of, parse
-from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.identity import AES
 from controller.ceph.access.rados import CephError
+from controller.ceph.access.reach import reach
 from controller.ceph.filesystem.contents import contents_of, first_object
 from controller.ceph.filesystem.mirroring.observe import NOTHING, MirroringObservation
 from controller.ceph.filesystem.mirroring.observe import observe as observe_mirroring
 from controller.ceph.filesystem.mirroring.wanted import of
 from controller.ceph.filesystem.objects import APP, FILESYSTEM_LABEL, context
 from controller.ceph.filesystem.spec import pools_of
-from controller.ceph.order import before_services
-from controller.ceph.pods import CLUSTER_LABEL, VERSION_LABEL, Release
+from controller.ceph.instances import standing
+from controller.ceph.pods import CLUSTER_LABEL, VERSION_LABEL
 from controller.ceph.pools.observe import PoolObservation
 from controller.ceph.pools.observe import observe as observe_pool
-from controller.ceph.releases import CephVersion
 from controller.framework.caches import ClusterCaches
 from controller.framework.children import snapshot
 from controller.runtime.kube import DEPLOYMENT, Deployment
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephCluster, CephFilesystem
     from controller.ceph.access.rados import Connections, RadosCluster
-    from controller.ceph.pods import Context
+    from controller.ceph.pods import Context, Release
     from controller.framework.children import Live
     from controller.framework.deletion import Dependents
     from controller.runtime.apply import Applier
@@ -141,23 +140,21 @@ class Observer:
     async def observe(self, filesystem: CephFilesystem, now: float) -> FilesystemObservation:
         """What there is of a file system, or why the cluster cannot be asked."""
         meta = filesystem.metadata
-        clusters = self._clusters.list(meta.namespace)
-        if not clusters:
-            where = f"a CephCluster in namespace {meta.namespace}"
-            return FilesystemObservation(now=now, waits_for=where, cluster_gone=True)
-        cluster, ceph = clusters[0], self._connections.get(meta.namespace)
+        way = reach(self._clusters, self._connections, meta.namespace)
+        cluster, ceph = way.cluster, way.ceph
+        if cluster is None:
+            return FilesystemObservation(now=now, waits_for=way.waits_for, cluster_gone=True)
         status, name = cluster.status, f"CephCluster {cluster.metadata.name}"
-        if ceph is None or not status.ceph.health or not status.ceph.fsid or not status.version.version:
-            return FilesystemObservation(now=now, waits_for=f"{name} to answer")
-        release = Release(status.version.image, CephVersion.parse(status.version.version))
-        codes = ", ".join(obstacles(status.ceph))
-        hold = f"{name} to leave {HEALTH_ERR} ({codes})" if codes else ""
+        if ceph is None or not status.ceph.fsid or not status.version.version:
+            return FilesystemObservation(now=now, waits_for=way.waits_for or f"{name} to answer")
         try:
             seen = await _ask(ceph, filesystem)
         except CephError as error:
             log.info("Cluster does not answer", filesystem=meta.name, namespace=meta.namespace, error=str(error))
             return FilesystemObservation(now=now, waits_for=f"{name} to answer")
         everything = self._caches.deployments.list(meta.namespace)
+        stands = standing(cluster, everything)
+        release, hold = stands.release, stands.hold
         mine = [found for found in everything if _is_of(found, meta.name)]
         pods: dict[str, tuple[Pod, ...]] = {}
         for pod in self._caches.pods.list(meta.namespace):
@@ -165,16 +162,13 @@ class Observer:
             if labels.get("app") == APP and labels.get(FILESYSTEM_LABEL) == meta.name:
                 mds = labels.get("ceph_daemon_id", "")
                 pods[mds] = (*pods.get(mds, ()), pod)
-        unchecked = cluster.spec.skip_upgrade_checks
         mirrored = seen.state is not None and seen.state.mirrored
         mirroring = await observe_mirroring(ceph, meta, of(filesystem), self._caches.secrets, mirrored=mirrored)
         return replace(
             seen,
             now=now,
             hold=hold,
-            hold_upgrade=before_services(everything, release)
-            or ("" if unchecked else hold)
-            or self._others(filesystem, everything, release),
+            hold_upgrade=stands.hold_upgrade or self._others(filesystem, everything, release),
             context=context(filesystem, cluster, release),
             pools={name: replace(found, hold=hold) for name, found in seen.pools.items()},
             deployments={found.metadata.labels["ceph_daemon_id"]: found for found in mine},

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.apis.ceph import CEPH_CLUSTER
 from controller.ceph import services
+from controller.ceph.access.reach import answers
 from controller.ceph.mirroring import daemon_plan
 from controller.framework import honoured
 from controller.framework.status import Words, conditions, fields, stage_of
@@ -68,4 +69,4 @@ def watch(
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
     """What daemons depend on."""
     status = cluster.status
-    return cluster.metadata.generation, bool(status.ceph.health), status.ceph.fsid, status.version
+    return cluster.metadata.generation, answers(cluster), status.ceph.fsid, status.version

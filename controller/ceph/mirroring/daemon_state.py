@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from controller.ceph.access.reach import reach
 from controller.ceph.mirroring.daemon import context
 from controller.ceph.order import before_services
 from controller.ceph.pods import CLUSTER_LABEL, VERSION_LABEL, Release
@@ -87,14 +88,13 @@ class DaemonObserver:
 
     async def observe(self, meta: ObjectMeta, spec: MirrorDaemonSpec) -> tuple[DaemonObservation, RadosCluster | None]:
         """What there is, and the way to the cluster, if it can be asked."""
-        clusters = self.clusters.list(meta.namespace)
-        if not clusters:
-            where = f"a CephCluster in namespace {meta.namespace}"
-            return DaemonObservation(waits_for=where, cluster_gone=True), None
-        cluster, ceph = clusters[0], self.connections.get(meta.namespace)
-        status, name = cluster.status, f"CephCluster {cluster.metadata.name}"
-        if ceph is None or not status.ceph.health or not status.ceph.fsid or not status.version.version:
-            return DaemonObservation(waits_for=f"{name} to answer"), None
+        way = reach(self.clusters, self.connections, meta.namespace)
+        cluster, ceph = way.cluster, way.ceph
+        if cluster is None:
+            return DaemonObservation(waits_for=way.waits_for, cluster_gone=True), None
+        status = cluster.status
+        if ceph is None or not status.ceph.fsid or not status.version.version:
+            return DaemonObservation(waits_for=way.waits_for or f"CephCluster {cluster.metadata.name} to answer"), None
         release = Release(status.version.image, CephVersion.parse(status.version.version))
         everything = self.caches.deployments.list(meta.namespace)
         found = next((d for d in everything if d.metadata.name == self.daemon.name), None)
