@@ -6,8 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_CLUSTER, CEPH_FILESYSTEM, CephCluster, CephFilesystem
-from controller.ceph.access import users
-from controller.ceph.access.health import obstacles
+from controller.ceph import services
 from controller.ceph.filesystem.act import FILESYSTEMS, handlers
 from controller.ceph.filesystem.analyze import analyze
 from controller.ceph.filesystem.mirroring import act as mirroring
@@ -16,9 +15,6 @@ from controller.ceph.filesystem.observe import Caches, Observer
 from controller.ceph.filesystem.status import show
 from controller.ceph.mirroring.objects import TOKEN_OF_FILESYSTEM
 from controller.ceph.mirroring.sources import watched
-from controller.ceph.order import FIRST
-from controller.framework import children
-from controller.framework.changes import budget_changed, changed, deployment_changed, pod_changed
 from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.framework.workload import Owner
@@ -69,16 +65,13 @@ def register(
 
     def ways(filesystem: CephFilesystem, seen: FilesystemObservation) -> Mapping[type, Handler]:
         """Nothing is planned but to let go while there is no way to the cluster."""
-        own = children.handlers(manager.applier, manager.client, caches.children)
         ceph = connections.get(filesystem.metadata.namespace)
+        own = services.handlers(manager, caches, ceph, seen.context)
         if ceph is None:
             return own
         own |= handlers(filesystem, manager.client, ceph, using.asking(manager.client, filesystem))
         owner = Owner.of(CEPH_FILESYSTEM, filesystem.metadata)
-        own |= mirroring.handlers(owner, manager.client, manager.applier, ceph)
-        if seen.context is not None:
-            own |= users.handlers(seen.context.owner, manager.applier, ceph)
-        return own
+        return own | mirroring.handlers(owner, manager.client, manager.applier, ceph)
 
     loop = ControlLoop(
         resource=FILESYSTEMS,
@@ -90,30 +83,18 @@ def register(
     )
     controller = controller_of(manager, loop, filesystems, workers=settings.workers)
 
-    neighbours = in_namespace(filesystems)
-
-    def concerned(obj: HasMetadata) -> Iterable[Request]:
-        """Objects of MDS daemons are their file system's; those of others matter to an upgrade."""
+    def of_mds(obj: HasMetadata) -> Iterable[Request]:
         labels = obj.metadata.labels
-        if labels.get("app") == APP:
-            return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))]
-        return neighbours(obj) if labels.get("ceph_daemon_type") in FIRST else ()
+        return [Request(obj.metadata.namespace, labels.get(FILESYSTEM_LABEL, ""))] if labels.get("app") == APP else ()
 
     def named(secret: Secret) -> Iterable[Request]:
         """Those that are mirrored by a token in this Secret."""
         meta = secret.metadata
         return itertools.starmap(Request, filesystems.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
 
-    def own_only(obj: HasMetadata) -> Iterable[Request]:
-        return concerned(obj) if obj.metadata.labels.get("app") == APP else ()
-
-    controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
-    controller.watch(caches.deployments, concerned, predicate=deployment_changed)
-    controller.watch(caches.pods, own_only, predicate=pod_changed)
-    controller.watch(caches.budgets, own_only, predicate=budget_changed)
-    controller.watch(caches.secrets, own_only)
+    services.watch(controller, filesystems, clusters, caches, of_mds, _of_cluster)
     controller.watch(caches.secrets, named)
-    watch_users(controller, dependents, neighbours)
+    watch_users(controller, dependents, in_namespace(filesystems))
     manager.add(controller)
 
 
@@ -124,11 +105,4 @@ def _secrets_of(filesystem: CephFilesystem) -> tuple[str, ...]:
 
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
     """What file systems depend on."""
-    status = cluster.status
-    return (
-        cluster.metadata.generation,
-        obstacles(status.ceph),
-        status.ceph.health,
-        status.version,
-        status.storage.device_classes,
-    )
+    return *services.depends(cluster), cluster.status.storage.device_classes

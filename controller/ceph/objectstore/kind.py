@@ -6,25 +6,15 @@ import itertools
 from typing import TYPE_CHECKING
 
 from controller.apis.ceph import CEPH_BLOCK_POOL, CEPH_CLUSTER, CephBlockPool, CephCluster, CephObjectStore
-from controller.ceph.access import users
-from controller.ceph.access.health import obstacles
-from controller.ceph.access.reach import answers
+from controller.ceph import services
 from controller.ceph.objectstore.act import STORES, handlers
 from controller.ceph.objectstore.analyze import analyze
 from controller.ceph.objectstore.health import HealthChecks
 from controller.ceph.objectstore.observe import FULL, Caches, Observer
 from controller.ceph.objectstore.status import show
-from controller.ceph.order import FIRST
-from controller.ceph.rgw.names import APP, STORE_LABEL, admin_secret, certificate_secret
+from controller.ceph.rgw.names import STORE_LABEL, admin_secret, certificate_secret
 from controller.ceph.rgw.zones import NoZones
-from controller.framework import children
-from controller.framework.changes import (
-    budget_changed,
-    changed,
-    deployment_changed,
-    job_changed,
-    pod_changed,
-)
+from controller.framework.changes import job_changed
 from controller.framework.deletion import Dependents, of_namespace, watch_users
 from controller.framework.kind import ControlLoop, controller_of
 from controller.runtime import Request, in_namespace, resource_of
@@ -84,14 +74,11 @@ def register(
 
     def ways(store: CephObjectStore, seen: StoreObservation) -> Mapping[type, Handler]:
         """Nothing is planned but to let go while there is no way to the cluster."""
-        own = children.handlers(manager.applier, manager.client, caches.children)
         ceph = connections.get(store.metadata.namespace)
+        own = services.handlers(manager, caches, ceph, seen.context)
         if ceph is None:
             return own
-        own |= handlers(store, manager.client, ceph, using.asking(manager.client, store), seen)
-        if seen.context is not None:
-            own |= users.handlers(seen.context.owner, manager.applier, ceph)
-        return own
+        return own | handlers(store, manager.client, ceph, using.asking(manager.client, store), seen)
 
     observer = Observer(
         caches,
@@ -120,34 +107,21 @@ def register(
     )
     controller = controller_of(manager, loop, objects, workers=settings.workers)
 
-    neighbours = in_namespace(objects)
-
     def own_only(obj: HasMetadata) -> Iterable[Request]:
         labels = obj.metadata.labels
         store = labels.get(STORE_LABEL, "")
         return [Request(obj.metadata.namespace, store)] if store else ()
 
-    def concerned(obj: HasMetadata) -> Iterable[Request]:
-        """Objects of gateways are their store's; those of others matter to an upgrade."""
-        labels = obj.metadata.labels
-        if labels.get("app") == APP:
-            return own_only(obj)
-        return neighbours(obj) if labels.get("ceph_daemon_type") in FIRST else ()
-
     def named(secret: Secret) -> Iterable[Request]:
-        """Stores whose gateways go by this Secret; and the one that it was made for."""
+        """Stores whose gateways go by this Secret."""
         meta = secret.metadata
-        found = itertools.starmap(Request, objects.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
-        return {*found, *own_only(secret)}
+        return itertools.starmap(Request, objects.keys_by_index(BY_SECRET, f"{meta.namespace}/{meta.name}"))
 
-    controller.watch(clusters, neighbours, predicate=changed(_of_cluster))
-    controller.watch(caches.deployments, concerned, predicate=deployment_changed)
-    controller.watch(caches.pods, own_only, predicate=pod_changed)
+    services.watch(controller, objects, clusters, caches, own_only, _of_cluster)
     controller.watch(caches.jobs, own_only, predicate=job_changed)
-    controller.watch(caches.budgets, own_only, predicate=budget_changed)
     controller.watch(caches.services, own_only)
     controller.watch(caches.secrets, named)
-    watch_users(controller, dependents, neighbours)
+    watch_users(controller, dependents, in_namespace(objects))
     manager.add(controller)
 
 
@@ -165,12 +139,5 @@ def _secrets(store: CephObjectStore) -> tuple[str, ...]:
 def _of_cluster(cluster: CephCluster) -> tuple[object, ...]:
     """What stores depend on."""
     status = cluster.status
-    return (
-        cluster.metadata.generation,
-        obstacles(status.ceph),
-        status.ceph.health,
-        answers(cluster),
-        status.version,
-        status.storage.device_classes,
-        [code for code in FULL if code in status.ceph.details],
-    )
+    full = [code for code in FULL if code in status.ceph.details]
+    return *services.depends(cluster), status.storage.device_classes, full

@@ -11,16 +11,14 @@ import structlog
 
 from controller.ceph.access import config
 from controller.ceph.access.config import ConfigState
-from controller.ceph.access.health import HEALTH_ERR, obstacles
 from controller.ceph.access.rados import CephError
 from controller.ceph.access.reach import reach
+from controller.ceph.instances import standing
 from controller.ceph.objectstore.objects import context
 from controller.ceph.objectstore.spec import S3, pools_of, removal_name, serves, setup_name
-from controller.ceph.order import before_services
-from controller.ceph.pods import CLUSTER_LABEL, Release
+from controller.ceph.pods import CLUSTER_LABEL
 from controller.ceph.pools.observe import PoolObservation
 from controller.ceph.pools.observe import observe as observe_pool
-from controller.ceph.releases import CephVersion
 from controller.ceph.rgw import budget, tool
 from controller.ceph.rgw.budget import Budget
 from controller.ceph.rgw.contents import contents_of, other_realms, remains
@@ -191,9 +189,6 @@ class Observer:
         name = f"CephCluster {cluster.metadata.name}"
         if ceph is None or not status.ceph.fsid or not status.version.version:
             return StoreObservation(now=now, waits_for=way.waits_for or f"{name} to answer")
-        release = Release(status.version.image, CephVersion.parse(status.version.version))
-        codes = ", ".join(obstacles(status.ceph))
-        hold = f"{name} to leave {HEALTH_ERR} ({codes})" if codes else ""
         deleting = meta.deletion_timestamp is not None
         try:
             seen = await _ask(ceph, store)
@@ -204,7 +199,7 @@ class Observer:
             log.info("Cluster does not answer", store=meta.name, namespace=meta.namespace, error=str(error))
             return StoreObservation(now=now, waits_for=f"{name} to answer")
         everything = self._caches.deployments.list(meta.namespace)
-        unchecked = cluster.spec.skip_upgrade_checks
+        stands = standing(cluster, everything)
         live = await snapshot(self._caches.children, meta.namespace, self._applier)
         seen = replace(self._with_secrets(store, self._with_place(store, seen)), live=live)
         seen = self._with_objects(store, seen, everything, now)
@@ -212,12 +207,12 @@ class Observer:
         return replace(
             seen,
             now=now,
-            hold=hold,
-            hold_upgrade=before_services(everything, release) or ("" if unchecked else hold),
+            hold=stands.hold,
+            hold_upgrade=stands.hold_upgrade,
             hold_restart=_full(cluster),
-            context=context(store, cluster, release),
+            context=context(store, cluster, stands.release),
             image=self._image,
-            pools={pool: replace(found, hold=hold) for pool, found in seen.pools.items()},
+            pools={pool: replace(found, hold=stands.hold) for pool, found in seen.pools.items()},
             users=self._dependents.known(store),
             strays=() if self._is_asked_for(meta.namespace, DEFAULT) else seen.strays,
             checked=await self._health.check(store) if serving and serves(store, S3) and not deleting else None,
