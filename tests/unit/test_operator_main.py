@@ -19,6 +19,7 @@ from controller.framework.program import PROGRAM
 from controller.framework.settings import Served
 from controller.runtime import Controller, Request, Result
 from controller.testkit import ApiServer, new_manager, until
+from controller.volumes import system as volumes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -133,7 +134,7 @@ def test_a_signal_while_it_stops_for_other_namespaces_ends_the_process(
 
     for name, value in (("run", run), ("client_of", client_of), ("SYSTEMS", ()), ("VOLUME_SYSTEMS", ())):
         monkeypatch.setattr(operator, name, value)
-    monkeypatch.setattr(operator.volumes, "register", lambda *_: None)
+    monkeypatch.setattr(volumes, "register", lambda *_: None)
     arguments = parser({}).parse_args([])
     every = cast("Any", SimpleNamespace(follow=follow))
     assert operator.serve(arguments, Served(named=("rook",), everywhere=True), every) == code
