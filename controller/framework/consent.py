@@ -5,16 +5,22 @@ A cache may be behind: consent may have been withdrawn a moment ago, or the obje
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from controller.apis.meta import ObjectMeta
     from controller.runtime.kube import HasMetadata
     from informers import Client, JsonObject, Resource
 
 FORCE_ANNOTATION = "rook.io/force-deletion"
 """With the value "true" on an object that is deleted: what it stands for goes with the data that is in it."""
+
+FRESH = 24 * 3600.0
+"""Seconds for which a deletion is consent by itself where no other is asked for. What has been waiting for longer would
+take everybody by surprise when the last that used it goes."""
 
 
 class NoConsentError(Exception):
@@ -24,6 +30,17 @@ class NoConsentError(Exception):
 def is_forced(annotations: Mapping[str, str]) -> bool:
     """Whether the annotations of an object consent that data goes with it."""
     return annotations.get(FORCE_ANNOTATION) == "true"
+
+
+def is_stale(meta: ObjectMeta, now: float) -> bool:
+    """Whether the deletion of an object was asked for so long ago that it has to be said again.
+
+    Args:
+        meta: The object's.
+        now: Seconds since the epoch.
+    """
+    asked = meta.deletion_timestamp
+    return asked is not None and now - datetime.fromisoformat(asked).timestamp() > FRESH
 
 
 async def read_same(client: Client, resource: Resource, obj: HasMetadata) -> JsonObject:

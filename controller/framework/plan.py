@@ -40,6 +40,10 @@ MODE_ANNOTATION = "rook.io/mode"
 PLAN_ONLY, APPLY = "plan", "apply"
 """Values of `status.plan.mode`: the plan is only shown, as the annotation asks, or it is carried out."""
 
+AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
+"""Seconds until the next look where no event tells of changes: at what is as it should be, at what is held back until
+somebody consents, and at what waits for something else."""
+
 type Handler = Callable[[Any], Awaitable[None]]
 """Carries out one action. It must be idempotent: the operator may die at any instruction, and repeats the action."""
 
@@ -113,6 +117,19 @@ class Plan:
 
     steps: tuple[Step, ...] = ()
     look_again: float | None = None
+
+
+def polled(steps: Sequence[Step], *, at_rest: float = AT_REST, while_waiting: float = WHILE_WAITING) -> Plan:
+    """The plan for what changes in a storage system, of which no event tells.
+
+    Args:
+        steps: Its steps.
+        at_rest: Seconds until the next look where there is no step.
+        while_waiting: Seconds until the next look where there are steps, none of which lacks consent.
+    """
+    if any(step.consent for step in steps):
+        return Plan(steps=tuple(steps), look_again=WHILE_BLOCKED)
+    return Plan(steps=tuple(steps), look_again=while_waiting if steps else at_rest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from controller.ceph.bucketclaim.actions import (
     SetUserQuota,
     WriteSecret,
 )
-from controller.ceph.bucketclaim.deletion import is_stale
+from controller.ceph.bucketclaim.deletion import lacks_consent
 from controller.ceph.bucketclaim.objects import CLAIM, FINALIZER, belongs, key_secret, record_of
 from controller.ceph.bucketclaim.spec import DELETE, bucket_object_name, key_id
 from controller.ceph.rgw import buckets, users
@@ -219,7 +219,7 @@ class Acts:
             raise NoConsentError(f"ObjectBucket {name} is not of a bucket {action.bucket} that was made for the claim")
         if record.reclaim != DELETE:
             raise NoConsentError(f"ObjectBucket {name} has reclaimPolicy {record.reclaim}: the bucket stays")
-        if purges and is_stale(claim.metadata, self._tools.clock()):
+        if purges and lacks_consent(claim.metadata, self._tools.clock()):
             raise NoConsentError(
                 f'the claim was deleted more than a day ago: set annotation {FORCE_ANNOTATION}: "true"'
             )

@@ -6,7 +6,6 @@ goes with it if the policy is Delete; what was there before the claim stays, and
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.apis.objectbucket import OBJECT_BUCKET
@@ -15,7 +14,7 @@ from controller.ceph.bucketclaim.objects import CLAIM, Record, made_user
 from controller.ceph.bucketclaim.spec import DELETE, POLICY, RETAIN, bucket_object_name, key_id
 from controller.ceph.rgw.buckets import fingerprint
 from controller.ceph.rgw.policy import is_named, revoked
-from controller.framework.consent import FORCE_ANNOTATION, is_forced
+from controller.framework.consent import FORCE_ANNOTATION, is_forced, is_stale
 from controller.framework.kind import LetGo
 from controller.framework.plan import Step
 from controller.runtime import resource_of
@@ -31,21 +30,14 @@ if TYPE_CHECKING:
 BUCKETS = resource_of(OBJECT_BUCKET)
 ABANDON = "rook.io/abandon-bucket"
 """With the value "true" on a claim that is deleted: what it has in a store that does not answer stays there."""
-FRESH = 86400.0
-"""Seconds for which a deletion is consent that a bucket goes with what is in it."""
 RETAINED = "retained"
 """By which text the key is that is left to a user whose bucket stays."""
 _REASON = "the claim is being deleted"
 
 
-def is_stale(meta: ObjectMeta, now: float) -> bool:
-    """Whether a deletion is so old that it needs to be said again that data goes with it."""
-    began = meta.deletion_timestamp
-    return (
-        began is not None
-        and now - datetime.fromisoformat(began).timestamp() > FRESH
-        and not is_forced(meta.annotations)
-    )
+def lacks_consent(meta: ObjectMeta, now: float) -> bool:
+    """Whether a deletion is so old that it has yet to be said again that data goes with it."""
+    return is_stale(meta, now) and not is_forced(meta.annotations)
 
 
 def deletion(claim: ObjectBucketClaim, seen: ClaimObservation) -> Iterator[Step]:
@@ -68,9 +60,9 @@ def _in_store(claim: ObjectBucketClaim, seen: ClaimObservation) -> Iterator[Step
         if bucket is not None and bucket.owner in (record.user, own):
             named = (record.bucket, bucket.id, bucket.owner)
             if bucket.objects:
-                stale = is_stale(claim.metadata, seen.now)
+                lacks = lacks_consent(claim.metadata, seen.now)
                 consent = (
-                    f'annotation {FORCE_ANNOTATION}: "true", as it was deleted more than a day ago' if stale else ""
+                    f'annotation {FORCE_ANNOTATION}: "true", as it was deleted more than a day ago' if lacks else ""
                 )
                 reason = f"{_REASON}, and its {bucket.objects} objects go with it"
                 yield _step(claim, seen, PurgeBucket(*named), reason, consent=consent)

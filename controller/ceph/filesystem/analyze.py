@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.filesystems import DEFAULT_GROUP
@@ -28,9 +27,9 @@ from controller.ceph.filesystem.spec import (
 from controller.ceph.pools import analyze as pools
 from controller.ceph.pools.spec import is_erasure_coded
 from controller.framework.children import delete
-from controller.framework.consent import FORCE_ANNOTATION, is_forced
+from controller.framework.consent import FORCE_ANNOTATION, is_forced, is_stale
 from controller.framework.kind import LetGo
-from controller.framework.plan import Plan, Step
+from controller.framework.plan import AT_REST, Step, polled
 from controller.framework.text import some
 from controller.runtime.kube import DEPLOYMENT
 
@@ -43,24 +42,15 @@ if TYPE_CHECKING:
     from controller.ceph.filesystem.spec import FilesystemPool
     from controller.ceph.pools.act import DeletePool
     from controller.ceph.pools.observe import PoolObservation
-
-AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
-"""Seconds after which to look again at a file system that is as it should be, at one whose deletion is held back by
-what is in it, and at one that waits for something else: no event tells of changes in Ceph itself."""
-FRESH = 24 * 3600.0
-"""Seconds from a deletion within which a file system that nothing is in goes without consent. What has been waiting for
-longer would take everybody by surprise when the last that used it goes."""
+    from controller.framework.plan import Plan
 
 
 def analyze(filesystem: CephFilesystem, seen: FilesystemObservation) -> Plan:
     """The plan for a file system."""
     deleting = filesystem.metadata.deletion_timestamp is not None
     steps = tuple(_deletion(filesystem, seen) if deleting else _steps(filesystem, seen))
-    if any(step.consent for step in steps):
-        return Plan(steps=steps, look_again=WHILE_BLOCKED)
     wanted = of(filesystem)
-    at_rest = min(AT_REST, wanted.interval) if wanted.enabled and wanted.watched else AT_REST
-    return Plan(steps=steps, look_again=WHILE_WAITING if steps else at_rest)
+    return polled(steps, at_rest=min(AT_REST, wanted.interval) if wanted.enabled and wanted.watched else AT_REST)
 
 
 def kept(filesystem: CephFilesystem, seen: FilesystemObservation) -> tuple[str, ...]:
@@ -214,7 +204,7 @@ def _removal(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterato
         # Its pools are all that is left: who knows whose objects those are.
         left = (seen.pools[pool.pool].contents for pool in going)
         contents = tuple(f"{found} in its pools" for each in left for found in each)
-    old = _is_old(filesystem, seen.now)
+    old = is_stale(filesystem.metadata, seen.now)
     forced = is_forced(filesystem.metadata.annotations)
     needs = bool(contents) or old
     reason = f"it has {some(contents, MAX_NAMED)}" if contents else "the CephFilesystem is being deleted"
@@ -240,8 +230,3 @@ def _going(filesystem: CephFilesystem, seen: FilesystemObservation) -> Iterator[
             ours = found.state.applications <= {APPLICATION}
         if ours:
             yield pools.deletion(pool.name, found.state)
-
-
-def _is_old(filesystem: CephFilesystem, now: float) -> bool:
-    asked = filesystem.metadata.deletion_timestamp
-    return asked is not None and now - datetime.fromisoformat(asked).timestamp() > FRESH

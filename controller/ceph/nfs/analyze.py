@@ -10,7 +10,7 @@ from controller.ceph.nfs import servers
 from controller.ceph.nfs.act import MAX_NAMED, CreateConfiguration, CreatePool, EnableApplication
 from controller.ceph.nfs.spec import APPLICATION, problems
 from controller.framework.kind import LetGo
-from controller.framework.plan import Plan, Step
+from controller.framework.plan import AT_REST, WHILE_WAITING, Step, polled
 from controller.framework.text import some
 
 if TYPE_CHECKING:
@@ -18,21 +18,15 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephNFS
     from controller.ceph.nfs.observe import NfsObservation
-
-AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
-"""Seconds after which to look again at servers that are as they should be, at those that are kept by their clients, and
-at those that wait for something else: no event tells of changes in Ceph itself."""
+    from controller.framework.plan import Plan
 
 
 def analyze(nfs: CephNFS, seen: NfsObservation) -> Plan:
     """The plan for NFS servers."""
     deleting = nfs.metadata.deletion_timestamp is not None
     steps = tuple(_deletion(nfs, seen) if deleting else _steps(nfs, seen))
-    if any(step.consent for step in steps):
-        return Plan(steps=steps, look_again=WHILE_BLOCKED)
     grace = seen.shared.grace
-    rests = not steps and (grace is None or not grace.in_effect)
-    return Plan(steps=steps, look_again=AT_REST if rests else WHILE_WAITING)
+    return polled(steps, at_rest=AT_REST if grace is None or not grace.in_effect else WHILE_WAITING)
 
 
 def _steps(nfs: CephNFS, seen: NfsObservation) -> Iterator[Step]:

@@ -9,26 +9,21 @@ from controller.ceph.nvmeof import gateways
 from controller.ceph.nvmeof.objects import Gateways
 from controller.ceph.nvmeof.spec import APPLICATION, problems
 from controller.framework.kind import LetGo
-from controller.framework.plan import Plan, Step
+from controller.framework.plan import Step, polled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from controller.apis.ceph import CephNVMeOFGateway
     from controller.ceph.nvmeof.observe import GatewayObservation
-
-AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
-"""Seconds after which to look again at gateways that are as they should be, at those that are kept by what they show,
-and at those that wait for something else: no event tells of changes in Ceph itself."""
+    from controller.framework.plan import Plan
 
 
 def analyze(gateway: CephNVMeOFGateway, seen: GatewayObservation) -> Plan:
     """The plan for gateways."""
     deleting = gateway.metadata.deletion_timestamp is not None
     steps = tuple(_deletion(gateway, seen) if deleting else _steps(gateway, seen))
-    if any(step.consent for step in steps):
-        return Plan(steps=steps, look_again=WHILE_BLOCKED)
-    return Plan(steps=steps, look_again=WHILE_WAITING if steps else AT_REST)
+    return polled(steps)
 
 
 def _steps(gateway: CephNVMeOFGateway, seen: GatewayObservation) -> Iterator[Step]:

@@ -22,7 +22,7 @@ from controller.ceph.rgw import tool
 from controller.ceph.rgw.names import ADMIN_USER, admin_secret, entity_of, gateway_of, keyring_name, own_place
 from controller.ceph.rgw.pools import APPLICATION
 from controller.ceph.rgw.tool import CONVERGE, Work
-from controller.framework.plan import Plan, Step
+from controller.framework.plan import Step, polled
 from controller.runtime.kube import SECRET
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ if TYPE_CHECKING:
     from controller.ceph.pods import Context, Release
     from controller.ceph.pools.observe import PoolObservation
     from controller.ceph.rgw.pools import StorePool
+    from controller.framework.plan import Plan
 
-AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 3.0
-"""Seconds after which to look again at a store that is as it should be, at one whose deletion is held back by what is
-in it, and at one that waits for something else: no event tells of changes in Ceph itself."""
 ADMIN_CAPS = {"buckets": "*", "users": "*", "usage": "read", "metadata": "*", "zone": "read"}
 """What the operator's own user may do in a store: upstream's, and writing users' keys, which go by their metadata."""
 ACCOUNTS_SINCE = 19
@@ -47,9 +45,7 @@ def analyze(store: CephObjectStore, seen: StoreObservation) -> Plan:
     """The plan for a store."""
     deleting = store.metadata.deletion_timestamp is not None
     steps = tuple(deletion(store, seen) if deleting else _steps(store, seen))
-    if any(step.consent for step in steps):
-        return Plan(steps=steps, look_again=WHILE_BLOCKED)
-    return Plan(steps=steps, look_again=WHILE_WAITING if steps else AT_REST)
+    return polled(steps)
 
 
 def kept(store: CephObjectStore, seen: StoreObservation) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from controller.ceph.access.config import UnsetConfig
@@ -25,7 +24,7 @@ from controller.ceph.rgw.names import entity_of, gateway_of, keyring_name, own_p
 from controller.ceph.rgw.pools import APPLICATION, shared_pool_names
 from controller.ceph.rgw.tool import REMOVE, Work
 from controller.framework import jobs
-from controller.framework.consent import FORCE_ANNOTATION, is_forced
+from controller.framework.consent import FORCE_ANNOTATION, is_forced, is_stale
 from controller.framework.kind import LetGo
 from controller.framework.plan import Step
 from controller.framework.text import some
@@ -37,9 +36,6 @@ if TYPE_CHECKING:
     from controller.ceph.objectstore.observe import StoreObservation
     from controller.ceph.pods import Context
 
-FRESH = 24 * 3600.0
-"""Seconds from a deletion within which a store that nothing is in goes without consent. What has been waiting for
-longer would take everybody by surprise when the last that used it goes."""
 REASON = "the CephObjectStore is being deleted"
 
 
@@ -113,7 +109,7 @@ def _permission(store: CephObjectStore, seen: StoreObservation) -> tuple[str, st
     """Why the store goes, the consent that this lacks (empty: none), and whether it goes by consent."""
     keeps_data = store.spec.preserve_pools_on_delete or bool(store.spec.zone.name)
     contents = () if keeps_data else seen.contents
-    old = _is_old(store, seen.now) and not keeps_data
+    old = is_stale(store.metadata, seen.now) and not keeps_data
     needs = bool(contents) or old
     forced = is_forced(store.metadata.annotations)
     reason = f"it has {some(contents, MAX_NAMED)}" if contents else REASON
@@ -175,8 +171,3 @@ def _keys(store: CephObjectStore, seen: StoreObservation, subject: str) -> Itera
     for key in sorted(known):
         action = RemoveUser(entity_of(gateway_of(name, key.removeprefix(f"{name}-"))))
         yield Step(subject=f"gateway {key}", action=action, reason=REASON, lane=subject)
-
-
-def _is_old(store: CephObjectStore, now: float) -> bool:
-    asked = store.metadata.deletion_timestamp
-    return asked is not None and now - datetime.fromisoformat(asked).timestamp() > FRESH

@@ -14,7 +14,7 @@ from controller.ceph.pools import analyze as pools
 from controller.ceph.pools.spec import unserved_placement
 from controller.framework.consent import FORCE_ANNOTATION, is_forced
 from controller.framework.kind import LetGo
-from controller.framework.plan import Plan, Step
+from controller.framework.plan import AT_REST, Step, polled
 from controller.framework.text import some
 
 if TYPE_CHECKING:
@@ -22,20 +22,18 @@ if TYPE_CHECKING:
 
     from controller.apis.ceph import CephBlockPool
     from controller.ceph.pool.observe import BlockPoolObservation
+    from controller.framework.plan import Plan
 
-AT_REST, WHILE_BLOCKED, WHILE_WAITING = 60.0, 20.0, 5.0
-"""Seconds after which to look again at a pool that is as it should be, at one whose deletion is held back by what is in
-it, which is listed each time, and at one that waits for something else."""
+WHILE_WAITING = 5.0
+"""Seconds after which to look again at a pool that waits for something other than consent."""
 
 
 def analyze(pool: CephBlockPool, seen: BlockPoolObservation) -> Plan:
     """The plan for a pool."""
     steps = tuple(_deletion(pool, seen) if pool.metadata.deletion_timestamp is not None else _steps(pool, seen))
-    if any(step.consent for step in steps):
-        return Plan(steps=steps, look_again=WHILE_BLOCKED)
     wanted = of_pool(pool.spec)
     at_rest = AT_REST if wanted.mode is Mode.DISABLED or not wanted.watched else min(AT_REST, wanted.interval)
-    return Plan(steps=steps, look_again=WHILE_WAITING if steps else at_rest)
+    return polled(steps, at_rest=at_rest, while_waiting=WHILE_WAITING)
 
 
 def _steps(pool: CephBlockPool, seen: BlockPoolObservation) -> Iterator[Step]:

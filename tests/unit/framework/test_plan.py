@@ -10,7 +10,10 @@ import pytest
 from controller.apis.plan import PlanStep
 from controller.framework.backoff import Backoffs
 from controller.framework.plan import (
+    AT_REST,
     MAX_CONCURRENT_LANES,
+    WHILE_BLOCKED,
+    WHILE_WAITING,
     Outcome,
     Plan,
     PlanError,
@@ -22,6 +25,7 @@ from controller.framework.plan import (
     conclude,
     execute,
     plan_status,
+    polled,
     preview,
 )
 from controller.runtime import Request
@@ -230,3 +234,15 @@ async def test_what_only_finds_something_out_is_done_for_a_plan_that_is_only_sho
     outcome = await execute(Plan(steps=steps), {Do: doer}, only_observing=True)
     assert doer.done == ["look"]
     assert states(outcome) == ["Done", "Pending", "Waiting"]
+
+
+def test_what_no_event_tells_of_is_looked_at_the_sooner_the_more_it_moves() -> None:
+    waits = Step(subject="x", reason="r", waits_for="w")
+    blocked = Step(subject="y", action=Do("y"), reason="r", consent="c")
+    assert [polled(steps) for steps in ((), (waits,), (waits, blocked))] == [
+        Plan(look_again=AT_REST),
+        Plan(steps=(waits,), look_again=WHILE_WAITING),
+        Plan(steps=(waits, blocked), look_again=WHILE_BLOCKED),
+    ]
+    told = [polled(steps, at_rest=7.0, while_waiting=8.0).look_again for steps in ((), (waits,), (blocked,))]
+    assert told == [7.0, 8.0, WHILE_BLOCKED]

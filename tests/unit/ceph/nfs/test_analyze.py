@@ -19,11 +19,12 @@ from controller.ceph.nfs.act import (
     RemoveUser,
     StopServer,
 )
-from controller.ceph.nfs.analyze import AT_REST, WHILE_WAITING, analyze
+from controller.ceph.nfs.analyze import analyze
 from controller.ceph.nfs.observe import NfsObservation, PoolState
 from controller.ceph.nfs.spec import minor_versions, problems, server_of, unserved
 from controller.framework.children import Apply, Delete
 from controller.framework.kind import LetGo
+from controller.framework.plan import AT_REST, WHILE_WAITING
 from tests.unit.ceph.cases import told
 from tests.unit.ceph.filesystems import NEWER
 from tests.unit.ceph.nfs_servers import DISCONNECT, PLAIN, SURE, a_context, a_grace, a_nfs, nothing, running

@@ -11,11 +11,12 @@ import pytest
 from controller.ceph.access.nvmeof import Gateway, Group
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.nvmeof.act import JoinGroup, LeaveGroup, RemoveUser, StopGateway
-from controller.ceph.nvmeof.analyze import AT_REST, WHILE_BLOCKED, WHILE_WAITING, analyze
+from controller.ceph.nvmeof.analyze import analyze
 from controller.ceph.nvmeof.observe import GatewayObservation, PoolState
 from controller.ceph.nvmeof.spec import letter_of, problems, unserved
 from controller.framework.children import Apply, Delete
 from controller.framework.kind import LetGo
+from controller.framework.plan import AT_REST, WHILE_BLOCKED, WHILE_WAITING
 from tests.unit.ceph.cases import told
 from tests.unit.ceph.nvmeof_gateways import (
     DISCONNECT,

@@ -10,7 +10,7 @@ import pytest
 from controller.ceph.access.config import ConfigState, SetConfig, UnsetConfig
 from controller.ceph.access.users import CreateKeyring
 from controller.ceph.objectstore.act import CreateAdminKeys, RemoveUser, StopGateway
-from controller.ceph.objectstore.analyze import AT_REST, WHILE_WAITING, analyze, kept
+from controller.ceph.objectstore.analyze import analyze, kept
 from controller.ceph.objectstore.health import Checked
 from controller.ceph.objectstore.observe import StoreObservation
 from controller.ceph.pools.act import CreatePool, SetValue
@@ -18,6 +18,7 @@ from controller.ceph.rgw.budget import Budget
 from controller.ceph.rgw.names import Place
 from controller.framework.children import Apply, Delete
 from controller.framework.jobs import Phase, Run, RunJob
+from controller.framework.plan import AT_REST, WHILE_WAITING
 from tests.unit.ceph import objectstores as stores
 from tests.unit.ceph.objectstores import NEWER, a_context, a_job, a_store, gateway, pool_states, running
 

@@ -20,14 +20,14 @@ from controller.ceph.objectstore.act import (
     StopGateway,
     removing,
 )
-from controller.ceph.objectstore.analyze import WHILE_BLOCKED, analyze
+from controller.ceph.objectstore.analyze import analyze
 from controller.ceph.objectstore.deletion import removal_work
 from controller.ceph.objectstore.observe import StoreObservation
 from controller.ceph.pools.act import DeletePool
 from controller.ceph.rgw.tool import WANTED_ANNOTATION
 from controller.framework.consent import FORCE_ANNOTATION, NoConsentError
 from controller.framework.jobs import FIRST, Phase, Run
-from controller.framework.plan import StepState, UnderWayError, preview
+from controller.framework.plan import WHILE_BLOCKED, StepState, UnderWayError, preview
 from controller.runtime.kube import Job
 from tests.unit.ceph.answers import FakeCeph
 from tests.unit.ceph.objectstores import a_context, a_store, running
