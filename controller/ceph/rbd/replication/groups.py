@@ -102,7 +102,7 @@ async def serve(manager: Manager, serves: Callable[[str], bool]) -> None:
         serves: Whether a driver is this operator's.
     """
     await until_served(manager.client, "VolumeGroupReplications", (GROUPS, GROUP_CLASSES))
-    groups = manager.informers.informer(GROUPS, VolumeGroupReplication, optional=True)
+    groups = manager.informers.informer(GROUPS, VolumeGroupReplication, cluster_wide=True, optional=True)
     classes = manager.informers.informer(GROUP_CLASSES, VolumeGroupReplicationClass, optional=True)
     groups.add_index(BY_CLASS, lambda group: (group.spec.volume_group_replication_class_name,))
     controller = Controller("volumegroupreplications", Refusals(manager, groups, classes, serves), workers=1)

@@ -80,7 +80,7 @@ async def serve(manager: Manager, caches: Caches, calls: Calls, serves: Callable
         serves: Whether a driver is this operator's.
     """
     await until_served(manager.client, "VolumeReplications", (REPLICATIONS, CLASSES))
-    replications = manager.informers.informer(REPLICATIONS, VolumeReplication, optional=True)
+    replications = manager.informers.informer(REPLICATIONS, VolumeReplication, cluster_wide=True, optional=True)
     classes = manager.informers.informer(CLASSES, VolumeReplicationClass, optional=True)
     replications.add_index(BY_CLAIM, lambda r: (f"{r.metadata.namespace}/{r.spec.data_source.name}",))
     replications.add_index(BY_CLASS, lambda r: (r.spec.volume_replication_class,))

@@ -15,6 +15,7 @@ from unittest.mock import AsyncMock
 import msgspec
 import pytest
 
+from controller import testkit
 from controller.ceph.access.rados import CephError
 from controller.ceph.mirroring.act import SetSchedules
 from controller.ceph.mirroring.observe import MirrorObservation
@@ -33,15 +34,20 @@ from controller.ceph.rbd.replication.act import (
 )
 from controller.ceph.rbd.replication.analyze import analyze
 from controller.ceph.rbd.replication.image import ImageMirror, SiteState
-from controller.ceph.rbd.replication.kind import FINALIZER, OursAlone
-from controller.ceph.rbd.replication.kinds import VolumeReplication
+from controller.ceph.rbd.replication.kind import FINALIZER, OursAlone, serve
+from controller.ceph.rbd.replication.kinds import CLASSES, REPLICATIONS, VolumeReplication
 from controller.ceph.rbd.replication.observe import Observer, ReplicationObservation, problem_of
 from controller.ceph.rbd.replication.status import show
 from controller.framework.consent import NoConsentError
 from controller.framework.kind import LetGo, Look
 from controller.framework.plan import APPLY, preview
+from controller.framework.program import PROGRAM
+from controller.framework.reports import REPORTS
 from controller.runtime import Request, Result
+from controller.testkit import ApiServer, new_manager, running, virtual_time
 from controller.volumes.backend import BackendError, Volume
+from controller.volumes.caches import caches_of
+from controller.volumes.drivers import Drivers
 
 if TYPE_CHECKING:
     from controller.ceph.rbd.calls import Calls
@@ -566,3 +572,21 @@ async def test_replications_of_other_drivers_are_left_alone(driver: str, finaliz
     )
     await reconciler.reconcile(Request("team", "data"))
     assert inner.reconcile.await_count == looked
+
+
+@virtual_time
+async def test_those_beside_their_claims_are_served_whichever_namespaces_the_operator_serves() -> None:
+    server = ApiServer(namespaces=("team", "rook-ceph"))
+    for resource in (REPLICATIONS, CLASSES, REPORTS):
+        server.serve(resource)
+    server.create(CLASSES, {"metadata": {"name": "c"}, "spec": {"provisioner": VOLUME.driver}})
+    wanted = msgspec.to_builtins(a_replication())
+    server.create(REPLICATIONS, {**wanted, "metadata": {"namespace": "team", "name": "data"}})
+    manager = new_manager(server, program=PROGRAM, namespaces=("rook-ceph",))
+    caches = caches_of(manager.informers, Drivers([]), "rook-ceph")
+    await serve(manager, caches, cast("Calls", SimpleNamespace()), lambda name: name == VOLUME.driver)
+    async with running(manager):
+        await testkit.until(lambda: "status" in server.get(REPLICATIONS, "team", "data"), step=0.5)
+    assert server.get(REPLICATIONS, "team", "data")["status"]["message"].endswith(
+        "PersistentVolumeClaim data to be bound"
+    )

@@ -14,7 +14,7 @@ REFUSED = [("Completed", "False", "FailedToPromote"), ("Validated", "False", "Pr
 
 @virtual_time
 async def test_groups_are_refused() -> None:
-    server = ApiServer(namespaces=("team",))
+    server = ApiServer(namespaces=("team", "rook-ceph"))
     for resource in (GROUPS, GROUP_CLASSES):
         server.serve(resource)
     for name, provisioner in (("ours", OURS), ("theirs", "rbd.example.com")):
@@ -22,7 +22,7 @@ async def test_groups_are_refused() -> None:
     for name, class_, external in (("a", "ours", False), ("b", "theirs", False), ("c", "ours", True), ("d", "", False)):
         spec = {"volumeGroupReplicationClassName": class_, "replicationState": "primary", "external": external}
         server.create(GROUPS, {"metadata": {"namespace": "team", "name": name}, "spec": spec})
-    manager = new_manager(server, program=PROGRAM)
+    manager = new_manager(server, program=PROGRAM, namespaces=("rook-ceph",))
     await serve(manager, lambda driver: driver == OURS)
     async with running(manager):
         await testkit.until(lambda: "status" in server.get(GROUPS, "team", "a"), step=0.5)
