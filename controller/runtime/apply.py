@@ -184,7 +184,7 @@ class Applier:
             resource: The object's kind.
             namespace: Its namespace.
             name: Its name.
-            status: Every field that is wanted.
+            status: Every field that is wanted. Empty maps in it count as not there.
             uid: Its uid when `status` was computed.
 
         Returns:
@@ -194,6 +194,8 @@ class Applier:
             ApiError: The write failed. A conflict: the object changed each of the `CONFLICTS` times that it was read.
             TransportError: The write failed.
         """
+        # Of a map that loses all that was in it, API servers make null, which they then refuse: it is to be left out.
+        status = _without_empty_maps(status)
         manager, digest = self._program.status_manager, digest_of(status)
         key = (str(resource), namespace, name, "status", uid)
         conflicts = 0
@@ -329,6 +331,20 @@ class Applier:
     def _held(self) -> int:
         """Objects that the caches hold."""
         return sum(len(cache) for cache, _ in self._factory.caches())
+
+
+def _without_empty_maps(value: JsonObject) -> JsonObject:
+    """The map without maps that are empty, or that have nothing but such ones."""
+    kept: JsonObject = {}
+    for name, part in value.items():
+        if isinstance(part, dict):
+            if rest := _without_empty_maps(part):
+                kept[name] = rest
+        elif isinstance(part, list):
+            kept[name] = [_without_empty_maps(item) if isinstance(item, dict) else item for item in part]
+        else:
+            kept[name] = part
+    return kept
 
 
 def immutable_fields(error: ApiError) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from controller.testkit.topology import BuiltIn
 from informers import ApiError
 from informers.errors import Cause
 
@@ -79,7 +80,8 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
         force: Take over fields that others own with other values, instead of a conflict.
 
     Raises:
-        ApiError: 409, others own such fields.
+        ApiError: 409, others own such fields. 422, a custom object's map has lost all that was in it, and is applied as
+            an empty one: the API server makes null of it, which is no map.
     """
     owners = owners_of(live)
     if live and not owners:
@@ -90,7 +92,10 @@ def applied(live: JsonObject, wanted: JsonObject, owner: Owner, topology: Topolo
     wants = frozenset(path for path, _, own in _walk(_owned_part(wanted), topology) if own)
     merged = _merge(live, wanted, topology)
     theirs = frozenset[Path]().union(*(other.fields for other in owners.values()))
-    merged = _without(merged, before - wants - theirs, theirs, topology) or {}
+    if unowned := before - wants - theirs:
+        merged = _without(merged, unowned, theirs, topology) or {}
+        if emptied := _lost(wants, merged, topology):
+            raise _invalid(wanted, emptied)
     changed, removed = _compare(live, merged, topology)
     conflicts = {other: sorted(other.fields & changed) for other in owners.values() if other.fields & changed}
     if conflicts and not force:
@@ -329,6 +334,20 @@ def _without(value: Any, doomed: frozenset[Path], kept: frozenset[Path], topolog
     if not left:
         return None
     return {element[2:]: part for element, part in left} if isinstance(value, dict) else [part for _, part in left]
+
+
+def _lost(wants: frozenset[Path], merged: JsonObject, topology: Topology) -> list[Path]:
+    """The paths of a custom object that are wanted and not there."""
+    if isinstance(topology, BuiltIn):
+        return []
+    return sorted(wants - {path for path, _, _ in _walk(_owned_part(merged), topology)})
+
+
+def _invalid(wanted: JsonObject, nulls: list[Path]) -> ApiError:
+    what = f'{wanted["kind"]}.{wanted["apiVersion"].partition("/")[0]} "{wanted["metadata"]["name"]}" is invalid'
+    fields = [_readable(path).removeprefix(".") for path in nulls]
+    told = (f'{name}: Invalid value: "null": {name} in body must be of type object: "null"' for name in fields)
+    return ApiError(422, "Invalid", f"{what}: {', '.join(told)}")
 
 
 def _conflict(conflicts: Mapping[Owner, list[Path]]) -> ApiError:

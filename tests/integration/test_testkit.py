@@ -408,6 +408,8 @@ async def applying_lists(run: Run) -> None:
     await apply("two", whole={"b": "2"}, force=True)
     await apply("one", limits={"cpu": "1"})
     await run.patch(GADGET, "g", {"spec": {"parts": [part("b", size=7), part("e")]}}, fieldManager="three")
+    await apply("one", limits={})
+    await apply("one", limits={"cpu": "1"})
     await apply("one", parts=[part("e", size=1), part("f")])
     await apply("one", size=3)
     await apply("two")
@@ -426,6 +428,7 @@ async def applying_status(run: Run) -> None:
     await apply("other", conditions=[{"type": "B", "status": "True"}, {"type": "A", "status": "False"}])
     await apply("other", conditions=[{"type": "B", "status": "True"}])
     await apply("status", phase="Ready")
+    await apply("status")
     await run.apply(GADGET, run.gadget(spec={"size": 2}), "one")
     await run.apply(
         GADGET, run.gadget(status={"phase": "x"}, metadata={"uid": "other"}), "status", subresource="status"

@@ -45,8 +45,9 @@ async def over(server: ApiServer) -> AsyncIterator[Manager]:
         yield manager
 
 
-async def apply_status(manager: Manager, uid: str) -> bool:
-    return await manager.applier.apply_status(TOY, "default", "bear", {"phase": "Ready"}, uid=uid)
+async def apply_status(manager: Manager, uid: str, status: JsonObject | None = None) -> bool:
+    wanted = {"phase": "Ready"} if status is None else status
+    return await manager.applier.apply_status(TOY, "default", "bear", wanted, uid=uid)
 
 
 def bear(server: ApiServer) -> JsonObject:
@@ -99,6 +100,19 @@ async def test_an_edit_that_the_cache_does_not_show_yet_is_no_conflict() -> None
         assert await apply_status(manager, uid)
         assert bear(server)["status"] == {"phase": "Ready"}
         assert bear(server)["spec"] == {"size": 2}
+
+
+@virtual_time
+async def test_a_map_that_loses_all_that_was_in_it_goes() -> None:
+    server = toys()
+    uid = create(server)
+    async with over(server) as manager:
+        assert await apply_status(
+            manager, uid, {"phase": "Ready", "sync": {"from": {"zone": "a"}}, "nodes": [{"at": {}}]}
+        )
+        assert bear(server)["status"] == {"phase": "Ready", "sync": {"from": {"zone": "a"}}, "nodes": [{}]}
+        assert await apply_status(manager, uid, {"phase": "Ready", "sync": {"from": {}}})
+        assert bear(server)["status"] == {"phase": "Ready"}
 
 
 @virtual_time
