@@ -1,9 +1,10 @@
 """What a VolumeReplication asks for against what there is of its image: the plan between the two. Pure.
 
-Who may write is decided by one of the clusters at a time: the image is demoted in the one, and promoted in the other
-once its last words have come. Without the one, the other is promoted by force, and by a word of a person: both may have
-written then. Of two that have, the copy that is discarded is named by its id, which no other copy ever has: the consent
-ends with what it was given for.
+Who may write is decided by one of the clusters at a time: the image is demoted in the one, once its copy in the other
+follows it, and promoted in the other once its last words have come. A copy that does not follow when the image is
+demoted never learns what it has missed, and looks as if it had all. Without the one, the other is promoted by force,
+and by a word of a person: both may have written then. Of two that have, the copy that is discarded is named by its id,
+which no other copy ever has: the consent ends with what it was given for.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _primary(
             yield from mirroring.schedules_of(seen.place, wanted, seen.scheduled)
         return
     reason, generation = "it is to be primary here", str(replication.metadata.generation)
-    if image.local.is_demoted and image.remote.is_demoted:
+    if image.local.is_demoted and image.remote.is_demoted and image.settled:
         yield Step(subject=subject, action=Promote(), reason=f"{reason}, and nobody writes to it", deadline=120.0)
     elif replication.metadata.annotations.get(FORCE) == generation:
         yield Step(subject=subject, action=Promote(force=True), reason=f"{reason}, by force", deadline=120.0)
@@ -107,7 +108,7 @@ def _secondary(
     wanted = replication.spec.replication_state
     if image.primary:
         reason = "it is to be secondary here"
-        waits_for = f"{some(seen.users, MAX_NAMED)} to be gone" if seen.users else ""
+        waits_for = f"{some(seen.users, MAX_NAMED)} to be gone" if seen.users else _follower(image)
         yield Step(subject=subject, action=Demote(), reason=reason, waits_for=waits_for, deadline=90.0)
         return
     apart = image.local.up and image.local.state is ImageState.ERROR
@@ -119,6 +120,14 @@ def _secondary(
     consent = "" if named else f"annotation {DISCARD}: {image.image_id}, which discards what was written here"
     waits_for = "" if image.remote.is_primary else "the daemon of the other cluster to say that it is primary there"
     yield Step(subject=subject, action=action, reason=reason, waits_for=waits_for, consent=consent)
+
+
+def _follower(image: ImageMirror) -> str:
+    """What a primary waits for before it is demoted. Where both are primary, one of the copies is discarded anyway."""
+    if image.remote.follows or image.remote.is_primary:
+        return ""
+    said = image.remote.description.partition(",")[0] if image.remote.up else "nothing"
+    return f"its copy in the other cluster to follow it (its daemon says {said!r})"
 
 
 def _deletion(replication: VolumeReplication, seen: ReplicationObservation) -> Iterator[Step]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _ENABLED, _SNAPSHOT = 1, 1
 """The state of an image that is mirrored, and the way of it, by librbd's numbers."""
+_DEMOTED, _COPY_DEMOTED = 1, 3
+"""What a snapshot of the mirroring is, by librbd's numbers: the last one of a primary, and the copy of such a one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,13 @@ class SiteState:
 
     @property
     def is_demoted(self) -> bool:
-        """Whether nobody may write to the image any more, and its last words have come, by a daemon that is there."""
+        """Whether nobody may write to the image any more, by a daemon that is there."""
         return self.up and self.state is ImageState.UNKNOWN and "not primary" in self.description
+
+    @property
+    def follows(self) -> bool:
+        """Whether the image is a copy that changes as the other one does, by a daemon that is there."""
+        return self.up and self.state is ImageState.REPLAYING
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -59,6 +66,8 @@ class ImageMirror:
         pool_mode: What is mirrored of its pool or RADOS namespace.
         enabled: Whether it is mirrored.
         primary: Whether it may be written to here.
+        settled: Whether the newest that is here of it is the last word of who could write to it before. What the
+            daemons say is not enough: one that never saw the other cluster write finds that it does not, too.
         parent: The image that it is a clone of; empty: of none.
         local: What this cluster's daemon says of it.
         remote: What the other one's says.
@@ -68,6 +77,7 @@ class ImageMirror:
     pool_mode: Mode = Mode.DISABLED
     enabled: bool = False
     primary: bool = False
+    settled: bool = False
     parent: str = ""
     local: SiteState = SiteState()
     remote: SiteState = SiteState()
@@ -87,6 +97,7 @@ def look(ioctx: Any, name: str) -> ImageMirror | None:
                 pool_mode=_mode(rbd, ioctx),
                 enabled=enabled,
                 primary=enabled and bool(info["primary"]),
+                settled=enabled and _is_settled(image),
                 parent=_parent(rbd, image),
                 local=_site(status),
                 remote=_site(remotes[0]) if remotes else SiteState(),
@@ -112,12 +123,15 @@ def promote(ioctx: Any, name: str, *, force: bool) -> None:
     with rbd.Image(ioctx, name) as image:
         if image.mirror_image_get_info()["primary"]:
             return
+        message = (
+            f"image {name} is still primary in the other cluster, or its last words have not come, by what is here of "
+            "it: demote it there first"
+        )
+        if not force and not _is_settled(image):
+            raise CephError(errno.EBUSY, message)
         try:
             image.mirror_image_promote(force)
         except (rbd.ImageBusy, rbd.ReadOnlyImage) as error:
-            message = (
-                f"image {name} is still primary in the other cluster, by what has come of it: demote it there first"
-            )
             raise CephError(errno.EBUSY, message) from error
 
 
@@ -158,6 +172,17 @@ def _site(status: Mapping[str, Any]) -> SiteState:
     if "state" not in status:
         return SiteState()
     return SiteState(state=ImageState(status["state"]), up=bool(status["up"]), description=str(status["description"]))
+
+
+def _is_settled(image: Any) -> bool:
+    """See `ImageMirror.settled`. Of one that is mirrored by its journal, librbd looks itself when it is promoted."""
+    if image.mirror_image_get_mode() != _SNAPSHOT:
+        return True
+    snapshots = [snapshot for snapshot in image.list_snaps() if "mirror" in snapshot]
+    if not snapshots:
+        return False
+    newest = max(snapshots, key=lambda snapshot: int(snapshot["id"]))["mirror"]
+    return newest["state"] == _DEMOTED or (newest["state"] == _COPY_DEMOTED and bool(newest["complete"]))
 
 
 def _mode(rbd: Any, ioctx: Any) -> Mode:

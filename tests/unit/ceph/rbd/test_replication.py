@@ -5,6 +5,7 @@ The two sides behave as librbd and rbd-mirror of Ceph 18.2.7 were seen to behave
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,8 @@ from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from controller import testkit
 from controller.ceph.access.rados import CephError
@@ -114,9 +117,12 @@ class TestPrimary:
         assert actions(a_replication(), observation) == [SetSchedules(PLACE, hourly)]
 
     def test_is_promoted_once_nobody_writes_to_it(self) -> None:
-        demoted = an_image(local=DEMOTED, remote=DEMOTED)
+        demoted = an_image(local=DEMOTED, remote=DEMOTED, settled=True)
         assert actions(a_replication(), seen(demoted)) == [Promote()]
         assert actions(a_replication(force="3"), seen(demoted)) == [Promote()], "without force where none is needed"
+
+    def test_is_not_promoted_by_what_the_daemons_say_alone(self) -> None:
+        assert "its last words to come" in held(a_replication(), seen(an_image(local=DEMOTED, remote=DEMOTED)))
 
     @pytest.mark.parametrize("remote", [WRITES, COPIES, AWAY, replace(DEMOTED, up=False)])
     def test_is_promoted_by_force_by_a_word_for_this_very_failover(self, remote: SiteState) -> None:
@@ -138,6 +144,12 @@ class TestSecondary:
         used = seen(PRIMARY, users=("VolumeAttachment a",))
         assert held(a_replication("secondary"), used) == "VolumeAttachment a to be gone"
         assert actions(a_replication("secondary"), seen(SECONDARY)) == []
+
+    @pytest.mark.parametrize("remote", [DEMOTED, AWAY, replace(COPIES, up=False)])
+    def test_is_not_demoted_before_its_copy_follows(self, remote: SiteState) -> None:
+        waiting = held(a_replication("secondary"), seen(replace(PRIMARY, remote=remote)))
+        assert waiting.startswith("its copy in the other cluster to follow it (its daemon says ")
+        assert actions(a_replication("secondary"), seen(replace(PRIMARY, remote=WRITES))) == [Demote()], "both write"
 
     def test_that_is_not_mirrored_is_not_begun_with(self) -> None:
         assert held(a_replication("secondary"), seen(an_image(enabled=False))) == "replicationState to be primary once"
@@ -251,18 +263,27 @@ class ImageNotFound(RbdError):  # noqa: N818
     pass
 
 
+OWN, OWN_LAST, COPIED, COPIED_LAST = range(4)
+"""What the newest snapshot of the mirroring is, by librbd's numbers."""
+
+
 @dataclass
 class Copy:
-    """An image in one of two clusters."""
+    """An image in one of two clusters; `newest`: its newest snapshot of the mirroring."""
 
     id: str
     enabled: bool = False
     primary: bool = False
     writes: tuple[str, ...] = ()
+    newest: int = OWN
 
 
 class Two:
-    """Two clusters, of which rbd-mirror copies from the one to the other when `tick` is called."""
+    """Two clusters, of which rbd-mirror copies from the one to the other when `tick` is called.
+
+    A daemon that did not see the other cluster's image while it was primary takes nothing of it: see the classes
+    `BootstrapRequest` of rbd-mirror and `PromoteRequest` of librbd.
+    """
 
     def __init__(self) -> None:
         self.copies: dict[str, Copy | None] = {"a": Copy("a1"), "b": None}
@@ -284,9 +305,19 @@ class Two:
                     self.copies[here] = None
                 continue
             if copy is None and source.primary:
-                self.copies[here] = Copy(f"{here}{next(self.ids)}", enabled=True, writes=source.writes)
-            elif copy is not None and not copy.primary and self.state(here).state is not ImageState.ERROR:
-                copy.writes = max(copy.writes, source.writes, key=len)
+                name = f"{here}{next(self.ids)}"
+                self.copies[here] = Copy(name, enabled=True, writes=source.writes, newest=COPIED)
+            elif copy is None or copy.primary or self.is_apart():
+                continue
+            elif source.primary:
+                copy.writes, copy.newest = source.writes, COPIED
+            elif copy.newest == COPIED:
+                copy.writes, copy.newest = source.writes, COPIED_LAST
+
+    def is_apart(self) -> bool:
+        """Whether each has what the other has not."""
+        one, other = self.copies["a"], self.copies["b"]
+        return one is not None and other is not None and _are_apart(one.writes, other.writes)
 
     def state(self, site: str) -> SiteState:
         """What the daemon of a cluster says."""
@@ -297,13 +328,9 @@ class Two:
             return WRITES
         if self.cut:
             return COPIES
-        if (
-            other is not None
-            and own.writes[: len(other.writes)] != other.writes
-            and other.writes[: len(own.writes)] != own.writes
-        ):
+        if self.is_apart():
             return APART
-        return COPIES if other is not None and other.primary else DEMOTED
+        return COPIES if other is not None and other.primary and own.newest == COPIED else DEMOTED
 
     def library(self, site: str) -> Any:
         """The module `rbd` for a cluster."""
@@ -336,6 +363,13 @@ class Image:
     def mirror_image_get_info(self) -> Any:
         return {"state": 1 if self.copy.enabled else 2, "primary": self.copy.primary}
 
+    def mirror_image_get_mode(self) -> int:
+        return 1
+
+    def list_snaps(self) -> Any:
+        older = {"id": 3, "mirror": {"state": OWN, "complete": True}}
+        return [{"id": 9, "mirror": {"state": self.copy.newest, "complete": True}}, older, {"id": 10, "name": "user's"}]
+
     def mirror_image_get_status(self) -> Any:
         there = self.world.state(self.other)
         there = replace(there, up=there.up and not self.world.cut)
@@ -344,6 +378,7 @@ class Image:
     def mirror_image_enable(self, mode: int) -> None:
         assert mode == 1
         self.copy.enabled = self.copy.primary = True
+        self.copy.newest = OWN
 
     def mirror_image_disable(self, _: bool) -> None:
         assert self.copy.primary
@@ -351,15 +386,12 @@ class Image:
 
     def mirror_image_demote(self) -> None:
         assert self.copy.primary
-        self.copy.primary = False
+        self.copy.primary, self.copy.newest = False, OWN_LAST
 
     def mirror_image_promote(self, force: bool) -> None:
-        other = self.world.copies[self.other]
-        if not force and other is not None and other.primary:
+        if not force and self.copy.newest == COPIED:
             raise ImageBusy(errno.EBUSY, "busy")
-        if not force and (self.world.cut or (other is not None and other.writes != self.copy.writes)):
-            raise ReadOnlyImage(errno.EROFS, "read-only")
-        self.copy.primary = True
+        self.copy.primary, self.copy.newest = True, OWN
 
     def mirror_image_resync(self) -> None:
         assert not self.copy.primary
@@ -384,7 +416,7 @@ class World:
         self.users: list[str] = []
         self.done: list[str] = []
 
-    async def look(self, site: str, replication: VolumeReplication) -> None:
+    async def look(self, site: str, replication: VolumeReplication, *, ticks: bool = True) -> None:
         """One look, after which the daemons go on."""
         self.patch.setattr(mirror, "library", lambda: self.two.library(site))
         image = mirror.look(None, "csi-vol-1")
@@ -407,7 +439,8 @@ class World:
                 continue
             await ways[type(action)](action)
             self.done.append(f"{site}: {action}")
-        self.two.tick()
+        if ticks:
+            self.two.tick()
 
     async def settle(self, **replications: VolumeReplication) -> None:
         for _ in range(6):
@@ -484,6 +517,38 @@ class TestStory:
         await world.settle(b=a_replication("secondary"))
         await world.look("a", a_replication(deleting=True))
         assert {name for name, copy in world.two.copies.items() if copy} == {"a"}
+
+
+class TestAnyOrder:
+    @given(
+        st.lists(
+            st.sampled_from(["a looks", "b looks", "the daemons go on", "it is written to", "it is to move"]),
+            max_size=60,
+        )
+    )
+    def test_planned_moves_lose_nothing_however_slow_the_daemons_are(self, steps: list[str]) -> None:
+        async def run(world: World) -> None:
+            wanted, written = {"a": "primary", "b": "secondary"}, 0
+            await world.settle(a=a_replication())
+            for step in steps:
+                if step.endswith("looks"):
+                    await world.look(step[0], a_replication(wanted[step[0]]), ticks=False)
+                elif step == "the daemons go on":
+                    world.two.tick()
+                elif step == "it is to move":
+                    wanted = {"a": wanted["b"], "b": wanted["a"]}
+                else:
+                    for site, copy in world.two.copies.items():
+                        if copy is not None and copy.primary:
+                            written += 1
+                            world.write(site, str(written))
+                assert [c.primary for c in world.two.copies.values() if c is not None].count(True) <= 1
+            await world.settle(**{site: a_replication(state) for site, state in wanted.items()})
+            primary = next(site for site, state in wanted.items() if state == "primary")
+            assert world.read(primary) == tuple(str(number + 1) for number in range(written))
+
+        with pytest.MonkeyPatch.context() as patched:
+            asyncio.run(run(World(patched)))
 
 
 class TestAtTheAct:
