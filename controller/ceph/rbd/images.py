@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from controller.ceph.access.clients import address_of, clients_in, plain
 from controller.ceph.access.rados import CephError
+from controller.ceph.rbd.peers import is_mirrored, mirror_daemons
 from controller.ceph.rbd.volumes import FEATURES, image_name, named
 from controller.volumes.backend import BackendError, Holder, Volume
 
@@ -141,14 +142,17 @@ def grow(ioctx: Any, volume: Volume, size: int, changes: Changes) -> int:
 
 
 def watchers(handle: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:
-    """The clients that have the image open for writing, without this process's own."""
+    """The clients that have the image open for writing, without this process's own and daemons that mirror it."""
     rbd, own = library(), clients_in(handle.get_addrs())
     try:
         with rbd.Image(ioctx, image_name(volume), read_only=True) as image:
-            clients = {plain(watcher["addr"]) for watcher in image.watchers_list()}
+            clients = {plain(watcher["addr"]) for watcher in image.watchers_list()} - own
+            mirrored = bool(clients) and is_mirrored(image)
     except rbd.ImageNotFound:
         return ()
-    return tuple(_holder(client) for client in sorted(clients - own))
+    if mirrored:
+        clients -= mirror_daemons(handle)
+    return tuple(_holder(client) for client in sorted(clients))
 
 
 def absent(_: Any, ioctx: Any, volume: Volume) -> tuple[Holder, ...]:

@@ -367,6 +367,9 @@ class Image:
         clients = [*self.stored.clients, *(["10.0.0.1:0/1"] if self.stored.watched else [])]
         return [{"addr": f"v1:{client}"} for client in clients]
 
+    def mirror_image_get_info(self) -> dict[str, int]:
+        return {"state": 2}
+
     def get_name(self) -> str:
         return self.stored.name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 import threading
 from dataclasses import replace
@@ -212,6 +213,7 @@ class Pool:
         self.namespaces: list[str] = []
         self.down = False
         self.own = "v1:10.0.0.9:0/9"
+        self.sessions: dict[str, list[dict[str, Any]] | None] | None = None
 
     async def use(self, function: Any, *, lane: Lane, seconds: float) -> Any:
         return await anyio.to_thread.run_sync(lambda: function(self), abandon_on_cancel=True)
@@ -236,6 +238,14 @@ class Pool:
 
     def get_addrs(self) -> str:
         return self.own
+
+    def mon_command(self, command: str, _: bytes, timeout: int, target: str = "") -> tuple[int, bytes, str]:
+        assert timeout
+        assert self.sessions is not None, "nobody asks of an image that is not mirrored"
+        if json.loads(command)["prefix"] == "quorum_status":
+            return 0, json.dumps({"quorum_names": list(self.sessions)}).encode(), ""
+        found = self.sessions[target]
+        return (0, json.dumps(found).encode(), "") if found is not None else (-errno.EINTR, b"", "timed out")
 
     def set_namespace(self, name: str) -> None:
         self.namespaces.append(name)
@@ -284,6 +294,9 @@ class Image:
     def watchers_list(self) -> list[dict[str, str]]:
         return [{"addr": watcher} for watcher in self._pool.watchers]
 
+    def mirror_image_get_info(self) -> dict[str, int]:
+        return {"state": 1 if self._pool.sessions is not None else 2}
+
     def list_lockers(self) -> dict[str, Any]:
         return {}
 
@@ -291,6 +304,11 @@ class Image:
         self._pool.asked.set()
         assert self._pool.may_change.wait(60)
         self._pool.size = size
+
+
+def session(user: str, address: str, nonce: int) -> dict[str, Any]:
+    """What a mon says of a client."""
+    return {"entity_name": user, "addrs": {"addrvec": [{"type": "any", "addr": address, "nonce": nonce}]}}
 
 
 IMAGE = Volume(driver=DRIVER, attributes={"clusterID": "rook-ceph", "pool": "p", "imageName": "i"})
@@ -446,6 +464,18 @@ async def test_the_operators_own_client_holds_nothing(own: str, watcher: str, mo
     pool.own = own
     found = on(pool, monkeypatch)
     assert await found.holders(IMAGE) == (Holder(address="10.0.0.1", client="10.0.0.1:0/1"),)
+
+
+async def test_daemons_that_mirror_an_image_hold_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their watches last as long as they copy: no node would ever let go of the volume."""
+    pool = Pool(1, "10.0.0.1:0/1", "10.0.0.2:0/2", "[fd00::3]:0/3", "10.0.0.4:0/4", "10.0.0.5:0/5")
+    pool.sessions = {
+        "a": [session("client.csi-rbd-node", "10.0.0.1:0", 1), session("client.rbd-mirror-peer", "10.0.0.2:0", 2)],
+        "b": [session("client.rbd-mirror.a", "[fd00::3]:0", 3), session("client.rbd-mirror-peer", "10.0.0.4:0", 5)],
+        "c": None,
+    }
+    found = await on(pool, monkeypatch).holders(IMAGE)
+    assert [holder.client for holder in found] == ["10.0.0.1:0/1", "10.0.0.4:0/4", "10.0.0.5:0/5"]
 
 
 @pytest.mark.parametrize(
