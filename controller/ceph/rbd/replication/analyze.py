@@ -98,7 +98,7 @@ def _primary(
         there = image.remote.description.partition(",")[0]
         said = f" (its daemon says {there!r})" if image.remote.up else ""
         waits_for = f"it to be demoted in the other cluster{said}, and its last words to come"
-        force = f'annotation {FORCE}: "{generation}", where that cluster is lost'
+        force = f'annotation {FORCE}: "{generation}", where that cluster is lost, or never had it as primary since'
         yield Step(subject=subject, reason=reason, waits_for=f"{waits_for}; or {force}")
 
 

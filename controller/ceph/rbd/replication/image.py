@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _ENABLED, _SNAPSHOT = 1, 1
 """The state of an image that is mirrored, and the way of it, by librbd's numbers."""
-_DEMOTED, _COPY_DEMOTED = 1, 3
-"""What a snapshot of the mirroring is, by librbd's numbers: the last one of a primary, and the copy of such a one."""
+_COPY_DEMOTED = 3
+"""What a snapshot of the mirroring is that copies the last one of a primary, by librbd's numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,9 @@ class ImageMirror:
         pool_mode: What is mirrored of its pool or RADOS namespace.
         enabled: Whether it is mirrored.
         primary: Whether it may be written to here.
-        settled: Whether the newest that is here of it is the last word of who could write to it before. What the
-            daemons say is not enough: one that never saw the other cluster write finds that it does not, too.
+        settled: Whether the newest that is here of it is a copy of the other cluster's last word. What the daemons say
+            is not enough: one that never saw the other cluster write finds that it does not, too, and what the other
+            one says is some seconds old.
         parent: The image that it is a clone of; empty: of none.
         local: What this cluster's daemon says of it.
         remote: What the other one's says.
@@ -182,7 +183,7 @@ def _is_settled(image: Any) -> bool:
     if not snapshots:
         return False
     newest = max(snapshots, key=lambda snapshot: int(snapshot["id"]))["mirror"]
-    return newest["state"] == _DEMOTED or (newest["state"] == _COPY_DEMOTED and bool(newest["complete"]))
+    return bool(newest["state"] == _COPY_DEMOTED and newest["complete"])
 
 
 def _mode(rbd: Any, ioctx: Any) -> Mode:

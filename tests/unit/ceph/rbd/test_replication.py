@@ -288,13 +288,15 @@ class Two:
     def __init__(self) -> None:
         self.copies: dict[str, Copy | None] = {"a": Copy("a1"), "b": None}
         self.asked_to_resync: set[str] = set()
+        self.told: dict[str, SiteState] = {}
         self.cut = False
         self.ids = iter(range(2, 99))
 
     def tick(self) -> None:
-        """What the daemons do."""
+        """What the daemons do. What one says reaches the other cluster by then."""
         if self.cut:
             return
+        self.told = {site: self.state(site) for site in self.copies}
         for here, there in (("a", "b"), ("b", "a")):
             source, copy = self.copies[there], self.copies[here]
             if here in self.asked_to_resync:
@@ -371,7 +373,7 @@ class Image:
         return [{"id": 9, "mirror": {"state": self.copy.newest, "complete": True}}, older, {"id": 10, "name": "user's"}]
 
     def mirror_image_get_status(self) -> Any:
-        there = self.world.state(self.other)
+        there = self.world.told.get(self.other, SiteState())
         there = replace(there, up=there.up and not self.world.cut)
         return {**_status(self.world.state(self.site)), "remote_statuses": [_status(there)]}
 
