@@ -20,13 +20,13 @@ DAEMONS = "client.rbd-mirror"
 """What the names of the daemons' cephx users begin with, those that come with another cluster's token included."""
 TIMEOUT = 5
 """Seconds for the answer of a mon."""
-_MIRRORED = 1
+MIRRORED = 1
 """The state of an image that is mirrored, by librbd's number."""
 
 
 def is_mirrored(image: Any) -> bool:
     """Whether daemons may have an image open."""
-    return bool(image.mirror_image_get_info()["state"] == _MIRRORED)
+    return bool(image.mirror_image_get_info()["state"] == MIRRORED)
 
 
 def mirror_daemons(handle: Any) -> frozenset[str]:

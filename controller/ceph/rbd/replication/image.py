@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from controller.ceph.access.rados import CephError
 from controller.ceph.mirroring.place import ImageState, Mode
 from controller.ceph.rbd.images import library
+from controller.ceph.rbd.peers import MIRRORED, is_mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENABLED, _SNAPSHOT = 1, 1
-"""The state of an image that is mirrored, and the way of it, by librbd's numbers."""
+_SNAPSHOT = 1
+"""The way of mirroring by snapshots, by librbd's number."""
 _COPY_DEMOTED = 3
 """What a snapshot of the mirroring is that copies the last one of a primary, by librbd's numbers."""
 
@@ -90,7 +91,7 @@ def look(ioctx: Any, name: str) -> ImageMirror | None:
     try:
         with rbd.Image(ioctx, name, read_only=True) as image:
             info = image.mirror_image_get_info()
-            enabled = info["state"] == _ENABLED
+            enabled = info["state"] == MIRRORED
             status = image.mirror_image_get_status() if enabled else {}
             remotes = status.get("remote_statuses", ())
             return ImageMirror(
@@ -110,7 +111,7 @@ def look(ioctx: Any, name: str) -> ImageMirror | None:
 def enable(ioctx: Any, name: str) -> None:
     """Has an image mirrored by snapshots, and makes the first of these."""
     with library().Image(ioctx, name) as image:
-        if image.mirror_image_get_info()["state"] != _ENABLED:
+        if not is_mirrored(image):
             image.mirror_image_enable(_SNAPSHOT)
 
 
@@ -163,7 +164,7 @@ def disable(ioctx: Any, name: str) -> None:
     try:
         with rbd.Image(ioctx, name) as image:
             info = image.mirror_image_get_info()
-            if info["state"] == _ENABLED and info["primary"]:
+            if info["state"] == MIRRORED and info["primary"]:
                 image.mirror_image_disable(False)
     except rbd.ImageNotFound:
         pass

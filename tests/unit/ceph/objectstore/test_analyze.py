@@ -23,6 +23,7 @@ from tests.unit.ceph import objectstores as stores
 from tests.unit.ceph.objectstores import NEWER, a_context, a_job, a_store, gateway, pool_states, running
 
 if TYPE_CHECKING:
+    from controller.apis.ceph import CephObjectStore
     from controller.framework.plan import Step
 
 POOLS = (
@@ -52,6 +53,17 @@ def gateways_applied(steps: tuple[Step, ...]) -> list[str]:
     return [name for name, action in zip(names, found, strict=True) if action.obj["kind"] == "Deployment"]  # type: ignore[attr-defined]
 
 
+def without_pools(store: CephObjectStore) -> StoreObservation:
+    """A store of which nothing is there, in a cluster with room for it."""
+    return StoreObservation(
+        context=a_context(store),
+        image="rook:1",
+        place=running(store).place,
+        pools=pool_states(store, *POOLS),
+        budget=Budget(osds=3),
+    )
+
+
 class TestCreation:
     def test_nothing_is_to_be_done_where_all_is_there(self) -> None:
         plan = analyze(a_store(), running(a_store()))
@@ -66,14 +78,7 @@ class TestCreation:
 
     def test_pools_come_first_and_then_keys_and_no_zone_yet(self) -> None:
         store = a_store()
-        nothing = StoreObservation(
-            context=a_context(store),
-            image="rook:1",
-            place=running(store).place,
-            pools=pool_states(store, *POOLS),
-            budget=Budget(osds=3),
-        )
-        steps = analyze(store, nothing).steps
+        steps = analyze(store, without_pools(store)).steps
 
         pools = [action for action in acts(steps, CreatePool) if isinstance(action, CreatePool)]
         assert tuple(action.pool for action in pools) == POOLS
@@ -87,14 +92,11 @@ class TestCreation:
     @pytest.mark.parametrize(("asked", "number"), [({}, "8"), ({"pg_num": "4"}, "4"), ({"pg_num_min": "16"}, "16")])
     def test_the_autoscaler_leaves_pools_for_metadata_small(self, asked: dict[str, str], number: str) -> None:
         store = a_store({"metadataPool": {"replicated": {"size": 3}, "parameters": asked}})
-        nothing = StoreObservation(
-            context=a_context(store),
-            image="rook:1",
-            place=running(store).place,
-            pools=pool_states(store, *POOLS),
-            budget=Budget(osds=3),
-        )
-        values = [action for action in acts(analyze(store, nothing).steps, SetValue) if isinstance(action, SetValue)]
+        values = [
+            action
+            for action in acts(analyze(store, without_pools(store)).steps, SetValue)
+            if isinstance(action, SetValue)
+        ]
 
         assert {action.value for action in values if action.name == "pg_num_min"} == {number}
         assert {action.pool for action in values if action.name == "pg_num_min"} == set(POOLS[:-1])
