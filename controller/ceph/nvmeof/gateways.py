@@ -33,7 +33,7 @@ from controller.framework.text import some
 from controller.runtime.kube import CONFIG_MAP, SECRET, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
     from controller.apis.ceph import CephNVMeOFGateway
     from controller.ceph.access.nvmeof import Gateway, Subsystem
@@ -179,10 +179,15 @@ def _member(name: str, letter: str, differs: bool, seen: GatewayObservation) -> 
 
 def _others(gateway: CephNVMeOFGateway, seen: GatewayObservation) -> Iterator[Member]:
     """Gateways of the group that are another's, or of nobody any more: all of the group stand in for each other."""
-    own = own_ids(gateway.metadata.name, seen.group)
+    for name, awaited in _moving(seen, own_ids(gateway.metadata.name, seen.group)):
+        yield Member(name=f"gateway {name}", serves=False, awaited=awaited)
+
+
+def _moving(seen: GatewayObservation, but: Container[str]) -> Iterator[tuple[str, str]]:
+    """The gateways of the group that something has to happen to before another one goes, and what."""
     for name, found in sorted(seen.group.gateways.items()):
-        if name not in own and not found.leaving and _awaited(found):
-            yield Member(name=f"gateway {name}", serves=False, awaited=_awaited(found))
+        if name not in but and not found.leaving and (awaited := _awaited(found)):
+            yield name, awaited
 
 
 def _surplus(gateway: CephNVMeOFGateway, seen: GatewayObservation) -> Iterator[Step]:
@@ -219,13 +224,11 @@ def _stop(gateway: CephNVMeOFGateway, letter: str, seen: GatewayObservation, fir
 
 def _stands_in(gateway: CephNVMeOFGateway, letter: str, seen: GatewayObservation) -> str:
     """What a gateway that hosts are at waits for before it goes, so that another stands in for it; empty: nothing."""
-    own = seen.group.gateways.get(gateway_id(gateway.metadata.name, letter))
-    if own is None or own.availability != AVAILABLE:
+    own = gateway_id(gateway.metadata.name, letter)
+    found = seen.group.gateways.get(own)
+    if found is None or found.availability != AVAILABLE:
         return ""
-    for name, found in sorted(seen.group.gateways.items()):
-        if found is not own and not found.leaving and _awaited(found):
-            return f"gateway {name} {_awaited(found)}"
-    return ""
+    return next((f"gateway {name} {awaited}" for name, awaited in _moving(seen, (own,))), "")
 
 
 def _ended(name: str, letter: str, seen: GatewayObservation, reason: str, lane: str) -> Iterator[Step]:
